@@ -1,0 +1,143 @@
+"""Every error that rootml raises on purpose.
+
+::
+
+    RootmlError
+    ├── MissingPackageError (ImportError)       an optional package is not installed
+    ├── MissingFileError (FileNotFoundError)    no such file, or a glob that matches nothing
+    ├── CorruptFileError (OSError)              truncated, bit-flipped, or not a file of this format
+    ├── ChangedFileError (OSError)              a file is not the one that was scanned or opened
+    ├── MissingTreeError (KeyError)             no such tree, or several and none named
+    ├── MissingColumnError (KeyError)           no such branch, field or defined column
+    ├── UnsupportedTypeError (TypeError)        a column of a type that cannot be used here
+    ├── SchemaError (ValueError)                files or samples that do not fit together
+    ├── ExpressionError (ValueError)            a cut or definition that cannot be parsed or typed
+    ├── MissingElementError (ValueError)        an element (``Jet_pt[0]``) that some events lack
+    ├── CastError (ValueError)                  a value that would change in the dtype asked for
+    ├── NonFiniteError (ValueError)             NaN or infinity where the policy is "error"
+    ├── EmptySelectionError (ValueError)        nothing passes, so there is nothing to do
+    ├── BufferTooSmallError (ValueError)        `buffer_bytes` cannot hold what must be open
+    ├── ShardError (ValueError)                 fewer rows than ranks, or a rank out of range
+    ├── StateError (ValueError)                 a saved state or index that belongs elsewhere
+    └── UsageError (ValueError)                 an argument that makes no sense, or arguments that
+                                                contradict each other
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = [
+    "BufferTooSmallError",
+    "CastError",
+    "ChangedFileError",
+    "CorruptFileError",
+    "EmptySelectionError",
+    "ExpressionError",
+    "MissingColumnError",
+    "MissingElementError",
+    "MissingFileError",
+    "MissingPackageError",
+    "MissingTreeError",
+    "NonFiniteError",
+    "RootmlError",
+    "SchemaError",
+    "ShardError",
+    "StateError",
+    "UnsupportedTypeError",
+    "UsageError",
+    "nearest",
+]
+
+
+class RootmlError(Exception):
+    """The root of all errors that rootml raises on purpose."""
+
+    def __str__(self) -> str:  # KeyError would show the repr of the message
+        return str(self.args[0]) if self.args else ""
+
+
+class MissingPackageError(RootmlError, ImportError):
+    """An optional package is not installed; the message names the extra."""
+
+
+class MissingFileError(RootmlError, FileNotFoundError):
+    """No such file, or a pattern that matches none."""
+
+
+class CorruptFileError(RootmlError, OSError):
+    """A file that is truncated, damaged, or not of the format its name says."""
+
+
+class ChangedFileError(RootmlError, OSError):
+    """A file is not the one that was opened or scanned before."""
+
+
+class MissingTreeError(RootmlError, KeyError):
+    """No such tree in the file, or several trees and none was named."""
+
+
+class MissingColumnError(RootmlError, KeyError):
+    """No such branch, field or defined column; the message lists the nearest names."""
+
+
+class UnsupportedTypeError(RootmlError, TypeError):
+    """A column whose type cannot be used for what was asked."""
+
+
+class SchemaError(RootmlError, ValueError):
+    """Files or samples whose columns do not fit together."""
+
+
+class ExpressionError(RootmlError, ValueError):
+    """An expression that cannot be parsed, or whose operands do not fit together."""
+
+
+class MissingElementError(RootmlError, ValueError):
+    """An element that some events do not have, where a value is needed for each event."""
+
+
+class CastError(RootmlError, ValueError):
+    """A value that would change in the dtype asked for."""
+
+
+class NonFiniteError(RootmlError, ValueError):
+    """NaN or infinity in a column whose policy is ``"error"``."""
+
+
+class EmptySelectionError(RootmlError, ValueError):
+    """No event passes the selection."""
+
+
+class BufferTooSmallError(RootmlError, ValueError):
+    """The buffer cannot hold what must be open at the same time; the message says how much."""
+
+
+class ShardError(RootmlError, ValueError):
+    """A rank that does not exist, or fewer rows than ranks."""
+
+
+class StateError(RootmlError, ValueError):
+    """A saved state or selection index that belongs to other data or another version."""
+
+
+class UsageError(RootmlError, ValueError):
+    """An argument that makes no sense, or arguments that contradict each other."""
+
+
+def nearest(name: str, names: Iterable[str], *, limit: int = 8) -> str:
+    """Format `names` for an error message, those most like `name` first, cut to `limit`.
+
+    >>> nearest("Jet_p", ["MET_pt", "Jet_pt", "nJet"], limit=2)
+    "'Jet_pt', 'MET_pt', ... (3 in all)"
+    """
+    lowered = name.lower()
+    ranked = sorted(
+        names,
+        key=lambda other: -difflib.SequenceMatcher(None, lowered, other.lower()).ratio(),
+    )
+    if not ranked:
+        return "(none)"
+    shown = ", ".join(repr(other) for other in ranked[:limit])
+    return shown if len(ranked) <= limit else f"{shown}, ... ({len(ranked)} in all)"

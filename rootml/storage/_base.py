@@ -1,0 +1,155 @@
+"""What every storage format offers: named columns over entries, read by entry range.
+
+A format is one module beside this one. It knows nothing of cuts, samples or batches: it says what
+is in the file, where the cheap places to cut it are, and reads columns. The contract below is
+tested for all formats by one parametrised test.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self, TypeAlias
+
+import awkward as ak
+import numpy as np
+import numpy.typing as npt
+
+Array: TypeAlias = npt.NDArray[Any]
+"""A NumPy array in native byte order, first axis: entries."""
+
+Column: TypeAlias = "Array | ak.Array"
+"""NumPy for scalar and fixed-shape columns, awkward for everything else."""
+
+Kind = Literal["scalar", "fixed", "jagged", "string", "other", "unsupported"]
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnType:
+    """The type of one column, in the terms that the rest of rootml needs.
+
+    Attributes:
+        kind: ``"scalar"``: one number or bool per entry. ``"fixed"``: a fixed array per entry.
+            ``"jagged"``: a list of numbers per entry, `depth` 1, 2, ... levels deep. ``"string"``:
+            one string per entry. ``"other"``: readable as awkward, not numeric (records, lists of
+            strings, maps). ``"unsupported"``: cannot be read; `text` says what it is.
+        dtype: Native-endian dtype of one element; None unless scalar, fixed or jagged.
+        shape: Inner shape of a fixed array, else ``()``.
+        depth: Levels of lists of a jagged column, else 0.
+        text: The type as the file spells it, e.g. ``"std::vector<float>"``; for messages only.
+    """
+
+    kind: Kind
+    dtype: np.dtype[Any] | None = None
+    shape: tuple[int, ...] = ()
+    depth: int = 0
+    text: str = ""
+
+    def same_as(self, other: ColumnType) -> bool:
+        """Whether values of both mean the same (the spelling may differ)."""
+        mine = (self.kind, self.dtype, self.shape, self.depth)
+        return mine == (other.kind, other.dtype, other.shape, other.depth)
+
+    def __str__(self) -> str:
+        if self.dtype is None:
+            return self.text or self.kind
+        inner = "".join(f"[{n}]" for n in self.shape)
+        return f"{'var * ' * self.depth}{self.dtype.name}{inner}"
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """What tells a file from another version of itself, without reading it through.
+
+    Attributes:
+        size: Bytes.
+        modified: Modification time in ns, 0 where the transport does not say.
+        uuid: The identity that the format itself gives (ROOT's file UUID), or "".
+    """
+
+    size: int
+    modified: int
+    uuid: str = ""
+
+
+class Table(abc.ABC):
+    """One tree (or table) of one file, open for reading; safe to read from several threads.
+
+    Attributes:
+        path: As the user gave it (after globbing).
+        name: Name of the tree inside the file, "" for formats of one table per file.
+        format: ``"ttree"``, ``"rntuple"``, ``"parquet"`` or ``"arrow"``.
+        num_entries: Entries in the table.
+        fingerprint: Identity of the file at the time of opening.
+    """
+
+    path: str
+    name: str
+    format: str
+    num_entries: int
+    fingerprint: Fingerprint
+
+    @property
+    @abc.abstractmethod
+    def columns(self) -> Mapping[str, ColumnType]:
+        """Every column that can be asked for, in file order."""
+
+    @abc.abstractmethod
+    def clusters(self) -> npt.NDArray[np.int64]:
+        """Entry boundaries ``0 = b[0] < ... < b[-1] = num_entries`` at which reading is cheap.
+
+        A read of ``[b[i], b[j])`` decodes nothing twice. Empty table: ``[0]``.
+        """
+
+    @abc.abstractmethod
+    def read(self, columns: Sequence[str], start: int, stop: int) -> dict[str, Column]:
+        """Read entries ``[start, stop)`` of `columns`, in that order, each ``stop - start`` long.
+
+        Scalars and fixed arrays come as writable C-contiguous NumPy arrays of the column's dtype
+        and native byte order; everything else as awkward arrays with ``ListOffset`` layouts.
+
+        Raises:
+            MissingColumnError: A name that is not in `columns`.
+            UnsupportedTypeError: A column that cannot be read.
+            CorruptFileError: Damaged data; names file, table, column and the entry range.
+            ChangedFileError: The file is no longer the one that was opened.
+        """
+
+    @abc.abstractmethod
+    def stored_bytes(self, columns: Sequence[str]) -> int:
+        """Compressed size in the file of `columns`, estimated where the format does not say."""
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Close the file; reading afterwards is an error."""
+
+    @property
+    def where(self) -> str:
+        """``"file.root:Events"``, for messages."""
+        return f"{self.path}:{self.name}" if self.name else self.path
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return (
+            f"<{type(self).__name__} {self.where!r}: {self.num_entries:,} entries, "
+            f"{len(self.columns)} columns>"
+        )
+
+
+def local_fingerprint(path: str, uuid: str = "") -> Fingerprint:
+    """Fingerprint of a local file."""
+    stat = Path(path).stat()
+    return Fingerprint(stat.st_size, stat.st_mtime_ns, uuid)
