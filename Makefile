@@ -1,0 +1,67 @@
+# Targets for people: quickstart, test, test-full, lint, format, bench, clean.
+# PYTHON=... chooses the interpreter, ARGS=... is passed on to pytest or to the benchmark.
+
+VENV := .venv
+PY := $(VENV)/bin/python
+STAMPS := $(VENV)/.installed
+PIP := $(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+ARGS ?=
+
+# The first interpreter on the path that is new enough; `python3` of older systems is not.
+PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11 python; do \
+	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	&& echo $$name && break; done)
+
+.PHONY: help quickstart test test-full lint format bench clean
+help:
+	@echo "make quickstart   install, then train a small network from ROOT files (about a minute)"
+	@echo "make test         install everything that the tests use, run them"
+	@echo "make test-full    the same with the slow tests: full products, statistical studies"
+	@echo "make lint         ruff, formatting, mypy --strict        make format   repair what ruff can"
+	@echo "make bench        ratio tables against other loaders     make clean    remove what make made"
+
+quickstart: $(STAMPS)/quickstart
+	@$(PY) tutorials/quickstart.py
+
+test: $(STAMPS)/test
+	$(PY) -m pytest -n 2 --dist worksteal -m "not slow" $(ARGS)
+
+test-full: $(STAMPS)/test
+	$(PY) -m pytest -n 2 --dist worksteal $(ARGS)
+
+lint: $(STAMPS)/test
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+
+format: $(STAMPS)/test
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+bench: $(STAMPS)/test
+	$(PY) benchmarks/batching.py $(ARGS)
+
+clean:
+	rm -rf $(VENV) build dist quickstart-output benchmarks/data
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage htmlcov
+	find rootml batching bdt sbi tests benchmarks tutorials -name __pycache__ -prune -exec rm -rf {} +
+
+# --- installing: one stamp per set of packages, made anew when a pin or a requirement changes ----
+
+$(STAMPS)/python:
+	@test -n "$(PYTHON)" || { \
+	  echo "rootml needs Python 3.11 or newer, and none was found on the PATH" >&2; \
+	  echo "(looked for python3, python3.13, python3.12, python3.11, python)." >&2; \
+	  echo "Install one, or name it: make PYTHON=/path/to/python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit("rootml needs Python 3.11 or newer; $(PYTHON) is %d.%d.%d. Name another one: make PYTHON=/path/to/python3.12" % v[:3])'
+	"$(PYTHON)" -m venv $(VENV)
+	@$(PIP) --upgrade "pip>=25.1"
+	@mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/quickstart: $(STAMPS)/python pyproject.toml constraints.txt
+	$(PIP) --editable ".[torch,plot]"
+	@touch $@
+
+$(STAMPS)/test: $(STAMPS)/python pyproject.toml constraints.txt
+	$(PIP) --editable ".[torch,lightning,bdt,sbi,plot,root]" --group dev --group frameworks
+	@touch $@
