@@ -59,7 +59,7 @@ def flat_events(events: int) -> Columns:
         columns[f"{name}_quality"] = rng.beta(1.0 + 0.5 * label, 1.5)
     columns["met_pt"] = 35 * np.exp(0.7 * rng.standard_normal(events) + 0.2 * label)
     columns["met_phi"] = rng.uniform(-np.pi, np.pi, events)
-    columns["ht"] = sum(columns[f"{name}_pt"] for name in OBJECTS[1:])
+    columns["ht"] = np.sum([columns[f"{name}_pt"] for name in OBJECTS[1:]], axis=0)
     columns["mass_jj"] = pair_mass(columns, "jet1", "jet2")
     columns["mass_lj"] = pair_mass(columns, "lepton", "jet1")
     angle = columns["lepton_phi"] - columns["met_phi"]
@@ -96,7 +96,7 @@ def jagged_events(events: int) -> tuple[Columns, Columns]:
         "Jet_area": 0.5 + 0.02 * rng.standard_normal(total),
         "Jet_chf": rng.beta(4.0, 2.0, total),
     }
-    event = {
+    event: Columns = {
         "nJet": counts,
         "MET_pt": (30 * rng.exponential(size=events)).astype(np.float32),
         "MET_phi": rng.uniform(-np.pi, np.pi, events).astype(np.float32),
@@ -169,7 +169,7 @@ def write_uproot(path: Path, events: int) -> None:
             file[TREE].extend(part)
 
 
-def write_big(path: Path, events: int) -> None:
+def write_big(path: Path, _events: int) -> None:
     """The flat events `REPEAT` times over, in one file."""
     root = import_root()
     source = str(path.parent / "flat_zstd.root")
@@ -236,7 +236,7 @@ def write_jagged(path: Path, events: int) -> None:
     root.rootml_fill_jets(str(path), 505, events, event["nJet"], names, pointers, *columns)
 
 
-def write_jagged_rntuple(path: Path, events: int) -> None:
+def write_jagged_rntuple(path: Path, _events: int) -> None:
     """The jagged events as an RNTuple, by RDataFrame::Snapshot."""
     root = import_root()
     frame = root.RDataFrame(TREE, str(path.parent / "jagged.root"))
