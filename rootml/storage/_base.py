@@ -8,7 +8,7 @@ tested for all formats by one parametrised test.
 from __future__ import annotations
 
 import abc
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -75,6 +75,55 @@ class Fingerprint:
     uuid: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class FriendSpec:
+    """A friend tree that a file names beside one of its trees (ROOT's ``TFriendElement``).
+
+    Attributes:
+        tree: Name of the friend tree.
+        path: File that holds it, as written in the file; "" means the same file.
+        alias: Prefix under which ROOT offers its branches.
+    """
+
+    tree: str
+    path: str
+    alias: str
+
+
+class Columns(Mapping[str, ColumnType]):
+    """The columns of a table by name, in file order; other spellings are accepted in look-ups.
+
+    Iterating gives each column once, under the name that an expression can use. `aliases` maps
+    further spellings to those names: uproot's path ``"Event/fXvtx"`` for ``"fXvtx"``. They count
+    as present (``in``, ``[]``) but are not listed, so that nothing is read or written twice.
+    """
+
+    def __init__(self, types: Mapping[str, ColumnType], aliases: Mapping[str, str] | None = None):
+        self._types = dict(types)
+        self.aliases: dict[str, str] = dict(aliases or {})
+
+    def canonical(self, name: str) -> str:
+        """The listed name of `name`; KeyError when there is no such column."""
+        if name in self._types:
+            return name
+        return self.aliases[name]
+
+    def __getitem__(self, name: str) -> ColumnType:
+        return self._types[self.canonical(name)]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._types or name in self.aliases
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._types)
+
+    def __len__(self) -> int:
+        return len(self._types)
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} columns: {', '.join(list(self)[:8])}{', ...' * (len(self) > 8)}>"
+
+
 class Table(abc.ABC):
     """One tree (or table) of one file, open for reading; safe to read from several threads.
 
@@ -94,8 +143,13 @@ class Table(abc.ABC):
 
     @property
     @abc.abstractmethod
-    def columns(self) -> Mapping[str, ColumnType]:
-        """Every column that can be asked for, in file order."""
+    def columns(self) -> Columns:
+        """Every column that can be asked for, in file order.
+
+        Raises:
+            CorruptFileError: Damaged metadata.
+            ChangedFileError: The file is no longer the one that was opened.
+        """
 
     @abc.abstractmethod
     def clusters(self) -> npt.NDArray[np.int64]:
@@ -147,6 +201,46 @@ class Table(abc.ABC):
             f"<{type(self).__name__} {self.where!r}: {self.num_entries:,} entries, "
             f"{len(self.columns)} columns>"
         )
+
+
+class Writer(abc.ABC):
+    """Appends entries to a new file that appears under its name only when it is complete.
+
+    Leaving a ``with`` block closes the file, or removes it when the block raised.
+    """
+
+    path: str
+    num_entries: int
+
+    @abc.abstractmethod
+    def write(self, columns: Mapping[str, Column]) -> None:
+        """Append entries: all columns of the file, equally long.
+
+        Raises:
+            SchemaError: A missing or surplus column, unequal lengths, or values of another type.
+        """
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Write what is left and give the file its name."""
+
+    @abc.abstractmethod
+    def abort(self) -> None:
+        """Give up and remove what was written; harmless after `close`."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.abort()
 
 
 def local_fingerprint(path: str, uuid: str = "") -> Fingerprint:

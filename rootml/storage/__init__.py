@@ -1,0 +1,32 @@
+"""Files of events: one interface over TTree, RNTuple, Parquet and Arrow, local and remote."""
+
+from __future__ import annotations
+
+from rootml.storage._base import (
+    Array,
+    Column,
+    Columns,
+    ColumnType,
+    Fingerprint,
+    FriendSpec,
+    Table,
+    Writer,
+)
+from rootml.storage._open import find_friends, list_trees, open_table, open_writer
+from rootml.storage._paths import expand_paths
+
+__all__ = [
+    "Array",
+    "Column",
+    "ColumnType",
+    "Columns",
+    "Fingerprint",
+    "FriendSpec",
+    "Table",
+    "Writer",
+    "expand_paths",
+    "find_friends",
+    "list_trees",
+    "open_table",
+    "open_writer",
+]

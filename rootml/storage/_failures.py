@@ -1,0 +1,62 @@
+"""One place where whatever goes wrong below becomes an error of the hierarchy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from rootml.errors import (
+    CorruptFileError,
+    MissingFileError,
+    RootmlError,
+    UnsupportedTypeError,
+)
+
+_UNSUPPORTED = ("CannotBeAwkward", "CannotBeStrided", "NotNumerical", "UnknownInterpretation")
+
+
+def _about(columns: Sequence[str], start: int | None, stop: int | None) -> str:
+    parts = []
+    if columns:
+        shown = ", ".join(repr(name) for name in columns[:4])
+        more = f" and {len(columns) - 4} more" if len(columns) > 4 else ""
+        parts.append(f"column{'s' * (len(columns) > 1)} {shown}{more}")
+    if start is not None:
+        parts.append(f"entries {start} to {stop}")
+    return ", ".join(parts)
+
+
+@contextmanager
+def reading(
+    where: str,
+    columns: Sequence[str] = (),
+    start: int | None = None,
+    stop: int | None = None,
+) -> Iterator[None]:
+    """Turn any exception of the code below that is not ours into one that names the place.
+
+    Decompressors, struct, NumPy and uproot meet damaged bytes with dozens of exception classes,
+    assertions among them; for the user all of them mean that the file cannot be read here.
+
+    Raises:
+        CorruptFileError: The usual case.
+        MissingFileError: The file is gone.
+        UnsupportedTypeError: uproot says that it has no way to read this type.
+    """
+    try:
+        yield
+    except (RootmlError, ImportError):
+        raise
+    except FileNotFoundError as error:
+        message = f"no such file: {where}: {error}"
+        raise MissingFileError(message) from error
+    except PermissionError:
+        raise
+    except Exception as error:
+        about = _about(columns, start, stop)
+        detail = f"{type(error).__name__}: {error}".strip()[:500]
+        if type(error).__name__ in _UNSUPPORTED:
+            message = f"{where}: {about or 'this'} cannot be read: {detail}"
+            raise UnsupportedTypeError(message) from error
+        message = f"{where}{': ' * bool(about)}{about} is damaged or not readable ({detail})"
+        raise CorruptFileError(message) from error

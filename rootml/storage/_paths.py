@@ -1,0 +1,180 @@
+"""From what a user writes to files: lists, globs, ``file:tree``, ``{file: tree}``, URLs."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeAlias
+from urllib.parse import urlsplit
+
+from rootml._optional import optional_import
+from rootml.errors import MissingFileError, UsageError, nearest
+
+Paths: TypeAlias = (
+    "str | os.PathLike[str] | Iterable[Paths] | Mapping[str | os.PathLike[str], str | None]"
+)
+
+_SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+://")
+_KNOWN_SUFFIX = re.compile(
+    r"(?P<file>.+\.(?:root(?:\.\d+)?|parquet|pq|arrow|feather|ipc)(?:\?[^:]*)?):(?P<tree>.*)",
+    re.IGNORECASE | re.DOTALL,
+)
+_GLOB = re.compile(r"[*?\[]")
+_REMOTE_GLOB = re.compile(r"[*\[]")  # "?" begins the query of a URL
+
+
+def is_remote(path: str) -> bool:
+    """Whether `path` is a URL (``file://`` is not: it is a local path).
+
+    >>> is_remote("root://eospublic.cern.ch//eos/f.root"), is_remote("data/f.root")
+    (True, False)
+    """
+    return bool(_SCHEME.match(path))
+
+
+def split_tree(text: str) -> tuple[str, str | None]:
+    """Split ``"file:tree"`` as uproot does, leaving schemes, ports and drive letters alone.
+
+    A colon counts behind a known suffix (``.root``, ``.parquet``, ...), or else the last colon
+    that can be nothing else. The name of a local file that exists is never split.
+
+    >>> split_tree("root://host:1094//store/f.root:dir/Events")
+    ('root://host:1094//store/f.root', 'dir/Events')
+    >>> split_tree("https://host:443/f.root"), split_tree("*.dat:tree")
+    (('https://host:443/f.root', None), ('*.dat', 'tree'))
+    """
+    if ":" not in text or (not is_remote(text) and Path(text).exists()):
+        return text, None
+    known = _KNOWN_SUFFIX.fullmatch(text)
+    if known:
+        file, tree = known["file"], known["tree"]
+    else:
+        file, _, tree = text.rpartition(":")
+        if len(file) < 2 or tree.startswith(("/", "\\")) or re.match(r"\d+/", tree):
+            return text, None
+    tree = re.sub(r"/+", "/", tree.strip()).strip("/")
+    if not tree:
+        message = f"{text!r} ends in a colon without the name of a tree"
+        raise UsageError(message)
+    return file, tree
+
+
+def _natural(name: str) -> list[Any]:
+    """Sort key that puts ``part_2`` before ``part_10``."""
+    return [(1, int(s), "") if s.isdigit() else (0, 0, s) for s in re.split(r"(\d+)", name)]
+
+
+def _neighbours(path: str) -> str:
+    """What the folder of a missing `path` has instead, for an error message."""
+    folder = Path(path).parent
+    while not folder.is_dir() and folder != folder.parent:
+        if not folder.parent.is_dir():
+            folder = folder.parent
+            continue
+        names = [entry.name for entry in folder.parent.iterdir() if entry.is_dir()]
+        return f"there is no folder {str(folder)!r}; nearest: {nearest(folder.name, names)}"
+    names = [entry.name for entry in folder.iterdir()]
+    wanted = Path(path).name
+    return f"the folder {str(folder)!r} has: {nearest(wanted, names)}"
+
+
+def missing_file(path: str) -> MissingFileError:
+    """The error for a local `path` that does not exist, with the nearest names."""
+    message = f"no such file: {path!r}; {_neighbours(path)}"
+    return MissingFileError(message)
+
+
+def _remote_glob(pattern: str) -> list[str]:
+    fsspec = optional_import("fsspec.core", feature="a glob in a URL", extra="xrootd")
+    try:
+        filesystem, inner = fsspec.url_to_fs(pattern)
+        found = [str(filesystem.unstrip_protocol(name)) for name in filesystem.glob(inner)]
+    except Exception as error:
+        message = f"cannot list {pattern!r}: {type(error).__name__}: {error}"
+        raise MissingFileError(message) from error
+    return found
+
+
+def _matches(pattern: str) -> list[str]:
+    """Files of one path or glob, in natural order."""
+    if is_remote(pattern):
+        if not _REMOTE_GLOB.search(urlsplit(pattern).path):
+            return [pattern]
+        found = _remote_glob(pattern)
+    else:
+        pattern = os.path.expanduser(pattern)  # noqa: PTH111 - Path() would change the spelling
+        if Path(pattern).exists():
+            return [pattern]
+        if not _GLOB.search(pattern):
+            raise missing_file(pattern)
+        found = glob.glob(pattern, recursive=True)  # noqa: PTH207 - keeps the user's spelling
+        found = [name for name in found if not Path(name).is_dir()]
+    if not found:
+        about = "" if is_remote(pattern) else f"; {_neighbours(pattern)}"
+        message = f"no file matches {pattern!r}{about}"
+        raise MissingFileError(message)
+    return sorted(found, key=_natural)
+
+
+def _pairs(paths: Any) -> Iterator[tuple[str, str | None]]:
+    """Patterns with their trees, in the order given."""
+    if isinstance(paths, (str, os.PathLike)):
+        text = os.fspath(paths)
+        if not isinstance(text, str) or not text.strip():
+            message = f"not a path: {paths!r}"
+            raise UsageError(message)
+        yield split_tree(text.removeprefix("file://"))
+    elif isinstance(paths, Mapping):
+        for file, tree in paths.items():
+            for name, inner in _pairs(file):
+                if inner is not None and tree is not None and inner != tree:
+                    message = f"two trees for {name!r}: {inner!r} and {tree!r}"
+                    raise UsageError(message)
+                yield name, inner if tree is None else tree
+    elif isinstance(paths, Iterable) and not isinstance(paths, (bytes, bytearray)):
+        for item in paths:
+            yield from _pairs(item)
+    else:
+        message = (
+            f"cannot take {type(paths).__name__} for files: give a path, a glob, "
+            f"a list of them or a dict {{file: tree}}"
+        )
+        raise UsageError(message)
+
+
+def _identity(path: str) -> str:
+    return path if is_remote(path) else os.path.realpath(path)
+
+
+def expand_paths(paths: Paths) -> list[tuple[str, str | None]]:
+    """Everything that `rootml.open` takes, as ``(file, tree or None)`` pairs.
+
+    Taken are ``"f.root:tree"``, globs, URLs, `os.PathLike`, ``{file: tree}`` and lists of these.
+    Files of one glob come in natural order (``part_2`` before ``part_10``), everything else in
+    the order given.
+
+    Raises:
+        MissingFileError: A file that does not exist, or a pattern that matches nothing.
+        UsageError: Nothing given, the same tree of the same file twice, or not a path at all.
+
+    >>> expand_paths(["https://host/a.root:Events", {"root://host//b.root": "Events"}])
+    [('https://host/a.root', 'Events'), ('root://host//b.root', 'Events')]
+    """
+    found: list[tuple[str, str | None]] = []
+    seen: set[tuple[str, str | None]] = set()
+    for pattern, tree in _pairs(paths):
+        for path in _matches(pattern):
+            key = (_identity(path), tree)
+            if key in seen:
+                where = path if tree is None else f"{path}:{tree}"
+                message = f"{where!r} is given twice: its entries would count double"
+                raise UsageError(message)
+            seen.add(key)
+            found.append((path, tree))
+    if not found:
+        message = "no files given"
+        raise UsageError(message)
+    return found
