@@ -1,0 +1,234 @@
+"""The house itself: links, direction of imports, public names, sizes, what must not be here."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import os
+import pkgutil
+import re
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).parents[2]
+PARTS = ("batching", "bdt", "sbi")
+LINKS = {
+    ".editable/rootml": "../rootml",
+    "rootml/batching": "../batching",
+    "rootml/bdt": "../bdt",
+    "rootml/sbi": "../sbi",
+}
+OPTIONAL = (
+    "ROOT", "dask", "distributed", "hist", "iminuit", "keras", "lightning", "llvmlite",
+    "matplotlib", "mplhep", "onnx", "pandas", "scipy", "sklearn", "tensorflow", "torch", "xgboost",
+)  # fmt: skip
+
+
+def python_files(*folders: str) -> list[Path]:
+    """Every Python file under `folders` of the project, each once: links are not followed."""
+    found = (path for folder in folders for path in (PROJECT / folder).rglob("*.py"))
+    kept = (p for p in found if not any(q.is_symlink() for q in (p, *p.parents)))
+    return sorted(path for path in kept if "__pycache__" not in path.parts)
+
+
+SOURCES = python_files("rootml", *PARTS)
+EVERYTHING = python_files("rootml", *PARTS, "tests", "benchmarks", "tutorials")
+
+
+def relative(path: Path) -> str:
+    return path.relative_to(PROJECT).as_posix()
+
+
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+
+
+def imports(tree: ast.AST) -> list[str]:
+    """Dotted names that `tree` imports, absolute ones only."""
+    names: list[str] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            names += [f"{node.module}.{alias.name}" for alias in node.names]
+    return names
+
+
+def module_level_imports(tree: ast.Module) -> list[str]:
+    """Imports that run with the module itself, not inside functions or TYPE_CHECKING."""
+    names: list[str] = []
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            continue
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            continue
+        names += imports(node)
+    return names
+
+
+def under(name: str, package: str) -> bool:
+    return name == package or name.startswith(package + ".")
+
+
+def test_sources_are_found() -> None:
+    assert {path.relative_to(PROJECT).parts[0] for path in SOURCES} == {"rootml", *PARTS}
+
+
+@pytest.mark.parametrize(("link", "target"), LINKS.items())
+def test_link_is_a_relative_link(link: str, target: str) -> None:
+    path = PROJECT / link
+    assert path.is_symlink(), f"{link} is no link: was the clone made without symbolic links?"
+    assert path.readlink() == Path(target)
+    assert (path / "__init__.py").is_file()
+
+
+def test_git_stores_the_links_as_links() -> None:
+    if not (PROJECT / ".git").exists():
+        pytest.skip("not a git clone")
+    listing = subprocess.run(
+        ["git", "ls-files", "-s", *LINKS], cwd=PROJECT, capture_output=True, text=True, check=True
+    )
+    stored = {line.split("\t")[1]: line.split()[0] for line in listing.stdout.splitlines()}
+    assert stored == dict.fromkeys(LINKS, "120000")
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_part_is_imported_from_its_own_folder_and_once(part: str) -> None:
+    module = importlib.import_module(f"rootml.{part}")
+    assert module.__name__ == f"rootml.{part}"
+    assert module.__file__ is not None
+    assert os.path.realpath(module.__file__) == str((PROJECT / part / "__init__.py").resolve())
+    assert not any(
+        other.__name__ == part
+        for other in list(sys.modules.values())
+        if str(getattr(other, "__file__", "")).startswith(str(PROJECT / part))
+    )
+
+
+@pytest.mark.parametrize("path", EVERYTHING, ids=relative)
+def test_no_bare_import_of_a_part(path: Path) -> None:
+    bare = [name for name in imports(parsed(path)) if any(under(name, part) for part in PARTS)]
+    assert bare == []
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_ruff_refuses_a_bare_import(part: str) -> None:
+    code = f"from __future__ import annotations\n\nimport {part}\n\n__all__ = [{part!r}]\n"
+    command = [sys.executable, "-m", "ruff", "check", "--stdin-filename", "rootml/example.py", "-"]
+    run = subprocess.run(
+        command, cwd=PROJECT, input=code, capture_output=True, text=True, check=False
+    )
+    if "No module named ruff" in run.stderr:
+        pytest.skip("ruff is not installed")
+    assert run.returncode == 1, run.stderr
+    assert "TID251" in run.stdout
+
+
+# The only doors of the core to the parts; each opens inside a function, on demand.
+DOORS = ("rootml/__init__.py", "rootml/_forward.py", "rootml/cli", "rootml/dataset.py")
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=relative)
+def test_imports_go_one_way(path: Path) -> None:
+    room, name = path.relative_to(PROJECT).parts[0], relative(path)
+    used = {part for part in PARTS for n in imports(parsed(path)) if under(n, f"rootml.{part}")}
+    allowed = {"batching": {"batching"}, "bdt": {"bdt"}, "sbi": {"sbi", "batching"}}
+    if room in allowed:
+        assert used <= allowed[room]
+    elif name.startswith(DOORS):
+        eager = module_level_imports(parsed(path))
+        assert not [n for n in eager if any(under(n, f"rootml.{part}") for part in PARTS)]
+    else:
+        assert used == set()
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=relative)
+def test_optional_packages_are_imported_on_demand(path: Path) -> None:
+    eager = [name.split(".")[0] for name in module_level_imports(parsed(path))]
+    assert not set(eager) & set(OPTIONAL)
+
+
+def test_importing_rootml_imports_no_optional_package() -> None:
+    code = (
+        "import sys, rootml, rootml.batching, rootml.bdt, rootml.sbi\n"
+        f"print(*sorted(set(sys.modules) & set({OPTIONAL!r})))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.split() == []
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=relative)
+def test_file_is_one_room(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 600
+
+
+@pytest.mark.parametrize("path", EVERYTHING, ids=relative)
+def test_module_says_what_it_is(path: Path) -> None:
+    assert ast.get_docstring(parsed(path)), "a module starts with a docstring"
+
+
+def public_packages() -> list[str]:
+    import rootml
+
+    found = pkgutil.walk_packages(rootml.__path__, "rootml.")
+    names = ["rootml", *(module.name for module in found)]
+    return [name for name in names if not any(p.startswith("_") for p in name.split("."))]
+
+
+@pytest.mark.parametrize("name", public_packages())
+def test_public_names_are_sorted_and_exist(name: str) -> None:
+    module = importlib.import_module(name)
+    names = getattr(module, "__all__", None)
+    if names is None:
+        assert not has_content(module.__file__), f"{name} has content and no __all__"
+        return
+    assert list(names) == sorted(names)
+    assert len(set(names)) == len(names)
+    assert [n for n in names if not hasattr(module, n)] == []
+
+
+def has_content(file: str | None) -> bool:
+    """Whether a module defines or re-exports anything beyond its docstring."""
+    assert file is not None
+    kinds = (ast.FunctionDef, ast.ClassDef, ast.Assign, ast.AnnAssign)
+    return any(isinstance(node, kinds) for node in parsed(Path(file)).body)
+
+
+@pytest.mark.parametrize("name", ["rootml.batching", "rootml.expressions", "rootml.storage"])
+def test_what_a_package_takes_from_its_private_modules_is_public(name: str) -> None:
+    module = importlib.import_module(name)
+    assert module.__file__ is not None
+    taken = {
+        alias.asname or alias.name
+        for node in parsed(Path(module.__file__)).body
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(f"{name}._")
+        for alias in node.names
+    }
+    assert {n for n in taken if not n.startswith("_")} <= set(module.__all__)
+
+
+TRACES = re.compile(
+    r"(?<![\w.])/(?:work|farm|root|home)/|pythonhosted|pypi\.org/simple|files\.python",
+    re.IGNORECASE,
+)
+
+
+def test_no_path_of_a_machine_or_name_of_a_registry() -> None:
+    if not (PROJECT / ".git").exists():
+        pytest.skip("not a git clone")
+    listing = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=PROJECT, capture_output=True, text=True, check=True
+    )
+    found = []
+    for name in filter(None, listing.stdout.split("\0")):
+        path = PROJECT / name
+        if path.is_symlink() or not path.is_file() or path == Path(__file__):
+            continue
+        text = path.read_text(encoding="utf-8", errors="replace")
+        found += [f"{name}: {match.group()}" for match in TRACES.finditer(text)]
+    assert found == []
