@@ -1,0 +1,420 @@
+"""What all shards of a loader share: the selection, its units, and where rows are kept.
+
+An `Epochs` answers three questions: which mode the rows are shuffled in, what the plan of an epoch
+is, and what store feeds a walk of it. Everything that costs time is done once, when first needed.
+"""
+
+from __future__ import annotations
+
+import threading
+import zlib
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from rootml._progress import track
+from rootml.batching._balance import (
+    class_factors,
+    repeat_units,
+    resampled_counts,
+    resampled_rows,
+)
+from rootml.batching._bytes import format_bytes
+from rootml.batching._compile import Request, compile_layout
+from rootml.batching._layout import Layout
+from rootml.batching._options import Options
+from rootml.batching._plan import EpochPlan, Mode, Segment, Sharing
+from rootml.batching._random import Purpose, stream
+from rootml.batching._spill import Spill
+from rootml.batching._stores import ChainStore, PoolStore, Resident, ResidentStore, Store
+from rootml.batching._stream import THREAD_NAME
+from rootml.batching._timing import Timing
+from rootml.batching._units import DatasetUnits, UnitKey, UnitSource
+from rootml.batching._walk import Walk
+from rootml.errors import BufferTooSmallError, EmptySelectionError, StateError, UsageError
+
+if TYPE_CHECKING:
+    from rootml.dataset import Dataset
+    from rootml.partitions import Partition
+
+_BLOCK_ROWS = 16_384
+_BLOCK_BYTES = 8 << 20
+_MAX_SLAB_ROWS = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """The selected events, divided into units."""
+
+    partitions: tuple[Partition, ...]
+    index: Any
+    keys: tuple[UnitKey, ...]
+
+    @property
+    def counts(self) -> npt.NDArray[np.int64]:
+        return np.array([key.rows for key in self.keys], dtype=np.int64)
+
+    @property
+    def sources(self) -> npt.NDArray[np.int64]:
+        return np.array([key.source for key in self.keys], dtype=np.int64)
+
+
+class Epochs:
+    """The data behind a loader and all its shards; see the module."""
+
+    def __init__(self, dataset: Dataset, request: Request, options: Options) -> None:
+        self.options = options
+        self.timing = Timing()
+        self._lock = threading.RLock()
+        self._resident: Resident | None = None
+        self._spill: Spill | None = None
+        self._spill_shards: int | None = None
+        factors = None
+        if options.balance is not None and not dataset.has_label:
+            message = f"{dataset}: balance= needs classes: open the samples with label="
+            raise UsageError(message)
+        if options.balance == "weights":
+            factors = class_factors(self._class_sums(dataset), str(dataset))
+        self.dataset, self.layout = compile_layout(dataset, request, factors)
+
+    def __getstate__(self) -> dict[str, Any]:
+        hidden = {"_lock", "_resident"}
+        return {key: value for key, value in self.__dict__.items() if key not in hidden}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._lock = threading.RLock()
+        self._resident = None
+
+    # --- the selection ------------------------------------------------------------------------
+
+    def _class_sums(self, dataset: Dataset) -> dict[float, float]:
+        index = dataset.scan(progress=self.options.progress)
+        return {label: sums.sumw for label, sums in index.labels.items()}
+
+    @cached_property
+    def chosen(self) -> _Chosen:
+        """The selected events, divided into units; scans the dataset if it has a cut.
+
+        Raises:
+            EmptySelectionError: No event is selected.
+        """
+        with self.timing("scan"):
+            index = self.dataset.scan(progress=self.options.progress)
+            partitions = tuple(index.partitions)
+        if not index.num_rows:
+            message = f"{self.dataset}: no event is selected, so there are no batches"
+            raise EmptySelectionError(message)
+        keys = self._keys(partitions, index)
+        return _Chosen(partitions, index, tuple(keys))
+
+    def _keys(self, partitions: Sequence[Partition], index: Any) -> list[UnitKey]:
+        sources = self._sources(partitions)
+        keys = [
+            UnitKey(number, int(rows), source)
+            for number, (rows, source) in enumerate(zip(index.counts, sources, strict=True))
+        ]
+        resample = self.options.resample
+        if resample is None:
+            return keys
+        if sources is None or not self._constant_labels():
+            keys = self._keys_by_label(partitions, index)
+        return repeat_units(keys, resample)
+
+    def _constant_labels(self) -> bool:
+        return all(sample.constant_label is not None for sample in self.dataset.samples)
+
+    def _sources(self, partitions: Sequence[Partition]) -> list[int]:
+        """Files of one label are one source; without constant labels each sample is one."""
+        samples = self.dataset.samples
+        names: list[Any] = list(range(len(samples)))
+        if self.dataset.has_label and self._constant_labels():
+            names = [sample.constant_label for sample in samples]
+        numbers = {name: number for number, name in enumerate(sorted(set(names)))}
+        return [numbers[names[partition.sample]] for partition in partitions]
+
+    def _keys_by_label(self, partitions: Sequence[Partition], index: Any) -> list[UnitKey]:
+        """Rows of different labels in one partition are units of their own: one pass over labels."""
+        found: list[dict[float, int]] = [{} for _ in partitions]
+
+        def count(number: int) -> None:
+            block = self.dataset.read(partitions[number], [], index=index, label=True)
+            values, rows = np.unique(block.label, return_counts=True)
+            found[number] = dict(zip(values.tolist(), rows.tolist(), strict=True))
+
+        self._map_units(count, range(len(partitions)), "reading labels")
+        labels = sorted({label for counts in found for label in counts})
+        return [
+            UnitKey(number, rows, labels.index(label), label=label)
+            for number, counts in enumerate(found)
+            for label, rows in counts.items()
+        ]
+
+    @cached_property
+    def num_rows(self) -> int:
+        """Rows of an epoch, over all ranks."""
+        return int(self.counts(0).sum())
+
+    def counts(self, epoch: int) -> npt.NDArray[np.int64]:
+        """Rows that each unit gives to this epoch."""
+        resample = self.options.resample
+        if resample is None:
+            return self.chosen.counts
+        return resampled_counts(self.chosen.keys, resample, self.options.seed, epoch)
+
+    @cached_property
+    def row_bytes(self) -> int:
+        """Bytes of one row; ragged fields by their mean in the first unit that has rows."""
+        size = self.layout.row_bytes
+        if not self.layout.ragged:
+            return size
+        first = int(np.flatnonzero(self.chosen.counts)[0])
+        unit = self._source.load(first)
+        lists = unit.ragged(0, unit.num_rows).values()
+        values = sum(array.values.nbytes + array.offsets.nbytes for array in lists)
+        return size + -(-values // unit.num_rows)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """What a state must agree with: the data, the selection, and its division into units."""
+        division = zlib.crc32(self.chosen.counts.tobytes() + self.chosen.sources.tobytes())
+        return f"{self.dataset.fingerprint}-{division:08x}"
+
+    @property
+    def _source(self) -> UnitSource:
+        chosen = self.chosen
+        return _Timed(
+            DatasetUnits(self.dataset, self.layout, chosen.partitions, chosen.index, chosen.keys),
+            self.timing,
+        )
+
+    # --- the mode -----------------------------------------------------------------------------
+
+    def mode(self, workers: int) -> Mode:
+        """How rows are mixed when a rank has `workers` workers, which share its buffer."""
+        if not self.options.shuffle:
+            return "sequential"
+        if self.resident_bytes <= self.options.buffer_bytes // workers:
+            return "resident"
+        return "disk" if self.options.cache is not None else "pool"
+
+    @property
+    def resident_bytes(self) -> int:
+        """Bytes that all selected rows take in memory."""
+        first = [key.rows for key in self.chosen.keys if key.copy == 0]
+        return sum(first) * self.row_bytes
+
+    def sharing(self, mode: Mode, world: int, workers: int) -> Sharing:
+        """The sharing for this buffer.
+
+        Raises:
+            BufferTooSmallError: The buffer cannot hold the units that must be open.
+        """
+        options = self.options
+        block_rows = self._block_rows
+        if mode in {"sequential", "resident"}:
+            return Sharing(world, workers, options.batch_size, options.drop_last, block_rows)
+        rows = options.buffer_bytes // workers // self.row_bytes
+        counts, sources = self._pool_units(mode)
+        largest = [int(counts[sources == s].max()) for s in np.unique(sources)]
+        for block in (block_rows, options.batch_size):
+            slab_rows = max(16, min(_MAX_SLAB_ROWS, 1 << max(0, (rows // 512).bit_length() - 1)))
+            reserve = sum(-(-(most + block) // slab_rows) + 1 for most in largest)
+            slabs = rows // slab_rows - reserve
+            if slabs >= sum(-(-most // slab_rows) for most in largest):
+                return Sharing(
+                    world,
+                    workers,
+                    options.batch_size,
+                    options.drop_last,
+                    block,
+                    slabs,
+                    reserve,
+                    slab_rows,
+                )
+        raise self._too_small(largest, workers)
+
+    def _too_small(self, largest: list[int], workers: int) -> BufferTooSmallError:
+        batch = self.options.batch_size
+        rows = sum(2 * most + batch for most in largest) + 64 * len(largest)
+        needed = int(1.05 * rows * self.row_bytes * workers)
+        message = (
+            f"{self.dataset}: buffer_bytes={format_bytes(self.options.buffer_bytes)} cannot hold "
+            f"the units that shuffling must have open: two of each of {len(largest)} source(s), "
+            f"the largest of {max(largest):,} rows of {self.row_bytes} bytes, and a batch"
+            + (f", for each of {workers} workers" if workers > 1 else "")
+            + f"; it needs at least {format_bytes(needed)}"
+            + ("" if self.options.cache else ", or cache=folder for a shuffle on disk")
+        )
+        return BufferTooSmallError(message)
+
+    @property
+    def _block_rows(self) -> int:
+        size = self.options.batch_size
+        rows = min(_BLOCK_ROWS, _BLOCK_BYTES // max(1, self.row_bytes))
+        return size * max(1, rows // size)
+
+    def _pool_units(self, mode: Mode) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        if mode == "disk":
+            shards = self.spill_shards
+            counts = np.full(shards, -(-self.num_rows // shards), dtype=np.int64)
+            return counts, np.zeros(shards, dtype=np.int64)
+        return self.chosen.counts, self.chosen.sources
+
+    @property
+    def spill_shards(self) -> int:
+        """Number of shards on disk: small enough that several fit into a worker's buffer."""
+        if self._spill_shards is None:
+            size = max(1, self.options.buffer_bytes // 32)
+            self._spill_shards = min(
+                self.num_rows, max(2, -(-self.num_rows * self.row_bytes // size))
+            )
+        return self._spill_shards
+
+    def adopt_spill_shards(self, shards: int) -> None:
+        """Use the number of shards of a saved state."""
+        if self._spill is not None and len(self._spill.counts) != shards:
+            message = (
+                f"the state counts on {shards} shards of the shuffle cache, this loader has "
+                f"already made {len(self._spill.counts)}; load the state before the first epoch"
+            )
+            raise StateError(message)
+        self._spill_shards = shards
+
+    # --- plans and stores ---------------------------------------------------------------------
+
+    def plan(self, mode: Mode, epoch: int, history: tuple[Segment, ...]) -> EpochPlan:
+        """The plan of an epoch, of which `history` was delivered before."""
+        counts = self.counts(epoch)
+        sources = self.chosen.sources
+        if mode == "resident":
+            counts, sources = np.array([counts.sum()]), np.zeros(1, dtype=np.int64)
+        elif mode == "disk":
+            counts = self.spill.counts
+            sources = np.zeros(len(counts), dtype=np.int64)
+        return EpochPlan(mode, counts, sources, self.options.seed, epoch, history)
+
+    def store(self, mode: Mode, epoch: int, walk: Walk, sharing: Sharing, pool: Executor) -> Store:
+        """The store that feeds a walk; in mode "resident" all rows are decoded now."""
+        seed, threads = self.options.seed, self.options.threads
+        if mode == "resident":
+            return ResidentStore(self.resident, self._resident_order(epoch))
+        if mode == "sequential":
+            return ChainStore(self.layout, walk.pieces, self._source, pool, threads + 1)
+        source = self.spill if mode == "disk" else self._source
+        needed = sum(-(-piece.rows // sharing.slab_rows) for piece in walk.pieces)
+        return PoolStore(
+            self.layout,
+            walk.pieces,
+            source,
+            pool,
+            slabs=min(sharing.slabs + sharing.reserve, needed),
+            slab_rows=sharing.slab_rows,
+            key=(seed, epoch),
+            stage=self.timing,
+            ahead=threads,
+        )
+
+    def _resident_order(self, epoch: int) -> npt.NDArray[np.int64]:
+        rng = stream(self.options.seed, epoch, Purpose.UNIT)
+        resample = self.options.resample
+        if resample is None:
+            return rng.permutation(self.resident.num_rows)
+        firsts = self._first_copies
+        ends = np.cumsum([key.rows for key in firsts])
+        classes = sorted({key.source for key in firsts})
+        rows = [
+            np.concatenate(
+                [
+                    np.arange(end - key.rows, end)
+                    for key, end in zip(firsts, ends.tolist(), strict=True)
+                    if key.source == source
+                ]
+            )
+            for source in classes
+        ]
+        return rng.permutation(resampled_rows(rows, resample, self.options.seed, epoch))
+
+    @property
+    def _first_copies(self) -> list[UnitKey]:
+        return [key for key in self.chosen.keys if key.copy == 0]
+
+    @property
+    def resident(self) -> Resident:
+        """All rows in memory, decoded when first needed."""
+        with self._lock:
+            if self._resident is None:
+                units = [n for n, key in enumerate(self.chosen.keys) if key.copy == 0]
+                data = Resident(self.layout, self.chosen.counts[units])
+                source = self._source
+                place = {unit: number for number, unit in enumerate(units)}
+
+                def load(unit: int) -> None:
+                    data.fill(place[unit], source.load(unit))
+
+                self._map_units(load, units, "decoding into memory")
+                data.seal()
+                self._resident = data
+            return self._resident
+
+    @property
+    def spill(self) -> Spill:
+        """All rows on disk in random shards, written when first needed."""
+        with self._lock:
+            if self._spill is None:
+                options = self.options
+                assert options.cache is not None
+                spill = Spill(
+                    self.layout,
+                    self.chosen.counts,
+                    options.cache,
+                    shards=self.spill_shards,
+                    seed=options.seed,
+                )
+
+                def in_threads(function: Callable[[int], None], units: Iterable[int]) -> None:
+                    self._map_units(function, list(units), "shuffling onto disk")
+
+                spill.write(self._source, in_threads)
+                self._spill = spill
+            return self._spill
+
+    def close(self) -> None:
+        """Forget the rows in memory and remove the files on disk; the next epoch makes them anew."""
+        with self._lock:
+            self._resident = None
+            if self._spill is not None:
+                self._spill.close()
+                self._spill = None
+
+    def _map_units(self, function: Callable[[int], None], units: Sequence[int], what: str) -> None:
+        """Call `function` for each unit in threads; the first error stops the rest and is raised."""
+        threads = ThreadPoolExecutor(self.options.threads, thread_name_prefix=THREAD_NAME)
+        with threads as pool, self.timing(what):
+            futures = [pool.submit(function, unit) for unit in units]
+            try:
+                for future in track(
+                    as_completed(futures),
+                    total=len(futures),
+                    what=what,
+                    enabled=self.options.progress,
+                ):
+                    future.result()
+            except BaseException:
+                pool.shutdown(wait=True, cancel_futures=True)
+                raise
+
+
+@dataclass(frozen=True, slots=True)
+class _Timed:
+    source: UnitSource
+    timing: Timing
+
+    def load(self, unit: int) -> Any:
+        with self.timing("decode"):
+            return self.source.load(unit)

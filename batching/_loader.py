@@ -1,0 +1,388 @@
+"""`BatchLoader`: batches of a dataset for a training loop."""
+
+from __future__ import annotations
+
+import copy
+import os
+import threading
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from rootml.batching._balance import Balance
+from rootml.batching._batch import Batch, BatchSpec
+from rootml.batching._cast import NonFinite
+from rootml.batching._compile import Inputs, Request, Targets
+from rootml.batching._describe import LoaderDescription, describe
+from rootml.batching._epochs import Epochs
+from rootml.batching._options import check_options
+from rootml.batching._plan import Mode, Segment, Sharing
+from rootml.batching._shares import batch_sizes
+from rootml.batching._state import Progress, read_state, write_state
+from rootml.batching._stream import Stream
+from rootml.errors import ShardError, UsageError
+
+if TYPE_CHECKING:
+    from rootml.dataset import Dataset
+
+
+class BatchLoader:
+    """Streams batches of the selected events of a dataset, each event once per epoch.
+
+    A batch is ``x``, ``(x, y)``, ``(x, y, w)``, or with `observers` a last dict: ``x``
+    `(batch, feature)` in the order of the dataset's columns (or a dict with `inputs`), ``y``
+    `(batch,)` or `(batch, target)`, ``w`` `(batch,)`.
+
+    With ``shuffle=True`` rows are mixed over the whole dataset as well as the buffer allows:
+
+    ==========  =====================================  ==============================================
+    mode        when                                   how
+    ==========  =====================================  ==============================================
+    resident    the selected rows fit `buffer_bytes`   decoded once, kept; a new global permutation
+                                                       in every epoch
+    disk        they do not, `cache` is given          scattered over random shards on disk, once;
+                                                       every epoch is a uniform permutation
+    pool        they do not, no `cache`                several units of every class open at a time,
+                                                       batches drawn in proportion to rows left
+    ==========  =====================================  ==============================================
+
+    In mode "pool" files of one class each give batches as mixed as independent draws, but a single
+    file that is sorted inside cannot be mixed: use `cache` for that.
+
+    Args:
+        dataset: What to read. Its label is the target, its weight the weight.
+        batch_size: Rows per batch; of a short last batch, fewer.
+        shuffle: Whether to mix the rows; otherwise they come in the order of the dataset.
+        seed: Of the order; the same (seed, epoch, ranks, workers) gives the same order, whatever
+            the timing and the number of threads.
+        drop_last: Leave out the rows of a short last batch.
+        inputs: Names of the columns of ``x`` (default: all that are neither target nor observer),
+            or a dict of named inputs: lists of names, `Padded` or `Ragged`. Names may be output
+            columns, branches, or ``"alias = expression"``.
+        targets: Columns of ``y`` instead of the label: a name gives `(batch,)`, a list
+            `(batch, target)`.
+        observers: Columns carried beside in their own dtype (ids, masses), as a dict.
+        dtype: Of ``x``, ``y`` and ``w``: "float32" or "float64". float64 columns are rounded to
+            float32; integers that would change are an error.
+        balance: ``"weights"``: factors on the weights give all classes the same sum of weights.
+            ``"resample"`` or `Resample(...)`: rows of large classes are left out, or of small ones
+            repeated.
+        buffer_bytes: Memory for decoded rows, over all workers of a rank, e.g. ``"1 GB"``.
+        unit_bytes: Decoded size to which small clusters are joined; smaller mixes better in mode
+            "pool", larger reads faster.
+        cache: A folder for mode "disk". A private subfolder is made there and removed again.
+        nonfinite: What NaN and infinity in an input do: ``"error"``, ``"keep"``, or a number that
+            replaces them. In targets and weights they are always an error.
+        threads: Decoding threads; default: the cores, at most 4.
+        progress: Show a bar on long first passes; default: only on a terminal.
+
+    Raises:
+        UsageError: Options that make no sense or contradict each other.
+        MissingColumnError: A name that is no column; the message lists the nearest.
+        UnsupportedTypeError: A column that cannot be used as asked.
+        EmptySelectionError, BufferTooSmallError, ShardError: When the first epoch is planned.
+
+    Source of the idea: ROOT's RBatchGenerator / RDataLoader (ROOT::Experimental::ML).
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        batch_size: int,
+        *,
+        shuffle: bool = False,
+        seed: int = 0,
+        drop_last: bool = False,
+        inputs: Inputs = None,
+        targets: Targets = None,
+        observers: Sequence[str] | None = None,
+        dtype: Any = "float32",
+        balance: Balance = None,
+        buffer_bytes: int | str = "1 GB",
+        unit_bytes: int | str = "16 MB",
+        cache: str | os.PathLike[str] | None = None,
+        nonfinite: NonFinite = "error",
+        threads: int | None = None,
+        progress: bool | None = None,
+    ) -> None:
+        options = check_options(
+            batch_size,
+            shuffle=shuffle,
+            seed=seed,
+            drop_last=drop_last,
+            balance=balance,
+            buffer_bytes=buffer_bytes,
+            unit_bytes=unit_bytes,
+            cache=cache,
+            threads=threads,
+            progress=progress,
+            dtype=dtype,
+            nonfinite=nonfinite,
+        )
+        request = Request(
+            inputs, targets, observers, options.dtype, options.nonfinite, batch_size, drop_last
+        )
+        self._epochs = Epochs(dataset, request, options)
+        self._rank, self._world = 0, 1
+        self._next_epoch = 0
+        self._rest: _Rest | None = None
+        self._latest: Progress | None = None
+        self._lock = threading.Lock()
+
+    # --- what it is ---------------------------------------------------------------------------
+
+    @property
+    def dataset(self) -> Dataset:
+        """The dataset, with the columns that were named here."""
+        return self._epochs.dataset
+
+    @property
+    def spec(self) -> BatchSpec:
+        """What a batch consists of: inputs, targets, weight, observers, with shapes and dtypes."""
+        return self._epochs.layout.spec
+
+    @property
+    def batch_size(self) -> int:
+        """Rows per batch."""
+        return self._epochs.options.batch_size
+
+    @property
+    def num_rows(self) -> int:
+        """Rows that this rank gets in an epoch."""
+        return sum(self._sizes())
+
+    @property
+    def rank(self) -> int:
+        """Which of the shards this is."""
+        return self._rank
+
+    @property
+    def world(self) -> int:
+        """Number of shards."""
+        return self._world
+
+    @property
+    def mode(self) -> Mode:
+        """How rows are mixed: "sequential", "resident", "disk" or "pool"."""
+        return self._epochs.mode(1)
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that the next iteration takes."""
+        return self._next_epoch
+
+    def __len__(self) -> int:
+        """Batches that this rank gets in an epoch."""
+        return len(self._sizes())
+
+    def _sizes(self) -> list[int]:
+        options = self._epochs.options
+        rows = self._epochs.num_rows
+        if options.batch_size > rows:
+            message = (
+                f"{self.dataset}: batch_size={options.batch_size} is larger than the data: "
+                f"{rows} events are selected"
+            )
+            raise UsageError(message)
+        return batch_sizes(rows, options.batch_size, self._world, drop_last=options.drop_last)[
+            self._rank
+        ]
+
+    def describe(self) -> LoaderDescription:
+        """Rows, batches, mode, memory, and the time spent per stage so far."""
+        return describe(self, self._epochs)
+
+    def __repr__(self) -> str:
+        options = self._epochs.options
+        shard = f", rank {self._rank} of {self._world}" if self._world > 1 else ""
+        order = f"shuffled, seed {options.seed}" if options.shuffle else "in order"
+        names = ", ".join(
+            f"{spec.name} ({spec.kind}, {len(spec.features)})" for spec in self.spec.inputs
+        )
+        return f"<BatchLoader: batches of {options.batch_size}, {order}{shard}; inputs {names}>"
+
+    # --- shards and epochs --------------------------------------------------------------------
+
+    def shard(self, rank: int, world: int) -> BatchLoader:
+        """The loader of one of `world` ranks: equally many batches each, every row on one rank.
+
+        Rows are shared out after the epoch's permutation, so a rank decodes only its share (in
+        mode "resident": all, once). Nothing is detected by itself: pass what your framework says,
+        e.g. ``torch.distributed.get_rank()`` and ``get_world_size()``.
+
+        Raises:
+            ShardError: `rank` is not below `world`, or this is a shard already.
+        """
+        if self._world != 1:
+            message = f"this loader is already rank {self._rank} of {self._world}"
+            raise ShardError(message)
+        if not 0 <= rank < world:
+            message = f"rank={rank} of world={world}: expected 0 <= rank < world"
+            raise ShardError(message)
+        other = copy.copy(self)
+        other._rank, other._world = rank, world
+        other._latest = None
+        other._lock = threading.Lock()
+        return other
+
+    def set_epoch(self, epoch: int) -> None:
+        """Let the next iteration be this epoch (otherwise each takes the one after the last)."""
+        if epoch < 0:
+            message = f"epoch={epoch}: expected at least 0"
+            raise UsageError(message)
+        with self._lock:
+            self._next_epoch = int(epoch)
+            if self._rest is not None and self._rest.epoch != epoch:
+                self._rest = None
+
+    def prepare(self) -> None:
+        """Do what the first epoch would wait for, but for decoding: the scan, the shuffle on disk.
+
+        Useful before worker processes are started, which then share the result.
+        """
+        self._sizes()
+        if self._epochs.mode(1) == "disk":
+            _ = self._epochs.spill
+
+    def iterate(
+        self, *, epoch: int | None = None, worker: int = 0, workers: int = 1
+    ) -> Generator[Batch, None, None]:
+        """The batches of one epoch; all outputs are made of this.
+
+        Closing the generator (also by ``break`` and ``del``) stops its threads. Several iterators
+        may be alive at a time.
+
+        Args:
+            epoch: Which epoch; default: the one after the last.
+            worker: Which of `workers` shares of this rank's batches: taken in turn, the workers'
+                batches are the rank's epoch.
+        """
+        if not 0 <= worker < workers:
+            message = f"worker={worker} of workers={workers}: expected 0 <= worker < workers"
+            raise ShardError(message)
+        self._sizes()
+        with self._lock:
+            if epoch is None:
+                epoch = self._next_epoch
+            self._next_epoch = epoch + 1
+            rest, self._rest = self._rest, None
+            if rest is not None and rest.epoch != epoch:
+                rest = None
+            progress = self._begin(epoch, workers, rest)
+            self._latest = progress
+        return self._run(progress, worker)
+
+    def _begin(self, epoch: int, workers: int, rest: _Rest | None) -> Progress:
+        """Where this iteration begins: at the start, or where a state left off."""
+        mode = rest.mode if rest is not None else self._epochs.mode(workers)
+        sharing = self._epochs.sharing(mode, self._world, workers)
+        history = rest.segments if rest is not None else ()
+        skip = 0
+        if history and history[-1].sharing == sharing:
+            skip, history = history[-1].batches, history[:-1]
+        return Progress(epoch, mode, sharing, history, skip)
+
+    def _run(self, progress: Progress, worker: int) -> Generator[Batch, None, None]:
+        epochs, sharing = self._epochs, progress.sharing
+        epochs.dataset.verify()
+        plan = epochs.plan(progress.mode, progress.epoch, progress.history)
+        if plan.rows_left:
+            walk = plan.walk(sharing, self._rank, worker)
+            stream = Stream(
+                epochs.layout,
+                walk,
+                lambda pool: epochs.store(progress.mode, progress.epoch, walk, sharing, pool),
+                threads=epochs.options.threads,
+                timing=epochs.timing,
+                skip=_share(progress.batches, worker, sharing),
+                block_rows=sharing.block_rows,
+            )
+            for batch in stream.batches():
+                progress.batches += 1
+                yield batch
+        progress.done = True
+
+    # --- state --------------------------------------------------------------------------------
+
+    def state_dict(self, *, batches: int | None = None, workers: int = 1) -> dict[str, Any]:
+        """Where the latest iteration stands, as plain numbers and strings (JSON).
+
+        Args:
+            batches: Batches that this rank has used in the current epoch. Needed only with torch's
+                plain ``DataLoader(num_workers=...)``, which runs ahead in other processes.
+            workers: The `num_workers` of that DataLoader.
+        """
+        latest = self._latest
+        if batches is not None:
+            epoch = latest.epoch if latest is not None and not latest.done else self._next_epoch
+            mode = self._epochs.mode(max(1, workers))
+            sharing = self._epochs.sharing(mode, self._world, max(1, workers))
+            latest = Progress(epoch, mode, sharing, (), batches)
+        return write_state(self._epochs, latest, self._next_epoch, self._rest_state())
+
+    def _rest_state(self) -> tuple[Mode, tuple[Segment, ...]] | None:
+        return None if self._rest is None else (self._rest.mode, self._rest.segments)
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where `state` was taken: the next iteration gives the rest of that epoch.
+
+        With the same ranks, workers and buffer the order goes on as it would have; otherwise the
+        rows that no rank has had are shared out anew, still each exactly once.
+
+        Raises:
+            StateError: The state belongs to other data, another seed or selection, another version,
+                or needs a mode that this buffer does not allow.
+        """
+        epoch, mode, segments, shards = read_state(self._epochs, state)
+        if shards is not None:
+            self._epochs.adopt_spill_shards(shards)
+        with self._lock:
+            self._latest = None
+            self._next_epoch = epoch
+            self._rest = _Rest(epoch, mode, segments) if segments else None
+
+    # --- outputs ------------------------------------------------------------------------------
+
+    def numpy(self) -> Any:
+        """An iterable of tuples of NumPy arrays; every iteration is the next epoch."""
+        from rootml.batching._numpy import NumpyBatches
+
+        return NumpyBatches(self)
+
+    def torch(self, device: Any = None) -> Any:
+        """A torch IterableDataset of tuples of tensors; see `rootml.batching._torch`."""
+        from rootml.batching._torch import torch_batches
+
+        self.prepare()
+        return torch_batches(self, device=device)
+
+    def close(self) -> None:
+        """Free what is kept between epochs: rows in memory, files of the shuffle on disk."""
+        self._epochs.close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {
+            key: value for key, value in self.__dict__.items() if key not in {"_lock", "_latest"}
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._lock = threading.Lock()
+        self._latest = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Rest:
+    """The part of an epoch that a loaded state left over."""
+
+    epoch: int
+    mode: Mode
+    segments: tuple[Segment, ...]
+
+
+def _share(batches: int, worker: int, sharing: Sharing) -> int:
+    """Of a rank's first `batches` batches, how many were this worker's."""
+    return max(0, -(-(batches - worker) // sharing.workers))
+
+
+__all__ = ["BatchLoader"]

@@ -1,0 +1,101 @@
+"""What a loader was asked for, checked once."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from rootml.batching._balance import Resample, check_balance
+from rootml.batching._bytes import parse_bytes
+from rootml.batching._cast import NonFinite, check_nonfinite, float_dtype
+from rootml.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The options of a `BatchLoader` that do not concern what a batch consists of."""
+
+    batch_size: int
+    shuffle: bool
+    seed: int
+    drop_last: bool
+    balance: Literal["weights"] | Resample | None
+    buffer_bytes: int
+    unit_bytes: int
+    cache: Path | None
+    threads: int
+    progress: bool | None
+    dtype: np.dtype[Any]
+    nonfinite: NonFinite
+
+    @property
+    def resample(self) -> Resample | None:
+        """The resampling asked for, if any."""
+        return self.balance if isinstance(self.balance, Resample) else None
+
+
+def check_options(
+    batch_size: int,
+    *,
+    shuffle: bool,
+    seed: int,
+    drop_last: bool,
+    balance: Any,
+    buffer_bytes: int | str,
+    unit_bytes: int | str,
+    cache: str | os.PathLike[str] | None,
+    threads: int | None,
+    progress: bool | None,
+    dtype: Any,
+    nonfinite: NonFinite,
+) -> Options:
+    """The options, or an error that says which one makes no sense.
+
+    Raises:
+        UsageError: A value out of range, or options that contradict each other.
+    """
+    _whole("batch_size", batch_size, least=1)
+    _whole("seed", seed, least=0)
+    if seed >= 2**64:
+        message = f"seed={seed}: expected a number below 2**64"
+        raise UsageError(message)
+    if threads is not None:
+        _whole("threads", threads, least=1)
+    balanced = check_balance(balance)
+    if isinstance(balanced, Resample):
+        if not shuffle:
+            message = "balance='resample' draws rows at random: it needs shuffle=True"
+            raise UsageError(message)
+        if cache is not None:
+            message = (
+                "balance='resample' cannot use a shuffle cache on disk: leave out cache= (rows are "
+                "then mixed in memory), or use balance='weights'"
+            )
+            raise UsageError(message)
+    return Options(
+        batch_size=int(batch_size),
+        shuffle=bool(shuffle),
+        seed=int(seed),
+        drop_last=bool(drop_last),
+        balance=balanced,
+        buffer_bytes=parse_bytes(buffer_bytes, "buffer_bytes"),
+        unit_bytes=parse_bytes(unit_bytes, "unit_bytes"),
+        cache=None if cache is None else Path(cache),
+        threads=threads or min(4, os.cpu_count() or 1),
+        progress=progress,
+        dtype=float_dtype(dtype),
+        nonfinite=check_nonfinite(nonfinite),
+    )
+
+
+def _whole(name: str, value: Any, *, least: int) -> None:
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
+        message = f"{name}={value!r}: expected a whole number"
+        raise UsageError(message)
+    if value < least:
+        message = f"{name}={value}: expected at least {least}"
+        raise UsageError(message)

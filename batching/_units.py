@@ -1,0 +1,163 @@
+"""Units: what is decoded at one go, and gives its rows to the blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from rootml.batching._layout import (
+    Dense,
+    Layout,
+    Lists,
+    Prepared,
+    Ragged,
+    slice_ragged,
+    take_ragged,
+)
+from rootml.errors import ChangedFileError
+
+if TYPE_CHECKING:
+    from rootml.dataset import Dataset
+    from rootml.partitions import Partition
+
+Rows = npt.NDArray[np.integer[Any]]
+
+
+class Unit(Protocol):
+    """The rows of a unit in memory."""
+
+    @property
+    def num_rows(self) -> int: ...
+
+    def fill(self, start: int, stop: int, dense: Dense, at: int) -> None:
+        """Write rows ``[start, stop)`` to the dense arrays, from row `at` on."""
+
+    def ragged(self, start: int, stop: int) -> Ragged:
+        """Rows ``[start, stop)`` of the ragged fields."""
+
+    def take(self, rows: Rows) -> Unit:
+        """The given rows only."""
+
+
+class UnitSource(Protocol):
+    """Where the units of an epoch come from; `load` is called from several threads."""
+
+    def load(self, unit: int) -> Unit:
+        """Read and decode one unit."""
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedUnit:
+    """Columns as they were decoded; they become rows when they are filled in."""
+
+    layout: Layout
+    prepared: Prepared
+
+    @property
+    def num_rows(self) -> int:
+        return self.prepared.num_rows
+
+    def fill(self, start: int, stop: int, dense: Dense, at: int) -> None:
+        self.layout.fill(self.prepared, start, stop, dense, at)
+
+    def ragged(self, start: int, stop: int) -> Ragged:
+        return self.layout.ragged_rows(self.prepared, start, stop)
+
+    def take(self, rows: Rows) -> DecodedUnit:
+        mine = self.prepared
+        return DecodedUnit(
+            self.layout,
+            replace(
+                mine,
+                num_rows=len(rows),
+                flat={key: tuple(c[rows] for c in columns) for key, columns in mine.flat.items()},
+                lists={key: _take_lists(lists, rows) for key, lists in mine.lists.items()},
+                raw={key: values[rows] for key, values in mine.raw.items()},
+            ),
+        )
+
+
+def _take_lists(lists: Lists, rows: Rows) -> Lists:
+    starts = lists.offsets[rows]
+    counts = lists.offsets[rows + 1] - starts
+    offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
+    source = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], counts)
+    return Lists(offsets, tuple(content[source] for content in lists.contents))
+
+
+@dataclass(frozen=True, slots=True)
+class UnitKey:
+    """One unit: a partition, or its rows of one label, once or (oversampled) again.
+
+    Attributes:
+        rows: How many rows it has.
+        label: Only the rows of this label; None: all.
+        copy: Number of the repetition; each has its own permutation.
+    """
+
+    partition: int
+    rows: int
+    source: int
+    label: float | None = None
+    copy: int = 0
+
+
+@dataclass(frozen=True)
+class DatasetUnits:
+    """Units read from the files of a dataset."""
+
+    dataset: Dataset
+    layout: Layout
+    partitions: Sequence[Partition]
+    index: Any
+    keys: Sequence[UnitKey]
+
+    def load(self, unit: int) -> DecodedUnit:
+        key = self.keys[unit]
+        partition = self.partitions[key.partition]
+        block = self.dataset.read(
+            partition,
+            self.layout.columns,
+            index=self.index,
+            label=self.layout.needs_label or key.label is not None,
+            weight=self.layout.weight,
+        )
+        where = f"{partition.path}:{partition.tree}" if partition.tree else partition.path
+        where = f"{where}, entries {partition.start} to {partition.stop}"
+        decoded = DecodedUnit(self.layout, self.layout.prepare(block, where))
+        if key.label is not None:
+            decoded = decoded.take(np.flatnonzero(block.label == key.label))
+        if decoded.num_rows < key.rows:  # oversampled remainders and undersamples use fewer
+            message = (
+                f"{where}: {decoded.num_rows} events are selected where {key.rows} were when the "
+                "dataset was scanned; the file must have changed"
+            )
+            raise ChangedFileError(message)
+        return decoded
+
+
+@dataclass(frozen=True, slots=True)
+class RowsUnit:
+    """Rows that are rows already, as a shard on disk keeps them."""
+
+    num_rows: int
+    dense: Dense
+    lists: Ragged
+
+    def fill(self, start: int, stop: int, dense: Dense, at: int) -> None:
+        for key, values in self.dense.items():
+            dense[key][at : at + stop - start] = values[start:stop]
+
+    def ragged(self, start: int, stop: int) -> Ragged:
+        return {key: slice_ragged(array, start, stop) for key, array in self.lists.items()}
+
+    def take(self, rows: Rows) -> RowsUnit:
+        return RowsUnit(
+            len(rows),
+            {key: values[rows] for key, values in self.dense.items()},
+            {key: take_ragged(array, rows) for key, array in self.lists.items()},
+        )
