@@ -1,0 +1,182 @@
+"""Everything shown runs: docstring examples, the README, the tutorials, the quickstart."""
+
+from __future__ import annotations
+
+import ast
+import doctest
+import importlib
+import importlib.util
+import os
+import pkgutil
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import uproot
+
+import rootml
+from rootml.errors import MissingPackageError
+
+PROJECT = Path(__file__).parents[2]
+TUTORIALS = PROJECT / "tutorials"
+
+# --- docstrings ----------------------------------------------------------------------------------
+
+
+def modules() -> list[str]:
+    """Every module of rootml, private ones too."""
+    found = pkgutil.walk_packages(rootml.__path__, "rootml.")
+    return ["rootml", *sorted(module.name for module in found)]
+
+
+@pytest.mark.parametrize("name", modules())
+def test_docstring_examples(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    try:
+        module = importlib.import_module(name)
+    except MissingPackageError as error:
+        pytest.skip(str(error))
+    monkeypatch.chdir(tmp_path)
+    options = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+    runner = doctest.DocTestRunner(optionflags=options)
+    for example in doctest.DocTestFinder(exclude_empty=True).find(module):
+        runner.run(example)
+    assert runner.failures == 0, capsys.readouterr().out
+
+
+def test_the_public_face_has_examples() -> None:
+    """A guard of the test above: it finds examples where they are due."""
+    for name in ("rootml", "rootml.batching", "rootml.expressions", "rootml.storage"):
+        package = importlib.import_module(name)
+        files = [m for m in modules() if m == name or m.startswith(f"{name}._")]
+        found = sum(
+            len(test.examples)
+            for file in [name, *files]
+            for test in doctest.DocTestFinder().find(importlib.import_module(file))
+        )
+        assert found > 0, package
+
+
+# --- README --------------------------------------------------------------------------------------
+
+
+def blocks(language: str) -> list[str]:
+    """The README's fenced blocks whose info string is exactly `language`."""
+    text = (PROJECT / "README.md").read_text(encoding="utf-8")
+    return re.findall(rf"^```{re.escape(language)}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+
+
+def run(script: Path, *arguments: str, cwd: Path) -> str:
+    """Run a script as a user does; its output."""
+    done = subprocess.run(
+        [sys.executable, str(script), *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(TUTORIALS)},
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    return done.stdout
+
+
+def test_readme_examples(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    examples = blocks("python")
+    assert examples
+    script = tmp_path / "readme.py"
+    script.write_text("\n".join(["from __future__ import annotations", *examples]))
+    make = (
+        "from pathlib import Path; from collisions import make_files; make_files(Path(), 20_000)"
+    )
+    (tmp_path / "make.py").write_text(make)
+    run(tmp_path / "make.py", cwd=tmp_path)
+    run(script, cwd=tmp_path)
+
+
+def test_readme_shows_what_does_not_exist_yet_as_such() -> None:
+    for block in blocks("python planned"):
+        ast.parse(block)
+    shown = "\n".join(blocks("python"))
+    for part in ("bdt", "sbi"):
+        package = importlib.import_module(f"rootml.{part}")
+        assert f"rootml.{part}" not in shown or package.__all__
+
+
+def test_links_in_the_papers_lead_somewhere() -> None:
+    for name in ("README.md", "CONTRIBUTING.md"):
+        text = (PROJECT / name).read_text(encoding="utf-8")
+        targets = re.findall(r"\]\((?!https?:)([^)#]+)", text)
+        assert [target for target in targets if not (PROJECT / target).exists()] == []
+
+
+# --- tutorials and the quickstart ----------------------------------------------------------------
+
+NEEDS = {"train_torch": "torch", "train_tensorflow": "tensorflow", "quickstart": "torch"}
+SCRIPTS = sorted(path.stem for path in TUTORIALS.glob("*.py"))
+
+
+def test_tutorials_are_found() -> None:
+    assert {"quickstart", "reading", "sharing", "train_tensorflow", "train_torch"} < set(SCRIPTS)
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_tutorial_is_a_percent_script_with_a_title(name: str) -> None:
+    text = (TUTORIALS / f"{name}.py").read_text(encoding="utf-8")
+    assert text.startswith("# %% [markdown]\n# # ")
+
+
+@pytest.mark.parametrize("name", [name for name in SCRIPTS if name != "quickstart"])
+def test_tutorial_runs(name: str, tmp_path: Path) -> None:
+    if name in NEEDS and importlib.util.find_spec(NEEDS[name]) is None:
+        pytest.skip(f"needs {NEEDS[name]}")
+    run(TUTORIALS / f"{name}.py", cwd=tmp_path)
+
+
+def test_quickstart_in_reduced_size(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    pytest.importorskip("matplotlib")
+    script = TUTORIALS / "quickstart.py"
+    output = run(script, "--events", "25000", "--epochs", "3", cwd=tmp_path)
+    found = re.search(r"AUC ([0-9.]+) on test", output)
+    assert found, output
+    assert 0.8 < float(found.group(1)) < 0.999
+    assert len(re.findall(r"epoch \d+: loss [0-9.]+.*events/s", output)) == 3
+    folder = tmp_path / "quickstart-output"
+    assert (folder / "roc.png").read_bytes().startswith(b"\x89PNG")
+    assert "AUC" in (folder / "report.txt").read_text(encoding="utf-8")
+    check_friends(folder)
+
+
+def check_friends(folder: Path) -> None:
+    """One friend file per input, one entry per entry, scores in [0, 1] where selected."""
+    inputs = sorted(folder.glob("*.root"))
+    friends = sorted((folder / "friends").rglob("*.root"))
+    assert len(inputs) == len(friends) == 5
+    selected = 0
+    for path in friends:
+        (tree,) = uproot.open(path).values(filter_classname="TTree")
+        columns = tree.arrays(library="np")
+        assert len(columns["score"]) == 5000
+        valid = columns["score_valid"].astype(bool)
+        assert np.array_equal(valid, np.isfinite(columns["score"]))
+        assert np.all((columns["score"][valid] >= 0) & (columns["score"][valid] <= 1))
+        selected += int(valid.sum())
+    assert 10_000 < selected < 25_000
+
+
+# --- benchmarks ----------------------------------------------------------------------------------
+
+
+@pytest.mark.needs_root
+def test_benchmark_engines_deliver_every_row(tmp_path: Path) -> None:
+    """The runners of ours and of the peers, on small files made as the benchmark makes them."""
+    pytest.importorskip("ROOT")
+    pytest.importorskip("torch")
+    check = PROJECT / "benchmarks" / "harness" / "check.py"
+    output = run(check, str(tmp_path), cwd=tmp_path)
+    assert output.splitlines()[-1] == "all engines deliver every row"
