@@ -35,7 +35,7 @@ from rootml.batching._stores import ChainStore, PoolStore, Resident, ResidentSto
 from rootml.batching._stream import THREAD_NAME
 from rootml.batching._timing import Timing
 from rootml.batching._units import DatasetUnits, UnitKey, UnitSource
-from rootml.batching._walk import Walk
+from rootml.batching._walk import Walk, forced_rows
 from rootml.errors import BufferTooSmallError, EmptySelectionError, StateError, UsageError
 
 if TYPE_CHECKING:
@@ -44,7 +44,6 @@ if TYPE_CHECKING:
 
 _BLOCK_ROWS = 16_384
 _BLOCK_BYTES = 8 << 20
-_MAX_SLAB_ROWS = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,36 +218,27 @@ class Epochs:
         block_rows = self._block_rows
         if mode in {"sequential", "resident"}:
             return Sharing(world, workers, options.batch_size, options.drop_last, block_rows)
-        rows = options.buffer_bytes // workers // self.row_bytes
+        rows = self._buffer_rows(workers)
         counts, sources = self._pool_units(mode)
-        largest = [int(counts[sources == s].max()) for s in np.unique(sources)]
+        largest = [int(counts[sources == source].max()) for source in np.unique(sources)]
         for block in (block_rows, options.batch_size):
-            slab_rows = max(16, min(_MAX_SLAB_ROWS, 1 << max(0, (rows // 512).bit_length() - 1)))
-            reserve = sum(-(-(most + block) // slab_rows) + 1 for most in largest)
-            slabs = rows // slab_rows - reserve
-            if slabs >= sum(-(-most // slab_rows) for most in largest):
-                return Sharing(
-                    world,
-                    workers,
-                    options.batch_size,
-                    options.drop_last,
-                    block,
-                    slabs,
-                    reserve,
-                    slab_rows,
-                )
+            room = rows - forced_rows(largest, block)
+            if room >= 0:
+                return Sharing(world, workers, options.batch_size, options.drop_last, block, room)
         raise self._too_small(largest, workers)
 
+    def _buffer_rows(self, workers: int) -> int:
+        return self.options.buffer_bytes // workers // self.row_bytes
+
     def _too_small(self, largest: list[int], workers: int) -> BufferTooSmallError:
-        batch = self.options.batch_size
-        rows = sum(2 * most + batch for most in largest) + 64 * len(largest)
-        needed = int(1.05 * rows * self.row_bytes * workers)
+        rows = forced_rows(largest, self.options.batch_size)
+        needed = -(-rows * self.row_bytes * workers // 1000) * 1000
         message = (
             f"{self.dataset}: buffer_bytes={format_bytes(self.options.buffer_bytes)} cannot hold "
             f"the units that shuffling must have open: two of each of {len(largest)} source(s), "
-            f"the largest of {max(largest):,} rows of {self.row_bytes} bytes, and a batch"
+            f"the largest of {max(largest):,} rows of {self.row_bytes} bytes, and two batches"
             + (f", for each of {workers} workers" if workers > 1 else "")
-            + f"; it needs at least {format_bytes(needed)}"
+            + f"; it needs at least {needed / 1e6:.3f} MB"
             + ("" if self.options.cache else ", or cache=folder for a shuffle on disk")
         )
         return BufferTooSmallError(message)
@@ -307,14 +297,13 @@ class Epochs:
         if mode == "sequential":
             return ChainStore(self.layout, walk.pieces, self._source, pool, threads + 1)
         source = self.spill if mode == "disk" else self._source
-        needed = sum(-(-piece.rows // sharing.slab_rows) for piece in walk.pieces)
+        rows = min(self._buffer_rows(sharing.workers), sum(piece.rows for piece in walk.pieces))
         return PoolStore(
             self.layout,
             walk.pieces,
             source,
             pool,
-            slabs=min(sharing.slabs + sharing.reserve, needed),
-            slab_rows=sharing.slab_rows,
+            rows=rows,
             key=(seed, epoch),
             stage=self.timing,
             ahead=threads,

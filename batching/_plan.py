@@ -34,8 +34,7 @@ class Sharing:
     Attributes:
         world: Ranks.
         workers: Loader workers per rank.
-        slabs: Room for units that a pool opens ahead of need, in slabs of `slab_rows` rows.
-        reserve: More slabs, for the units that a block cannot do without.
+        room: Rows of units that a pool opens before they are needed.
     """
 
     world: int
@@ -43,9 +42,7 @@ class Sharing:
     batch_size: int
     drop_last: bool
     block_rows: int
-    slabs: int = 0
-    reserve: int = 0
-    slab_rows: int = 1
+    room: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,8 +178,7 @@ class EpochPlan:
                 dealt[shard],
                 parts[shard],
                 sharing.block_rows,
-                sharing.slabs,
-                sharing.slab_rows,
+                sharing.room,
                 functools.partial(
                     stream, self.seed, self.epoch, Purpose.WALK, (number << 32) + shard
                 ),

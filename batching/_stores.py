@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
@@ -134,6 +133,44 @@ class ResidentStore:
     def release(self, piece: int) -> None: ...
 
 
+Extent = tuple[int, int]
+"""Rows ``[start, stop)`` of an arena."""
+
+
+class _Extents:
+    """Which rows of the arena are free. Memory that is handed out need not be in one place."""
+
+    def __init__(self, rows: int) -> None:
+        self.free = rows
+        self._extents: list[Extent] = [(0, rows)] if rows else []
+
+    def take(self, rows: int) -> list[Extent]:
+        """`rows` free rows, from the largest extents."""
+        assert rows <= self.free, "the walk counts on more room than there is"
+        self.free -= rows
+        self._extents.sort(key=lambda extent: extent[1] - extent[0])
+        taken = []
+        while rows:
+            start, stop = self._extents.pop()
+            if stop - start > rows:
+                self._extents.append((start + rows, stop))
+                stop = start + rows
+            taken.append((start, stop))
+            rows -= stop - start
+        return taken
+
+    def give_back(self, extents: Sequence[Extent]) -> None:
+        """Free again, joined with free neighbours."""
+        joined: list[Extent] = []
+        for start, stop in sorted([*self._extents, *extents]):
+            if joined and joined[-1][1] == start:
+                joined[-1] = (joined[-1][0], stop)
+            else:
+                joined.append((start, stop))
+        self._extents = joined
+        self.free += sum(stop - start for start, stop in extents)
+
+
 @dataclass(slots=True)
 class _OpenPiece:
     """A piece in the arena.
@@ -143,16 +180,15 @@ class _OpenPiece:
         ragged: The ragged fields, in that order.
     """
 
-    slabs: list[int]
+    extents: list[Extent]
     slots: Slots
     ragged: Ragged
 
 
 class PoolStore:
-    """Open units in an arena of slabs; a block is one gather from all over the arena.
+    """Open units in one arena; a block is one gather from all over the arena.
 
-    Units differ in size, so each takes as many slabs as it needs, wherever they are: the arena
-    does not fragment, and its size is fixed when it is made.
+    The size of the arena is fixed when it is made; a unit may lie in several extents of it.
     """
 
     def __init__(
@@ -162,8 +198,7 @@ class PoolStore:
         source: UnitSource,
         pool: Executor,
         *,
-        slabs: int,
-        slab_rows: int,
+        rows: int,
         key: tuple[int, int],
         stage: Stage,
         ahead: int,
@@ -172,29 +207,21 @@ class PoolStore:
         self._pieces = pieces
         self._source = source
         self._pool = pool
-        self._slab_rows = slab_rows
         self._key = key
         self._stage = stage
         self._ahead = ahead
-        self._arena = layout.allocate(slabs * slab_rows)
-        self._free = list(range(slabs))[::-1]
+        self._arena = layout.allocate(rows)
+        self._free = _Extents(rows)
         self._loading: dict[int, Future[None]] = {}
         self._open: dict[int, _OpenPiece] = {}
-        self._lock = threading.Lock()
 
     def has_room(self, piece: int) -> bool:
         waiting = sum(not future.done() for future in self._loading.values())
-        return waiting < self._ahead and self._slabs(piece) <= len(self._free)
-
-    def _slabs(self, piece: int) -> int:
-        return -(-self._pieces[piece].rows // self._slab_rows)
+        return waiting < self._ahead and self._pieces[piece].rows <= self._free.free
 
     def submit(self, piece: int) -> None:
-        number = self._slabs(piece)
-        assert number <= len(self._free), "the walk counts on more room than there is"
-        slabs = sorted(self._free[len(self._free) - number :])
-        del self._free[len(self._free) - number :]
-        self._loading[piece] = self._pool.submit(self._load, piece, slabs)
+        extents = self._free.take(self._pieces[piece].rows)
+        self._loading[piece] = self._pool.submit(self._load, piece, extents)
 
     def wait(self, piece: int) -> None:
         future = self._loading.get(piece)
@@ -202,7 +229,7 @@ class PoolStore:
             future.result()
             del self._loading[piece]
 
-    def _load(self, number: int, slabs: list[int]) -> None:
+    def _load(self, number: int, extents: list[Extent]) -> None:
         piece = self._pieces[number]
         unit = self._source.load(piece.unit)
         with self._stage("fill"):
@@ -211,22 +238,14 @@ class PoolStore:
             if piece.rows < unit.num_rows:
                 rows = np.sort(order)
                 unit, order = unit.take(rows), np.searchsorted(rows, order)
-            slots = self._place(unit, slabs)
+            at = 0
+            for start, stop in extents:
+                unit.fill(at, at + stop - start, self._arena, start)
+                at += stop - start
+            slots = np.concatenate([np.arange(*extent) for extent in extents])[order]
             ragged = unit.ragged(0, unit.num_rows)
             ragged = {key: take_ragged(array, order) for key, array in ragged.items()}
-        opened = _OpenPiece(slabs, slots[order], ragged)
-        with self._lock:
-            self._open[number] = opened
-
-    def _place(self, unit: Unit, slabs: list[int]) -> Slots:
-        size = self._slab_rows
-        starts = np.array(slabs, dtype=np.int64) * size
-        slots: Slots = (starts[:, None] + np.arange(size)).ravel()[: unit.num_rows]
-        breaks = np.flatnonzero(np.diff(starts) != size) + 1
-        for run in np.split(np.arange(len(slabs)), breaks):
-            first, last = int(run[0]) * size, min(unit.num_rows, (int(run[-1]) + 1) * size)
-            unit.fill(first, last, self._arena, int(starts[run[0]]))
-        return slots
+        self._open[number] = _OpenPiece(extents, slots, ragged)
 
     def gather(self, block: Block) -> tuple[Dense, Ragged]:
         assert block.places is not None
@@ -259,7 +278,7 @@ class PoolStore:
         return {key: take_ragged(array, order) for key, array in join_ragged(parts).items()}
 
     def release(self, piece: int) -> None:
-        self._free.extend(self._open.pop(piece).slabs)
+        self._free.give_back(self._open.pop(piece).extents)
 
 
 def _concatenate(parts: Sequence[Slots]) -> Slots:

@@ -154,30 +154,40 @@ class _ChainCursor:
         return done
 
 
+class RngMaker(Protocol):
+    """Makes a fresh generator in the same state each time."""
+
+    def __call__(self) -> np.random.Generator: ...
+
+
 @dataclass(frozen=True)
 class PoolWalk:
     """Rows drawn from several open pieces of every source, in proportion to the rows remaining.
 
     The number of rows of each source in a block is hypergeometric in the rows that the source has
     left, exactly as if the whole shard were permuted, so files of one class each give batches as
-    mixed as independent draws. Within a source the rows come from the open pieces, again in
-    proportion; a piece that is used up makes room for the next one.
+    mixed as independent draws.
 
-    At the start only one piece per source is open, and pieces are opened three times as fast as
-    rows are delivered until `slabs` are in use, so that the first batch does not wait for a full
+    Within a source the open pieces are used at rates in proportion to their sizes. Pieces that
+    were opened one after the other are then used up one after the other, and each makes room for
+    the next. At the start only one piece per source is open, and pieces are opened three times as
+    fast as rows are delivered until `room` is in use: the first batch does not wait for a full
     buffer.
+
+    When all open pieces of a source together have too few rows for a block, they are used up in
+    it and further ones are opened whatever `room` says. At most two such generations are in
+    memory at a time; `forced_rows` says how much that is.
 
     Attributes:
         pieces: The pieces of this shard, in the order of the epoch within each source.
         sizes: Batch sizes of this shard.
-        slabs: Slabs of `slab_rows` rows that open pieces may occupy.
+        room: Rows that open pieces may occupy before they are needed.
     """
 
     pieces: Sequence[Piece]
     sizes: Sequence[int]
     block_rows: int
-    slabs: int
-    slab_rows: int
+    room: int
     make_rng: RngMaker = field(repr=False)
 
     def blocks(self) -> Iterator[Block]:
@@ -209,10 +219,9 @@ class PoolWalk:
         ]
 
 
-class RngMaker(Protocol):
-    """Makes a fresh generator in the same state each time."""
-
-    def __call__(self) -> np.random.Generator: ...
+def forced_rows(largest: Sequence[int], block_rows: int) -> int:
+    """Rows beyond `PoolWalk.room` that a pool may need, given the largest piece of each source."""
+    return 2 * (sum(largest) + block_rows)
 
 
 class _PoolRun:
@@ -222,9 +231,9 @@ class _PoolRun:
         pieces = walk.pieces
         self.walk = walk
         self.rng = walk.make_rng()
+        self.rows = np.array([piece.rows for piece in pieces], dtype=np.int64)
         self.cursor = np.array([piece.start for piece in pieces], dtype=np.int64)
         self.stop = np.array([piece.stop for piece in pieces], dtype=np.int64)
-        self.need = [-(-piece.rows // walk.slab_rows) for piece in pieces]
         names = sorted({piece.source for piece in pieces})
         self.waiting = [
             [i for i, piece in enumerate(pieces) if piece.source == name][::-1] for name in names
@@ -234,7 +243,7 @@ class _PoolRun:
             [sum(pieces[i].rows for i in queue) for queue in self.waiting], dtype=np.int64
         )
         self.open_rows = [0] * len(names)
-        self.free = walk.slabs
+        self.free = walk.room
         self.delivered = 0
         self.opened = 0
 
@@ -253,11 +262,15 @@ class _PoolRun:
         return Block(tuple(takes), places, group, tuple(finished)), labels
 
     def _draw(self, source: int, wanted: int, takes: list[Take], finished: list[int]) -> None:
+        drained = len(self.open[source]) if self.open_rows[source] < wanted else 0
         while self.open_rows[source] < wanted:
             self._open(source)
         opened = np.array(self.open[source], dtype=np.int64)
         starts = self.cursor[opened]
-        counts = draw_counts(self.rng, self.stop[opened] - starts, wanted)
+        left = self.stop[opened] - starts
+        counts = left.copy()
+        rest = wanted - int(left[:drained].sum())
+        counts[drained:] = self._spread(self.rows[opened[drained:]], left[drained:], rest)
         ends = starts + counts
         self.cursor[opened] = ends
         takes.extend(
@@ -267,13 +280,22 @@ class _PoolRun:
             )
             if end > start
         )
-        done = opened[ends == self.stop[opened]].tolist()
+        done = opened[counts == left].tolist()
         if done:
             finished.extend(done)
-            self.free += sum(self.need[piece] for piece in done)
-            self.open[source] = opened[ends < self.stop[opened]].tolist()
+            self.free += int(self.rows[done].sum())
+            self.open[source] = opened[counts < left].tolist()
         self.left[source] -= wanted
         self.open_rows[source] -= wanted
+
+    def _spread(self, rates: Counts, left: Counts, wanted: int) -> Counts:
+        """How many of `wanted` rows come from each piece, at random at the given rates."""
+        counts = np.zeros_like(left)
+        while (missing := wanted - int(counts.sum())) > 0:
+            active = np.where(counts < left, rates, 0)
+            picks = self.rng.multinomial(missing, active / active.sum())
+            counts = np.minimum(counts + picks, left)
+        return counts
 
     def _mix(self, takes: list[Take]) -> npt.NDArray[np.unsignedinteger]:
         dtype = np.uint16 if len(takes) <= 0xFFFF else np.uint32  # uint16 sorts by radix
@@ -288,14 +310,14 @@ class _PoolRun:
             if not hungry:
                 return
             source = min(hungry, key=lambda s: self.open_rows[s] / max(1, int(self.left[s])))
-            if self.need[self.waiting[source][-1]] > self.free:
+            if self.rows[self.waiting[source][-1]] > self.free:
                 return
             self._open(source)
 
     def _open(self, source: int) -> None:
         piece = self.waiting[source].pop()
-        rows = self.walk.pieces[piece].rows
+        rows = int(self.rows[piece])
         self.open[source].append(piece)
         self.open_rows[source] += rows
-        self.free -= self.need[piece]
+        self.free -= rows
         self.opened += rows
