@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -58,7 +58,7 @@ class Resample:
 Balance: TypeAlias = "Literal['weights', 'resample'] | Resample | None"
 
 
-def check_balance(balance: Balance) -> Literal["weights"] | Resample | None:
+def check_balance(balance: Any) -> Literal["weights"] | Resample | None:
     """The balance asked for; ``"resample"`` stands for ``Resample("under")``."""
     if balance is None or isinstance(balance, Resample):
         return balance
@@ -71,7 +71,7 @@ def check_balance(balance: Balance) -> Literal["weights"] | Resample | None:
 
 
 def class_factors(sums: Mapping[float, float], where: str) -> dict[float, float]:
-    """The factor on each class that gives all classes the same sum of weights, the total unchanged.
+    """Factors that give all classes the same sum of weights and leave the total unchanged.
 
     >>> class_factors({0: 30.0, 1: 10.0}, "data")
     {0.0: 0.6666666666666666, 1.0: 2.0}

@@ -78,8 +78,7 @@ class Batch:
         return parts[0] if len(parts) == 1 else tuple(parts)
 
     def __repr__(self) -> str:
-        x = {k: v for k, v in self.x.items()} if isinstance(self.x, dict) else self.x
-        shown = x.shape if isinstance(x, np.ndarray) else x
+        shown = self.x.shape if isinstance(self.x, np.ndarray) else self.x
         parts = [f"x {shown}"]
         parts += [] if self.y is None else [f"y {self.y.shape}"]
         parts += [] if self.w is None else [f"w {self.w.shape}"]

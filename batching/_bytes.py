@@ -26,7 +26,7 @@ def parse_bytes(size: int | str, what: str) -> int:
             message = f"{what}={size!r}: expected a size such as '500 MB' or '1 GiB'"
             raise UsageError(message)
         size = int(float(match[1]) * _UNITS[match[2].upper()])
-    if isinstance(size, bool) or not isinstance(size, int) or size <= 0:
+    if isinstance(size, bool) or size <= 0:
         message = f"{what}={size!r}: expected a positive number of bytes"
         raise UsageError(message)
     return size

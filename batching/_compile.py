@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -25,6 +25,7 @@ from rootml.errors import UnsupportedTypeError, UsageError
 
 if TYPE_CHECKING:
     from rootml.dataset import Dataset
+
     from rootml.storage import ColumnType
 
 Inputs: TypeAlias = "Sequence[str] | Mapping[str, Sequence[str] | Padded | Ragged] | None"
@@ -173,7 +174,7 @@ class _Compiler:
                 continue
             lists.append(self._list(name, value))
             padded = isinstance(value, Padded)
-            kind = "padded" if padded else "ragged"
+            kind: Literal["padded", "ragged"] = "padded" if padded else "ragged"
             length = value.length if isinstance(value, Padded) else None
             specs.append(InputSpec(name, kind, tuple(value.columns), length, dtype))
         return flat, lists, specs
@@ -227,8 +228,8 @@ class _Compiler:
         if kind.kind == "jagged":
             message += (
                 f"; take one element ('{column}[0]'), reduce it ('Sum$({column})'), or declare "
-                f"inputs={{..., 'name': rootml.batching.Padded(['{column}'], length=8)}}; name the "
-                "columns you want with .select([...])"
+                f"inputs={{..., 'name': rootml.batching.Padded(['{column}'], length=8)}}; "
+                "name the columns you want with .select([...])"
             )
         elif kind.kind == "string":
             message += f"; define a number from it, e.g. \"{column} == 'value'\""

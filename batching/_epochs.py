@@ -26,7 +26,6 @@ from rootml.batching._balance import (
 )
 from rootml.batching._bytes import format_bytes
 from rootml.batching._compile import Request, compile_layout
-from rootml.batching._layout import Layout
 from rootml.batching._options import Options
 from rootml.batching._plan import EpochPlan, Mode, Segment, Sharing
 from rootml.batching._random import Purpose, stream
@@ -121,7 +120,7 @@ class Epochs:
         resample = self.options.resample
         if resample is None:
             return keys
-        if sources is None or not self._constant_labels():
+        if not self._constant_labels():
             keys = self._keys_by_label(partitions, index)
         return repeat_units(keys, resample)
 
@@ -138,7 +137,7 @@ class Epochs:
         return [numbers[names[partition.sample]] for partition in partitions]
 
     def _keys_by_label(self, partitions: Sequence[Partition], index: Any) -> list[UnitKey]:
-        """Rows of different labels in one partition are units of their own: one pass over labels."""
+        """Rows of each label in a partition are a unit of their own; one pass over labels."""
         found: list[dict[float, int]] = [{} for _ in partitions]
 
         def count(number: int) -> None:
@@ -374,7 +373,7 @@ class Epochs:
             return self._spill
 
     def close(self) -> None:
-        """Forget the rows in memory and remove the files on disk; the next epoch makes them anew."""
+        """Forget the rows in memory and remove the files on disk, until they are needed again."""
         with self._lock:
             self._resident = None
             if self._spill is not None:
@@ -382,7 +381,7 @@ class Epochs:
                 self._spill = None
 
     def _map_units(self, function: Callable[[int], None], units: Sequence[int], what: str) -> None:
-        """Call `function` for each unit in threads; the first error stops the rest and is raised."""
+        """Call `function` for each unit in threads; the first error stops the rest."""
         threads = ThreadPoolExecutor(self.options.threads, thread_name_prefix=THREAD_NAME)
         with threads as pool, self.timing(what):
             futures = [pool.submit(function, unit) for unit in units]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from rootml.errors import UsageError
 
@@ -27,7 +28,7 @@ class Padded:
     length: int
     value: float
 
-    def __init__(self, columns: Sequence[str], *, length: int, value: float = 0.0) -> None:
+    def __init__(self, columns: Sequence[str], *, length: Any, value: float = 0.0) -> None:
         if isinstance(length, bool) or not isinstance(length, int) or length < 1:
             message = f"Padded(length={length!r}): expected a whole number, at least 1"
             raise UsageError(message)

@@ -48,7 +48,11 @@ class Feature:
     def of(self, columns: Mapping[str, Any]) -> Array:
         """Its values, `(events,)`."""
         values: Array = columns[self.column]
-        return values if self.element is None else values[(slice(None), *self.element)]
+        if self.element is None:
+            return values
+        index: tuple[Any, ...] = (slice(None), *self.element)
+        part: Array = values[index]
+        return part
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,16 +35,16 @@ class BatchLoader:
 
     With ``shuffle=True`` rows are mixed over the whole dataset as well as the buffer allows:
 
-    ==========  =====================================  ==============================================
+    ==========  =====================================  ========================================
     mode        when                                   how
-    ==========  =====================================  ==============================================
-    resident    the selected rows fit `buffer_bytes`   decoded once, kept; a new global permutation
-                                                       in every epoch
-    disk        they do not, `cache` is given          scattered over random shards on disk, once;
-                                                       every epoch is a uniform permutation
-    pool        they do not, no `cache`                several units of every class open at a time,
-                                                       batches drawn in proportion to rows left
-    ==========  =====================================  ==============================================
+    ==========  =====================================  ========================================
+    resident    the selected rows fit `buffer_bytes`   decoded once, kept; a new global
+                                                       permutation in every epoch
+    disk        they do not, `cache` is given          scattered over random shards on disk,
+                                                       once; every epoch a uniform permutation
+    pool        they do not, no `cache`                several units of every class open at a
+                                                       time, batches in proportion to rows left
+    ==========  =====================================  ========================================
 
     In mode "pool" files of one class each give batches as mixed as independent draws, but a single
     file that is sorted inside cannot be mixed: use `cache` for that.
@@ -330,8 +330,8 @@ class BatchLoader:
         rows that no rank has had are shared out anew, still each exactly once.
 
         Raises:
-            StateError: The state belongs to other data, another seed or selection, another version,
-                or needs a mode that this buffer does not allow.
+            StateError: The state belongs to other data, another seed, selection or version, or
+                needs a mode that this buffer does not allow.
         """
         epoch, mode, segments, shards = read_state(self._epochs, state)
         if shards is not None:

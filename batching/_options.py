@@ -72,8 +72,8 @@ def check_options(
             raise UsageError(message)
         if cache is not None:
             message = (
-                "balance='resample' cannot use a shuffle cache on disk: leave out cache= (rows are "
-                "then mixed in memory), or use balance='weights'"
+                "balance='resample' cannot use a shuffle cache on disk: leave out cache= (rows "
+                "are then mixed in memory), or use balance='weights'"
             )
             raise UsageError(message)
     return Options(

@@ -125,7 +125,7 @@ class Spill:
         return self.folder / f"shard-{shard:05d}"
 
     def load(self, unit: int) -> Unit:
-        """Pass 2: one shard, its rows in the order of the dataset whatever the order of writing."""
+        """Pass 2: one shard; its rows do not depend on the order in which threads wrote them."""
         try:
             data = self._path(unit).read_bytes()
         except FileNotFoundError as error:

@@ -49,11 +49,12 @@ def write_state(
     rest: tuple[Mode, tuple[Segment, ...]] | None,
 ) -> dict[str, Any]:
     """The state as JSON values."""
-    epoch, mode, segments = next_epoch, epochs.mode(1), ()
+    segments: tuple[Segment, ...] = ()
+    epoch, mode = next_epoch, epochs.mode(1)
     if latest is not None and not latest.done:
         epoch, mode, segments = latest.epoch, latest.mode, latest.segments
     elif rest is not None:
-        mode, segments = rest
+        mode, segments = rest[0], rest[1]
     return {
         "format": FORMAT,
         "version": VERSION,
@@ -86,7 +87,7 @@ def read_state(
     _agree(state, "resample", repr(epochs.options.resample), "the resampling")
     _agree(state, "fingerprint", epochs.fingerprint, "the data, the selection or unit_bytes")
     _agree(state, "sampler", sampler_digest(), "NumPy's samplers (another NumPy version)")
-    mode = state.get("mode")
+    mode: Any = state.get("mode")
     if mode not in get_args(Mode) or not isinstance(state.get("epoch"), int):
         message = f"a damaged loader state: mode {mode!r}, epoch {state.get('epoch')!r}"
         raise StateError(message)
@@ -99,7 +100,7 @@ def read_state(
 def _agree(state: Mapping[str, Any], key: str, mine: Any, what: str) -> None:
     if state.get(key) != mine:
         message = (
-            f"the state was saved with other values of {what}: {state.get(key)!r}, here {mine!r}"
+            f"the state was saved with another value of {what}: {state.get(key)!r}, here {mine!r}"
         )
         raise StateError(message)
 

@@ -101,7 +101,7 @@ class Stream:
                 self._queue.get_nowait()
             except queue.Empty:
                 break
-        # The garbage collector may close us from one of our own threads, which cannot wait for itself.
+        # The garbage collector may close us from one of our own threads, which cannot join itself.
         wait = not threading.current_thread().name.startswith(THREAD_NAME)
         self._pool.shutdown(wait=wait, cancel_futures=True)
         if wait and self._thread.ident is not None:

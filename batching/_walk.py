@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -56,8 +56,13 @@ class Block:
 class Walk(Protocol):
     """What the stream needs of a walk."""
 
-    pieces: Sequence[Piece]
-    sizes: Sequence[int]
+    @property
+    def pieces(self) -> Sequence[Piece]:
+        """The pieces that its takes count."""
+
+    @property
+    def sizes(self) -> Sequence[int]:
+        """Rows of each batch."""
 
     def blocks(self) -> Iterator[Block]:
         """The blocks of the epoch, from its start; repeatable."""
@@ -247,7 +252,7 @@ class _PoolRun:
         self.delivered = 0
         self.opened = 0
 
-    def block(self, group: tuple[int, ...]) -> tuple[Block, npt.NDArray[np.unsignedinteger]]:
+    def block(self, group: tuple[int, ...]) -> tuple[Block, npt.NDArray[Any]]:
         """The next block, and which take each of its rows comes from."""
         rows = sum(group)
         self._open_ahead()
@@ -297,10 +302,10 @@ class _PoolRun:
             counts = np.minimum(counts + picks, left)
         return counts
 
-    def _mix(self, takes: list[Take]) -> npt.NDArray[np.unsignedinteger]:
+    def _mix(self, takes: list[Take]) -> npt.NDArray[Any]:
         dtype = np.uint16 if len(takes) <= 0xFFFF else np.uint32  # uint16 sorts by radix
         counts = [take.stop - take.start for take in takes]
-        labels = np.repeat(np.arange(len(takes), dtype=dtype), counts)
+        labels: npt.NDArray[Any] = np.repeat(np.arange(len(takes), dtype=dtype), counts)
         self.rng.shuffle(labels)
         return labels
 
