@@ -42,6 +42,7 @@ class Setup:
     events: int
     pairs: int
     quick: bool
+    weaver: str = ""
 
     def case(self, name: str, **options: Any) -> Case:
         """A case over the files of `name`, which are made if they are missing."""
@@ -61,10 +62,12 @@ class Setup:
 # --- processes -----------------------------------------------------------------------------------
 
 
-def command(task: str, case: Case, options: dict[str, Any]) -> list[str]:
+def command(
+    task: str, case: Case, options: dict[str, Any], python: str = sys.executable
+) -> list[str]:
     """The command of a worker process."""
     job = {"task": task, "case": asdict(case), "options": options}
-    return [sys.executable, str(HERE / "harness" / "worker.py"), json.dumps(job)]
+    return [python, str(HERE / "harness" / "worker.py"), json.dumps(job)]
 
 
 def run_task(task: str, case: Case, **options: Any) -> dict[str, Any]:
@@ -75,10 +78,12 @@ def run_task(task: str, case: Case, **options: Any) -> dict[str, Any]:
 
 
 @contextmanager
-def engine(name: str, case: Case) -> Iterator[Callable[[int], dict[str, float]]]:
+def engine(
+    name: str, case: Case, python: str = sys.executable
+) -> Iterator[Callable[[int], dict[str, float]]]:
     """An engine in a process of its own, as a function that runs one epoch."""
     process = subprocess.Popen(
-        command("engine", case, {"engine": name}),
+        command("engine", case, {"engine": name}, python),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -108,10 +113,16 @@ def engine(name: str, case: Case) -> Iterator[Callable[[int], dict[str, float]]]
 
 
 def compare(
-    figure: str, ours: tuple[str, Case], peer: tuple[str, Case], *, pairs: int, bar: float | None
+    figure: str,
+    ours: tuple[str, Case],
+    peer: tuple[str, Case],
+    *,
+    pairs: int,
+    bar: float | None = None,
+    python: str = sys.executable,
 ) -> Row:
     """Events per second of two engines, epoch by epoch in turns; the first epoch only informs."""
-    with engine(*ours) as our_epoch, engine(*peer) as peer_epoch:
+    with engine(*ours) as our_epoch, engine(*peer, python) as peer_epoch:
         ran = [(our_epoch(number), peer_epoch(number)) for number in range(pairs + 1)]
     speeds = [tuple(side["rows"] / side["wall"] / 1e6 for side in pair) for pair in ran]
     (mine, theirs), *steady = speeds
@@ -145,6 +156,9 @@ def speed(setup: Setup) -> Iterator[Row]:
     yield row(f"flat, {streams}: uproot.iterate, stack, shuffle", flat, "uproot_iterate")
     yield row("flat: torch DataLoader in memory, per sample", flat, "torch_samples")
     yield row("flat: torch DataLoader in memory, BatchSampler", flat, "torch_batches")
+    if setup.weaver:
+        sides = ("rootml_torch", flat), ("weaver_torch", flat)
+        yield compare(f"flat, {streams}: weaver-core", *sides, pairs=2, python=setup.weaver)
     unshuffled = flat.but(shuffle=False)
     yield row("flat, zstd, not shuffled: ROOT, NumPy", unshuffled, "root_numpy")
     cut = flat.but(cut="met_pt > 26.8")
@@ -296,6 +310,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--pairs", type=int, default=5, help="epochs compared, in turns")
     parser.add_argument("--quick", action="store_true", help="two pairs, fewer files and seeds")
     parser.add_argument("--only", default=",".join(FIGURES), help="figures, comma-separated")
+    parser.add_argument(
+        "--weaver", default="", metavar="PYTHON", help="interpreter that has weaver-core installed"
+    )
     parser.add_argument("--output", type=Path, help="also write the tables to this file")
     options = parser.parse_args()
     unknown = set(options.only.split(",")) - set(FIGURES)
@@ -308,7 +325,7 @@ def main() -> int:
     options = parse()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     pairs = 2 if options.quick else options.pairs
-    setup = Setup(options.data.resolve(), options.events, pairs, options.quick)
+    setup = Setup(options.data.resolve(), options.events, pairs, options.quick, options.weaver)
     sections = [f"Measured on {machine()}.\n"]
     print(sections[0], flush=True)
     rows = []

