@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from rootml._buffers import Allocate, Buffers
 from rootml._progress import track
 from rootml.batching._balance import (
     class_factors,
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 
 _BLOCK_ROWS = 16_384
 _BLOCK_BYTES = 8 << 20
+_IDLE_BYTES = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,13 +290,23 @@ class Epochs:
             sources = np.zeros(len(counts), dtype=np.int64)
         return EpochPlan(mode, counts, sources, self.options.seed, epoch, history)
 
-    def store(self, mode: Mode, epoch: int, walk: Walk, sharing: Sharing, pool: Executor) -> Store:
+    def store(
+        self,
+        mode: Mode,
+        epoch: int,
+        walk: Walk,
+        sharing: Sharing,
+        pool: Executor,
+        buffers: Buffers,
+    ) -> Store:
         """The store that feeds a walk; in mode "resident" all rows are decoded now."""
         seed, threads = self.options.seed, self.options.threads
         if mode == "resident":
-            return ResidentStore(self.resident, self._resident_order(epoch))
+            return ResidentStore(self.resident, self._resident_order(epoch), buffers)
         if mode == "sequential":
-            return ChainStore(self.layout, walk.pieces, self._source, pool, threads + 1)
+            return ChainStore(
+                self.layout, walk.pieces, self._source, pool, ahead=threads + 1, buffers=buffers
+            )
         source = self.spill if mode == "disk" else self._source
         rows = min(self._buffer_rows(sharing.workers), sum(piece.rows for piece in walk.pieces))
         return PoolStore(
@@ -306,6 +318,7 @@ class Epochs:
             key=(seed, epoch),
             stage=self.timing,
             ahead=threads,
+            buffers=buffers,
         )
 
     def _resident_order(self, epoch: int) -> npt.NDArray[np.int64]:
@@ -342,8 +355,10 @@ class Epochs:
                 source = self._source
                 place = {unit: number for number, unit in enumerate(units)}
 
+                buffers = Buffers(_IDLE_BYTES)
+
                 def load(unit: int) -> None:
-                    data.fill(place[unit], source.load(unit))
+                    data.fill(place[unit], source.load(unit, buffers))
 
                 self._map_units(load, units, "decoding into memory")
                 data.seal()
@@ -403,6 +418,6 @@ class _Timed:
     source: UnitSource
     timing: Timing
 
-    def load(self, unit: int) -> Any:
+    def load(self, unit: int, allocate: Allocate = np.empty) -> Any:
         with self.timing("decode"):
-            return self.source.load(unit)
+            return self.source.load(unit, allocate)

@@ -291,7 +291,9 @@ class BatchLoader:
             stream = Stream(
                 epochs.layout,
                 walk,
-                lambda pool: epochs.store(progress.mode, progress.epoch, walk, sharing, pool),
+                lambda pool, buffers: epochs.store(
+                    progress.mode, progress.epoch, walk, sharing, pool, buffers
+                ),
                 threads=epochs.options.threads,
                 timing=epochs.timing,
                 skip=_share(progress.batches, worker, sharing),

@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from rootml._buffers import Allocate
 from rootml.batching._batch import RaggedArray
 from rootml.batching._layout import Dense, Layout, Ragged, join_ragged
 from rootml.batching._random import Purpose, draw_counts, stream
@@ -124,7 +125,7 @@ class Spill:
     def _path(self, shard: int) -> Path:
         return self.folder / f"shard-{shard:05d}"
 
-    def load(self, unit: int) -> Unit:
+    def load(self, unit: int, allocate: Allocate = np.empty) -> Unit:
         """Pass 2: one shard; its rows do not depend on the order in which threads wrote them."""
         try:
             data = self._path(unit).read_bytes()
@@ -132,7 +133,7 @@ class Spill:
             message = f"the shuffle cache {str(self.folder)!r} was removed while in use"
             raise ChangedFileError(message) from error
         rows = int(self.counts[unit])
-        dense = self._layout.allocate(rows)
+        dense = self._layout.allocate(rows, allocate)
         parts: list[Ragged] = []
         at = 0
         for _, chunk in sorted(self._chunks[unit].items()):

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from rootml._buffers import Buffers
 from rootml.batching._layout import (
     Dense,
     Layout,
@@ -56,8 +57,11 @@ class ChainStore:
         pieces: Sequence[Piece],
         source: UnitSource,
         pool: Executor,
+        *,
         ahead: int,
+        buffers: Buffers,
     ) -> None:
+        self._buffers = buffers
         self._layout = layout
         self._pieces = pieces
         self._source = source
@@ -69,13 +73,15 @@ class ChainStore:
         return len(self._futures) < self._ahead
 
     def submit(self, piece: int) -> None:
-        self._futures[piece] = self._pool.submit(self._source.load, self._pieces[piece].unit)
+        self._futures[piece] = self._pool.submit(
+            self._source.load, self._pieces[piece].unit, self._buffers
+        )
 
     def wait(self, piece: int) -> None:
         self._futures[piece].result()
 
     def gather(self, block: Block) -> tuple[Dense, Ragged]:
-        dense = self._layout.allocate(block.rows)
+        dense = self._layout.allocate(block.rows, self._buffers)
         parts: list[Ragged] = []
         at = 0
         for take in block.takes:
@@ -114,7 +120,8 @@ class Resident:
 class ResidentStore:
     """One global permutation of all rows in memory; nothing is left to load."""
 
-    def __init__(self, data: Resident, order: npt.NDArray[np.int64]) -> None:
+    def __init__(self, data: Resident, order: npt.NDArray[np.int64], buffers: Buffers) -> None:
+        self._buffers = buffers
         self._data = data
         self._order = order
 
@@ -127,7 +134,7 @@ class ResidentStore:
 
     def gather(self, block: Block) -> tuple[Dense, Ragged]:
         rows = _concatenate([self._order[take.start : take.stop] for take in block.takes])
-        dense = {key: np.take(values, rows, axis=0) for key, values in self._data.dense.items()}
+        dense = _gather(self._data.dense, rows, self._buffers)
         return dense, {key: take_ragged(array, rows) for key, array in self._data.lists.items()}
 
     def release(self, piece: int) -> None: ...
@@ -202,7 +209,9 @@ class PoolStore:
         key: tuple[int, int],
         stage: Stage,
         ahead: int,
+        buffers: Buffers,
     ) -> None:
+        self._buffers = buffers
         self._layout = layout
         self._pieces = pieces
         self._source = source
@@ -231,7 +240,7 @@ class PoolStore:
 
     def _load(self, number: int, extents: list[Extent]) -> None:
         piece = self._pieces[number]
-        unit = self._source.load(piece.unit)
+        unit = self._source.load(piece.unit, self._buffers)
         with self._stage("fill"):
             rng = stream(*self._key, Purpose.UNIT, piece.unit)
             order = rng.permutation(unit.num_rows)[piece.start : piece.stop]
@@ -252,7 +261,7 @@ class PoolStore:
         found = _concatenate([self._slots(take) for take in block.takes])
         slots = np.empty_like(found)
         slots[block.places] = found
-        dense = {key: np.take(values, slots, axis=0) for key, values in self._arena.items()}
+        dense = _gather(self._arena, slots, self._buffers)
         return dense, self._gather_ragged(block)
 
     def _slots(self, take: Take) -> Slots:
@@ -279,6 +288,15 @@ class PoolStore:
 
     def release(self, piece: int) -> None:
         self._free.give_back(self._open.pop(piece).extents)
+
+
+def _gather(dense: Dense, rows: Slots, buffers: Buffers) -> Dense:
+    result = {}
+    for key, values in dense.items():
+        into = buffers((len(rows), *values.shape[1:]), values.dtype)
+        # mode "clip" because "raise" would go through a second buffer; the rows are all there
+        result[key] = np.take(values, rows, axis=0, out=into, mode="clip")
+    return result
 
 
 def _concatenate(parts: Sequence[Slots]) -> Slots:

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 
+from rootml._buffers import Buffers
 from rootml.batching._batch import Batch
 from rootml.batching._layout import Dense, Layout, Ragged, slice_ragged
 from rootml.batching._stores import Store
@@ -27,6 +28,7 @@ from rootml.batching._walk import Block, Walk
 THREAD_NAME = "rootml-batching"
 _LOOK_AHEAD = 256
 _QUEUE_BYTES = 32 << 20
+_IDLE_BYTES = 96 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,7 @@ class Stream:
         self,
         layout: Layout,
         walk: Walk,
-        make_store: Callable[[Executor], Store],
+        make_store: Callable[[Executor, Buffers], Store],
         *,
         threads: int,
         timing: Timing,
@@ -63,7 +65,8 @@ class Stream:
         self._layout = layout
         self._walk = walk
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix=THREAD_NAME)
-        self._store = make_store(self._pool)
+        self._buffers = Buffers(_IDLE_BYTES)
+        self._store = make_store(self._pool, self._buffers)
         self._timing = timing
         self._skip = skip
         size = max(1, block_rows * max(1, layout.row_bytes))
@@ -96,6 +99,7 @@ class Stream:
     def close(self) -> None:
         """Stop the threads; what they were doing is thrown away."""
         self._stop.set()
+        self._buffers.clear()
         while True:  # a producer that waits for room in the queue must see the event
             try:
                 self._queue.get_nowait()

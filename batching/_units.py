@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from rootml._buffers import Allocate
 from rootml.batching._layout import (
     Dense,
     Layout,
@@ -46,8 +47,8 @@ class Unit(Protocol):
 class UnitSource(Protocol):
     """Where the units of an epoch come from; `load` is called from several threads."""
 
-    def load(self, unit: int) -> Unit:
-        """Read and decode one unit."""
+    def load(self, unit: int, allocate: Allocate = np.empty) -> Unit:
+        """Read and decode one unit; large arrays may come from `allocate`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ class DecodedUnit:
             replace(
                 mine,
                 num_rows=len(rows),
-                flat={key: tuple(c[rows] for c in columns) for key, columns in mine.flat.items()},
+                flat={key: tuple(s[:, rows] for s in strips) for key, strips in mine.flat.items()},
                 lists={key: _take_lists(lists, rows) for key, lists in mine.lists.items()},
                 raw={key: values[rows] for key, values in mine.raw.items()},
             ),
@@ -116,7 +117,7 @@ class DatasetUnits:
     index: Any
     keys: Sequence[UnitKey]
 
-    def load(self, unit: int) -> DecodedUnit:
+    def load(self, unit: int, allocate: Allocate = np.empty) -> DecodedUnit:
         key = self.keys[unit]
         partition = self.partitions[key.partition]
         block = self.dataset.read(
@@ -125,13 +126,14 @@ class DatasetUnits:
             index=self.index,
             label=self.layout.needs_label or key.label is not None,
             weight=self.layout.weight,
+            allocate=allocate,
         )
         where = f"{partition.path}:{partition.tree}" if partition.tree else partition.path
         where = f"{where}, entries {partition.start} to {partition.stop}"
         decoded = DecodedUnit(self.layout, self.layout.prepare(block, where))
         if key.label is not None:
             decoded = decoded.take(np.flatnonzero(block.label == key.label))
-        if decoded.num_rows < key.rows:  # oversampled remainders and undersamples use fewer
+        if decoded.num_rows != key.rows:
             message = (
                 f"{where}: {decoded.num_rows} events are selected where {key.rows} were when the "
                 "dataset was scanned; the file must have changed"
