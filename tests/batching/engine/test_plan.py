@@ -13,7 +13,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from rootml.batching._plan import EpochPlan, Segment, Sharing
+from rootml.batching._plan import EpochPlan, Mode, Segment, Sharing
 from rootml.batching._shares import batch_sizes
 from rootml.batching._walk import Walk, forced_rows
 from rootml.errors import ShardError, UsageError
@@ -35,9 +35,7 @@ def rows_of(walk: Walk) -> Batches:
             placed = dict(zip(block.places.tolist(), rows, strict=True))
             rows = [placed[place] for place in range(len(rows))]
         ends = list(itertools.accumulate(block.sizes))
-        batches += [
-            rows[end - size : end] for size, end in zip(block.sizes, ends, strict=True)
-        ]
+        batches += [rows[end - size : end] for size, end in zip(block.sizes, ends, strict=True)]
     return batches
 
 
@@ -45,9 +43,7 @@ def epoch(plan: EpochPlan, sharing: Sharing) -> list[Batches]:
     """The batches of every rank, the workers' batches taken in turn as DataLoader does."""
     ranks = []
     for rank in range(sharing.world):
-        workers = [
-            rows_of(plan.walk(sharing, rank, worker)) for worker in range(sharing.workers)
-        ]
+        workers = [rows_of(plan.walk(sharing, rank, worker)) for worker in range(sharing.workers)]
         total = sum(len(batches) for batches in workers)
         ranks.append([workers[i % len(workers)][i // len(workers)] for i in range(total)])
     return ranks
@@ -74,7 +70,7 @@ def plans(draw: st.DrawFn) -> EpochPlan:
     counts = draw(st.lists(st.integers(0, 40), min_size=1, max_size=10))
     sources = draw(st.lists(st.integers(0, 2), min_size=len(counts), max_size=len(counts)))
     assume(sum(counts) >= 4)
-    mode = draw(st.sampled_from(["sequential", "resident", "pool", "disk"]))
+    mode: Mode = draw(st.sampled_from(["sequential", "resident", "pool", "disk"]))
     return EpochPlan(
         mode,
         np.array(counts, dtype=np.int64),
