@@ -389,23 +389,22 @@ def _different_counts(one: str, other: str, mine: Array, theirs: Array, where: s
 def _fill_padded(
     field: ListField, lists: Lists, first: int, last: int, values: Array, mask: Array
 ) -> None:
-    """Gather ``content[offset + k]`` for every place k, then overwrite the places past the end."""
-    length = values.shape[1]
-    starts = lists.offsets[first:last]
-    counts = lists.offsets[first + 1 : last + 1] - starts
-    places = np.arange(length)
-    np.less(places, counts[:, None], out=mask)
-    size = int(lists.offsets[-1])
-    if not size:
-        values[:] = field.value
-        return
-    source = starts[:, None] + places
-    np.minimum(source, size - 1, out=source)
-    empty = ~mask
+    """Build the rows of all elements that are kept, then put them into place by one scatter."""
+    length, width = values.shape[1:]
+    offsets = lists.offsets[first : last + 1]
+    counts = np.diff(offsets)
+    np.less(np.arange(length), counts[:, None], out=mask)
+    values[:] = field.value
+    places = np.flatnonzero(mask)
+    elements = np.empty((len(places), width), values.dtype)
+    kept: Any = slice(None)
+    if len(places) < offsets[-1] - offsets[0]:  # some lists are cut
+        within = np.arange(offsets[-1] - offsets[0]) - np.repeat(offsets[:-1] - offsets[0], counts)
+        kept = within < length
     for j, content in enumerate(lists.contents):
-        taken = content[source]
-        taken[empty] = field.value
-        values[:, :, j] = taken
+        elements[:, j] = content[offsets[0] : offsets[-1]][kept]
+    whole = np.dtype((np.void, width * values.itemsize))  # one element of all columns at a time
+    values.view(whole).reshape(-1)[places] = elements.view(whole).reshape(-1)
 
 
 def slice_ragged(array: RaggedArray, start: int, stop: int) -> RaggedArray:
