@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rootml.batching._bytes import format_bytes
+from rootml.batching._mixing import measure_mixing
+from rootml.batching._plan import Mode
 
 if TYPE_CHECKING:
     from rootml.batching._epochs import Epochs
@@ -57,6 +59,7 @@ def describe(loader: BatchLoader, epochs: Epochs) -> LoaderDescription:
         ("rows per epoch", f"{epochs.num_rows:,}" + _shard(loader)),
         ("batches", f"{len(loader):,} of {loader.batch_size:,}" + _tail(loader)),
         ("order", MODES[mode] if options.shuffle else MODES["sequential"]),
+        *_mixing(loader, epochs, mode),
         *_inputs(loader),
         ("target", ", ".join(spec.targets) if spec.targets else "none"),
         ("weight", _weight(epochs)),
@@ -81,6 +84,15 @@ def _shard(loader: BatchLoader) -> str:
 def _tail(loader: BatchLoader) -> str:
     last = loader.num_rows - (len(loader) - 1) * loader.batch_size
     return "" if last == loader.batch_size else f", the last of {last:,}"
+
+
+def _mixing(loader: BatchLoader, epochs: Epochs, mode: Mode) -> list[tuple[str, str]]:
+    if mode != "pool":
+        return []
+    sharing = epochs.sharing(mode, loader.world, 1)
+    walk = epochs.plan(mode, loader.epoch, ()).walk(sharing, loader.rank, 0)
+    measured = measure_mixing(walk, epochs.counts(loader.epoch))
+    return [("mixing", "not measured: too many rows" if measured is None else str(measured))]
 
 
 def _inputs(loader: BatchLoader) -> list[tuple[str, str]]:
