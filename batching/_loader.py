@@ -9,9 +9,11 @@ from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from rootml._optional import optional_import
 from rootml.batching._balance import Balance
 from rootml.batching._batch import Batch, BatchSpec
 from rootml.batching._cast import NonFinite
+from rootml.batching._clock import Clock, LocalClock, SharedClock
 from rootml.batching._compile import Inputs, Request, Targets
 from rootml.batching._describe import LoaderDescription, describe
 from rootml.batching._epochs import Epochs
@@ -124,7 +126,7 @@ class BatchLoader:
         )
         self._epochs = Epochs(dataset, request, options)
         self._rank, self._world = 0, 1
-        self._next_epoch = 0
+        self._clock: Clock = LocalClock()
         self._rest: _Rest | None = None
         self._latest: Progress | None = None
         self._lock = threading.Lock()
@@ -169,7 +171,7 @@ class BatchLoader:
     @property
     def epoch(self) -> int:
         """The epoch that the next iteration takes."""
-        return self._next_epoch
+        return self._clock.next
 
     def __len__(self) -> int:
         """Batches that this rank gets in an epoch."""
@@ -222,6 +224,7 @@ class BatchLoader:
         other = copy.copy(self)
         other._rank, other._world = rank, world
         other._latest = None
+        other._clock = LocalClock(self._clock.next)
         other._lock = threading.Lock()
         return other
 
@@ -231,9 +234,19 @@ class BatchLoader:
             message = f"epoch={epoch}: expected at least 0"
             raise UsageError(message)
         with self._lock:
-            self._next_epoch = int(epoch)
+            self._clock.set(int(epoch))
             if self._rest is not None and self._rest.epoch != epoch:
                 self._rest = None
+
+    def share_clock(self) -> SharedClock:
+        """Count epochs in memory that worker processes share (for the torch output)."""
+        import multiprocessing
+
+        torch = optional_import("torch", feature="BatchLoader.torch()", extra="torch")
+        if not isinstance(self._clock, SharedClock):
+            memory = torch.zeros(4, dtype=torch.int64).share_memory_()
+            self._clock = SharedClock(self.epoch, memory, multiprocessing.get_context("spawn").Lock())
+        return self._clock
 
     def prepare(self) -> None:
         """Do what the first epoch would wait for, but for decoding: the scan, the shuffle on disk.
@@ -263,8 +276,7 @@ class BatchLoader:
         self._sizes()
         with self._lock:
             if epoch is None:
-                epoch = self._next_epoch
-            self._next_epoch = epoch + 1
+                epoch = self._clock.take()
             rest, self._rest = self._rest, None
             if rest is not None and rest.epoch != epoch:
                 rest = None
@@ -316,11 +328,12 @@ class BatchLoader:
         """
         latest = self._latest
         if batches is not None:
-            epoch = latest.epoch if latest is not None and not latest.done else self._next_epoch
+            running = latest is not None and not latest.done
+            epoch = latest.epoch if latest is not None and running else max(0, self.epoch - 1)
             mode = self._epochs.mode(max(1, workers))
             sharing = self._epochs.sharing(mode, self._world, max(1, workers))
             latest = Progress(epoch, mode, sharing, (), batches)
-        return write_state(self._epochs, latest, self._next_epoch, self._rest_state())
+        return write_state(self._epochs, latest, self.epoch, self._rest_state())
 
     def _rest_state(self) -> tuple[Mode, tuple[Segment, ...]] | None:
         return None if self._rest is None else (self._rest.mode, self._rest.segments)
@@ -340,7 +353,7 @@ class BatchLoader:
             self._epochs.adopt_spill_shards(shards)
         with self._lock:
             self._latest = None
-            self._next_epoch = epoch
+            self._clock.set(epoch)
             self._rest = _Rest(epoch, mode, segments) if segments else None
 
     # --- outputs ------------------------------------------------------------------------------

@@ -1,0 +1,34 @@
+"""Output as tuples of NumPy arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rootml.batching._loader import BatchLoader
+
+
+class NumpyBatches:
+    """An iterable of ``x``, ``(x, y)`` or ``(x, y, w)``; every iteration is the next epoch."""
+
+    def __init__(self, loader: BatchLoader) -> None:
+        self.loader = loader
+
+    def __iter__(self) -> Generator[Any, None, None]:
+        return tuples(self.loader.iterate())
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    def __repr__(self) -> str:
+        return f"<NumpyBatches of {self.loader!r}>"
+
+
+def tuples(batches: Generator[Any, None, None]) -> Generator[Any, None, None]:
+    """Each batch as a tuple; closing this closes `batches`."""
+    try:
+        for batch in batches:
+            yield batch.as_tuple()
+    finally:
+        batches.close()

@@ -1,0 +1,135 @@
+"""Output as torch tensors: an IterableDataset that shares an epoch among DataLoader workers."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Generator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rootml._optional import optional_import
+from rootml.batching._batch import Batch, PaddedArray, RaggedArray
+from rootml.errors import UsageError
+
+if TYPE_CHECKING:
+    from rootml.batching._loader import BatchLoader
+
+
+def torch_batches(loader: BatchLoader, *, device: Any = None) -> Any:
+    """A ``torch.utils.data.IterableDataset`` of tuples of tensors.
+
+    A tuple is ``x``, ``(x, y)`` or ``(x, y, w)``, with observers a last dict of tensors. Named
+    inputs are a dict; a padded input ``jets`` is two tensors, ``jets`` and ``jets_mask``, a ragged
+    one ``jets`` and ``jets_offsets``.
+
+    It is to be iterated as it is, or given to ``DataLoader(dataset, batch_size=None,
+    num_workers=n)``: the workers then share each epoch, every row once. The loader has threads of
+    its own, so workers are rarely worth their processes. Epochs advance with every iteration, also
+    in worker processes; `BatchLoader.set_epoch` before an iteration chooses one.
+
+    With a `device`, tensors are pinned and sent without blocking; this path has not been tried on
+    a GPU. It cannot be combined with worker processes.
+
+    Raises:
+        MissingPackageError: torch is not installed.
+    """
+    data = optional_import("torch.utils.data", feature="BatchLoader.torch()", extra="torch")
+    return _dataset_class(data.IterableDataset)(loader, device)
+
+
+@functools.cache
+def _dataset_class(base: Any) -> Any:
+    """The class is made when torch is there, once, and under a name that pickle finds."""
+    made = type("TorchBatches", (_TorchBatches, base), {"__module__": __name__})
+    globals()["TorchBatches"] = made
+    return made
+
+
+def __getattr__(name: str) -> Any:  # a spawned worker unpickles the class before it is made
+    if name == "TorchBatches":
+        data = optional_import("torch.utils.data", feature="BatchLoader.torch()", extra="torch")
+        return _dataset_class(data.IterableDataset)
+    message = f"module {__name__!r} has no attribute {name!r}"
+    raise AttributeError(message)
+
+
+class _TorchBatches:
+    """See `torch_batches`."""
+
+    def __init__(self, loader: BatchLoader, device: Any) -> None:
+        torch = optional_import("torch", feature="BatchLoader.torch()", extra="torch")
+        self.loader = loader
+        self.device = None if device is None else torch.device(device)
+        self._clock = loader.share_clock()
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    def __iter__(self) -> Generator[Any, None, None]:
+        data = optional_import("torch.utils.data", feature="BatchLoader.torch()", extra="torch")
+        info = data.get_worker_info()
+        if info is None:
+            return self._tensors(self.loader.iterate())
+        if self.device is not None:
+            message = "torch(device=...) moves batches by itself: use it without DataLoader workers"
+            raise UsageError(message)
+        epoch = self._clock.join(info.seed - info.id, info.num_workers)
+        batches = self.loader.iterate(epoch=epoch, worker=info.id, workers=info.num_workers)
+        return self._tensors(batches)
+
+    def _tensors(self, batches: Generator[Batch, None, None]) -> Generator[Any, None, None]:
+        try:
+            for batch in batches:
+                yield to_tensors(batch, self.device)
+        finally:
+            batches.close()
+
+    def state_dict(self) -> dict[str, Any]:
+        """As `BatchLoader.state_dict`: the protocol of torchdata's StatefulDataLoader."""
+        return self.loader.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """As `BatchLoader.load_state_dict`."""
+        self.loader.load_state_dict(state)
+
+    def __repr__(self) -> str:
+        return f"<TorchBatches of {self.loader!r}>"
+
+
+def to_tensors(batch: Batch, device: Any = None) -> Any:
+    """The parts of a batch as tensors that share its memory (on the CPU)."""
+    torch = optional_import("torch", feature="BatchLoader.torch()", extra="torch")
+
+    def tensor(array: np.ndarray[Any, Any]) -> Any:
+        made = torch.from_numpy(array)
+        if device is None or device.type == "cpu":
+            return made
+        return made.pin_memory().to(device, non_blocking=True)
+
+    def inputs() -> Any:
+        if not isinstance(batch.x, dict):
+            return None if batch.x is None else _parts("x", batch.x, tensor)
+        merged: dict[str, Any] = {}
+        for name, value in batch.x.items():
+            part = _parts(name, value, tensor)
+            merged.update(part if isinstance(part, dict) else {name: part})
+        return merged
+
+    observers = batch.observers
+    parts = [
+        inputs(),
+        None if batch.y is None else tensor(batch.y),
+        None if batch.w is None else tensor(batch.w),
+        None if observers is None else {name: tensor(value) for name, value in observers.items()},
+    ]
+    kept = [part for part in parts if part is not None]
+    return kept[0] if len(kept) == 1 else tuple(kept)
+
+
+def _parts(name: str, value: Any, tensor: Any) -> Any:
+    if isinstance(value, PaddedArray):
+        return {name: tensor(value.values), f"{name}_mask": tensor(value.mask)}
+    if isinstance(value, RaggedArray):
+        return {name: tensor(value.values), f"{name}_offsets": tensor(value.offsets)}
+    return tensor(value)
