@@ -110,7 +110,9 @@ class BatchSpec:
         single: ``x`` is one array, not a dict.
         targets: Names of the targets, ``("label",)`` for labels, None without.
         y_width: Second axis of ``y``; None: ``y`` is `(rows,)`.
+        target_names: Name of each column of ``y``.
         observers: dtype of each observer.
+        observer_shapes: Shape of one row of each observer.
     """
 
     inputs: tuple[InputSpec, ...]
@@ -123,3 +125,5 @@ class BatchSpec:
     batch_size: int
     drop_last: bool
     observers: Mapping[str, np.dtype[Any]] = field(default_factory=dict)
+    observer_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    target_names: tuple[str, ...] = ()

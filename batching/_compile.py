@@ -84,6 +84,8 @@ def compile_layout(
         has_weight=has_weight,
         w_dtype=weight_dtype,
         observers={field.column: field.dtype for field in observers},
+        observer_shapes={field.column: field.shape for field in observers},
+        target_names=_target_names(target, label=label),
         batch_size=request.batch_size,
         drop_last=request.drop_last,
     )
@@ -92,6 +94,12 @@ def compile_layout(
         spec, tuple(flat), tuple(lists), observers, label, has_weight, weight_dtype, class_weights
     )
     return dataset, layout
+
+
+def _target_names(target: FlatField | None, *, label: bool) -> tuple[str, ...]:
+    if target is None:
+        return ()
+    return ("label",) if label else tuple(feature.name for feature in target.features)
 
 
 def _resolve(dataset: Dataset, request: Request) -> tuple[Dataset, _Names]:

@@ -40,6 +40,7 @@ from rootml.errors import BufferTooSmallError, EmptySelectionError, StateError, 
 
 if TYPE_CHECKING:
     from rootml.dataset import Dataset
+
     from rootml.partitions import Partition
 
 _BLOCK_ROWS = 16_384

@@ -27,6 +27,9 @@ from rootml.errors import ShardError, UsageError
 if TYPE_CHECKING:
     from rootml.dataset import Dataset
 
+    from rootml.batching._arrow import ArrowBatches, AwkwardBatches
+    from rootml.batching._numpy import NumpyBatches
+
 
 class BatchLoader:
     """Streams batches of the selected events of a dataset, each event once per epoch.
@@ -245,7 +248,9 @@ class BatchLoader:
         torch = optional_import("torch", feature="BatchLoader.torch()", extra="torch")
         if not isinstance(self._clock, SharedClock):
             memory = torch.zeros(4, dtype=torch.int64).share_memory_()
-            self._clock = SharedClock(self.epoch, memory, multiprocessing.get_context("spawn").Lock())
+            self._clock = SharedClock(
+                self.epoch, memory, multiprocessing.get_context("spawn").Lock()
+            )
         return self._clock
 
     def prepare(self) -> None:
@@ -358,7 +363,7 @@ class BatchLoader:
 
     # --- outputs ------------------------------------------------------------------------------
 
-    def numpy(self) -> Any:
+    def numpy(self) -> NumpyBatches:
         """An iterable of tuples of NumPy arrays; every iteration is the next epoch."""
         from rootml.batching._numpy import NumpyBatches
 
@@ -370,6 +375,46 @@ class BatchLoader:
 
         self.prepare()
         return torch_batches(self, device=device)
+
+    def tensorflow(self) -> Any:
+        """A ``tf.data.Dataset``; see `rootml.batching._tensorflow`."""
+        from rootml.batching._tensorflow import tensorflow_batches
+
+        self.prepare()
+        return tensorflow_batches(self)
+
+    def lightning(
+        self,
+        *,
+        validation: BatchLoader | None = None,
+        test: BatchLoader | None = None,
+        predict: BatchLoader | None = None,
+        num_workers: int = 0,
+    ) -> Any:
+        """A Lightning DataModule that trains on this; see `rootml.batching._lightning`."""
+        from rootml.batching._lightning import lightning_module
+
+        return lightning_module(
+            self, validation=validation, test=test, predict=predict, num_workers=num_workers
+        )
+
+    def arrow(self) -> ArrowBatches:
+        """An iterable of ``pyarrow.RecordBatch``; every iteration is the next epoch."""
+        from rootml.batching._arrow import ArrowBatches
+
+        return ArrowBatches(self)
+
+    def awkward(self) -> AwkwardBatches:
+        """An iterable of awkward record arrays; every iteration is the next epoch."""
+        from rootml.batching._arrow import AwkwardBatches
+
+        return AwkwardBatches(self)
+
+    def xgboost(self, *, cache_prefix: str | None = None) -> Any:
+        """An ``xgboost.DataIter``; see `rootml.batching._xgboost`."""
+        from rootml.batching._xgboost import xgboost_batches
+
+        return xgboost_batches(self, cache_prefix=cache_prefix)
 
     def close(self) -> None:
         """Free what is kept between epochs: rows in memory, files of the shuffle on disk."""

@@ -72,7 +72,9 @@ class _TorchBatches:
         if info is None:
             return self._tensors(self.loader.iterate())
         if self.device is not None:
-            message = "torch(device=...) moves batches by itself: use it without DataLoader workers"
+            message = (
+                "torch(device=...) moves batches by itself: use it without DataLoader workers"
+            )
             raise UsageError(message)
         epoch = self._clock.join(info.seed - info.id, info.num_workers)
         batches = self.loader.iterate(epoch=epoch, worker=info.id, workers=info.num_workers)
