@@ -17,6 +17,7 @@ from rootml.batching._balance import Resample
 from rootml.batching._batch import Batch, BatchSpec, InputSpec, PaddedArray, RaggedArray
 from rootml.batching._inputs import Padded, Ragged
 from rootml.batching._loader import BatchLoader
+from rootml.batching._standardizer import Standardizer
 
 __all__ = [
     "Batch",
@@ -28,4 +29,5 @@ __all__ = [
     "Ragged",
     "RaggedArray",
     "Resample",
+    "Standardizer",
 ]

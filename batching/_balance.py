@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from rootml.batching._random import Counts, Purpose, draw_counts, stream
+from rootml.batching._draws import Counts, Purpose, draw_counts, stream
 from rootml.batching._units import UnitKey
 from rootml.errors import UsageError
 

@@ -27,9 +27,9 @@ from rootml.batching._balance import (
 )
 from rootml.batching._bytes import format_bytes
 from rootml.batching._compile import Request, compile_layout
+from rootml.batching._draws import Purpose, stream
 from rootml.batching._options import Options
 from rootml.batching._plan import EpochPlan, Mode, Segment, Sharing
-from rootml.batching._random import Purpose, stream
 from rootml.batching._spill import Spill
 from rootml.batching._stores import ChainStore, PoolStore, Resident, ResidentStore, Store
 from rootml.batching._stream import THREAD_NAME

@@ -49,43 +49,30 @@ def _module_class(base: Any) -> Any:
             num_workers: int,
         ) -> None:
             super().__init__()
-            self.loaders = {
-                "train": train, "validation": validation, "test": test, "predict": predict
-            }  # fmt: skip
+            given = {"train": train, "val": validation, "test": test, "predict": predict}
+            self.loaders = {name: loader for name, loader in given.items() if loader is not None}
             self.num_workers = num_workers
+            for name in self.loaders:  # Lightning runs the stages whose method is overridden
+                setattr(self, f"{name}_dataloader", functools.partial(self.dataloader, name))
 
-        def _dataloader(self, name: str) -> Any:
+        def dataloader(self, name: str) -> Any:
+            """The DataLoader of one of the loaders."""
             data = optional_import("torch.utils.data", feature="lightning", extra="torch")
-            loader = self.loaders[name]
-            if loader is None:
-                return []
             return data.DataLoader(
-                loader.torch(),
+                self.loaders[name].torch(),
                 batch_size=None,
                 num_workers=self.num_workers,
                 persistent_workers=self.num_workers > 0,
             )
 
-        def train_dataloader(self) -> Any:
-            return self._dataloader("train")
-
-        def val_dataloader(self) -> Any:
-            return self._dataloader("validation")
-
-        def test_dataloader(self) -> Any:
-            return self._dataloader("test")
-
-        def predict_dataloader(self) -> Any:
-            return self._dataloader("predict")
-
         def state_dict(self) -> dict[str, Any]:
             if self.num_workers:  # what the workers delivered is not known here
                 return {}
-            return self.loaders["train"].state_dict()  # type: ignore[union-attr]
+            return self.loaders["train"].state_dict()
 
         def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
             if state_dict:
-                self.loaders["train"].load_state_dict(state_dict)  # type: ignore[union-attr]
+                self.loaders["train"].load_state_dict(state_dict)
 
         def __repr__(self) -> str:
             shown = ", ".join(f"{name}={loader!r}" for name, loader in self.loaders.items())

@@ -19,7 +19,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from rootml.batching._random import Purpose, stream
+from rootml.batching._draws import Purpose, stream
 from rootml.batching._shares import Piece, batch_sizes, cut_chain, deal
 from rootml.batching._walk import ChainWalk, PoolWalk, Walk
 from rootml.errors import StateError

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from rootml.batching._random import draw_counts
+from rootml.batching._draws import draw_counts
 from rootml.errors import ShardError, UsageError
 
 

@@ -27,8 +27,8 @@ import numpy.typing as npt
 
 from rootml._buffers import Allocate
 from rootml.batching._batch import RaggedArray
+from rootml.batching._draws import Purpose, draw_counts, stream
 from rootml.batching._layout import Dense, Layout, Ragged, join_ragged
-from rootml.batching._random import Purpose, draw_counts, stream
 from rootml.batching._units import RowsUnit, Unit, UnitSource
 from rootml.errors import ChangedFileError, UsageError
 

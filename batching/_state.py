@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, get_args
 
+from rootml.batching._draws import sampler_digest
 from rootml.batching._plan import Mode, Segment, Sharing
-from rootml.batching._random import sampler_digest
 from rootml.errors import StateError
 
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rootml._buffers import Buffers
+from rootml.batching._draws import Purpose, stream
 from rootml.batching._layout import (
     Dense,
     Layout,
@@ -19,7 +20,6 @@ from rootml.batching._layout import (
     slice_ragged,
     take_ragged,
 )
-from rootml.batching._random import Purpose, stream
 from rootml.batching._shares import Piece
 from rootml.batching._units import Unit, UnitSource
 from rootml.batching._walk import Block, Take

@@ -17,8 +17,8 @@ def tensorflow_batches(loader: BatchLoader) -> Any:
 
     Whole batches go through the generator, never single rows. Shapes are static but for the first
     axis, which is too with ``drop_last=True``. A padded input ``jets`` is two tensors, ``jets``
-    and ``jets_mask``; a ragged one is a ``tf.RaggedTensor``. ``model.fit(dataset, epochs=3)`` works;
-    observers, which Keras does not take, come as a last dict.
+    and ``jets_mask``; a ragged one is a ``tf.RaggedTensor``. ``model.fit(dataset, epochs=3)``
+    works; observers, which Keras does not take, come as a last dict.
 
     Raises:
         MissingPackageError: TensorFlow is not installed.

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from rootml.batching._random import Counts, draw_counts
+from rootml.batching._draws import Counts, draw_counts
 from rootml.batching._shares import Piece
 
 
