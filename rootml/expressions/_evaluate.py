@@ -66,7 +66,8 @@ class _Evaluator:
             case Text(text):
                 return Value(np.array(text))
             case Name(name):
-                return Value(self.columns[name])
+                found = self.columns[name]  # a derived column may come with its missing elements
+                return found if isinstance(found, Value) else Value(found)
             case Unary(operator, operand):
                 return _unary(operator, self.value(operand))
             case Comparison():

@@ -67,6 +67,9 @@ class Expression:
         """
         try:
             return evaluate(self.tree, columns, num_events)
+        except RecursionError as error:
+            message = "an expression with too many operators; define parts of it by name"
+            raise ExpressionError(message) from error
         except ExpressionError as error:
             message = f"{error.args[0]}, in {self.canonical}"
             raise ExpressionError(message) from error

@@ -20,9 +20,12 @@ its author thinks.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+
+import numpy as np
 
 from rootml.errors import ExpressionError, nearest
 from rootml.expressions._functions import CONSTANTS, FUNCTIONS, canonical_function
@@ -53,7 +56,7 @@ _TOKEN = re.compile(
     re.VERBOSE,
 )
 _WORDS = {"and": "&&", "or": "||"}
-_MAX_DEPTH = 100
+_MAX_DEPTH = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +101,11 @@ def parse_text(text: str, known: frozenset[str]) -> Node:
     if not text.strip():
         message = "an empty expression"
         raise ExpressionError(message)
-    return _Parser(text, known).whole()
+    try:
+        return _Parser(text, known).whole()
+    except RecursionError as error:
+        message = f"an expression of {len(text)} characters is nested too deeply"
+        raise ExpressionError(message) from error
 
 
 class _Parser:
@@ -332,5 +339,13 @@ class _Parser:
 def _number(text: str) -> int | float:
     if text[:2] in {"0x", "0X"}:
         return int(text.rstrip("uUlL"), 16)
-    text = text.rstrip("fFuUlL")
-    return int(text) if text.isdigit() else float(text)
+    digits = text.rstrip("fFuUlL")
+    if digits.isdigit():
+        return int(digits)
+    value = float(digits)
+    if text[-1] in "fF":  # a float in C++: what a column of floats holds
+        value = float(np.float32(value))
+    if not math.isfinite(value):
+        message = f"the number {text} is too large"
+        raise ExpressionError(message)
+    return value
