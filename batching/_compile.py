@@ -122,6 +122,7 @@ def _resolve(dataset: Dataset, request: Request) -> tuple[Dataset, _Names]:
     inputs: dict[str, tuple[str, ...] | Padded | Ragged] = {}
     single = not isinstance(request.inputs, Mapping)
     if request.inputs is None:
+        used |= dataset.reserved  # the label and the weight are no inputs unless they are named
         inputs["x"] = tuple(c for c in dataset.columns if c not in used and c not in new)
     elif not isinstance(request.inputs, Mapping):
         inputs["x"] = named(_listed(request.inputs, "inputs"))

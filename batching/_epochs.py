@@ -96,7 +96,7 @@ class Epochs:
 
     def _class_sums(self, dataset: Dataset) -> dict[float, float]:
         index = dataset.scan(progress=self.options.progress)
-        return {label: sums.sumw for label, sums in index.labels.items()}
+        return {float(label): sums.sumw for label, sums in index.labels.items()}
 
     @cached_property
     def chosen(self) -> _Chosen:
@@ -106,7 +106,11 @@ class Epochs:
             EmptySelectionError: No event is selected.
         """
         with self.timing("scan"):
-            index = self.dataset.scan(progress=self.options.progress)
+            index = self.dataset.scan(
+                target_bytes=self.options.unit_bytes,
+                progress=self.options.progress,
+                threads=self.options.threads,
+            )
             partitions = tuple(index.partitions)
         if not index.num_rows:
             message = f"{self.dataset}: no event is selected, so there are no batches"

@@ -101,8 +101,8 @@ class Standardizer:
         weighted: Use the weights of the batches. Negative ones enter the moments with their sign;
             for quantiles, which have no meaning then, they are an error.
         knots: Number of quantiles.
-        sample: Rows kept for the quantiles, a uniform random sample. All rows are used if there are
-            no more; otherwise the probability of a quantile is off by more than
+        sample: Rows kept for the quantiles, a uniform random sample. All rows are used if there
+            are no more; otherwise the probability of a quantile is off by more than
             ``1.63 / sqrt(sample)`` only in 1 % of cases (Dvoretzky, Kiefer, Wolfowitz, 1956; the
             constant by Massart, 1990): by 0.4 % for the default.
         seed: Of the sample.

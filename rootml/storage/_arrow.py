@@ -17,6 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from rootml._buffers import Allocate
 from rootml._optional import optional_import
 from rootml.storage._arrow_types import Leaf, leaves_of, to_column
 from rootml.storage._base import Column, Columns, Fingerprint, Table
@@ -77,7 +78,14 @@ class _ArrowBase(Table):
         self._bounds = np.unique(self._all_bounds)
         self.num_entries = int(self._all_bounds[-1])
 
-    def read(self, columns: Sequence[str], start: int, stop: int) -> dict[str, Column]:
+    def read(
+        self,
+        columns: Sequence[str],
+        start: int,
+        stop: int,
+        *,
+        allocate: Allocate = np.empty,  # noqa: ARG002
+    ) -> dict[str, Column]:
         check_range(self, start, stop)
         names = check_columns(self, columns)
         with reading(self.where, columns, start, stop):

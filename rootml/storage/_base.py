@@ -18,6 +18,8 @@ import awkward as ak
 import numpy as np
 import numpy.typing as npt
 
+from rootml._buffers import Allocate
+
 Array: TypeAlias = npt.NDArray[Any]
 """A NumPy array in native byte order, first axis: entries."""
 
@@ -159,8 +161,18 @@ class Table(abc.ABC):
         """
 
     @abc.abstractmethod
-    def read(self, columns: Sequence[str], start: int, stop: int) -> dict[str, Column]:
+    def read(
+        self,
+        columns: Sequence[str],
+        start: int,
+        stop: int,
+        *,
+        allocate: Allocate = np.empty,
+    ) -> dict[str, Column]:
         """Read entries ``[start, stop)`` of `columns`, in that order, each ``stop - start`` long.
+
+        Large arrays may be made by `allocate`. Scalar columns of one dtype may lie side by side in
+        one array, in the order asked for, so that they can be transposed at one go.
 
         Scalars and fixed arrays come as writable C-contiguous NumPy arrays of the column's dtype
         and native byte order; everything else as awkward arrays with ``ListOffset`` layouts.

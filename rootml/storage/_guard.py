@@ -19,12 +19,12 @@ from rootml.storage._paths import is_remote, missing_file
 class Guard:
     """Remembers what a local file was when it was opened; a URL is trusted."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, fd: int | None = None) -> None:
         self.path = path
         self.closed = False
         self.fingerprint = Fingerprint(0, 0)
         if not is_remote(path):
-            self.fingerprint = self._of(os.stat(path))  # noqa: PTH116 - 200 files: Path is slower
+            self.fingerprint = self._of(os.stat(path if fd is None else fd))  # noqa: PTH116
 
     @staticmethod
     def _of(stat: os.stat_result) -> Fingerprint:

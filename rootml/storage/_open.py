@@ -2,103 +2,201 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+import stat
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from urllib.parse import urlsplit
 
-import uproot
-
-from rootml.errors import CorruptFileError, MissingTreeError, UsageError, nearest
+from rootml.errors import (
+    CorruptFileError,
+    MissingTreeError,
+    RootmlError,
+    UsageError,
+    nearest,
+)
 from rootml.storage._arrow import ArrowTable, ParquetTable
 from rootml.storage._arrow_writer import ArrowWriter, ParquetWriter
 from rootml.storage._base import ColumnType, FriendSpec, Table, Writer
 from rootml.storage._failures import reading
+from rootml.storage._guard import Guard
 from rootml.storage._paths import is_remote, missing_file
 from rootml.storage._rntuple import RNTupleTable
+from rootml.storage._rootfile import Key, RootFile
 from rootml.storage._ttree import TTreeTable
 from rootml.storage._ttree_writer import TTreeWriter
+from rootml.storage._uproot import open_file
 
-_TREES = {"TTree": TTreeTable, "TNtuple": TTreeTable, "TNtupleD": TTreeTable}
-_CLASSES = {**_TREES, "ROOT::RNTuple": RNTupleTable}
+TTREES = {"TTree", "TNtuple", "TNtupleD"}
+RNTUPLES = {"ROOT::RNTuple", "ROOT::Experimental::RNTuple"}
 _MAGIC = {b"root": "root", b"PAR1": "parquet", b"ARRO": "arrow"}
 _SUFFIX = {".parquet": "parquet", ".pq": "parquet", ".arrow": "arrow", ".feather": "arrow"}
 
 
 def _format(path: str) -> str:
+    """``"root"``, ``"parquet"`` or ``"arrow"``, by the first bytes (of a URL: the suffix)."""
     if is_remote(path):
-        return _SUFFIX.get(Path(path).suffix.lower(), "root")
-    file = Path(path)
-    if not file.exists():
-        raise missing_file(path)
-    if file.is_dir():
-        message = f"{path!r} is a folder; give a glob such as {str(file / '*.root')!r}"
-        raise UsageError(message)
-    with file.open("rb") as stream:
-        magic = stream.read(4)
+        return _SUFFIX.get(Path(urlsplit(path).path).suffix.lower(), "root")
+    try:
+        fd = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+    except FileNotFoundError:
+        raise missing_file(path) from None
+    try:
+        magic = b"" if stat.S_ISDIR(os.fstat(fd).st_mode) else os.read(fd, 4)
+    except IsADirectoryError:
+        magic = b""
+    finally:
+        os.close(fd)
     if magic not in _MAGIC:
-        known = "ROOT, Parquet, Arrow IPC (Feather 2)"
-        message = f"{path!r} is none of {known}: it begins with {magic!r}"
-        raise CorruptFileError(message)
+        raise _unknown(path, magic)
     return _MAGIC[magic]
 
 
-def _root_trees(file: Any) -> dict[str, str]:
-    """Names (without cycle) and classes of the trees of an open ROOT file."""
-    found: dict[str, str] = {}
-    for key, classname in file.classnames(recursive=True).items():
-        if classname in _CLASSES:
-            found.setdefault(key.rsplit(";", 1)[0], classname)
+def _unknown(path: str, magic: bytes) -> RootmlError:
+    if Path(path).is_dir():
+        inside = str(Path(path) / "*.root")
+        return UsageError(f"{path!r} is a folder; give a glob such as {inside!r}")
+    if not magic:
+        return CorruptFileError(f"{path!r} is empty: 0 bytes")
+    known = "ROOT, Parquet, Arrow IPC (Feather 2)"
+    return CorruptFileError(f"{path!r} is none of {known}: it begins with {magic!r}")
+
+
+@contextmanager
+def _root_file(path: str) -> Iterator[tuple[RootFile, Guard]]:
+    """An open local ROOT file and what it was when it was opened."""
+    fd = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+    try:
+        guard = Guard(path, fd)
+        yield RootFile(fd, guard.fingerprint.size), guard
+    finally:
+        os.close(fd)
+
+
+def _local_trees(file: RootFile) -> dict[str, Key]:
+    """The keys of trees, those of highest cycle."""
+    found: dict[str, Key] = {}
+    for key in file.keys():
+        if key.classname in TTREES | RNTUPLES:
+            other = found.get(key.name)
+            if other is None or key.cycle > other.cycle:
+                found[key.name] = key
     return found
 
 
-def _the_only(path: str, entries: Mapping[str, int]) -> str:
-    if len(entries) == 1:
-        return next(iter(entries))
-    if not entries:
-        message = f"{path!r} has no tree"
+def _remote_trees(path: str) -> dict[str, str]:
+    """Names and classes of the trees of a URL."""
+    with open_file(path) as file:
+        classes = file.classnames(recursive=True, cycle=False)
+    return {name: kind for name, kind in classes.items() if kind in TTREES | RNTUPLES}
+
+
+def _choose(path: str, tree: str | None, names: Collection[str]) -> str:
+    """The tree that is meant, or an error that lists what there is."""
+    if tree is None:
+        if len(names) == 1:
+            return next(iter(names))
+        if not names:
+            message = f"{path!r} has no tree"
+            raise MissingTreeError(message)
+        listed = _with_entries(path, names)
+        message = f"{path!r} has several trees, say which with '{path}:tree': {listed}"
         raise MissingTreeError(message)
-    listed = ", ".join(f"{name!r} ({count:,} entries)" for name, count in entries.items())
-    message = f"{path!r} has several trees, say which with '{path}:tree': {listed}"
+    if tree.partition(";")[0] in names:
+        return tree
+    near = nearest(tree, names)
+    message = (
+        f"{path!r} has no tree {tree!r}; nearest: {near}; there: {_with_entries(path, names)}"
+    )
     raise MissingTreeError(message)
 
 
-def _no_such(path: str, tree: str, entries: Mapping[str, int]) -> MissingTreeError:
-    counts = ", ".join(f"{name}: {count:,} entries" for name, count in entries.items())
-    message = f"{path!r} has no tree {tree!r}; nearest: {nearest(tree, entries)} ({counts})"
-    return MissingTreeError(message)
+def _with_entries(path: str, names: Collection[str]) -> str:
+    """Trees with their entries; the count is left out where the tree itself is damaged."""
+    shown = []
+    for name in names:
+        try:
+            shown.append(f"{name!r} ({open_table(path, name).num_entries:,} entries)")
+        except RootmlError:
+            shown.append(f"{name!r} (not readable)")
+    return ", ".join(shown) or "none"
+
+
+def _open_root(path: str, tree: str | None) -> Table:
+    if is_remote(path):
+        classes = _remote_trees(path)
+        name = _choose(path, tree, classes)
+        if classes[name.partition(";")[0]] in TTREES:
+            return TTreeTable.through_uproot(path, name, Guard(path))
+        return RNTupleTable(path, name, Guard(path))
+    with _root_file(path) as (file, guard):
+        key = None if tree is None else file.find(tree)
+        if key is None or key.classname not in TTREES | RNTUPLES:
+            trees = _local_trees(file)
+            name = _choose(path, tree, trees)
+            key = trees[name]
+        else:
+            name = str(tree)
+        if key.classname in TTREES:
+            return TTreeTable.local(path, name, guard, file, key)
+        return RNTupleTable(path, name, guard)
 
 
 def open_table(path: str, tree: str | None = None) -> Table:
-    """Open one tree of one file; the format is told by the file's first bytes."""
+    """Open one tree of one file; the format is told by the file's first bytes.
+
+    Args:
+        path: A local path or a URL.
+        tree: Name of the tree, with folders (``"folder/Events"``); None: the only one.
+
+    Raises:
+        MissingFileError: No such file.
+        MissingTreeError: No such tree, or several and none named; lists them with their entries.
+        CorruptFileError: Empty, truncated, damaged, or none of the formats.
+        UsageError: A folder.
+    """
     kind = _format(path)
-    if kind != "root":
-        if tree is not None:
-            message = f"{path!r} holds one table; it has no tree {tree!r}"
-            raise MissingTreeError(message)
-        return ParquetTable(path) if kind == "parquet" else ArrowTable(path)
-    with reading(path), uproot.open(path) as file:
-        classes = _root_trees(file)
-        name = tree if tree is not None else _the_only(path, list_trees(path))
-        plain = name.rsplit(";", 1)[0]
-        if plain not in classes:
-            raise _no_such(path, name, list_trees(path))
-        return _CLASSES[classes[plain]](path, name, file[name], str(file.file.uuid))
+    if kind == "root":
+        with reading(path):
+            return _open_root(path, tree)
+    if tree is not None:
+        message = f"{path!r} holds one table without a name; it has no tree {tree!r}"
+        raise MissingTreeError(message)
+    return ParquetTable(path) if kind == "parquet" else ArrowTable(path)
 
 
 def list_trees(path: str) -> dict[str, int]:
-    """Trees of a file and their numbers of entries; "" for formats of one table per file."""
+    """Trees of a file and their numbers of entries; "" for formats of one table per file.
+
+    Raises:
+        MissingFileError, CorruptFileError, UsageError: As `open_table`.
+    """
     if _format(path) != "root":
         return {"": open_table(path).num_entries}
-    with reading(path), uproot.open(path) as file:
-        return {name: int(file[name].num_entries) for name in _root_trees(file)}
+    with reading(path):
+        if is_remote(path):
+            names = list(_remote_trees(path))
+        else:
+            with _root_file(path) as (file, _):
+                names = list(_local_trees(file))
+    return {name: open_table(path, name).num_entries for name in names}
 
 
 def find_friends(path: str, tree: str) -> list[FriendSpec]:
-    """Friends that the file records for `tree` (TTree's ``fFriends``)."""
-    if _format(path) != "root":
+    """Friends that the file records for `tree` (ROOT: ``TTree::AddFriend``, ``fFriends``).
+
+    Raises:
+        MissingFileError, MissingTreeError, CorruptFileError: As `open_table`.
+    """
+    table = open_table(path, tree if _format(path) == "root" else None)
+    if table.format != "ttree":
         return []
-    with reading(f"{path}:{tree}"), uproot.open(path, minimal_ttree_metadata=False) as file:
-        friends = file[tree].members.get("fFriends") if tree in file else None
+    with (
+        reading(table.where),
+        open_file(path, minimal_ttree_metadata=False) as file,
+    ):
+        friends = file[table.name].members.get("fFriends")
         return [
             FriendSpec(
                 tree=str(friend.member("fTreeName")),

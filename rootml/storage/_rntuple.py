@@ -2,38 +2,67 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from rootml.storage._base import Columns, ColumnType
-from rootml.storage._ttree import UprootTable
-from rootml.storage._types import type_of_form
+from rootml._buffers import Allocate
+from rootml.storage._base import Column, Columns, Fingerprint, Table
+from rootml.storage._failures import reading
+from rootml.storage._guard import Guard, check_columns, check_range
+from rootml.storage._paths import is_remote
+from rootml.storage._types import uniform
+from rootml.storage._uproot import UprootTree, type_of_uproot
 
 
-class RNTupleTable(UprootTable):
+class RNTupleTable(Table):
     """An RNTuple."""
 
     format = "rntuple"
 
-    def _cluster_bounds(self, tree: Any) -> npt.NDArray[np.int64]:
-        starts = [cluster.num_first_entry for cluster in tree.cluster_summaries]
-        return np.unique(np.array([0, *starts, self.num_entries], np.int64))
+    def __init__(self, path: str, name: str, guard: Guard) -> None:
+        self.path = path
+        self.name = name
+        self._guard = guard
+        self._uproot = UprootTree(path, name, self.where, guard)
+        with self._uproot.open() as tree:
+            self.num_entries = int(tree.num_entries)
+            size = guard.fingerprint.size
+            if is_remote(path):
+                size = int(tree.file.source.num_bytes or 0)
+            self.fingerprint = Fingerprint(size, guard.fingerprint.modified, str(tree.file.uuid))
+            starts = [cluster.num_first_entry for cluster in tree.cluster_summaries]
+            self._bounds = np.unique(np.array([0, *starts, self.num_entries], np.int64))
+            self._columns = Columns({key: type_of_uproot(tree[key]) for key in tree.keys()})
 
-    def _make_columns(self, tree: Any) -> Columns:
-        types = {}
-        for name in tree.keys():  # noqa: SIM118 - not a dict: iterating gives something else
-            field = tree[name]
-            try:
-                form, path = field.to_akform()
-                array = form.length_zero_array()
-                for step in path:
-                    array = array[step]
-                types[name] = type_of_form(array.form, field.typename)
-            except Exception as error:  # noqa: BLE001 - uproot has no class for "cannot read this"
-                types[name] = ColumnType("unsupported", text=f"{field.typename}: {error}")
-        return Columns(types)
+    @property
+    def columns(self) -> Columns:
+        return self._columns
 
-    def _array(self, tree: Any, name: str, start: int, stop: int) -> Any:
-        return tree[name].array(entry_start=start, entry_stop=stop)
+    def clusters(self) -> npt.NDArray[np.int64]:
+        return self._bounds.copy()
+
+    def stored_bytes(self, columns: Sequence[str]) -> int:
+        return self.fingerprint.size * len(columns) // max(1, len(self.columns))
+
+    def read(
+        self,
+        columns: Sequence[str],
+        start: int,
+        stop: int,
+        *,
+        allocate: Allocate = np.empty,  # noqa: ARG002
+    ) -> dict[str, Column]:
+        check_range(self, start, stop)
+        names = check_columns(self, columns)
+        with reading(self.where, columns, start, stop), self._uproot.open() as tree:
+            return {name: self._array(tree, inner, start, stop) for name, inner in names.items()}
+
+    def _array(self, tree: Any, name: str, start: int, stop: int) -> Column:
+        return uniform(tree[name].array(entry_start=start, entry_stop=stop), self.columns[name])
+
+    def close(self) -> None:
+        self._guard.close()
+        self._uproot.close()

@@ -1,112 +1,364 @@
-"""TTree, through uproot."""
+"""TTree: plain branches by direct basket reading, everything else through uproot.
+
+Opening reads the file's header and the head of the tree's record; branches are parsed at the first
+question about columns and again, only those asked for, at the first read. What stays in memory are
+names and types (shared by files of the same layout) and the seek tables of the branches in use.
+"""
 
 from __future__ import annotations
 
+import logging
+import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache, reduce
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import uproot
 
-from rootml.storage._base import (
-    Column,
-    Columns,
-    ColumnType,
-    Fingerprint,
-    Table,
-    local_fingerprint,
-)
+from rootml._buffers import Allocate
+from rootml.storage._base import Array, Column, Columns, ColumnType, Fingerprint, Table
+from rootml.storage._baskets import Int64s, Plan, plan_of, read_flat, read_jagged
+from rootml.storage._branches import Branch, Tree, Unusual, read_tree
 from rootml.storage._failures import reading
 from rootml.storage._guard import Guard, check_columns, check_range
-from rootml.storage._paths import is_remote
-from rootml.storage._types import type_of_form, uniform
+from rootml.storage._interpret import storage_of, type_of_branch
+from rootml.storage._names import name_columns
+from rootml.storage._paths import is_remote, missing_file
+from rootml.storage._rootfile import Key, RootFile, read_record
+from rootml.storage._types import uniform
+from rootml.storage._uproot import UprootTree, type_of_uproot
+
+logger = logging.getLogger(__name__)
+
+_NEVER_FLUSHED = 0
+_CLASSES = ("TBranch", "TBranchElement", "TBranchObject")
 
 
-class UprootTable(Table):
-    """What TTree and RNTuple tables share."""
-
-    def __init__(self, path: str, name: str, tree: Any, uuid: str) -> None:
-        self.path = path
-        self.name = name
-        self.num_entries = int(tree.num_entries)
-        self._remote = is_remote(path)
-        self.fingerprint = (
-            Fingerprint(int(tree.file.source.num_bytes or 0), 0, uuid)
-            if self._remote
-            else local_fingerprint(path, uuid)
-        )
-        self._bounds = self._cluster_bounds(tree)
-        self._columns: Columns | None = None
-        self._guard = Guard(path)
-        self._lock = threading.Lock()
-
-    def _open(self) -> Any:
-        self._guard.check(self.where)
-        return uproot.open(self.path, object_cache=None, array_cache=None)
-
-    @property
-    def columns(self) -> Columns:
-        if self._columns is None:
-            with self._lock, reading(self.where), self._open() as file:
-                self._columns = self._make_columns(file[self.name])
-        return self._columns
-
-    def _make_columns(self, tree: Any) -> Columns:
-        raise NotImplementedError
-
-    def _cluster_bounds(self, tree: Any) -> npt.NDArray[np.int64]:
-        raise NotImplementedError
-
-    def clusters(self) -> npt.NDArray[np.int64]:
-        return self._bounds.copy()
-
-    def stored_bytes(self, columns: Sequence[str]) -> int:
-        return self.fingerprint.size * len(columns) // max(1, len(self.columns))
-
-    def read(self, columns: Sequence[str], start: int, stop: int) -> dict[str, Column]:
-        check_range(self, start, stop)
-        names = check_columns(self, columns)
-        with reading(self.where, columns, start, stop), self._open() as file:
-            tree = file[self.name]
-            return {
-                name: uniform(self._array(tree, inner, start, stop), self.columns[name])
-                for name, inner in names.items()
-            }
-
-    def _array(self, tree: Any, name: str, start: int, stop: int) -> Any:
-        raise NotImplementedError
-
-    def close(self) -> None:
-        self._guard.close()
+def walk(branches: Sequence[Branch]) -> Iterator[Branch]:
+    """Branches of split objects behind the object, as uproot lists them."""
+    for branch in branches:
+        yield branch
+        yield from walk(branch.children)
 
 
-class TTreeTable(UprootTable):
-    """A TTree."""
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What trees of the same branches share: column names and types, and the branches behind."""
+
+    columns: Columns
+    index: dict[str, int]
+    paths: tuple[str, ...]
+
+    def path(self, name: str) -> str:
+        """Branch path of the column `name`."""
+        return self.paths[self.index[name]]
+
+
+@lru_cache(maxsize=64)
+def make_layout(paths: tuple[str, ...], types: tuple[ColumnType, ...]) -> Layout:
+    """The layout of a tree. Of two branches of one path the first counts, as in uproot."""
+    first: dict[str, int] = {}
+    for number, path in enumerate(paths):
+        first.setdefault(path, number)
+    names, aliases = name_columns(list(first))
+    index = dict(zip(names, first.values(), strict=True))
+    columns = Columns({name: types[number] for name, number in index.items()}, aliases)
+    return Layout(columns, index, paths)
+
+
+def header_clusters(tree: Tree) -> Int64s | None:
+    """Cluster boundaries that the header of a tree states, None when it states none.
+
+    ROOT: ``TTree::TClusterIterator``. Ranges of equal clusters, the last range being fAutoFlush
+    entries; a tree that was never flushed by entries has a negative or zero fAutoFlush.
+    """
+    edges, start = [np.zeros(1, np.int64)], 0
+    for end, size in zip(tree.range_ends.tolist(), tree.range_sizes.tolist(), strict=True):
+        stop = min(end + 1, tree.entries)
+        if size <= 0 or stop <= start:
+            return None
+        edges.append(np.arange(start + size, stop, size, dtype=np.int64))
+        edges.append(np.array([stop], np.int64))
+        start = stop
+    if start < tree.entries:
+        if tree.auto_flush <= _NEVER_FLUSHED:
+            return None
+        edges.append(np.arange(start + tree.auto_flush, tree.entries, tree.auto_flush))
+        edges.append(np.array([tree.entries], np.int64))
+    return np.unique(np.concatenate(edges))
+
+
+class TTreeTable(Table):
+    """A TTree (or TNtuple) of one file."""
 
     format = "ttree"
 
-    def _cluster_bounds(self, tree: Any) -> npt.NDArray[np.int64]:
-        return np.unique(np.array([0, *tree.common_entry_offsets(), self.num_entries], np.int64))
+    def __init__(self, path: str, name: str, guard: Guard) -> None:
+        self.path = path
+        self.name = name
+        self._guard = guard
+        self._uproot = UprootTree(path, name, self.where, guard)
+        self._lock = threading.RLock()
+        self._key: Key | None = None
+        self._layout: Layout | None = None
+        self._places: npt.NDArray[np.int32] = np.empty((0, 3), np.int32)
+        self._bytes: Int64s = np.empty(0, np.int64)
+        self._plans: dict[str, Plan | None] = {}
+        self._bounds: Int64s | None = None
 
-    def _make_columns(self, tree: Any) -> Columns:
-        types, aliases = {}, {}
-        paths = tree.keys(recursive=True)
-        last = [path.rsplit("/", 1)[-1].split("[", 1)[0] for path in paths]
-        self._paths = {}
-        for path, bare in zip(paths, last, strict=True):
-            name = bare if last.count(bare) == 1 else path
-            if name != path:
-                aliases[path] = name
-            self._paths[name] = path
-            branch = tree[path]
+    @classmethod
+    def local(cls, path: str, name: str, guard: Guard, file: RootFile, key: Key) -> TTreeTable:
+        """Open a tree of an open local file."""
+        table = cls(path, name, guard)
+        table.fingerprint = Fingerprint(
+            guard.fingerprint.size, guard.fingerprint.modified, file.uuid
+        )
+        try:
+            record = read_record(file.fd, key, file.size)
+            tree = read_tree(record, key.keylen, key.classname)
+        except Unusual:
+            return cls.through_uproot(path, name, guard)
+        table._key = key
+        table.num_entries = tree.entries
+        table._bounds = header_clusters(tree)
+        return table
+
+    @classmethod
+    def through_uproot(cls, path: str, name: str, guard: Guard) -> TTreeTable:
+        """Open a tree by URL, or of a make that only uproot knows."""
+        table = cls(path, name, guard)
+        with table._uproot.open() as tree:
+            table.num_entries = int(tree.num_entries)
+            bounds = [0, *tree.common_entry_offsets(), table.num_entries]
+            table._bounds = np.unique(np.array(bounds, np.int64))
+            size = guard.fingerprint.size
+            if is_remote(path):
+                size = int(tree.file.source.num_bytes or 0)
+            table.fingerprint = Fingerprint(size, guard.fingerprint.modified, str(tree.file.uuid))
+        return table
+
+    @contextmanager
+    def _open(self) -> Iterator[int]:
+        """A descriptor of the file, which is still the one that was opened."""
+        try:
+            fd = os.open(self.path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        except FileNotFoundError:
+            raise missing_file(self.path) from None
+        try:
+            self._guard.check(self.where, fd)
+            yield fd
+        finally:
+            os.close(fd)
+
+    def _tree(self, fd: int, key: Key) -> Tree:
+        record = read_record(fd, key, self._guard.fingerprint.size)
+        return read_tree(record, key.keylen, key.classname)
+
+    # -- columns ---------------------------------------------------------------------------------
+
+    @property
+    def columns(self) -> Columns:
+        return self._known().columns
+
+    def _known(self) -> Layout:
+        """The layout, parsed at the first call."""
+        if self._layout is None:
+            with self._lock, reading(self.where):
+                if self._layout is None:
+                    self._layout = self._parse()
+        return self._layout
+
+    def _parse(self) -> Layout:
+        if self._key is not None:
             try:
-                form = branch.interpretation.awkward_form(tree.file)
-                types[name] = type_of_form(form, branch.typename)
-            except Exception as error:  # noqa: BLE001 - uproot has no class for "cannot read this"
-                types[name] = ColumnType("unsupported", text=f"{branch.typename}: {error}")
-        return Columns(types, aliases)
+                return self._parse_directly(self._key)
+            except Unusual:
+                self._key = None
+        return self._parse_with_uproot()
 
-    def _array(self, tree: Any, name: str, start: int, stop: int) -> Any:
-        return tree[self._paths[name]].array(entry_start=start, entry_stop=stop)
+    def _parse_directly(self, key: Key) -> Layout:
+        with self._open() as fd:
+            tree = self._tree(fd, key)
+        branches = list(walk(tree.branches()))
+        layout = make_layout(
+            tuple(branch.path for branch in branches), tuple(self._types(branches))
+        )
+        if len(layout.index) < len(branches):
+            message = "%s has several branches of the same name; the first of each is read"
+            logger.warning(message, self.where)
+        places = [
+            (_CLASSES.index(branch.classname), branch.position, branch.top) for branch in branches
+        ]
+        self._places = np.array(places, np.int32).reshape(-1, 3)
+        zipped = [sum(inner.zip_bytes for inner in walk([branch])) for branch in branches]
+        self._bytes = np.array(zipped, np.int64)
+        if self._bounds is None:
+            self._bounds = self._common_bounds(tree, branches)
+        return layout
+
+    def _types(self, branches: Sequence[Branch]) -> list[ColumnType]:
+        types = [self._type(branch) for branch in branches]
+        if None not in types:
+            return [kind for kind in types if kind is not None]
+        with self._uproot.open() as tree:
+            return [
+                type_of_uproot(tree[branch.path]) if kind is None else kind
+                for branch, kind in zip(branches, types, strict=True)
+            ]
+
+    def _type(self, branch: Branch) -> ColumnType | None:
+        if branch.file_name:
+            text = f"its data is in another file, {branch.file_name!r}"
+            return ColumnType("unsupported", text=text)
+        if not branch.children and (branch.entries, branch.first_entry) != (self.num_entries, 0):
+            text = (
+                f"it has {branch.entries:,} entries from {branch.first_entry:,} on, the tree has"
+            )
+            return ColumnType("unsupported", text=f"{text} {self.num_entries:,}")
+        return type_of_branch(branch)
+
+    def _parse_with_uproot(self) -> Layout:
+        with self._uproot.open() as tree:
+            paths = tuple(tree.keys(recursive=True))
+            types = tuple(type_of_uproot(tree[path]) for path in paths)
+            zipped = [int(tree[path].compressed_bytes) for path in paths]
+            bounds = [0, *tree.common_entry_offsets(), self.num_entries]
+        self._bytes = np.array(zipped, np.int64)
+        self._bounds = np.unique(np.array(bounds, np.int64))
+        return make_layout(paths, types)
+
+    def _common_bounds(self, tree: Tree, branches: Sequence[Branch]) -> Int64s:
+        """Entries at which every branch begins a basket."""
+        whole = np.unique(np.array([0, self.num_entries], np.int64))
+        sets = []
+        for branch in branches:
+            if branch.entries == self.num_entries and not branch.children:
+                _, bounds, seeks = tree.tables(branch)
+                sets.append(bounds[: len(np.flatnonzero(seeks)) + 1])
+        common = reduce(np.intersect1d, sets, whole if not sets else sets[0])
+        inside = common[(common > 0) & (common < self.num_entries)]
+        return np.union1d(whole, inside)
+
+    def clusters(self) -> Int64s:
+        if self._bounds is None:
+            self._known()
+        assert self._bounds is not None  # parsing sets it
+        return self._bounds.copy()
+
+    def stored_bytes(self, columns: Sequence[str]) -> int:
+        names = set(check_columns(self, columns).values())
+        index = self._known().index
+        return int(sum(self._bytes[index[name]] for name in names))
+
+    # -- reading ---------------------------------------------------------------------------------
+
+    def read(
+        self,
+        columns: Sequence[str],
+        start: int,
+        stop: int,
+        *,
+        allocate: Allocate = np.empty,
+    ) -> dict[str, Column]:
+        check_range(self, start, stop)
+        names = check_columns(self, columns)
+        wanted = list(dict.fromkeys(names.values()))
+        found: dict[str, Column] = {}
+        if self._key is not None:
+            with reading(self.where, columns, start, stop), self._open() as fd:
+                self._make_plans(fd, self._key, wanted)
+                places = self._side_by_side(wanted, stop - start, allocate)
+                for name in wanted:
+                    values = self._direct(fd, name, start, stop, places.get(name))
+                    if values is not None:
+                        found[name] = values
+        rest = [name for name in wanted if name not in found]
+        if rest:
+            found |= self._indirect(rest, start, stop)
+        return {name: found[inner] for name, inner in names.items()}
+
+    def _make_plans(self, fd: int, key: Key, names: Sequence[str]) -> None:
+        """See that there is a plan for each of `names`: None, where uproot has to read."""
+        if all(name in self._plans for name in names):
+            return
+        with self._lock:
+            tree = self._tree(fd, key)
+            for name in names:
+                if name not in self._plans:
+                    with reading(self.where, [name]):
+                        self._plans[name] = self._make_plan(tree, name)
+
+    def _make_plan(self, tree: Tree, name: str) -> Plan | None:
+        layout = self._known()
+        number = layout.index[name]
+        code, position, top = self._places[number].tolist()
+        branch = tree.branch_at(_CLASSES[code], position, layout.paths[number], top=bool(top))
+        storage = storage_of(branch)
+        if storage is None:
+            return None
+        try:
+            return plan_of(tree, branch, storage, self._guard.fingerprint.size)
+        except Unusual:
+            return None
+
+    def _side_by_side(
+        self, names: Sequence[str], rows: int, allocate: Allocate
+    ) -> dict[str, Array]:
+        """A row of one array per dtype for each scalar column that is read directly."""
+        groups: dict[np.dtype[Any], list[str]] = {}
+        for name in names:
+            plan = self._plans[name]
+            if plan is not None and not plan.storage.jagged and not plan.storage.shape:
+                groups.setdefault(plan.storage.native, []).append(name)
+        places: dict[str, Array] = {}
+        for dtype, group in groups.items():
+            block = allocate((len(group), rows), dtype)
+            places |= dict(zip(group, block, strict=True))
+        return places
+
+    def _direct(
+        self, fd: int, name: str, start: int, stop: int, out: Array | None = None
+    ) -> Column | None:
+        """Values read from the baskets; None, where uproot has to read."""
+        plan = self._plans[name]
+        if plan is None:
+            return None
+        with reading(self.where, [name], start, stop):
+            try:
+                if not plan.storage.jagged:
+                    return read_flat(fd, plan, start, stop, out)
+                return read_jagged(fd, plan, start, stop, self._counts)
+            except Unusual:
+                return None
+
+    def _counts(self, counter: str, start: int, stop: int) -> Int64s:
+        """Values of the branch that counts, for baskets that were written without offsets."""
+        kind = self.columns.get(counter)
+        if kind is None or kind.kind != "scalar":
+            message = f"no branch called {counter!r} counts the elements"
+            raise Unusual(message)
+        return np.asarray(self.read([counter], start, stop)[counter]).astype(np.int64)
+
+    def _indirect(self, names: Sequence[str], start: int, stop: int) -> dict[str, Column]:
+        found: dict[str, Column] = {}
+        with reading(self.where, names, start, stop), self._uproot.open() as tree:
+            for name in names:
+                with reading(self.where, [name], start, stop):
+                    found[name] = self._uproot_array(tree, name, start, stop)
+        return found
+
+    def _uproot_array(self, tree: Any, name: str, start: int, stop: int) -> Column:
+        branch = tree[self._known().path(name)]
+        array = branch.array(entry_start=start, entry_stop=stop, library="ak")
+        if len(array) != stop - start:
+            message = f"{len(array)} entries came out"
+            raise ValueError(message)
+        return uniform(array, self.columns[name])
+
+    def close(self) -> None:
+        self._guard.close()
+        self._uproot.close()

@@ -1,0 +1,97 @@
+"""Reading through uproot: remote files, and whatever the direct readers leave to it."""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import uproot
+
+from rootml.storage._base import ColumnType
+from rootml.storage._guard import Guard
+from rootml.storage._paths import is_remote
+from rootml.storage._types import type_of_form
+
+# No caches: arrays are handed out as writable, and trees of many files would pile up.
+_OPTIONS: dict[str, Any] = {"object_cache": None, "array_cache": None}
+
+
+@contextmanager
+def open_file(path: str, **options: Any) -> Iterator[Any]:
+    """The uproot file at `path`. Local files are read with plain reads, not through a map."""
+    options = {**_OPTIONS, **options}
+    if is_remote(path):
+        with uproot.open({path: None}, **options) as file:
+            yield file
+    else:
+        with Path(path).open("rb") as stream, uproot.open(stream, **options) as file:
+            yield file
+
+
+class UprootTree:
+    """One tree, opened with uproot for each use; the connection to a URL is kept for the next."""
+
+    def __init__(self, path: str, name: str, where: str, guard: Guard) -> None:
+        self._path = path
+        self._name = name
+        self._where = where
+        self._guard = guard
+        self._idle: queue.SimpleQueue[tuple[Any, Any]] = queue.SimpleQueue()
+
+    @contextmanager
+    def open(self) -> Iterator[Any]:
+        """The uproot tree, for this thread alone."""
+        self._guard.check(self._where)
+        if not is_remote(self._path):
+            with open_file(self._path) as file:
+                yield file[self._name]
+            return
+        try:
+            file, tree = self._idle.get_nowait()
+        except queue.Empty:
+            file = uproot.open({self._path: None}, **_OPTIONS)
+            try:
+                tree = file[self._name]
+            except BaseException:
+                file.close()
+                raise
+        try:
+            yield tree
+        except BaseException:
+            file.close()
+            raise
+        self._idle.put((file, tree))
+        if self._guard.closed:
+            self.close()
+
+    def close(self) -> None:
+        """Close what is kept open."""
+        while True:
+            try:
+                file, _ = self._idle.get_nowait()
+            except queue.Empty:
+                return
+            file.close()
+
+
+def type_of_uproot(branch: Any) -> ColumnType:
+    """`ColumnType` of a branch or field, from the form that uproot says it will have."""
+    try:
+        text = str(branch.typename)
+    except Exception:  # noqa: BLE001 - uproot has no exception class for "no such type"
+        text = type(branch).__name__
+    try:
+        if hasattr(branch, "interpretation"):
+            form = branch.interpretation.awkward_form(branch.file)
+        else:
+            record, path = branch.to_akform()
+            array = record.length_zero_array(highlevel=False)
+            for step in path:
+                array = array[step]
+            form = array.form
+        return type_of_form(form, text)
+    except Exception as error:  # noqa: BLE001 - dozens of classes, assertions among them
+        return ColumnType("unsupported", text=f"{text} ({type(error).__name__}: {error})")
