@@ -1,5 +1,43 @@
-"""ROOT files meet machine learning."""
+"""ROOT files meet machine learning.
+
+>>> import pyarrow as pa, pyarrow.parquet
+>>> pa.parquet.write_table(pa.table({"pt": [10.0, 60.0], "eta": [0.1, 2.0]}), "events.parquet")
+>>> import rootml
+>>> data = rootml.open("events.parquet", label=1).filter("pt > 30 && abs(eta) < 2.5")
+>>> data.scan().num_rows
+1
+
+`rootml.batching`, `rootml.bdt` and `rootml.sbi` are imported when they are first used.
+"""
 
 from __future__ import annotations
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from rootml import errors
+from rootml.dataset import Dataset
+from rootml.dataset import open_dataset as open  # noqa: A004 - the word users look for
+from rootml.errors import nearest
+
+if TYPE_CHECKING:
+    from rootml import batching, bdt, sbi
+
 __version__ = "0.1.0.dev0"
+
+__all__ = ["Dataset", "__version__", "batching", "bdt", "errors", "open", "sbi"]
+
+_LAZY = ("batching", "bdt", "sbi")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return importlib.import_module(f"rootml.{name}")
+    message = f"module 'rootml' has no attribute {name!r}"
+    if not name.startswith("__"):
+        message += f"; nearest: {nearest(name, __all__, limit=3)}"
+    raise AttributeError(message)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})

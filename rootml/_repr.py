@@ -1,0 +1,93 @@
+"""Tables as text and as HTML: one look for everything a user prints."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+_LEFT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Rows of texts under a header; columns from number `left` on are numbers, set flush right.
+
+    >>> print(Grid(("cut", "events"), [("all", "1,000"), ("pt > 30", "12")]))
+    cut      events
+    all       1,000
+    pt > 30      12
+    """
+
+    header: tuple[str, ...]
+    rows: Sequence[tuple[str, ...]]
+    left: int = _LEFT
+
+    def __str__(self) -> str:
+        table = [self.header, *self.rows]
+        widths = [max(len(row[i]) for row in table) for i in range(len(self.header))]
+        return "\n".join(
+            "  ".join(
+                text.ljust(width) if i < self.left else text.rjust(width)
+                for i, (text, width) in enumerate(zip(row, widths, strict=True))
+            ).rstrip()
+            for row in table
+        )
+
+    def html(self) -> str:
+        """An HTML table; texts are escaped."""
+        head = "".join(f"<th>{escape(text)}</th>" for text in self.header)
+        body = "".join(
+            "<tr>"
+            + "".join(
+                f'<td style="text-align:{"left" if i < self.left else "right"}">{escape(text)}</td>'
+                for i, text in enumerate(row)
+            )
+            + "</tr>"
+            for row in self.rows
+        )
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def facts_text(facts: Sequence[tuple[str, str]]) -> str:
+    """``name   value`` lines."""
+    width = max(len(name) for name, _ in facts)
+    return "\n".join(f"{name.ljust(width)}  {value}".rstrip() for name, value in facts)
+
+
+def facts_html(facts: Sequence[tuple[str, str]]) -> str:
+    """The same as an HTML table; texts are escaped."""
+    rows = "".join(
+        f'<tr><th style="text-align:left">{escape(name)}</th>'
+        f'<td style="text-align:left">{escape(value)}</td></tr>'
+        for name, value in facts
+    )
+    return f"<table><tbody>{rows}</tbody></table>"
+
+
+def shorten(items: Sequence[str], most: int = 8) -> str:
+    """Items with commas, cut to `most`.
+
+    >>> shorten(["a", "b", "c"], 2)
+    'a, b, ... (3 in all)'
+    """
+    shown = ", ".join(items[:most])
+    return shown if len(items) <= most else f"{shown}, ... ({len(items)} in all)"
+
+
+def percent(part: float, whole: float) -> str:
+    """``part / whole`` as a percentage; "-" where that means nothing."""
+    return f"{100 * part / whole:.2f} %" if whole else "-"
+
+
+def size(count: float) -> str:
+    """A number of bytes.
+
+    >>> size(12_345_678)
+    '12.3 MB'
+    """
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"

@@ -1,0 +1,207 @@
+"""A sample: files that belong together, and everything that was said of their events."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from rootml._files import FileInfo, Files
+from rootml._splits import Split
+from rootml.errors import UsageError
+
+Number: TypeAlias = "int | float"
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """A cut, and what it is called in the cutflow."""
+
+    name: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Define:
+    """A derived column; `missing` is what events get that lack an element (None: an error)."""
+
+    name: str
+    text: str
+    missing: Number | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Normalisation:
+    """What the weights of a sample are scaled to; see `Sample.scale`.
+
+    Attributes:
+        cross_section: In the inverse of the unit of `luminosity`.
+        sum_of_weights: A number, ``"tree:expression"``, or an expression of the events.
+    """
+
+    cross_section: float | None
+    luminosity: float | None
+    sum_of_weights: float | str
+
+
+Cut: TypeAlias = "Filter | Split"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Files of one kind of events: the unit of labels, weights and normalisation.
+
+    Attributes:
+        title: What the user gave for the files, for messages.
+        definitions: Derived columns; the order does not matter.
+        cuts: Cuts and sides of splits, in the order in which they were asked for.
+        outputs: Names or expressions of the selected columns; None: all.
+        label: A number, or the text of an expression; None: no label.
+        weight: A number, or the text of an expression; None: 1.
+        entry_range: Entries of the sample, counted over its files; None: from the begin, to the
+            end.
+        suffixes: Systematic variations: a column X is read as X + suffix where there is one.
+    """
+
+    files: Files
+    title: str
+    definitions: tuple[Define, ...] = ()
+    cuts: tuple[Cut, ...] = ()
+    outputs: tuple[str, ...] | None = None
+    label: Number | str | None = None
+    weight: Number | str | None = None
+    normalisation: Normalisation | None = None
+    entry_range: tuple[int | None, int | None] = (None, None)
+    suffixes: tuple[str, ...] = ()
+
+    @property
+    def constant_label(self) -> float | None:
+        """The label, if it is one number for the whole sample."""
+        return None if self.label is None or isinstance(self.label, str) else float(self.label)
+
+    @cached_property
+    def scale(self) -> float:
+        """``cross_section * luminosity / sum_of_weights``, which multiplies every weight.
+
+        Raises:
+            UsageError: The sum of weights is zero or not finite.
+        """
+        if self.normalisation is None:
+            return 1.0
+        from rootml._sums import sum_of_weights
+
+        norm = self.normalisation
+        total = sum_of_weights(self, norm.sum_of_weights)
+        if not math.isfinite(total) or total == 0:
+            message = f"{self.title}: the sum of weights is {total}; it cannot normalise anything"
+            raise UsageError(message)
+        factors = (norm.cross_section, norm.luminosity)
+        return math.prod(1.0 if factor is None else factor for factor in factors) / total
+
+    @property
+    def weighted(self) -> bool:
+        """Whether events of this sample have weights other than 1."""
+        return self.weight is not None or self.normalisation is not None
+
+    def __str__(self) -> str:
+        return self.title
+
+    def file_ranges(self, infos: Sequence[FileInfo]) -> list[tuple[int, int, int]]:
+        """``(file, start, stop)`` of each file within `entry_range`.
+
+        Raises:
+            UsageError: The range goes beyond the entries of the sample.
+        """
+        edges = np.cumsum([0, *(info.num_entries for info in infos)]).tolist()
+        first, last = self.entry_range
+        first, last = first or 0, edges[-1] if last is None else last
+        if last > edges[-1] or first > edges[-1]:
+            message = (
+                f"{self.title}: entry_range={self.entry_range} goes beyond the "
+                f"{edges[-1]:,} entries of its {len(infos)} file(s)"
+            )
+            raise UsageError(message)
+        ranges = []
+        for number, (begin, end) in enumerate(zip(edges, edges[1:], strict=False)):
+            start, stop = max(first, begin), min(last, end)
+            if start < stop:
+                ranges.append((number, start - begin, stop - begin))
+        return ranges
+
+
+def check_entry_range(entry_range: Any) -> tuple[int | None, int | None]:
+    """`entry_range` as a pair.
+
+    Raises:
+        UsageError: Not ``(start, stop)`` with 0 <= start <= stop.
+    """
+    if entry_range is None:
+        return None, None
+    try:
+        start, stop = entry_range
+    except (TypeError, ValueError):
+        start = stop = ""  # refused below
+    good = all(
+        end is None or (isinstance(end, (int, np.integer)) and not isinstance(end, bool))
+        for end in (start, stop)
+    )
+    if not good or (start or 0) < 0 or (stop is not None and stop < (start or 0)):
+        message = (
+            f"entry_range is (start, stop) with 0 <= start <= stop or None, not {entry_range!r}"
+        )
+        raise UsageError(message)
+    return (None if start is None else int(start)), (None if stop is None else int(stop))
+
+
+def check_value(value: Any, what: str) -> Number | str | None:
+    """A label or weight as the user may give it: a number or the text of an expression.
+
+    Raises:
+        UsageError: Something else, or a number that is not finite.
+    """
+    if value is None or (isinstance(value, str) and value.strip()):
+        return value.strip() if isinstance(value, str) else None
+    if isinstance(value, (bool, np.bool_, int, np.integer)):
+        return int(value)
+    if isinstance(value, (float, np.floating)) and math.isfinite(value):
+        return float(value)
+    message = f"{what} must be a finite number, a column or an expression, not {value!r}"
+    raise UsageError(message)
+
+
+def check_normalisation(
+    cross_section: Any, luminosity: Any, sum_of_weights: Any
+) -> Normalisation | None:
+    """The three arguments that scale the weights, checked together.
+
+    Raises:
+        UsageError: One without another that it needs, or not a finite number.
+    """
+    if cross_section is None and luminosity is None and sum_of_weights is None:
+        return None
+    for name, value in (("cross_section", cross_section), ("luminosity", luminosity)):
+        number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
+        if value is not None and not (number and math.isfinite(value)):
+            message = f"{name} must be a finite number, not {value!r}"
+            raise UsageError(message)
+    if luminosity is not None and cross_section is None:
+        message = "luminosity= means nothing without cross_section="
+        raise UsageError(message)
+    total = check_value(sum_of_weights, "sum_of_weights")
+    if total is None:
+        message = (
+            "cross_section= needs sum_of_weights=: a number, the place where it is written "
+            "('Runs:genEventSumw'), or what to sum over all events of the files (e.g. 'genWeight',"
+            " or 'weight' for the weight of this sample)"
+        )
+        raise UsageError(message)
+    total = total if isinstance(total, str) else float(total)
+    return Normalisation(
+        None if cross_section is None else float(cross_section),
+        None if luminosity is None else float(luminosity),
+        total,
+    )

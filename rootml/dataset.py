@@ -1,0 +1,692 @@
+"""`Dataset`: which events of which files, and which columns of them; lazy and immutable."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rootml._buffers import Allocate
+from rootml._columns import arrow_batch, concatenate, record_array
+from rootml._cutflow import Cutflow
+from rootml._describe import Description, describe
+from rootml._files import Files, FileSpec
+from rootml._friends import match_friends
+from rootml._reader import EventBlock, Reader
+from rootml._repr import facts_html, shorten
+from rootml._sample import (
+    Define,
+    Filter,
+    Number,
+    Sample,
+    check_entry_range,
+    check_normalisation,
+    check_value,
+)
+from rootml._selection import Selection, SelectionIndex, load_selection
+from rootml._splits import Split, check_by, check_seed, fold_sides, split_sides
+from rootml._threads import ProcessLock, map_partitions
+from rootml.errors import ExpressionError, SchemaError, StateError, UsageError
+from rootml.expressions import parse
+from rootml.partitions import DEFAULT_BYTES, Partition
+from rootml.storage import Column, ColumnType, Fingerprint, expand_paths
+
+if TYPE_CHECKING:
+    import awkward as ak
+
+    from rootml.batching import BatchLoader
+
+__all__ = ["Dataset", "EventBlock", "Partition", "Sample", "SelectionIndex"]
+
+_ALIAS = re.compile(r"\s*(?P<name>[A-Za-z_][\w.]*)\s*=(?!=)\s*(?P<text>.+)", re.DOTALL)
+
+
+class _Scans:
+    """The scan of a selection, done once for all datasets that differ in their columns only."""
+
+    def __init__(self) -> None:
+        self.lock = ProcessLock()
+        self.selection: Selection | None = None
+        self.indices: dict[tuple[Partition, ...], SelectionIndex] = {}
+
+
+class Dataset:
+    """Selected events of one or several samples, with the columns to read of them.
+
+    Made by `rootml.open`; every method returns a new dataset and reads nothing, unless it says so.
+    A dataset can be pickled and sent to other processes, and used from several threads.
+
+    Attributes:
+        samples: Files with their label, weight, cuts and definitions.
+
+    >>> import pyarrow as pa, pyarrow.parquet, rootml
+    >>> events = pa.table({"id": [1, 2, 3, 4], "pt": [10.0, 60.0, 35.0, 80.0]})
+    >>> pa.parquet.write_table(events, "events.parquet")
+    >>> data = rootml.open("events.parquet", label=1).filter("pt > 30")
+    >>> data.select(["pt", "twice = 2 * pt"]).to_awkward().tolist()[0]
+    {'pt': 60.0, 'twice': 120.0}
+    """
+
+    samples: tuple[Sample, ...]
+
+    def __init__(self, samples: Sequence[Sample], *, _scans: _Scans | None = None) -> None:
+        self.samples = tuple(samples)
+        self._reader = Reader(self.samples)
+        self._scans = _Scans() if _scans is None else _scans
+
+    def _with(self, change: Callable[[Sample], Sample], *, same_events: bool = False) -> Dataset:
+        """The dataset with every sample changed; `same_events` keeps what a scan has found."""
+        return Dataset(
+            [change(sample) for sample in self.samples],
+            _scans=self._scans if same_events else None,
+        )
+
+    # --- which events -------------------------------------------------------------------------
+
+    def filter(self, cut: str, *, name: str | None = None) -> Dataset:
+        """Keep the events that pass `cut`, an expression in ROOT's spelling or Python's.
+
+        An event whose cut is unknown, because it lacks an element (``Jet_pt[0]``), fails.
+
+        Args:
+            name: What the cutflow calls it; default: its text.
+
+        Raises:
+            ExpressionError: It cannot be parsed. Columns are looked up at the first reading.
+        """
+        if not isinstance(cut, str) or not cut.strip():
+            message = f"a cut is the text of an expression, not {cut!r}"
+            raise UsageError(message)
+        cut = cut.strip()
+        self._check_syntax(cut)
+        step = Filter(cut if name is None else name, cut)
+        return self._with(lambda sample: replace(sample, cuts=(*sample.cuts, step)))
+
+    def _check_syntax(self, text: str) -> None:
+        """Say now what cannot be parsed; a column may have any name, so look before refusing."""
+        try:
+            parse(text)
+        except ExpressionError:
+            for number in range(len(self.samples)):
+                self._reader.program(number).resolve(text)
+
+    def split(
+        self,
+        *,
+        test: float,
+        validation: float | None = None,
+        by: str | Sequence[str] | None = None,
+        seed: int = 0,
+    ) -> tuple[Dataset, ...]:
+        """Divide the events at random into ``(train, test)`` or ``(train, validation, test)``.
+
+        The side of an event is a hash of `by` (see `rootml._splits`), so it is the same in every
+        skim, file order and run, and whatever else is cut. The test side does not depend on
+        `validation`. A split of a split is independent of the first.
+
+        Args:
+            test, validation: Fractions of the events.
+            by: Columns or expressions that identify an event, integers or strings, e.g.
+                ``["run", "luminosityBlock", "event"]``. None: the name of the file and the entry
+                in it, which is **not** stable under skimming.
+            seed: Another seed is another division.
+
+        Raises:
+            UsageError: Fractions that leave nothing to train on.
+        """
+        return tuple(
+            self._side(side)
+            for side in split_sides(test, validation, by=check_by(by), seed=check_seed(seed))
+        )
+
+    def folds(
+        self, n: int, *, by: str | Sequence[str] | None = None, seed: int = 0
+    ) -> list[tuple[Dataset, Dataset]]:
+        """`n` pairs ``(train, test)``: each event is in exactly one test side; as `split`.
+
+        Raises:
+            UsageError: Fewer than two folds.
+        """
+        return [
+            (self._side(train), self._side(test))
+            for train, test in fold_sides(n, by=check_by(by), seed=check_seed(seed))
+        ]
+
+    def _side(self, side: Split) -> Dataset:
+        def change(sample: Sample) -> Sample:
+            before = sum(isinstance(cut, Split) for cut in sample.cuts)
+            return replace(sample, cuts=(*sample.cuts, side.after(before)))
+
+        return self._with(change)
+
+    def with_entry_range(self, start: int | None, stop: int | None) -> Dataset:
+        """Entries ``[start, stop)`` of each sample, counted over its files; as in `rootml.open`.
+
+        Raises:
+            UsageError: Not 0 <= start <= stop.
+        """
+        entry_range = check_entry_range((start, stop))
+        return self._with(lambda sample: replace(sample, entry_range=entry_range))
+
+    def __add__(self, other: Dataset) -> Dataset:
+        """The events of both, those of `self` first.
+
+        Raises:
+            SchemaError: Different columns are selected, or only one side has labels.
+        """
+        if not isinstance(other, Dataset):
+            return NotImplemented
+        _check_fit(self.samples[0], other.samples[0])
+        order = self.samples[0].outputs
+        return Dataset(
+            [*self.samples, *(replace(sample, outputs=order) for sample in other.samples)]
+        )
+
+    # --- which columns ------------------------------------------------------------------------
+
+    def define(
+        self,
+        definitions: Mapping[str, str | Number] | None = None,
+        /,
+        *,
+        missing: Number | None = None,
+        **more: str | Number,
+    ) -> Dataset:
+        """Add derived columns: ``define(HT="Sum$(Jet_pt)")``, or as a dict for any name.
+
+        Args:
+            missing: What events get that lack an element. None: an error, once such an event gets
+                as far as an output, a label or a weight; in a cut it makes the cut unknown.
+
+        Raises:
+            UsageError: A name that is defined already. That of a column is refused at reading.
+            ExpressionError: A text that cannot be parsed.
+        """
+        new = [
+            Define(name, str(text).strip(), missing)
+            for name, text in {**(definitions or {}), **more}.items()
+        ]
+        if not new:
+            message = "nothing to define: give name='expression'"
+            raise UsageError(message)
+        return self._define(new)
+
+    def _define(self, new: Sequence[Define]) -> Dataset:
+        for define in new:
+            self._check_syntax(define.text)
+        return self._with(
+            lambda sample: replace(sample, definitions=_extended(sample, new)), same_events=True
+        )
+
+    def select(self, columns: str | Iterable[str] | None = None, /, **more: str) -> Dataset:
+        """Choose the columns to read, in this order: names, expressions, ``"alias = expression"``.
+
+        Args:
+            columns: A text that is exactly the name of a column is that column.
+            more: Further ones as ``alias="expression"``.
+
+        Raises:
+            UsageError: Nothing, or a name twice.
+        """
+        items = [columns] if isinstance(columns, str) else list(columns or ())
+        new, outputs = [], []
+        for item in items:
+            if not isinstance(item, str) or not item.strip():
+                message = f"select() takes names and expressions, not {item!r}"
+                raise UsageError(message)
+            match = _ALIAS.fullmatch(item)
+            if match:
+                new.append(Define(match["name"], match["text"].strip()))
+            outputs.append(match["name"] if match else item.strip())
+        new += [Define(name, text.strip()) for name, text in more.items()]
+        outputs += more
+        if not outputs or len(set(outputs)) != len(outputs):
+            twice = sorted({name for name in outputs if outputs.count(name) > 1})
+            message = f"select(): {f'{twice} twice' if twice else 'no columns'}"
+            raise UsageError(message)
+        chosen = self._define(new) if new else self
+        return chosen._with(
+            lambda sample: replace(sample, outputs=tuple(outputs)), same_events=True
+        )
+
+    def vary(self, name: str, *, suffix: str | None = None, tree: str | None = None) -> Dataset:
+        """A systematic variation: other branches, or another tree of the same files.
+
+        Args:
+            name: What it is called, e.g. ``"jesUp"``.
+            suffix: Every column X that is used (in cuts, definitions, outputs, label, weight) and
+                that has a column ``X + suffix`` beside it is replaced by that one. The names of
+                the outputs stay. Reads the names of the columns.
+            tree: Name of the tree that has the varied events.
+
+        Raises:
+            MissingColumnError: No column that is used has such a variation.
+            UsageError: Neither or both of `suffix` and `tree`.
+        """
+        if (suffix is None) == (tree is None) or not (suffix or tree):
+            message = f"vary({name!r}): give suffix= (branches) or tree= (another tree)"
+            raise UsageError(message)
+
+        def change(sample: Sample) -> Sample:
+            title = f"{sample.title} [{name}]"
+            if tree is not None:
+                return replace(sample, title=title, files=sample.files.with_tree(tree))
+            return replace(sample, title=title, suffixes=(*sample.suffixes, str(suffix)))
+
+        varied = self._with(change)
+        if suffix is not None:
+            varied._reader.programs()
+        return varied
+
+    def with_label(self, label: Number | str | None) -> Dataset:
+        """The same events with another label: a number, a column or an expression; None: none."""
+        checked = check_value(label, "label")
+        return self._with(lambda sample: replace(sample, label=checked))
+
+    def with_weight(
+        self,
+        weight: Number | str | None,
+        *,
+        cross_section: float | None = None,
+        luminosity: float | None = None,
+        sum_of_weights: float | str | None = None,
+    ) -> Dataset:
+        """The same events with another weight and normalisation, as `rootml.open` takes them."""
+        checked = check_value(weight, "weight")
+        normalisation = check_normalisation(cross_section, luminosity, sum_of_weights)
+        return self._with(
+            lambda sample: replace(sample, weight=checked, normalisation=normalisation)
+        )
+
+    # --- what it is ---------------------------------------------------------------------------
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the columns; without `select` all that can be read and all samples have."""
+        return self._reader.columns
+
+    def types(self) -> dict[str, ColumnType]:
+        """The types of the columns; opens the first file of each sample.
+
+        Raises:
+            SchemaError: Samples whose columns do not fit together.
+            MissingColumnError, ExpressionError, UnsupportedTypeError: A column that is not there,
+                or cannot be computed or read.
+        """
+        return self._reader.types()
+
+    @property
+    def has_selection(self) -> bool:
+        """Whether there is any cut, split or fold."""
+        return any(sample.cuts for sample in self.samples)
+
+    @property
+    def has_label(self) -> bool:
+        """Whether the samples have labels."""
+        return all(sample.label is not None for sample in self.samples)
+
+    @property
+    def has_weight(self) -> bool:
+        """Whether any sample has a weight or a normalisation; those without weigh 1."""
+        return any(sample.weighted for sample in self.samples)
+
+    @property
+    def reserved(self) -> frozenset[str]:
+        """Selected columns that are nothing but a label or a weight: no inputs for a training."""
+        programs = self._reader.programs()
+        return frozenset(
+            name
+            for program in programs
+            for name, expression in program.outputs.items()
+            if expression in {program.label, program.weight}
+        )
+
+    @property
+    def fingerprint(self) -> str:
+        """Identity of files, selection, label, weight and columns; opens all files.
+
+        Copies of the same files in another folder have the same.
+        """
+        return _digest(
+            [self._key(), self.columns]
+            + [
+                program.signature([program.outputs[name] for name in self.columns])
+                for program in self._reader.programs()
+            ]
+        )
+
+    def _key(self) -> str:
+        """Identity of the selected events with label and weight."""
+        return _digest(
+            [
+                [
+                    [
+                        _identity(info.prints) + [info.tree]
+                        for info in program.sample.files.infos()
+                    ],
+                    [repr(cut) for cut in program.sample.cuts if isinstance(cut, Split)],
+                    program.signature([*program.cut_expressions, program.label, program.weight]),
+                    [cut is None for cut in program.cuts],
+                    repr((program.sample.label, program.sample.weight)),
+                    repr((program.sample.normalisation, program.sample.entry_range)),
+                ]
+                for program in self._reader.programs()
+            ]
+        )
+
+    def verify(self) -> None:
+        """See that the files that were opened are the same as then; one `stat` per local file.
+
+        Raises:
+            ChangedFileError: One was written since.
+            MissingFileError: One is gone.
+        """
+        for sample in self.samples:
+            sample.files.verify()
+
+    def close(self) -> None:
+        """Forget open tables; they are opened again when something is read."""
+        for sample in self.samples:
+            sample.files.close()
+
+    # --- reading ------------------------------------------------------------------------------
+
+    def partitions(self, target_bytes: int | None = None) -> tuple[Partition, ...]:
+        """Ranges of entries to read at one go, in the order of samples, files and entries.
+
+        They begin and end at cluster boundaries and take about `target_bytes` (default 16 MB)
+        decoded; a single larger cluster stays whole. They depend on the data and on `target_bytes`
+        alone. Opens all files.
+
+        Raises:
+            MissingFileError, MissingTreeError, CorruptFileError: A file that cannot be opened.
+            UsageError: An entry range beyond the end.
+        """
+        return self._reader.partitions(DEFAULT_BYTES if target_bytes is None else target_bytes)
+
+    def scan(
+        self,
+        *,
+        target_bytes: int | None = None,
+        saved: str | os.PathLike[str] | None = None,
+        progress: bool | None = None,
+        threads: int | None = None,
+    ) -> SelectionIndex:
+        """Find out which events are selected; remembered by this dataset and those made from it.
+
+        One pass over the columns of cuts, splits, label and weight; without any cut nothing is
+        read.
+
+        Args:
+            target_bytes: For the partitions of the index, as in `partitions`.
+            saved: A file to take the index from, or to write it to if there is none yet.
+            progress: Show a bar; None: on a terminal.
+            threads: None: one per core.
+
+        Raises:
+            ChangedFileError: A file was written since it was opened, or since the index was saved.
+            StateError: The saved index belongs to other data.
+        """
+        with self._scans.lock:
+            if self._scans.selection is None:
+                self._scans.selection = self._find(saved, progress, threads)
+            partitions = self.partitions(target_bytes)
+            if partitions not in self._scans.indices:
+                self._scans.indices[partitions] = SelectionIndex(self._scans.selection, partitions)
+            index = self._scans.indices[partitions]
+            if saved is not None and not os.path.exists(saved):  # noqa: PTH110 - takes both
+                index.save(saved)
+        return index
+
+    def _find(self, saved: Any, progress: bool | None, threads: int | None) -> Selection:
+        if saved is not None and os.path.exists(saved):  # noqa: PTH110 - takes both
+            self._reader.partitions(DEFAULT_BYTES, threads=threads)
+            return load_selection(saved, self._reader, self._key())
+        self._reader.programs()
+        prints = self._prints(threads)
+        return Selection.scan(
+            self._reader, self._key(), prints, progress=progress, threads=threads
+        )
+
+    def _prints(self, threads: int | None) -> dict[str, Fingerprint]:
+        return {
+            path: mark
+            for sample in self.samples
+            for info in sample.files.infos(threads=threads)
+            for path, mark in info.prints
+        }
+
+    def read(
+        self,
+        partition: Partition,
+        columns: Sequence[str] | None = None,
+        *,
+        index: SelectionIndex | None = None,
+        label: bool = False,
+        weight: bool = False,
+        ids: bool = False,
+        allocate: Allocate = np.empty,
+    ) -> EventBlock:
+        """Read the selected events of a partition.
+
+        Args:
+            columns: Names of columns of this dataset; None: all of them.
+            index: Which events are selected, from `scan`; without it the cuts are evaluated.
+            label, weight: Whether to give them too.
+            ids: Whether to give the entry numbers.
+            allocate: Makes the arrays that selected rows are copied to.
+
+        Raises:
+            StateError: `index` belongs to another selection.
+            MissingElementError: A selected event lacks an element of a column.
+            ChangedFileError, CorruptFileError: As `rootml.storage.Table.read`.
+        """
+        mask = None
+        if index is not None:
+            self._check_index(index)
+            mask = index.mask_of(partition)
+        return self._reader.block(
+            partition,
+            columns,
+            mask=mask,
+            select=index is None,
+            label=label,
+            weight=weight,
+            ids=ids,
+            allocate=allocate,
+        )
+
+    def _check_index(self, index: SelectionIndex) -> None:
+        known = self._scans.selection
+        if known is not None and index._selection is known:
+            return
+        if index.key != self._key():
+            message = f"{self}: the index belongs to another selection, {index}"
+            raise StateError(message)
+
+    def _blocks(
+        self, *, progress: bool | None, threads: int | None, **options: Any
+    ) -> Iterable[EventBlock]:
+        """All partitions that have a selected event, in order."""
+        index = self.scan(progress=progress, threads=threads)
+        partitions = [p for p, count in zip(index.partitions, index.counts, strict=True) if count]
+
+        def read(partition: Partition) -> EventBlock:
+            return self.read(partition, index=index, **options)
+
+        return map_partitions(read, partitions, threads=threads, progress=progress)
+
+    def _nothing(self) -> EventBlock:
+        """No rows, of the right types."""
+        info = self.samples[0].files.info(0)
+        return self._reader.block(Partition(0, 0, info.path, info.tree, 0, 0), select=False)
+
+    def to_awkward(self, *, progress: bool | None = None, threads: int | None = None) -> ak.Array:
+        """All selected events in memory: one record per event, its fields are the columns.
+
+        Raises:
+            MissingElementError: A selected event lacks an element of a column.
+        """
+        blocks = [self._nothing(), *self._blocks(progress=progress, threads=threads)]
+        blocks = blocks[1:] or blocks
+        columns: dict[str, Column] = {
+            name: concatenate([block.columns[name] for block in blocks]) for name in self.columns
+        }
+        return record_array(columns, sum(block.num_rows for block in blocks))
+
+    def to_arrow(self, *, progress: bool | None = None, threads: int | None = None) -> Any:
+        """All selected events as a `pyarrow.Table`, one chunk per partition.
+
+        Raises:
+            MissingElementError: A selected event lacks an element of a column.
+            UnsupportedTypeError: A column that Arrow does not know.
+        """
+        import pyarrow as pa
+
+        schema = arrow_batch(self._nothing().columns).schema
+        blocks = self._blocks(progress=progress, threads=threads)
+        batches = [arrow_batch(block.columns) for block in blocks]
+        return pa.Table.from_batches(batches, schema=schema)
+
+    def batches(self, batch_size: int, **options: Any) -> BatchLoader:
+        """Batches for a training loop: ``rootml.batching.BatchLoader(self, batch_size, ...)``."""
+        from rootml.batching import BatchLoader
+
+        return BatchLoader(self, batch_size, **options)
+
+    # --- looking at it ------------------------------------------------------------------------
+
+    def cutflow(self, *, progress: bool | None = None, threads: int | None = None) -> Cutflow:
+        """Events and sums of weights after each cut, per label; scans the data."""
+        index = self.scan(progress=progress, threads=threads)
+        index._selection.steps(progress=progress, threads=threads)
+        return index.cutflow
+
+    def describe(self, *, progress: bool | None = None, threads: int | None = None) -> Description:
+        """Files, formats, columns, selected fraction, and weights per label; scans the data."""
+        index = self.scan(progress=progress, threads=threads)
+        sums = index._selection.steps(progress=progress, threads=threads)
+        return describe(self._reader, index, sums)
+
+    def __str__(self) -> str:
+        titles = " + ".join(sample.title for sample in self.samples[:3])
+        if len(self.samples) > 3:
+            titles += f" + {len(self.samples) - 3} more"
+        return f"<Dataset {titles}>"
+
+    def __repr__(self) -> str:
+        return f"<Dataset {', '.join(f'{name}: {text}' for name, text in self._facts())}>"
+
+    def _facts(self) -> list[tuple[str, str]]:
+        """What is known without opening a file."""
+        facts = [("samples", " + ".join(_sample_facts(sample) for sample in self.samples))]
+        for name, texts in (
+            ("cuts", [cut.name for cut in self.samples[0].cuts]),
+            ("defined", [define.name for define in self.samples[0].definitions]),
+            ("columns", list(self.samples[0].outputs or ())),
+        ):
+            if texts:
+                facts.append((name, shorten(texts, 12)))
+        return facts
+
+    def _repr_html_(self) -> str:
+        return f"<b>rootml.Dataset</b>{facts_html(self._facts())}"
+
+
+def _sample_facts(sample: Sample) -> str:
+    label = "" if sample.label is None else f", label {sample.label}"
+    weight = "" if sample.weight is None else f", weight {sample.weight}"
+    return f"{sample.title} ({len(sample.files)} file(s){label}{weight})"
+
+
+def _extended(sample: Sample, new: Sequence[Define]) -> tuple[Define, ...]:
+    """The definitions of a sample and new ones; the same one again is no other one."""
+    known = {define.name: define for define in sample.definitions}
+    for define in new:
+        if not define.name:
+            message = f"a name for {define.text!r} is missing"
+            raise UsageError(message)
+        before = known.setdefault(define.name, define)
+        if before != define:
+            message = (
+                f"{define.name!r} is defined already, as {before.text!r}; choose another name for "
+                f"{define.text!r}"
+            )
+            raise UsageError(message)
+    return tuple(known.values())
+
+
+def _check_fit(one: Sample, other: Sample) -> None:
+    if (one.outputs is None) != (other.outputs is None):
+        with_, without = (one, other) if one.outputs is not None else (other, one)
+        message = (
+            f"columns are selected of {with_} and not of {without}: select the same of both, or "
+            "after uniting them"
+        )
+        raise SchemaError(message)
+    if one.outputs is not None and other.outputs is not None:
+        mine, theirs = set(one.outputs), set(other.outputs)
+        if mine != theirs:
+            message = (
+                f"different columns are selected: {one} has {sorted(mine - theirs)} that {other} "
+                f"has not, which has {sorted(theirs - mine)} instead"
+            )
+            raise SchemaError(message)
+    if (one.label is None) != (other.label is None):
+        with_, without = (one, other) if one.label is not None else (other, one)
+        message = f"{with_} has a label and {without} has none: give label= to both or to none"
+        raise SchemaError(message)
+
+
+def _identity(prints: Iterable[tuple[str, Fingerprint]]) -> list[Any]:
+    """A UUID tells a file wherever it lies; without one its time has to do."""
+    return [
+        [os.path.basename(path), mark.size, mark.uuid or mark.modified]  # noqa: PTH119 - or a URL
+        for path, mark in prints
+    ]
+
+
+def _digest(content: Any) -> str:
+    text = json.dumps(content, sort_keys=True, default=list)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def open_dataset(
+    paths: Any,
+    *,
+    label: Number | str | None = None,
+    weight: Number | str | None = None,
+    cross_section: float | None = None,
+    luminosity: float | None = None,
+    sum_of_weights: float | str | None = None,
+    entry_range: tuple[int | None, int | None] | None = None,
+    friends: Any = None,
+) -> Dataset:
+    """See `rootml.open`."""
+    found = expand_paths(paths)
+    links = match_friends([path for path, _ in found], friends)
+    specs = [
+        FileSpec(path, tree, friend) for (path, tree), friend in zip(found, links, strict=True)
+    ]
+    sample = Sample(
+        Files(specs),
+        _title(paths, specs),
+        label=check_value(label, "label"),
+        weight=check_value(weight, "weight"),
+        normalisation=check_normalisation(cross_section, luminosity, sum_of_weights),
+        entry_range=check_entry_range(entry_range),
+    )
+    return Dataset([sample])
+
+
+def _title(paths: Any, specs: Sequence[FileSpec]) -> str:
+    if isinstance(paths, str):
+        return paths
+    more = f" and {len(specs) - 1} more" if len(specs) > 1 else ""
+    return f"{specs[0].where}{more}"
