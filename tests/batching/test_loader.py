@@ -437,7 +437,7 @@ def test_lists_of_different_lengths_in_one_input(tmp_path: Path) -> None:
     with uproot.recreate(tmp_path / "f.root") as file:
         file["T"] = {"a": ak.Array([[1.0], [2.0, 3.0]]), "b": ak.Array([[1.0], [2.0]])}
     data = rootml.open(f"{tmp_path / 'f.root'}:T")
-    with pytest.raises(SchemaError, match="'a' and 'b' .* 2 and 1 in row 1"):
+    with pytest.raises(SchemaError, match=r"'a' and 'b' .* 2 and 1 in row 1"):
         list(data.batches(2, inputs={"l": Ragged(["a", "b"])}).numpy())
 
 
