@@ -1,4 +1,4 @@
-"""Columns in memory: rows of them, one after the other, of another dtype, for awkward and Arrow."""
+"""Columns in memory: some of their rows, joined, in another dtype, for awkward and Arrow."""
 
 from __future__ import annotations
 

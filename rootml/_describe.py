@@ -115,7 +115,7 @@ def _notes(reader: Reader) -> list[str]:
     programs = reader.programs()
     for program, casts in zip(programs, reader.casts(), strict=True):
         notes += [
-            f"{name!r} of {program.sample} is {program.output_types()[name]} and is read as {dtype}"
+            f"{name!r} is {program.output_types()[name]} in {program.sample}, read as {dtype}"
             for name, dtype in casts.items()
         ]
         if program.sample.outputs is None:

@@ -106,12 +106,12 @@ def _text(path: str) -> str | None:
     if not local.exists():  # a URL: what it was made from is not worth a connection
         return None
     stat = local.stat()
-    return _read_text(path, stat.st_size, stat.st_mtime_ns)
+    return _read_text(path, (stat.st_size, stat.st_mtime_ns))
 
 
 @lru_cache(maxsize=4096)
-def _read_text(path: str, size: int, modified: int) -> str | None:
-    """The text under `KEY`; size and time are there to know a file that was written anew."""
+def _read_text(path: str, _version: tuple[int, int]) -> str | None:
+    """The text under `KEY`; the version is there to know a file that was written anew."""
     with Path(path).open("rb") as stream:
         magic = stream.read(4)
         stream.seek(0)

@@ -255,7 +255,7 @@ class Program:
             kind = self.type_of(expression, "by=")
             scalar = kind.kind == "scalar" and kind.dtype is not None and kind.dtype.kind in "biu"
             if not scalar and kind.kind != "string":
-                raise unsplittable(f"{kind} ({kind.kind})", f"{expression} of {self.where}")
+                raise unsplittable(kind, f"{expression} of {self.where}")
 
 
 def _placed(error: RootmlError, where: str) -> RootmlError:

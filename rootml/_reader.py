@@ -5,7 +5,7 @@ A `Reader` is what is sent to threads, worker processes and clusters: samples, n
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -395,7 +395,7 @@ class Reader:
             plain.scan_all(what=what, sums_only=True, progress=progress, threads=threads)
         )
 
-    def sum_up(self, parts: Iterator[tuple[Partition, PartScan]]) -> list[Steps]:
+    def sum_up(self, parts: Iterable[tuple[Partition, PartScan]]) -> list[Steps]:
         """Sums per sample and step over partitions, in their order."""
         steps = self.no_sums()
         for partition, part in parts:

@@ -40,13 +40,17 @@ class Grid:
         body = "".join(
             "<tr>"
             + "".join(
-                f'<td style="text-align:{"left" if i < self.left else "right"}">{escape(text)}</td>'
+                f'<td style="text-align:{_side(i, self.left)}">{escape(text)}</td>'
                 for i, text in enumerate(row)
             )
             + "</tr>"
             for row in self.rows
         )
         return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _side(column: int, left: int) -> str:
+    return "left" if column < left else "right"
 
 
 def facts_text(facts: Sequence[tuple[str, str]]) -> str:

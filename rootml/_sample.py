@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -126,7 +127,7 @@ class Sample:
             )
             raise UsageError(message)
         ranges = []
-        for number, (begin, end) in enumerate(zip(edges, edges[1:], strict=False)):
+        for number, (begin, end) in enumerate(itertools.pairwise(edges)):
             start, stop = max(first, begin), min(last, end)
             if start < stop:
                 ranges.append((number, start - begin, stop - begin))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import os
 import secrets
 import zipfile
@@ -23,7 +24,7 @@ import numpy.typing as npt
 from rootml._cutflow import Cutflow
 from rootml._files import verify_file
 from rootml._reader import Mask, PartScan, Reader
-from rootml._sums import MANY, Label, Steps, Sums, add_sums
+from rootml._sums import MANY, Label, Steps, Sums, add_sums, total
 from rootml.errors import CorruptFileError, MissingFileError, StateError, UsageError
 from rootml.partitions import Partition
 from rootml.storage import Fingerprint
@@ -94,7 +95,7 @@ class Selection:
         return cls(reader, key, _join(found), reader.sum_up(found), prints)
 
     def steps(self, *, progress: bool | None = None, threads: int | None = None) -> list[Steps]:
-        """Sums of weights: per sample, after each cut, by label; without cuts a pass of its own."""
+        """Sums of weights per sample, after each cut, by label; without cuts one pass more."""
         if self._steps is None:
             self._steps = self.reader.count(
                 what="summing weights", progress=progress, threads=threads
@@ -173,24 +174,38 @@ class SelectionIndex:
         return self._selection.mask(partition)
 
     @property
-    def labels(self) -> dict[Label, Sums]:
-        """Sums of weights of the selected events by label (key None: there are no labels).
+    def labels(self) -> dict[float, Sums]:
+        """Sums of weights of the selected events by label, empty without labels.
 
         Without cuts this reads label and weight when it is first asked for.
 
         Raises:
             UsageError: The label has more values than a class label can have.
         """
-        result: dict[Label, Sums] = {}
-        for steps in self._selection.steps():
-            result = add_sums(result, steps[-1])
-        if MANY in result:
+        found = self._by_label()
+        if MANY in found:
             message = (
                 "the label takes more values than classes would; for a regression open the data "
                 "without label= and name the column as targets= of batches()"
             )
             raise UsageError(message)
-        return dict(sorted(result.items(), key=lambda item: str(item[0])))
+        numbers = {
+            math.nan if isinstance(label, str) else label: sums
+            for label, sums in found.items()
+            if label is not None
+        }
+        return dict(sorted(numbers.items()))
+
+    @property
+    def total(self) -> Sums:
+        """Sums of weights of all selected events; as `labels`."""
+        return total(self._by_label().values())
+
+    def _by_label(self) -> dict[Label, Sums]:
+        result: dict[Label, Sums] = {}
+        for steps in self._selection.steps():
+            result = add_sums(result, steps[-1])
+        return result
 
     @property
     def cutflow(self) -> Cutflow:

@@ -82,20 +82,20 @@ def hash_ids(columns: Sequence[Column], num_events: int, *, seed: int, stream: i
 
 def _integers(column: npt.NDArray[Any]) -> Hashes:
     if column.dtype.kind not in "biu" or column.ndim != 1:
-        raise unsplittable(str(column.dtype))
+        raise unsplittable(column.dtype)
     if column.dtype.kind == "i":
         column = column.astype(np.int64, copy=False)
         return column.view(np.uint64)
     return column.astype(np.uint64, copy=False)
 
 
-def unsplittable(kind: str, name: str = "") -> UnsupportedTypeError:
+def unsplittable(kind: Any, name: str = "") -> UnsupportedTypeError:
     """The error for an id that cannot be hashed."""
     message = (
         f"cannot split by {name or 'a column'} of type {kind}: the identity of an event is one "
         f"integer or string per event, such as by=['run', 'luminosityBlock', 'event']"
     )
-    if "float" in kind:
+    if "float" in str(kind):
         message += "; a float is refused, because it changes when it is rounded on the way"
     return UnsupportedTypeError(message)
 
@@ -104,7 +104,7 @@ def _absorb_strings(h: Hashes, column: ak.Array) -> Hashes:
     """Eight bytes at a time; then the length, so that trailing zeros count."""
     layout = ak.to_layout(column)
     if layout.parameter("__array__") not in {"string", "bytestring"}:
-        raise unsplittable(str(ak.type(column).content))
+        raise unsplittable(ak.type(column).content)
     layout = layout.to_ListOffsetArray64(True)
     starts = np.asarray(layout.offsets.data)[:-1]
     lengths = np.asarray(layout.offsets.data)[1:] - starts
@@ -187,7 +187,7 @@ def check_by(by: Any) -> tuple[str, ...] | None:
 
 
 def split_sides(
-    test: float, validation: float | None, *, by: tuple[str, ...] | None, seed: int
+    test: Any, validation: Any, *, by: tuple[str, ...] | None, seed: int
 ) -> tuple[Split, ...]:
     """The sides train, (validation,) test; the test side does not depend on `validation`.
 
@@ -213,7 +213,7 @@ def split_sides(
     return tuple(sides)
 
 
-def fold_sides(n: int, *, by: tuple[str, ...] | None, seed: int) -> list[tuple[Split, Split]]:
+def fold_sides(n: Any, *, by: tuple[str, ...] | None, seed: int) -> list[tuple[Split, Split]]:
     """For each of `n` folds the sides train (all other folds) and test.
 
     Raises:

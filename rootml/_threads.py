@@ -56,7 +56,7 @@ def available_cores() -> int:
         return os.cpu_count() or 1
 
 
-def check_threads(threads: int | None) -> int:
+def check_threads(threads: Any) -> int:
     """The number of threads to use: as given, or one per core, at most 16.
 
     Raises:

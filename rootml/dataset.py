@@ -100,10 +100,7 @@ class Dataset:
         Raises:
             ExpressionError: It cannot be parsed. Columns are looked up at the first reading.
         """
-        if not isinstance(cut, str) or not cut.strip():
-            message = f"a cut is the text of an expression, not {cut!r}"
-            raise UsageError(message)
-        cut = cut.strip()
+        cut = _checked_text(cut, "a cut is the text of an expression")
         self._check_syntax(cut)
         step = Filter(cut if name is None else name, cut)
         return self._with(lambda sample: replace(sample, cuts=(*sample.cuts, step)))
@@ -237,13 +234,11 @@ class Dataset:
         items = [columns] if isinstance(columns, str) else list(columns or ())
         new, outputs = [], []
         for item in items:
-            if not isinstance(item, str) or not item.strip():
-                message = f"select() takes names and expressions, not {item!r}"
-                raise UsageError(message)
+            item = _checked_text(item, "select() takes names and expressions")  # noqa: PLW2901
             match = _ALIAS.fullmatch(item)
             if match:
                 new.append(Define(match["name"], match["text"].strip()))
-            outputs.append(match["name"] if match else item.strip())
+            outputs.append(match["name"] if match else item)
         new += [Define(name, text.strip()) for name, text in more.items()]
         outputs += more
         if not outputs or len(set(outputs)) != len(outputs):
@@ -367,13 +362,13 @@ class Dataset:
             [
                 [
                     [
-                        _identity(info.prints) + [info.tree]
+                        [*_identity(info.prints), info.tree]
                         for info in program.sample.files.infos()
                     ],
                     [repr(cut) for cut in program.sample.cuts if isinstance(cut, Split)],
                     program.signature([*program.cut_expressions, program.label, program.weight]),
                     [cut is None for cut in program.cuts],
-                    repr((program.sample.label, program.sample.weight)),
+                    [program.sample.constant_label, _constant(program.sample.weight)],
                     repr((program.sample.normalisation, program.sample.entry_range)),
                 ]
                 for program in self._reader.programs()
@@ -597,6 +592,17 @@ class Dataset:
 
     def _repr_html_(self) -> str:
         return f"<b>rootml.Dataset</b>{facts_html(self._facts())}"
+
+
+def _checked_text(text: Any, wanted: str) -> str:
+    if not isinstance(text, str) or not text.strip():
+        message = f"{wanted}, not {text!r}"
+        raise UsageError(message)
+    return text.strip()
+
+
+def _constant(value: Any) -> Any:
+    return None if isinstance(value, str) else value
 
 
 def _sample_facts(sample: Sample) -> str:
