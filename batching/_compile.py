@@ -25,7 +25,6 @@ from rootml.errors import UnsupportedTypeError, UsageError
 
 if TYPE_CHECKING:
     from rootml.dataset import Dataset
-
     from rootml.storage import ColumnType
 
 Inputs: TypeAlias = "Sequence[str] | Mapping[str, Sequence[str] | Padded | Ragged] | None"

@@ -40,7 +40,6 @@ from rootml.errors import BufferTooSmallError, EmptySelectionError, StateError, 
 
 if TYPE_CHECKING:
     from rootml.dataset import Dataset
-
     from rootml.partitions import Partition
 
 _BLOCK_ROWS = 16_384
@@ -149,6 +148,7 @@ class Epochs:
 
         def count(number: int) -> None:
             block = self.dataset.read(partitions[number], [], index=index, label=True)
+            assert block.label is not None
             values, rows = np.unique(block.label, return_counts=True)
             found[number] = dict(zip(values.tolist(), rows.tolist(), strict=True))
 

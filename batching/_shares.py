@@ -41,7 +41,7 @@ def batch_sizes(num_rows: int, batch_size: int, world: int, *, drop_last: bool) 
         UsageError: Fewer rows than one batch with `drop_last`.
 
     >>> batch_sizes(25, 4, 2, drop_last=False)
-    [[4, 4, 4, 1], [4, 4, 3, 1]]
+    [[4, 4, 3, 2], [4, 4, 2, 2]]
     >>> batch_sizes(22, 4, 2, drop_last=False)
     [[4, 4, 3], [4, 4, 3]]
     """

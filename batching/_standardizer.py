@@ -17,9 +17,8 @@ from rootml.batching._batch import Batch, PaddedArray, RaggedArray
 from rootml.errors import EmptySelectionError, SchemaError, StateError, UsageError
 
 if TYPE_CHECKING:
-    from rootml.dataset import Dataset
-
     from rootml.batching._loader import BatchLoader
+    from rootml.dataset import Dataset
 
 Float = npt.NDArray[np.float64]
 Method = Literal["mean_std", "quantile"]
@@ -378,9 +377,10 @@ class _Fit:
                 message = f"feature {feature!r}: its weights add up to {self.total[j]:g}"
                 raise UsageError(message)
         variance = self.square / self.total
-        constant = self.least == self.most
-        if (variance[~constant] <= 0).any():
-            feature = self.features[int(np.flatnonzero(~constant & (variance <= 0))[0])]
+        # a spread whose squares are below all floats counts as none
+        constant = (self.least == self.most) | (variance == 0)
+        if (variance[~constant] < 0).any():
+            feature = self.features[int(np.flatnonzero(~constant & (variance < 0))[0])]
             message = f"feature {feature!r}: negative weights make its variance negative"
             raise UsageError(message)
         std = np.where(constant, 1.0, np.sqrt(np.where(constant, 1.0, variance)))

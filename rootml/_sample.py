@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeAlias
@@ -13,7 +14,7 @@ import numpy as np
 
 from rootml._files import FileInfo, Files
 from rootml._splits import Split
-from rootml.errors import UsageError
+from rootml.errors import SchemaError, UsageError
 
 Number: TypeAlias = "int | float"
 
@@ -48,6 +49,8 @@ class Normalisation:
     luminosity: float | None
     sum_of_weights: float | str
 
+
+_ALIAS = re.compile(r"\s*(?P<name>[A-Za-z_][\w.]*)\s*=(?!=)\s*(?P<text>.+)", re.DOTALL)
 
 Cut: TypeAlias = "Filter | Split"
 
@@ -206,3 +209,90 @@ def check_normalisation(
         None if luminosity is None else float(luminosity),
         total,
     )
+
+
+def checked_text(text: Any, wanted: str) -> str:
+    """`text` without space around it.
+
+    Raises:
+        UsageError: Not a text, or an empty one.
+    """
+    if not isinstance(text, str) or not text.strip():
+        message = f"{wanted}, not {text!r}"
+        raise UsageError(message)
+    return text.strip()
+
+
+def extended(sample: Sample, new: Sequence[Define]) -> tuple[Define, ...]:
+    """The definitions of a sample and new ones; the same one again is no other one.
+
+    Raises:
+        UsageError: A name that means something else already, or none.
+    """
+    known = {define.name: define for define in sample.definitions}
+    for define in new:
+        if not define.name:
+            message = f"a name for {define.text!r} is missing"
+            raise UsageError(message)
+        before = known.setdefault(define.name, define)
+        if before != define:
+            message = (
+                f"{define.name!r} is defined already, as {before.text!r}; choose another name for "
+                f"{define.text!r}"
+            )
+            raise UsageError(message)
+    return tuple(known.values())
+
+
+def check_fit(one: Sample, other: Sample) -> None:
+    """See that two samples can be united.
+
+    Raises:
+        SchemaError: Different columns are selected, or only one has a label.
+    """
+    if (one.outputs is None) != (other.outputs is None):
+        with_, without = (one, other) if one.outputs is not None else (other, one)
+        message = (
+            f"columns are selected of {with_} and not of {without}: select the same of both, or "
+            "after uniting them"
+        )
+        raise SchemaError(message)
+    if one.outputs is not None and other.outputs is not None:
+        mine, theirs = set(one.outputs), set(other.outputs)
+        if mine != theirs:
+            message = (
+                f"different columns are selected: {one} has {sorted(mine - theirs)} that {other} "
+                f"has not, which has {sorted(theirs - mine)} instead"
+            )
+            raise SchemaError(message)
+    if (one.label is None) != (other.label is None):
+        with_, without = (one, other) if one.label is not None else (other, one)
+        message = f"{with_} has a label and {without} has none: give label= to both or to none"
+        raise SchemaError(message)
+
+
+def parse_selection(
+    columns: str | Iterable[str] | None, more: Mapping[str, str]
+) -> tuple[list[Define], tuple[str, ...]]:
+    """What `Dataset.select` takes, as new definitions and the names or texts of the outputs.
+
+    Raises:
+        UsageError: Nothing, something that is no text, or a name twice.
+
+    >>> parse_selection(["pt", "twice = 2 * pt"], {})[1]
+    ('pt', 'twice')
+    """
+    new, outputs = [], []
+    for item in [columns] if isinstance(columns, str) else list(columns or ()):
+        text = checked_text(item, "select() takes names and expressions")
+        match = _ALIAS.fullmatch(text)
+        if match:
+            new.append(Define(match["name"], match["text"].strip()))
+        outputs.append(match["name"] if match else text)
+    new += [Define(name, checked_text(text, f"select({name}=)")) for name, text in more.items()]
+    outputs += more
+    if not outputs or len(set(outputs)) != len(outputs):
+        twice = sorted({name for name in outputs if outputs.count(name) > 1})
+        message = f"select(): {f'{twice} twice' if twice else 'no columns'}"
+        raise UsageError(message)
+    return new, tuple(outputs)

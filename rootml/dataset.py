@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -13,11 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rootml._buffers import Allocate
-from rootml._columns import arrow_batch, concatenate, record_array
 from rootml._cutflow import Cutflow
 from rootml._describe import Description, describe
-from rootml._files import Files, FileSpec
-from rootml._friends import match_friends
+from rootml._identity import dataset_fingerprint, selection_key
 from rootml._reader import EventBlock, Reader
 from rootml._repr import facts_html, shorten
 from rootml._sample import (
@@ -26,16 +21,20 @@ from rootml._sample import (
     Number,
     Sample,
     check_entry_range,
+    check_fit,
     check_normalisation,
     check_value,
+    checked_text,
+    extended,
+    parse_selection,
 )
-from rootml._selection import Selection, SelectionIndex, load_selection
+from rootml._scans import Scans
+from rootml._selection import SelectionIndex
 from rootml._splits import Split, check_by, check_seed, fold_sides, split_sides
-from rootml._threads import ProcessLock, map_partitions
-from rootml.errors import ExpressionError, SchemaError, StateError, UsageError
+from rootml.errors import ExpressionError, StateError, UsageError
 from rootml.expressions import parse
 from rootml.partitions import DEFAULT_BYTES, Partition
-from rootml.storage import Column, ColumnType, Fingerprint, expand_paths
+from rootml.storage import ColumnType
 
 if TYPE_CHECKING:
     import awkward as ak
@@ -43,17 +42,6 @@ if TYPE_CHECKING:
     from rootml.batching import BatchLoader
 
 __all__ = ["Dataset", "EventBlock", "Partition", "Sample", "SelectionIndex"]
-
-_ALIAS = re.compile(r"\s*(?P<name>[A-Za-z_][\w.]*)\s*=(?!=)\s*(?P<text>.+)", re.DOTALL)
-
-
-class _Scans:
-    """The scan of a selection, done once for all datasets that differ in their columns only."""
-
-    def __init__(self) -> None:
-        self.lock = ProcessLock()
-        self.selection: Selection | None = None
-        self.indices: dict[tuple[Partition, ...], SelectionIndex] = {}
 
 
 class Dataset:
@@ -75,10 +63,10 @@ class Dataset:
 
     samples: tuple[Sample, ...]
 
-    def __init__(self, samples: Sequence[Sample], *, _scans: _Scans | None = None) -> None:
+    def __init__(self, samples: Sequence[Sample], *, _scans: Scans | None = None) -> None:
         self.samples = tuple(samples)
         self._reader = Reader(self.samples)
-        self._scans = _Scans() if _scans is None else _scans
+        self._scans = Scans() if _scans is None else _scans
 
     def _with(self, change: Callable[[Sample], Sample], *, same_events: bool = False) -> Dataset:
         """The dataset with every sample changed; `same_events` keeps what a scan has found."""
@@ -100,7 +88,7 @@ class Dataset:
         Raises:
             ExpressionError: It cannot be parsed. Columns are looked up at the first reading.
         """
-        cut = _checked_text(cut, "a cut is the text of an expression")
+        cut = checked_text(cut, "a cut is the text of an expression")
         self._check_syntax(cut)
         step = Filter(cut if name is None else name, cut)
         return self._with(lambda sample: replace(sample, cuts=(*sample.cuts, step)))
@@ -179,7 +167,7 @@ class Dataset:
         """
         if not isinstance(other, Dataset):
             return NotImplemented
-        _check_fit(self.samples[0], other.samples[0])
+        check_fit(self.samples[0], other.samples[0])
         order = self.samples[0].outputs
         return Dataset(
             [*self.samples, *(replace(sample, outputs=order) for sample in other.samples)]
@@ -218,7 +206,7 @@ class Dataset:
         for define in new:
             self._check_syntax(define.text)
         return self._with(
-            lambda sample: replace(sample, definitions=_extended(sample, new)), same_events=True
+            lambda sample: replace(sample, definitions=extended(sample, new)), same_events=True
         )
 
     def select(self, columns: str | Iterable[str] | None = None, /, **more: str) -> Dataset:
@@ -231,24 +219,9 @@ class Dataset:
         Raises:
             UsageError: Nothing, or a name twice.
         """
-        items = [columns] if isinstance(columns, str) else list(columns or ())
-        new, outputs = [], []
-        for item in items:
-            item = _checked_text(item, "select() takes names and expressions")  # noqa: PLW2901
-            match = _ALIAS.fullmatch(item)
-            if match:
-                new.append(Define(match["name"], match["text"].strip()))
-            outputs.append(match["name"] if match else item)
-        new += [Define(name, text.strip()) for name, text in more.items()]
-        outputs += more
-        if not outputs or len(set(outputs)) != len(outputs):
-            twice = sorted({name for name in outputs if outputs.count(name) > 1})
-            message = f"select(): {f'{twice} twice' if twice else 'no columns'}"
-            raise UsageError(message)
+        new, outputs = parse_selection(columns, more)
         chosen = self._define(new) if new else self
-        return chosen._with(
-            lambda sample: replace(sample, outputs=tuple(outputs)), same_events=True
-        )
+        return chosen._with(lambda sample: replace(sample, outputs=outputs), same_events=True)
 
     def vary(self, name: str, *, suffix: str | None = None, tree: str | None = None) -> Dataset:
         """A systematic variation: other branches, or another tree of the same files.
@@ -348,32 +321,7 @@ class Dataset:
 
         Copies of the same files in another folder have the same.
         """
-        return _digest(
-            [self._key(), self.columns]
-            + [
-                program.signature([program.outputs[name] for name in self.columns])
-                for program in self._reader.programs()
-            ]
-        )
-
-    def _key(self) -> str:
-        """Identity of the selected events with label and weight."""
-        return _digest(
-            [
-                [
-                    [
-                        [*_identity(info.prints), info.tree]
-                        for info in program.sample.files.infos()
-                    ],
-                    [repr(cut) for cut in program.sample.cuts if isinstance(cut, Split)],
-                    program.signature([*program.cut_expressions, program.label, program.weight]),
-                    [cut is None for cut in program.cuts],
-                    [program.sample.constant_label, _constant(program.sample.weight)],
-                    repr((program.sample.normalisation, program.sample.entry_range)),
-                ]
-                for program in self._reader.programs()
-            ]
-        )
+        return dataset_fingerprint(self._reader)
 
     def verify(self) -> None:
         """See that the files that were opened are the same as then; one `stat` per local file.
@@ -428,34 +376,10 @@ class Dataset:
             ChangedFileError: A file was written since it was opened, or since the index was saved.
             StateError: The saved index belongs to other data.
         """
-        with self._scans.lock:
-            if self._scans.selection is None:
-                self._scans.selection = self._find(saved, progress, threads)
-            partitions = self.partitions(target_bytes)
-            if partitions not in self._scans.indices:
-                self._scans.indices[partitions] = SelectionIndex(self._scans.selection, partitions)
-            index = self._scans.indices[partitions]
-            if saved is not None and not os.path.exists(saved):  # noqa: PTH110 - takes both
-                index.save(saved)
-        return index
-
-    def _find(self, saved: Any, progress: bool | None, threads: int | None) -> Selection:
-        if saved is not None and os.path.exists(saved):  # noqa: PTH110 - takes both
-            self._reader.partitions(DEFAULT_BYTES, threads=threads)
-            return load_selection(saved, self._reader, self._key())
-        self._reader.programs()
-        prints = self._prints(threads)
-        return Selection.scan(
-            self._reader, self._key(), prints, progress=progress, threads=threads
+        partitions = self.partitions(target_bytes)
+        return self._scans.index(
+            self._reader, partitions, saved=saved, progress=progress, threads=threads
         )
-
-    def _prints(self, threads: int | None) -> dict[str, Fingerprint]:
-        return {
-            path: mark
-            for sample in self.samples
-            for info in sample.files.infos(threads=threads)
-            for path, mark in info.prints
-        }
 
     def read(
         self,
@@ -498,29 +422,9 @@ class Dataset:
         )
 
     def _check_index(self, index: SelectionIndex) -> None:
-        known = self._scans.selection
-        if known is not None and index._selection is known:
-            return
-        if index.key != self._key():
+        if not self._scans.owns(index) and index.key != selection_key(self._reader):
             message = f"{self}: the index belongs to another selection, {index}"
             raise StateError(message)
-
-    def _blocks(
-        self, *, progress: bool | None, threads: int | None, **options: Any
-    ) -> Iterable[EventBlock]:
-        """All partitions that have a selected event, in order."""
-        index = self.scan(progress=progress, threads=threads)
-        partitions = [p for p, count in zip(index.partitions, index.counts, strict=True) if count]
-
-        def read(partition: Partition) -> EventBlock:
-            return self.read(partition, index=index, **options)
-
-        return map_partitions(read, partitions, threads=threads, progress=progress)
-
-    def _nothing(self) -> EventBlock:
-        """No rows, of the right types."""
-        info = self.samples[0].files.info(0)
-        return self._reader.block(Partition(0, 0, info.path, info.tree, 0, 0), select=False)
 
     def to_awkward(self, *, progress: bool | None = None, threads: int | None = None) -> ak.Array:
         """All selected events in memory: one record per event, its fields are the columns.
@@ -528,12 +432,9 @@ class Dataset:
         Raises:
             MissingElementError: A selected event lacks an element of a column.
         """
-        blocks = [self._nothing(), *self._blocks(progress=progress, threads=threads)]
-        blocks = blocks[1:] or blocks
-        columns: dict[str, Column] = {
-            name: concatenate([block.columns[name] for block in blocks]) for name in self.columns
-        }
-        return record_array(columns, sum(block.num_rows for block in blocks))
+        from rootml._memory import to_awkward
+
+        return to_awkward(self, progress=progress, threads=threads)
 
     def to_arrow(self, *, progress: bool | None = None, threads: int | None = None) -> Any:
         """All selected events as a `pyarrow.Table`, one chunk per partition.
@@ -542,18 +443,113 @@ class Dataset:
             MissingElementError: A selected event lacks an element of a column.
             UnsupportedTypeError: A column that Arrow does not know.
         """
-        import pyarrow as pa
+        from rootml._memory import to_arrow
 
-        schema = arrow_batch(self._nothing().columns).schema
-        blocks = self._blocks(progress=progress, threads=threads)
-        batches = [arrow_batch(block.columns) for block in blocks]
-        return pa.Table.from_batches(batches, schema=schema)
+        return to_arrow(self, progress=progress, threads=threads)
 
     def batches(self, batch_size: int, **options: Any) -> BatchLoader:
         """Batches for a training loop: ``rootml.batching.BatchLoader(self, batch_size, ...)``."""
         from rootml.batching import BatchLoader
 
         return BatchLoader(self, batch_size, **options)
+
+    # --- writing ------------------------------------------------------------------------------
+
+    def write_friend(
+        self,
+        folder: str | os.PathLike[str],
+        values: Any,
+        *,
+        tree: str = "Friends",
+        format: str | None = None,  # noqa: A002 - the word users know
+        overwrite: bool = False,
+        progress: bool | None = None,
+        threads: int | None = None,
+    ) -> list[str]:
+        """Write values of the selected events beside them, as friend trees: one file per input.
+
+        A friend has all entries of its input in their order. Where nothing is selected, floats are
+        NaN, integers 0, lists empty, and ``<name>_valid`` is false. Read it back with
+        ``rootml.open(files, friends="folder/*.root")``, or ROOT's ``AddFriend``.
+
+        Args:
+            folder: Made if need be. Files are named as the inputs.
+            values: ``{name: array}``, one value (a number, a fixed array or a list of numbers) per
+                selected event in the order of the dataset, which is that of ``batches()`` without
+                shuffling; or an iterable of such, batch after batch; or a function of the selected
+                columns ``{name: column}`` that gives such, called in threads, one partition at a
+                time; or several ``(dataset, values)``, whose events together are those of this
+                dataset: scores out of fold, from ``folds()``.
+            tree: Name of the friend tree.
+            format: "root", "parquet" or "arrow"; None: ROOT, or as Parquet and Arrow inputs.
+
+        Returns:
+            Paths of the files, in the order of the inputs.
+
+        Raises:
+            UsageError: Too many or too few values, or a file that is there already.
+            SchemaError: An event with several values or none, or values of several types.
+            UnsupportedTypeError: Values that are no numbers.
+
+        >>> import pyarrow as pa, pyarrow.parquet, rootml
+        >>> pa.parquet.write_table(pa.table({"pt": [10.0, 60.0, 35.0]}), "in.parquet")
+        >>> data = rootml.open("in.parquet").filter("pt > 30")
+        >>> data.write_friend("friends", {"score": [0.75, 0.5]})
+        ['friends/in.parquet']
+        >>> rootml.open("friends/in.parquet").to_awkward().tolist()[:2]
+        [{'score': nan, 'score_valid': False}, {'score': 0.75, 'score_valid': True}]
+        """
+        from rootml._friend_writer import write_friend
+
+        return write_friend(
+            self,
+            folder,
+            values,
+            tree=tree,
+            format=format,
+            overwrite=overwrite,
+            progress=progress,
+            threads=threads,
+        )
+
+    def skim(
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        format: str | None = None,  # noqa: A002 - the word users know
+        tree: str | None = None,
+        overwrite: bool = False,
+        progress: bool | None = None,
+        threads: int | None = None,
+    ) -> list[str]:
+        """Write the selected events to new files, one per input, with the selected columns.
+
+        An input without a selected event gives a file without entries. Labels and weights are said
+        when the skim is opened: select the columns that they, cuts and splits will need.
+
+        Args:
+            folder: Made if need be. Files are named as the inputs.
+            format: "root", "parquet" or "arrow"; None: ROOT, or as Parquet and Arrow inputs.
+            tree: Name of the trees; None: as in the input.
+
+        Returns:
+            Paths of the files, in the order of the inputs.
+
+        Raises:
+            UsageError: A file that is there already.
+            UnsupportedTypeError: A column that the format cannot hold.
+        """
+        from rootml._skim import skim
+
+        return skim(
+            self,
+            folder,
+            format=format,
+            tree=tree,
+            overwrite=overwrite,
+            progress=progress,
+            threads=threads,
+        )
 
     # --- looking at it ------------------------------------------------------------------------
 
@@ -594,105 +590,7 @@ class Dataset:
         return f"<b>rootml.Dataset</b>{facts_html(self._facts())}"
 
 
-def _checked_text(text: Any, wanted: str) -> str:
-    if not isinstance(text, str) or not text.strip():
-        message = f"{wanted}, not {text!r}"
-        raise UsageError(message)
-    return text.strip()
-
-
-def _constant(value: Any) -> Any:
-    return None if isinstance(value, str) else value
-
-
 def _sample_facts(sample: Sample) -> str:
     label = "" if sample.label is None else f", label {sample.label}"
     weight = "" if sample.weight is None else f", weight {sample.weight}"
     return f"{sample.title} ({len(sample.files)} file(s){label}{weight})"
-
-
-def _extended(sample: Sample, new: Sequence[Define]) -> tuple[Define, ...]:
-    """The definitions of a sample and new ones; the same one again is no other one."""
-    known = {define.name: define for define in sample.definitions}
-    for define in new:
-        if not define.name:
-            message = f"a name for {define.text!r} is missing"
-            raise UsageError(message)
-        before = known.setdefault(define.name, define)
-        if before != define:
-            message = (
-                f"{define.name!r} is defined already, as {before.text!r}; choose another name for "
-                f"{define.text!r}"
-            )
-            raise UsageError(message)
-    return tuple(known.values())
-
-
-def _check_fit(one: Sample, other: Sample) -> None:
-    if (one.outputs is None) != (other.outputs is None):
-        with_, without = (one, other) if one.outputs is not None else (other, one)
-        message = (
-            f"columns are selected of {with_} and not of {without}: select the same of both, or "
-            "after uniting them"
-        )
-        raise SchemaError(message)
-    if one.outputs is not None and other.outputs is not None:
-        mine, theirs = set(one.outputs), set(other.outputs)
-        if mine != theirs:
-            message = (
-                f"different columns are selected: {one} has {sorted(mine - theirs)} that {other} "
-                f"has not, which has {sorted(theirs - mine)} instead"
-            )
-            raise SchemaError(message)
-    if (one.label is None) != (other.label is None):
-        with_, without = (one, other) if one.label is not None else (other, one)
-        message = f"{with_} has a label and {without} has none: give label= to both or to none"
-        raise SchemaError(message)
-
-
-def _identity(prints: Iterable[tuple[str, Fingerprint]]) -> list[Any]:
-    """A UUID tells a file wherever it lies; without one its time has to do."""
-    return [
-        [os.path.basename(path), mark.size, mark.uuid or mark.modified]  # noqa: PTH119 - or a URL
-        for path, mark in prints
-    ]
-
-
-def _digest(content: Any) -> str:
-    text = json.dumps(content, sort_keys=True, default=list)
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
-
-
-def open_dataset(
-    paths: Any,
-    *,
-    label: Number | str | None = None,
-    weight: Number | str | None = None,
-    cross_section: float | None = None,
-    luminosity: float | None = None,
-    sum_of_weights: float | str | None = None,
-    entry_range: tuple[int | None, int | None] | None = None,
-    friends: Any = None,
-) -> Dataset:
-    """See `rootml.open`."""
-    found = expand_paths(paths)
-    links = match_friends([path for path, _ in found], friends)
-    specs = [
-        FileSpec(path, tree, friend) for (path, tree), friend in zip(found, links, strict=True)
-    ]
-    sample = Sample(
-        Files(specs),
-        _title(paths, specs),
-        label=check_value(label, "label"),
-        weight=check_value(weight, "weight"),
-        normalisation=check_normalisation(cross_section, luminosity, sum_of_weights),
-        entry_range=check_entry_range(entry_range),
-    )
-    return Dataset([sample])
-
-
-def _title(paths: Any, specs: Sequence[FileSpec]) -> str:
-    if isinstance(paths, str):
-        return paths
-    more = f" and {len(specs) - 1} more" if len(specs) > 1 else ""
-    return f"{specs[0].where}{more}"

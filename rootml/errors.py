@@ -5,7 +5,7 @@
     RootmlError
     ├── MissingPackageError (ImportError)       an optional package is not installed
     ├── MissingFileError (FileNotFoundError)    no such file, or a glob that matches nothing
-    ├── CorruptFileError (OSError)              truncated, bit-flipped, or not a file of this format
+    ├── CorruptFileError (OSError)              truncated, bit-flipped, or of another format
     ├── ChangedFileError (OSError)              a file is not the one that was scanned or opened
     ├── MissingTreeError (KeyError)             no such tree, or several and none named
     ├── MissingColumnError (KeyError)           no such branch, field or defined column

@@ -14,7 +14,7 @@ DATA = Path(os.environ.get("ROOTML_TEST_DATA", Path(__file__).parents[2] / "shar
 
 
 def find_real_file(name: str) -> str:
-    """Path of a real ROOT file: the local collection first, then scikit-hep-testdata, else skip."""
+    """Path of a real ROOT file: the local collection, else scikit-hep-testdata, else skip."""
     if (DATA / name).exists():
         return str(DATA / name)
     try:

@@ -79,7 +79,7 @@ def train(data: rootml.Dataset, epochs: int) -> nn.Module:
     torch.manual_seed(1)
     loader = data.batches(4096, shuffle=True, seed=1, balance="weights")
     model = nn.Sequential(
-        Standardizer.fit(data).torch(),
+        Standardizer().fit(data).to_torch(),
         nn.Linear(len(FEATURES), 64),
         nn.SiLU(),
         nn.Linear(64, 64),
@@ -108,7 +108,7 @@ def predict(model: nn.Module, data: rootml.Dataset) -> tuple[Values, Values, Val
     """Score, label and weight of every selected event, in the order of the files."""
     parts = [
         (torch.sigmoid(model(x)).numpy(), y.numpy(), w.numpy())
-        for x, y, w in data.batches(65_536).torch()
+        for x, y, w in data.batches(4096).torch()
     ]
     score, label, weight = (np.concatenate(column) for column in zip(*parts, strict=True))
     return score, label, weight

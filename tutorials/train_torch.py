@@ -28,14 +28,14 @@ training, test = events.split(test=0.25, by=["run", "event"])
 # ## Batches
 #
 # `inputs` names what the network takes. Each batch is `(x, y, w)`: here `x` is a dictionary, `y`
-# the label, `w` the weight. `len(loader)` is exact, and every selected event comes once per epoch.
+# the label, `w` the weight; the mask of the padded jets is `x["jets_mask"]`. `len(loader)` is exact, and every selected event comes once per epoch.
 
 # %%
 inputs = {"event": ["MET_pt", "MET_phi"], "jets": Padded(JETS, length=6)}
 loader = training.batches(512, shuffle=True, seed=1, inputs=inputs, balance="weights")
 print(loader.describe())
 x, y, w = next(iter(loader.torch()))
-print({name: getattr(value, "shape", value) for name, value in x.items()}, y.shape, w.shape)
+print({name: tuple(value.shape) for name, value in x.items()}, tuple(y.shape), tuple(w.shape))
 
 # %% [markdown]
 # ## The network and the loop
@@ -53,7 +53,8 @@ class DeepSet(nn.Module):
     def forward(self, event: torch.Tensor, jets: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         scale = torch.tensor([100.0, 2.0, 2.0, 10.0, 1.0])
         summed = (self.jet(jets / scale) * mask[..., None]).sum(dim=1)
-        return self.event(torch.cat([summed, event / 100], dim=1))[:, 0]
+        logit: torch.Tensor = self.event(torch.cat([summed, event / 100], dim=1))
+        return logit[:, 0]
 
 
 torch.manual_seed(1)
@@ -63,8 +64,8 @@ cross_entropy = nn.BCEWithLogitsLoss(reduction="none")
 for epoch in range(3):
     total = 0.0
     for x, y, w in loader.torch():
-        jets = x["jets"]
-        loss = (w * cross_entropy(model(x["event"], jets.values, jets.mask), y.float())).mean()
+        logit = model(x["event"], x["jets"], x["jets_mask"])
+        loss = (w * cross_entropy(logit, y)).mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -80,8 +81,8 @@ for epoch in range(3):
 right = rows = 0
 with torch.no_grad():
     for x, y, _ in test.batches(4096, inputs=inputs).torch():
-        jets = x["jets"]
-        right += int(((model(x["event"], jets.values, jets.mask) > 0) == (y > 0)).sum())
+        logit = model(x["event"], x["jets"], x["jets_mask"])
+        right += int(((logit > 0) == (y > 0)).sum())
         rows += len(y)
 print(f"{100 * right / rows:.1f} % of {rows} test events are told apart")
 assert right / rows > 0.7

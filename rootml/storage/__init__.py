@@ -12,6 +12,7 @@ from rootml.storage._base import (
     Table,
     Writer,
 )
+from rootml.storage._buffered import type_of_values
 from rootml.storage._open import find_friends, list_trees, open_table, open_writer
 from rootml.storage._paths import expand_paths
 
@@ -29,4 +30,5 @@ __all__ = [
     "list_trees",
     "open_table",
     "open_writer",
+    "type_of_values",
 ]

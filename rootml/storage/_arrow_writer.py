@@ -63,13 +63,15 @@ def _to_arrow(column: Column, kind: Any) -> Any:
 class _Base(BufferedWriter):
     """What both writers share."""
 
-    def __init__(self, path: str, *, columns: Mapping[str, ColumnType]) -> None:
+    def __init__(
+        self, path: str, *, columns: Mapping[str, ColumnType], metadata: Mapping[str, str]
+    ) -> None:
         fields = [
             pa.field(name, _arrow_type(name, kind), nullable=False)
             for name, kind in columns.items()
         ]
         super().__init__(path, columns)
-        self._schema = pa.schema(fields)
+        self._schema = pa.schema(fields, metadata=dict(metadata))
         self._file = self._create(str(self._atomic.temporary))
 
     def _create(self, path: str) -> Any:

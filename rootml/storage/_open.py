@@ -77,7 +77,7 @@ def _root_file(path: str) -> Iterator[tuple[RootFile, Guard]]:
 def _local_trees(file: RootFile) -> dict[str, Key]:
     """The keys of trees, those of highest cycle."""
     found: dict[str, Key] = {}
-    for key in file.keys():
+    for key in file.keys():  # noqa: SIM118 - a method, not a mapping
         if key.classname in TTREES | RNTUPLES:
             other = found.get(key.name)
             if other is None or key.cycle > other.cycle:
@@ -213,13 +213,25 @@ def open_writer(
     format: str,  # noqa: A002 - the word users look for
     tree: str = "Events",
     columns: Mapping[str, ColumnType],
+    metadata: Mapping[str, str] | None = None,
 ) -> Writer:
-    """Begin a new file."""
+    """Begin a new file.
+
+    Args:
+        metadata: Texts to keep in it: as TObjString by name in ROOT files, in the metadata of the
+            schema of others.
+
+    Raises:
+        UsageError: An unknown format, or no columns.
+        UnsupportedTypeError: A column that the format cannot hold.
+        MissingFileError: There is no such folder.
+    """
+    texts = dict(metadata or {})
     if format == "root":
-        return TTreeWriter(path, tree=tree, columns=columns)
+        return TTreeWriter(path, tree=tree, columns=columns, metadata=texts)
     if format == "parquet":
-        return ParquetWriter(path, columns=columns)
+        return ParquetWriter(path, columns=columns, metadata=texts)
     if format == "arrow":
-        return ArrowWriter(path, columns=columns)
+        return ArrowWriter(path, columns=columns, metadata=texts)
     message = f"format must be 'root', 'parquet' or 'arrow', not {format!r}"
     raise UsageError(message)

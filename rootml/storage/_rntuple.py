@@ -35,7 +35,8 @@ class RNTupleTable(Table):
             self.fingerprint = Fingerprint(size, guard.fingerprint.modified, str(tree.file.uuid))
             starts = [cluster.num_first_entry for cluster in tree.cluster_summaries]
             self._bounds = np.unique(np.array([0, *starts, self.num_entries], np.int64))
-            self._columns = Columns({key: type_of_uproot(tree[key]) for key in tree.keys()})
+            names = list(tree.keys())  # iterating over the tree itself gives something else
+            self._columns = Columns({key: type_of_uproot(tree[key]) for key in names})
 
     @property
     def columns(self) -> Columns:

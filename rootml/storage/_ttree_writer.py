@@ -55,9 +55,17 @@ def _counter_names(columns: Mapping[str, ColumnType]) -> dict[str, str]:
 class TTreeWriter(BufferedWriter):
     """A file with one TTree; a basket per branch and cluster."""
 
-    def __init__(self, path: str, *, tree: str, columns: Mapping[str, ColumnType]) -> None:
+    def __init__(
+        self,
+        path: str,
+        *,
+        tree: str,
+        columns: Mapping[str, ColumnType],
+        metadata: Mapping[str, str],
+    ) -> None:
         types = {name: _uproot_type(name, kind) for name, kind in columns.items()}
         super().__init__(path, columns)
+        self._metadata = metadata
         self._counters = _counter_names(columns)
         self._file = uproot.recreate(self._atomic.temporary, compression=uproot.ZSTD(5))
         self._tree = self._file.mktree(tree, types, counter_name=self._counters.__getitem__)
@@ -73,6 +81,8 @@ class TTreeWriter(BufferedWriter):
         return packed if kind.kind == "string" else ak.values_astype(packed, kind.dtype)
 
     def _finish(self) -> None:
+        for name, text in self._metadata.items():
+            self._file[name] = text
         self._file.close()
 
     def _drop(self) -> None:

@@ -54,9 +54,14 @@ AXES = {
 }
 
 
+def product(axes: dict[str, Any]) -> list[Case]:
+    """Every combination."""
+    return [Case(*values) for values in itertools.product(*axes.values())]
+
+
 def pairwise() -> list[Case]:
     """Few cases in which every pair of values of two axes occurs (greedy)."""
-    everything = [Case(*values) for values in itertools.product(*AXES.values())]
+    everything = product(AXES)
     names = list(AXES)
     pairs_of = {
         case: {
@@ -76,7 +81,9 @@ def pairwise() -> list[Case]:
 def selected(name: str) -> np.ndarray[Any, Any]:
     """The ids that a filter selects, by NumPy alone."""
     ids = np.arange(NUM_EVENTS, dtype=np.int64)
-    return ids[np.asarray(FILTERS[name][1](columns_of(ids)))]
+    mask: np.ndarray[Any, Any] = np.asarray(FILTERS[name][1](columns_of(ids)))
+    chosen: np.ndarray[Any, Any] = ids[mask]
+    return chosen
 
 
 def datasets(case: Case, events: Events) -> tuple[rootml.Dataset, list[rootml.Dataset]]:
@@ -165,6 +172,5 @@ def test_every_event_once(case: Case, events: Events, tmp_path: Path) -> None:
 def test_every_event_once_full_product(
     format_: str, mode: str, events: Events, tmp_path: Path
 ) -> None:
-    axes = {**AXES, "format": (format_,), "mode": (mode,)}
-    for values in itertools.product(*axes.values()):
-        check_case(Case(*values), events, tmp_path)
+    for case in product({**AXES, "format": (format_,), "mode": (mode,)}):
+        check_case(case, events, tmp_path)

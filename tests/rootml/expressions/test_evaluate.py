@@ -216,4 +216,5 @@ TYPES = {
 )
 def test_types(text: str, kind: str, dtype: str, shape: tuple[int, ...], depth: int) -> None:
     found = expression_type(parse(text), TYPES)
-    assert (found.kind, found.dtype, found.shape, found.depth) == (kind, dtype, shape, depth)
+    assert found.dtype == np.dtype(dtype)
+    assert (str(found.kind), found.shape, found.depth) == (kind, shape, depth)

@@ -1,0 +1,311 @@
+"""Writes friend trees: values of selected events, beside the entries that they belong to.
+
+One file per input, with all of its entries in their order. What was not selected is filled (NaN,
+0, false, an empty list) and marked by ``<name>_valid = false``. Each file records which input it
+was made for, so that it is never joined to another one.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import awkward as ak
+import numpy as np
+import numpy.typing as npt
+
+from rootml._columns import concatenate
+from rootml._origin import Origin, record
+from rootml._outfiles import check_format, output_paths
+from rootml._scores import Place, Source, Values, source_of
+from rootml._threads import map_partitions
+from rootml.errors import SchemaError, UsageError
+from rootml.partitions import DEFAULT_BYTES, Partition, join_clusters
+from rootml.storage import Column, ColumnType, Writer, open_writer
+
+if TYPE_CHECKING:
+    from rootml.dataset import Dataset
+
+Rows = npt.NDArray[np.intp]
+Key = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A dataset whose selected events get values from one source.
+
+    Attributes:
+        places: Where each input file occurs: sample and file numbers, and the range of entries.
+    """
+
+    data: Dataset
+    source: Source
+    places: dict[Key, list[Partition]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """Rows of a range of entries that one source has values for."""
+
+    part: int
+    place: Place
+    rows: Rows
+    computed: Values | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Range:
+    """Entries ``[start, stop)`` of an input file."""
+
+    key: Key
+    start: int
+    stop: int
+
+
+def write_friend(
+    data: Dataset,
+    folder: str | os.PathLike[str],
+    values: Any,
+    *,
+    tree: str,
+    format: str | None,  # noqa: A002 - the word users know
+    overwrite: bool,
+    progress: bool | None,
+    threads: int | None,
+) -> list[str]:
+    """See `Dataset.write_friend`."""
+    files = _files(data)
+    given = _pairs(data, values)
+    parts = []
+    for subset, each in given:
+        places = _files(subset, within=files, whole=data)
+        order = [(p.sample, p.file) for key in files for p in places.get(key, ())]
+        source = source_of(subset, each, in_order=order == sorted(order))
+        parts.append(_Part(subset, source, places))
+    _check_cover(data, parts, files)
+    types = _output_types(parts)
+    firsts = [places[0] for places in files.values()]
+    formats = [data.samples[each.sample].files.info(each.file).format for each in firsts]
+    kind = check_format(format, formats)
+    paths = output_paths(folder, list(files), format=kind, overwrite=overwrite)
+    ranges = [_ranges(data, key, places[0]) for key, places in files.items()]
+    results = map_partitions(
+        lambda each: _pieces(parts, each),
+        list(itertools.chain.from_iterable(ranges)),
+        threads=threads,
+        progress=progress,
+        what="writing friends",
+    )
+    done: list[str] = []
+    try:
+        for path, mine, place in zip(paths, ranges, firsts, strict=True):
+            origin = Origin.of(data.samples[place.sample].files.table(place.file))
+            note = record(origin, names=sorted(parts[0].source.types))
+            with open_writer(path, format=kind, tree=tree, columns=types, metadata=note) as writer:
+                for each in mine:
+                    _write(writer, parts, each, next(results), types)
+                if path == paths[-1]:
+                    for part in parts:
+                        part.source.finish()
+            done.append(path)
+    except BaseException:
+        if not all(part.source.certain for part in parts):
+            for path in done:  # nobody knows whether the values were those of these events
+                Path(path).unlink(missing_ok=True)
+        raise
+    finally:
+        results.close()  # type: ignore[attr-defined]  # a generator
+    return paths
+
+
+def _pairs(data: Dataset, values: Any) -> list[tuple[Dataset, Any]]:
+    """The datasets and their values: usually one, several for scores out of fold."""
+    from rootml.dataset import Dataset
+
+    if not isinstance(values, Sequence) or isinstance(values, (str, bytes)):
+        return [(data, values)]
+    pairs = [isinstance(each, tuple) and len(each) == 2 for each in values]
+    if not all(pairs) or not values:
+        return [(data, values)]
+    for part, _ in values:
+        if not isinstance(part, Dataset):
+            message = f"values are pairs (Dataset, values), not ({type(part).__name__}, ...)"
+            raise UsageError(message)
+    return list(values)
+
+
+# --- which files and entries ------------------------------------------------------------------
+
+
+def _files(
+    data: Dataset, within: dict[Key, Any] | None = None, whole: Dataset | None = None
+) -> dict[Key, list[Partition]]:
+    """Input files in the order of the dataset, and where in its samples each of them is.
+
+    Raises:
+        SchemaError: A file that is not among `within`, those of the dataset `whole`.
+    """
+    found: dict[Key, list[Partition]] = {}
+    for number, sample in enumerate(data.samples):
+        infos = sample.files.infos()
+        ranges = {file: (start, stop) for file, start, stop in sample.file_ranges(infos)}
+        for file, info in enumerate(infos):
+            key = (info.path, info.tree)
+            if within is not None and key not in within:
+                message = f"values are given for {info.where}, which is not a file of {whole}"
+                raise SchemaError(message)
+            places = found.setdefault(key, [])
+            places.append(Partition(number, file, *key, *ranges.get(file, (0, 0))))
+    return found
+
+
+def _mask(data: Dataset, place: Partition, start: int, stop: int) -> npt.NDArray[np.bool_]:
+    """Which of the entries ``[start, stop)`` of a file a dataset selects there."""
+    mask = np.zeros(stop - start, bool)
+    first, last = max(start, place.start), min(stop, place.stop)
+    if first < last:
+        inner = Partition(place.sample, place.file, place.path, place.tree, first, last)
+        found = data.scan().mask_of(inner)
+        mask[first - start : last - start] = True if found is None else found
+    return mask
+
+
+def _ranges(data: Dataset, key: Key, place: Partition) -> list[_Range]:
+    """All entries of a file, in ranges of a bounded size that are cheap to read."""
+    files = data.samples[place.sample].files
+    total = files.info(place.file).num_entries
+    if not total:
+        return []
+    most = max(1, DEFAULT_BYTES // data._reader._entry_bytes(place.sample, scan=False))
+    return [_Range(key, *r) for r in join_clusters(files.clusters(place.file), 0, total, most)]
+
+
+def _check_cover(data: Dataset, parts: Sequence[_Part], files: dict[Key, list[Partition]]) -> None:
+    """See that each selected event gets exactly one value.
+
+    Raises:
+        SchemaError: An event with several values, with none, or one that is not selected.
+    """
+    for key, places in files.items():
+        file = data.samples[places[0].sample].files
+        total = file.info(places[0].file).num_entries
+        where = file.info(places[0].file).where
+        wanted = np.zeros(total, bool)
+        for place in places:
+            wanted |= _mask(data, place, 0, total)
+        given = np.zeros(total, np.int8)
+        for part in parts:
+            for place in part.places.get(key, ()):
+                given += _mask(part.data, place, 0, total)
+        for entries, problem in (
+            (given > 1, "are selected more than once, so that several values are given for them"),
+            (wanted & (given == 0), "are selected, and no values are given for them"),
+            (~wanted & (given > 0), "are given values, and are not selected"),
+        ):
+            if entries.any():
+                message = (
+                    f"{where}: {np.count_nonzero(entries):,} entries {problem}; the first is "
+                    f"entry {int(np.flatnonzero(entries)[0]):,}"
+                )
+                raise SchemaError(message)
+
+
+# --- from values of selected events to columns of all entries -----------------------------------
+
+
+def _output_types(parts: Sequence[_Part]) -> dict[str, ColumnType]:
+    """The columns of the friend: values, and whether they are valid.
+
+    Raises:
+        SchemaError: Parts with other names or types, or a name that is taken twice.
+    """
+    types = parts[0].source.types
+    for part in parts[1:]:
+        mine = part.source.types
+        if mine.keys() != types.keys() or not all(mine[n].same_as(types[n]) for n in types):
+            message = (
+                f"values of {parts[0].data} are { {n: str(t) for n, t in types.items()} }, "
+                f"those of {part.data} { {n: str(t) for n, t in mine.items()} }"
+            )
+            raise SchemaError(message)
+    flags = {f"{name}_valid": ColumnType("scalar", np.dtype(bool)) for name in types}
+    twice = sorted(flags.keys() & types.keys())
+    if twice:
+        message = f"{twice[0]!r} would say whether another column is valid; choose another name"
+        raise SchemaError(message)
+    return {
+        column: kind
+        for pair in zip(types.items(), flags.items(), strict=True)
+        for column, kind in pair
+    }
+
+
+def _pieces(parts: Sequence[_Part], each: _Range) -> list[_Piece]:
+    """What each source has for a range of entries; runs in a thread."""
+    pieces = []
+    for number, part in enumerate(parts):
+        for place in part.places.get(each.key, ()):
+            rows = np.flatnonzero(_mask(part.data, place, each.start, each.stop))
+            if not len(rows):
+                continue
+            first, last = max(each.start, place.start), min(each.stop, place.stop)
+            partition = Partition(place.sample, place.file, *each.key, first, last)
+            computed = part.source.compute(partition)
+            pieces.append(_Piece(number, (place.sample, place.file), rows, computed))
+    return pieces
+
+
+def _write(
+    writer: Writer,
+    parts: Sequence[_Part],
+    each: _Range,
+    pieces: Sequence[_Piece],
+    types: dict[str, ColumnType],
+) -> None:
+    """Append a range of entries."""
+    count = each.stop - each.start
+    values = [
+        parts[piece.part].source.take(piece.place, len(piece.rows))
+        if piece.computed is None
+        else piece.computed
+        for piece in pieces
+    ]
+    rows = np.concatenate([np.zeros(0, np.intp), *(piece.rows for piece in pieces)])
+    valid = np.zeros(count, bool)
+    valid[rows] = True
+    columns: dict[str, Column] = {}
+    for name in parts[0].source.types:
+        columns[name] = _spread([each[name] for each in values], rows, count, types[name])
+        columns[f"{name}_valid"] = valid
+    writer.write(columns)
+
+
+def _spread(parts: Sequence[Column], rows: Rows, count: int, kind: ColumnType) -> Column:
+    """Values at `rows` of `count` entries, the rest filled."""
+    assert kind.dtype is not None
+    if kind.kind != "jagged":
+        fill = np.nan if kind.dtype.kind == "f" else 0
+        column = np.full((count, *kind.shape), fill, kind.dtype)
+        if parts:
+            column[rows] = np.concatenate([np.asarray(part) for part in parts])
+        return column
+    nothing = ak.Array(_empty_lists(kind, 1))
+    everything = concatenate([*parts, nothing])
+    where = np.full(count, len(everything) - 1)
+    where[rows] = np.arange(len(rows))
+    return ak.to_packed(everything[where])
+
+
+def _empty_lists(kind: ColumnType, count: int) -> Any:
+    """Lists of the type of a column with nothing in them."""
+    layout: Any = ak.contents.NumpyArray(np.zeros(0, kind.dtype))
+    for depth in range(kind.depth):
+        length = count if depth == kind.depth - 1 else 0
+        layout = ak.contents.ListOffsetArray(
+            ak.index.Index64(np.zeros(length + 1, np.int64)), layout
+        )
+    return layout

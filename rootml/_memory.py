@@ -1,0 +1,50 @@
+"""A dataset in memory as a whole: an awkward array, an Arrow table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from rootml._columns import arrow_batch, concatenate, record_array
+from rootml._reader import EventBlock
+from rootml._threads import map_partitions
+from rootml.partitions import Partition
+from rootml.storage import Column
+
+if TYPE_CHECKING:
+    import awkward as ak
+
+    from rootml.dataset import Dataset
+
+
+def to_awkward(data: Dataset, *, progress: bool | None, threads: int | None) -> ak.Array:
+    """See `Dataset.to_awkward`."""
+    blocks = list(_blocks(data, progress, threads)) or [_nothing(data)]
+    columns: dict[str, Column] = {
+        name: concatenate([block.columns[name] for block in blocks]) for name in data.columns
+    }
+    return record_array(columns, sum(block.num_rows for block in blocks))
+
+
+def to_arrow(data: Dataset, *, progress: bool | None, threads: int | None) -> Any:
+    """See `Dataset.to_arrow`."""
+    schema = arrow_batch(_nothing(data).columns).schema
+    batches = [arrow_batch(block.columns) for block in _blocks(data, progress, threads)]
+    return pa.Table.from_batches(batches, schema=schema)
+
+
+def _blocks(data: Dataset, progress: bool | None, threads: int | None) -> Iterable[EventBlock]:
+    """All partitions that have a selected event, in order."""
+    index = data.scan(progress=progress, threads=threads)
+    partitions = [p for p, count in zip(index.partitions, index.counts, strict=True) if count]
+    read = partial(data.read, index=index)
+    return map_partitions(read, partitions, threads=threads, progress=progress)
+
+
+def _nothing(data: Dataset) -> EventBlock:
+    """No rows, of the right types."""
+    info = data.samples[0].files.info(0)
+    return data._reader.block(Partition(0, 0, info.path, info.tree, 0, 0), select=False)

@@ -1,0 +1,254 @@
+"""Values for the selected events of a dataset, in the forms in which a user may have them.
+
+A `Source` gives them for one range of entries after another, in the order of the dataset: from
+arrays for all events, from batches as they come, or by calling a function on the columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import awkward as ak
+import numpy as np
+
+from rootml._columns import concatenate
+from rootml.errors import EmptySelectionError, SchemaError, UnsupportedTypeError, UsageError
+from rootml.partitions import Partition
+from rootml.storage import Column, ColumnType, type_of_values
+
+if TYPE_CHECKING:
+    from rootml.dataset import Dataset
+
+Values = dict[str, Column]
+Place = tuple[int, int]
+"""Numbers of a sample and of a file in it."""
+
+
+def as_column(name: str, values: Any) -> Column:
+    """An array, tensor, series or list of the user's as a column.
+
+    Raises:
+        UnsupportedTypeError: Not numbers, or with missing ones.
+        UsageError: A single number.
+    """
+    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
+        message = f"{name!r}: is a masked array with masked values; fill them first"
+        raise UnsupportedTypeError(message)
+    column = values if isinstance(values, ak.Array) else np.asarray(values)
+    if isinstance(column, np.ndarray) and column.ndim == 0:
+        message = f"{name!r}: give one value per selected event, not {values!r}"
+        raise UsageError(message)
+    kind = type_of_values(column)
+    if kind.dtype is None or kind.kind not in {"scalar", "fixed", "jagged"}:
+        message = f"{name!r}: values of type {kind} cannot be written; give numbers"
+        raise UnsupportedTypeError(message)
+    return column
+
+
+def as_columns(values: Any, what: str) -> Values:
+    """A mapping of the user's as columns of equal length.
+
+    Raises:
+        UsageError: Not ``{name: values}``, or values of different lengths.
+    """
+    good = isinstance(values, Mapping) and values
+    if not good or not all(isinstance(name, str) and name for name in values):
+        message = f"{what}: give {{name: values}}, not {type(values).__name__}"
+        raise UsageError(message)
+    columns = {name: as_column(name, each) for name, each in values.items()}
+    lengths = {name: len(column) for name, column in columns.items()}
+    if len(set(lengths.values())) > 1:
+        message = f"{what}: columns of different lengths: {lengths}"
+        raise UsageError(message)
+    return columns
+
+
+def _types(values: Values) -> dict[str, ColumnType]:
+    return {name: type_of_values(column) for name, column in values.items()}
+
+
+class Source:
+    """Values for the selected events of one dataset.
+
+    Attributes:
+        types: What is given, by name.
+        certain: Whether the values are known to belong to the events before all were taken.
+    """
+
+    types: dict[str, ColumnType]
+    certain = True
+
+    def compute(self, partition: Partition) -> Values | None:
+        """The values for a range of entries, in a thread; None: they have to be taken in order."""
+        del partition
+        return None
+
+    def take(self, place: Place, count: int) -> Values:
+        """The values for the next `count` selected events of a file."""
+        raise NotImplementedError
+
+    def finish(self) -> None:
+        """See that nothing is left over."""
+
+
+class ArraySource(Source):
+    """Arrays with one value for each selected event."""
+
+    def __init__(self, data: Dataset, values: Mapping[str, Any]) -> None:
+        self._values = as_columns(values, "values")
+        self.types = _types(self._values)
+        index = data.scan()
+        for name, column in self._values.items():
+            if len(column) != index.num_rows:
+                message = (
+                    f"{name!r} has {len(column):,} values, {index.num_rows:,} events of {data} "
+                    "are selected: one value for each of them, in the order of the dataset"
+                )
+                raise UsageError(message)
+        self._next: dict[Place, int] = {}
+        at = 0
+        for partition, count in zip(index.partitions, index.counts.tolist(), strict=True):
+            self._next.setdefault((partition.sample, partition.file), at)
+            at += count
+
+    def take(self, place: Place, count: int) -> Values:
+        start = self._next[place]
+        self._next[place] = start + count
+        return {name: column[start : start + count] for name, column in self._values.items()}
+
+
+class StreamSource(Source):
+    """Batches of values, of any length, in the order of the dataset."""
+
+    certain = False
+
+    def __init__(self, data: Dataset, batches: Iterable[Any]) -> None:
+        self._where = str(data)
+        self._batches: Iterator[Any] = iter(batches)
+        self._left: Values = {}
+        self._taken = 0
+        if not self._pull():
+            message = f"{data}: no values were given; {data.scan().num_rows:,} events are selected"
+            raise UsageError(message)
+        self.types = _types(self._left)
+
+    def _pull(self) -> bool:
+        """One more batch behind what is left; False at the end."""
+        for batch in self._batches:
+            columns = as_columns(batch, f"{self._where}, a batch of values")
+            if self._left:
+                _check_types(_types(columns), self.types, self._where)
+                columns = {
+                    name: concatenate([self._left[name], columns[name]]) for name in self._left
+                }
+            self._left = columns
+            return True
+        return False
+
+    def take(self, place: Place, count: int) -> Values:
+        del place  # the next one: they come in order
+        while self._num_left < count:
+            if not self._pull():
+                message = (
+                    f"{self._where}: the values end after {self._taken + self._num_left:,} "
+                    f"events; more are selected"
+                )
+                raise UsageError(message)
+        self._taken += count
+        found = {name: column[:count] for name, column in self._left.items()}
+        self._left = {name: column[count:] for name, column in self._left.items()}
+        return found
+
+    @property
+    def _num_left(self) -> int:
+        return len(next(iter(self._left.values())))
+
+    def rest(self) -> Values:
+        """All that is left."""
+        parts = [self._left]
+        self._left = {}
+        for batch in self._batches:
+            parts.append(as_columns(batch, f"{self._where}, a batch of values"))
+            _check_types(_types(parts[-1]), self.types, self._where)
+        return {name: concatenate([part[name] for part in parts]) for name in self.types}
+
+    def finish(self) -> None:
+        while not self._num_left and self._pull():
+            pass
+        if self._num_left:
+            message = f"{self._where}: values are left over after {self._taken:,} selected events"
+            raise UsageError(message)
+
+
+class FunctionSource(Source):
+    """A function of the selected columns, called in threads, partition by partition."""
+
+    def __init__(self, data: Dataset, function: Callable[[Values], Any]) -> None:
+        self._data = data
+        self._index = data.scan()
+        self._function = function
+        places = np.flatnonzero(self._index.counts)
+        if not len(places):
+            message = f"{data}: no event is selected, so there is nothing to compute"
+            raise EmptySelectionError(message)
+        first = self._index.partitions[int(places[0])]
+        self.types = {}
+        self.types = _types(self._call(first))
+
+    def _call(self, partition: Partition) -> Values:
+        block = self._data.read(partition, index=self._index)
+        columns = as_columns(self._function(block.columns), f"{partition.where}, the function")
+        for name, column in columns.items():
+            if len(column) != block.num_rows:
+                message = (
+                    f"{partition.where}: the function gives {len(column):,} values {name!r} for "
+                    f"{block.num_rows:,} events"
+                )
+                raise UsageError(message)
+        if self.types:
+            _check_types(_types(columns), self.types, partition.where)
+        return columns
+
+    def compute(self, partition: Partition) -> Values | None:
+        return self._call(partition)
+
+
+def _check_types(found: dict[str, ColumnType], known: dict[str, ColumnType], where: str) -> None:
+    """See that all values of one name have one type.
+
+    Raises:
+        SchemaError: They have not.
+    """
+    same = found.keys() == known.keys() and all(
+        found[name].same_as(kind) or "unknown" in found[name].text for name, kind in known.items()
+    )
+    if not same:
+        first = {name: str(kind) for name, kind in known.items()}
+        now = {name: str(kind) for name, kind in found.items()}
+        message = f"{where}: the values were {first} at first and are {now} now"
+        raise SchemaError(message)
+
+
+def source_of(data: Dataset, values: Any, *, in_order: bool) -> Source:
+    """Whatever form `values` have.
+
+    Args:
+        in_order: Whether they will be taken in the order of the dataset. They are not where one
+            file is in several samples: then batches have to be collected first.
+
+    Raises:
+        UsageError: None that we know.
+    """
+    if isinstance(values, Mapping):
+        return ArraySource(data, values)
+    if callable(values):
+        return FunctionSource(data, values)
+    if isinstance(values, Iterable) and not isinstance(values, (str, bytes, np.ndarray, ak.Array)):
+        stream = StreamSource(data, values)
+        return stream if in_order else ArraySource(data, stream.rest())
+    message = (
+        f"values are {{name: array}}, batches of such, or a function of the columns that gives "
+        f"such; not {type(values).__name__}"
+    )
+    raise UsageError(message)
