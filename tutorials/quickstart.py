@@ -74,7 +74,7 @@ def describe_data(folder: Path) -> rootml.Dataset:
 
 
 # %%
-def train(data: rootml.Dataset, epochs: int) -> nn.Module:
+def train(data: rootml.Dataset, test: rootml.Dataset, epochs: int) -> nn.Module:
     """A network of two hidden layers, trained on batches streamed from the files."""
     torch.manual_seed(1)
     loader = data.batches(4096, shuffle=True, seed=1, balance="weights")
@@ -99,7 +99,11 @@ def train(data: rootml.Dataset, epochs: int) -> nn.Module:
             sums += float(loss.detach().sum()), float(w.sum())
             events += len(x)
         speed = events / (time.perf_counter() - start)
-        print(f"  epoch {epoch}: loss {sums[0] / sums[1]:.4f}, {speed / 1e6:.2f} M events/s")
+        area = roc(*predict(model, test))[2]
+        print(
+            f"   epoch {epoch}: loss {sums[0] / sums[1]:.4f}, {speed / 1e6:.2f} M events/s, "
+            f"AUC {area:.4f} on test events"
+        )
     return model.eval()
 
 
@@ -200,7 +204,7 @@ def main() -> None:
     print(indent(str(data.cutflow()), "   "))
 
     print("3. Training on batches streamed from the files")
-    model = train(training, options.epochs)
+    model = train(training, test, options.epochs)
 
     print("4. Scoring every event, and writing the scores beside them as friend trees")
     score, _, _ = predict(model, data)

@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from rootml._buffers import Allocate
-from rootml.storage._base import Column, Columns, Fingerprint, Table
+from rootml.storage._base import Column, Columns, ColumnType, Fingerprint, Table
 from rootml.storage._failures import reading
 from rootml.storage._guard import Guard, check_columns, check_range
 from rootml.storage._paths import is_remote
 from rootml.storage._types import uniform
 from rootml.storage._uproot import UprootTree, type_of_uproot
+
+_CHAR = "char"
+
+
+def _type(field: Any) -> ColumnType:
+    """As uproot says, but a ``char`` is a signed number, as in a TTree and as ROOT reads it."""
+    kind = type_of_uproot(field)
+    if kind.text == _CHAR and kind.kind == "scalar":
+        return replace(kind, dtype=np.dtype(np.int8))
+    return kind
 
 
 class RNTupleTable(Table):
@@ -36,7 +47,7 @@ class RNTupleTable(Table):
             starts = [cluster.num_first_entry for cluster in tree.cluster_summaries]
             self._bounds = np.unique(np.array([0, *starts, self.num_entries], np.int64))
             names = list(tree.keys())  # iterating over the tree itself gives something else
-            self._columns = Columns({key: type_of_uproot(tree[key]) for key in names})
+            self._columns = Columns({key: _type(tree[key]) for key in names})
 
     @property
     def columns(self) -> Columns:
@@ -62,7 +73,11 @@ class RNTupleTable(Table):
             return {name: self._array(tree, inner, start, stop) for name, inner in names.items()}
 
     def _array(self, tree: Any, name: str, start: int, stop: int) -> Column:
-        return uniform(tree[name].array(entry_start=start, entry_stop=stop), self.columns[name])
+        kind = self.columns[name]
+        array = tree[name].array(entry_start=start, entry_stop=stop)
+        if kind.text == _CHAR and kind.kind == "scalar":
+            return np.asarray(uniform(array, type_of_uproot(tree[name]))).view(np.int8)
+        return uniform(array, kind)
 
     def close(self) -> None:
         self._guard.close()
