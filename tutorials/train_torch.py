@@ -28,7 +28,8 @@ training, test = events.split(test=0.25, by=["run", "event"])
 # ## Batches
 #
 # `inputs` names what the network takes. Each batch is `(x, y, w)`: here `x` is a dictionary, `y`
-# the label, `w` the weight; the mask of the padded jets is `x["jets_mask"]`. `len(loader)` is exact, and every selected event comes once per epoch.
+# the label, `w` the weight; `x["jets_mask"]` says which of the padded places are jets.
+# `len(loader)` is exact, and every selected event comes once per epoch.
 
 # %%
 inputs = {"event": ["MET_pt", "MET_phi"], "jets": Padded(JETS, length=6)}

@@ -30,7 +30,7 @@ def reference(tree: Any, table: Table) -> dict[str, Any]:
     if not hasattr(tree, "branches"):
         return {name: tree[name] for name in table.columns}
     paths = {path: tree[path] for path in tree.keys(recursive=True)}
-    spelt = {}
+    spelt: dict[str, Any] = {}
     for path, branch in paths.items():
         own = path.rpartition("/")[2].partition("[")[0]
         for spelling in (path, own):
