@@ -25,10 +25,9 @@ from rootml.batching._stream import Stream
 from rootml.errors import ShardError, UsageError
 
 if TYPE_CHECKING:
-    from rootml.dataset import Dataset
-
     from rootml.batching._arrow import ArrowBatches, AwkwardBatches
     from rootml.batching._numpy import NumpyBatches
+    from rootml.dataset import Dataset
 
 
 class BatchLoader:

@@ -23,7 +23,6 @@ from rootml.errors import ChangedFileError
 
 if TYPE_CHECKING:
     from rootml.dataset import Dataset
-
     from rootml.partitions import Partition
 
 Rows = npt.NDArray[np.integer[Any]]

@@ -65,6 +65,8 @@ class JoinedTable(Table):
         self._tables = [main, *(open_table(link.path, link.tree) for link in links)]
         for friend in self._tables[1:]:
             _check_entries(main, friend)
+        names = [link.alias or friend.name for link, friend in self._with_links()]
+        _check_aliases(names, [link.path for link in links])
         self._columns: Columns | None = None
         self._places: dict[str, tuple[int, str]] = {}
         self.recorded: frozenset[str] = frozenset()
@@ -73,6 +75,9 @@ class JoinedTable(Table):
     def friends(self) -> list[Table]:
         """The friends' tables."""
         return self._tables[1:]
+
+    def _with_links(self) -> Iterable[tuple[FriendLink, Table]]:
+        return zip(self.links, self.friends, strict=True)
 
     @property
     def fingerprints(self) -> dict[str, Fingerprint]:
@@ -90,7 +95,7 @@ class JoinedTable(Table):
         aliases = dict(main.aliases)
         places = {name: (0, name) for name in types}
         recorded = set()
-        for number, (friend, link) in enumerate(zip(self.friends, self.links, strict=True), 1):
+        for number, (link, friend) in enumerate(self._with_links(), 1):
             prefix = link.alias or friend.name
             for name, kind in friend.columns.items():
                 full = f"{prefix}.{name}"
@@ -235,10 +240,7 @@ def _match_one(files: Sequence[str], paths: Any, alias: Any) -> list[tuple[Frien
         found = {0: pool}
     else:
         found = _by_name(files, pool) or _by_origin(files, pool) or _by_place(files, pool)
-    rows = [tuple(found.get(number, ())) for number in range(len(files))]
-    for links in rows:
-        _check_aliases(links)
-    return rows
+    return [tuple(found.get(number, ())) for number in range(len(files))]
 
 
 def _assigned(
@@ -290,13 +292,11 @@ def _by_place(files: Sequence[str], pool: Sequence[FriendLink]) -> dict[int, lis
     return {number: [link] for number, link in enumerate(pool)}
 
 
-def _check_aliases(links: Sequence[FriendLink]) -> None:
-    names = Counter(link.alias or link.tree for link in links)
-    twice = [name for name, times in names.items() if times > 1]
+def _check_aliases(names: Sequence[str], paths: Sequence[str]) -> None:
+    twice = [name for name, times in Counter(names).items() if times > 1]
     if twice:
         message = (
             f"several friends of one file are called {twice[0]!r}: "
-            f"{', '.join(repr(link.path) for link in links)}; "
-            "give them as {alias: path}"
+            f"{', '.join(map(repr, paths))}; give them as {{alias: path}}"
         )
         raise UsageError(message)

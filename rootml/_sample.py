@@ -6,14 +6,14 @@ import itertools
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from rootml._files import FileInfo, Files
 from rootml._splits import Split
+from rootml._threads import ProcessLock
 from rootml.errors import SchemaError, UsageError
 
 Number: TypeAlias = "int | float"
@@ -55,6 +55,34 @@ _ALIAS = re.compile(r"\s*(?P<name>[A-Za-z_][\w.]*)\s*=(?!=)\s*(?P<text>.+)", re.
 Cut: TypeAlias = "Filter | Split"
 
 
+class Scales:
+    """Scales of a sample and of all made from it, each found once: it may need a pass over files.
+
+    `functools.cached_property` would not do: before Python 3.12 all samples share one lock, and
+    the threads that sum up weights need the scale of another sample.
+    """
+
+    def __init__(self) -> None:
+        self._lock = ProcessLock()
+        self._found: dict[Any, float] = {}
+
+    def of(self, sample: Sample, norm: Normalisation) -> float:
+        """See `Sample.scale`."""
+        from rootml._sums import sum_of_weights
+
+        key = (sample.files, sample.definitions, sample.weight, norm, sample.suffixes)
+        with self._lock:
+            if key not in self._found:
+                total = sum_of_weights(sample, norm.sum_of_weights)
+                if not math.isfinite(total) or total == 0:
+                    message = f"{sample.title}: the sum of weights is {total}; it cannot normalise"
+                    raise UsageError(message)
+                factors = (norm.cross_section, norm.luminosity)
+                scale = math.prod(1.0 if factor is None else factor for factor in factors)
+                self._found[key] = scale / total
+            return self._found[key]
+
+
 @dataclass(frozen=True)
 class Sample:
     """Files of one kind of events: the unit of labels, weights and normalisation.
@@ -81,30 +109,21 @@ class Sample:
     normalisation: Normalisation | None = None
     entry_range: tuple[int | None, int | None] = (None, None)
     suffixes: tuple[str, ...] = ()
+    scales: Scales = field(default_factory=Scales, compare=False, repr=False)
 
     @property
     def constant_label(self) -> float | None:
         """The label, if it is one number for the whole sample."""
         return None if self.label is None or isinstance(self.label, str) else float(self.label)
 
-    @cached_property
+    @property
     def scale(self) -> float:
         """``cross_section * luminosity / sum_of_weights``, which multiplies every weight.
 
         Raises:
             UsageError: The sum of weights is zero or not finite.
         """
-        if self.normalisation is None:
-            return 1.0
-        from rootml._sums import sum_of_weights
-
-        norm = self.normalisation
-        total = sum_of_weights(self, norm.sum_of_weights)
-        if not math.isfinite(total) or total == 0:
-            message = f"{self.title}: the sum of weights is {total}; it cannot normalise anything"
-            raise UsageError(message)
-        factors = (norm.cross_section, norm.luminosity)
-        return math.prod(1.0 if factor is None else factor for factor in factors) / total
+        return 1.0 if self.normalisation is None else self.scales.of(self, self.normalisation)
 
     @property
     def weighted(self) -> bool:

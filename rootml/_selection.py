@@ -30,6 +30,7 @@ from rootml.partitions import Partition
 from rootml.storage import Fingerprint
 
 _FORMAT = 1
+_DAMAGE = (ValueError, KeyError, TypeError, IndexError, EOFError, zipfile.BadZipFile, OSError)
 Key = tuple[int, int]
 
 
@@ -281,7 +282,7 @@ def load_selection(path: str | os.PathLike[str], reader: Reader, key: str) -> Se
         with np.load(io.BytesIO(raw), allow_pickle=False) as file:
             content, bits = json.loads(file["content"].tobytes()), file["bits"]
         selection = _from_json(content, bits, reader)
-    except (ValueError, KeyError, TypeError, IndexError, zipfile.BadZipFile, OSError) as error:
+    except _DAMAGE as error:
         message = f"{where} is damaged, or not a selection index: {error!r}"
         raise CorruptFileError(message) from error
     SelectionIndex(selection, ()).verify()
