@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from hypothesis import strategies as st
 import rootml
 from rootml.batching import Padded
 
-CUTS = {
+Columns = dict[str, Any]
+CUTS: dict[str | None, Callable[[Columns], Any]] = {
     None: lambda c: np.ones(len(c["id"]), bool),
     "a > 0": lambda c: c["a"] > 0,
     "Length$(v) >= 2 || n % 3 == 1": lambda c: (
@@ -23,6 +25,7 @@ CUTS = {
     ),
     "Sum$(v > 0) == 0 && a < 1": lambda c: ~ak.to_numpy(ak.any(c["v"] > 0, axis=1)) & (c["a"] < 1),
 }
+TYPES = {"id": "int64", "a": "float32", "n": "int16", "v": "var * float32", "w": "float64"}
 
 
 @st.composite
@@ -39,14 +42,7 @@ def write(folder: Path, sizes: list[list[int]], rng: np.random.Generator) -> dic
     parts = []
     for number, clusters in enumerate(sizes):
         with uproot.recreate(folder / f"f{number}.root") as file:
-            types = {
-                "id": "int64",
-                "a": "float32",
-                "n": "int16",
-                "v": "var * float32",
-                "w": "float64",
-            }
-            tree = file.mktree("t", types)
+            tree = file.mktree("t", TYPES)
             for rows in clusters:
                 counts = rng.integers(0, 4, rows)
                 part = {
@@ -109,23 +105,22 @@ def test_epochs_of_random_datasets(
             drop_last=drop_last,
             **options,
         )
+        loaders = [loader.shard(n, world) for n in range(world)] if world > 1 else [loader]
         for epoch in range(2):
-            found = [
-                part
-                for rank in range(world)
-                for part in (loader.shard(rank, world) if world > 1 else loader).iterate(
-                    epoch=epoch
-                )
-            ]
+            found = [part for each in loaders for part in each.iterate(epoch=epoch)]
             check(found, chosen, label, rows, (batch * world) if drop_last else 1)
             if mode == "unshuffled" and world == 1:
-                ids = np.concatenate([each.observers["id"] for each in found])
+                ids = ids_of(found)
                 np.testing.assert_array_equal(ids, chosen["id"][: len(ids)])
 
 
-def check(batches: list[Any], chosen: dict[str, Any], label: bool, rows: int, unit: int) -> None:
+def ids_of(batches: list[Any]) -> Any:
+    return np.concatenate([batch.observers["id"] for batch in batches])
+
+
+def check(batches: list[Any], chosen: Columns, label: bool, rows: int, unit: int) -> None:
     """Each row once, with the contents that its id has in the oracle."""
-    ids = np.concatenate([batch.observers["id"] for batch in batches])
+    ids = ids_of(batches)
     assert len(ids) == rows // unit * unit
     assert len(np.unique(ids)) == len(ids)
     order = np.argsort(chosen["id"])
