@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from rootml.errors import (
     ChangedFileError,
@@ -49,6 +50,19 @@ class Guard:
                 f"{now.size:,}; modified {(now.modified - was.modified) / 1e9:+.3f} s apart"
             )
             raise ChangedFileError(message)
+
+    @contextmanager
+    def descriptor(self, where: str) -> Iterator[int]:
+        """A descriptor of the local file, which is still the one that was opened."""
+        try:
+            fd = os.open(self.path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        except FileNotFoundError:
+            raise missing_file(self.path) from None
+        try:
+            self.check(where, fd)
+            yield fd
+        finally:
+            os.close(fd)
 
     def close(self) -> None:
         self.closed = True

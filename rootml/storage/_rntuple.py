@@ -1,7 +1,8 @@
-"""RNTuple, through uproot."""
+"""RNTuple: numbers and lists of numbers by direct page reading, everything else through uproot."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -13,11 +14,20 @@ from rootml._buffers import Allocate
 from rootml.storage._base import Column, Columns, ColumnType, Fingerprint, Table
 from rootml.storage._failures import reading
 from rootml.storage._guard import Guard, check_columns, check_range
+from rootml.storage._pages import (
+    FieldPages,
+    fields_by_name,
+    page_bounds,
+    pages_of,
+    read_flat,
+    read_lists,
+)
 from rootml.storage._paths import is_remote
-from rootml.storage._types import uniform
+from rootml.storage._types import side_by_side, uniform
 from rootml.storage._uproot import UprootTree, type_of_uproot
 
 _CHAR = "char"
+_SAMPLED = 64
 
 
 def _type(field: Any) -> ColumnType:
@@ -29,7 +39,7 @@ def _type(field: Any) -> ColumnType:
 
 
 class RNTupleTable(Table):
-    """An RNTuple."""
+    """An RNTuple of one file."""
 
     format = "rntuple"
 
@@ -38,6 +48,9 @@ class RNTupleTable(Table):
         self.name = name
         self._guard = guard
         self._uproot = UprootTree(path, name, self.where, guard)
+        self._lock = threading.RLock()
+        self._pages: dict[str, FieldPages | None] = {}
+        self._bounds: npt.NDArray[np.int64] | None = None
         with self._uproot.open() as tree:
             self.num_entries = int(tree.num_entries)
             size = guard.fingerprint.size
@@ -45,19 +58,48 @@ class RNTupleTable(Table):
                 size = int(tree.file.source.num_bytes or 0)
             self.fingerprint = Fingerprint(size, guard.fingerprint.modified, str(tree.file.uuid))
             starts = [cluster.num_first_entry for cluster in tree.cluster_summaries]
-            self._bounds = np.unique(np.array([0, *starts, self.num_entries], np.int64))
+            self._clusters = np.unique(np.array([0, *starts, self.num_entries], np.int64))
             names = list(tree.keys())  # iterating over the tree itself gives something else
             self._columns = Columns({key: _type(tree[key]) for key in names})
+            self._numbers = {} if is_remote(path) else fields_by_name(tree)
 
     @property
     def columns(self) -> Columns:
         return self._columns
 
     def clusters(self) -> npt.NDArray[np.int64]:
+        if self._bounds is None:
+            names = [name for name in self._columns if name in self._numbers][:_SAMPLED]
+            with reading(self.where):
+                known = self._known(names)
+                bounds = page_bounds(known, self.num_entries)
+            self._bounds = self._clusters if bounds is None else bounds
         return self._bounds.copy()
 
     def stored_bytes(self, columns: Sequence[str]) -> int:
-        return self.fingerprint.size * len(columns) // max(1, len(self.columns))
+        names = set(check_columns(self, columns).values())
+        known = self._known(list(names))
+        rest = len(names) - len(known)
+        share = self.fingerprint.size * rest // max(1, len(self.columns))
+        return sum(pages.stored_bytes for pages in known.values()) + share
+
+    def _known(self, names: Sequence[str]) -> dict[str, FieldPages]:
+        """The pages of those of `names` that are read directly."""
+        missing = [name for name in names if name in self._numbers and name not in self._pages]
+        if missing:
+            with self._lock, self._uproot.open() as tree:
+                for name in missing:
+                    self._pages[name] = self._find(tree, name)
+        found = {name: self._pages.get(name) for name in names}
+        return {name: pages for name, pages in found.items() if pages is not None}
+
+    def _find(self, tree: Any, name: str) -> FieldPages | None:
+        pages, kind = pages_of(tree, self._numbers[name]), self._columns[name]
+        wanted = "scalar" if pages is None or pages.ends is None else "jagged"
+        good = pages is not None and (kind.kind, kind.dtype) == (wanted, pages.values.dtype)
+        if good and pages is not None and pages.per_entry.bounds[-1] == self.num_entries:
+            return pages
+        return None
 
     def read(
         self,
@@ -65,12 +107,36 @@ class RNTupleTable(Table):
         start: int,
         stop: int,
         *,
-        allocate: Allocate = np.empty,  # noqa: ARG002
+        allocate: Allocate = np.empty,
     ) -> dict[str, Column]:
         check_range(self, start, stop)
         names = check_columns(self, columns)
-        with reading(self.where, columns, start, stop), self._uproot.open() as tree:
-            return {name: self._array(tree, inner, start, stop) for name, inner in names.items()}
+        wanted = list(dict.fromkeys(names.values()))
+        with reading(self.where, columns, start, stop):
+            direct = self._known(wanted)
+        found: dict[str, Column] = {}
+        if direct:
+            found |= self._direct(direct, start, stop, allocate)
+        rest = [name for name in wanted if name not in found]
+        if rest:
+            with reading(self.where, rest, start, stop), self._uproot.open() as tree:
+                found |= {name: self._array(tree, name, start, stop) for name in rest}
+        return {name: found[inner] for name, inner in names.items()}
+
+    def _direct(
+        self, direct: dict[str, FieldPages], start: int, stop: int, allocate: Allocate
+    ) -> dict[str, Column]:
+        flat = {name: pages.values.dtype for name, pages in direct.items() if pages.ends is None}
+        places = side_by_side(flat, stop - start, allocate)
+        found: dict[str, Column] = {}
+        with reading(self.where), self._guard.descriptor(self.where) as fd:
+            for name, pages in direct.items():
+                with reading(self.where, [name], start, stop):
+                    if pages.ends is None:
+                        found[name] = read_flat(fd, pages, start, stop, places[name])
+                    else:
+                        found[name] = read_lists(fd, pages, start, stop)
+        return found
 
     def _array(self, tree: Any, name: str, start: int, stop: int) -> Column:
         kind = self.columns[name]

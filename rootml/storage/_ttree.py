@@ -8,10 +8,8 @@ names and types (shared by files of the same layout) and the seek tables of the 
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache, reduce
 from typing import Any
@@ -27,9 +25,9 @@ from rootml.storage._failures import reading
 from rootml.storage._guard import Guard, check_columns, check_range
 from rootml.storage._interpret import storage_of, type_of_branch
 from rootml.storage._names import name_columns
-from rootml.storage._paths import is_remote, missing_file
+from rootml.storage._paths import is_remote
 from rootml.storage._rootfile import Key, RootFile, read_record
-from rootml.storage._types import uniform
+from rootml.storage._types import side_by_side, uniform
 from rootml.storage._uproot import UprootTree, type_of_uproot
 
 logger = logging.getLogger(__name__)
@@ -141,19 +139,6 @@ class TTreeTable(Table):
             table.fingerprint = Fingerprint(size, guard.fingerprint.modified, str(tree.file.uuid))
         return table
 
-    @contextmanager
-    def _open(self) -> Iterator[int]:
-        """A descriptor of the file, which is still the one that was opened."""
-        try:
-            fd = os.open(self.path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
-        except FileNotFoundError:
-            raise missing_file(self.path) from None
-        try:
-            self._guard.check(self.where, fd)
-            yield fd
-        finally:
-            os.close(fd)
-
     def _tree(self, fd: int, key: Key) -> Tree:
         record = read_record(fd, key, self._guard.fingerprint.size)
         return read_tree(record, key.keylen, key.classname)
@@ -181,7 +166,7 @@ class TTreeTable(Table):
         return self._parse_with_uproot()
 
     def _parse_directly(self, key: Key) -> Layout:
-        with self._open() as fd:
+        with self._guard.descriptor(self.where) as fd:
             tree = self._tree(fd, key)
         branches = list(walk(tree.branches()))
         layout = make_layout(
@@ -269,7 +254,10 @@ class TTreeTable(Table):
         wanted = list(dict.fromkeys(names.values()))
         found: dict[str, Column] = {}
         if self._key is not None:
-            with reading(self.where, columns, start, stop), self._open() as fd:
+            with (
+                reading(self.where, columns, start, stop),
+                self._guard.descriptor(self.where) as fd,
+            ):
                 self._make_plans(fd, self._key, wanted)
                 places = self._side_by_side(wanted, stop - start, allocate)
                 for name in wanted:
@@ -309,16 +297,12 @@ class TTreeTable(Table):
         self, names: Sequence[str], rows: int, allocate: Allocate
     ) -> dict[str, Array]:
         """A row of one array per dtype for each scalar column that is read directly."""
-        groups: dict[np.dtype[Any], list[str]] = {}
+        dtypes = {}
         for name in names:
             plan = self._plans[name]
             if plan is not None and not plan.storage.jagged and not plan.storage.shape:
-                groups.setdefault(plan.storage.native, []).append(name)
-        places: dict[str, Array] = {}
-        for dtype, group in groups.items():
-            block = allocate((len(group), rows), dtype)
-            places |= dict(zip(group, block, strict=True))
-        return places
+                dtypes[name] = plan.storage.native
+        return side_by_side(dtypes, rows, allocate)
 
     def _direct(
         self, fd: int, name: str, start: int, stop: int, out: Array | None = None

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import awkward as ak
 import numpy as np
 
-from rootml.storage._base import Column, ColumnType
+from rootml._buffers import Allocate
+from rootml.storage._base import Array, Column, ColumnType
 
 _NUMERIC = "biuf"
 
@@ -54,6 +56,20 @@ def _unregular(layout: Any, **_: Any) -> Any:
         content = ak.transform(_unregular, layout.content, highlevel=False)
         return ak.contents.ListOffsetArray(layout.offsets, content, parameters=layout.parameters)
     return None
+
+
+def side_by_side(
+    dtypes: Mapping[str, np.dtype[Any]], rows: int, allocate: Allocate
+) -> dict[str, Array]:
+    """A row of one array per dtype for each scalar column."""
+    groups: dict[np.dtype[Any], list[str]] = {}
+    for name, dtype in dtypes.items():
+        groups.setdefault(dtype, []).append(name)
+    places: dict[str, Array] = {}
+    for dtype, group in groups.items():
+        block = allocate((len(group), rows), dtype)
+        places |= dict(zip(group, block, strict=True))
+    return places
 
 
 def uniform(array: Any, kind: ColumnType) -> Column:

@@ -80,12 +80,16 @@ def by_arrow(path: Path, suffix: str) -> str:
     return str(target)
 
 
-def by_root(path: Path, root: Any, *, rntuple: bool) -> str:
+def by_root(path: Path, root: Any, *, rntuple: bool, page: int = 0) -> str:
     source, target = by_uproot(path.with_name("source"), rntuple=False), path.with_suffix(".root")
     options = root.RDF.RSnapshotOptions()
     options.fAutoFlush = CLUSTER
     if rntuple:
         options.fOutputFormat = root.RDF.ESnapshotOutputFormat.kRNTuple
+        if page:  # many pages a cluster, several clusters, not compressed
+            options.fInitialUnzippedPageSize = options.fMaxUnzippedPageSize = page
+            options.fMaxUnzippedClusterSize = options.fApproxZippedClusterSize = 40 * page
+            options.fCompressionLevel = 0
     names = root.std.vector("string")(list(VALUES))
     root.RDataFrame("deep/er/tree", source).Snapshot("tree", str(target), names, options)
     return str(target)
@@ -98,6 +102,7 @@ WRITERS: dict[str, Callable[..., str]] = {
     "arrow": lambda path, _: by_arrow(path, ".arrow"),
     "ttree by ROOT": lambda path, root: by_root(path, root(), rntuple=False),
     "rntuple by ROOT": lambda path, root: by_root(path, root(), rntuple=True),
+    "rntuple of small pages": lambda path, root: by_root(path, root(), rntuple=True, page=512),
 }
 
 

@@ -12,6 +12,7 @@ import uproot
 
 from rootml.errors import UnsupportedTypeError
 from rootml.storage import Table, list_trees, open_table
+from rootml.storage._rntuple import RNTupleTable
 
 RealFile = Callable[[str], str]
 FILES = {
@@ -118,6 +119,15 @@ def test_thousand_branches_at_once(real_file: RealFile) -> None:
         theirs = file["Events"].arrays(names, entry_start=17, entry_stop=163, how=dict)
         assert list(mine) == names
         assert all(same(mine[name], theirs[name]) for name in names)
+
+
+def test_numbers_of_an_rntuple_are_read_from_its_pages(real_file: RealFile) -> None:
+    """Not through uproot: fields that are views of others (projected) too."""
+    path = real_file("Run2012BC_DoubleMuParked_Muons_1000evts_rntuple_v1-0-0-0.root")
+    with open_table(path) as table:
+        assert isinstance(table, RNTupleTable)
+        names = ["Muon_pt", "Muon_eta", "Muon_phi", "Muon_mass", "Muon_charge"]
+        assert list(table._known(names)) == names
 
 
 @pytest.mark.needs_root

@@ -1,0 +1,317 @@
+"""Direct reading of RNTuple pages: from the decompressed page into the column, by entry range.
+
+uproot parses the metadata; here are the bytes. A page holds consecutive elements of one column of
+a cluster, compressed by itself and followed by its XXH3 checksum. Encodings (RNTuple Binary Format
+Specification 1.0, "Column Types")::
+
+    split    byte planes: all first bytes, then all second bytes, ...
+    zigzag   signed numbers as 0, -1, 1, -2, ... = 0, 1, 2, 3, ...
+    delta    differences to the element before; the first of a page is the number itself
+    bit      eight bools a byte, lowest bit first
+
+A list per entry is two columns: where each list ends, counted in its cluster, and the elements.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import awkward as ak
+import numpy as np
+import numpy.typing as npt
+import xxhash
+
+from rootml.storage._base import Array
+from rootml.storage._blocks import decompress
+from rootml.storage._rootfile import pread
+
+Int64s: TypeAlias = npt.NDArray[np.int64]
+
+_CHECKSUM = 8
+_PLAIN = {
+    3: "i1",
+    4: "u1",
+    5: "i2",
+    6: "u2",
+    7: "i4",
+    8: "u4",
+    9: "i8",
+    10: "u8",
+    12: "f4",
+    13: "f8",
+}
+_PLAIN |= {2: "i1", 14: "u4", 15: "u8"}  # char; ends of lists
+_SPLIT = {18: "u2", 20: "u4", 22: "u8", 24: "f4", 25: "f8"}
+_ZIGZAG = {17: "i2", 19: "i4", 21: "i8"}
+_DELTA = {26: "u4", 27: "u8"}
+_BIT = 0
+_INDEX = {14, 15, 26, 27}
+_LEAF, _COLLECTION = 0, 1
+_STANDARD = 0
+_WIDE = 4
+
+
+@dataclass(frozen=True, slots=True)
+class PageColumn:
+    """Where the pages of a column are.
+
+    Attributes:
+        kind: Column type, as the format numbers them.
+        dtype: Of one element in memory.
+        bounds: Numbers of the elements at which pages begin, over all clusters, and the end.
+        clusters: Numbers of the elements at which clusters begin, and the end.
+        offsets, sizes: Of the pages in the file, in bytes, without the checksum.
+        checked: Whether a checksum follows the page.
+    """
+
+    kind: int
+    dtype: np.dtype[Any]
+    bounds: Int64s
+    clusters: Int64s
+    offsets: Int64s
+    sizes: Int64s
+    checked: npt.NDArray[np.bool_]
+
+    def overlapping(self, start: int, stop: int) -> range:
+        """Numbers of the pages with elements in ``[start, stop)``."""
+        if stop <= start:
+            return range(0)
+        first = int(np.searchsorted(self.bounds, start, "right")) - 1
+        return range(first, int(np.searchsorted(self.bounds, stop, "left")))
+
+
+@dataclass(frozen=True, slots=True)
+class FieldPages:
+    """The columns of a field of numbers, or of lists: `ends` says where each list ends."""
+
+    values: PageColumn
+    ends: PageColumn | None
+
+    @property
+    def stored_bytes(self) -> int:
+        """Compressed size."""
+        own = int(self.values.sizes.sum())
+        return own if self.ends is None else own + int(self.ends.sizes.sum())
+
+    @property
+    def per_entry(self) -> PageColumn:
+        """The column that has one element for each entry."""
+        return self.values if self.ends is None else self.ends
+
+
+# --- from uproot's metadata ---------------------------------------------------------------------
+
+
+def fields_by_name(tree: Any) -> dict[str, list[int]]:
+    """Numbers of the column records of each top field of numbers or lists of numbers.
+
+    What is not there has to be read by uproot: records, nested lists, fields of several or of late
+    columns, arrays of fixed length.
+    """
+    fields = tree.field_records
+    children: dict[int, list[int]] = {}
+    for number, field in enumerate(fields):
+        if field.parent_field_id != number:
+            children.setdefault(field.parent_field_id, []).append(number)
+    records: dict[int, list[Any]] = {}
+    for column in tree.column_records:
+        records.setdefault(column.field_id, []).append(column)
+    found = {}
+    for number, field in enumerate(fields):
+        inner = children.get(number, [])
+        if field.parent_field_id != number:
+            continue
+        chain = [number] if not inner else [number, *inner]
+        roles = [int(fields[each].struct_role) for each in chain]
+        if roles not in ([_LEAF], [_COLLECTION, _LEAF]) or children.get(
+            chain[-1] if inner else -1
+        ):
+            continue
+        sources = [
+            each if fields[each].source_field_id is None else fields[each].source_field_id
+            for each in chain
+        ]
+        columns = [records.get(each, []) for each in sources]
+        plain = all(len(c) == 1 and not c[0].first_element_index for c in columns)
+        if plain and not any(fields[each].repetition for each in (*chain, *sources)):
+            found[field.field_name] = [int(c[0].idx) for c in columns]
+    return found
+
+
+def pages_of(tree: Any, numbers: Sequence[int]) -> FieldPages | None:
+    """The pages of a field; None if uproot has to read it.
+
+    Args:
+        numbers: As `fields_by_name` gives them.
+    """
+    columns = [_column(tree, number) for number in numbers]
+    if any(column is None for column in columns):
+        return None
+    if len(columns) == 1:
+        assert columns[0] is not None
+        return None if columns[0].kind in _INDEX else FieldPages(columns[0], None)
+    ends, values = columns
+    assert ends is not None
+    assert values is not None
+    if ends.kind not in _INDEX or values.kind in _INDEX:
+        return None
+    return FieldPages(values, ends)
+
+
+def _dtype(kind: int) -> np.dtype[Any] | None:
+    if kind == _BIT:
+        return np.dtype(bool)
+    for names in (_PLAIN, _SPLIT, _ZIGZAG, _DELTA):
+        if kind in names:
+            return np.dtype(names[kind])
+    return None
+
+
+def _column(tree: Any, number: int) -> PageColumn | None:
+    kind = int(tree.column_records[number].type)
+    dtype = _dtype(kind)
+    rows, clusters, total = [], [0], 0
+    if dtype is None:
+        return None
+    for columns in tree.page_link_list:
+        if number >= len(columns) or columns[number].suppressed:
+            return None
+        for page in columns[number].pages:
+            place = page.locator
+            if int(place.type) != _STANDARD:
+                return None
+            rows.append((page.num_elements, place.offset, place.num_bytes, page.has_checksum))
+            total += page.num_elements
+        clusters.append(total)
+    table = np.array(rows, np.int64).reshape(-1, 4)
+    return PageColumn(
+        kind,
+        dtype,
+        np.concatenate([np.zeros(1, np.int64), np.cumsum(table[:, 0])]),
+        np.array(clusters, np.int64),
+        table[:, 1],
+        table[:, 2],
+        table[:, 3].astype(bool),
+    )
+
+
+# --- reading ------------------------------------------------------------------------------------
+
+
+def read_flat(fd: int, pages: FieldPages, start: int, stop: int, out: Array | None) -> Array:
+    """Entries ``[start, stop)`` of a field of numbers, into `out` if given."""
+    if out is None:
+        out = np.empty(stop - start, pages.values.dtype)
+    _read(fd, pages.values, start, stop, out)
+    return out
+
+
+def read_lists(fd: int, pages: FieldPages, start: int, stop: int) -> ak.Array:
+    """Entries ``[start, stop)`` of a field of lists of numbers.
+
+    Raises:
+        ValueError: Lists that end before they begin, or where there are no elements.
+    """
+    assert pages.ends is not None
+    offsets = _offsets(fd, pages.ends, pages.values.clusters, start, stop)
+    first, last = int(offsets[0]), int(offsets[-1])
+    if np.any(np.diff(offsets) < 0) or last > pages.values.bounds[-1]:
+        message = "the ends of its lists contradict each other"
+        raise ValueError(message)
+    content = np.empty(last - first, pages.values.dtype)
+    _read(fd, pages.values, first, last, content)
+    return ak.Array(
+        ak.contents.ListOffsetArray(
+            ak.index.Index64(offsets - first), ak.contents.NumpyArray(content)
+        )
+    )
+
+
+def _offsets(fd: int, ends: PageColumn, begins: Int64s, start: int, stop: int) -> Int64s:
+    """Numbers of the elements at which the lists begin, and the end of the last.
+
+    Args:
+        begins: Numbers of the elements at which clusters begin.
+    """
+    cluster = np.searchsorted(ends.clusters, np.arange(start, stop), "right") - 1
+    offsets = np.zeros(stop - start + 1, np.int64)
+    if start == stop:
+        return offsets
+    raw = np.empty(stop - start, ends.dtype)
+    _read(fd, ends, start, stop, raw)
+    offsets[1:] = raw.astype(np.int64) + begins[cluster]
+    offsets[0] = begins[cluster[0]]
+    if start > ends.clusters[cluster[0]]:
+        before = np.empty(1, ends.dtype)
+        _read(fd, ends, start - 1, start, before)
+        offsets[0] += int(before[0])
+    return offsets
+
+
+def _read(fd: int, column: PageColumn, start: int, stop: int, out: Array) -> None:
+    """Fill `out` with the elements ``[start, stop)``."""
+    for number in column.overlapping(start, stop):
+        first, last = int(column.bounds[number]), int(column.bounds[number + 1])
+        data = _load(fd, column, number, last - first)
+        low, high = max(start, first), min(stop, last)
+        target = out[low - start : high - start]
+        _decode(column, data, last - first, low - first, high - first, target)
+
+
+def _load(fd: int, column: PageColumn, number: int, count: int) -> Any:
+    size, checked = int(column.sizes[number]), bool(column.checked[number])
+    raw = memoryview(pread(fd, size + _CHECKSUM * checked, int(column.offsets[number])))
+    if checked:
+        stated = int.from_bytes(raw[size:], "little")
+        if xxhash.xxh3_64_intdigest(raw[:size]) != stated:
+            message = f"the checksum of page {number} does not match"
+            raise ValueError(message)
+    due = -(-count // 8) if column.kind == _BIT else count * column.dtype.itemsize
+    return decompress(raw[:size], due)
+
+
+def _decode(column: PageColumn, data: Any, count: int, low: int, high: int, out: Array) -> None:
+    """The elements `low` to `high` of a page of `count`."""
+    kind = column.kind
+    if kind == _BIT:
+        bits = np.frombuffer(data, np.uint8)
+        out[...] = np.unpackbits(bits, count=count, bitorder="little")[low:high]
+    elif kind in _DELTA:
+        whole = np.empty(count, column.dtype)
+        _join_planes(data, count, 0, count, whole)
+        out[...] = np.cumsum(whole, dtype=column.dtype)[low:high]
+    elif kind in _SPLIT or kind in _ZIGZAG:
+        _join_planes(data, count, low, high, out)
+        if kind in _ZIGZAG:
+            bits = out.view(f"u{out.itemsize}")
+            sign = bits & 1
+            np.right_shift(bits, 1, out=bits)
+            np.bitwise_xor(bits, np.negative(sign), out=bits)
+    else:
+        out[...] = np.frombuffer(data, column.dtype.newbyteorder("<"))[low:high]
+
+
+def _join_planes(data: Any, count: int, low: int, high: int, out: Array) -> None:
+    """Numbers from byte planes, the lowest first: shifts and ors, faster than a transposition."""
+    planes = np.frombuffer(data, np.uint8).reshape(out.itemsize, count)[:, low:high]
+    bits = out.view(f"u{out.itemsize}")
+    np.copyto(bits, planes[-1])
+    for plane in planes[-2::-1]:
+        np.left_shift(bits, 8, out=bits)
+        np.bitwise_or(bits, plane, out=bits)
+
+
+def page_bounds(fields: Mapping[str, FieldPages], num_entries: int) -> Int64s | None:
+    """Entries at which it is cheap to begin; None if there is no field to tell.
+
+    Pages hold equally many bytes: those of four-byte numbers begin where pages of wider ones begin
+    too. A page of bools or bytes has many more entries, and is cheap to decode twice.
+    """
+    columns = [field.per_entry for field in fields.values()]
+    wide = [column for column in columns if column.dtype.itemsize >= _WIDE]
+    if not columns:
+        return None
+    fewest = min(wide or columns, key=lambda column: len(column.bounds))
+    return np.unique(fewest.bounds) if fewest.bounds[-1] == num_entries else None
