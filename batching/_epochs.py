@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from rootml._buffers import Allocate, Buffers
+from rootml._buffers import Allocate
 from rootml._progress import track
 from rootml.batching._balance import (
     class_factors,
@@ -31,7 +31,14 @@ from rootml.batching._draws import Purpose, stream
 from rootml.batching._options import Options
 from rootml.batching._plan import EpochPlan, Mode, Segment, Sharing
 from rootml.batching._spill import Spill
-from rootml.batching._stores import ChainStore, PoolStore, Resident, ResidentStore, Store
+from rootml.batching._stores import (
+    ChainStore,
+    PoolStore,
+    Resident,
+    ResidentStore,
+    Store,
+    Workspace,
+)
 from rootml.batching._stream import THREAD_NAME
 from rootml.batching._timing import Timing
 from rootml.batching._units import DatasetUnits, UnitKey, UnitSource
@@ -44,7 +51,6 @@ if TYPE_CHECKING:
 
 _BLOCK_ROWS = 16_384
 _BLOCK_BYTES = 8 << 20
-_IDLE_BYTES = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +76,7 @@ class Epochs:
     def __init__(self, dataset: Dataset, request: Request, options: Options) -> None:
         self.options = options
         self.timing = Timing()
+        self.workspace = Workspace()
         self._lock = threading.RLock()
         self._resident: Resident | None = None
         self._spill: Spill | None = None
@@ -83,13 +90,14 @@ class Epochs:
         self.dataset, self.layout = compile_layout(dataset, request, factors)
 
     def __getstate__(self) -> dict[str, Any]:
-        hidden = {"_lock", "_resident"}
+        hidden = {"_lock", "_resident", "workspace"}
         return {key: value for key, value in self.__dict__.items() if key not in hidden}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._lock = threading.RLock()
         self._resident = None
+        self.workspace = Workspace()
 
     # --- the selection ------------------------------------------------------------------------
 
@@ -302,10 +310,10 @@ class Epochs:
         walk: Walk,
         sharing: Sharing,
         pool: Executor,
-        buffers: Buffers,
     ) -> Store:
         """The store that feeds a walk; in mode "resident" all rows are decoded now."""
         seed, threads = self.options.seed, self.options.threads
+        buffers = self.workspace.buffers
         if mode == "resident":
             return ResidentStore(self.resident, self._resident_order(epoch), buffers)
         if mode == "sequential":
@@ -323,7 +331,7 @@ class Epochs:
             key=(seed, epoch),
             stage=self.timing,
             ahead=threads,
-            buffers=buffers,
+            workspace=self.workspace,
         )
 
     def _resident_order(self, epoch: int) -> npt.NDArray[np.int64]:
@@ -360,7 +368,7 @@ class Epochs:
                 source = self._source
                 place = {unit: number for number, unit in enumerate(units)}
 
-                buffers = Buffers(_IDLE_BYTES)
+                buffers = self.workspace.buffers
 
                 def load(unit: int) -> None:
                     data.fill(place[unit], source.load(unit, buffers))
@@ -394,6 +402,7 @@ class Epochs:
 
     def close(self) -> None:
         """Forget the rows in memory and remove the files on disk, until they are needed again."""
+        self.workspace.clear()
         with self._lock:
             self._resident = None
             if self._spill is not None:

@@ -307,9 +307,7 @@ class BatchLoader:
             stream = Stream(
                 epochs.layout,
                 walk,
-                lambda pool, buffers: epochs.store(
-                    progress.mode, progress.epoch, walk, sharing, pool, buffers
-                ),
+                lambda pool: epochs.store(progress.mode, progress.epoch, walk, sharing, pool),
                 threads=epochs.options.threads,
                 timing=epochs.timing,
                 skip=_share(progress.batches, worker, sharing),

@@ -18,7 +18,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 
-from rootml._buffers import Buffers
 from rootml.batching._batch import Batch
 from rootml.batching._layout import Dense, Layout, Ragged, slice_ragged
 from rootml.batching._stores import Store
@@ -28,7 +27,6 @@ from rootml.batching._walk import Block, Walk
 THREAD_NAME = "rootml-batching"
 _LOOK_AHEAD = 256
 _QUEUE_BYTES = 32 << 20
-_IDLE_BYTES = 96 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +53,7 @@ class Stream:
         self,
         layout: Layout,
         walk: Walk,
-        make_store: Callable[[Executor, Buffers], Store],
+        make_store: Callable[[Executor], Store],
         *,
         threads: int,
         timing: Timing,
@@ -65,8 +63,7 @@ class Stream:
         self._layout = layout
         self._walk = walk
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix=THREAD_NAME)
-        self._buffers = Buffers(_IDLE_BYTES)
-        self._store = make_store(self._pool, self._buffers)
+        self._store = make_store(self._pool)
         self._timing = timing
         self._skip = skip
         size = max(1, block_rows * max(1, layout.row_bytes))
@@ -99,7 +96,6 @@ class Stream:
     def close(self) -> None:
         """Stop the threads; what they were doing is thrown away."""
         self._stop.set()
-        self._buffers.clear()
         while True:  # a producer that waits for room in the queue must see the event
             try:
                 self._queue.get_nowait()
@@ -108,8 +104,10 @@ class Stream:
         # The garbage collector may close us from one of our own threads, which cannot join itself.
         wait = not threading.current_thread().name.startswith(THREAD_NAME)
         self._pool.shutdown(wait=wait, cancel_futures=True)
-        if wait and self._thread.ident is not None:
-            self._thread.join()
+        if wait:
+            if self._thread.ident is not None:
+                self._thread.join()
+            self._store.close()
 
     def _produce(self) -> None:
         try:

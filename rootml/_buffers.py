@@ -78,9 +78,9 @@ class Buffers:
                 self.idle += len(raw)
 
     def clear(self) -> None:
-        """Give idle memory back to the system, now and from now on."""
+        """Give idle memory back to the system."""
         with self._lock:
-            self._limit = self.idle = 0
+            self.idle = 0
             self._free.clear()
 
 

@@ -50,7 +50,6 @@ _BIT = 0
 _INDEX = {14, 15, 26, 27}
 _LEAF, _COLLECTION = 0, 1
 _STANDARD = 0
-_WIDE = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,12 +305,14 @@ def _join_planes(data: Any, count: int, low: int, high: int, out: Array) -> None
 def page_bounds(fields: Mapping[str, FieldPages], num_entries: int) -> Int64s | None:
     """Entries at which it is cheap to begin; None if there is no field to tell.
 
-    Pages hold equally many bytes: those of four-byte numbers begin where pages of wider ones begin
-    too. A page of bools or bytes has many more entries, and is cheap to decode twice.
+    Pages hold equally many bytes, so they begin at other entries for other widths. The pages of
+    the fields that most bytes are in decide; of the others some are decoded twice.
     """
-    columns = [field.per_entry for field in fields.values()]
-    wide = [column for column in columns if column.dtype.itemsize >= _WIDE]
-    if not columns:
+    weights: dict[bytes, int] = {}
+    for field in fields.values():
+        key = np.unique(field.per_entry.bounds).tobytes()
+        weights[key] = weights.get(key, 0) + field.stored_bytes
+    if not weights:
         return None
-    fewest = min(wide or columns, key=lambda column: len(column.bounds))
-    return np.unique(fewest.bounds) if fewest.bounds[-1] == num_entries else None
+    bounds = np.frombuffer(max(weights, key=weights.__getitem__), np.int64)
+    return bounds.copy() if bounds[-1] == num_entries else None

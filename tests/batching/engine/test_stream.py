@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rootml._buffers import Allocate, Buffers
+from rootml._buffers import Allocate
 from rootml.batching._batch import BatchSpec, InputSpec
 from rootml.batching._layout import Dense, Layout, Ragged, RawField
 from rootml.batching._plan import EpochPlan, Mode, Sharing
-from rootml.batching._stores import ChainStore, PoolStore, Store
+from rootml.batching._stores import ChainStore, PoolStore, Store, Workspace
 from rootml.batching._stream import THREAD_NAME, Stream
 from rootml.batching._timing import Timing
 from rootml.batching._units import RowsUnit
@@ -61,12 +61,14 @@ def make_stream(units: Units, mode: Mode, *, threads: int = 2, skip: int = 0) ->
     sharing = Sharing(1, 1, batch_size=10, drop_last=False, block_rows=30, room=300)
     walk = plan.walk(sharing, 0, 0)
 
-    def store(pool: Executor, buffers: Buffers) -> Store:
+    space = Workspace()
+
+    def store(pool: Executor) -> Store:
         if mode == "sequential":
-            return ChainStore(layout, walk.pieces, units, pool, ahead=3, buffers=buffers)
+            return ChainStore(layout, walk.pieces, units, pool, ahead=3, buffers=space.buffers)
         return PoolStore(
             layout, walk.pieces, units, pool, rows=600, key=(1, 0), stage=Timing(), ahead=2,
-            buffers=buffers,
+            workspace=space,
         )  # fmt: skip
 
     return Stream(layout, walk, store, threads=threads, timing=Timing(), skip=skip, block_rows=30)
