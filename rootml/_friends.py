@@ -126,6 +126,15 @@ class JoinedTable(Table):
     def clusters(self) -> npt.NDArray[np.int64]:
         return self._tables[0].clusters()
 
+    def cheap_cuts(self, columns: Sequence[str], start: int, stop: int, most: int) -> list[int]:
+        own = [
+            name
+            for number, names in self._by_table(columns).items()
+            if number == 0
+            for name in names.values()
+        ]
+        return self._tables[0].cheap_cuts(own, start, stop, most) if own else []
+
     def read(
         self,
         columns: Sequence[str],

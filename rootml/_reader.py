@@ -5,6 +5,7 @@ A `Reader` is what is sent to threads, worker processes and clusters: samples, n
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -20,7 +21,7 @@ from rootml._program import Program, Values
 from rootml._sample import Filter, Sample
 from rootml._splits import Hashes, Split, hash_ids, hash_text
 from rootml._sums import Grouping, Steps, add_sums
-from rootml._threads import map_partitions
+from rootml._threads import map_ordered, map_partitions
 from rootml.errors import (
     CastError,
     ExpressionError,
@@ -35,6 +36,7 @@ from rootml.storage import Array, Column, ColumnType
 
 Mask = npt.NDArray[np.bool_]
 _STRING_BYTES = 24
+_LARGE = 1.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,17 +169,42 @@ class Reader:
         Args:
             scan: For the columns that the selection needs, instead of those selected.
         """
-        found = []
+        found: list[Partition] = []
         for number, sample in enumerate(self.samples):
             infos = sample.files.infos(threads=threads)
-            most = 0
-            for file, start, stop in sample.file_ranges(infos):
-                most = most or max(1, target_bytes // self._entry_bytes(number, scan=scan))
-                info, ranges = infos[file], [(start, stop)]
-                if stop - start > most:
-                    ranges = join_clusters(sample.files.clusters(file), start, stop, most)
+            files = sample.file_ranges(infos)
+            if not files:
+                continue
+            most = max(1, target_bytes // self._entry_bytes(number, scan=scan))
+            divide = partial(self._divide, number, most, fine=not scan)
+            for (file, _, _), ranges in zip(
+                files, map_ordered(divide, files, threads=threads), strict=True
+            ):
+                info = infos[file]
                 found += [Partition(number, file, info.path, info.tree, *r) for r in ranges]
         return tuple(found)
+
+    def _divide(
+        self, number: int, most: int, place: tuple[int, int, int], *, fine: bool
+    ) -> list[tuple[int, int]]:
+        """Ranges of about `most` entries; `fine`: large clusters are cut where that is cheap."""
+        file, start, stop = place
+        if stop - start <= most:
+            return [(start, stop)]
+        files = self.samples[number].files
+        ranges = join_clusters(files.clusters(file), start, stop, most)
+        if not fine or all(last - first <= _LARGE * most for first, last in ranges):
+            return ranges
+        program = self.program(number)
+        wanted = [*(program.outputs[name] for name in self.columns), program.label, program.weight]
+        names, table = program.needs(wanted), files.table(file)
+        files.check(file, names)
+        result: list[tuple[int, int]] = []
+        for first, last in ranges:
+            large = last - first > _LARGE * most
+            cuts = table.cheap_cuts(names, first, last, most) if large and names else []
+            result += itertools.pairwise([first, *cuts, last])
+        return result
 
     def _entry_bytes(self, number: int, *, scan: bool) -> int:
         """Decoded bytes of an entry, as the reference file has it: the same on every machine."""

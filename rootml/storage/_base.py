@@ -160,6 +160,15 @@ class Table(abc.ABC):
         A read of ``[b[i], b[j])`` decodes nothing twice. Empty table: ``[0]``.
         """
 
+    def cheap_cuts(self, columns: Sequence[str], start: int, stop: int, most: int) -> list[int]:
+        """Entries that divide a large cluster ``[start, stop)`` into pieces of about `most`.
+
+        Reading `columns` by pieces costs little more than reading them at one go; if that cannot
+        be had, there are fewer cuts, or none.
+        """
+        del columns, start, stop, most
+        return []
+
     @abc.abstractmethod
     def read(
         self,

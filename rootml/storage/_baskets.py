@@ -9,7 +9,7 @@ decode an entry range. A basket that a range covers only in part is decoded as a
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -27,6 +27,7 @@ Counts: TypeAlias = Callable[[str, int, int], Int64s]
 
 _KEY = struct.Struct(">ihiIhh")
 _BASKET = struct.Struct(">Hiiii")
+_EXTRA = 1 / 8
 _MIN_KEYLEN = _KEY.size + _BASKET.size + 1
 
 
@@ -68,6 +69,43 @@ class Plan:
             return range(0)
         first = int(np.searchsorted(self.bounds, start, "right")) - 1
         return range(first, int(np.searchsorted(self.bounds, stop, "left")))
+
+
+def cheap_cuts(plans: Sequence[Plan], start: int, stop: int, most: int) -> list[int]:
+    """Entries that divide ``[start, stop)`` into about equal pieces of about `most` entries.
+
+    A cut costs the baskets that it goes through: they are decoded for both pieces. Cuts are made
+    near where they should be, at the cheapest entry there; fewer than wanted if they would cost
+    more than an eighth of the bytes of the range.
+    """
+    inside = [plan.bounds[(plan.bounds > start) & (plan.bounds < stop)] for plan in plans]
+    places = np.unique(np.concatenate(inside)) if inside else np.zeros(0, np.int64)
+    if not len(places):
+        return []
+    cost, total = np.zeros(len(places), np.int64), 0
+    for plan in plans:
+        number = np.searchsorted(plan.bounds, places, "right") - 1
+        cost += np.where(plan.bounds[number] == places, 0, plan.sizes[number])
+        total += int(plan.sizes[list(plan.overlapping(start, stop))].sum())
+    for pieces in range(-(-(stop - start) // most), 1, -1):
+        found = _near(places, cost, start, stop, pieces)
+        if sum(int(cost[place]) for place in found) <= total * _EXTRA:
+            return sorted({int(places[place]) for place in found})
+    return []
+
+
+def _near(places: Int64s, cost: Int64s, start: int, stop: int, pieces: int) -> list[int]:
+    """Numbers of the cheapest of `places` around each of the ideal cuts."""
+    width = (stop - start) / pieces
+    found = []
+    for cut in range(1, pieces):
+        ideal = start + cut * width
+        low, high = np.searchsorted(places, [ideal - width / 4, ideal + width / 4])
+        if low < high:
+            near = np.arange(low, high)
+            away = np.abs(places[near] - ideal)
+            found.append(int(near[np.lexsort((away, cost[near]))[0]]))
+    return found
 
 
 def num_baskets(branch: Branch, seeks: Int64s) -> int:

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from rootml._buffers import Allocate
 from rootml.storage._base import Array, Column, Columns, ColumnType, Fingerprint, Table
-from rootml.storage._baskets import Int64s, Plan, plan_of, read_flat, read_jagged
+from rootml.storage._baskets import Int64s, Plan, cheap_cuts, plan_of, read_flat, read_jagged
 from rootml.storage._branches import Branch, Tree, Unusual, read_tree
 from rootml.storage._failures import reading
 from rootml.storage._guard import Guard, check_columns, check_range
@@ -238,6 +238,15 @@ class TTreeTable(Table):
         names = set(check_columns(self, columns).values())
         index = self._known().index
         return int(sum(self._bytes[index[name]] for name in names))
+
+    def cheap_cuts(self, columns: Sequence[str], start: int, stop: int, most: int) -> list[int]:
+        names = list(check_columns(self, columns).values())
+        if self._key is None:
+            return []
+        with reading(self.where, columns), self._guard.descriptor(self.where) as fd:
+            self._make_plans(fd, self._key, names)
+        plans = [plan for name in names if (plan := self._plans[name]) is not None]
+        return cheap_cuts(plans, start, stop, most)
 
     # -- reading ---------------------------------------------------------------------------------
 
