@@ -9,6 +9,7 @@
     ├── ChangedFileError (OSError)              a file is not the one that was scanned or opened
     ├── MissingTreeError (KeyError)             no such tree, or several and none named
     ├── MissingColumnError (KeyError)           no such branch, field or defined column
+    ├── MissingParameterError (KeyError)        a parameter that is misspelt, or has no value
     ├── UnsupportedTypeError (TypeError)        a column of a type that cannot be used here
     ├── SchemaError (ValueError)                files or samples that do not fit together
     ├── ExpressionError (ValueError)            a cut or definition that cannot be parsed or typed
@@ -18,6 +19,8 @@
     ├── EmptySelectionError (ValueError)        nothing passes, so there is nothing to do
     ├── BufferTooSmallError (ValueError)        `buffer_bytes` cannot hold what must be open
     ├── ShardError (ValueError)                 fewer rows than ranks, or a rank out of range
+    ├── DensityError (ValueError)               a total density that is not positive
+    ├── ConvergenceError (RuntimeError)         a minimum that was needed and not found
     ├── StateError (ValueError)                 a saved state or index that belongs elsewhere
     └── UsageError (ValueError)                 an argument that makes no sense, or arguments that
                                                 contradict each other
@@ -32,13 +35,16 @@ __all__ = [
     "BufferTooSmallError",
     "CastError",
     "ChangedFileError",
+    "ConvergenceError",
     "CorruptFileError",
+    "DensityError",
     "EmptySelectionError",
     "ExpressionError",
     "MissingColumnError",
     "MissingElementError",
     "MissingFileError",
     "MissingPackageError",
+    "MissingParameterError",
     "MissingTreeError",
     "NonFiniteError",
     "RootmlError",
@@ -82,6 +88,10 @@ class MissingColumnError(RootmlError, KeyError):
     """No such branch, field or defined column; the message lists the nearest names."""
 
 
+class MissingParameterError(RootmlError, KeyError):
+    """No such parameter, or a parameter without a value; the message lists the nearest names."""
+
+
 class UnsupportedTypeError(RootmlError, TypeError):
     """A column whose type cannot be used for what was asked."""
 
@@ -116,6 +126,14 @@ class BufferTooSmallError(RootmlError, ValueError):
 
 class ShardError(RootmlError, ValueError):
     """A rank that does not exist, or fewer rows than ranks."""
+
+
+class DensityError(RootmlError, ValueError):
+    """A total density that is not positive for some events; names the process and the events."""
+
+
+class ConvergenceError(RootmlError, RuntimeError):
+    """A minimum that a result stands on was not found; the message says how the fit ended."""
 
 
 class StateError(RootmlError, ValueError):
