@@ -2,4 +2,6 @@
 
 from __future__ import annotations
 
-__all__: list[str] = []
+from rootml.bdt._forest import Forest
+
+__all__ = ["Forest"]

@@ -22,6 +22,8 @@
     ├── DensityError (ValueError)               a total density that is not positive
     ├── ConvergenceError (RuntimeError)         a minimum that was needed and not found
     ├── StateError (ValueError)                 a saved state or index that belongs elsewhere
+    ├── ModelError (ValueError)                 a decision forest that is damaged or inconsistent
+    ├── UnsupportedModelError (ValueError)      a model of a kind that cannot be represented here
     └── UsageError (ValueError)                 an argument that makes no sense, or arguments that
                                                 contradict each other
 """
@@ -46,11 +48,13 @@ __all__ = [
     "MissingPackageError",
     "MissingParameterError",
     "MissingTreeError",
+    "ModelError",
     "NonFiniteError",
     "RootmlError",
     "SchemaError",
     "ShardError",
     "StateError",
+    "UnsupportedModelError",
     "UnsupportedTypeError",
     "UsageError",
     "nearest",
@@ -138,6 +142,14 @@ class ConvergenceError(RootmlError, RuntimeError):
 
 class StateError(RootmlError, ValueError):
     """A saved state or selection index that belongs to other data or another version."""
+
+
+class ModelError(RootmlError, ValueError):
+    """A decision forest that is damaged or inconsistent; the message says where."""
+
+
+class UnsupportedModelError(RootmlError, ValueError):
+    """A model of a kind that cannot be represented here; the message names it."""
 
 
 class UsageError(RootmlError, ValueError):
