@@ -79,6 +79,7 @@ class Epochs:
         self.workspace = Workspace()
         self._lock = threading.RLock()
         self._resident: Resident | None = None
+        self._next_order: tuple[int, npt.NDArray[np.int64]] | None = None
         self._spill: Spill | None = None
         self._spill_shards: int | None = None
         factors = None
@@ -90,13 +91,14 @@ class Epochs:
         self.dataset, self.layout = compile_layout(dataset, request, factors)
 
     def __getstate__(self) -> dict[str, Any]:
-        hidden = {"_lock", "_resident", "workspace"}
+        hidden = {"_lock", "_resident", "_next_order", "workspace"}
         return {key: value for key, value in self.__dict__.items() if key not in hidden}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._lock = threading.RLock()
         self._resident = None
+        self._next_order = None
         self.workspace = Workspace()
 
     # --- the selection ------------------------------------------------------------------------
@@ -315,7 +317,8 @@ class Epochs:
         seed, threads = self.options.seed, self.options.threads
         buffers = self.workspace.buffers
         if mode == "resident":
-            return ResidentStore(self.resident, self._resident_order(epoch), buffers)
+            order = self._order_of(epoch, pool)
+            return ResidentStore(self.resident, order, pool, threads=threads, buffers=buffers)
         if mode == "sequential":
             return ChainStore(
                 self.layout, walk.pieces, self._source, pool, ahead=threads + 1, buffers=buffers
@@ -333,6 +336,20 @@ class Epochs:
             ahead=threads,
             workspace=self.workspace,
         )
+
+    def _order_of(self, epoch: int, pool: Executor) -> npt.NDArray[np.int64]:
+        """The order of an epoch; that of the next is drawn in the background meanwhile."""
+        with self._lock:
+            kept, self._next_order = self._next_order, None
+        order = kept[1] if kept is not None and kept[0] == epoch else self._resident_order(epoch)
+
+        def draw() -> None:
+            following = self._resident_order(epoch + 1)
+            with self._lock:
+                self._next_order = (epoch + 1, following)
+
+        pool.submit(draw)
+        return order
 
     def _resident_order(self, epoch: int) -> npt.NDArray[np.int64]:
         rng = stream(self.options.seed, epoch, Purpose.UNIT)
@@ -404,7 +421,7 @@ class Epochs:
         """Forget the rows in memory and remove the files on disk, until they are needed again."""
         self.workspace.clear()
         with self._lock:
-            self._resident = None
+            self._resident = self._next_order = None
             if self._spill is not None:
                 self._spill.close()
                 self._spill = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
@@ -26,6 +27,7 @@ from rootml.batching._units import Unit, UnitSource
 from rootml.batching._walk import Block, Take
 
 _IDLE_BYTES = 96 << 20
+_WORTH_A_THREAD = 1 << 19
 
 Slots = npt.NDArray[np.int64]
 Stage = Callable[[str], Any]
@@ -163,12 +165,25 @@ class Resident:
 
 
 class ResidentStore:
-    """One global permutation of all rows in memory; nothing is left to load."""
+    """One global permutation of all rows in memory; nothing is left to load.
 
-    def __init__(self, data: Resident, order: npt.NDArray[np.int64], buffers: Buffers) -> None:
+    The threads that decode for other stores help to gather here.
+    """
+
+    def __init__(
+        self,
+        data: Resident,
+        order: npt.NDArray[np.int64],
+        pool: Executor,
+        *,
+        threads: int,
+        buffers: Buffers,
+    ) -> None:
         self._buffers = buffers
         self._data = data
         self._order = order
+        self._pool = pool
+        self._threads = threads
 
     def has_room(self, piece: int) -> bool:  # noqa: ARG002
         return True
@@ -179,7 +194,18 @@ class ResidentStore:
 
     def gather(self, block: Block) -> tuple[Dense, Ragged]:
         rows = _concatenate([self._order[take.start : take.stop] for take in block.takes])
-        dense = _gather(self._data.dense, rows, self._buffers)
+        source = self._data.dense
+        dense = _room(source, len(rows), self._buffers)
+        size = sum(values.nbytes for values in dense.values())
+        parts = min(self._threads, 1 + size // _WORTH_A_THREAD)
+        edges = np.linspace(0, len(rows), parts + 1).astype(np.int64).tolist()
+        jobs = [
+            self._pool.submit(_gather, source, rows[low:high], dense, low)
+            for low, high in itertools.pairwise(edges[:-1])
+        ]
+        _gather(source, rows[edges[-2] :], dense, edges[-2])
+        for job in jobs:
+            job.result()
         return dense, {key: take_ragged(array, rows) for key, array in self._data.lists.items()}
 
     def release(self, piece: int) -> None: ...
@@ -310,7 +336,8 @@ class PoolStore:
         found = _concatenate([self._slots(take) for take in block.takes])
         slots = np.empty_like(found)
         slots[block.places] = found
-        dense = _gather(self._arena, slots, self._buffers)
+        dense = _room(self._arena, block.rows, self._buffers)
+        _gather(self._arena, slots, dense, 0)
         return dense, self._gather_ragged(block)
 
     def _slots(self, take: Take) -> Slots:
@@ -345,13 +372,15 @@ class PoolStore:
             self._workspace.give_arena(self._rows, arena)
 
 
-def _gather(dense: Dense, rows: Slots, buffers: Buffers) -> Dense:
-    result = {}
-    for key, values in dense.items():
-        into = buffers((len(rows), *values.shape[1:]), values.dtype)
+def _room(source: Dense, rows: int, buffers: Buffers) -> Dense:
+    return {key: buffers((rows, *v.shape[1:]), v.dtype) for key, v in source.items()}
+
+
+def _gather(source: Dense, rows: Slots, into: Dense, at: int) -> None:
+    """Copy `rows` of `source` to `into`, from row `at` on."""
+    for key, values in source.items():
         # mode "clip" because "raise" would go through a second buffer; the rows are all there
-        result[key] = np.take(values, rows, axis=0, out=into, mode="clip")
-    return result
+        np.take(values, rows, axis=0, out=into[key][at : at + len(rows)], mode="clip")
 
 
 def _concatenate(parts: Sequence[Slots]) -> Slots:
