@@ -1,5 +1,21 @@
-"""Likelihood ratios: learn, combine, fit, hand to RooFit."""
+"""Likelihood ratios: learn, combine, fit, hand to RooFit.
+
+>>> import numpy as np
+>>> from rootml import sbi
+>>> rng = np.random.default_rng(1)
+>>> x = np.concatenate([rng.normal(0.0, 1.0, 300), rng.uniform(-5.0, 5.0, 700)])
+>>> ratio = 10.0 * np.exp(-0.5 * x**2) / np.sqrt(2.0 * np.pi)      # p_S / p_B, here known
+>>> model = sbi.Model({"S": "mu * 300", "B": "700"}, {"mu": sbi.Parameter(1.0, lower=0.0)})
+>>> fit = sbi.fit(model.likelihood({"S": ratio, "B": np.ones(1000)}))
+>>> bool(fit.valid), abs(fit.values["mu"] - 1.0) < 3 * fit.errors["mu"]
+(True, True)
+"""
 
 from __future__ import annotations
 
-__all__: list[str] = []
+from rootml.sbi._columns import Columns
+from rootml.sbi._fit import FitResult, fit
+from rootml.sbi._likelihood import Likelihood
+from rootml.sbi._model import Model, Nuisance, Parameter
+
+__all__ = ["Columns", "FitResult", "Likelihood", "Model", "Nuisance", "Parameter", "fit"]

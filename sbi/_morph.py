@@ -1,0 +1,199 @@
+"""Interpolation between what was simulated at -1, 0 and +1 of a nuisance parameter.
+
+Each code writes the factor by which a density (or a yield) changes in one of two forms, whose
+weights depend on the parameter alone and whose columns depend on the event alone::
+
+    exponential    f(alpha; x) = exp( sum_j g_j(alpha) X_j(x) )
+    polynomial     f(alpha; x) = 1 + sum_j w_j(alpha) B_j(x)
+
+so that an evaluation is a few multiplications per event. With u = up / nominal,
+d = down / nominal, U = log u, D = log d:
+
+=============  ===============================================================================
+log-quadratic  exponential: X = ((U - D) / 2, (U + D) / 2), g = (a, a^2)
+code1          exponential: X = (U, D), g = (a, 0) for a >= 0, (0, -a) below
+code0          polynomial: B = (u - 1, d - 1), w = (a, 0) for a >= 0, (0, -a) below
+code4          polynomial of sixth order within +-1, linear outside; B = (u - 1, d - 1)
+code5          polynomial of sixth order within +-1, code1 outside;
+               B = (u - 1, d - 1, u U, d D, u U^2, d D^2)
+=============  ===============================================================================
+
+The numbers are those of ROOT's PiecewiseInterpolation; the polynomials match value, first and
+second derivative at +-1 (CERN-OPEN-2012-016, and flexibleInterpSingle in RooFit). With several
+nuisance parameters the factors multiply, for every code. Only log-quadratic is smooth to all
+orders.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+Array: TypeAlias = npt.NDArray[np.float64]
+
+# Rows: powers 1..6 of alpha. Columns: the basis (A0, S0 - 1, S1, A1, A2, S2) of code 5.
+_CODE5_SPLIT = np.array(
+    [
+        [15 / 8, 0, -7 / 8, 0, 1 / 8, 0],
+        [0, 3, 0, -9 / 8, 0, 1 / 8],
+        [-5 / 4, 0, 5 / 4, 0, -1 / 4, 0],
+        [0, -3, 0, 7 / 4, 0, -1 / 4],
+        [3 / 8, 0, -3 / 8, 0, 1 / 8, 0],
+        [0, 1, 0, -5 / 8, 0, 1 / 8],
+    ]
+)
+# From that basis to the columns B: A0 = (u - d) / 2, S0 = (u + d) / 2, S1 = (u U - d D) / 2, ...
+_CODE5_BASIS = np.array(
+    [
+        [0.5, -0.5, 0, 0, 0, 0],
+        [0.5, 0.5, 0, 0, 0, 0],
+        [0, 0, 0.5, -0.5, 0, 0],
+        [0, 0, 0.5, 0.5, 0, 0],
+        [0, 0, 0, 0, 0.5, -0.5],
+        [0, 0, 0, 0, 0.5, 0.5],
+    ]
+)
+_CODE5 = _CODE5_SPLIT @ _CODE5_BASIS
+# ROOT's code 4: (u - d) a / 2 + (u + d - 2) (15 a^2 - 10 a^4 + 3 a^6) / 16.
+_CODE4 = np.array(
+    [[0.5, -0.5], [15 / 16, 15 / 16], [0, 0], [-10 / 16, -10 / 16], [0, 0], [3 / 16, 3 / 16]]
+)
+_POWERS = np.arange(1, 7)
+
+
+def _polynomial(table: Array, alpha: Array) -> Array:
+    """Weights and their two derivatives, ``(3, alpha, column)``."""
+    powers = alpha[:, None] ** np.arange(7)
+    ones = np.stack(
+        [
+            powers[:, 1:],
+            _POWERS * powers[:, :6],
+            _POWERS * (_POWERS - 1) * np.concatenate([0 * powers[:, :1], powers[:, :5]], axis=1),
+        ]
+    )
+    return ones @ table
+
+
+def _sided(alpha: Array) -> Array:
+    """``(a, 0)`` for a >= 0 and ``(0, -a)`` below, with derivatives."""
+    above = (alpha >= 0.0).astype(np.float64)
+    below = 1.0 - above
+    zero = np.zeros_like(alpha)
+    return np.stack(
+        [
+            np.stack([above * alpha, -below * alpha], axis=1),
+            np.stack([above, -below], axis=1),
+            np.stack([zero, zero], axis=1),
+        ]
+    )
+
+
+def _quadratic(alpha: Array) -> Array:
+    one, zero = np.ones_like(alpha), np.zeros_like(alpha)
+    return np.stack(
+        [
+            np.stack([alpha, alpha * alpha], axis=1),
+            np.stack([one, 2.0 * alpha], axis=1),
+            np.stack([zero, 2.0 * one], axis=1),
+        ]
+    )
+
+
+def _within(alpha: Array) -> npt.NDArray[np.bool_]:
+    inside: npt.NDArray[np.bool_] = np.abs(alpha) < 1.0
+    return inside
+
+
+def _code4(alpha: Array) -> Array:
+    # sides swap: outside, u - 1 has weight a above and d - 1 has -a below
+    inside = _within(alpha)[None, :, None]
+    return np.where(inside, _polynomial(_CODE4, alpha), _sided(alpha))
+
+
+def _code5_inside(alpha: Array) -> Array:
+    inside = _within(alpha)
+    return np.asarray(inside[None, :, None] * _polynomial(_CODE5, np.where(inside, alpha, 0.0)))
+
+
+def _code5_outside(alpha: Array) -> Array:
+    outside = ~_within(alpha)
+    return np.asarray(outside[None, :, None] * _sided(alpha))
+
+
+Weights: TypeAlias = Callable[[Array], Array]
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """One way to interpolate.
+
+    Attributes:
+        exponential: Weights g and their first and second derivatives, from values of shape
+            ``(alpha,)`` to ``(3, alpha, column)``; None: no such columns.
+        polynomial: The same for w. Where a code has both, one of them is all zero.
+        exponential_columns: From u and d to X, ``(column, event)``.
+        polynomial_columns: From u and d to B.
+    """
+
+    exponential: Weights | None
+    polynomial: Weights | None
+    exponential_columns: Callable[[Array, Array], Array] | None
+    polynomial_columns: Callable[[Array, Array], Array] | None
+
+
+def _logs(up: Array, down: Array) -> Array:
+    return np.stack([np.log(up), np.log(down)])
+
+
+def _halves(up: Array, down: Array) -> Array:
+    log_up, log_down = np.log(up), np.log(down)
+    return np.stack([0.5 * (log_up - log_down), 0.5 * (log_up + log_down)])
+
+
+def _shifts(up: Array, down: Array) -> Array:
+    return np.stack([up - 1.0, down - 1.0])
+
+
+def _six(up: Array, down: Array) -> Array:
+    log_up, log_down = np.log(up), np.log(down)
+    first, second = up * log_up, down * log_down
+    return np.stack([up - 1.0, down - 1.0, first, second, first * log_up, second * log_down])
+
+
+CODES: dict[str, Code] = {
+    "log-quadratic": Code(_quadratic, None, _halves, None),
+    "code0": Code(None, _sided, None, _shifts),
+    "code1": Code(_sided, None, _logs, None),
+    "code4": Code(None, _code4, None, _shifts),
+    "code5": Code(_code5_outside, _code5_inside, _logs, _six),
+}
+
+
+def takes_logarithms(code: str) -> bool:
+    """Whether variations must have the sign of the nominal: their ratio is put in a logarithm."""
+    return CODES[code].exponential is not None
+
+
+def factors(code: str, alpha: Array, up: Array, down: Array) -> tuple[Array, Array, Array]:
+    """Factor and its two derivatives by alpha, for scalars up and down: all of shape ``(n,)``.
+
+    >>> value, slope, _ = factors("code5", np.array([1.0]), np.array([1.2]), np.array([0.9]))
+    >>> float(value[0]).__round__(12), float(slope[0]).__round__(6)
+    (1.2, 0.218786)
+    """
+    kind = CODES[code]
+    value, first, second = np.ones_like(alpha), np.zeros_like(alpha), np.zeros_like(alpha)
+    if kind.polynomial is not None and kind.polynomial_columns is not None:
+        sums = (kind.polynomial(alpha) * kind.polynomial_columns(up, down).T).sum(axis=2)
+        value, first, second = value + sums[0], sums[1], sums[2]
+    if kind.exponential is not None and kind.exponential_columns is not None:
+        sums = (kind.exponential(alpha) * kind.exponential_columns(up, down).T).sum(axis=2)
+        grown, slope = np.exp(sums[0]), sums[1]  # of the factor that is not 1, or times it
+        second = grown * (second + 2.0 * first * slope + value * (slope**2 + sums[2]))
+        first = grown * (first + value * slope)
+        value = value * grown
+    return value, first, second

@@ -1,0 +1,84 @@
+"""Z(alpha): what keeps a morphed density a density.
+
+A shape that is interpolated event by event integrates to 1 only where it was simulated (-1, 0,
++1); in a fit, N events multiply the error: without the correction, intervals of a nuisance
+parameter covered 12 % where 68 % was due. The integral is a mean over events of the reference::
+
+    Z_p(alpha) = sum_ref w r_p f_p(alpha) / sum_ref w r_p
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import numpy as np
+
+from rootml.errors import DensityError
+from rootml.sbi._columns import Columns
+from rootml.sbi._kernels_numpy import reference_sums, second_sums
+from rootml.sbi._layout import Layout, Plan
+from rootml.sbi._morph import Array
+
+ReferenceSums: TypeAlias = Callable[[Array, Array | None, Layout, Plan], Array]
+
+
+class Normaliser:
+    """``log Z`` of every process with its derivatives; 0 where no shape changes.
+
+    Args:
+        layout: Rows of the matrix.
+        columns: The reference events and their weights.
+        sums: The kernel that sums over them.
+    """
+
+    def __init__(
+        self, layout: Layout, columns: Columns, sums: ReferenceSums = reference_sums
+    ) -> None:
+        self.layout = layout
+        self.columns = columns
+        self._sums = sums
+        self._matrix = layout.matrix(columns, "reference")
+        self._shaped = layout.shaped
+        nominal = self._matrix[: len(layout.processes)]
+        weights = columns.weights
+        self._nominal = nominal.sum(axis=1) if weights is None else nominal @ weights
+        for p in self._shaped:
+            if not self._nominal[p] > 0.0 and not self._nominal[p] < 0.0:
+                message = (
+                    f"the reference events have no density of process {layout.processes[p]!r}: "
+                    "its ratios sum to zero over them"
+                )
+                raise DensityError(message)
+
+    def values(self, plan: Plan) -> Array:
+        """``log Z``, ``(process,)``."""
+        return self.gradient(plan)[0]
+
+    def gradient(self, plan: Plan) -> tuple[Array, Array]:
+        """``log Z`` and its derivatives, ``(process, parameter)``."""
+        layout = self.layout
+        rows = self._sums(self._matrix, self.columns.weights, layout, plan)
+        logs = np.zeros(len(layout.processes))
+        slopes = np.zeros((len(logs), len(layout.names)))
+        for p in self._shaped:
+            logs[p] = np.log(rows[p] / self._nominal[p])
+        for factor in layout.factors:
+            first = layout.first_exponential, layout.first_polynomial
+            for start, place in zip(first, (factor.exponential, factor.polynomial), strict=True):
+                mine = slice(start + place.start, start + place.stop)
+                slopes[factor.process, factor.parameter] += (
+                    plan.weights[1, mine] @ rows[mine] / rows[factor.process]
+                )
+        return logs, slopes
+
+    def hessian(self, plan: Plan) -> tuple[Array, Array, Array]:
+        """``log Z``, gradient and second derivatives ``(process, parameter, parameter)``."""
+        sums = second_sums(self._matrix, self.columns.weights, self.layout, plan, None, None)
+        logs = np.zeros(len(sums.terms))
+        slopes, bends = np.zeros_like(sums.slopes), np.zeros_like(sums.bends)
+        for p in self._shaped:
+            logs[p] = np.log(sums.terms[p] / self._nominal[p])
+            slopes[p] = sums.slopes[p] / sums.terms[p]
+            bends[p] = sums.bends[p] / sums.terms[p] - np.outer(slopes[p], slopes[p])
+        return logs, slopes, bends

@@ -1,0 +1,187 @@
+"""The unbinned channel: an extended mixture of processes over events."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import numpy as np
+
+from rootml.errors import DensityError, UsageError
+from rootml.sbi import _kernels_numpy
+from rootml.sbi._columns import Columns, offending
+from rootml.sbi._layout import Layout, Plan
+from rootml.sbi._morph import Array
+from rootml.sbi._normaliser import Normaliser
+from rootml.sbi._yields import Yields
+
+if TYPE_CHECKING:
+    from rootml.sbi._model import Model
+
+Engine: TypeAlias = Literal["auto", "compiled", "numpy"]
+
+
+def kernels(engine: str) -> Any:
+    """The module with the sums over events for an engine.
+
+    Raises:
+        MissingPackageError: ``"compiled"`` without numba.
+    """
+    if engine not in {"auto", "compiled", "numpy"}:
+        message = f"engine {engine!r} is none of 'auto', 'compiled', 'numpy'"
+        raise UsageError(message)
+    return _kernels_numpy
+
+
+class Unbinned:
+    """``nu(theta) - sum_i w_i log sum_p nu_p(theta) r_p f_p / Z_p`` and its derivatives."""
+
+    def __init__(
+        self,
+        model: Model,
+        columns: Columns,
+        reference: Columns | None,
+        names: Sequence[str],
+        engine: str,
+    ) -> None:
+        self.model = model
+        self.columns = columns
+        self.reference = reference
+        self.layout = Layout(model, columns, names)
+        self.yields = Yields(model)
+        self._kernels = kernels(engine)
+        self._matrix = self.layout.matrix(columns, "data")
+        self._weights = columns.weights
+        self.normaliser: Normaliser | None = None
+        if self.layout.factors:
+            self.normaliser = self._make_normaliser(reference)
+
+    def _make_normaliser(self, reference: Columns | None) -> Normaliser:
+        if reference is None:
+            factor = self.layout.factors[0]
+            message = (
+                f"the shape of process {self.layout.processes[factor.process]!r} changes with "
+                f"{factor.nuisance!r}, so its density must be normalised by events of the "
+                "reference: pass reference= with the same columns (without it, intervals of the "
+                "nuisance parameter do not cover)"
+            )
+            raise UsageError(message)
+        return Normaliser(self.layout, reference, self._kernels.reference_sums)
+
+    @property
+    def sum_of_weights(self) -> float:
+        """The number of observed events, weighted."""
+        return self.columns.sum_of_weights
+
+    def value(self, theta: Array) -> float:
+        """The term; NaN where a density is not positive."""
+        plan = self.layout.plan(theta)
+        expected = self.yields.values(theta)
+        coefficients = expected
+        if self.normaliser is not None:
+            coefficients = expected * np.exp(-self.normaliser.values(plan))
+        sums = self._density_sums(plan, coefficients, gradient=False)
+        return float(expected.sum() - sums.value)
+
+    def gradient(self, theta: Array) -> tuple[float, Array]:
+        """The term and its derivatives, ``(parameter,)``."""
+        plan = self.layout.plan(theta)
+        expected, jacobian = self.yields.gradient(theta)
+        coefficients, slopes = expected, jacobian
+        if self.normaliser is not None:
+            logs, log_slopes = self.normaliser.gradient(plan)
+            shrink = np.exp(-logs)
+            coefficients = expected * shrink
+            slopes = (jacobian - expected[:, None] * log_slopes) * shrink[:, None]
+        sums = self._density_sums(plan, coefficients, gradient=True)
+        number = len(self.layout.processes)
+        result = jacobian.sum(axis=0) - sums.rows[:number] @ slopes
+        for factor in self.layout.factors:
+            starts = self.layout.first_exponential, self.layout.first_polynomial
+            for start, place in zip(starts, (factor.exponential, factor.polynomial), strict=True):
+                mine = slice(start + place.start, start + place.stop)
+                result[factor.parameter] -= (
+                    coefficients[factor.process] * plan.weights[1, mine] @ sums.rows[mine]
+                )
+        return float(expected.sum() - sums.value), result
+
+    def _density_sums(
+        self, plan: Plan, coefficients: Array, *, gradient: bool
+    ) -> _kernels_numpy.Sums:
+        sums: _kernels_numpy.Sums = self._kernels.density_sums(
+            self._matrix, self._weights, self.layout, plan, coefficients, gradient=gradient
+        )
+        return sums
+
+    def hessian(self, theta: Array) -> Array:
+        """Second derivatives, ``(parameter, parameter)``; plain NumPy in every engine."""
+        plan = self.layout.plan(theta)
+        expected, jacobian, curves = self.yields.hessian(theta)
+        shrink = np.ones(len(expected))
+        logs = np.zeros_like(shrink)
+        log_slopes, log_curves = np.zeros_like(jacobian), np.zeros_like(curves)
+        if self.normaliser is not None:
+            logs, log_slopes, log_curves = self.normaliser.hessian(plan)
+            shrink = np.exp(-logs)
+        coefficients = expected * shrink
+        slopes = (jacobian - expected[:, None] * log_slopes) * shrink[:, None]
+        cross = jacobian[:, :, None] * log_slopes[:, None, :]
+        square = log_slopes[:, :, None] * log_slopes[:, None, :] - log_curves
+        bends = shrink[:, None, None] * (
+            curves - cross - cross.transpose(0, 2, 1) + expected[:, None, None] * square
+        )
+        sums = _kernels_numpy.second_sums(
+            self._matrix, self._weights, self.layout, plan, coefficients, slopes
+        )
+        mixed = np.einsum("pk,pl->kl", slopes, sums.slopes)
+        second = (
+            np.einsum("pkl,p->kl", bends, sums.terms)
+            + mixed + mixed.T
+            + np.einsum("p,pkl->kl", coefficients, sums.bends)
+        )  # fmt: skip
+        return np.asarray(curves.sum(axis=0) - second + sums.outer)
+
+    def densities(self, theta: Array, columns: Columns | None = None) -> Array:
+        """The total density of each event over the reference's, times nu: ``(event,)``.
+
+        Args:
+            columns: Other events than the observed.
+        """
+        plan = self.layout.plan(theta)
+        expected = self.yields.values(theta)
+        if self.normaliser is not None:
+            expected = expected * np.exp(-self.normaliser.values(plan))
+        matrix = self._matrix if columns is None else self.layout.matrix(columns, "given")
+        return np.concatenate(
+            [
+                expected @ block.terms
+                for block in _kernels_numpy.blocks(matrix, None, self.layout, plan)
+            ]
+        )
+
+    def explain(self, theta: Array) -> DensityError:
+        """The error for a density that is not positive: where, how often, of which process."""
+        with np.errstate(all="ignore"):
+            density = self.densities(theta)
+            plan = self.layout.plan(theta)
+            expected = self.yields.values(theta)
+        at = ", ".join(
+            f"{name}={value:.6g}" for name, value in zip(self.layout.names, theta, strict=True)
+        )
+        undefined = [
+            name
+            for name, value in zip(self.layout.processes, expected, strict=True)
+            if not np.isfinite(value)
+        ]
+        if undefined:
+            return DensityError(f"the yield of process {undefined[0]!r} is not a number at {at}")
+        bad = np.flatnonzero(~((density > 0.0) & np.isfinite(density)))
+        if not len(bad):
+            return DensityError(f"the likelihood is not a finite number at {at}")
+        worst = self.columns.take(bad[:1])
+        block = next(
+            _kernels_numpy.blocks(self.layout.matrix(worst, "data"), None, self.layout, plan)
+        )
+        guilty = self.layout.processes[int(np.argmin(expected * block.terms[:, 0]))]
+        what = f"the total density, pulled down by process {guilty!r}, is not positive at {at}"
+        return DensityError(offending(bad, density, what, len(density)))
