@@ -107,6 +107,8 @@ class Forest:
         objective: The library's name of the loss; "" where unknown.
         feature_names: One for each feature, or None.
         feature_types: The library's words for them, or None.
+        feature_categories: For each feature the names of the categories 0, 1, ... that the model
+            was trained with, or None for a feature without names; None where there are none.
         trees_per_iteration: Trees that one round of boosting added.
         best_iteration: Index of the best round, where early stopping recorded one. Information:
             nothing is cut off; `iterations` does that.
@@ -155,6 +157,7 @@ class Forest:
     objective: str = ""
     feature_names: tuple[str, ...] | None = None
     feature_types: tuple[str, ...] | None = None
+    feature_categories: tuple[tuple[str | int | float, ...] | None, ...] | None = None
     trees_per_iteration: int = 1
     best_iteration: int | None = None
     gain: NDArray[np.float64] | None = None
@@ -244,7 +247,7 @@ class Forest:
         if not self.divisor or not math.isfinite(self.divisor) or self.trees_per_iteration < 1:
             message = f"divisor={self.divisor}, trees_per_iteration={self.trees_per_iteration}"
             raise ModelError(message)
-        for name in ("feature_names", "feature_types"):
+        for name in ("feature_names", "feature_types", "feature_categories"):
             words = getattr(self, name)
             if words is not None and len(words) != self.num_features:
                 message = f"{len(words)} {name} for {self.num_features} features"

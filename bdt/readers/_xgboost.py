@@ -1,0 +1,426 @@
+"""XGBoost models, from version 1.6: JSON, UBJSON, `Booster` and scikit-learn wrappers.
+
+The schema is that of XGBoost's ``doc/model.schema`` and of ``src/tree/io_utils.h``. What gives
+XGBoost's own bits: thresholds and leaves are float32, ``x < threshold`` goes left, leaves are
+added in float32 in tree order to the base margin, which is ``ProbToMargin(base_score)`` of the
+objective, for the logistic ones ``-logf(1 / b - 1)`` in float32. Categories in a node's set go
+right there, so such nodes change sides here. Weights of dart are multiplied in float32.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rootml.bdt._forest import Forest, Link
+from rootml.bdt._libm import logf
+from rootml.bdt._structure import check_offsets, keep_reached
+from rootml.bdt.readers._fields import (
+    entry,
+    flat,
+    float32,
+    items,
+    mapping,
+    narrow,
+    numbers,
+    only_known,
+    parse_json,
+    text,
+    whole,
+)
+from rootml.bdt.readers._ubjson import parse_ubjson
+from rootml.errors import ModelError, UnsupportedModelError, nearest
+
+NEWEST = (3, 2)
+OLDEST = (1, 6)
+MAX_CATEGORY = 2**24  # XGBoost's own limit: integers are exact in float32 below it
+
+_LEARNER = {
+    "attributes", "feature_names", "feature_types", "gradient_booster", "learner_model_param",
+    "objective",
+}  # fmt: skip
+_LEARNER_PARAM = {"base_score", "boost_from_average", "num_class", "num_feature", "num_target"}
+_MODEL = {"cats", "gbtree_model_param", "iteration_indptr", "tree_info", "trees"}
+_TREE = {
+    "base_weights", "categories", "categories_nodes", "categories_segments", "categories_sizes",
+    "default_left", "id", "leaf_weights", "left_children", "loss_changes", "parents",
+    "right_children", "split_conditions", "split_indices", "split_type", "sum_hessian",
+    "tree_param",
+}  # fmt: skip
+
+
+def _logit(base: np.float32) -> np.float32:
+    with np.errstate(all="ignore"):
+        return -logf(np.float32(1) / base - np.float32(1))
+
+
+@dataclass(frozen=True)
+class _Objective:
+    link: Link
+    base: Callable[[np.float32], np.float32] = np.float32
+
+
+OBJECTIVES: dict[str, _Objective] = {
+    "binary:hinge": _Objective("hinge"),
+    "binary:logistic": _Objective("sigmoid", _logit),
+    "binary:logitraw": _Objective("identity", _logit),
+    "count:poisson": _Objective("exp", logf),
+    "multi:softmax": _Objective("argmax"),
+    "multi:softprob": _Objective("softmax"),
+    "rank:map": _Objective("identity"),
+    "rank:ndcg": _Objective("identity"),
+    "rank:pairwise": _Objective("identity"),
+    "reg:absoluteerror": _Objective("identity"),
+    "reg:gamma": _Objective("exp", logf),
+    "reg:linear": _Objective("identity"),
+    "reg:logistic": _Objective("sigmoid", _logit),
+    "reg:pseudohubererror": _Objective("identity"),
+    "reg:quantileerror": _Objective("identity"),
+    "reg:squarederror": _Objective("identity"),
+    "reg:squaredlogerror": _Objective("identity"),
+    "reg:tweedie": _Objective("exp", logf),
+    "survival:aft": _Objective("exp", logf),
+    "survival:cox": _Objective("exp", logf),
+}
+
+
+def read_xgboost(data: bytes, *, missing: float = math.nan) -> Forest:
+    """A forest from the bytes of an XGBoost JSON or UBJSON model.
+
+    Args:
+        data: The file's content.
+        missing: The value that stands for missing in the inputs; files do not hold it.
+
+    Raises:
+        ModelError: Damaged.
+        UnsupportedModelError: gblinear, an unknown objective, a schema older than 1.6 or newer
+            than is known.
+    """
+    return forest_of_document(parse_ubjson(data) if is_ubjson(data) else parse_json(data), missing)
+
+
+def is_ubjson(data: bytes) -> bool:
+    """Whether bytes that begin with ``{`` go on as UBJSON does: with the length of a key."""
+    return data[:1] == b"{" and data[1:2] in {b"L", b"l", b"I", b"i", b"U", b"$", b"#", b"N"}
+
+
+def read_booster(model: Any) -> Forest:
+    """A forest from a `Booster` or from one of the scikit-learn wrappers.
+
+    A wrapper's `missing` is taken over, and after early stopping only the rounds up to the best
+    one, as its own ``predict`` does; a `Booster` predicts with all.
+    """
+    if not hasattr(model, "get_booster"):
+        return read_xgboost(bytes(model.save_raw(raw_format="ubj")))
+    missing = math.nan if model.missing is None else float(model.missing)
+    forest = read_xgboost(
+        bytes(model.get_booster().save_raw(raw_format="ubj")),
+        missing=float(np.float32(missing)),
+    )
+    best = forest.best_iteration
+    return forest if best is None else forest.iterations(0, best + 1)
+
+
+def forest_of_document(document: Any, missing: float) -> Forest:
+    """A forest from the parsed model."""
+    version = numbers(entry(document, "version"), "version").tolist()
+    _check_version(version)
+    learner = mapping(document, "learner")
+    only_known(learner, _LEARNER, "learner")
+    objective = text(learner, "objective", "name")
+    if objective not in OBJECTIVES:
+        message = f"objective {objective!r} of XGBoost; known: {nearest(objective, OBJECTIVES)}"
+        raise UnsupportedModelError(message)
+    model, weights = _booster(mapping(learner, "gradient_booster"))
+    param = mapping(learner, "learner_model_param")
+    only_known(param, _LEARNER_PARAM, "learner_model_param")
+    num_features = whole(param, "num_feature")
+    trees = items(model, "trees")
+    outputs = max(
+        1, whole(param, "num_class"), whole(param, "num_target") if "num_target" in param else 1
+    )
+    best = learner.get("attributes", {})
+    return Forest(
+        **_nodes(trees, weights, outputs),
+        tree_output=_tree_output(model, len(trees)),
+        base=_base(text(param, "base_score"), outputs, OBJECTIVES[objective].base),
+        num_features=num_features,
+        missing=missing,
+        link=OBJECTIVES[objective].link,
+        library="xgboost",
+        library_version=".".join(map(str, version)),
+        objective=objective,
+        feature_names=_words(learner, "feature_names", num_features),
+        feature_types=_words(learner, "feature_types", num_features),
+        feature_categories=_category_names(model, num_features),
+        trees_per_iteration=_trees_per_iteration(model, len(trees)),
+        best_iteration=whole(best, "best_iteration") if "best_iteration" in best else None,
+    )
+
+
+def _check_version(version: Sequence[int]) -> None:
+    if len(version) != 3:
+        message = f"version is {version}, not three numbers"
+        raise ModelError(message)
+    if tuple(version[:2]) < OLDEST:
+        message = (
+            f"a model of XGBoost {'.'.join(map(str, version))}; from 1.6 on they can be read: "
+            "load it into a newer XGBoost and save it again"
+        )
+        raise UnsupportedModelError(message)
+    if version[0] > NEWEST[0]:
+        message = f"a model of XGBoost {'.'.join(map(str, version))}; known are 1.6 to 3"
+        raise UnsupportedModelError(message)
+
+
+def _booster(booster: Mapping[str, Any]) -> tuple[Mapping[str, Any], NDArray[np.float32] | None]:
+    """The trees' part of the model, and for dart a weight for each tree."""
+    name = text(booster, "name")
+    if name not in {"gbtree", "dart"}:
+        message = f"booster {name!r} of XGBoost; there are trees in 'gbtree' and 'dart'"
+        raise UnsupportedModelError(message)
+    only_known(booster, {"gbtree", "model", "name", "weight_drop"}, "gradient_booster")
+    model = mapping(booster, "gbtree", "model") if name == "dart" else mapping(booster, "model")
+    only_known(model, _MODEL, "gradient_booster.model")
+    if name == "gbtree":
+        return model, None
+    weights = float32(numbers(entry(booster, "weight_drop"), "weight_drop", "iuf"))
+    if len(weights) != len(items(model, "trees")):
+        message = f"{len(weights)} weights for {len(items(model, 'trees'))} trees"
+        raise ModelError(message)
+    return model, weights
+
+
+def _base(
+    written: str, outputs: int, transform: Callable[[np.float32], np.float32]
+) -> NDArray[np.float32]:
+    """``base_score``, ``"5E-1"`` or ``"[5E-1,...]"``, as margins of each output."""
+    try:
+        values = [np.float32(float(word)) for word in written.strip("[]").split(",")]
+    except ValueError as error:
+        message = f"base_score is {written!r:.40}"
+        raise ModelError(message) from error
+    if len(values) not in {1, outputs}:
+        message = f"base_score has {len(values)} values for {outputs} outputs"
+        raise ModelError(message)
+    margins = np.array([transform(value) for value in values], dtype=np.float32)
+    if not np.all(np.isfinite(margins)):
+        message = f"base_score {written:.40} gives no finite margin"
+        raise ModelError(message)
+    return np.broadcast_to(margins, (outputs,)).copy()
+
+
+def _tree_output(model: Mapping[str, Any], count: int) -> NDArray[np.int64]:
+    outputs = narrow(numbers(entry(model, "tree_info"), "tree_info"), "tree_info")
+    if len(outputs) != count:
+        message = f"tree_info has {len(outputs)} entries for {count} trees"
+        raise ModelError(message)
+    return outputs
+
+
+def _trees_per_iteration(model: Mapping[str, Any], count: int) -> int:
+    """From ``iteration_indptr`` (2.0 on), else from parallel trees and outputs."""
+    if "iteration_indptr" not in model:
+        parallel = whole(model, "gbtree_model_param", "num_parallel_tree", least=1)
+        return max(parallel, 1) * (int(_tree_output(model, count).max(initial=0)) + 1)
+    limits = narrow(numbers(entry(model, "iteration_indptr"), "iteration_indptr"), "rounds")
+    steps = np.diff(limits)
+    if len(limits) == 0 or limits[0] != 0 or limits[-1] != count or np.any(steps < 1):
+        message = f"iteration_indptr does not lead from 0 to {count} trees"
+        raise ModelError(message)
+    if np.any(steps != steps[:1]):
+        message = "rounds of boosting with different numbers of trees"
+        raise UnsupportedModelError(message)
+    return int(steps[0]) if len(steps) else 1
+
+
+def _words(learner: Mapping[str, Any], name: str, count: int) -> tuple[str, ...] | None:
+    words = items(learner, name) if name in learner else []
+    if not words:
+        return None
+    if len(words) != count or not all(isinstance(word, str) for word in words):
+        message = f"{name} are no {count} texts"
+        raise ModelError(message)
+    return tuple(words)
+
+
+# --- trees ---------------------------------------------------------------------------------------
+
+
+def _nodes(
+    trees: Sequence[Any], weights: NDArray[np.float32] | None, outputs: int
+) -> dict[str, NDArray[Any]]:
+    """The fields of a `Forest` that have an element per node."""
+    for tree in trees:
+        only_known(tree if isinstance(tree, Mapping) else {}, _TREE, "a tree")
+    sizes = np.array([len(entry(tree, "left_children")) for tree in trees], dtype=np.int64)
+    offset = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+    count = int(offset[-1])
+    check_offsets(offset, count)
+    column = {
+        name: flat(trees, name, kinds)
+        for name, kinds in (
+            ("left_children", "iu"), ("right_children", "iu"), ("split_indices", "iu"),
+            ("split_conditions", "iuf"), ("default_left", "iub"), ("split_type", "iu"),
+            ("loss_changes", "iuf"), ("sum_hessian", "iuf"),
+        )
+    }  # fmt: skip
+    for name, array in column.items():
+        if len(array) != count:
+            message = f"the trees have {count} nodes, {name} has {len(array)} entries"
+            raise ModelError(message)
+    leaf = column["left_children"] == -1
+    first = np.repeat(offset[:-1], sizes)
+    value = _values(trees, sizes, leaf, column, outputs)
+    if weights is not None:
+        value = value * np.repeat(weights, sizes)[:, None]
+    left = narrow(column["left_children"], "left_children", least=-1)
+    right = narrow(column["right_children"], "right_children", least=-1)
+    if value.shape[1] == 1 and np.any((right == -1) != leaf):
+        message = "a node has one child; each node needs two or none"
+        raise ModelError(message)
+    is_set = (narrow(column["split_type"], "split_type", most=1) == 1) & ~leaf
+    goes_left = narrow(column["default_left"], "default_left", most=1) == 1
+    left, right = np.where(is_set, right, left), np.where(is_set, left, right)
+    left, right = (np.where(leaf, -1, child + first) for child in (left, right))
+    narrow(left, "left_children", least=-1)
+    narrow(right, "right_children", least=-1)
+    kept, offset, left32, right32 = keep_reached(
+        offset, left.astype(np.int32), right.astype(np.int32)
+    )
+    category, sets = _category_sets(trees, sizes, is_set, kept)
+    threshold = np.where(leaf | is_set, np.float32(0), float32(column["split_conditions"]))
+    features = np.where(leaf, -1, column["split_indices"])[kept]
+    return {
+        "tree_offset": offset,
+        "feature": narrow(features, "split_indices", least=-1),
+        "threshold": threshold[kept],
+        "left": left32,
+        "right": right32,
+        "default_left": ((goes_left ^ is_set) & ~leaf)[kept],
+        "value": value[kept],
+        "category": category,
+        "category_offset": sets[0],
+        "category_values": sets[1],
+        "gain": column["loss_changes"][kept].astype(np.float64),
+        "cover": column["sum_hessian"][kept].astype(np.float64),
+    }
+
+
+def _values(
+    trees: Sequence[Any],
+    sizes: NDArray[np.int64],
+    leaf: NDArray[np.bool_],
+    column: Mapping[str, NDArray[Any]],
+    outputs: int,
+) -> NDArray[np.float32]:
+    """Leaf values, shape (nodes, width).
+
+    Vectors: since 3.1 ``leaf_weights``, in which ``right_children`` of a leaf counts; before
+    that ``base_weights`` with a vector for each node.
+    """
+    widths = {whole(tree, "tree_param", "size_leaf_vector") for tree in trees}
+    if widths <= {0, 1}:
+        scalars = float32(column["split_conditions"])
+        return np.where(leaf, scalars, np.float32(0))[:, None]
+    if widths != {outputs}:
+        message = f"leaves of {sorted(widths)} values in a model of {outputs} outputs"
+        raise ModelError(message)
+    value = np.zeros((len(leaf), outputs), dtype=np.float32)
+    has_weights = all("leaf_weights" in tree for tree in trees)
+    vectors = float32(flat(trees, "leaf_weights" if has_weights else "base_weights", "iuf"))
+    if not has_weights:
+        if len(vectors) != value.size:
+            message = f"base_weights has {len(vectors)} entries for {len(leaf)} vectors"
+            raise ModelError(message)
+        value[leaf] = vectors.reshape(-1, outputs)[leaf]
+        return value
+    lengths = np.array([len(entry(tree, "leaf_weights")) for tree in trees], dtype=np.int64)
+    starts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
+    number = narrow(column["right_children"][leaf], "leaf index")
+    if np.any((number + 1) * outputs > np.repeat(lengths, sizes)[leaf]):
+        message = "a leaf's index points outside of leaf_weights"
+        raise ModelError(message)
+    begin = np.repeat(starts, sizes)[leaf] + number * outputs
+    value[leaf] = vectors[begin[:, None] + np.arange(outputs)]
+    return value
+
+
+def _category_sets(
+    trees: Sequence[Any],
+    sizes: NDArray[np.int64],
+    is_set: NDArray[np.bool_],
+    kept: NDArray[np.int64],
+) -> tuple[NDArray[np.int32], tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Index of the set of each kept node, and the sets: offsets and members."""
+    none = np.full(len(kept), -1, dtype=np.int32), (np.zeros(1, np.int64), np.zeros(0, np.int64))
+    if not np.any(is_set):
+        return none
+    names = ("categories_nodes", "categories_segments", "categories_sizes", "categories")
+    node, segment, size, members = (narrow(flat(trees, name), name) for name in names)
+    each = {name: np.array([len(entry(tree, name)) for tree in trees]) for name in names}
+    if not len(node) == len(segment) == len(size) or any(
+        np.any(each[name] != each["categories_nodes"]) for name in names[1:3]
+    ):
+        message = "categories_nodes, categories_segments and categories_sizes differ in length"
+        raise ModelError(message)
+    per_tree = each["categories_nodes"]
+    if np.any(node >= np.repeat(sizes, per_tree)):
+        message = "categories_nodes names a node that is not there"
+        raise ModelError(message)
+    starts = np.cumsum(each["categories"]) - each["categories"]
+    if np.any(segment + size > np.repeat(each["categories"], per_tree)) or size.sum() > len(
+        members
+    ):
+        message = "categories_segments point outside of categories, or overlap"
+        raise ModelError(message)
+    node = node + np.repeat(np.cumsum(sizes) - sizes, per_tree)
+    offset = np.concatenate([[0], np.cumsum(size)]).astype(np.int64)
+    place = np.repeat(segment + np.repeat(starts, per_tree) - offset[:-1], size)
+    values = narrow(members[place + np.arange(offset[-1])], "categories", most=MAX_CATEGORY - 1)
+    category = np.full(len(is_set), -1, dtype=np.int32)
+    category[node] = np.arange(len(node), dtype=np.int32)
+    category = np.where(is_set, category, -1)[kept]
+    if np.any(category[is_set[kept]] < 0):
+        message = "a categorical node has no categories"
+        raise ModelError(message)
+    order = np.lexsort((values, np.repeat(np.arange(len(size)), size)))
+    return category, (offset, values[order])
+
+
+def _category_names(
+    model: Mapping[str, Any], num_features: int
+) -> tuple[tuple[str | int | float, ...] | None, ...] | None:
+    """What the categories 0, 1, ... of each feature were in the training data (3.1 on)."""
+    encodings = items(model, "cats", "enc") if "cats" in model else []
+    if not encodings:
+        return None
+    if len(encodings) != num_features:
+        message = f"cats.enc has {len(encodings)} entries for {num_features} features"
+        raise ModelError(message)
+    return tuple(_names(encoding) for encoding in encodings)
+
+
+def _names(encoding: Any) -> tuple[str | int | float, ...] | None:
+    values = numbers(entry(encoding, "values"), "cats.enc.values", "iuf")
+    if "offsets" not in encoding:
+        return tuple(values.tolist())
+    limits = narrow(numbers(entry(encoding, "offsets"), "cats.enc.offsets"), "cats.enc.offsets")
+    if not len(limits):
+        return None
+    letters = narrow(values, "cats.enc.values", least=-128, most=255).astype(np.uint8).tobytes()
+    if limits[0] != 0 or limits[-1] != len(letters) or np.any(np.diff(limits) < 0):
+        message = "cats.enc.offsets do not fit the texts"
+        raise ModelError(message)
+    words = (letters[a:b] for a, b in pairwise(limits))
+    try:
+        return tuple(word.decode() for word in words)
+    except UnicodeDecodeError as error:
+        message = "a category's name is not UTF-8"
+        raise ModelError(message) from error
