@@ -93,10 +93,15 @@ def density_sums(
     return Sums(float(np.sum(values)) if bad == 0 else np.nan, bad, rows)
 
 
-def reference_sums(matrix: Array, weights: Array | None, layout: Layout, plan: Plan) -> Array:
-    """``sum w t`` and its derivatives' sums, per row."""
+def reference_sums(
+    matrix: Array, weights: Array | None, layout: Layout, plan: Plan, *, gradient: bool = True
+) -> Array:
+    """``sum w t`` and, if wanted, its derivatives' sums, per row."""
     rows = np.zeros(layout.num_rows)
     for block in blocks(matrix, weights, layout, plan):
+        if not gradient:
+            rows[: len(block.terms)] += (block.terms * block.weights).sum(axis=1)
+            continue
         quotient = np.broadcast_to(block.weights, block.terms.shape[1:])
         rows += _row_sums(block, quotient, layout, plan)
     return rows

@@ -20,7 +20,7 @@ from rootml.sbi._kernels_numpy import reference_sums, second_sums
 from rootml.sbi._layout import Layout, Plan
 from rootml.sbi._morph import Array
 
-ReferenceSums: TypeAlias = Callable[[Array, Array | None, Layout, Plan], Array]
+ReferenceSums: TypeAlias = Callable[..., Array]  # see `_kernels_numpy.reference_sums`
 
 
 class Normaliser:
@@ -53,16 +53,21 @@ class Normaliser:
 
     def values(self, plan: Plan) -> Array:
         """``log Z``, ``(process,)``."""
-        return self.gradient(plan)[0]
+        rows = self._sums(self._matrix, self.columns.weights, self.layout, plan, gradient=False)
+        return self._logs(rows)
+
+    def _logs(self, rows: Array) -> Array:
+        logs = np.zeros(len(self.layout.processes))
+        for p in self._shaped:
+            logs[p] = np.log(rows[p] / self._nominal[p])
+        return logs
 
     def gradient(self, plan: Plan) -> tuple[Array, Array]:
         """``log Z`` and its derivatives, ``(process, parameter)``."""
         layout = self.layout
         rows = self._sums(self._matrix, self.columns.weights, layout, plan)
-        logs = np.zeros(len(layout.processes))
+        logs = self._logs(rows)
         slopes = np.zeros((len(logs), len(layout.names)))
-        for p in self._shaped:
-            logs[p] = np.log(rows[p] / self._nominal[p])
         for factor in layout.factors:
             first = layout.first_exponential, layout.first_polynomial
             for start, place in zip(first, (factor.exponential, factor.polynomial), strict=True):
@@ -75,10 +80,9 @@ class Normaliser:
     def hessian(self, plan: Plan) -> tuple[Array, Array, Array]:
         """``log Z``, gradient and second derivatives ``(process, parameter, parameter)``."""
         sums = second_sums(self._matrix, self.columns.weights, self.layout, plan, None, None)
-        logs = np.zeros(len(sums.terms))
+        logs = self._logs(sums.terms)
         slopes, bends = np.zeros_like(sums.slopes), np.zeros_like(sums.bends)
         for p in self._shaped:
-            logs[p] = np.log(sums.terms[p] / self._nominal[p])
             slopes[p] = sums.slopes[p] / sums.terms[p]
             bends[p] = sums.bends[p] / sums.terms[p] - np.outer(slopes[p], slopes[p])
         return logs, slopes, bends

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
-from rootml.errors import DensityError, UsageError
+from rootml.errors import DensityError, MissingPackageError, UsageError
 from rootml.sbi import _kernels_numpy
 from rootml.sbi._columns import Columns, offending
 from rootml.sbi._layout import Layout, Plan
@@ -30,7 +31,14 @@ def kernels(engine: str) -> Any:
     if engine not in {"auto", "compiled", "numpy"}:
         message = f"engine {engine!r} is none of 'auto', 'compiled', 'numpy'"
         raise UsageError(message)
-    return _kernels_numpy
+    if engine == "numpy":
+        return _kernels_numpy
+    try:
+        return importlib.import_module("rootml.sbi._kernels")
+    except MissingPackageError:
+        if engine == "compiled":
+            raise
+        return _kernels_numpy
 
 
 class Unbinned:
