@@ -78,8 +78,8 @@ def _check_integers(values: npt.NDArray[Any], dtype: np.dtype[Any], what: str) -
 def _round(values: npt.NDArray[Any], dtype: np.dtype[Any], what: str) -> npt.NDArray[Any]:
     with np.errstate(over="ignore"):
         cast = values.astype(dtype)
-    lost = np.isinf(cast) & np.isfinite(values)
-    if lost.any():
+    lost = np.isinf(cast)
+    if lost.any() and (lost := lost & np.isfinite(values)).any():
         message = f"{what}: the value {values[lost][0]!r} is infinite in {dtype.name}"
         raise CastError(message)
     return cast

@@ -2,6 +2,7 @@
 
 Philox is counter-based: (seed, epoch) is the key, (purpose, index) selects a stretch of counters
 that no other stream reaches, so every unit of data has its own permutation, whoever computes it.
+Its first numbers seed SFC64, which then draws the permutations in half the time of Philox.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ def stream(seed: int, epoch: int, purpose: Purpose, index: int = 0) -> np.random
     """The generator that decides `purpose` number `index` in this epoch."""
     counter = np.array([0, 0, index, int(purpose)], dtype=np.uint64)
     key = np.array([seed, epoch], dtype=np.uint64)
-    return np.random.Generator(np.random.Philox(key=key, counter=counter))
+    words = np.random.Philox(key=key, counter=counter).random_raw(4)
+    return np.random.Generator(np.random.SFC64(np.random.SeedSequence(words.tolist())))
 
 
 def draw_counts(rng: np.random.Generator, population: Counts, size: int) -> Counts:

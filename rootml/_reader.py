@@ -271,8 +271,8 @@ class Reader:
                 name: cast(packed(values.column(expression, name)), casts.get(name))
                 for name, expression in wanted.items()
             },
-            self._labels(program, values) if label else None,
-            self._weights(program, values) if weight else None,
+            self._labels(program, values, allocate) if label else None,
+            self._weights(program, values, allocate=allocate) if weight else None,
             entries,
             values.num_events,
         )
@@ -306,7 +306,7 @@ class Reader:
             columns = table.read(names, partition.start, partition.stop, allocate=allocate)
         return Values(program, columns, partition.num_entries, partition.where)
 
-    def _labels(self, program: Program, values: Values) -> Array:
+    def _labels(self, program: Program, values: Values, allocate: Allocate) -> Array:
         label = program.sample.label
         if label is None:
             message = f"{program.sample}: has no label; open it with label=, or use with_label()"
@@ -317,14 +317,19 @@ class Reader:
         kind = program.scalar_dtype(program.label, f"the label {label!r}").kind
         found = values.numbers(program.label, "label")
         if kind == "f":
-            return found.astype(np.float64, copy=False)
+            return _as(found, np.float64, allocate)
         if found.dtype == np.uint64 and len(found) and found.max() > np.iinfo(np.int64).max:
             message = f"{values.where}: a label {int(found.max())} does not fit into int64"
             raise CastError(message)
-        return found.astype(np.int64, copy=False)
+        return _as(found, np.int64, allocate)
 
     def _weights(
-        self, program: Program, values: Values, among: Mask | None = None
+        self,
+        program: Program,
+        values: Values,
+        among: Mask | None = None,
+        *,
+        allocate: Allocate = np.empty,
     ) -> npt.NDArray[np.float64]:
         """Weights with the sample's scale; NaN where they are missing outside of `among`."""
         sample = program.sample
@@ -332,7 +337,7 @@ class Reader:
             value = 1.0 if sample.weight is None else float(sample.weight)
             return np.full(values.num_events, value * sample.scale)
         program.scalar_dtype(program.weight, f"the weight {sample.weight!r}")
-        weights = values.numbers(program.weight, "weight", among).astype(np.float64)
+        weights = _as(values.numbers(program.weight, "weight", among), np.float64, allocate)
         return weights if sample.scale == 1.0 else weights * sample.scale
 
     # --- selecting ----------------------------------------------------------------------------
@@ -445,3 +450,12 @@ class Reader:
 
 
 _NOTHING: Mask = np.zeros(0, bool)
+
+
+def _as(values: Array, dtype: npt.DTypeLike, allocate: Allocate) -> Array:
+    """`values` in another dtype, themselves if they have it."""
+    if values.dtype == dtype:
+        return values
+    cast = allocate(values.shape, dtype)
+    np.copyto(cast, values, casting="unsafe")
+    return cast

@@ -18,9 +18,9 @@ import numpy as np
 import numpy.typing as npt
 
 from rootml.storage._base import Array
-from rootml.storage._blocks import decompress
+from rootml.storage._blocks import decompress, scratch
 from rootml.storage._branches import Branch, Tree, Unusual
-from rootml.storage._rootfile import pread
+from rootml.storage._rootfile import pread, pread_into
 
 Int64s: TypeAlias = npt.NDArray[np.int64]
 Counts: TypeAlias = Callable[[str, int, int], Int64s]
@@ -150,9 +150,10 @@ class _Basket:
     entries: int
 
 
-def _load(fd: int, plan: Plan, number: int) -> _Basket:
-    size = int(plan.sizes[number])
-    raw = pread(fd, size, int(plan.seeks[number]))
+def _load(fd: int, plan: Plan, number: int, *, reuse: bool = False) -> _Basket:
+    """Read a basket; with `reuse` it is good until this thread loads the next one."""
+    size, seek = int(plan.sizes[number]), int(plan.seeks[number])
+    raw = pread_into(fd, scratch("read", size), seek) if reuse else pread(fd, size, seek)
     nbytes, _, objlen, _, keylen, _ = _KEY.unpack_from(raw)
     if nbytes != size or not _MIN_KEYLEN <= keylen <= size or objlen < 0:
         message = f"basket {number} is not where the tree says"
@@ -163,7 +164,7 @@ def _load(fd: int, plan: Plan, number: int) -> _Basket:
     if entries != due or not 0 <= border <= objlen:
         message = f"basket {number} has {entries} entries where {due} are due"
         raise ValueError(message)
-    data = decompress(memoryview(raw)[keylen:], objlen)
+    data = decompress(memoryview(raw)[keylen:], objlen, reuse=reuse)
     return _Basket(data, border, keylen, entries)
 
 
@@ -183,7 +184,7 @@ def read_flat(fd: int, plan: Plan, start: int, stop: int, out: Array | None = No
     flat = out.reshape(-1)
     width = int(np.prod(storage.shape, dtype=np.int64))
     for number in plan.overlapping(start, stop):
-        basket = _load(fd, plan, number)
+        basket = _load(fd, plan, number, reuse=True)
         first, last = int(plan.bounds[number]), int(plan.bounds[number + 1])
         item = width * storage.dtype.itemsize
         if basket.border != basket.entries * item:

@@ -16,6 +16,7 @@ import threading
 from typing import Any, TypeAlias
 
 import cramjam
+import numpy as np
 import xxhash
 import zstandard
 from isal import isal_zlib
@@ -23,21 +24,55 @@ from isal import isal_zlib
 from rootml.errors import UnsupportedTypeError
 
 Buffer: TypeAlias = "bytes | bytearray | memoryview"
+Block: TypeAlias = tuple[bytes, int, int, int]
 
 HEADER = 9
 _CHECKSUM = 8
-_local = threading.local()
+_MOST_KEPT = 32 << 20
+
+
+class _Local(threading.local):
+    """What each thread keeps: a zstd context (not thread-safe, dearer than a block), memory."""
+
+    def __init__(self) -> None:
+        self.zstd = zstandard.ZstdDecompressor()
+        self.memory: dict[str, memoryview] = {}
+
+
+_local = _Local()
+
+
+def scratch(use: str, size: int) -> memoryview:
+    """Memory of this thread for `size` bytes, until the thread asks again for the same `use`.
+
+    A fresh allocation of a basket's size is zeroed by the system first, page by page.
+    """
+    kept = _local.memory.get(use)
+    if kept is None or len(kept) < size:
+        room = size + size // 4  # the next record is often a little longer
+        kept = memoryview(np.empty(room, np.uint8))
+        if room <= _MOST_KEPT:
+            _local.memory[use] = kept
+    return kept[:size]
 
 
 def _zstd(data: memoryview, size: int) -> bytes:
+    _check_frame(data, size)
+    return bytes_of(_local.zstd.decompress(data, max_output_size=size))
+
+
+def _check_frame(data: memoryview, size: int) -> None:
     stated = zstandard.frame_content_size(data)
     if stated not in {-1, size}:
         message = f"zstd frame of {stated} bytes where {size} are due"
         raise ValueError(message)
-    worker = getattr(_local, "zstd", None)
-    if worker is None:  # a context is not thread-safe, and costs more than a small block
-        worker = _local.zstd = zstandard.ZstdDecompressor()
-    return bytes_of(worker.decompress(data, max_output_size=size))
+
+
+def _zstd_into(data: memoryview, out: memoryview) -> int:
+    _check_frame(data, len(out))
+    reader = _local.zstd.stream_reader(data)
+    size = int(reader.readinto(out))
+    return size + len(reader.read(1))  # a frame that states no size may be longer
 
 
 def _zlib(data: memoryview, size: int) -> bytes:
@@ -52,11 +87,19 @@ def _zlib(data: memoryview, size: int) -> bytes:
 
 
 def _lz4(data: memoryview, size: int) -> Any:
+    return cramjam.lz4.decompress_block(_lz4_body(data), output_len=size)
+
+
+def _lz4_into(data: memoryview, out: memoryview) -> int:
+    return int(cramjam.lz4.decompress_block_into(_lz4_body(data), out, output_len=len(out)))
+
+
+def _lz4_body(data: memoryview) -> memoryview:
     body = data[_CHECKSUM:]
     if xxhash.xxh64_intdigest(body) != int.from_bytes(data[:_CHECKSUM], "big"):
         message = "checksum of an LZ4 block does not match"
         raise ValueError(message)
-    return cramjam.lz4.decompress_block(body, output_len=size)
+    return body
 
 
 def _lzma(data: memoryview, size: int) -> bytes:
@@ -76,6 +119,7 @@ def _old(_data: memoryview, _size: int) -> bytes:
 
 
 _ALGORITHMS = {b"ZS": _zstd, b"ZL": _zlib, b"L4": _lz4, b"XZ": _lzma, b"CS": _old}
+_INTO = {b"ZS": _zstd_into, b"L4": _lz4_into}
 
 
 def bytes_of(data: Any) -> bytes:
@@ -83,7 +127,7 @@ def bytes_of(data: Any) -> bytes:
     return data  # type: ignore[no-any-return]
 
 
-def _chain(data: memoryview) -> list[tuple[bytes, int, int, int]]:
+def _chain(data: memoryview) -> list[Block]:
     """Algorithm, first byte, length and decompressed length of each block."""
     blocks, position = [], 0
     while position < len(data):
@@ -98,10 +142,13 @@ def _chain(data: memoryview) -> list[tuple[bytes, int, int, int]]:
     return blocks
 
 
-def decompress(data: Buffer, size: int) -> Any:
+def decompress(data: Buffer, size: int, *, reuse: bool = False) -> Any:
     """Decompress one record to its `size` bytes; a record of that length is stored as it is.
 
     Returns a bytes-like object. Safe to call from several threads.
+
+    Args:
+        reuse: The result may lie in `scratch` memory: good until this thread decompresses again.
 
     Raises:
         ValueError, or an exception of the decompressor: Damaged data. The caller knows the file.
@@ -114,15 +161,36 @@ def decompress(data: Buffer, size: int) -> Any:
         return data
     view = memoryview(data)
     blocks = _chain(view)
-    if sum(block[3] for block in blocks) != size:
-        total = sum(block[3] for block in blocks)
+    total = sum(block[3] for block in blocks)
+    if total != size:
         message = f"compressed blocks of {total} bytes where {size} are due"
         raise ValueError(message)
+    if reuse:
+        return _join_into(view, blocks, scratch("decompressed", size))
     parts = []
     for algorithm, start, length, due in blocks:
         part = _ALGORITHMS[algorithm](view[start : start + length], due)
-        if len(part) != due:
-            message = f"a compressed block gave {len(part)} bytes where {due} are due"
-            raise ValueError(message)
+        _check_length(len(part), due)
         parts.append(part)
     return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _join_into(view: memoryview, blocks: list[Block], out: memoryview) -> memoryview:
+    """Decompress all blocks to their places in `out`."""
+    at = 0
+    for algorithm, start, length, due in blocks:
+        part, place = view[start : start + length], out[at : at + due]
+        if algorithm in _INTO:
+            _check_length(_INTO[algorithm](part, place), due)
+        else:
+            found = _ALGORITHMS[algorithm](part, due)
+            _check_length(len(found), due)
+            place[:] = found
+        at += due
+    return out
+
+
+def _check_length(length: int, due: int) -> None:
+    if length != due:
+        message = f"a compressed block gave {length} bytes where {due} are due"
+        raise ValueError(message)

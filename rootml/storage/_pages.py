@@ -24,8 +24,8 @@ import numpy.typing as npt
 import xxhash
 
 from rootml.storage._base import Array
-from rootml.storage._blocks import decompress
-from rootml.storage._rootfile import pread
+from rootml.storage._blocks import decompress, scratch
+from rootml.storage._rootfile import pread_into
 
 Int64s: TypeAlias = npt.NDArray[np.int64]
 
@@ -260,15 +260,17 @@ def _read(fd: int, column: PageColumn, start: int, stop: int, out: Array) -> Non
 
 
 def _load(fd: int, column: PageColumn, number: int, count: int) -> Any:
+    """The bytes of a page, good until this thread loads the next one."""
     size, checked = int(column.sizes[number]), bool(column.checked[number])
-    raw = memoryview(pread(fd, size + _CHECKSUM * checked, int(column.offsets[number])))
+    room = scratch("read", size + _CHECKSUM * checked)
+    raw = pread_into(fd, room, int(column.offsets[number]))
     if checked:
         stated = int.from_bytes(raw[size:], "little")
         if xxhash.xxh3_64_intdigest(raw[:size]) != stated:
             message = f"the checksum of page {number} does not match"
             raise ValueError(message)
     due = -(-count // 8) if column.kind == _BIT else count * column.dtype.itemsize
-    return decompress(raw[:size], due)
+    return decompress(raw[:size], due, reuse=True)
 
 
 def _decode(column: PageColumn, data: Any, count: int, low: int, high: int, out: Array) -> None:

@@ -73,6 +73,14 @@ def pread(fd: int, size: int, offset: int) -> bytes:
     return data
 
 
+def pread_into(fd: int, out: memoryview, offset: int) -> memoryview:
+    """`out`, filled from `offset` on; EOFError when the file ends before."""
+    if os.preadv(fd, [out], offset) != len(out):
+        message = f"the file ends inside {len(out)} bytes at {offset}: it is truncated"
+        raise EOFError(message)
+    return out
+
+
 def string(data: Any, position: int) -> tuple[str, int]:
     """A TString at `position`, and the position behind it."""
     length = data[position]
