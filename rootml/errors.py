@@ -21,6 +21,7 @@
     ├── ShardError (ValueError)                 fewer rows than ranks, or a rank out of range
     ├── DensityError (ValueError)               a total density that is not positive
     ├── ConvergenceError (RuntimeError)         a minimum that was needed and not found
+    ├── MismatchError (RuntimeError)            another tool, asked to confirm, gives other numbers
     ├── StateError (ValueError)                 a saved state or index that belongs elsewhere
     ├── ModelError (ValueError)                 a decision forest that is damaged or inconsistent
     ├── UnsupportedModelError (ValueError)      a model of a kind that cannot be represented here
@@ -42,6 +43,7 @@ __all__ = [
     "DensityError",
     "EmptySelectionError",
     "ExpressionError",
+    "MismatchError",
     "MissingColumnError",
     "MissingElementError",
     "MissingFileError",
@@ -138,6 +140,10 @@ class DensityError(RootmlError, ValueError):
 
 class ConvergenceError(RootmlError, RuntimeError):
     """A minimum that a result stands on was not found; the message says how the fit ended."""
+
+
+class MismatchError(RootmlError, RuntimeError):
+    """Another tool that was asked to confirm a result gives other numbers than we do."""
 
 
 class StateError(RootmlError, ValueError):
