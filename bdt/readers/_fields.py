@@ -101,15 +101,22 @@ def numbers(values: Any, name: str, kinds: str = "iu") -> NDArray[Any]:
     return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
-def flat(rows: Sequence[Any], name: str, kinds: str = "iu") -> NDArray[Any]:
-    """`rows[i][name]`, lists or arrays of numbers, behind one another."""
+def lengths(rows: Sequence[Any], name: str) -> NDArray[np.int64]:
+    """Of the lists (or arrays) `rows[i][name]`."""
     found = [entry(row, name) for row in rows]
-    if found and all(isinstance(one, np.ndarray) for one in found):
-        return numbers(np.concatenate(found), name, kinds)
     for one in found:
         if not isinstance(one, list | np.ndarray):
             message = f"{name} is no list but {type(one).__name__}"
             raise ModelError(message)
+    return np.array([len(one) for one in found], dtype=np.int64)
+
+
+def flat(rows: Sequence[Any], name: str, kinds: str = "iu") -> NDArray[Any]:
+    """`rows[i][name]`, lists or arrays of numbers, behind one another."""
+    lengths(rows, name)
+    found = [entry(row, name) for row in rows]
+    if found and all(isinstance(one, np.ndarray) for one in found):
+        return numbers(np.concatenate(found), name, kinds)
     return numbers(list(chain.from_iterable(found)), name, kinds)
 
 

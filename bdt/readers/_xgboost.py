@@ -26,6 +26,7 @@ from rootml.bdt.readers._fields import (
     flat,
     float32,
     items,
+    lengths,
     mapping,
     narrow,
     numbers,
@@ -53,6 +54,10 @@ _TREE = {
     "right_children", "split_conditions", "split_indices", "split_type", "sum_hessian",
     "tree_param",
 }  # fmt: skip
+_COLUMNS = {
+    "left_children": "iu", "right_children": "iu", "split_indices": "iu", "split_type": "iu",
+    "split_conditions": "iuf", "default_left": "iub",
+}  # fmt: skip
 
 
 def _logit(base: np.float32) -> np.float32:
@@ -69,7 +74,7 @@ class _Objective:
 OBJECTIVES: dict[str, _Objective] = {
     "binary:hinge": _Objective("hinge"),
     "binary:logistic": _Objective("sigmoid", _logit),
-    "binary:logitraw": _Objective("identity", _logit),
+    "binary:logitraw": _Objective("identity"),
     "count:poisson": _Objective("exp", logf),
     "multi:softmax": _Objective("argmax"),
     "multi:softprob": _Objective("softmax"),
@@ -259,18 +264,13 @@ def _nodes(
     """The fields of a `Forest` that have an element per node."""
     for tree in trees:
         only_known(tree if isinstance(tree, Mapping) else {}, _TREE, "a tree")
-    sizes = np.array([len(entry(tree, "left_children")) for tree in trees], dtype=np.int64)
+    sizes = lengths(trees, "left_children")
     offset = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
     count = int(offset[-1])
     check_offsets(offset, count)
-    column = {
-        name: flat(trees, name, kinds)
-        for name, kinds in (
-            ("left_children", "iu"), ("right_children", "iu"), ("split_indices", "iu"),
-            ("split_conditions", "iuf"), ("default_left", "iub"), ("split_type", "iu"),
-            ("loss_changes", "iuf"), ("sum_hessian", "iuf"),
-        )
-    }  # fmt: skip
+    statistics = [name for name in ("loss_changes", "sum_hessian") if trees and name in trees[0]]
+    column = {name: flat(trees, name, kinds) for name, kinds in _COLUMNS.items()}
+    column |= {name: flat(trees, name, "iuf") for name in statistics}
     for name, array in column.items():
         if len(array) != count:
             message = f"the trees have {count} nodes, {name} has {len(array)} entries"
@@ -308,8 +308,11 @@ def _nodes(
         "category": category,
         "category_offset": sets[0],
         "category_values": sets[1],
-        "gain": column["loss_changes"][kept].astype(np.float64),
-        "cover": column["sum_hessian"][kept].astype(np.float64),
+        **{
+            field: column[name][kept].astype(np.float64)
+            for field, name in (("gain", "loss_changes"), ("cover", "sum_hessian"))
+            if name in statistics
+        },
     }
 
 
@@ -341,10 +344,10 @@ def _values(
             raise ModelError(message)
         value[leaf] = vectors.reshape(-1, outputs)[leaf]
         return value
-    lengths = np.array([len(entry(tree, "leaf_weights")) for tree in trees], dtype=np.int64)
-    starts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
+    held = lengths(trees, "leaf_weights")
+    starts = np.cumsum(held) - held
     number = narrow(column["right_children"][leaf], "leaf index")
-    if np.any((number + 1) * outputs > np.repeat(lengths, sizes)[leaf]):
+    if np.any((number + 1) * outputs > np.repeat(held, sizes)[leaf]):
         message = "a leaf's index points outside of leaf_weights"
         raise ModelError(message)
     begin = np.repeat(starts, sizes)[leaf] + number * outputs
@@ -364,7 +367,7 @@ def _category_sets(
         return none
     names = ("categories_nodes", "categories_segments", "categories_sizes", "categories")
     node, segment, size, members = (narrow(flat(trees, name), name) for name in names)
-    each = {name: np.array([len(entry(tree, name)) for tree in trees]) for name in names}
+    each = {name: lengths(trees, name) for name in names}
     if not len(node) == len(segment) == len(size) or any(
         np.any(each[name] != each["categories_nodes"]) for name in names[1:3]
     ):
