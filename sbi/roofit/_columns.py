@@ -1,0 +1,171 @@
+"""The route ``"columns"``: stock classes over ratio columns, which plain ROOT reads and fits.
+
+::
+
+    density(event) = sum_p nu_p(theta) r_p exp(-log Z_p(alpha)) prod_k f_pk(alpha_k) / nu(theta)
+
+Per process the dataset has its nominal ratio, and per nuisance on its shape two columns: the
+factors at +1 and -1, or for the log-quadratic interpolation the coefficients A and C of
+``f = exp(A alpha + C alpha^2)``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rootml.sbi._layout import Factor
+from rootml.sbi._morph import CODES, Array
+from rootml.sbi.roofit._data import make_variable
+from rootml.sbi.roofit._effects import (
+    LOG_QUADRATIC,
+    Effect,
+    exponent,
+    log_quadratic,
+    piecewise,
+)
+from rootml.sbi.roofit._log_z import Surrogate, approximate
+
+if TYPE_CHECKING:
+    from rootml.sbi._likelihood import Likelihood
+    from rootml.sbi._unbinned import Unbinned
+    from rootml.sbi.roofit._workshop import Workshop
+
+Arrays = dict[str, Array]
+LABELS = {True: ("slope", "curve"), False: ("up", "down")}
+
+
+class ColumnDensity:
+    """The density of an event over the reference's, from columns.
+
+    Attributes:
+        variables: The columns as RooRealVars, by their key.
+        arrays: Their values at the observed events.
+        density: The density, with integral 1.
+        surrogates: The formulas of log Z, by process.
+    """
+
+    def __init__(
+        self,
+        shop: Workshop,
+        like: Likelihood,
+        parameters: Mapping[str, Any],
+        yields: Mapping[str, Any],
+        total: Any,
+        *,
+        tolerance: float,
+        reach: float,
+    ) -> None:
+        assert like.unbinned is not None
+        self._shop = shop
+        self._unbinned: Unbinned = like.unbinned
+        self._parameters = parameters
+        self._tolerance, self._reach = tolerance, reach
+        self.variables: dict[str, Any] = {}
+        self.arrays: Arrays = {}
+        self.surrogates: dict[str, Surrogate] = {}
+        terms = [self._term(p, process, yields[process]) for p, process in enumerate(yields)]
+        summed = shop.sum("density_sum", "sum over processes", terms)
+        title = "density over that of the reference"
+        self.density = shop.make("RooRatio", "density", title, summed, total)
+
+    def _term(self, place: int, process: str, rate: Any) -> Any:
+        shop = self._shop
+        columns = self._unbinned.columns
+        ratio = self._column(
+            process, f"r_{process}", f"p_{process} / p_ref", columns.ratio(process)
+        )
+        effects = [self._effect(f) for f in self._factors(place)]
+        if not effects:
+            return shop.product(f"term_{process}", f"{process} times its yield", [rate, ratio])
+        log_z = self._log_z(place, process)
+        factors = piecewise(shop, f"f_{process}", f"shape of {process} over nominal", effects)
+        smooth = log_quadratic(effects)
+        inner, variables = exponent(smooth, 1)
+        text = f"exp({inner} - x[0])" if smooth else "exp(-x[0])"
+        title = f"shape of {process} over nominal, normalised" if smooth else "1 / Z"
+        grown = shop.formula(f"g_{process}", title, text, [log_z, *variables])
+        return shop.product(
+            f"term_{process}", f"{process} times its yield", [rate, ratio, *factors, grown]
+        )
+
+    def _factors(self, place: int) -> list[Factor]:
+        return [f for f in self._unbinned.layout.factors if f.process == place]
+
+    def _column(self, key: str, name: str, title: str, values: Array) -> Any:
+        self.arrays[key] = values
+        self.variables[key] = make_variable(self._shop, name, title)
+        return self.variables[key]
+
+    def _effect(self, factor: Factor) -> Effect:
+        process = self._unbinned.layout.processes[factor.process]
+        alpha = self._parameters[factor.nuisance]
+        made = []
+        for label, values in zip(
+            LABELS[factor.code == LOG_QUADRATIC], self._two(factor, process), strict=True
+        ):
+            key = f"{process}.{factor.nuisance}.{label}"
+            name = f"{process}_{factor.nuisance}_{label}"
+            title = f"{label} of {factor.nuisance} ({factor.code}) on {process}"
+            made.append(self._column(key, name, title, values))
+        return Effect(alpha, factor.code, made[0], made[1])
+
+    def _two(self, factor: Factor, process: str) -> tuple[Array, Array]:
+        """Factors at +1 and -1, or A and C."""
+        columns = self._unbinned.columns
+        nominal = columns.ratio(process)
+        up, down = (_over(side, nominal) for side in columns.variation(process, factor.nuisance))
+        if factor.code != LOG_QUADRATIC:
+            return up, down
+        halves = CODES[LOG_QUADRATIC].exponential_columns
+        assert halves is not None
+        slope, curve = halves(up, down)
+        return slope, curve
+
+    def _log_z(self, place: int, process: str) -> Any:
+        factors = self._factors(place)
+        surrogate = approximate(
+            _log_z_function(self._unbinned, place, [f.parameter for f in factors]),
+            [f.code for f in factors],
+            events=self._events(place),
+            tolerance=self._tolerance,
+            reach=self._reach,
+            process=process,
+        )
+        self.surrogates[process] = surrogate
+        alphas = [self._parameters[f.nuisance] for f in factors]
+        title = f"log Z of {process}"
+        return self._shop.formula(f"lnZ_{process}", title, surrogate.text(), alphas)
+
+    def _events(self, place: int) -> float:
+        """By how much an error of log Z is multiplied: all events could be of this process."""
+        start = np.array([p.value for p in _all(self._unbinned).values()], np.float64)
+        expected = self._unbinned.yields.values(start)
+        return max(abs(float(expected[place])), 1.0)
+
+
+def _all(unbinned: Unbinned) -> Mapping[str, Any]:
+    return unbinned.model.all_parameters
+
+
+def _over(side: Array, nominal: Array) -> Array:
+    """As in the core: an event that cannot be of the process has the factor 1."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where((nominal == 0.0) & (side == 0.0), 1.0, side / nominal)
+
+
+def _log_z_function(
+    unbinned: Unbinned, place: int, parameters: list[int]
+) -> Callable[[Array], float]:
+    normaliser = unbinned.normaliser
+    assert normaliser is not None
+    theta = np.zeros(len(unbinned.layout.names))
+
+    def log_z(alpha: Array) -> float:
+        point = theta.copy()
+        point[parameters] = alpha
+        return float(normaliser.values(unbinned.layout.plan(point))[place])
+
+    return log_z

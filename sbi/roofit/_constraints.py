@@ -1,0 +1,48 @@
+"""Constraints and global observables in stock classes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from rootml.sbi._model import Nuisance
+
+if TYPE_CHECKING:
+    from rootml.sbi._likelihood import Likelihood
+    from rootml.sbi.roofit._workshop import Workshop
+
+
+def make_constraints(
+    shop: Workshop, like: Likelihood, parameters: Mapping[str, Any]
+) -> tuple[list[Any], dict[str, Any]]:
+    """The pdfs of the auxiliary measurements, and their outcomes by nuisance."""
+    pdfs, outcomes = [], {}
+    for name, nuisance in like.parameters.items():
+        if isinstance(nuisance, Nuisance) and nuisance.constraint != "none":
+            outcomes[name] = _outcome(shop, name, nuisance.constraint, like.observed[name])
+            pdfs.append(_constraint(shop, name, nuisance, parameters[name], outcomes[name]))
+    return pdfs, outcomes
+
+
+def _outcome(shop: Workshop, name: str, constraint: str, value: float) -> Any:
+    infinity = shop.root.RooNumber.infinity()
+    least = -infinity if constraint == "gaussian" else 0.0
+    title = f"auxiliary measurement of {name}"
+    made = shop.make("RooRealVar", f"{name}_obs", title, value, least, infinity)
+    made.setConstant(True)
+    return made
+
+
+def _constraint(
+    shop: Workshop, name: str, nuisance: Nuisance, parameter: Any, outcome: Any
+) -> Any:
+    title = f"constraint of {name}"
+    width = shop.constant(nuisance.width)
+    if nuisance.constraint == "gaussian":
+        return shop.make("RooGaussian", f"{name}_constraint", title, outcome, parameter, width)
+    if nuisance.constraint == "lognormal":
+        return shop.make("RooLognormal", f"{name}_constraint", title, outcome, parameter, width)
+    mean = shop.product(f"{name}_mean", f"expected outcome of {name}", [width, parameter])
+    made = shop.make("RooPoisson", f"{name}_constraint", title, outcome, mean)
+    made.setNoRounding(True)
+    return made

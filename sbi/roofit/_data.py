@@ -1,0 +1,54 @@
+"""Columns as a RooDataSet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rootml.sbi._morph import Array
+from rootml.sbi.roofit._root import quiet
+
+if TYPE_CHECKING:
+    from rootml.sbi.roofit._workshop import Workshop
+
+WEIGHT = "weight"
+
+
+def make_variable(shop: Workshop, name: str, title: str, value: float = 1.0) -> Any:
+    """A column: a RooRealVar without limits, so that no event can be out of range."""
+    infinity = shop.root.RooNumber.infinity()
+    return shop.make("RooRealVar", name, title, value, -infinity, infinity)
+
+
+def make_data(
+    shop: Workshop,
+    name: str,
+    variables: Mapping[str, Any],
+    arrays: Mapping[str, Array],
+    weights: Array | None,
+) -> Any:
+    """A RooDataSet of columns; the same keys name variables and arrays.
+
+    Raises:
+        RuntimeError: RooFit took fewer events than it was given.
+    """
+    named = {variables[key].GetName(): np.ascontiguousarray(arrays[key]) for key in variables}
+    number = len(next(iter(named.values())))
+    weight_name = None
+    if weights is not None:
+        weight_name = shop.names(WEIGHT)
+        named[weight_name] = np.ascontiguousarray(weights)
+    everything = list(variables.values())
+    if weight_name is not None:
+        infinity = shop.root.RooNumber.infinity()
+        everything.append(shop.root.RooRealVar(weight_name, "weight", 1.0, -infinity, infinity))
+    with quiet() as root:
+        data = root.RooDataSet.from_numpy(
+            named, everything, name=shop.names(name), title="events", weight_name=weight_name
+        )
+    if data.numEntries() != number:
+        message = f"RooFit took {data.numEntries():,} of {number:,} events"
+        raise RuntimeError(message)
+    return shop.keep.own(data)

@@ -1,0 +1,118 @@
+"""`to_roofit`: a likelihood by one of the routes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from rootml.errors import UsageError
+from rootml.sbi._model import Nuisance
+from rootml.sbi.roofit._assemble import extended, with_constraints
+from rootml.sbi.roofit._check import check
+from rootml.sbi.roofit._columns import ColumnDensity
+from rootml.sbi.roofit._constraints import make_constraints
+from rootml.sbi.roofit._data import make_data
+from rootml.sbi.roofit._keep import Keep
+from rootml.sbi.roofit._nll import make_nll
+from rootml.sbi.roofit._objects import RooFitObjects
+from rootml.sbi.roofit._parameters import make_parameters
+from rootml.sbi.roofit._rates import make_yields
+from rootml.sbi.roofit._root import quiet
+from rootml.sbi.roofit._workshop import Workshop
+
+if TYPE_CHECKING:
+    from rootml.sbi._likelihood import Likelihood
+
+Route: TypeAlias = Literal["columns", "nll", "function"]
+ROUTES = ("columns", "nll", "function")
+_EXACT = 1e-6  # tolerance of a route without approximation
+
+
+def to_roofit(
+    like: Likelihood,
+    route: Route = "columns",
+    *,
+    tolerance: float = 1e-3,
+    reach: float = 5.0,
+) -> RooFitObjects:
+    """RooFit objects of a likelihood; see the package's docstring for the routes.
+
+    Args:
+        like: The likelihood.
+        route: ``"columns"``, ``"nll"`` or ``"function"``.
+        tolerance: ``"columns"``: how far the NLL may be from ours because log Z(alpha) becomes a
+            formula; it may grow as ``1 + |alpha|^2 / 2``.
+        reach: ``"columns"``: the formula holds for nuisances on shapes within ``[-reach, reach]``,
+            which become their limits in RooFit.
+
+    Raises:
+        MissingPackageError: ROOT is not installed.
+        UsageError: No such route, or no formula for Z(alpha) that is good enough.
+        MismatchError: RooFit's NLL is not ours.
+
+    >>> from rootml import sbi
+    >>> model = sbi.Model({"S": "mu * 3"}, {"mu": sbi.Parameter(0.5, lower=0.0, upper=9.0)})
+    >>> like = model.likelihood({"S": [1.0] * 6})
+    >>> obj = to_roofit(like, "nll")                                # doctest: +SKIP
+    >>> minimizer = ROOT.RooMinimizer(obj.nll)                      # doctest: +SKIP
+    """
+    if route not in ROUTES:
+        message = f"route={route!r} is none of {', '.join(map(repr, ROUTES))}"
+        raise UsageError(message)
+    if route == "nll":
+        return _nll(like)
+    return _events(like, route, tolerance, reach)
+
+
+def _nll(like: Likelihood) -> RooFitObjects:
+    keep = Keep(immortal=True)
+    shop = Workshop(keep)
+    parameters = make_parameters(like, keep, shop.names)
+    nll = make_nll(like, parameters.values(), keep, shop.names("nll"))
+    found = check(like, parameters, nll.getVal, tolerance=_EXACT, route="nll")
+    return RooFitObjects("nll", like, parameters, keep.lease, found, items={"nll": nll})
+
+
+def _events(like: Likelihood, route: Route, tolerance: float, reach: float) -> RooFitObjects:
+    unbinned = like.unbinned
+    if unbinned is None:
+        message = f'a likelihood without events has no route={route!r}; use route="nll"'
+        raise UsageError(message)
+    keep = Keep()
+    shop = Workshop(keep)
+    parameters = make_parameters(like, keep, shop.names, _ranges(like, reach))
+    yields = make_yields(shop, like.model, parameters)
+    total = shop.sum("nu", "expected events", list(yields.values()))
+    made = ColumnDensity(shop, like, parameters, yields, total, tolerance=tolerance, reach=reach)
+    constraints, outcomes = make_constraints(shop, like, parameters)
+    pdf = extended(shop, like.model.name, made.density, total)
+    top = with_constraints(shop, "model", pdf, constraints)
+    data = make_data(shop, "data", made.variables, made.arrays, unbinned.columns.weights)
+    if outcomes:
+        data.setGlobalObservables(shop.set_of(outcomes.values()))
+    items = {"pdf": top, "data": data, "function": made.density}
+    found = _check_pdf(like, route, parameters, top, data, tolerance)
+    return RooFitObjects(
+        route, like, parameters, keep.lease, found,
+        observables={v.GetName(): v for v in made.variables.values()},
+        global_observables=outcomes,
+        errors={process: s.error for process, s in made.surrogates.items()},
+        items=items,
+    )  # fmt: skip
+
+
+def _check_pdf(
+    like: Likelihood, route: str, parameters: Any, pdf: Any, data: Any, tolerance: float
+) -> Any:
+    with quiet():
+        nll = pdf.createNLL(data, Extended=True)
+        return check(like, parameters, nll.getVal, tolerance=tolerance, route=route)
+
+
+def _ranges(like: Likelihood, reach: float) -> dict[str, tuple[float, float]]:
+    """Limits of the nuisances on shapes, within which log Z is known."""
+    assert like.unbinned is not None
+    found = {}
+    for factor in like.unbinned.layout.factors:
+        assert isinstance(like.parameters[factor.nuisance], Nuisance)
+        found[factor.nuisance] = (-reach, reach)
+    return found

@@ -1,0 +1,32 @@
+"""The route ``"nll"``: the compiled likelihood as one RooFit object, with its gradient."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rootml.sbi.roofit import _calls
+from rootml.sbi.roofit._root import bridge, import_root
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rootml.sbi._likelihood import Likelihood
+    from rootml.sbi.roofit._keep import Keep
+
+
+def make_nll(like: Likelihood, parameters: Iterable[Any], keep: Keep, name: str) -> Any:
+    """A RooAbsReal whose value is ``like.nll`` at the values of `parameters`, in their order.
+
+    Where a density is not positive the value is NaN, from which MINUIT steps back.
+    """
+    variables = import_root().RooArgList()
+    for parameter in parameters:
+        variables.add(parameter)
+    number = _calls.register_nll(
+        len(like.parameters),
+        lambda theta: like.nll(theta, strict=False),
+        lambda theta: like.nll_gradient(theta, strict=False),
+    )
+    keep.at_end(lambda: _calls.forget(number))
+    title = "negative log-likelihood of rootml.sbi"
+    return keep.own(bridge().Nll(name, title, variables, number, _calls.nll_pointer()))
