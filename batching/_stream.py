@@ -25,7 +25,7 @@ from rootml.batching._timing import Timing
 from rootml.batching._walk import Block, Walk
 
 THREAD_NAME = "rootml-batching"
-_LOOK_AHEAD = 256
+_LOOK_AHEAD = 64
 _QUEUE_BYTES = 32 << 20
 
 
