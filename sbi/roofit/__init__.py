@@ -22,7 +22,8 @@ Minimisers of your own: ``ROOT.RooMinimizer(obj.nll)``, whose error level is rig
 
 from __future__ import annotations
 
+from rootml.sbi.roofit._batch import RooFitFunction, function
 from rootml.sbi.roofit._make import to_roofit
 from rootml.sbi.roofit._objects import RooFitObjects
 
-__all__ = ["RooFitObjects", "to_roofit"]
+__all__ = ["RooFitFunction", "RooFitObjects", "function", "to_roofit"]

@@ -29,7 +29,7 @@ _BATCH = ctypes.CFUNCTYPE(
 
 Value: TypeAlias = Callable[[Array], float]
 ValueAndGradient: TypeAlias = Callable[[Array], tuple[float, Array]]
-Batch: TypeAlias = Callable[[Sequence[Array]], Array]
+Batch: TypeAlias = Callable[[int, Sequence[Array]], Array]
 
 _numbers = itertools.count(1)
 _nlls: dict[int, tuple[int, Value, ValueAndGradient]] = {}
@@ -46,8 +46,8 @@ def register_nll(size: int, value: Value, gradient: ValueAndGradient) -> int:
 def register_batch(function: Batch) -> int:
     """Remember a function of columns; its number.
 
-    It is given one array per variable, read-only and valid during the call, of shape ``(event,)``
-    or ``(1,)``, and returns ``(event,)``.
+    It is given the number of events and one array per variable, read-only and valid during the
+    call, of shape ``(event,)`` or ``(1,)``, and returns ``(event,)``.
     """
     number = next(_numbers)
     _batches[number] = function
@@ -128,7 +128,11 @@ def _call_batch(
         if number not in _batches:
             raise ReferenceError(_GONE)
         arrays = [_readable(columns[i], sizes[i]) for i in range(count)]
-        _array(output, rows)[:] = _batches[number](arrays)
+        result = np.asarray(_batches[number](rows, arrays))
+        if result.shape != (rows,):
+            text = f"the function gave an array of shape {result.shape} for {rows} events"
+            raise ValueError(text)
+        _array(output, rows)[:] = result
     except BaseException as error:  # noqa: BLE001 - as above
         return _tell(message, error)
     return 0

@@ -26,7 +26,7 @@ from rootml.sbi.roofit._effects import (
     log_quadratic,
     piecewise,
 )
-from rootml.sbi.roofit._log_z import Surrogate, approximate
+from rootml.sbi.roofit._log_z import approximate
 
 if TYPE_CHECKING:
     from rootml.sbi._likelihood import Likelihood
@@ -44,7 +44,7 @@ class ColumnDensity:
         variables: The columns as RooRealVars, by their key.
         arrays: Their values at the observed events.
         density: The density, with integral 1.
-        surrogates: The formulas of log Z, by process.
+        errors: Largest error of the formula of log Z, by process, in units of the NLL.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class ColumnDensity:
         self._tolerance, self._reach = tolerance, reach
         self.variables: dict[str, Any] = {}
         self.arrays: Arrays = {}
-        self.surrogates: dict[str, Surrogate] = {}
+        self.errors: dict[str, float] = {}
         terms = [self._term(p, process, yields[process]) for p, process in enumerate(yields)]
         summed = shop.sum("density_sum", "sum over processes", terms)
         title = "density over that of the reference"
@@ -134,7 +134,7 @@ class ColumnDensity:
             reach=self._reach,
             process=process,
         )
-        self.surrogates[process] = surrogate
+        self.errors[process] = surrogate.error
         alphas = [self._parameters[f.nuisance] for f in factors]
         title = f"log Z of {process}"
         return self._shop.formula(f"lnZ_{process}", title, surrogate.text(), alphas)

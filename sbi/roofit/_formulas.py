@@ -15,7 +15,7 @@ def text(formula: Formula, parameters: Sequence[str]) -> str:
     """The formula in terms of ``x[i]``, `parameters` being x.
 
     >>> text(Formula.parse("mu**2 * (1 / 2) - sqrt(mu)"), ["alpha", "mu"])
-    '(pow(x[1], 2.0) * 0.5 - sqrt(x[1]))'
+    '((pow(x[1], 2.0) * (1.0 / 2.0)) - sqrt(x[1]))'
     """
     places = {name: i for i, name in enumerate(parameters)}
     return _print(formula.tree, places)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from rootml.errors import UsageError
 from rootml.sbi._model import Nuisance
 from rootml.sbi.roofit._assemble import extended, with_constraints
+from rootml.sbi.roofit._batch import BatchDensity
 from rootml.sbi.roofit._check import check
 from rootml.sbi.roofit._columns import ColumnDensity
 from rootml.sbi.roofit._constraints import make_constraints
@@ -66,7 +67,7 @@ def to_roofit(
 def _nll(like: Likelihood) -> RooFitObjects:
     keep = Keep(immortal=True)
     shop = Workshop(keep)
-    parameters = make_parameters(like, keep, shop.names)
+    parameters = make_parameters(shop, like)
     nll = make_nll(like, parameters.values(), keep, shop.names("nll"))
     found = check(like, parameters, nll.getVal, tolerance=_EXACT, route="nll")
     return RooFitObjects("nll", like, parameters, keep.lease, found, items={"nll": nll})
@@ -79,10 +80,17 @@ def _events(like: Likelihood, route: Route, tolerance: float, reach: float) -> R
         raise UsageError(message)
     keep = Keep()
     shop = Workshop(keep)
-    parameters = make_parameters(like, keep, shop.names, _ranges(like, reach))
+    parameters = make_parameters(shop, like, _ranges(like, reach) if route == "columns" else None)
     yields = make_yields(shop, like.model, parameters)
     total = shop.sum("nu", "expected events", list(yields.values()))
-    made = ColumnDensity(shop, like, parameters, yields, total, tolerance=tolerance, reach=reach)
+    made: ColumnDensity | BatchDensity
+    if route == "columns":
+        made = ColumnDensity(
+            shop, like, parameters, yields, total, tolerance=tolerance, reach=reach
+        )
+    else:
+        made = BatchDensity(shop, like, parameters)
+        tolerance = _EXACT
     constraints, outcomes = make_constraints(shop, like, parameters)
     pdf = extended(shop, like.model.name, made.density, total)
     top = with_constraints(shop, "model", pdf, constraints)
@@ -95,7 +103,7 @@ def _events(like: Likelihood, route: Route, tolerance: float, reach: float) -> R
         route, like, parameters, keep.lease, found,
         observables={v.GetName(): v for v in made.variables.values()},
         global_observables=outcomes,
-        errors={process: s.error for process, s in made.surrogates.items()},
+        errors={} if isinstance(made, BatchDensity) else made.errors,
         items=items,
     )  # fmt: skip
 

@@ -1,0 +1,210 @@
+"""The route ``"function"``: Python functions that RooFit calls for all events at once.
+
+``RooFit.bindFunction`` keeps the output buffer of the first dataset that it meets, and fails at
+the second of another size, so also in a RooSimultaneous. Here the output is always RooFit's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from rootml._repr import facts_html, facts_text
+from rootml.errors import UsageError
+from rootml.sbi import _kernels_numpy
+from rootml.sbi._columns import Columns
+from rootml.sbi._model import Parameter, check_range
+from rootml.sbi._morph import Array
+from rootml.sbi.roofit import _calls
+from rootml.sbi.roofit._data import make_variable
+from rootml.sbi.roofit._keep import Keep, Lease
+from rootml.sbi.roofit._parameters import make_parameter
+from rootml.sbi.roofit._root import bridge
+from rootml.sbi.roofit._workshop import Workshop
+
+if TYPE_CHECKING:
+    from rootml.sbi._likelihood import Likelihood
+    from rootml.sbi._unbinned import Unbinned
+
+EventFunction: TypeAlias = Callable[[dict[str, Array], dict[str, float]], Any]
+
+
+@dataclass(eq=False, repr=False)
+class RooFitFunction:
+    """A Python function in RooFit, and everything that it needs alive.
+
+    Attributes:
+        function: The RooAbsReal.
+        observables: Its RooRealVars per event, by name.
+        parameters: Its RooRealVars with one value, by name.
+    """
+
+    function: Any
+    observables: Mapping[str, Any]
+    parameters: Mapping[str, Any]
+    lease: Lease
+
+    def _facts(self) -> list[tuple[str, str]]:
+        return [
+            ("RooFit function", str(self.function.GetName())),
+            ("of events", ", ".join(self.observables)),
+            ("of parameters", ", ".join(self.parameters)),
+        ]
+
+    def __repr__(self) -> str:
+        return facts_text(self._facts())
+
+    def _repr_html_(self) -> str:
+        return facts_html(self._facts())
+
+
+def function(
+    call: EventFunction,
+    observables: Mapping[str, tuple[float, float]],
+    parameters: Mapping[str, Parameter | float],
+    *,
+    name: str = "ratio",
+) -> RooFitFunction:
+    """A Python function of events and parameters as a RooAbsReal: e.g. r(x | theta) of a network.
+
+    It is called once for all events: for plots, integrals and pdfs (RooWrapperPdf), with datasets
+    of any sizes, also in a RooSimultaneous. It cannot be written to a file.
+
+    Args:
+        call: Given ``{"x": (event,)}`` and ``{"theta": value}``, returns ``(event,)``. It must be
+            smooth in the parameters, or MINUIT's errors are wrong: no ReLU, sums in float64.
+        observables: Their ranges, by name.
+        parameters: Start values, or `Parameter` with limits, by name.
+        name: Its name in RooFit.
+
+    Raises:
+        MissingPackageError: ROOT is not installed.
+        UsageError: A name is used twice, or a range is none.
+
+    >>> def ratio(events, values):
+    ...     return 1.0 + values["a"] * events["x"]
+    >>> made = function(ratio, {"x": (-1.0, 1.0)}, {"a": 0.2})      # doctest: +SKIP
+    >>> made.function.getVal()                                      # doctest: +SKIP
+    1.0
+    """
+    _check_names(observables, parameters)
+    keep = Keep()
+    shop = Workshop(keep)
+    columns = {}
+    for key, (low, high) in observables.items():
+        check_range(0.5 * (low + high), low, high)
+        columns[key] = shop.make("RooRealVar", key, key, 0.5 * (low + high), low, high)
+    settings = {
+        key: make_parameter(key, p if isinstance(p, Parameter) else Parameter(float(p)), shop)
+        for key, p in parameters.items()
+    }
+
+    def batch(rows: int, arrays: Sequence[Array]) -> Any:
+        events = {
+            key: np.broadcast_to(array, (rows,))
+            for key, array in zip(columns, arrays[: len(columns)], strict=True)
+        }
+        return call(events, _single(settings, arrays[len(columns) :]))
+
+    made = _make(
+        shop, batch, name, f"Python function {name}", [*columns.values(), *settings.values()]
+    )
+    return RooFitFunction(made, MappingProxyType(columns), MappingProxyType(settings), keep.lease)
+
+
+def _check_names(observables: Mapping[str, Any], parameters: Mapping[str, Any]) -> None:
+    twice = sorted(set(observables) & set(parameters))
+    if twice or not observables:
+        reason = f"{twice[0]!r} is both" if twice else "there are no observables"
+        message = f"observables and parameters need different names; {reason}"
+        raise UsageError(message)
+
+
+def _make(
+    shop: Workshop, batch: _calls.Batch, name: str, title: str, variables: Sequence[Any]
+) -> Any:
+    number = _calls.register_batch(batch)
+    shop.keep.at_end(lambda: _calls.forget(number))
+    listed = shop.arguments(variables)
+    return shop.keep.own(
+        bridge().Batch(shop.names(name), title, listed, number, _calls.batch_pointer())
+    )
+
+
+def _single(names: Mapping[str, Any], arrays: Sequence[Array]) -> dict[str, float]:
+    """Values of parameters, which must be the same for all events."""
+    values = {}
+    for name, array in zip(names, arrays, strict=True):
+        if len(array) != 1:
+            message = (
+                f"the parameter {name!r} has {len(array)} values: is it a column of the data?"
+            )
+            raise UsageError(message)
+        values[name] = float(array[0])
+    return values
+
+
+class BatchDensity:
+    """The density of an event over the reference's, from columns, by our own code.
+
+    Attributes:
+        variables: The columns as RooRealVars, by their key: nominal ratios, ratios at +-1.
+        arrays: Their values at the observed events.
+        density: The density, with integral 1.
+    """
+
+    def __init__(self, shop: Workshop, like: Likelihood, parameters: Mapping[str, Any]) -> None:
+        assert like.unbinned is not None
+        self._unbinned: Unbinned = like.unbinned
+        self._parameters = parameters
+        self._known: tuple[list[Array], Array] | None = None
+        self._keys: list[tuple[str, str]] = []
+        self.variables: dict[str, Any] = {}
+        self.arrays: dict[str, Array] = {}
+        for process, label, values in self._unbinned.columns.arrays():
+            key = f"{process}.{label}"
+            name = f"r_{process}" if label == "nominal" else f"r_{process}_{label}"
+            self._keys.append((process, label))
+            self.arrays[key] = values
+            self.variables[key] = make_variable(shop, name, f"p_{process} / p_ref, {label}")
+        variables = [*self.variables.values(), *parameters.values()]
+        title = "density over that of the reference"
+        self.density = _make(shop, self._evaluate, "density", title, variables)
+
+    def _evaluate(self, rows: int, arrays: Sequence[Array]) -> Array:
+        count = len(self._keys)
+        given = [np.broadcast_to(array, (rows,)) for array in arrays[:count]]
+        theta = np.array(list(_single(self._parameters, arrays[count:]).values()))
+        layout, yields = self._unbinned.layout, self._unbinned.yields.values(theta)
+        plan = layout.plan(theta)
+        scaled = yields / yields.sum()
+        if self._unbinned.normaliser is not None:
+            scaled = scaled * np.exp(-self._unbinned.normaliser.values(plan))
+        blocks = _kernels_numpy.blocks(self._matrix(given), None, layout, plan)
+        return np.concatenate([scaled @ block.terms for block in blocks])
+
+    def _matrix(self, given: list[Array]) -> Array:
+        """Rows of the layout; the last ones are kept, as a fit asks for them again and again."""
+        if self._known is not None and all(map(np.array_equal, self._known[0], given)):
+            return self._known[1]
+        nested: dict[str, Any] = {}
+        for (process, label), values in zip(self._keys, given, strict=True):
+            nested.setdefault(process, {})[label] = values
+        columns = Columns({process: _pairs(labels) for process, labels in nested.items()})
+        matrix = self._unbinned.layout.matrix(columns, "given")
+        self._known = [array.copy() for array in given], matrix
+        return matrix
+
+
+def _pairs(labels: Mapping[str, Array]) -> dict[str, Any]:
+    """From ``nominal, jes.up, jes.down`` to ``nominal, jes: (up, down)``."""
+    found: dict[str, Any] = {"nominal": labels["nominal"]}
+    for label in labels:
+        if label.endswith(".up"):
+            name = label.removesuffix(".up")
+            found[name] = labels[label], labels[f"{name}.down"]
+    return found
