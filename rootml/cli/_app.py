@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from rootml.cli._morph import morph
+
 app = typer.Typer(
     name="rootml",
     help="ROOT files meet machine learning.",
@@ -13,6 +15,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.add_typer(morph)
 
 
 def _version(asked: bool) -> None:

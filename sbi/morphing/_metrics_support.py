@@ -7,7 +7,7 @@ Three kinds of structure are recognised in a column, each only where the sample 
   (a value that repeats 50 times has spacing 0): between the zeros of an isolation sum and its
   threshold, say. For a smooth distribution the probability of such a spacing is below 1e-20;
 - *edges*: an outer value that repeats, or an end where the outermost 50 values are not sparser
-  than the next 450 by more than a factor 3 (a factor 15 at an exponential tail, 4 where a density
+  than the next 450 by more than a factor 2 (a factor 15 at an exponential tail, 4 where a density
   rises from 0 linearly, 1 at a step).
 
 A tail without an edge leaves room beyond the last value: nothing leaks there.
@@ -21,7 +21,7 @@ import numpy as np
 
 from rootml.sbi.morphing._metrics import Float, Weights, normalised
 
-_NEAR, _FAR, _RATIO, _SPARSER = 50, 500, 50.0, 3.0
+_NEAR, _FAR, _RATIO, _SPARSER, _SLACK = 50, 500, 50.0, 2.0, 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,25 +44,22 @@ class Support:
         """Find it from the values of the reference, `(events,)`.
 
         >>> print(Support.of(np.append(np.zeros(500), np.linspace(2, 3, 5000))))
-        [0, 3.001] without (0, 2)
+        [0, 3.004] without (0, 1.996)
         """
         ordered = np.sort(values)
-        return cls(
-            _edge(ordered),
-            -_edge(-ordered[::-1]),
-            tuple(_gaps(ordered)),
-            bool(np.array_equal(ordered, np.floor(ordered))),
-        )
+        whole = bool(np.array_equal(ordered, np.floor(ordered)))
+        gaps = [(a, b) for a, b in _gaps(ordered) if not whole or b > a + 1]
+        return cls(_edge(ordered), -_edge(-ordered[::-1]), tuple(gaps), whole)
 
     def outside(self, values: Float) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
         """Which values cannot be."""
         slack = 1e-6 * max(abs(x) for x in (self.low, self.high, 1e-30) if np.isfinite(x))
         bad = (values < self.low - slack) | (values > self.high + slack)
+        if self.whole:
+            bad |= values != np.floor(values)
         for start, stop in self.gaps:
             edge = 1e-6 * (stop - start)  # float32 in, float64 out
             bad |= (values > start + edge) & (values < stop - edge)
-        if self.whole:
-            bad |= values != np.floor(values)
         return np.asarray(bad)
 
     def leakage(self, values: Float, weights: Weights = None) -> float:
@@ -88,7 +85,10 @@ def _gaps(ordered: Float) -> list[tuple[float, float]]:
     after = (sums[at + 1 + _NEAR] - sums[at + 1]) / _NEAR
     rounding = 1e-9 * (ordered[-1] - ordered[0])
     wide = spacing[at] > _RATIO * np.maximum(before, after) + rounding
-    return [(float(ordered[i]), float(ordered[i + 1])) for i in at[wide]]
+    # As at the outer edges, the true ends lie within a few spacings.
+    starts = ordered[at] + _SLACK * before
+    stops = ordered[at + 1] - _SLACK * after
+    return list(zip(starts[wide].tolist(), stops[wide].tolist(), strict=True))
 
 
 def _edge(ordered: Float) -> float:
@@ -99,5 +99,5 @@ def _edge(ordered: Float) -> float:
     far = (ordered[_FAR] - ordered[_NEAR]) / (_FAR - _NEAR)
     if near == 0:
         return float(ordered[0])
-    # The true edge lies about one spacing before the first value; five are allowed for.
-    return float(ordered[0] - 5 * near) if near < _SPARSER * far else float("-inf")
+    # The true edge lies about one spacing before the first value; twenty are allowed for.
+    return float(ordered[0] - _SLACK * near) if near < _SPARSER * far else float("-inf")

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -130,6 +129,10 @@ class Report:
         return cls.from_json(Path(path).read_text(encoding="utf-8"))
 
     # --- looking at it ------------------------------------------------------------------------
+
+    def numbers(self) -> dict[str, dict[str, float | None]]:
+        """The measures of `summary` for scripts, by comparison and name; None: not measured."""
+        return {name: _numbers(each) for name, each in self.comparisons.items()}
 
     def plot(self, folder: str | os.PathLike[str]) -> list[str]:
         """Draw pictures into `folder`, which is made if need be.
@@ -260,22 +263,23 @@ _LINES: tuple[tuple[str, Callable[[Comparison], str], str], ...] = (
 )
 
 
-def plain_summary(report: Report) -> dict[str, Any]:
-    """The numbers of `summary` by name, for scripts."""
+def _numbers(comparison: Comparison) -> dict[str, float | None]:
+    pairs, slices = comparison.correlation_differences, comparison.slice_distances
     return {
-        name: {
-            "auc": each.classifier.auc,
-            "auc_error": each.classifier.error,
-            "worst_chi2_per_ndf": each.worst_chi_square,
-            "mean_delta_correlation": float(each.correlation_differences.mean()),
-            "max_delta_correlation": float(each.correlation_differences.max()),
-            "mean_slice_ks": float(each.slice_distances.mean()) if len(each.slices) else None,
-            "max_slice_ks": float(each.slice_distances.max()) if len(each.slices) else None,
-            "fpd": each.fpd.value,
-            "kpd": each.kpd.value,
-            "mmd": each.mmd.value,
-            "leakage": max(feature.leakage for feature in each.features),
-            "effective_rows": each.effective_rows,
-        }
-        for name, each in report.comparisons.items()
+        "auc": comparison.classifier.auc,
+        "auc_error": comparison.classifier.error,
+        "chi2_per_ndf_max": comparison.worst_chi_square,
+        "correlation_difference_mean": float(pairs.mean()) if len(pairs) else None,
+        "correlation_difference_max": float(pairs.max()) if len(pairs) else None,
+        "slice_ks_mean": float(slices.mean()) if len(slices) else None,
+        "slice_ks_max": float(slices.max()) if len(slices) else None,
+        "fpd": comparison.fpd.value,
+        "fpd_error": comparison.fpd.error,
+        "kpd": comparison.kpd.value,
+        "kpd_error": comparison.kpd.error,
+        "mmd": comparison.mmd.value,
+        "mmd_error": comparison.mmd.error,
+        "leakage_max": max(feature.leakage for feature in comparison.features),
+        "rows": comparison.rows,
+        "effective_rows": comparison.effective_rows,
     }
