@@ -31,7 +31,7 @@ import dataclasses
 import math
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -39,6 +39,9 @@ from numpy.typing import DTypeLike, NDArray
 from rootml._repr import facts_html, facts_text, shorten
 from rootml.bdt._structure import check_offsets, level_depths
 from rootml.errors import ModelError, UsageError, nearest
+
+if TYPE_CHECKING:
+    from rootml.bdt._model import EngineName, Model
 
 Floats = NDArray[np.float32] | NDArray[np.float64]
 Comparison = Literal["<", "<="]
@@ -52,6 +55,9 @@ Link = Literal[
 
 ZERO = float(np.float32(1e-35))
 """LightGBM's zero: what `Forest.zero_missing` takes for missing is within +-ZERO."""
+
+MAX_FEATURES = 2**24
+"""More are taken for a damaged file."""
 
 _NODES: dict[str, DTypeLike] = {
     "feature": np.int32, "left": np.int32, "right": np.int32, "category": np.int32,
@@ -166,6 +172,9 @@ class Forest:
     # --- making and checking ---------------------------------------------------------------------
 
     def __post_init__(self) -> None:
+        if not 1 <= self.num_features <= MAX_FEATURES:
+            message = f"a forest of {self.num_features} features; from 1 to {MAX_FEATURES}"
+            raise ModelError(message)
         self._set("feature", self.feature, np.int32)
         count = len(self.feature)
         if len(self.category) == 0:  # left out
@@ -342,6 +351,26 @@ class Forest:
         return self.category_values[self.category_offset[index] : self.category_offset[index + 1]]
 
     # --- what users ask --------------------------------------------------------------------------
+
+    def compile(
+        self, engine: EngineName = "llvm", *, threads: int | None = None, isa: str | None = None
+    ) -> Model:
+        """A `Model` that scores with code for this machine's processor.
+
+        Args:
+            engine: "llvm": compiled by llvmlite, kept in a cache on disk. "numpy": as exact,
+                slower, needs nothing.
+            threads: How many threads predictions use if not told; None: the caller's only.
+            isa: Instructions to use: "avx512vbmi", "avx512", "avx2", "x86-64", "neon"; None: the
+                best there are.
+
+        Raises:
+            MissingPackageError: llvmlite, of the extra `bdt`, is not installed.
+            UsageError: An unknown engine, instructions that the machine lacks.
+        """
+        from rootml.bdt._model import compile_forest
+
+        return compile_forest(self, engine=engine, threads=threads, isa=isa)
 
     @property
     def names(self) -> tuple[str, ...]:

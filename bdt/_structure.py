@@ -88,3 +88,46 @@ def keep_reached(
     place = np.full(len(left) + 1, -1, dtype=np.int32)  # the last element serves child -1
     place[kept] = np.arange(len(kept), dtype=np.int32)
     return kept, offset, place[np.maximum(left[kept], -1)], place[np.maximum(right[kept], -1)]
+
+
+def order_by_tree(
+    roots: NDArray[np.int64], left: NDArray[np.int64], right: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Nodes of scattered trees in the order of a `Forest`: tree by tree, the root first.
+
+    Args:
+        roots: Index of the root of each tree.
+        left: Shape (nodes,), index of a child; negative in a leaf. Checked here.
+        right: The same.
+
+    Returns:
+        The nodes reached, in their new order, and the offsets of the trees.
+
+    Raises:
+        ModelError: A child that does not exist, a node reached twice, too many levels.
+    """
+    count = len(left)
+    if any(np.any(index >= count) for index in (roots, left, right)) or np.any(roots < 0):
+        message = f"a root or a child is not one of the {count} nodes"
+        raise ModelError(message)
+    tree = np.full(count, -1, dtype=np.int64)
+    nodes, names, found = roots, np.arange(len(roots)), []
+    for _ in range(MAX_DEPTH + 1):
+        if np.any(tree[nodes] >= 0) or len(np.unique(nodes)) != len(nodes):
+            message = "a node is reached twice: a cycle, or a node with two parents"
+            raise ModelError(message)
+        tree[nodes] = names
+        found.append(nodes)
+        inner = left[nodes] >= 0
+        if not np.any(inner):
+            order = np.concatenate(found)
+            order = order[np.argsort(tree[order], kind="stable")]
+            sizes = np.bincount(tree[order], minlength=len(roots))
+            return order, np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+        names = np.concatenate([names[inner], names[inner]])
+        nodes = np.concatenate([left[nodes[inner]], right[nodes[inner]]])
+        if np.any(nodes < 0):
+            message = "a node has one child; each node needs two or none"
+            raise ModelError(message)
+    message = f"a tree is deeper than {MAX_DEPTH} levels"
+    raise ModelError(message)

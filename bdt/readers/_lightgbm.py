@@ -59,7 +59,7 @@ def read_lightgbm(text: str) -> Forest:
     if version not in _VERSIONS:
         message = f"LightGBM model of version {version!r:.20}; known: {', '.join(_VERSIONS)}"
         raise UnsupportedModelError(message)
-    outputs = _whole(head, "num_tree_per_iteration", 1)
+    outputs = _whole(head, "num_tree_per_iteration", 1)  # not beyond the number of trees: below
     num_features = _whole(head, "max_feature_idx", 0) + 1
     if "tree_sizes" in head and len(head["tree_sizes"].split()) != len(trees):
         message = f"{len(trees)} trees, tree_sizes tells of {len(head['tree_sizes'].split())}"

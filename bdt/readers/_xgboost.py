@@ -40,6 +40,7 @@ from rootml.errors import ModelError, UnsupportedModelError, nearest
 
 NEWEST = (3, 2)
 OLDEST = (1, 6)
+MAX_OUTPUTS = 2**20
 MAX_CATEGORY = 2**24  # XGBoost's own limit: integers are exact in float32 below it
 
 _LEARNER = {
@@ -147,9 +148,8 @@ def forest_of_document(document: Any, missing: float) -> Forest:
     only_known(param, _LEARNER_PARAM, "learner_model_param")
     num_features = whole(param, "num_feature")
     trees = items(model, "trees")
-    outputs = max(
-        1, whole(param, "num_class"), whole(param, "num_target") if "num_target" in param else 1
-    )
+    targets = whole(param, "num_target", most=MAX_OUTPUTS) if "num_target" in param else 1
+    outputs = max(1, whole(param, "num_class", most=MAX_OUTPUTS), targets)
     best = learner.get("attributes", {})
     return Forest(
         **_nodes(trees, weights, outputs),
@@ -335,9 +335,12 @@ def _values(
     if widths != {outputs}:
         message = f"leaves of {sorted(widths)} values in a model of {outputs} outputs"
         raise ModelError(message)
-    value = np.zeros((len(leaf), outputs), dtype=np.float32)
     has_weights = all("leaf_weights" in tree for tree in trees)
     vectors = float32(flat(trees, "leaf_weights" if has_weights else "base_weights", "iuf"))
+    if len(leaf) * outputs > 2 * len(vectors):  # each leaf has its own, and half are leaves
+        message = f"{len(vectors)} leaf values for {len(leaf)} nodes of {outputs} outputs"
+        raise ModelError(message)
+    value = np.zeros((len(leaf), outputs), dtype=np.float32)
     if not has_weights:
         if len(vectors) != value.size:
             message = f"base_weights has {len(vectors)} entries for {len(leaf)} vectors"

@@ -1,0 +1,449 @@
+"""ONNX: TreeEnsembleRegressor, TreeEnsembleClassifier, and TreeEnsemble of ai.onnx.ml 5.
+
+Semantics from the operators' specification and, where it is silent, from ONNX Runtime
+(``onnxruntime/core/providers/cpu/ml/tree_ensemble_aggregator.h``): leaves are added in the type of
+the thresholds, tree after tree, the base last. A test of equality becomes a category set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rootml._optional import optional_import
+from rootml.bdt._forest import Forest, Link
+from rootml.bdt._structure import order_by_tree
+from rootml.errors import ModelError, UnsupportedModelError
+
+_LINKS: dict[str, Link] = {
+    "LOGISTIC": "sigmoid",
+    "NONE": "identity",
+    "PROBIT": "probit",
+    "SOFTMAX": "softmax",
+    "SOFTMAX_ZERO": "softmax_zero",
+}
+_MODES = (
+    "BRANCH_LEQ", "BRANCH_LT", "BRANCH_GTE", "BRANCH_GT", "BRANCH_EQ", "BRANCH_NEQ",
+    "BRANCH_MEMBER",
+)  # fmt: skip
+_LEQ, _LT, _GTE, _GT, _EQ, _NEQ, _MEMBER = range(7)
+_AGGREGATES = ("AVERAGE", "SUM", "MIN", "MAX")
+_TRANSFORMS = ("NONE", "SOFTMAX", "LOGISTIC", "SOFTMAX_ZERO", "PROBIT")
+_PASS = {"Cast", "Identity", "ZipMap"}  # what may stand around the trees
+_ENSEMBLES = {"TreeEnsemble", "TreeEnsembleClassifier", "TreeEnsembleRegressor"}
+_DOMAINS = {"", "ai.onnx", "ai.onnx.ml"}
+_MAX_CATEGORY = 2**24
+_MOST_VALUES = 2**27  # nodes x outputs
+
+
+@dataclass
+class _Trees:
+    """Nodes of all trees, unordered; children are indices among them, -1 in leaves."""
+
+    roots: NDArray[np.int64]
+    feature: NDArray[np.int64]
+    mode: NDArray[np.int64]
+    split: NDArray[Any]
+    true: NDArray[np.int64]
+    false: NDArray[np.int64]
+    nan_true: NDArray[np.bool_]
+    value: NDArray[Any]
+    members: dict[int, NDArray[Any]]
+
+
+def read_onnx(data: bytes | Any) -> Forest:
+    """A forest from the bytes of an ONNX model, or from a ModelProto.
+
+    A classifier of two classes with one score gives the score of the second class.
+
+    Raises:
+        MissingPackageError: The package onnx is not installed.
+        ModelError: Damaged.
+        UnsupportedModelError: Other operators than one tree ensemble, aggregates MIN and MAX,
+            tests of equality with something else than whole numbers from 0 on.
+    """
+    onnx = optional_import("onnx", feature="reading an ONNX model", extra="onnx")
+    if isinstance(data, bytes):
+        try:
+            data = onnx.load_model_from_string(data)
+        except Exception as error:
+            message = f"the file is no ONNX model: {type(error).__name__}"
+            raise ModelError(message) from error
+    node, width, dtype = _ensemble(onnx, data.graph)
+    given = _attributes(onnx, node)
+    try:
+        if node.op_type == "TreeEnsemble":
+            return _forest(*_scattered(given, dtype), given, width, node.op_type)
+        return _forest(*_listed(given, dtype, node.op_type), given, width, node.op_type)
+    except (KeyError, TypeError, OverflowError) as error:
+        message = f"{node.op_type} with missing or wrong attributes: {error}"
+        raise ModelError(message) from error
+
+
+def _ensemble(onnx: Any, graph: Any) -> tuple[Any, int, np.dtype[Any]]:
+    """The tree ensemble of a graph, the width of its input (0 if unknown) and the dtype."""
+    found = [n for n in graph.node if n.op_type in _ENSEMBLES and n.domain in _DOMAINS]
+    others = sorted({n.op_type for n in graph.node if n not in found} - _PASS)
+    if len(found) != 1 or others:
+        message = (
+            f"an ONNX graph of {len(found)} tree ensembles and of {', '.join(others) or 'no'} "
+            "other operators; one ensemble can be read, behind it Cast, Identity, ZipMap"
+        )
+        raise UnsupportedModelError(message)
+    (node,) = found
+    inputs = {one.name: one.type.tensor_type for one in graph.input}
+    if len(node.input) != 1 or node.input[0] not in inputs:
+        message = f"{node.op_type} does not take an input of the graph as it is"
+        raise UnsupportedModelError(message)
+    tensor = inputs[node.input[0]]
+    kinds = {onnx.TensorProto.FLOAT: np.float32, onnx.TensorProto.DOUBLE: np.float64}
+    if tensor.elem_type not in kinds:
+        message = f"an ONNX model whose input has the element type {tensor.elem_type}"
+        raise UnsupportedModelError(message)
+    shape = tensor.shape.dim
+    width = int(shape[1].dim_value) if len(shape) == 2 else 0
+    return node, width, np.dtype(kinds[tensor.elem_type])
+
+
+def _attributes(onnx: Any, node: Any) -> dict[str, Any]:
+    """Attributes by name: numbers and texts, or arrays."""
+    made: dict[str, Any] = {}
+    for one in node.attribute:
+        value = onnx.helper.get_attribute_value(one)
+        if isinstance(value, onnx.TensorProto):
+            if value.external_data or value.data_location == onnx.TensorProto.EXTERNAL:
+                message = f"{one.name} lies in another file; such models are not followed"
+                raise UnsupportedModelError(message)
+            try:
+                value = onnx.numpy_helper.to_array(value)
+            except Exception as error:
+                message = f"{one.name} is a damaged tensor"
+                raise ModelError(message) from error
+        elif isinstance(value, bytes):
+            value = value.decode(errors="replace")
+        elif not isinstance(value, int | float):
+            value = list(value)
+        made[one.name] = value
+    return made
+
+
+def _integers(given: dict[str, Any], name: str, count: int | None = None) -> NDArray[np.int64]:
+    return _array(given, name, np.int64, count)
+
+
+def _array(given: dict[str, Any], name: str, dtype: Any, count: int | None) -> NDArray[Any]:
+    try:
+        array = np.asarray(given[name], dtype=dtype)
+    except (ValueError, OverflowError) as error:
+        message = f"{name} holds something else than numbers"
+        raise ModelError(message) from error
+    if array.ndim != 1 or (count is not None and len(array) != count):
+        message = f"{name} has the shape {array.shape} where {count} entries are due"
+        raise ModelError(message)
+    return array
+
+
+def _floats(
+    given: dict[str, Any], name: str, dtype: np.dtype[Any], count: int | None = None
+) -> NDArray[Any]:
+    """An attribute of floats, or its twin that holds a tensor of any precision."""
+    name = name if name in given else f"{name}_as_tensor"
+    array = _array(given, name, None, count)
+    if array.dtype == np.float64 and dtype == np.float32 and name.endswith("tensor"):
+        message = f"{name} has float64 for an input of float32"
+        raise UnsupportedModelError(message)
+    return array.astype(dtype)
+
+
+# --- TreeEnsembleRegressor, TreeEnsembleClassifier: one entry per node, leaves among them ---------
+
+
+def _listed(
+    given: dict[str, Any], dtype: np.dtype[Any], kind: str
+) -> tuple[_Trees, int, NDArray[Any]]:
+    """The trees, the number of outputs and the bases."""
+    tree = _integers(given, "nodes_treeids")
+    count = len(tree)
+    number = _integers(given, "nodes_nodeids", count)
+    modes = given["nodes_modes"]
+    if len(modes) != count or not count:
+        message = f"nodes_modes has {len(modes)} entries for {count} nodes"
+        raise ModelError(message)
+    names = [one.decode(errors="replace") if isinstance(one, bytes) else one for one in modes]
+    if unknown := set(names) - {*_MODES[:-1], "LEAF"}:
+        message = f"nodes_modes has {min(unknown)!r:.40}"
+        raise UnsupportedModelError(message)
+    leaf = np.array([name == "LEAF" for name in names])
+    mode = np.array([0 if name == "LEAF" else _MODES.index(name) for name in names])
+    find = _finder(tree, number)
+    true, false = (
+        np.where(leaf, -1, find(tree, _integers(given, f"nodes_{side}nodeids", count), leaf))
+        for side in ("true", "false")
+    )
+    first = np.sort(np.unique(tree, return_index=True)[1])  # a tree's first node is its root
+    tracks = given.get("nodes_missing_value_tracks_true") or np.zeros(count)
+    prefix = "target" if kind == "TreeEnsembleRegressor" else "class"
+    outputs, ids = _outputs(given, kind)
+    _check_size(count, outputs)
+    place = find(
+        _integers(given, f"{prefix}_treeids", len(ids)),
+        _integers(given, f"{prefix}_nodeids", len(ids)),
+        np.zeros(len(ids), dtype=bool),
+    )
+    value = np.zeros((count, outputs), dtype=dtype)
+    if np.any(ids < 0) or np.any(ids >= outputs) or np.any(~leaf[place]):
+        message = f"{prefix}_ids beyond the {outputs} outputs, or weights of inner nodes"
+        raise ModelError(message)
+    np.add.at(value, (place, ids), _floats(given, f"{prefix}_weights", dtype, len(ids)))
+    trees = _Trees(
+        roots=first,
+        feature=np.where(leaf, -1, _integers(given, "nodes_featureids", count)),
+        mode=mode,
+        split=_floats(given, "nodes_values", dtype, count),
+        true=true,
+        false=false,
+        nan_true=np.asarray(tracks).astype(bool) & ~leaf,
+        value=value,
+        members={},
+    )
+    if len(trees.nan_true) != count:
+        message = f"nodes_missing_value_tracks_true has {len(trees.nan_true)} entries"
+        raise ModelError(message)
+    return trees, outputs, _bases(given, dtype, outputs)
+
+
+def _check_size(nodes: int, outputs: int) -> None:
+    if nodes * outputs > _MOST_VALUES:
+        message = f"{nodes} nodes with {outputs} outputs each"
+        raise UnsupportedModelError(message)
+
+
+def _finder(
+    tree: NDArray[np.int64], number: NDArray[np.int64]
+) -> Callable[[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]], NDArray[np.int64]]:
+    """A function from (tree, node) to the place in the list of nodes."""
+    order = np.lexsort((number, tree))
+    keys = np.stack([tree[order], number[order]])
+    if np.any(np.all(keys[:, 1:] == keys[:, :-1], axis=0)):
+        message = "two nodes of a tree have the same number"
+        raise ModelError(message)
+    trees, rank = np.unique(tree, return_inverse=True)
+    low, span = int(number.min()), int(number.max()) - int(number.min()) + 1
+    if span > 2**62 // max(1, len(trees)):
+        message = "nodes_nodeids is too wide a range of numbers"
+        raise ModelError(message)
+    code = rank.astype(np.int64) * span + (number - low)
+    order = np.argsort(code)
+
+    def find(
+        in_tree: NDArray[np.int64], wanted: NDArray[np.int64], ignored: NDArray[np.bool_]
+    ) -> NDArray[np.int64]:
+        row = np.minimum(np.searchsorted(trees, in_tree), len(trees) - 1)
+        inside = (wanted >= low) & (wanted < low + span) & (trees[row] == in_tree)
+        key = row * span + np.where(inside, wanted - low, 0)
+        at = order[np.minimum(np.searchsorted(code[order], key), len(order) - 1)]
+        if np.any(~ignored & (~inside | (code[at] != key))):
+            message = "a node refers to one that is not there"
+            raise ModelError(message)
+        return at
+
+    return find
+
+
+def _outputs(given: dict[str, Any], kind: str) -> tuple[int, NDArray[np.int64]]:
+    """How many outputs, and the output of each weight."""
+    if kind == "TreeEnsembleRegressor":
+        return max(1, int(given.get("n_targets", 1))), _integers(given, "target_ids")
+    labels = given.get("classlabels_int64s") or given.get("classlabels_strings") or []
+    ids = _integers(given, "class_ids")
+    if len(labels) > 10_000 or not labels:
+        message = f"a classifier of {len(labels)} classes"
+        raise ModelError(message)
+    if len(labels) <= 2 and len(np.unique(ids)) == 1:
+        return 1, ids * 0  # one score, that of the second class
+    return len(labels), ids
+
+
+def _bases(given: dict[str, Any], dtype: np.dtype[Any], outputs: int) -> NDArray[Any]:
+    if not ({"base_values", "base_values_as_tensor"} & set(given)):
+        return np.zeros(outputs, dtype=dtype)
+    bases = _floats(given, "base_values", dtype)
+    if len(bases) == 0:
+        return np.zeros(outputs, dtype=dtype)
+    if outputs == 1 and len(bases) == 2 and bases[0] == bases[1]:
+        bases = bases[1:]
+    if len(bases) != outputs:
+        message = f"{len(bases)} base_values for {outputs} outputs"
+        raise UnsupportedModelError(message)
+    return bases
+
+
+# --- TreeEnsemble: inner nodes and leaves in lists of their own ----------------------------------
+
+
+def _scattered(given: dict[str, Any], dtype: np.dtype[Any]) -> tuple[_Trees, int, NDArray[Any]]:
+    """The trees, the number of outputs and the bases (none); each leaf is copied per parent."""
+    features = _integers(given, "nodes_featureids")
+    count = len(features)
+    mode = _integers(given, "nodes_modes", count)
+    if np.any((mode < 0) | (mode > _MEMBER)):
+        message = f"nodes_modes runs from {mode.min()} to {mode.max()}"
+        raise ModelError(message)
+    outputs = int(given.get("n_targets", 1))
+    target = _integers(given, "leaf_targetids")
+    weight = _floats(given, "leaf_weights", dtype, len(target))
+    if not 1 <= outputs <= 10_000 or np.any((target < 0) | (target >= outputs)):
+        message = f"leaf_targetids beyond the {outputs} targets"
+        raise ModelError(message)
+    child = {}
+    leaves: list[NDArray[np.int64]] = []
+    for side in ("true", "false"):
+        index = _integers(given, f"nodes_{side}nodeids", count)
+        is_leaf = _integers(given, f"nodes_{side}leafs", count) != 0
+        if np.any((index < 0) | (index >= np.where(is_leaf, len(target), count))):
+            message = f"nodes_{side}nodeids points at what is not there"
+            raise ModelError(message)
+        start = count + sum(map(len, leaves))
+        new = start + np.cumsum(is_leaf) - 1
+        child[side] = np.where(is_leaf, new, index)
+        leaves.append(index[is_leaf])
+    copied = np.concatenate(leaves)
+    _check_size(count + len(copied), outputs)
+    value = np.zeros((count + len(copied), outputs), dtype=dtype)
+    value[count + np.arange(len(copied)), target[copied]] = weight[copied]
+    roots = _integers(given, "tree_roots")
+    none, tracks = np.full(len(copied), -1), given.get("nodes_missing_value_tracks_true")
+    trees = _Trees(
+        roots=roots,
+        feature=np.r_[features, none],
+        mode=np.r_[mode, none * 0],
+        split=np.r_[_floats(given, "nodes_splits", dtype, count), np.zeros(len(copied), dtype)],
+        true=np.r_[child["true"], none],
+        false=np.r_[child["false"], none],
+        nan_true=np.r_[np.asarray(tracks or np.zeros(count)).astype(bool), none * 0 != 0],
+        value=value,
+        members=_members(given, mode, dtype),
+    )
+    if len(trees.nan_true) != len(trees.feature):
+        message = "nodes_missing_value_tracks_true has not an entry for each node"
+        raise ModelError(message)
+    return trees, outputs, np.zeros(outputs, dtype=dtype)
+
+
+def _members(
+    given: dict[str, Any], mode: NDArray[np.int64], dtype: np.dtype[Any]
+) -> dict[int, NDArray[Any]]:
+    """The sets of BRANCH_MEMBER nodes, NaN between them."""
+    nodes = np.flatnonzero(mode == _MEMBER)
+    if not len(nodes):
+        return {}
+    values = _floats(given, "membership_values", dtype)
+    ends = np.flatnonzero(np.isnan(values))
+    if len(ends) == len(nodes) - 1:
+        ends = np.r_[ends, len(values)]
+    if len(ends) < len(nodes):
+        message = f"membership_values holds {len(ends)} sets for {len(nodes)} nodes"
+        raise ModelError(message)
+    begins = np.r_[0, ends[:-1] + 1]
+    return {int(node): values[a:b] for node, a, b in zip(nodes, begins, ends, strict=False)}
+
+
+# --- to a Forest ---------------------------------------------------------------------------------
+
+
+def _forest(
+    trees: _Trees, outputs: int, bases: NDArray[Any], given: dict[str, Any], width: int, kind: str
+) -> Forest:
+    aggregate = _word(given, "aggregate_function", "SUM", _AGGREGATES)
+    if aggregate not in {"SUM", "AVERAGE"}:
+        message = f"the aggregate {aggregate} of {kind}"
+        raise UnsupportedModelError(message)
+    transform = _word(given, "post_transform", "NONE", _TRANSFORMS)
+    if transform not in _LINKS:
+        message = f"the transform {transform!r:.40} of {kind}"
+        raise UnsupportedModelError(message)
+    inner = trees.true >= 0
+    is_set = inner & (trees.mode >= _EQ)
+    swap = inner & np.isin(trees.mode, (_GTE, _GT, _NEQ))
+    comparison, split = _one_comparison(trees, inner & ~is_set)
+    sets = _sets(trees, is_set)
+    category = np.full(len(inner), -1)
+    category[is_set] = np.arange(len(sets))
+    nan_true = trees.nan_true | (trees.mode == _NEQ)
+    order, offset = order_by_tree(trees.roots, trees.true, trees.false)
+    place = np.full(len(inner) + 1, -1)  # the last serves child -1
+    place[order] = np.arange(len(order))
+    true, false = place[trees.true[order]], place[trees.false[order]]
+    flip = swap[order]
+    last = int(trees.feature.max(initial=0))
+    if np.any(trees.feature[inner] < 0) or (width and last >= width):
+        message = f"a node tests feature {last}; the input has {width or 'not so many'}"
+        raise ModelError(message)
+    scalar = outputs == 1
+    return Forest(
+        tree_offset=offset,
+        feature=np.where(inner, trees.feature, -1)[order],
+        threshold=np.where(inner & ~is_set, split, split.dtype.type(0))[order],
+        left=np.where(flip, false, true),
+        right=np.where(flip, true, false),
+        default_left=((nan_true ^ swap) & inner)[order],
+        value=trees.value[order],
+        tree_output=np.zeros(len(trees.roots), dtype=np.int32),
+        base=bases,
+        base_first=False,
+        divisor=float(len(trees.roots)) if aggregate == "AVERAGE" else 1.0,
+        category=category[order],
+        category_offset=np.cumsum([0, *map(len, sets)]),
+        category_values=np.concatenate([np.zeros(0, np.int64), *sets]),
+        comparison="<" if comparison == _LT else "<=",
+        category_rule="exact",
+        num_features=width or last + 1,
+        link="identity" if scalar and transform == "SOFTMAX" else _LINKS[transform],
+        library="onnx",
+        objective=f"{kind}, {transform}",
+    )
+
+
+def _word(given: dict[str, Any], name: str, default: str, words: tuple[str, ...]) -> str:
+    """An attribute that is a text, or in TreeEnsemble the number of one."""
+    value = given.get(name, default if "nodes_splits" not in given else words.index(default))
+    if isinstance(value, str):
+        return value
+    return words[value] if 0 <= value < len(words) else str(value)
+
+
+def _one_comparison(trees: _Trees, numeric: NDArray[np.bool_]) -> tuple[int, NDArray[Any]]:
+    """All numeric tests as ``<`` or all as ``<=``: ``x < t`` is ``x <= (the float below t)``.
+
+    GTE and GT are the opposites of LT and LEQ, with the children exchanged.
+    """
+    strict = numeric & np.isin(trees.mode, (_LT, _GTE))
+    split = trees.split
+    if np.any(np.isnan(split[numeric])):
+        message = "a split value is NaN"
+        raise ModelError(message)
+    if np.array_equal(strict, numeric) and np.any(numeric):
+        return _LT, split
+    if np.any(np.isneginf(split[strict])):
+        message = "tests x < -inf among tests x <= t"
+        raise UnsupportedModelError(message)
+    below = np.nextafter(split, split.dtype.type(-np.inf))
+    return _LEQ, np.where(strict, below, split)
+
+
+def _sets(trees: _Trees, is_set: NDArray[np.bool_]) -> list[NDArray[np.int64]]:
+    made = []
+    for node in np.flatnonzero(is_set).tolist():
+        values = trees.members.get(node, trees.split[node : node + 1])
+        if np.any(~((values >= 0) & (values < _MAX_CATEGORY) & (values == np.floor(values)))):
+            message = (
+                f"{_MODES[trees.mode[node]]} with {values[:3].tolist()}: equality can be tested "
+                f"with whole numbers from 0 to {_MAX_CATEGORY}"
+            )
+            raise UnsupportedModelError(message)
+        made.append(np.unique(values).astype(np.int64))
+    return made
