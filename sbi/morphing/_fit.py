@@ -1,0 +1,294 @@
+"""From two datasets to a `Morph`: read, check, reweight, Gaussianise, train."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from rootml.errors import EmptySelectionError, UsageError
+from rootml.sbi.morphing._draws import VALIDATION, poisson_one, uniforms
+from rootml.sbi.morphing._flow import (
+    CouplingFlow,
+    Flow,
+    FlowFactory,
+    FlowSpec,
+    GivenFlow,
+    coupling_spec,
+)
+from rootml.sbi.morphing._model import Member, Morph
+from rootml.sbi.morphing._preprocess import Conditions, Gaussianiser
+from rootml.sbi.morphing._preprocess_fit import conditions as fit_conditions
+from rootml.sbi.morphing._preprocess_fit import gaussianiser
+from rootml.sbi.morphing._reweight import Method, fit_kinematics
+from rootml.sbi.morphing._rows import Names, Rows, concatenate_rows, read_rows
+from rootml.sbi.morphing._training import Check, Problem, Schedule, Trainer, training_bar
+
+if TYPE_CHECKING:
+    from rootml.dataset import Dataset
+
+logger = logging.getLogger(__name__)
+
+Engine = Literal["auto", "compiled", "numpy"]
+ENGINES: tuple[str, ...] = ("auto", "compiled", "numpy")
+_DATA_STREAM = 8
+_MOST_VALIDATION = 50_000
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the user chose; see `Morpher`."""
+
+    names: Names
+    layers: int
+    hidden: tuple[int, ...]
+    bins: int
+    ensemble: int
+    reweight: Method
+    schedule: Schedule
+    validation: float
+    max_rows: int
+    seed: int
+    compiled: bool
+    flow: FlowFactory | None
+
+
+def use_compiled(engine: Engine) -> bool:
+    """Whether splines run compiled.
+
+    Raises:
+        MissingPackageError: ``"compiled"`` without numba.
+    """
+    if engine == "numpy":
+        return False
+    if engine == "auto" and importlib.util.find_spec("numba") is None:
+        return False
+    from rootml.sbi.morphing import _spline_compiled  # noqa: F401 - or say what is missing
+
+    return True
+
+
+def fit(
+    settings: Settings,
+    sim: Dataset,
+    data: Dataset,
+    *,
+    checkpoint: Path | None,
+    progress: bool | None,
+) -> Morph:
+    """See `Morpher.fit`."""
+    info: dict[str, Any] = {}
+    samples = []
+    for domain, dataset in (("simulation", sim), ("data", data)):
+        rows, total, bad = read_rows(
+            dataset,
+            settings.names,
+            limit=settings.max_rows,
+            seed=settings.seed,
+            progress=progress,
+            what=f"reading {domain}",
+        )
+        check_domain(rows, domain, f"{dataset}")
+        info[domain] = {"rows": total, "used": len(rows), "not finite": bad}
+        samples.append(rows)
+    return fit_rows(settings, samples[0], samples[1], checkpoint, progress, info)
+
+
+def check_domain(rows: Rows, domain: str, where: str) -> None:
+    """See that there is something to learn from.
+
+    Raises:
+        EmptySelectionError: No rows.
+        UsageError: Weights that add up to nothing positive.
+    """
+    if not len(rows):
+        message = f"the {domain} is empty: no row of {where} has finite features and conditions"
+        raise EmptySelectionError(message)
+    total = float(rows.weights.sum())
+    if not total > 0:
+        negative = int((rows.weights < 0).sum())
+        message = (
+            f"the weights of the {domain} add up to {total:g} ({negative:,} of {len(rows):,} rows "
+            "have a negative weight); a positive sum is needed"
+        )
+        raise UsageError(message)
+
+
+def common_range(sim: Rows, data: Rows, names: Sequence[str]) -> tuple[Any, Any]:
+    """The range of each condition in which both domains have rows.
+
+    Raises:
+        UsageError: There is none; names the condition and both ranges.
+    """
+    ends = [
+        (rows.conditions[used].min(axis=0), rows.conditions[used].max(axis=0))
+        for rows, used in ((sim, sim.weights != 0), (data, data.weights != 0))
+    ]
+    low = np.maximum(ends[0][0], ends[1][0])
+    high = np.minimum(ends[0][1], ends[1][1])
+    for j, name in enumerate(names):
+        if low[j] > high[j]:
+            (a, b), (c, d) = ((end[0][j], end[1][j]) for end in ends)
+            message = (
+                f"condition {name!r} lies in [{a:g}, {b:g}] in the simulation and in "
+                f"[{c:g}, {d:g}] in the data: they do not overlap, so nothing can be learned"
+            )
+            raise UsageError(message)
+    return low, high
+
+
+def _within(rows: Rows, ends: tuple[Any, Any], domain: str, names: Sequence[str]) -> Rows:
+    inside = ((rows.conditions >= ends[0]) & (rows.conditions <= ends[1])).all(axis=1)
+    kept = rows.take(inside)
+    if not len(kept) or not kept.weights.sum() > 0:
+        box = ", ".join(
+            f"{name} in [{a:g}, {b:g}]" for name, a, b in zip(names, *ends, strict=True)
+        )
+        message = (
+            f"no weight of the {domain} ({len(kept):,} of {len(rows):,} rows) lies where both "
+            f"domains have conditions: {box}"
+        )
+        raise UsageError(message)
+    if len(kept) < len(rows):
+        dropped = len(rows) - len(kept)
+        logger.info("%d rows of the %s lie outside the common conditions", dropped, domain)
+    return kept
+
+
+def fit_rows(
+    settings: Settings,
+    sim: Rows,
+    data: Rows,
+    checkpoint: Path | None,
+    progress: bool | None,
+    info: dict[str, Any],
+) -> Morph:
+    """The fit from rows in memory."""
+    names = settings.names
+    ends = common_range(sim, data, names.conditions)
+    sim = _within(sim, ends, "simulation", names.conditions)
+    data = _within(data, ends, "data", names.conditions)
+    kinematics = fit_kinematics(
+        sim, data, names.conditions, method=settings.reweight, seed=settings.seed
+    )
+    weighted = replace(sim, weights=sim.weights * kinematics.weights(sim.conditions))
+    both = concatenate_rows([weighted, data])
+    scale = np.concatenate([_unit(weighted.weights), _unit(data.weights)])
+    scaled = fit_conditions(both.conditions, scale, names.conditions, ends)
+    spec = None
+    if settings.flow is None:
+        spec = coupling_spec(
+            len(names.features),
+            scaled.columns,
+            layers=settings.layers,
+            hidden=settings.hidden,
+            bins=settings.bins,
+        )
+    members = tuple(
+        _train_member(settings, spec, scaled, weighted, data, number, checkpoint, progress)
+        for number in range(settings.ensemble + 1)
+    )
+    return Morph(
+        names,
+        scaled,
+        kinematics,
+        members,
+        spec,
+        settings.seed,
+        settings.compiled,
+        settings.flow,
+        info,
+    )
+
+
+def _unit(weights: Any) -> Any:
+    """With a sum of 1/2."""
+    return 0.5 * weights / weights.sum()
+
+
+def _train_member(
+    settings: Settings,
+    spec: FlowSpec | None,
+    scaled: Conditions,
+    sim: Rows,
+    data: Rows,
+    number: int,
+    checkpoint: Path | None,
+    progress: bool | None,
+) -> Member:
+    """Tables and flow of one member."""
+    names, seed = settings.names.features, settings.seed
+    parts = []
+    for side, (domain, rows) in enumerate((("simulation", sim), ("data", data))):
+        held = uniforms(rows.events, 1, seed=seed, stream=VALIDATION)[:, 0] < settings.validation
+        boot = np.ones(len(rows))
+        if number:
+            boot = poisson_one(rows.events, seed=seed, member=2 * number + side)
+        tables = gaussianiser(rows.features, rows.weights * boot, names, domain=domain)
+        draws = uniforms(rows.keys, len(names), seed=seed, stream=_DATA_STREAM * side)
+        z = tables.forward(rows.features, draws)
+        context = scaled.context(rows.conditions)
+        context[:, -1] = side
+        parts.append((tables, z, context, rows.weights, boot, held))
+    train = _problem(parts, held=False, what="to train on")
+    validation = _problem(parts, held=True, what="to validate on")
+    flow = _new_flow(settings, spec, scaled, number)
+    path = None if checkpoint is None else checkpoint / f"member_{number}.checkpoint"
+    trainer = Trainer(
+        flow,
+        train,
+        validation,
+        settings.schedule,
+        seed=(seed, number),
+        checkpoint=path,
+        identity={"problem": train.fingerprint() if path else "", "spec": repr(spec)},
+    )
+    what = f"training {number + 1} of {settings.ensemble + 1}"
+    with training_bar(what, settings.schedule.steps, enabled=progress) as report:
+        state, history = trainer.run(report)
+    logger.info("%s: validation loss %.5f", what, min(check.validation for check in history))
+    return Member(_tables(parts, 0), _tables(parts, 1), state, tuple(_checks(history)))
+
+
+def _tables(parts: Sequence[Any], side: int) -> Gaussianiser:
+    found: Gaussianiser = parts[side][0]
+    return found
+
+
+def _checks(history: Sequence[Check]) -> Sequence[Check]:
+    return [Check(int(c.step), float(c.train), float(c.validation)) for c in history]
+
+
+def _problem(parts: Sequence[Any], *, held: bool, what: str) -> Problem:
+    """The rows of both domains on one side of the split, each domain with the same weight."""
+    z, context, weights = [], [], []
+    for number, (_, each_z, each_context, mass, boot, on) in enumerate(parts):
+        used = on if held else ~on & (boot * mass != 0)
+        rows = np.flatnonzero(used)
+        if held:
+            rows = rows[:_MOST_VALIDATION]
+        mine = mass[rows] if held else mass[rows] * boot[rows]
+        if not mine.sum() > 0:
+            domain = ("simulation", "data")[number]
+            message = (
+                f"the {domain} has no weight {what}: {len(rows):,} rows with a sum of weights of "
+                f"{mine.sum():g}"
+            )
+            raise UsageError(message)
+        z.append(each_z[rows])
+        context.append(each_context[rows])
+        weights.append(_unit(mine))
+    return Problem(np.concatenate(z), np.concatenate(context), np.concatenate(weights))
+
+
+def _new_flow(settings: Settings, spec: FlowSpec | None, scaled: Conditions, number: int) -> Flow:
+    if spec is not None:
+        rng = np.random.default_rng([settings.seed, number])
+        return CouplingFlow(spec, spec.initial(rng), compiled=settings.compiled)
+    assert settings.flow is not None
+    return GivenFlow.make(settings.flow, len(settings.names.features), scaled.columns)

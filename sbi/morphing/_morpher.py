@@ -1,0 +1,469 @@
+"""`Morpher`: carries simulation onto data; fit, transform, apply, keep, hand on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from rootml._repr import Grid, facts_html, facts_text, shorten
+from rootml._splits import check_by, check_seed
+from rootml.errors import UsageError
+from rootml.sbi.morphing._fit import ENGINES, Engine, Settings, use_compiled
+from rootml.sbi.morphing._flow import FlowFactory
+from rootml.sbi.morphing._model import Morph, Which
+from rootml.sbi.morphing._reweight import METHODS, Kinematics, Method
+from rootml.sbi.morphing._rows import Names
+from rootml.sbi.morphing._training import Check, Schedule
+
+if TYPE_CHECKING:
+    from rootml.dataset import Dataset
+    from rootml.sbi.morphing._apply import Applied
+
+
+class Morpher:
+    """Changes features of simulated events so that they are distributed as in data.
+
+    One conditional flow is trained on both domains, told apart by a switch; a simulated event goes
+    forward with the switch on simulation and back with the switch on data. Each event keeps its
+    weight and its rank among events of equal conditions; correlations become those of the data.
+
+    - Features may be continuous, integers, have atoms (the zeros of an isolation sum) and edges:
+      these come out exactly as the data have them. Beyond the training range they are
+      extrapolated.
+    - Rows whose conditions lie outside of the range that both domains share, or with NaN or
+      infinity, pass unchanged; they are counted and can be flagged.
+    - If columns are lists (one number per photon, jet, ...), every element is a row; conditions
+      that are one number per event are repeated for each.
+    - Random numbers, needed for atoms alone, are functions of `seed` and the event's id.
+
+    Args:
+        features: Columns to change.
+        conditions: Columns that the change depends on; they stay.
+        id: Columns that identify an event, integers or strings, e.g. ``["run", "event"]``. None:
+            the place of the event, its entry in the file or row in the array, which another
+            skim changes.
+        layers, hidden, bins: Of the coupling spline flow: layers, widths of the hidden layers of
+            each one's network, bins of the splines.
+        flow: Instead of it, ``(features, context) -> zuko flow``, e.g. ``lambda d, c:
+            zuko.flows.NSF(d, c)``.
+        ensemble: Number of Poisson bootstraps trained besides, for the variations up and down.
+        reweight: How the spectra of the conditions are made equal in training: ``"boosted"`` (a
+            boosted density ratio, needs xgboost), ``"binned"``, or ``"none"``.
+        steps, batch_size, learning_rate, patience: Of the training; `patience` checks, of 20 in
+            all, without a better validation loss end it.
+        validation: Fraction of the events held out for that loss.
+        max_rows: Rows used of each domain; of more, a uniform random sample.
+        seed: Of everything random.
+        engine: ``"compiled"`` (numba), ``"numpy"``, or ``"auto"``: compiled if numba is there.
+
+    Source: Daumann et al., "One flow to correct them all", arXiv:2403.18582; spline flows:
+    arXiv:1906.04032.
+
+    >>> import pyarrow as pa, pyarrow.parquet, numpy as np, rootml
+    >>> from rootml.sbi.morphing import Morpher
+    >>> rng = np.random.default_rng(1)
+    >>> for name, shift in (("sim", 0.0), ("data", 1.0)):
+    ...     columns = {"pt": rng.exponential(size=4000), "r9": shift + rng.normal(size=4000)}
+    ...     pa.parquet.write_table(pa.table(columns), f"{name}.parquet")
+    >>> sim, data = rootml.open("sim.parquet"), rootml.open("data.parquet")
+    >>> morpher = Morpher(["r9"], ["pt"], layers=2, steps=20, reweight="none").fit(sim, data)
+    >>> morpher.transform({"pt": np.array([0.5]), "r9": np.array([0.0])})["r9"].round(0)
+    array([1.])
+    """
+
+    def __init__(
+        self,
+        features: Sequence[str],
+        conditions: Sequence[str],
+        *,
+        id: str | Sequence[str] | None = None,  # noqa: A002 - the word users know
+        layers: int = 6,
+        hidden: Sequence[int] = (64, 64),
+        bins: int = 8,
+        flow: FlowFactory | None = None,
+        ensemble: int = 0,
+        reweight: Method = "boosted",
+        steps: int = 6000,
+        batch_size: int = 1024,
+        learning_rate: float = 2e-3,
+        patience: int = 6,
+        validation: float = 0.1,
+        max_rows: int = 2_000_000,
+        seed: int = 0,
+        engine: Engine = "auto",
+    ) -> None:
+        names = _check_names(features, conditions, id)
+        for what, value, least in (
+            ("layers", layers, 2),
+            ("bins", bins, 2),
+            ("ensemble", ensemble, 0),
+            ("steps", steps, 1),
+            ("batch_size", batch_size, 2),
+            ("patience", patience, 1),
+            ("max_rows", max_rows, 1),
+        ):
+            _check_integer(what, value, least)
+        for width in hidden:
+            _check_integer("hidden", width, 1)
+        if reweight not in METHODS:
+            message = f"reweight={reweight!r}: expected one of {', '.join(METHODS)}"
+            raise UsageError(message)
+        if engine not in ENGINES:
+            message = f"engine={engine!r}: expected 'auto', 'compiled' or 'numpy'"
+            raise UsageError(message)
+        if not 0 < validation < 1 or not learning_rate > 0:
+            message = f"validation={validation}, learning_rate={learning_rate}: make no sense"
+            raise UsageError(message)
+        _check_flow(flow)
+        self._settings = Settings(
+            names=names,
+            layers=layers,
+            hidden=tuple(hidden),
+            bins=bins,
+            ensemble=ensemble,
+            reweight=reweight,
+            schedule=Schedule(steps, batch_size, learning_rate, patience),
+            validation=validation,
+            max_rows=max_rows,
+            seed=check_seed(seed),
+            compiled=use_compiled(engine),
+            flow=flow,
+        )
+        self._fitted: Morph | None = None
+
+    # --- what it is ---------------------------------------------------------------------------
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """Names of the columns that are changed."""
+        return self._settings.names.features
+
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """Names of the columns that the change depends on."""
+        return self._settings.names.conditions
+
+    @property
+    def id(self) -> tuple[str, ...]:
+        """Names of the columns that identify an event; empty: its place does."""
+        return self._settings.names.ids
+
+    @property
+    def ensemble(self) -> int:
+        """Number of bootstraps besides the nominal map."""
+        return self._settings.ensemble
+
+    @property
+    def seed(self) -> int:
+        """Of everything random."""
+        return self._settings.seed
+
+    @property
+    def fitted(self) -> bool:
+        """Whether there is something to transform with."""
+        return self._fitted is not None
+
+    @property
+    def kinematics(self) -> Kinematics:
+        """Factors that bring the conditions of the simulation onto those of the data.
+
+        Raises:
+            UsageError: Not fitted.
+        """
+        return self._morph.kinematics
+
+    @property
+    def ranges(self) -> dict[str, tuple[float, float]]:
+        """For each condition the range in which both domains had events.
+
+        Raises:
+            UsageError: Not fitted.
+        """
+        found = self._morph.conditions
+        pairs = zip(found.low.tolist(), found.high.tolist(), strict=True)
+        return dict(zip(self.conditions, pairs, strict=True))
+
+    @property
+    def history(self) -> list[list[Check]]:
+        """Losses (step, train, validation) at each check, for each member.
+
+        Raises:
+            UsageError: Not fitted.
+        """
+        return [list(member.history) for member in self._morph.members]
+
+    @property
+    def _morph(self) -> Morph:
+        if self._fitted is None:
+            message = "this Morpher is not fitted yet: call fit(sim=..., data=...), or load one"
+            raise UsageError(message)
+        return self._fitted
+
+    # --- fitting ------------------------------------------------------------------------------
+
+    def fit(
+        self,
+        sim: Dataset,
+        data: Dataset,
+        *,
+        checkpoint: str | os.PathLike[str] | None = None,
+        progress: bool | None = None,
+    ) -> Self:
+        """Learn the map; weights of both datasets may be negative.
+
+        Args:
+            sim, data: Selected events of either; labels are not looked at.
+            checkpoint: A folder for checkpoints, 20 per training. A fit with the same data,
+                settings and folder goes on where they were left and ends the same.
+            progress: Show bars, with the loss; None: on a terminal.
+
+        Raises:
+            MissingPackageError: torch (extra ``torch``) or xgboost is not installed.
+            EmptySelectionError: A domain without a usable row.
+            UsageError: A constant feature, conditions that do not overlap, weights without a
+                positive sum: names the column and the numbers.
+            ConvergenceError: The loss became NaN or infinite.
+            StateError: A checkpoint of another training.
+        """
+        from rootml.sbi.morphing._fit import fit
+
+        folder = None if checkpoint is None else Path(checkpoint)
+        self._fitted = fit(self._settings, sim, data, checkpoint=folder, progress=progress)
+        return self
+
+    # --- applying -----------------------------------------------------------------------------
+
+    def transform(
+        self,
+        values: Any,
+        *,
+        which: Which = "nominal",
+        flag: str | None = None,
+        folder: str | os.PathLike[str] | None = None,
+    ) -> Any:
+        """Simulated events with their features changed, in the kind of container that came.
+
+        Args:
+            values: A dict of arrays, a structured NumPy array, an Arrow table or record batch, an
+                awkward array of records (lists too), or a `Dataset`. Features, conditions and
+                the id are looked up by name; everything else is passed on.
+            which: ``"nominal"``; ``"up"`` or ``"down"``, the edges of the 68 % band of the
+                ensemble, value by value; or the number of a member, 0 being the nominal one.
+            flag: Name of a boolean column to add: whether the row was changed.
+            folder: For a `Dataset`: where its corrected columns are written, as friend trees;
+                None: a private folder, removed when Python ends.
+
+        Returns:
+            The same kind. Floats keep their dtype; so do integers if all values of the data were
+            integers, otherwise they become float64. A `Dataset` reads the corrected columns under
+            the old names.
+
+        Raises:
+            MissingColumnError: A column that is not there; lists the nearest.
+            UnsupportedTypeError: A container or column of another type.
+            SchemaError: Lists of different lengths.
+        """
+        from rootml.sbi.morphing._apply import transform
+
+        return transform(self._morph, values, which=which, flag=flag, folder=folder)
+
+    def apply(
+        self,
+        dataset: Dataset,
+        folder: str | os.PathLike[str],
+        *,
+        suffix: str = "_corr",
+        variations: bool | None = None,
+        tree: str = "Friends",
+        format: str | None = None,  # noqa: A002 - the word users know
+        overwrite: bool = False,
+        progress: bool | None = None,
+    ) -> Applied:
+        """Write corrected features beside the events, as friend trees; see `write_friend`.
+
+        The columns are ``<feature><suffix>``, with `variations` also ``<feature><suffix>_up`` and
+        ``_down``, and ``morphed<suffix>``: false where a row passed unchanged. Partition by
+        partition; memory does not grow with the files.
+
+        Args:
+            suffix: Put behind the names.
+            variations: Whether to write the edges of the band of the ensemble; None: if there is
+                an ensemble of at least two.
+            tree, format, overwrite: As in `Dataset.write_friend`.
+            progress: Show a bar; None: on a terminal.
+
+        Returns:
+            Paths of the files, and how many rows passed unchanged and why.
+        """
+        from rootml.sbi.morphing._apply import apply
+
+        return apply(
+            self._morph,
+            dataset,
+            folder,
+            suffix=suffix,
+            variations=variations,
+            options={"tree": tree, "format": format, "overwrite": overwrite},
+            progress=progress,
+        )
+
+    def validate(self, sim: Dataset, data: Dataset, **options: Any) -> Any:
+        """Compare corrected simulation with data: see `rootml.sbi.morphing.validate`."""
+        from rootml.sbi.morphing._validate import validate
+
+        return validate(self, sim, data, **options)
+
+    # --- keeping and handing on ---------------------------------------------------------------
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write everything to one file: JSON and arrays, with a checksum; no code.
+
+        Raises:
+            UsageError: Not fitted.
+        """
+        from rootml.sbi.morphing._persist import save
+
+        save(self._settings, self._morph, Path(path))
+
+    @classmethod
+    def load(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        flow: FlowFactory | None = None,
+        engine: Engine = "auto",
+    ) -> Morpher:
+        """Read what `save` wrote.
+
+        Args:
+            flow: The same as when it was fitted, if one was given: files hold no code.
+
+        Raises:
+            MissingFileError, CorruptFileError: No such file, or a damaged one.
+            StateError: A file of another kind or version, or of another `flow`.
+        """
+        from rootml.sbi.morphing._persist import load
+
+        settings, morph = load(Path(path), flow=flow, compiled=use_compiled(engine))
+        made = cls.__new__(cls)
+        made._settings, made._fitted = settings, morph
+        return made
+
+    def to_onnx(self, path: str | os.PathLike[str], *, which: int = 0) -> None:
+        """Write the whole map, preprocessing inside, as an ONNX model.
+
+        Inputs are ``features`` `(rows, features)` and ``conditions`` `(rows, conditions)`, both
+        float64, and ``draws`` `(rows, features)`, float64 uniform random numbers between 0 and 1,
+        which matter for atoms alone: those of `draws` to get the values of `transform`. Outputs
+        are ``corrected``, float64 as ``features``, and ``morphed`` `(rows,)`, whether a row was
+        changed. Columns are in the order of `features` and `conditions`.
+
+        Args:
+            which: The number of a member of the ensemble; 0: the nominal map.
+
+        Raises:
+            MissingPackageError: onnx is not installed.
+            UsageError: The flow was given by the user.
+        """
+        from rootml.sbi.morphing._onnx import write_onnx
+
+        write_onnx(self._morph, Path(path), member=which)
+
+    def draws(self, values: Any) -> Any:
+        """The uniform random numbers `(rows, features)` that `transform` uses for `values`.
+
+        Args:
+            values: As in `transform`, but no `Dataset`; of lists, all elements one after another.
+        """
+        from rootml.sbi.morphing._apply import draws
+
+        return draws(self._morph, values)
+
+    # --- showing ------------------------------------------------------------------------------
+
+    def _facts(self) -> list[tuple[str, str]]:
+        settings = self._settings
+        identity = ", ".join(self.id) if self.id else "none: random numbers by place"
+        facts = [
+            ("features", shorten(self.features, 12)),
+            ("conditions", shorten(self.conditions, 12)),
+            ("id", identity),
+        ]
+        if settings.flow is not None:
+            facts.append(("flow", "given by the user"))
+        else:
+            hidden = " x ".join(map(str, settings.hidden))
+            shape = f"{settings.layers} coupling layers, hidden {hidden}, {settings.bins} bins"
+            facts.append(("flow", shape))
+        if self._fitted is None:
+            return [*facts, ("state", "not fitted")]
+        return [*facts, *self._results(self._fitted)]
+
+    def _results(self, morph: Morph) -> list[tuple[str, str]]:
+        facts = [("members", f"1 nominal, {len(morph.members) - 1} bootstraps")]
+        for domain in ("simulation", "data"):
+            if domain in morph.info:
+                found = morph.info[domain]
+                left = f", {found['not finite']:,} not finite" if found["not finite"] else ""
+                facts.append((domain, f"{found['rows']:,} rows, {found['used']:,} used{left}"))
+        closure = morph.kinematics.closure
+        text = f"{morph.kinematics.method}, effective rows {100 * closure.effective:.1f} %"
+        if closure.auc_after == closure.auc_after:  # not NaN
+            text += f", AUC of conditions {closure.auc_before:.4f} -> {closure.auc_after:.4f}"
+        facts.append(("reweighting", text))
+        losses = [check.validation for check in morph.members[0].history]
+        if losses:
+            facts.append(("loss", f"{min(losses):.4f} (validation, nominal)"))
+        return facts
+
+    def _ranges_grid(self) -> Grid:
+        closure = self.kinematics.closure
+        rows = []
+        for name, (low, high) in self.ranges.items():
+            ks = [each.get(name) for each in (closure.ks_before, closure.ks_after)]
+            texts = ["-" if value is None else f"{value:.4f}" for value in ks]
+            rows.append((name, f"{low:.6g}", f"{high:.6g}", *texts))
+        return Grid(("condition", "from", "to", "KS before", "KS after"), rows)
+
+    def __repr__(self) -> str:
+        text = f"<Morpher>\n{facts_text(self._facts())}"
+        return f"{text}\n{self._ranges_grid()}" if self.fitted else text
+
+    def _repr_html_(self) -> str:
+        text = f"<b>rootml.sbi.morphing.Morpher</b>{facts_html(self._facts())}"
+        return f"{text}{self._ranges_grid().html()}" if self.fitted else text
+
+
+def _check_names(features: Any, conditions: Any, ids: Any) -> Names:
+    groups = []
+    for what, given in (("features", features), ("conditions", conditions)):
+        names = (given,) if isinstance(given, str) else tuple(given)
+        if not names or not all(isinstance(name, str) and name for name in names):
+            message = f"{what}={given!r}: give at least one name of a column"
+            raise UsageError(message)
+        groups.append(names)
+    every = [*groups[0], *groups[1]]
+    twice = sorted({name for name in every if every.count(name) > 1})
+    if twice:
+        message = f"{twice[0]!r} is named twice among features and conditions"
+        raise UsageError(message)
+    found = check_by(ids) or ()
+    changed = sorted(set(found) & set(groups[0]))
+    if changed:
+        message = f"id={ids!r}: {changed[0]!r} is a feature, which changes"
+        raise UsageError(message)
+    return Names(groups[0], groups[1], found)
+
+
+def _check_integer(what: str, value: Any, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        message = f"{what}={value!r}: expected an integer of at least {least}"
+        raise UsageError(message)
+
+
+def _check_flow(flow: Any) -> None:
+    if flow is not None and not callable(flow):
+        message = f"flow= is a function (features, context) -> zuko flow, not {flow!r}"
+        raise UsageError(message)

@@ -1,0 +1,334 @@
+"""Kinematic reweighting: factors on the simulation that make its conditions those of the data.
+
+The flow compares features at equal conditions; where the spectra of the conditions differ, it is
+these factors that bring the simulation's whole distribution onto the data's. Two estimates of the
+density ratio:
+
+- ``"boosted"``: a boosted classifier of data against simulation; the ratio is the exponential of
+  its margin. Weights may be negative: gradients are taken with the sign, curvatures without, so
+  the leaves still tend to the ratio of the signed sums.
+- ``"binned"``: sums of weights in bins of quantiles, as many per condition as give about 8000.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from rootml._optional import optional_import
+from rootml.errors import StateError, UsageError
+from rootml.sbi.morphing._draws import uniforms
+from rootml.sbi.morphing._rows import Rows
+
+Float = npt.NDArray[np.float64]
+Method = Literal["boosted", "binned", "none"]
+METHODS: tuple[str, ...] = ("boosted", "binned", "none")
+
+_ROUNDS, _PATIENCE = 300, 15
+_CLOSURE_ROUNDS = 60
+_BINS = 8000
+_HELD_OUT = 0.2
+_MOST_ROWS = 400_000
+_SPLIT_STREAM = 101
+
+
+@dataclass(frozen=True)
+class Closure:
+    """How well the reweighted simulation agrees with the data, on rows held out.
+
+    Attributes:
+        auc_before, auc_after: Of a classifier that sees the conditions alone; 0.5: none can tell
+            them apart. NaN where no boosted classifier was asked for.
+        ks_before, ks_after: Kolmogorov-Smirnov distance for each condition.
+        effective: Effective number of simulated rows after, over that before.
+    """
+
+    auc_before: float = float("nan")
+    auc_after: float = float("nan")
+    ks_before: dict[str, float] = field(default_factory=dict)
+    ks_after: dict[str, float] = field(default_factory=dict)
+    effective: float = 1.0
+
+    def to_json(self) -> dict[str, Any]:
+        """For a file; NaN becomes None."""
+        numbers = {name: getattr(self, name) for name in ("auc_before", "auc_after", "effective")}
+        kept = {name: value if value == value else None for name, value in numbers.items()}  # noqa: PLR0124
+        return {**kept, "ks_before": self.ks_before, "ks_after": self.ks_after}
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Closure:
+        """The reverse of `to_json`."""
+        aucs = [
+            float("nan") if content[name] is None else float(content[name])
+            for name in ("auc_before", "auc_after")
+        ]
+        ks = [dict(content[name]) for name in ("ks_before", "ks_after")]
+        return cls(aucs[0], aucs[1], ks[0], ks[1], float(content["effective"]))
+
+
+class Kinematics:
+    """Factors as a function of the conditions.
+
+    Attributes:
+        method: How they were found.
+        closure: How well they do.
+    """
+
+    def __init__(
+        self,
+        method: Method,
+        *,
+        booster: Any = None,
+        edges: Sequence[Float] = (),
+        ratios: Float | None = None,
+        scale: float = 1.0,
+        closure: Closure | None = None,
+    ) -> None:
+        self.method = method
+        self.closure = Closure() if closure is None else closure
+        self._booster = booster
+        self._edges = [np.asarray(each) for each in edges]
+        self._ratios = ratios
+        self._scale = scale
+
+    def weights(self, conditions: Float) -> Float:
+        """Factors `(rows,)`, not negative, for `(rows, conditions)`.
+
+        On the sample of the fit the sum of weights stays the same.
+        """
+        if self.method == "none":
+            return np.ones(len(conditions))
+        if self._ratios is not None:
+            return self._scale * self._ratios[self._places(conditions)]
+        margin = self._booster.inplace_predict(conditions, predict_type="margin")
+        return self._scale * np.exp(np.asarray(margin, np.float64))
+
+    def _places(self, conditions: Float) -> tuple[npt.NDArray[np.intp], ...]:
+        return tuple(
+            np.clip(np.searchsorted(edges, column, side="right") - 1, 0, len(edges) - 2)
+            for edges, column in zip(self._edges, conditions.T, strict=True)
+        )
+
+    # --- keeping ------------------------------------------------------------------------------
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything but the arrays."""
+        return {"method": self.method, "scale": self._scale, "closure": self.closure.to_json()}
+
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """Everything else; a booster in XGBoost's own JSON."""
+        found: dict[str, npt.NDArray[Any]] = {
+            f"edges{j}": edges for j, edges in enumerate(self._edges)
+        }
+        if self._ratios is not None:
+            found["ratios"] = self._ratios
+        if self._booster is not None:
+            found["booster"] = np.frombuffer(self._booster.save_raw("json"), np.uint8)
+        return found
+
+    @classmethod
+    def from_parts(cls, content: Mapping[str, Any], arrays: Mapping[str, Any]) -> Kinematics:
+        """The reverse of `to_json` and `arrays`.
+
+        Raises:
+            StateError: An unknown method.
+        """
+        method = content["method"]
+        if method not in METHODS:
+            message = f"an unknown kind of reweighting: {method!r}"
+            raise StateError(message)
+        booster = None
+        if "booster" in arrays:
+            xgboost = _xgboost()
+            booster = xgboost.Booster()
+            booster.load_model(bytearray(np.asarray(arrays["booster"], np.uint8).tobytes()))
+        edges = [arrays[f"edges{j}"] for j in range(sum(n.startswith("edges") for n in arrays))]
+        return cls(
+            method,
+            booster=booster,
+            edges=edges,
+            ratios=arrays.get("ratios"),
+            scale=float(content["scale"]),
+            closure=Closure.from_json(content["closure"]),
+        )
+
+
+def fit_kinematics(
+    sim: Rows, data: Rows, names: Sequence[str], *, method: Method, seed: int
+) -> Kinematics:
+    """Find the factors on four fifths of the rows and their closure on the rest.
+
+    Raises:
+        MissingPackageError: ``"boosted"`` without xgboost.
+    """
+    held = [
+        uniforms(rows.events, 1, seed=seed, stream=_SPLIT_STREAM)[:, 0] for rows in (sim, data)
+    ]
+    train = [r.take(u >= _HELD_OUT) for r, u in zip((sim, data), held, strict=True)]
+    test = [r.take(u < _HELD_OUT) for r, u in zip((sim, data), held, strict=True)]
+    if min(map(len, (*train, *test))) == 0:
+        message = (
+            f"{len(sim):,} simulated rows and {len(data):,} of data are too few to reweight; "
+            "give more, or reweight='none'"
+        )
+        raise UsageError(message)
+    if method == "none":
+        found = Kinematics("none")
+    elif method == "binned":
+        found = _binned(train[0], train[1])
+    else:
+        found = _boosted(*train, *test, seed=seed)
+    total = float((sim.weights * found.weights(sim.conditions)).sum())
+    if not total > 0:
+        message = f"the reweighted simulation has a sum of weights of {total:g}"
+        raise UsageError(message)
+    found._scale = float(sim.weights.sum()) / total if method != "none" else 1.0
+    found.closure = _closure(found, sim, test[0], test[1], names, seed=seed)
+    return found
+
+
+def _closure(
+    found: Kinematics, sim: Rows, held: Rows, data: Rows, names: Sequence[str], *, seed: int
+) -> Closure:
+    before, after = held.weights, held.weights * found.weights(held.conditions)
+    every = sim.weights * found.weights(sim.conditions)
+    aucs = [float("nan")] * 2
+    if found.method == "boosted":
+        aucs = [
+            _auc(data.conditions, held.conditions, data.weights, w, seed=seed)
+            for w in (before, after)
+        ]
+    distances = [
+        {
+            name: _ks(data.conditions[:, j], held.conditions[:, j], data.weights, w)
+            for j, name in enumerate(names)
+        }
+        for w in (before, after)
+    ]
+    effective = _effective(every) / _effective(sim.weights)
+    return Closure(aucs[0], aucs[1], distances[0], distances[1], effective)
+
+
+def _effective(weights: Float) -> float:
+    return float(weights.sum() ** 2 / (weights**2).sum())
+
+
+def _ks(a: Float, b: Float, wa: Float, wb: Float) -> float:
+    """Largest distance of two weighted distribution functions."""
+    values = np.concatenate([a, b])
+    order = np.argsort(values, kind="stable")
+    steps = np.concatenate([wa / wa.sum(), -wb / wb.sum()])[order]
+    last = np.append(np.diff(values[order]) > 0, True)
+    return float(np.abs(np.cumsum(steps)[last]).max())
+
+
+def _binned(sim: Rows, data: Rows) -> Kinematics:
+    width = sim.conditions.shape[1]
+    bins = int(np.clip(_BINS ** (1 / width), 2, 20))
+    pooled = np.concatenate([sim.conditions, data.conditions])
+    edges = [np.unique(np.quantile(column, np.linspace(0, 1, bins + 1))) for column in pooled.T]
+    edges = [np.append(each, each[-1] + 1) if len(each) < 2 else each for each in edges]
+    ratios = np.zeros(tuple(len(each) - 1 for each in edges))
+    made = Kinematics("binned", edges=edges, ratios=ratios)
+    sums = []
+    for rows in (sim, data):
+        total = np.zeros_like(ratios)
+        np.add.at(total, made._places(rows.conditions), rows.weights / rows.weights.sum())
+        sums.append(total)
+    good = (sums[0] > 0) & (sums[1] > 0)
+    ratios[good] = sums[1][good] / sums[0][good]
+    return made
+
+
+# --- boosted -------------------------------------------------------------------------------------
+
+
+def _xgboost() -> Any:
+    return optional_import("xgboost", feature="reweight='boosted'", extra="xgboost")
+
+
+def _boosted(sim: Rows, data: Rows, sim_test: Rows, data_test: Rows, *, seed: int) -> Kinematics:
+    train = _problem(data.conditions, sim.conditions, data.weights, sim.weights)
+    test = _problem(data_test.conditions, sim_test.conditions, data_test.weights, sim_test.weights)
+    booster = _train(train, test, rounds=_ROUNDS, depth=5, seed=seed)
+    return Kinematics("boosted", booster=booster)
+
+
+@dataclass(frozen=True, slots=True)
+class _Problem:
+    """Data (label 1) against simulation (label 0), each with the same sum of weights."""
+
+    x: Float
+    y: Float
+    w: Float
+
+    def gradients(self, margin: Any, _matrix: Any) -> tuple[Float, Float]:
+        p = 1 / (1 + np.exp(-np.asarray(margin, np.float64)))
+        return self.w * (p - self.y), np.maximum(np.abs(self.w) * p * (1 - p), 1e-16)
+
+    def loss(self, margin: Any) -> float:
+        m = np.asarray(margin, np.float64)
+        return float((self.w * (np.logaddexp(0, m) - self.y * m)).sum() / self.w.sum())
+
+
+def _problem(data: Float, sim: Float, wd: Float, ws: Float) -> _Problem:
+    """At most some hundred thousand rows of each."""
+    data, wd = data[:_MOST_ROWS], wd[:_MOST_ROWS]
+    sim, ws = sim[:_MOST_ROWS], ws[:_MOST_ROWS]
+    total = len(data) + len(sim)
+    w = np.concatenate([wd / wd.sum(), ws / ws.sum()]) * total / 2
+    y = np.concatenate([np.ones(len(data)), np.zeros(len(sim))])
+    return _Problem(np.concatenate([data, sim]), y, w)
+
+
+def _train(train: _Problem, test: _Problem, *, rounds: int, depth: int, seed: int) -> Any:
+    """A booster of as many trees as are best on `test`."""
+    xgboost = _xgboost()
+    held = xgboost.QuantileDMatrix(train.x, max_bin=256)
+    other = xgboost.QuantileDMatrix(test.x, ref=held)
+    booster = xgboost.train(
+        {
+            "eta": 0.15,
+            "max_depth": depth,
+            "min_child_weight": 20,
+            "tree_method": "hist",
+            "base_score": 0.0,
+            "seed": seed % 2**31,
+            "disable_default_eval_metric": True,
+        },
+        held,
+        rounds,
+        evals=[(other, "test")],
+        obj=train.gradients,
+        custom_metric=lambda margin, _: ("loss", test.loss(margin)),
+        early_stopping_rounds=_PATIENCE,
+        verbose_eval=False,
+    )
+    return booster[: booster.best_iteration + 1]
+
+
+def _auc(data: Float, sim: Float, wd: Float, ws: Float, *, seed: int) -> float:
+    """Of a classifier trained on half of these rows, for the other half."""
+    rng = np.random.default_rng(seed)
+    halves = [rng.random(len(part)) < 0.5 for part in (data, sim)]
+    train, test = (
+        _problem(data[a], sim[b], wd[a], ws[b]) for a, b in (halves, [~half for half in halves])
+    )
+    booster = _train(train, train, rounds=_CLOSURE_ROUNDS, depth=4, seed=seed)
+    score = np.asarray(booster.inplace_predict(test.x, predict_type="margin"), np.float64)
+    return _area(score, test.y, test.w)
+
+
+def _area(score: Float, y: Float, w: Float) -> float:
+    """Area under the ROC curve with weights; ties count half."""
+    order = np.argsort(score, kind="stable")
+    ordered, positive = score[order], (w * y)[order]
+    negative = (w * (1 - y))[order]
+    first = np.flatnonzero(np.append(True, np.diff(ordered) > 0))
+    pos, neg = np.add.reduceat(positive, first), np.add.reduceat(negative, first)
+    below = np.cumsum(neg) - neg
+    return float((pos * (below + 0.5 * neg)).sum() / (pos.sum() * neg.sum()))
