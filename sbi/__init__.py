@@ -13,9 +13,62 @@
 
 from __future__ import annotations
 
+from rootml.sbi._asimov import asimov
+from rootml.sbi._binned import Binned
 from rootml.sbi._columns import Columns
+from rootml.sbi._expressions import Formula
 from rootml.sbi._fit import FitResult, fit
+from rootml.sbi._gof import GoodnessOfFit, goodness_of_fit
+from rootml.sbi._impacts import Impacts, impacts
+from rootml.sbi._json import load, save
 from rootml.sbi._likelihood import Likelihood
+from rootml.sbi._limits import Discovery, Limit, discovery, limit, limit_by_toys
 from rootml.sbi._model import Model, Nuisance, Parameter
+from rootml.sbi.estimator import ParametricRatios, RatioEstimator, RatioLikelihood, Ratios
+from rootml.sbi._neyman import Neyman, neyman
+from rootml.sbi._samples import (
+    SampleShifts,
+    ShiftedLikelihood,
+    bootstrap_reference,
+    sample_shifts,
+)
+from rootml.sbi._scan import Contour, Profile
+from rootml.sbi._toys import ToyResults, toys
 
-__all__ = ["Columns", "FitResult", "Likelihood", "Model", "Nuisance", "Parameter", "fit"]
+__all__ = [
+    "Binned",
+    "Columns",
+    "Contour",
+    "Discovery",
+    "FitResult",
+    "Formula",
+    "GoodnessOfFit",
+    "Impacts",
+    "Likelihood",
+    "Limit",
+    "Model",
+    "Neyman",
+    "Nuisance",
+    "Parameter",
+    "ParametricRatios",
+    "Profile",
+    "RatioEstimator",
+    "RatioLikelihood",
+    "Ratios",
+    "SampleShifts",
+    "ShiftedLikelihood",
+    "ToyResults",
+    "asimov",
+    "bootstrap_reference",
+    "discovery",
+    "fit",
+    "goodness_of_fit",
+    "impacts",
+    "limit",
+    "limit_by_toys",
+    "load",
+    "neyman",
+    "sample_shifts",
+    "save",
+    "toys",
+]

@@ -1,0 +1,134 @@
+"""Ratios from classifiers that are there already: scores, calibrated and normalised."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from rootml.errors import SchemaError, UsageError, nearest
+from rootml.sbi.estimator._assemble import score_graph
+from rootml.sbi.estimator._calibration import Calibrate
+from rootml.sbi.estimator._events import chunks
+from rootml.sbi.estimator._learn import (
+    HeldOut,
+    fit_curves,
+    log_norms,
+    norm_records,
+    notes_of,
+    output_names,
+)
+from rootml.sbi.estimator._ratios import Ratios, Scores, check_scores
+from rootml.sbi.estimator._record import TrainingRecord
+from rootml.sbi.estimator._samples import Samples, check_samples, parse_samples
+
+Float = npt.NDArray[np.float64]
+Score = Callable[[npt.NDArray[np.float32]], Any]
+
+
+def learn_scores(
+    classifier: Any,
+    given: Mapping[str, Any],
+    reference: Any,
+    inputs: tuple[str, ...],
+    kind: str,
+    calibration: Calibrate,
+    knots: int,
+    normalisation: str,
+    progress: bool | None,
+) -> Ratios:
+    """See `RatioEstimator.from_classifier`."""
+    began = time.monotonic()
+    samples, sums = check_samples(parse_samples(given, reference), inputs)
+    names = output_names(samples)
+    scores = scores_of(classifier, names, kind)
+    columns = samples.densities[0].dataset.columns
+    held = _held_out(samples, columns, names, scores, progress)
+    fitted = fit_curves([held], samples, calibration, knots)
+    norm = log_norms(held, fitted, samples.reference, normalisation)
+    record = TrainingRecord(
+        sums, (), norm_records([held], [norm], fitted, samples), time.monotonic() - began,
+        notes_of(sums, bootstrap=False),
+    )  # fmt: skip
+    graph = score_graph(tuple(each.curve for each in fitted), norm)
+    return Ratios(
+        columns, names, samples.densities[samples.reference].name, samples.tree, 1, record, graph,
+        scores,
+    )  # fmt: skip
+
+
+def scores_of(classifier: Any, names: Sequence[str], kind: str) -> Scores:
+    """A function from inputs to the log ratios of all outputs."""
+    if not isinstance(classifier, Mapping):
+        if len(names) != 1:
+            message = (
+                f"one classifier for the ratios {list(names)}: give {{name: classifier}}, one each"
+            )
+            raise UsageError(message)
+        classifier = {names[0]: classifier}
+    for name in (*names, *classifier):
+        if name not in classifier or name not in names:
+            message = (
+                f"classifiers are given for {sorted(classifier)}, ratios are {list(names)}: "
+                f"{name!r} is not in both; nearest: {nearest(name, classifier)}"
+            )
+            raise SchemaError(message)
+    functions = [_function(name, classifier[name]) for name in names]
+
+    def scores(x: Float) -> Float:
+        rounded = x.astype(np.float32)
+        columns = [
+            _one_each(name, function(rounded), len(x))
+            for name, function in zip(names, functions, strict=True)
+        ]
+        return _log_ratio(np.stack(columns, axis=1), kind)
+
+    return scores
+
+
+def _function(name: str, classifier: Any) -> Score:
+    predict = getattr(classifier, "predict", None)
+    if callable(predict):
+        return predict  # type: ignore[no-any-return]
+    if callable(classifier):
+        return classifier  # type: ignore[no-any-return]
+    message = f"classifier {name!r}: {type(classifier).__name__} is no function and has no predict"
+    raise UsageError(message)
+
+
+def _one_each(name: str, given: Any, rows: int) -> Float:
+    values = np.asarray(given, np.float64)
+    if values.shape == (rows, 1):
+        values = values[:, 0]
+    if values.shape != (rows,):
+        message = f"classifier {name!r} gave {values.shape} for {rows} events: one score is due"
+        raise SchemaError(message)
+    return values
+
+
+def _log_ratio(scores: Float, kind: str) -> Float:
+    if kind == "logit":
+        return scores
+    with np.errstate(divide="ignore", invalid="ignore"):
+        if kind == "ratio":
+            return np.asarray(np.log(scores))
+        return np.asarray(np.log(scores) - np.log1p(-scores))
+
+
+def _held_out(
+    samples: Samples,
+    columns: Sequence[str],
+    names: Sequence[str],
+    scores: Scores,
+    progress: bool | None,
+) -> HeldOut:
+    values, labels, weights = [], [], []
+    for number, density in enumerate(samples.densities):
+        for x, w in chunks(density.dataset, columns, progress=progress):
+            values.append(check_scores(scores(x), x, names))
+            labels.append(np.full(len(x), number, np.int64))
+            weights.append(np.ones(len(x)) if w is None else w)
+    return HeldOut(np.concatenate(values), np.concatenate(labels), np.concatenate(weights))

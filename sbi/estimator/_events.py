@@ -1,0 +1,91 @@
+"""Events for evaluation: a Dataset, streamed, or an array that is in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from rootml._progress import track
+from rootml.batching import BatchLoader
+from rootml.dataset import Dataset
+from rootml.errors import (
+    EmptySelectionError,
+    MissingColumnError,
+    NonFiniteError,
+    SchemaError,
+    nearest,
+)
+from rootml.sbi.estimator._samples import select_inputs
+
+Float = npt.NDArray[np.float64]
+ROWS = 16_384
+
+
+def chunks(
+    data: Any, inputs: Sequence[str], *, progress: bool | None = None
+) -> Iterator[tuple[Float, Float | None]]:
+    """Inputs `(rows, inputs)` and weights of one range of events after another, float64.
+
+    Inputs are rounded to float32 first, as in training.
+
+    Raises:
+        MissingColumnError: An input that is not there.
+        NonFiniteError: NaN or infinity in an input.
+        EmptySelectionError: No event.
+    """
+    if isinstance(data, Dataset):
+        yield from _stream(data, inputs, progress)
+        return
+    x = as_matrix(data, inputs)
+    for start in range(0, len(x), ROWS):
+        yield x[start : start + ROWS], None
+
+
+def _stream(
+    data: Dataset, inputs: Sequence[str], progress: bool | None
+) -> Iterator[tuple[Float, Float | None]]:
+    chosen = select_inputs(data, inputs, str(data)).with_label(None)
+    rows = chosen.scan(progress=progress).num_rows
+    if rows == 0:
+        message = f"{data}: no event is selected"
+        raise EmptySelectionError(message)
+    size = min(ROWS, rows)
+    loader = BatchLoader(chosen, size, inputs=list(chosen.columns), progress=progress)
+    batches = loader.iterate(epoch=0)
+    try:
+        for batch in track(batches, total=len(loader), what="ratios", enabled=progress):
+            assert isinstance(batch.x, np.ndarray)
+            w = None if batch.w is None else batch.w.astype(np.float64)
+            yield batch.x.astype(np.float64), w
+    finally:
+        batches.close()
+
+
+def as_matrix(data: Any, inputs: Sequence[str]) -> Float:
+    """An array `(rows, inputs)`, or a dict of columns, rounded to float32, as float64."""
+    if isinstance(data, Mapping):
+        for name in inputs:
+            if name not in data:
+                message = f"no column {name!r} in the events given; there is {nearest(name, data)}"
+                raise MissingColumnError(message)
+        data = np.stack([np.asarray(data[name], np.float64) for name in inputs], axis=1)
+    x = np.asarray(data, np.float64)
+    if x.ndim == 1 and len(inputs) == 1:
+        x = x[:, None]
+    if x.ndim != 2 or x.shape[1] != len(inputs):
+        message = f"events of shape {x.shape}: expected (rows, {len(inputs)}) for {list(inputs)}"
+        raise SchemaError(message)
+    if len(x) == 0:
+        message = "no events were given"
+        raise EmptySelectionError(message)
+    bad = ~np.isfinite(x)
+    if bad.any():
+        rows, columns = np.nonzero(bad)
+        places = zip(rows[:3], columns[:3], strict=True)
+        first = ", ".join(f"{inputs[j]} = {x[i, j]} in event {i}" for i, j in places)
+        message = f"{int(bad.any(axis=1).sum()):,} of {len(x):,} events are not finite: {first}"
+        raise NonFiniteError(message)
+    return x.astype(np.float32).astype(np.float64)

@@ -1,0 +1,379 @@
+"""Learning a ratio that depends on parameters.
+
+A classifier tells pairs (x, theta) that belong together from pairs that do not: events of the
+reference, or of the samples themselves, with the theta of another event. With theta beside x as
+an input, what it learns is p(x | theta) / p_ref(x).
+
+Norm: ``l(x, theta) - c . (1, theta, theta theta')`` is fitted as a logistic regression in c to
+held-out pairs; it is the bridge estimator of `_normalisation`, with constants that follow theta.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from rootml.batching import BatchLoader, Standardizer
+from rootml.dataset import Dataset
+from rootml.errors import ConvergenceError, UsageError
+from rootml.sbi.estimator._assemble import Member, Scale, monomials, parametric_graph
+from rootml.sbi.estimator._learn import make_loader, notes_of
+from rootml.sbi.estimator._network import Layers
+from rootml.sbi.estimator._normalisation import expectation
+from rootml.sbi.estimator._parametric import ParametricRatios
+from rootml.sbi.estimator._record import Norm, TrainingRecord
+from rootml.sbi.estimator._samples import (
+    Division,
+    check_sums,
+    divide,
+    poisson_copies,
+    select_inputs,
+    sums_of,
+)
+from rootml.sbi.estimator._training import History, Lesson, Watch, train_network
+
+if TYPE_CHECKING:
+    from rootml.sbi.estimator._estimator import RatioEstimator
+    from rootml.sbi.estimator._graph import Graph
+
+Float = npt.NDArray[np.float64]
+POOL = "all samples"
+_SHIFTS = 4  # pairings of each held-out event with another theta, for the norm
+_CHUNK = 65_536
+
+
+@dataclass(frozen=True)
+class PairBatch:
+    """Events with their parameters, and those of the reference.
+
+    Attributes:
+        x, theta, w: Scaled inputs and parameters, weights of mean 1.
+        x_ref, w_ref: The same of the reference; the events themselves if there is no other.
+    """
+
+    x: Float
+    theta: Float
+    w: Float
+    x_ref: Float
+    w_ref: Float
+
+    @property
+    def num_rows(self) -> int:
+        """Events that belong together with their theta."""
+        return len(self.x)
+
+
+class PairLoader:
+    """Batches of pairs; the reference starts anew when it ends."""
+
+    def __init__(
+        self, loader: BatchLoader, reference: BatchLoader | None, scales: tuple[Scale, Scale]
+    ) -> None:
+        self.loader = loader
+        self.reference = reference
+        self.batch_size = loader.batch_size
+        self._scales = scales
+        self._factors = [
+            None if each is None else _factor(each.dataset) for each in (loader, reference)
+        ]
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    def iterate(self, *, epoch: int) -> Generator[PairBatch, None, None]:
+        """The batches of an epoch."""
+        scale, theta_scale = self._scales
+        others = self._references(epoch)
+        for batch in self.loader.iterate(epoch=epoch):
+            assert isinstance(batch.x, dict)
+            x = _scaled(batch.x["x"], scale)
+            theta = _scaled(batch.x["t"], theta_scale)
+            w = _weights(batch, self._factors[0])
+            x_ref, w_ref = (x, w) if others is None else next(others)
+            yield PairBatch(x, theta, w, x_ref, w_ref)
+        if others is not None:
+            others.close()
+
+    def _references(self, epoch: int) -> Generator[tuple[Float, Float], None, None] | None:
+        if self.reference is None:
+            return None
+        return self._endless(self.reference, epoch)
+
+    def _endless(
+        self, reference: BatchLoader, epoch: int
+    ) -> Generator[tuple[Float, Float], None, None]:
+        number = 1000 * epoch
+        while True:
+            for batch in reference.iterate(epoch=number):
+                assert isinstance(batch.x, dict)
+                yield _scaled(batch.x["x"], self._scales[0]), _weights(batch, self._factors[1])
+            number += 1
+
+    def close(self) -> None:
+        """Free what the loaders keep."""
+        self.loader.close()
+        if self.reference is not None:
+            self.reference.close()
+
+
+def _factor(dataset: Dataset) -> float:
+    sums = sums_of(dataset)
+    return sums.events / sums.sumw
+
+
+def _scaled(values: Any, scale: Scale) -> Any:
+    return ((values - scale.mean) / scale.width).astype(np.float32)
+
+
+def _weights(batch: Any, factor: float | None) -> Any:
+    if batch.w is None:
+        return np.ones(batch.num_rows, np.float32)
+    return (batch.w * factor).astype(np.float32)
+
+
+def pair_loss(network: Any, batch: PairBatch, torch: Any, draws: Any) -> Any:
+    """Cross entropy between pairs that belong together and pairs that do not, of equal weight."""
+    x, theta, w = map(torch.from_numpy, (batch.x, batch.theta, batch.w))
+    other, mass = torch.from_numpy(batch.x_ref), torch.from_numpy(batch.w_ref)
+    shift = int(torch.randint(1, max(2, len(theta)), (1,), generator=draws))
+    turned = (torch.arange(len(other)) + shift) % len(theta)
+    together = network(torch.cat([x, theta], dim=1))[:, 0]
+    apart = network(torch.cat([other, theta[turned]], dim=1))[:, 0]
+    soft = torch.nn.functional.softplus
+    scale = len(x) / len(other)
+    return 0.5 * ((w * soft(-together)).sum() + scale * (mass * w[turned] * soft(apart)).sum())
+
+
+@dataclass(frozen=True)
+class _Task:
+    """All that the members share."""
+
+    estimator: RatioEstimator
+    dataset: Dataset
+    reference: Dataset | None
+    scales: tuple[Scale, Scale]
+
+    @property
+    def names(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Columns of the inputs, and of the parameters."""
+        count = len(self.estimator.inputs)
+        return self.dataset.columns[:count], self.dataset.columns[count:]
+
+    def loader(self, dataset: Dataset, reference: Any, *, shuffle: bool, seed: int) -> PairLoader:
+        """Pairs of these events."""
+        inputs, parameters = (list(names) for names in self.names)
+        settings = self.estimator.settings
+        main = make_loader(
+            dataset, settings, shuffle=shuffle, seed=seed, inputs={"x": inputs, "t": parameters}
+        )
+        other = None
+        if reference is not None:
+            chosen = {"x": list(reference.columns)}
+            other = make_loader(reference, settings, shuffle=shuffle, seed=seed, inputs=chosen)
+        return PairLoader(main, other, self.scales)
+
+
+def learn_parametric(
+    estimator: RatioEstimator, given: Any, reference: Any, began: float
+) -> ParametricRatios:
+    """See `RatioEstimator.fit`."""
+    dataset, other = _checked(estimator, given, reference)
+    sums = {"samples": sums_of(dataset)}
+    if other is not None:
+        sums["reference"] = sums_of(other)
+    for name, each in sums.items():
+        check_sums(each, name)
+    scales, ends = _fit_scales(estimator, dataset)
+    task = _Task(estimator, dataset, other, scales)
+    members: list[Member] = []
+    histories: list[History] = []
+    checks: list[tuple[Float, Float]] = []
+    watch = Watch(estimator.ensemble, estimator.progress)
+    with watch.showing():
+        for number in range(estimator.ensemble):
+            layers, history, rest = _member(task, number, watch)
+            raw = Member(layers, np.zeros(monomials(np.zeros((1, len(ends)))).shape[1]))
+            graph = parametric_graph(*scales, [raw], estimator.settings.activation)
+            pairs = _pairs(graph, rest, scales)
+            rest.close()
+            norm = raw.log_norm if estimator.normalisation == "none" else theta_norm(pairs)
+            members.append(Member(layers, norm))
+            histories.append(history)
+            checks.append(_check(pairs, norm))
+    graph = parametric_graph(*scales, members, estimator.settings.activation)
+    mean, error = expectation(
+        np.concatenate([r for r, _ in checks])[:, None],
+        np.concatenate([w for _, w in checks]) / sum(w.sum() for _, w in checks),
+    )
+    norms = {"r": Norm(float(mean[0]), float(error[0]), 0.0, calibrated=False)}
+    record = TrainingRecord(
+        sums, tuple(histories), norms, time.monotonic() - began,
+        notes_of(sums, estimator.bootstrap),
+    )  # fmt: skip
+    ranges = dict(zip(task.names[1], ends, strict=True))
+    source = POOL if other is None else "reference"
+    return ParametricRatios(task.names[0], ranges, source, estimator.ensemble, record, graph)
+
+
+def _checked(
+    estimator: RatioEstimator, given: Any, reference: Any
+) -> tuple[Dataset, Dataset | None]:
+    if not isinstance(given, Dataset):
+        message = (
+            f"parameters={list(estimator.parameters)}: give one Dataset of all samples, whose "
+            f"columns say at which parameters an event was generated, not {type(given).__name__}"
+        )
+        raise UsageError(message)
+    if reference is not None and not isinstance(reference, Dataset):
+        message = f"reference={reference!r}: with parameters give a Dataset, or None"
+        raise UsageError(message)
+    for name, value, good in (
+        ("calibration", estimator.calibration, ("auto", "never")),
+        ("normalisation", estimator.normalisation, ("bridge", "none")),
+    ):
+        if value not in good:
+            message = f"{name}={value!r} with parameters: expected one of {', '.join(good)}"
+            raise UsageError(message)
+    columns = (*estimator.inputs, *estimator.parameters)
+    dataset = select_inputs(given, columns, "samples").with_label(None)
+    if reference is not None:
+        reference = select_inputs(reference, estimator.inputs, "reference").with_label(None)
+    return dataset, reference
+
+
+def _fit_scales(
+    estimator: RatioEstimator, dataset: Dataset
+) -> tuple[tuple[Scale, Scale], list[tuple[float, float]]]:
+    """Scales of inputs and parameters, and the range of each parameter."""
+    count = len(estimator.inputs)
+    loader = make_loader(dataset, estimator.settings, shuffle=False)
+    scaler = Standardizer(weighted=False).fit(loader).scale()
+    low, high = np.full(len(scaler.mean), np.inf), np.full(len(scaler.mean), -np.inf)
+    for batch in loader.iterate(epoch=0):
+        low = np.minimum(low, np.asarray(batch.x).min(axis=0))
+        high = np.maximum(high, np.asarray(batch.x).max(axis=0))
+    loader.close()
+    for name, a, b in zip(dataset.columns[count:], low[count:], high[count:], strict=True):
+        if a == b:
+            message = f"parameter {name!r} is {a} in all events: nothing depends on it"
+            raise UsageError(message)
+    x = Scale(scaler.mean[:count], scaler.std[:count])
+    theta = Scale(scaler.mean[count:], scaler.std[count:])
+    ends = [(float(a), float(b)) for a, b in zip(low[count:], high[count:], strict=True)]
+    return (x, theta), ends
+
+
+def _member(task: _Task, number: int, watch: Watch) -> tuple[Layers, History, PairLoader]:
+    """One trained network, and the loader of held-out pairs for its norm."""
+    estimator = task.estimator
+    settings, by = estimator.settings, estimator.by
+    seed = settings.seed + 7919 * (number + 1)
+
+    def parts(dataset: Dataset | None, what: str) -> Division:
+        if dataset is None:
+            return Division(None, None, None)
+        found = divide(dataset, estimator.ensemble, number, by=by, seed=settings.seed)
+        train = found.train
+        if estimator.bootstrap:
+            train = poisson_copies(train, by=by, seed=settings.seed + 1000 * (number + 1))
+        for each in (train, found.stop, found.rest):
+            check_sums(sums_of(each), f"a part of {what}")
+        return Division(train, found.stop, found.rest)
+
+    main, other = parts(task.dataset, "the samples"), parts(task.reference, "the reference")
+    train = task.loader(main.train, other.train, shuffle=True, seed=seed)
+    stop = task.loader(main.stop, other.stop, shuffle=False, seed=0)
+    rest = task.loader(main.rest, other.rest, shuffle=True, seed=seed)
+    columns = sum(map(len, task.names))
+    lesson = Lesson(pair_loss, columns, 1)
+    try:
+        show = watch.member(number, settings.epochs * len(train))
+        layers, history = train_network(lesson, train, stop, settings, seed=seed, show=show)
+    finally:
+        train.close()
+        stop.close()
+    return layers, history, rest
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Held-out pairs: log ratio, scaled theta, weight; of those together and those apart."""
+
+    together: tuple[Float, Float, Float]
+    apart: tuple[Float, Float, Float]
+
+
+def _pairs(graph: Graph, rest: PairLoader, scales: tuple[Scale, Scale]) -> Pairs:
+    together: list[tuple[Float, Float, Float]] = []
+    apart: list[tuple[Float, Float, Float]] = []
+    log_ratio = _raw(graph, scales)
+    for batch in rest.iterate(epoch=0):
+        together.append((log_ratio(batch.x, batch.theta), batch.theta, batch.w))
+        rows = len(batch.theta)
+        for k in range(1, _SHIFTS + 1):
+            turned = (np.arange(len(batch.x_ref)) + k * max(1, rows // (_SHIFTS + 1))) % rows
+            theta = batch.theta[turned]
+            mass = batch.w_ref * batch.w[turned] * (rows / len(batch.x_ref) / _SHIFTS)
+            apart.append((log_ratio(batch.x_ref, theta), theta, mass))
+    return Pairs(_joined(together), _joined(apart))
+
+
+def _raw(graph: Graph, scales: tuple[Scale, Scale]) -> Callable[[Float, Float], Float]:
+    """The log ratio of scaled inputs and parameters."""
+    x_scale, theta_scale = scales
+
+    def log_ratio(x: Float, theta: Float) -> Float:
+        given = {
+            "x": (x * x_scale.width + x_scale.mean).astype(np.float32),
+            "theta": (theta * theta_scale.width + theta_scale.mean).astype(np.float32),
+        }
+        return graph.run(["log_ratio"], **given)["log_ratio"][:, 0]
+
+    return log_ratio
+
+
+def _joined(parts: list[tuple[Float, Float, Float]]) -> tuple[Float, Float, Float]:
+    value, theta, mass = zip(*parts, strict=True)
+    return _long(value), _long(theta), _long(mass)
+
+
+def _long(parts: Sequence[Float]) -> Float:
+    return np.concatenate(parts).astype(np.float64)
+
+
+def theta_norm(pairs: Pairs) -> Float:
+    """Coefficients of 1, theta, theta theta' by which log ratios must be lowered.
+
+    Raises:
+        ConvergenceError: No such coefficients.
+    """
+    size = monomials(pairs.together[1][:1]).shape[1]
+    c = np.zeros(size)
+    scale = 1.0 / len(pairs.together[0])
+    for _ in range(50):
+        slope, curvature = np.zeros(size), np.zeros((size, size))
+        for (value, theta, mass), sign in ((pairs.together, 1.0), (pairs.apart, 0.0)):
+            for start in range(0, len(value), _CHUNK):
+                part = slice(start, start + _CHUNK)
+                terms = monomials(theta[part])
+                chance = 1.0 / (1.0 + np.exp(-np.clip(value[part] - terms @ c, -700, 700)))
+                slope += terms.T @ (mass[part] * (sign - chance)) * scale
+                weight = mass[part] * chance * (1 - chance) * scale
+                curvature += terms.T @ (terms * weight[:, None])
+        step = np.linalg.lstsq(curvature, slope, rcond=1e-10)[0]
+        c -= step
+        if np.abs(step).max() < 1e-9:
+            return c
+    message = f"the norm as a function of theta does not converge, last step {step.tolist()}"
+    raise ConvergenceError(message)
+
+
+def _check(pairs: Pairs, norm: Float) -> tuple[Float, Float]:
+    """Ratios of pairs that do not belong together, and their weights: in the mean 1."""
+    value, theta, mass = pairs.apart
+    return np.exp(value - monomials(theta) @ norm), mass

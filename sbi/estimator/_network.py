@@ -1,0 +1,73 @@
+"""Multilayer perceptrons: as torch modules while they learn, as graphs afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from rootml.errors import UsageError
+from rootml.sbi.estimator._graph import Builder
+
+Array: TypeAlias = npt.NDArray[Any]
+Layers: TypeAlias = "list[tuple[Array, Array]]"
+"""Weights `(in, out)` and offsets `(out,)` of each layer; all but the last are activated."""
+
+SMOOTH = ("silu", "tanh")
+ACTIVATIONS = (*SMOOTH, "relu")
+
+
+def check_activation(name: str, *, parametric: bool) -> str:
+    """The activation, or an error.
+
+    Raises:
+        UsageError: No such activation; or "relu" for a network that depends on parameters: its
+            log-likelihood consists of pieces that are straight in them, so that the second
+            derivative, and with it the error of a fit, is made of kinks (measured: half the right
+            error).
+    """
+    if name not in ACTIVATIONS:
+        message = f"activation={name!r}: expected one of {', '.join(map(repr, ACTIVATIONS))}"
+        raise UsageError(message)
+    if parametric and name not in SMOOTH:
+        message = (
+            f"activation={name!r} with parameters=: the likelihood would consist of straight "
+            f"pieces in the parameters, and a fit would quote wrong errors; use 'silu' or 'tanh'"
+        )
+        raise UsageError(message)
+    return name
+
+
+def torch_network(torch: Any, widths: Sequence[int], activation: str) -> Any:
+    """A ``torch.nn.Sequential`` of these widths, those of input and output included."""
+    kind = {"silu": torch.nn.SiLU, "tanh": torch.nn.Tanh, "relu": torch.nn.ReLU}[activation]
+    layers: list[Any] = []
+    for rows, columns in pairwise(widths):
+        layers += [torch.nn.Linear(rows, columns), kind()]
+    return torch.nn.Sequential(*layers[:-1])
+
+
+def layers_of(network: Any) -> Layers:
+    """The arrays of a `torch_network`, copied."""
+    return [
+        (
+            layer.weight.detach().cpu().numpy().T.astype(np.float64),
+            layer.bias.detach().cpu().numpy().astype(np.float64),
+        )
+        for layer in network
+        if hasattr(layer, "weight")
+    ]
+
+
+def append_layers(build: Builder, z: str, layers: Layers, activation: str) -> str:
+    """Append the layers after the first, given the first one's sums `z`; gives the last sums."""
+    for matrix, offset in layers[1:]:
+        if activation == "silu":
+            z = build.add("Mul", z, build.add("Sigmoid", z))
+        else:
+            z = build.add("Tanh" if activation == "tanh" else "Relu", z)
+        z = build.linear(z, matrix, offset)
+    return z

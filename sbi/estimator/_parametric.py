@@ -1,0 +1,267 @@
+"""`ParametricRatios`: density ratios that depend on parameters, and their likelihood."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from rootml._repr import facts_html, facts_text
+from rootml.errors import DensityError, MissingParameterError, UsageError, nearest
+from rootml.sbi._model import Parameter
+from rootml.sbi.estimator._events import ROWS, chunks
+from rootml.sbi.estimator._graph import Graph
+from rootml.sbi.estimator._onnx import write_onnx
+from rootml.sbi.estimator._record import TrainingRecord
+
+Float = npt.NDArray[np.float64]
+_STEP = 1e-4  # of the range of a parameter, for second derivatives
+
+
+@dataclass(frozen=True)
+class ParametricRatios:
+    """The ratio p(x | theta) / p_ref(x), as a function of event and parameters.
+
+    Made by `RatioEstimator.fit` with `parameters`, or read by `RatioEstimator.load`; evaluated by
+    NumPy in float64, without torch.
+
+    Attributes:
+        inputs: The columns that an event consists of.
+        parameters: Range of each parameter in training; values beyond are refused.
+        reference: What the density is divided by.
+        members: Number of networks of the ensemble.
+        record: Weights, losses, norms of the training.
+        graph: What is computed.
+    """
+
+    inputs: tuple[str, ...]
+    parameters: Mapping[str, tuple[float, float]]
+    reference: str
+    members: int
+    record: TrainingRecord
+    graph: Graph
+
+    def log_ratio(self, data: Any, *, progress: bool | None = None, **theta: float) -> Float:
+        """log r(x | theta), `(events,)`.
+
+        Args:
+            data: A Dataset, a dict of columns, or an array `(events, inputs)`.
+            theta: A value for each parameter.
+        """
+        point = self.point(theta)[None, :]
+        found = [
+            self.graph.run(["log_ratio"], x=x, theta=point)["log_ratio"][:, 0]
+            for x, _ in chunks(data, self.inputs, progress=progress)
+        ]
+        return np.concatenate(found)
+
+    def gradient(self, data: Any, *, progress: bool | None = None, **theta: float) -> Float:
+        """Derivatives of log r(x | theta) by the parameters, `(events, parameters)`."""
+        point = self.point(theta)[None, :]
+        found = [
+            self.graph.slopes("log_ratio", "theta", x=x, theta=point)[1][:, :, 0].T
+            for x, _ in chunks(data, self.inputs, progress=progress)
+        ]
+        return np.concatenate(found)
+
+    def likelihood(
+        self, data: Any, *, start: Mapping[str, float] | None = None, member: int | None = None
+    ) -> RatioLikelihood:
+        """The likelihood of events, for `rootml.sbi.fit`; the data's weights count.
+
+        Args:
+            start: Where fits start; default: the middle of the range.
+            member: One network of the ensemble instead of the average.
+        """
+        parts = list(chunks(data, self.inputs))
+        x = np.concatenate([x for x, _ in parts])
+        weights = [w for _, w in parts if w is not None]
+        return RatioLikelihood(
+            self, x, np.concatenate(weights) if weights else None, start or {}, member
+        )
+
+    def point(self, theta: Mapping[str, float]) -> Float:
+        """The parameters in order.
+
+        Raises:
+            MissingParameterError: One is missing or misspelt.
+            UsageError: Outside the range of the training.
+        """
+        for name in theta:
+            if name not in self.parameters:
+                message = f"no parameter {name!r}; there is {nearest(name, self.parameters)}"
+                raise MissingParameterError(message)
+        for name, (low, high) in self.parameters.items():
+            if name not in theta:
+                message = f"no value for the parameter {name!r}"
+                raise MissingParameterError(message)
+            if not low <= theta[name] <= high:
+                message = f"{name}={theta[name]}: learned was the range {low} to {high}"
+                raise UsageError(message)
+        return np.array([theta[name] for name in self.parameters], np.float64)
+
+    def save(self, path: str | os.PathLike[str], *, rows: int | None = None) -> None:
+        """Write one ONNX file, in float32.
+
+        Inputs ``x`` `(rows, inputs)` and ``theta`` `(rows, parameters)`; outputs ``ratio``,
+        ``log_ratio`` `(rows, 1)` and ``members``. Otherwise as `Ratios.save`.
+        """
+        write_onnx(Path(path), self.graph, self._facts(), rows=rows)
+
+    def _facts(self) -> dict[str, Any]:
+        return {
+            "kind": "parametric",
+            "inputs": list(self.inputs),
+            "outputs": ["r"],
+            "parameters": {name: list(ends) for name, ends in self.parameters.items()},
+            "reference": self.reference,
+            "members": self.members,
+            "record": self.record.to_json(),
+        }
+
+    def _lines(self) -> list[tuple[str, str]]:
+        ranges = [f"{name} in [{a:.4g}, {b:.4g}]" for name, (a, b) in self.parameters.items()]
+        return [
+            ("ParametricRatios", f"to {self.reference}"),
+            ("inputs", ", ".join(self.inputs)),
+            ("parameters", ", ".join(ranges)),
+            ("ensemble", f"{self.members} network(s)"),
+        ]
+
+    def __repr__(self) -> str:
+        return f"{facts_text(self._lines())}\n\n{self.record}"
+
+    def _repr_html_(self) -> str:
+        return facts_html(self._lines()) + self.record._repr_html_()
+
+
+class RatioLikelihood:
+    """Minus log L = - sum_i w_i log r(x_i | theta): what `rootml.sbi.fit` needs of a likelihood.
+
+    Not extended: how many events there are says nothing about theta here.
+
+    Attributes:
+        ratios: What was learned.
+        x: `(events, inputs)`.
+        weights: `(events,)`, or None.
+    """
+
+    def __init__(
+        self,
+        ratios: ParametricRatios,
+        x: Float,
+        weights: Float | None,
+        start: Mapping[str, float],
+        member: int | None = None,
+    ) -> None:
+        self.ratios = ratios
+        self.x = x
+        self.weights = weights
+        middle = {name: 0.5 * (a + b) for name, (a, b) in ratios.parameters.items()}
+        first = ratios.point({**middle, **start})
+        if member is not None and not 0 <= member < ratios.members:
+            message = f"member={member}: the ensemble has {ratios.members}, counted from 0"
+            raise UsageError(message)
+        self._output = "log_ratio" if member is None else "members"
+        self._column = 0 if member is None else member
+        self._parameters = {
+            name: Parameter(float(value), lower=low, upper=high)
+            for value, (name, (low, high)) in zip(first, ratios.parameters.items(), strict=True)
+        }
+
+    @property
+    def parameters(self) -> Mapping[str, Parameter]:
+        """All parameters by name, in the order of theta."""
+        return MappingProxyType(self._parameters)
+
+    @property
+    def start(self) -> Float:
+        """Start values, `(parameters,)`."""
+        return np.array([p.value for p in self._parameters.values()])
+
+    def __call__(self, **theta: float) -> float:
+        """Minus log L, up to a constant."""
+        return self.nll(self.ratios.point(theta))
+
+    def gradient(self, **theta: float) -> dict[str, float]:
+        """Derivatives by each parameter."""
+        slopes = self.nll_gradient(self.ratios.point(theta))[1]
+        return dict(zip(self._parameters, slopes.tolist(), strict=True))
+
+    def hessian(self, **theta: float) -> Float:
+        """Second derivatives, `(parameters, parameters)`."""
+        return self.nll_hessian(self.ratios.point(theta))
+
+    def nll(self, theta: Sequence[float] | Float, *, strict: bool = True) -> float:
+        """Minus log L at `theta`, in the order of `parameters`.
+
+        Args:
+            strict: Raise where it is not finite; else give NaN.
+        """
+        point = np.asarray(theta, np.float64)[None, :]
+        total = 0.0
+        for x, w in self._parts():
+            value = self.ratios.graph.run([self._output], x=x, theta=point)[self._output]
+            total -= float(np.dot(w, value[:, self._column]))
+        return self._finite(total, strict)
+
+    def nll_gradient(
+        self, theta: Sequence[float] | Float, *, strict: bool = True
+    ) -> tuple[float, Float]:
+        """Minus log L and its gradient, `(parameters,)`."""
+        point = np.asarray(theta, np.float64)[None, :]
+        total, slopes = 0.0, np.zeros(point.shape[1])
+        for x, w in self._parts():
+            value, move = self.ratios.graph.slopes(self._output, "theta", x=x, theta=point)
+            total -= float(np.dot(w, value[:, self._column]))
+            slopes -= move[:, :, self._column] @ w
+        return self._finite(total, strict), slopes
+
+    def nll_hessian(self, theta: Sequence[float] | Float) -> Float:
+        """Second derivatives: central differences of the gradient."""
+        point = np.asarray(theta, np.float64)
+        size = len(point)
+        matrix = np.empty((size, size))
+        ranges = [high - low for low, high in self.ratios.parameters.values()]
+        for j, width in enumerate(ranges):
+            step = np.zeros(size)
+            step[j] = _STEP * width
+            above, below = self.nll_gradient(point + step)[1], self.nll_gradient(point - step)[1]
+            matrix[j] = (above - below) / (2 * step[j])
+        return 0.5 * (matrix + matrix.T)
+
+    def _parts(self) -> list[tuple[Float, Float]]:
+        ends = range(0, len(self.x), ROWS)
+        weights = np.ones(len(self.x)) if self.weights is None else self.weights
+        return [(self.x[a : a + ROWS], weights[a : a + ROWS]) for a in ends]
+
+    def _finite(self, total: float, strict: bool) -> float:
+        if math.isfinite(total):
+            return total
+        if strict:
+            raise self._explain(np.empty(0))
+        return math.nan
+
+    def _explain(self, point: Float) -> DensityError:
+        return DensityError(f"the log likelihood is not finite at {point.tolist()}")
+
+    def __repr__(self) -> str:
+        return facts_text(
+            [
+                ("RatioLikelihood", ""),
+                ("events", f"{len(self.x):,}"),
+                ("parameters", ", ".join(self._parameters)),
+            ]
+        )
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        return f"<pre>{escape(repr(self))}</pre>"

@@ -1,0 +1,229 @@
+"""`Ratios`: learned density ratios of samples to a reference."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from rootml._repr import facts_html, facts_text
+from rootml.errors import NonFiniteError, UsageError
+from rootml.sbi._columns import Columns
+from rootml.sbi.estimator._assemble import averaged
+from rootml.sbi.estimator._events import chunks
+from rootml.sbi.estimator._graph import Builder, Graph
+from rootml.sbi.estimator._normalisation import expectation
+from rootml.sbi.estimator._onnx import write_onnx
+from rootml.sbi.estimator._record import Norm, TrainingRecord
+from rootml.sbi.estimator._samples import NOMINAL, output_name
+
+Float: TypeAlias = npt.NDArray[np.float64]
+Scores: TypeAlias = "Callable[[Float], Float]"
+"""From inputs `(rows, inputs)` to log ratios before calibration, `(rows, outputs)`."""
+
+
+@dataclass(frozen=True)
+class Ratios:
+    """Density ratios of samples to a reference, as functions of an event.
+
+    Made by `RatioEstimator.fit` or read by `RatioEstimator.load`; evaluated by NumPy in float64,
+    without torch.
+
+    Attributes:
+        inputs: The columns that an event consists of.
+        outputs: Names of the ratios, e.g. ``("S", "B.jes.up", "B.jes.down")``; the reference has
+            none, its ratio is 1.
+        reference: Name of the sample whose density divides.
+        tree: Per process the names of its variations.
+        members: Number of networks of the ensemble.
+        record: Weights, losses, norms of the training.
+        graph: What is computed.
+    """
+
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    reference: str
+    tree: Mapping[str, tuple[str, ...]]
+    members: int
+    record: TrainingRecord
+    graph: Graph
+    scores: Scores | None = None
+
+    # --- evaluation ----------------------------------------------------------------------------
+
+    def log_ratio(
+        self, data: Any, *, member: int | None = None, progress: bool | None = None
+    ) -> Float:
+        """Logarithms of the ratios, `(events, outputs)`.
+
+        Args:
+            data: A Dataset, a dict of columns, or an array `(events, inputs)`.
+            member: One network of the ensemble (from 0) instead of the average.
+        """
+        return self._evaluate(data, member, progress)[0]
+
+    def _evaluate(
+        self, data: Any, member: int | None, progress: bool | None
+    ) -> tuple[Float, Float | None]:
+        name, place = self._place(member)
+        parts, weights = [], []
+        for x, w in chunks(data, self.inputs, progress=progress):
+            given = x if self.scores is None else check_scores(self.scores(x), x, self.outputs)
+            parts.append(self.graph.run([name], x=given)[name][:, place])
+            if w is not None:
+                weights.append(w)
+        return np.concatenate(parts), np.concatenate(weights) if weights else None
+
+    def _place(self, member: int | None) -> tuple[str, slice]:
+        width = len(self.outputs)
+        if member is None:
+            return "log_ratio", slice(None)
+        if not 0 <= member < self.members:
+            message = f"member={member}: the ensemble has {self.members}, counted from 0"
+            raise UsageError(message)
+        return "members", slice(member * width, (member + 1) * width)
+
+    def columns(
+        self, data: Any, *, member: int | None = None, progress: bool | None = None
+    ) -> Columns:
+        """Ratio columns as `Model.likelihood` takes them, with the weights of the data.
+
+        ``{"S": r, "B": {"nominal": r, "jes": (r_up, r_down)}}``, float64; that of the reference
+        itself is 1.
+
+        Args:
+            data: A Dataset, a dict of columns, or an array `(events, inputs)`.
+            member: One network of the ensemble instead of the average: fits with each of them
+                show what the finite size of the training samples does.
+
+        Raises:
+            MissingColumnError: An input that the data do not have.
+            NonFiniteError: An input that is NaN or infinite.
+        """
+        logs, weights = self._evaluate(data, member, progress)
+        found = dict(zip(self.outputs, np.exp(logs).T, strict=True))
+        found[self.reference] = np.ones(len(logs))
+        columns: dict[str, Any] = {}
+        for process, nuisances in self.tree.items():
+            nominal = np.ascontiguousarray(found[process])
+            if not nuisances:
+                columns[process] = nominal
+                continue
+            columns[process] = {NOMINAL: nominal}
+            for nuisance in nuisances:
+                up, down = (
+                    np.ascontiguousarray(found[output_name(process, nuisance, side)])
+                    for side in ("up", "down")
+                )
+                columns[process][nuisance] = (up, down)
+        return Columns(columns, weights)
+
+    # --- changing it ----------------------------------------------------------------------------
+
+    def renormalised(self, reference: Any, *, progress: bool | None = None) -> Ratios:
+        """The same, divided by E_ref[r] on independent events of the reference.
+
+        The mean has a statistical error, `Norm.error` of the result's record: worth it for large
+        samples only, since it moves yields as much as ratios.
+
+        Args:
+            reference: Events that neither training nor calibration has seen, as `columns` takes.
+        """
+        logs, weights = self._evaluate(reference, None, progress)
+        mass = np.full(len(logs), 1.0) if weights is None else weights
+        mass = mass / mass.sum()
+        mean, error = expectation(np.exp(logs), mass)
+        graph = lowered(self.graph, np.log(mean), self.members)
+        norms = {
+            name: replace(old, mean=1.0, error=float(e / m))
+            for (name, old), m, e in zip(self._norms().items(), mean, error, strict=True)
+        }
+        note = f"divided by E_ref[r] on {len(logs):,} independent events"
+        record = replace(self.record, norms=norms, notes=(*self.record.notes, note))
+        return replace(self, graph=graph, record=record)
+
+    def _norms(self) -> dict[str, Norm]:
+        unknown = Norm(1.0, 0.0, 0.0, calibrated=False)
+        return {name: self.record.norms.get(name, unknown) for name in self.outputs}
+
+    # --- saving --------------------------------------------------------------------------------
+
+    def save(self, path: str | os.PathLike[str], *, rows: int | None = None) -> None:
+        """Write one ONNX file that goes all the way from the inputs to the ratios, in float32.
+
+        Input ``x`` `(rows, inputs)`; outputs ``ratio``, ``log_ratio`` `(rows, outputs)` and
+        ``members``. Only operators that ROOT's SOFIE parses. `RatioEstimator.load` reads it.
+
+        Args:
+            rows: Number of rows the file is for, e.g. 1; None: any.
+
+        Raises:
+            UsageError: Ratios of a classifier that is a Python function.
+        """
+        if self.scores is not None:
+            message = (
+                "these ratios come from a classifier that is a Python function, which an ONNX "
+                "file cannot hold; save the classifier by itself and keep its ratio columns"
+            )
+            raise UsageError(message)
+        write_onnx(Path(path), self.graph, self._facts(), rows=rows)
+
+    def _facts(self) -> dict[str, Any]:
+        return {
+            "kind": "ratios",
+            "inputs": list(self.inputs),
+            "outputs": list(self.outputs),
+            "reference": self.reference,
+            "tree": {name: list(each) for name, each in self.tree.items()},
+            "members": self.members,
+            "record": self.record.to_json(),
+        }
+
+    # --- looking at it ---------------------------------------------------------------------------
+
+    def _lines(self) -> list[tuple[str, str]]:
+        return [
+            ("Ratios", f"to {self.reference!r}"),
+            ("inputs", ", ".join(self.inputs)),
+            ("ratios", ", ".join(self.outputs)),
+            ("ensemble", f"{self.members} network(s)" if self.scores is None else "a classifier"),
+        ]
+
+    def __repr__(self) -> str:
+        return f"{facts_text(self._lines())}\n\n{self.record}"
+
+    def _repr_html_(self) -> str:
+        return facts_html(self._lines()) + self.record._repr_html_()
+
+
+def lowered(graph: Graph, shift: Float, members: int) -> Graph:
+    """The graph with the log ratios of all members lowered by `shift`, `(outputs,)`."""
+    build, ends = Builder.extending(graph)
+    width = len(shift)
+    values = []
+    for number in range(members):
+        pick = np.zeros((members * width, width))
+        pick[number * width : (number + 1) * width] = np.eye(width)
+        values.append(build.linear(ends["members"], pick, -shift))
+    return averaged(build, values, width)
+
+
+def check_scores(values: Float, x: Float, outputs: Sequence[str]) -> Float:
+    """The log ratios of a classifier, `(events, outputs)`, if all are finite."""
+    if values.shape != (len(x), len(outputs)):
+        message = f"the classifier gave {values.shape} for {len(x)} events, {len(outputs)} ratios"
+        raise UsageError(message)
+    bad = ~np.isfinite(values)
+    if bad.any():
+        rows, columns = np.nonzero(bad)
+        message = (
+            f"the classifier gives no finite log ratio for {len(np.unique(rows)):,} of "
+            f"{len(x):,} events, first for {outputs[columns[0]]!r} at inputs {x[rows[0]].tolist()}"
+        )
+        raise NonFiniteError(message)
+    return values

@@ -1,0 +1,116 @@
+"""What a training did, as numbers that travel with the ratios."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from rootml._repr import Grid
+from rootml.sbi.estimator._samples import Sums
+from rootml.sbi.estimator._training import History
+
+
+@dataclass(frozen=True)
+class Norm:
+    """The mean ratio under the reference, on events that were held out of the training.
+
+    Attributes:
+        mean: E_ref[r]; 1 for normalised densities. With a signal in the tails of the reference
+            few events decide it: look at `error`.
+        error: Its statistical error.
+        gain: Twice the rise of the log likelihood that a calibration curve brings.
+        calibrated: Whether the curve is used.
+    """
+
+    mean: float
+    error: float
+    gain: float
+    calibrated: bool
+
+
+@dataclass(frozen=True)
+class TrainingRecord:
+    """What a training did.
+
+    Attributes:
+        sums: The weights of each density.
+        histories: The losses of each network.
+        norms: E_ref[r] and calibration, by output.
+        seconds: Wall time of the training.
+        notes: What is worth knowing, in words.
+    """
+
+    sums: Mapping[str, Sums]
+    histories: tuple[History, ...] = ()
+    norms: Mapping[str, Norm] = field(default_factory=dict)
+    seconds: float = 0.0
+    notes: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain numbers."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, given: Mapping[str, Any]) -> TrainingRecord:
+        """The inverse of `to_json`."""
+        return cls(
+            {name: Sums(**each) for name, each in given["sums"].items()},
+            tuple(
+                History(tuple(h["train"]), tuple(h["held_out"]), h["best"])
+                for h in given["histories"]
+            ),
+            {name: Norm(**each) for name, each in given["norms"].items()},
+            given["seconds"],
+            tuple(given["notes"]),
+        )
+
+    def sums_grid(self) -> Grid:
+        """The weights of the samples."""
+        rows = [
+            (
+                name, f"{s.events:,}", f"{s.sumw:.6g}", f"{s.effective:,.0f}",
+                f"{100 * s.absolute:.1f} %",
+            )
+            for name, s in self.sums.items()
+        ]  # fmt: skip
+        return Grid(("sample", "events", "sum of weights", "effective", "negative"), rows)
+
+    def norms_grid(self) -> Grid:
+        """Norms and calibration."""
+        rows = [
+            (
+                name, f"{n.mean:.4f} +- {n.error:.4f}", f"{n.gain:.1f}",
+                "curve" if n.calibrated else "as it is",
+            )
+            for name, n in self.norms.items()
+        ]  # fmt: skip
+        return Grid(("ratio", "mean under reference", "gain of a curve", "calibration"), rows)
+
+    def losses_grid(self) -> Grid:
+        """Losses of the networks."""
+        rows = [
+            (
+                str(number + 1), str(len(h.train)), str(h.best + 1), f"{h.train[h.best]:.5f}",
+                f"{h.held_out[h.best]:.5f}",
+            )
+            for number, h in enumerate(self.histories)
+        ]  # fmt: skip
+        return Grid(("network", "epochs", "best", "loss", "held out"), rows)
+
+    def grids(self) -> list[Grid]:
+        """All of them that have rows."""
+        return [g for g in (self.sums_grid(), self.losses_grid(), self.norms_grid()) if g.rows]
+
+    def __str__(self) -> str:
+        texts = [str(grid) for grid in self.grids()]
+        texts += [f"note: {note}" for note in self.notes]
+        return "\n\n".join(texts)
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        notes = "".join(f"<p>{escape(note)}</p>" for note in self.notes)
+        return "".join(grid.html() for grid in self.grids()) + notes

@@ -1,0 +1,295 @@
+"""The samples of a training: what densities there are, checked, and how they are divided."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import reduce
+from typing import Any, TypeAlias
+
+from rootml.dataset import Dataset
+from rootml.errors import (
+    EmptySelectionError,
+    MissingColumnError,
+    SchemaError,
+    UnsupportedTypeError,
+    UsageError,
+    nearest,
+)
+
+By: TypeAlias = "str | Sequence[str] | None"
+NOMINAL = "nominal"
+REFERENCE = "reference"
+"""What a reference is called that is not one of the samples."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """The weights of a sample.
+
+    Attributes:
+        events: Number of events.
+        sumw: Sum of their weights.
+        sumw2: Sum of the squares of their weights.
+        negative: Number of events of negative weight.
+    """
+
+    events: int
+    sumw: float
+    sumw2: float
+    negative: int
+
+    @property
+    def effective(self) -> float:
+        """Number of unweighted events of the same relative uncertainty."""
+        return self.sumw**2 / self.sumw2 if self.sumw2 > 0 else 0.0
+
+    @property
+    def absolute(self) -> float:
+        """Fraction of negative weights by number."""
+        return self.negative / self.events if self.events else 0.0
+
+
+@dataclass(frozen=True)
+class Density:
+    """One density that is to be told from the others.
+
+    Attributes:
+        process: Name of the sample.
+        nuisance: Name of a variation, None for the nominal density.
+        side: "up" or "down" of a variation.
+    """
+
+    process: str
+    dataset: Dataset
+    nuisance: str | None = None
+    side: str | None = None
+
+    @property
+    def name(self) -> str:
+        """``B``, ``B.jes.up``."""
+        return output_name(self.process, self.nuisance, self.side)
+
+
+def output_name(process: str, nuisance: str | None, side: str | None) -> str:
+    """The name of a density.
+
+    >>> output_name("B", "jes", "up"), output_name("S", None, None)
+    ('B.jes.up', 'S')
+    """
+    return process if nuisance is None else f"{process}.{nuisance}.{side}"
+
+
+@dataclass(frozen=True)
+class Samples:
+    """All densities, and which of them is the reference.
+
+    Attributes:
+        densities: In the order of the classes of the network.
+        reference: Number of the reference among them.
+        tree: Per process the names of its variations.
+    """
+
+    densities: tuple[Density, ...]
+    reference: int
+    tree: Mapping[str, tuple[str, ...]]
+
+    @property
+    def targets(self) -> tuple[int, ...]:
+        """Numbers of the densities whose ratio to the reference is learned: all others."""
+        return tuple(k for k in range(len(self.densities)) if k != self.reference)
+
+    def map(self, change: Any) -> Samples:
+        """The same with every dataset changed."""
+        changed = [replace(d, dataset=change(d.dataset)) for d in self.densities]
+        return replace(self, densities=tuple(changed))
+
+    def union(self) -> Dataset:
+        """All events in one dataset; the label is the number of the density."""
+        labelled = [d.dataset.with_label(k) for k, d in enumerate(self.densities)]
+        return reduce(lambda left, right: left + right, labelled)
+
+    def sums(self) -> dict[str, Sums]:
+        """The weights of each density, by name."""
+        return {density.name: sums_of(density.dataset) for density in self.densities}
+
+
+def sums_of(dataset: Dataset) -> Sums:
+    """Sums over the weights of the selected events; scans the data."""
+    total = dataset.scan().total
+    return Sums(total.count, total.sumw, total.sumw2, total.negative)
+
+
+def parse_samples(samples: Any, reference: Any) -> Samples:
+    """The densities of what a user gave.
+
+    Raises:
+        UsageError: Not ``{name: Dataset}`` or ``{name: {"nominal": Dataset, nuisance: (up,
+            down)}}``, or nothing to learn.
+        MissingColumnError: The reference is not one of the samples.
+    """
+    if not isinstance(samples, Mapping) or not samples:
+        message = f"samples: give {{name: Dataset}}, not {type(samples).__name__}"
+        raise UsageError(message)
+    densities: list[Density] = []
+    tree: dict[str, tuple[str, ...]] = {}
+    for process, given in samples.items():
+        _check_name(process)
+        found = list(_parse_process(process, given))
+        densities += found
+        tree[process] = tuple(dict.fromkeys(d.nuisance for d in found if d.nuisance is not None))
+    if isinstance(reference, Dataset):
+        if REFERENCE in tree:
+            message = f"a sample is called {REFERENCE!r}, and so is the dataset given as reference"
+            raise UsageError(message)
+        densities.append(Density(REFERENCE, reference))
+        number = len(densities) - 1
+    else:
+        number = _find(densities, reference)
+    if len(densities) < 2:
+        message = f"the only sample {densities[0].name!r} is the reference: nothing to learn"
+        raise UsageError(message)
+    return Samples(tuple(densities), number, tree)
+
+
+def _check_name(process: Any) -> None:
+    if not isinstance(process, str) or not process or "." in process:
+        message = f"samples: {process!r} cannot be the name of a sample (a text without dots)"
+        raise UsageError(message)
+
+
+def _parse_process(process: str, given: Any) -> list[Density]:
+    if isinstance(given, Dataset):
+        return [Density(process, given)]
+    if not isinstance(given, Mapping) or not isinstance(given.get(NOMINAL), Dataset):
+        message = (
+            f"sample {process!r}: give a Dataset, or {{'nominal': Dataset, 'jes': (up, down)}}, "
+            f"not {given!r:.80}"
+        )
+        raise UsageError(message)
+    found = [Density(process, given[NOMINAL])]
+    for nuisance, pair in given.items():
+        if nuisance == NOMINAL:
+            continue
+        good = isinstance(pair, tuple | list) and len(pair) == 2
+        if not good or not all(isinstance(each, Dataset) for each in pair):
+            message = f"sample {process!r}: variation {nuisance!r} needs two Datasets (up, down)"
+            raise UsageError(message)
+        for side, dataset in zip(("up", "down"), pair, strict=True):
+            found.append(Density(process, dataset, str(nuisance), side))
+    return found
+
+
+def _find(densities: Sequence[Density], reference: Any) -> int:
+    names = [d.name for d in densities if d.nuisance is None]
+    if reference not in names:
+        message = (
+            f"reference={reference!r}: give a Dataset, or the name of one of the samples: "
+            f"{nearest(str(reference), names)}"
+        )
+        raise MissingColumnError(message)
+    return next(k for k, d in enumerate(densities) if d.name == reference)
+
+
+def check_samples(samples: Samples, inputs: Sequence[str]) -> tuple[Samples, dict[str, Sums]]:
+    """The samples with the inputs as their only columns, and their weights.
+
+    Raises:
+        MissingColumnError, UnsupportedTypeError: An input that a sample does not have as a number
+            per event.
+        EmptySelectionError: A sample of which no event is selected.
+        UsageError: Weights that add up to nothing, or to less.
+    """
+    selected = []
+    for density in samples.densities:
+        dataset = select_inputs(density.dataset, inputs, density.name)
+        selected.append(replace(density, dataset=dataset))
+    samples = replace(samples, densities=tuple(selected))
+    sums = samples.sums()
+    for name, each in sums.items():
+        check_sums(each, f"sample {name!r}")
+    return samples, sums
+
+
+def select_inputs(dataset: Dataset, columns: Sequence[str], name: str) -> Dataset:
+    """The dataset with these columns; errors name the sample."""
+    try:
+        chosen = dataset.select(list(columns))
+        types = chosen.types()
+    except (MissingColumnError, SchemaError, UnsupportedTypeError) as error:
+        message = f"sample {name!r}: {error}"
+        raise type(error)(message) from error
+    for column, kind in types.items():
+        if kind.kind != "scalar":
+            message = f"sample {name!r}: {column!r} is {kind}, an input is one number per event"
+            raise UnsupportedTypeError(message)
+    return chosen
+
+
+def check_sums(sums: Sums, what: str) -> None:
+    """Raise unless there are events and their weights add up to something positive."""
+    if sums.events == 0:
+        message = f"{what}: no event is selected"
+        raise EmptySelectionError(message)
+    if not math.isfinite(sums.sumw) or sums.sumw <= 1e-9 * math.sqrt(sums.events * sums.sumw2):
+        message = (
+            f"{what}: the weights of its {sums.events:,} events ({sums.negative:,} of them "
+            f"negative) add up to {sums.sumw:.6g}; a density needs a positive sum"
+        )
+        raise UsageError(message)
+
+
+# --- dividing ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Division:
+    """The parts of a dataset in the training of one member.
+
+    Attributes:
+        train: To learn from.
+        stop: Held out, to stop early.
+        rest: Held out, to calibrate and to normalise.
+    """
+
+    train: Any
+    stop: Any
+    rest: Any
+
+
+STOP = 0.3
+"""Fraction of the held-out events that decides when to stop."""
+SINGLE = 0.2
+"""Fraction held out when there is only one network."""
+
+
+def divide(dataset: Dataset, members: int, member: int, *, by: By, seed: int) -> Division:
+    """The division of one member: each event is held out by one member of an ensemble."""
+    if members == 1:
+        train, held = dataset.split(test=SINGLE, by=by, seed=seed)
+    else:
+        train, held = dataset.folds(members, by=by, seed=seed)[member]
+    stop, rest = held.split(test=1 - STOP, by=by, seed=seed)
+    return Division(train, stop, rest)
+
+
+def poisson_copies(dataset: Dataset, *, by: By, seed: int, most: int = 8) -> Dataset:
+    """A Poisson bootstrap: each event 0, 1, 2, ... times, as a hash of its identity says.
+
+    Events that come at least k times are a subset of those that come at least k - 1 times, found
+    by a split; so a replica is a sum of datasets, streamed like any other, the same in each epoch.
+    """
+    least, before = dataset, 1.0
+    parts = []
+    for k in range(1, most + 1):
+        tail = 1 - sum(math.exp(-1) / math.factorial(j) for j in range(k))
+        least = least.split(test=1 - tail / before, by=by, seed=seed + k)[0]
+        if least.scan().num_rows == 0:
+            break
+        parts.append(least)
+        before = tail
+    if not parts:
+        message = f"{dataset}: a bootstrap replica of so few events has none"
+        raise EmptySelectionError(message)
+    return reduce(lambda left, right: left + right, parts)
