@@ -117,6 +117,33 @@ class Columns(Mapping[str, Mapping[str, Any]]):
         """The same events with other weights; None: all 1."""
         return Columns(self._store, weights)
 
+    def scaled(self, factors: Mapping[str, float]) -> Columns:
+        """The same with all ratios of some processes multiplied."""
+        ratios = {
+            process: {
+                name: value * factors.get(process, 1.0)
+                if name == NOMINAL
+                else tuple(side * factors.get(process, 1.0) for side in value)
+                for name, value in columns.items()
+            }
+            for process, columns in self._store.items()
+        }
+        return Columns(ratios, self.weights)
+
+    def means(self) -> dict[str, tuple[float, float]]:
+        """Per process the weighted mean of its ratios and the mean's statistical error.
+
+        Over events of the reference the mean of a density ratio is 1.
+        """
+        weights = np.ones(self.num_events) if self.weights is None else self.weights
+        found = {}
+        for process in self:
+            ratio = self.ratio(process)
+            mean = float(weights @ ratio / weights.sum())
+            spread = np.sqrt(((weights * (ratio - mean)) ** 2).sum()) / abs(weights.sum())
+            found[process] = mean, float(spread)
+        return found
+
     def sha256(self) -> str:
         """A checksum of all names, values and weights."""
         digest = hashlib.sha256()

@@ -70,6 +70,15 @@ class Constraints:
             total += float((mean - outcome * np.log(mean)).sum())
         return total
 
+    def excess(self, theta: Array) -> float:
+        """The same, less what it is where each parameter agrees with its measurement."""
+        best = theta.copy()
+        for where, outcome in (self._gauss[:2], (self._log[0], np.exp(self._log[1]))):
+            best[where] = outcome
+        where, outcome, scale = self._count
+        best[where] = np.maximum(outcome, 1e-300) / scale
+        return self.value(theta) - self.value(best)
+
     def gradient(self, theta: Array) -> Array:
         """Its derivatives, ``(parameter,)``."""
         slopes = np.zeros(self.number)

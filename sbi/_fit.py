@@ -1,56 +1,25 @@
-"""Fits by iminuit."""
+"""Fits: values, errors, intervals, and an honest account of how the minimum was found."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
-from rootml._optional import optional_import
-from rootml._repr import Grid, facts_text
+from rootml._repr import Grid, facts_html, facts_text
 from rootml.errors import ConvergenceError, MissingParameterError, UsageError, nearest
 from rootml.sbi._likelihood import Likelihood
-from rootml.sbi._model import Nuisance, Parameter
+from rootml.sbi._minimise import EDM_MOST, Minimum, Objective, invert, limits, polish, prepare
 from rootml.sbi._morph import Array
 
-_TOLERANCE = 1e-3  # of Minuit: an estimated distance of 1e-6, a thousandth of a standard deviation
-_NEAR_LIMIT = 1e-3  # of the range or of the error: nearer than this is "at the limit"
+if TYPE_CHECKING:
+    from rootml.sbi._scan import Contour, Profile
 
-
-class Objective:
-    """What Minuit minimises: the likelihood with some parameters fixed, and a wall.
-
-    Where a density is not positive the likelihood has no value. Minuit is told a number far above
-    all that it saw, so that its line search turns back; `outside` counts how often.
-    """
-
-    def __init__(self, like: Likelihood) -> None:
-        self.like = like
-        self.outside = 0
-        self._greatest = -math.inf
-        self._least = math.inf
-
-    def __call__(self, theta: Array) -> float:
-        value = self.like.nll(theta, strict=False)
-        if math.isfinite(value):
-            self._greatest = max(self._greatest, value)
-            self._least = min(self._least, value)
-            return value
-        self.outside += 1
-        if not math.isfinite(self._least):
-            self.like.nll(theta)  # the very first point: raises, and says why
-        return self._greatest + max(1e3, 10.0 * (self._greatest - self._least))
-
-    def gradient(self, theta: Array) -> Array:
-        """The gradient; that of the wall is not known, so it is flat."""
-        value, slopes = self.like.nll_gradient(theta, strict=False)
-        if math.isfinite(value) and np.isfinite(slopes).all():
-            return slopes
-        self.outside += 1
-        return np.zeros_like(theta)
+LEVEL = 0.6826894921370859
 
 
 @dataclass
@@ -60,15 +29,16 @@ class FitResult:
     Attributes:
         like: What was fitted.
         values: Parameter values at the minimum.
-        errors: Their standard deviations by the second derivatives (0 for fixed ones).
+        errors: Their standard deviations by the second derivatives; 0 for fixed ones.
         covariance: ``(parameter, parameter)`` in the order of ``like.parameters``; rows of fixed
             parameters are 0.
         nll: Minus log L at the minimum.
-        valid: Whether Minuit found a minimum and the second derivatives make a covariance.
+        edm: Estimated vertical distance to the minimum.
+        valid: Whether this is a minimum: the distance is small, second derivatives are positive.
         problems: What is wrong or worth knowing, in words; empty if nothing.
-        at_limit: Parameters that ended at one of their limits.
+        at_limit: Parameters held by one of their limits; their errors are not to be trusted.
         fixed: Parameters that were not varied.
-        calls: Evaluations of the likelihood, and of its gradient.
+        calls: Evaluations of the likelihood, and of its gradient, by MIGRAD.
     """
 
     like: Likelihood
@@ -76,6 +46,7 @@ class FitResult:
     errors: dict[str, float]
     covariance: Array
     nll: float
+    edm: float
     valid: bool
     problems: list[str]
     at_limit: list[str]
@@ -106,42 +77,95 @@ class FitResult:
             raise ConvergenceError(message)
         return self
 
-    def minos(self, name: str, *, level: float = 0.682689492137) -> tuple[float, float]:
-        """The interval in which -2 log L rises by less than the quantile of one parameter.
+    def minos(self, name: str, *, level: float = LEVEL) -> tuple[float, float]:
+        """The interval in which -2 log L, minimised over all others, stays below a quantile.
+
+        Args:
+            level: Its confidence level; the quantile is that of chi^2 with one degree of freedom.
 
         Returns:
             Lower and upper end; an end beyond the parameter's limit is the limit.
 
         Raises:
-            ConvergenceError: An end was not found.
+            ConvergenceError: The fit is not valid, or an end was not found.
         """
-        self._check(name)
-        self.require_valid()
-        self._minuit.minos(name, cl=level)
-        merror = self._minuit.merrors[name]
-        value = self.values[name]
-        low, high = _limits_of(self.like, name)
+        self.check_free(name)
+        minuit = self._at_minimum()
+        minuit.minos(name, cl=level)
+        found = minuit.merrors[name]
+        index = list(self.values).index(name)
+        low, high = (side[index] for side in limits(self.like))
         ends = []
         for side, ok, at_limit, limit in (
-            (merror.lower, merror.lower_valid, merror.at_lower_limit, low),
-            (merror.upper, merror.upper_valid, merror.at_upper_limit, high),
+            (found.lower, found.lower_valid, found.at_lower_limit, low),
+            (found.upper, found.upper_valid, found.at_upper_limit, high),
         ):
-            if at_limit:
-                ends.append(limit)
-            elif ok:
-                ends.append(value + side)
-            else:
-                message = f"MINOS found no end of the interval of {name!r}: {merror}"
+            if not (ok or at_limit):
+                message = f"MINOS found no end of the interval of {name!r}:\n{found}"
                 raise ConvergenceError(message)
+            ends.append(float(limit if at_limit else minuit.values[name] + side))
         return ends[0], ends[1]
 
-    def _check(self, name: str) -> None:
+    def profile(
+        self, name: str, *, points: int = 31, sigmas: float = 3.0, values: Any = None
+    ) -> Profile:
+        """``-2 log L / L_max`` along one parameter, all others refitted. See `Profile`."""
+        from rootml.sbi._scan import profile
+
+        return profile(self, name, points=points, sigmas=sigmas, values=values)
+
+    def contour(
+        self, x: str, y: str, *, levels: tuple[float, ...] = (LEVEL, 0.95), points: int = 40
+    ) -> Contour:
+        """Where two parameters' profile likelihood reaches confidence levels. See `Contour`."""
+        from rootml.sbi._scan import contour
+
+        return contour(self, x, y, levels=levels, points=points)
+
+    def weighted_covariance(self) -> Array:
+        """The covariance for weighted events, ``H^-1 (sum w^2 s s^T + constraints) H^-1``.
+
+        For simulated or background-subtracted data, whose weights are no counts. The plain
+        covariance is right for counts and for Asimov data. (arXiv 1911.01303.)
+        """
+        index = [i for i, name in enumerate(self.values) if name not in self.fixed]
+        scores = self.like.score_covariance(self.theta)
+        some = np.zeros_like(self.covariance)
+        some[np.ix_(index, index)] = scores[np.ix_(index, index)]
+        return np.asarray(self.covariance @ some @ self.covariance)
+
+    def plot(self, name: str | None = None, *, path: Any = None) -> Any:
+        """Pulls of the nuisance parameters; with a name, the likelihood along that parameter.
+
+        Args:
+            path: Write a picture there.
+
+        Returns:
+            The matplotlib figure.
+        """
+        from rootml.sbi import _plots
+
+        figure = _plots.pulls(self) if name is None else _plots.profile(self.profile(name))
+        return _plots.finish(figure, path)
+
+    def check_free(self, name: str) -> None:
+        """Refuse a name that is no varied parameter of this fit."""
         if name not in self.values:
             message = f"no parameter {name!r}; there is {nearest(name, self.values)}"
             raise MissingParameterError(message)
         if name in self.fixed:
             message = f"{name!r} was fixed in this fit"
             raise UsageError(message)
+
+    def _at_minimum(self) -> Any:
+        """Minuit, placed at the minimum that was found."""
+        self.require_valid()
+        if not np.array_equal(np.array(self._minuit.values), self.theta):
+            inside = np.clip(self.theta, *_inner_limits(self.like))
+            self._minuit.values = inside
+            self._minuit.strategy = 1
+            self._minuit.migrad()
+        return self._minuit
 
     def _grid(self) -> Grid:
         rows = []
@@ -154,6 +178,7 @@ class FitResult:
         facts = [
             ("minimum", "valid" if self.valid else "INVALID"),
             ("-log L", f"{self.nll:.6f}"),
+            ("distance", f"{self.edm:.1e}"),
             ("calls", f"{self.calls[0]} values, {self.calls[1]} gradients"),
         ]
         return facts + [("note", problem) for problem in self.problems]
@@ -162,8 +187,6 @@ class FitResult:
         return f"{facts_text(self._facts())}\n{self._grid()}"
 
     def _repr_html_(self) -> str:
-        from rootml._repr import facts_html
-
         return facts_html(self._facts()) + self._grid().html()
 
 
@@ -173,18 +196,18 @@ def fit(
     fixed: Mapping[str, float] | None = None,
     start: Mapping[str, float] | None = None,
     gradient: bool = True,
-    strategy: int = 1,
+    strategy: int = 0,
     calls: int | None = None,
 ) -> FitResult:
     """Maximise a likelihood.
 
-    MIGRAD with the analytic gradient; the covariance is the inverse of the analytic Hessian, or
-    Minuit's HESSE when a parameter is at its limit or the Hessian is not positive.
+    MIGRAD (with the analytic gradient) finds the minimum, Newton steps with the analytic Hessian
+    refine it, and the inverse of that Hessian is the covariance.
 
     Args:
         fixed: Parameters to hold, with their values.
         start: Start values other than the parameters' own.
-        gradient: Use the analytic gradient; False: Minuit's finite differences.
+        gradient: Give MIGRAD the analytic gradient; False: its own finite differences.
         strategy: Minuit's strategy.
         calls: Most evaluations of the likelihood; None: Minuit's rule.
 
@@ -195,91 +218,78 @@ def fit(
     >>> from rootml.sbi import Model, Parameter
     >>> model = Model({"S": "mu * 3"}, {"mu": Parameter(0.5, lower=0.0)})
     >>> result = fit(model.likelihood({"S": [1.0] * 6}))
-    >>> round(result.values["mu"], 4), round(result.errors["mu"], 4)
-    (1.9998, 0.8164)
+    >>> round(result.values["mu"], 6), round(result.errors["mu"], 6)
+    (2.0, 0.816497)
     """
     minuit, objective = prepare(
         like, fixed=fixed or {}, start=start or {}, gradient=gradient, strategy=strategy
     )
-    minuit.migrad(ncall=calls)
-    return harvest(like, minuit, objective)
+    if minuit.nfit:
+        minuit.migrad(ncall=calls)
+    names = list(like.parameters)
+    free = np.array([not minuit.fixed[name] for name in names])
+    minimum = polish(like, np.array(minuit.values, np.float64), free)
+    return _account(like, minuit, objective, minimum, free)
 
 
-def prepare(
+def _account(
     like: Likelihood,
-    *,
-    fixed: Mapping[str, float],
-    start: Mapping[str, float],
-    gradient: bool,
-    strategy: int,
-) -> tuple[Any, Objective]:
-    """A Minuit object of the likelihood."""
-    iminuit = optional_import("iminuit", feature="sbi.fit", extra="sbi")
+    minuit: Any,
+    objective: Objective,
+    minimum: Minimum,
+    free: npt.NDArray[np.bool_],
+) -> FitResult:
+    """The result, with what there is to say about it."""
     names = list(like.parameters)
-    for given in (fixed, start):
-        for name in given:
-            if name not in like.parameters:
-                message = f"no parameter {name!r}; there is {nearest(name, names)}"
-                raise MissingParameterError(message)
-    values = {name: p.value for name, p in like.parameters.items()} | dict(start) | dict(fixed)
-    objective = Objective(like)
-    minuit = iminuit.Minuit(
-        objective,
-        np.array([values[name] for name in names], np.float64),
-        grad=objective.gradient if gradient else None,
-        name=names,
-    )
-    minuit.errordef = iminuit.Minuit.LIKELIHOOD
-    minuit.strategy = strategy
-    minuit.tol = _TOLERANCE
-    for name, parameter in like.parameters.items():
-        minuit.limits[name] = (parameter.lower, parameter.upper)
-        minuit.errors[name] = _step(parameter)
-        minuit.fixed[name] = parameter.fixed or name in fixed
-    return minuit, objective
-
-
-def _step(parameter: Parameter | Nuisance) -> float:
-    if isinstance(parameter, Nuisance) and parameter.constraint == "gaussian":
-        return parameter.width
-    return max(0.1 * abs(parameter.value or 0.0), 0.01)
-
-
-def harvest(like: Likelihood, minuit: Any, objective: Objective) -> FitResult:
-    """The result of a minimisation, with an honest account of it."""
-    names = list(like.parameters)
-    theta = np.array(minuit.values, np.float64)
-    fixed = [name for name in names if minuit.fixed[name]]
-    problems = _problems(minuit, objective)
-    covariance, certain = _covariance(like, minuit, theta, problems)
-    sigma = np.sqrt(np.clip(np.diag(covariance), 0.0, None))
-    at_limit = [
-        name
-        for name, value, error in zip(names, theta, sigma, strict=True)
-        if name not in fixed and _is_at_limit(value, error, *_limits_of(like, name))
-    ]
-    problems += [f"{name} is at its limit: its error is not to be trusted" for name in at_limit]
-    value = like.nll(theta, strict=False)
-    if not math.isfinite(value):
-        problems.append(str(like._explain(theta)))
-    valid = bool(minuit.valid) and certain and math.isfinite(value)
+    covariance, whole = _covariance(minimum, free)
+    held = minimum.blocked | _touching(like, minimum.theta, covariance, free)
+    at_limit = [name for name, here in zip(names, held, strict=True) if here]
+    valid = whole and minimum.edm < EDM_MOST and math.isfinite(minimum.value)
+    problems = _problems(like, minuit, objective, minimum, whole=whole)
+    problems += [f"{name} is at its limit: do not trust its error" for name in at_limit]
+    sigma = np.sqrt(np.diag(covariance))
     return FitResult(
-        like, dict(zip(names, theta.tolist(), strict=True)),
-        dict(zip(names, sigma.tolist(), strict=True)), covariance, value, valid, problems,
-        at_limit, fixed, (int(minuit.nfcn), int(minuit.ngrad)), minuit,
+        like, dict(zip(names, minimum.theta.tolist(), strict=True)),
+        dict(zip(names, sigma.tolist(), strict=True)), covariance, minimum.value, minimum.edm,
+        valid, problems, at_limit, [n for n, f in zip(names, free, strict=True) if not f],
+        (int(minuit.nfcn), int(minuit.ngrad)), minuit,
     )  # fmt: skip
 
 
-def _problems(minuit: Any, objective: Objective) -> list[str]:
+def _covariance(minimum: Minimum, free: npt.NDArray[np.bool_]) -> tuple[Array, bool]:
+    """Covariance of all parameters, and whether there is one."""
+    covariance = np.zeros((len(free), len(free)))
+    for some in (free, free & ~minimum.blocked):  # with a parameter at a limit: perhaps without it
+        where = np.flatnonzero(some)
+        if minimum.hessian is None:
+            return covariance, False
+        inverse = invert(minimum.hessian[np.ix_(where, where)])
+        if inverse is not None:
+            covariance[np.ix_(where, where)] = inverse
+            return covariance, True
+    return covariance, False
+
+
+def _touching(
+    like: Likelihood, theta: Array, covariance: Array, free: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.bool_]:
+    low, high = limits(like)
+    near = 1e-3 * np.sqrt(np.diag(covariance))
+    return np.asarray(free & ((theta - low <= near) | (high - theta <= near)))
+
+
+def _problems(
+    like: Likelihood, minuit: Any, objective: Objective, minimum: Minimum, *, whole: bool
+) -> list[str]:
     problems = []
-    minimum = minuit.fmin
-    if minimum is not None and not minuit.valid:
-        if minimum.has_reached_call_limit:
-            problems.append("MIGRAD reached its limit of calls")
-        if minimum.is_above_max_edm:
-            problems.append(f"the estimated distance to the minimum is {minimum.edm:.2g}")
-        if not problems:
-            problems.append("MIGRAD found no valid minimum")
+    if not math.isfinite(minimum.value):
+        problems.append(str(like.explain(minimum.theta)))
+    elif not whole:
+        problems.append("the second derivatives at the minimum are not positive definite")
+    elif minimum.edm >= EDM_MOST:
+        problems.append(f"the minimum is estimated to be lower by {minimum.edm:.2g}")
+    if problems and minuit.fmin is not None and minuit.fmin.has_reached_call_limit:
+        problems.append("MIGRAD reached its limit of calls")
     if objective.outside:
         problems.append(
             f"on its way the fit met points without a positive density {objective.outside} times"
@@ -287,33 +297,8 @@ def _problems(minuit: Any, objective: Objective) -> list[str]:
     return problems
 
 
-def _covariance(
-    like: Likelihood, minuit: Any, theta: Array, problems: list[str]
-) -> tuple[Array, bool]:
-    """Covariance of all parameters, and whether it is one."""
-    names = list(like.parameters)
-    covariance = np.zeros((len(names), len(names)))
-    free = np.array([i for i, name in enumerate(names) if not minuit.fixed[name]], np.intp)
-    if not len(free):
-        return covariance, True
-    try:
-        hessian = like.nll_hessian(theta)[np.ix_(free, free)]
-        factor = np.linalg.cholesky(hessian)
-    except (ArithmeticError, ValueError, np.linalg.LinAlgError):
-        problems.append("the second derivatives at the minimum are not positive definite")
-        return covariance, False
-    inverse = np.linalg.inv(factor)
-    covariance[np.ix_(free, free)] = inverse.T @ inverse
-    return covariance, True
-
-
-def _limits_of(like: Likelihood, name: str) -> tuple[float, float]:
-    parameter = like.parameters[name]
-    low = -math.inf if parameter.lower is None else parameter.lower
-    high = math.inf if parameter.upper is None else parameter.upper
-    return low, high
-
-
-def _is_at_limit(value: float, error: float, low: float, high: float) -> bool:
-    near = _NEAR_LIMIT * error
-    return value - low <= near or high - value <= near
+def _inner_limits(like: Likelihood) -> tuple[Array, Array]:
+    """Limits, a hair inwards: Minuit's transformation has no slope at the limits."""
+    low, high = limits(like)
+    width = np.where(np.isfinite(high - low), high - low, 1.0)
+    return low + 1e-9 * width, high - 1e-9 * width

@@ -19,6 +19,8 @@ from rootml.sbi._unbinned import Unbinned
 
 if TYPE_CHECKING:
     from rootml.sbi._binned import Binned
+    from rootml.sbi.roofit import RooFitObjects
+    from rootml.sbi.roofit._make import Route
 
 
 class Likelihood:
@@ -116,8 +118,9 @@ class Likelihood:
         """The same model and auxiliary measurements with other events."""
         given = self.reference if reference is None else reference
         return build(
-            self.model, columns, reference=given, engine=self.engine, observed=self.observed
-        )
+            self.model, columns, reference=given, engine=self.engine, observed=self.observed,
+            share=self.unbinned,
+        )  # fmt: skip
 
     def with_observed(self, **observed: float) -> Likelihood:
         """The same with other outcomes of auxiliary measurements (global observables)."""
@@ -161,7 +164,7 @@ class Likelihood:
             if self._binned is not None:
                 value += self._binned.value(point)
         if strict and not math.isfinite(value):
-            raise self._explain(point)
+            raise self.explain(point)
         return value
 
     def nll_gradient(
@@ -177,7 +180,7 @@ class Likelihood:
                     more, rise = part.gradient(point)
                     value, slopes = value + more, slopes + rise
         if strict and not math.isfinite(value):
-            raise self._explain(point)
+            raise self.explain(point)
         return value, slopes
 
     def nll_hessian(self, theta: Sequence[float] | Array) -> Array:
@@ -198,7 +201,28 @@ class Likelihood:
             raise UsageError(message)
         return point
 
-    def _explain(self, point: Array) -> DensityError:
+    @property
+    def num_constraints(self) -> int:
+        """How many auxiliary measurements there are."""
+        return len(self.observed)
+
+    def constraint_excess(self, theta: Sequence[float] | Array) -> float:
+        """The constraints' part of minus log L, above its value at the outcomes themselves."""
+        return self._constraints.excess(self._point(theta))
+
+    def score_covariance(self, theta: Sequence[float] | Array) -> Array:
+        """What the gradient varies by for weighted events: ``sum w^2 s s^T``, and constraints."""
+        point = self._point(theta)
+        with np.errstate(all="ignore"):
+            total = np.diag(self._constraints.curvature(point))
+            if self.unbinned is not None:
+                total = total + self.unbinned.score_covariance(point)
+            if self._binned is not None:
+                total = total + self._binned.hessian(point)
+        return total
+
+    def explain(self, point: Array) -> DensityError:
+        """The error for a point without a likelihood: which process, how many events, where."""
         if self.unbinned is not None:
             with np.errstate(all="ignore"):
                 broken = not math.isfinite(self.unbinned.value(point))
@@ -207,6 +231,12 @@ class Likelihood:
         if self._binned is not None:
             return self._binned.explain(point)
         return DensityError(f"a constraint is not a finite number at {point.tolist()}")
+
+    def to_roofit(self, route: Route = "columns", **options: Any) -> RooFitObjects:
+        """RooFit objects of this likelihood: see `rootml.sbi.roofit.to_roofit`."""
+        from rootml.sbi.roofit import to_roofit
+
+        return to_roofit(self, route, **options)
 
     # --- repr ----------------------------------------------------------------------------------
 
@@ -239,13 +269,14 @@ def build(
     reference: Any = None,
     engine: str = "auto",
     observed: Mapping[str, float] | None = None,
+    share: Unbinned | None = None,
 ) -> Likelihood:
-    """See `Model.likelihood`."""
+    """See `Model.likelihood`; `share` is a channel whose Z(alpha) can be used again."""
     names = list(model.all_parameters)
     unbinned = None
     if model.processes:
         known = None if reference is None else as_columns(reference)
-        unbinned = Unbinned(model, as_columns(columns), known, names, engine)
+        unbinned = Unbinned(model, as_columns(columns), known, names, engine, share=share)
     elif columns is not None:
         message = "the model has only binned channels: their counts are in it, pass columns=None"
         raise UsageError(message)

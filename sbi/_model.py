@@ -321,9 +321,17 @@ def _check_parameters(model: Model) -> None:
         return
     for name, theirs in model.binned.parameters.items():  # type: ignore[union-attr]
         ours = known[name]
-        if isinstance(ours, Parameter) != isinstance(theirs, Parameter):
+        if _constraint_of(ours) != _constraint_of(theirs):
             message = (
-                f"{name!r} has a constraint in the unbinned part or in the binned channels, but "
-                "not in both; declare it alike"
+                f"{name!r} is constrained as {_constraint_of(ours)} by the model and as "
+                f"{_constraint_of(theirs)} by the binned channels (constraint, width, outcome)"
             )
             raise UsageError(message)
+
+
+def _constraint_of(parameter: Parameter | Nuisance) -> tuple[Any, ...]:
+    if isinstance(parameter, Parameter):
+        return ("none",)
+    if parameter.constraint == "none":
+        return ("none",)
+    return parameter.constraint, parameter.width, parameter.observed

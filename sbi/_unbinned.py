@@ -51,6 +51,8 @@ class Unbinned:
         reference: Columns | None,
         names: Sequence[str],
         engine: str,
+        *,
+        share: Unbinned | None = None,
     ) -> None:
         self.model = model
         self.columns = columns
@@ -62,7 +64,11 @@ class Unbinned:
         self._weights = columns.weights
         self.normaliser: Normaliser | None = None
         if self.layout.factors:
-            self.normaliser = self._make_normaliser(reference)
+            known = share is not None and share.reference is reference and share.normaliser
+            if share is not None and known and self.layout.factors == share.layout.factors:
+                self.normaliser = share.normaliser
+            else:
+                self.normaliser = self._make_normaliser(reference)
 
     def _make_normaliser(self, reference: Columns | None) -> Normaliser:
         if reference is None:
@@ -148,6 +154,20 @@ class Unbinned:
             + np.einsum("p,pkl->kl", coefficients, sums.bends)
         )  # fmt: skip
         return np.asarray(curves.sum(axis=0) - second + sums.outer)
+
+    def score_covariance(self, theta: Array) -> Array:
+        """``sum w^2 s s^T`` with s = d log density / d theta of an event."""
+        plan = self.layout.plan(theta)
+        expected, slopes = self.yields.gradient(theta)
+        if self.normaliser is not None:
+            logs, log_slopes = self.normaliser.gradient(plan)
+            slopes = (slopes - expected[:, None] * log_slopes) * np.exp(-logs)[:, None]
+            expected = expected * np.exp(-logs)
+        squares = None if self._weights is None else self._weights**2
+        sums = _kernels_numpy.second_sums(
+            self._matrix, squares, self.layout, plan, expected, slopes
+        )
+        return sums.outer
 
     def densities(self, theta: Array, columns: Columns | None = None) -> Array:
         """The total density of each event over the reference's, times nu: ``(event,)``.

@@ -1,0 +1,340 @@
+"""A model, or a likelihood with its events, as one JSON file with the columns beside it.
+
+The spelling is that of HS3 (HEP Statistics Serialization Standard) for domains, parameter points,
+distributions of constraints and likelihoods; the mixture itself has the type
+``rootml:ratio_mixture``, columns of events ``rootml:columns``, and binned channels are a pyhf
+workspace under ``rootml:pyhf_workspace``. Files beside it are bound by their sha256.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rootml.errors import CorruptFileError, MissingFileError, SchemaError
+from rootml.sbi._binned import Binned
+from rootml.sbi._columns import Columns
+from rootml.sbi._columns_files import (
+    beside,
+    check_sha256,
+    file_sha256,
+    read_columns,
+    write_columns,
+)
+from rootml.sbi._likelihood import Likelihood, build
+from rootml.sbi._model import Model, Nuisance, Parameter
+
+_MIXTURE, _COLUMNS, _WORKSPACE = "rootml:ratio_mixture", "rootml:columns", "rootml:pyhf_workspace"
+_VERSION = "0.2"
+
+
+@dataclass(frozen=True)
+class Saved:
+    """What a model file holds.
+
+    Attributes:
+        model: The model.
+        data: Columns by name: ``observed`` and ``reference``, if there are any.
+        observed: Outcomes of auxiliary measurements.
+        attachments: Other files that it is bound to, by name.
+    """
+
+    model: Model
+    data: dict[str, Columns]
+    observed: dict[str, float]
+    attachments: dict[str, Path]
+
+
+def save(
+    what: Model | Likelihood,
+    path: str | Path,
+    *,
+    format: str = "npz",  # noqa: A002 - the word of Dataset.skim
+    attachments: Mapping[str, str | Path] | None = None,
+) -> Path:
+    """Save a model, or a likelihood with its events.
+
+    Args:
+        path: The JSON file; columns go to ``<stem>.observed.npz`` and ``<stem>.reference.npz``
+            beside it.
+        format: Of the columns: ``"npz"``, ``"parquet"`` or ``"root"``.
+        attachments: Other files in the same folder to bind by checksum, e.g. the ONNX file of a
+            ratio estimator, by a name of yours.
+
+    Returns:
+        The JSON file.
+
+    Raises:
+        MissingFileError: An attachment is not there.
+
+    >>> from rootml.sbi import Model, Parameter
+    >>> model = Model({"S": "mu * 3", "B": "7"}, {"mu": Parameter(1.0, lower=0.0)})
+    >>> like = model.likelihood({"S": [2.0, 0.5], "B": [1.0, 1.0]})
+    >>> load(save(like, "model.json"))(mu=2.0) == like(mu=2.0)
+    True
+    """
+    like = what if isinstance(what, Likelihood) else None
+    model = what.model if isinstance(what, Likelihood) else what
+    data = {}
+    if like is not None and like.columns is not None:
+        data["observed"] = like.columns
+        if like.reference is not None:
+            data["reference"] = like.reference
+    observed = None if like is None else like.observed
+    return write(
+        Path(path), model, data, observed=observed, kind=format, attachments=attachments or {}
+    )
+
+
+def load(path: str | Path, *, engine: str = "auto") -> Any:
+    """Load what `save` wrote: a `Likelihood` if it was saved with events or only binned channels,
+    else a `Model`.
+
+    Raises:
+        MissingFileError: The file, or one beside it, is missing.
+        ChangedFileError: A file beside it is not the one that was saved.
+        CorruptFileError: Not a model file, or one that does not fit together.
+    """
+    saved = read(Path(path))
+    if saved.data or not saved.model.processes:
+        return build(
+            saved.model, saved.data.get("observed"), reference=saved.data.get("reference"),
+            engine=engine, observed=saved.observed,
+        )  # fmt: skip
+    return saved.model
+
+
+def write(
+    path: Path,
+    model: Model,
+    data: Mapping[str, Columns],
+    *,
+    observed: Mapping[str, float] | None = None,
+    kind: str = "npz",
+    attachments: Mapping[str, str | Path] | None = None,
+) -> Path:
+    """Write a model file and columns of any names beside it."""
+    entries = []
+    for name, columns in data.items():
+        file = path.with_name(f"{path.stem}.{name}.{kind}")
+        facts = write_columns(columns, file, kind)
+        entries.append({"name": name, "type": _COLUMNS, **facts})
+    document = _document(model, observed or {}, entries)
+    document["misc"] = {"rootml": {"attachments": _attach(path.parent, attachments or {})}}
+    part = path.with_name(path.name + ".part")
+    part.write_text(json.dumps(document, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    return part.replace(path)
+
+
+def _attach(folder: Path, attachments: Mapping[str, str | Path]) -> dict[str, dict[str, str]]:
+    found = {}
+    for name, given in attachments.items():
+        path = beside(folder, Path(given).name)
+        found[name] = {"file": path.name, "sha256": file_sha256(path)}
+    return found
+
+
+# --- to JSON -------------------------------------------------------------------------------------
+
+
+def _document(
+    model: Model, observed: Mapping[str, float], data: list[dict[str, Any]]
+) -> dict[str, Any]:
+    from rootml import __version__
+
+    constraints = [
+        _constraint(name, p)
+        for name, p in model.all_parameters.items()
+        if isinstance(p, Nuisance) and p.constraint != "none"
+    ]
+    distributions = [_mixture(model)] if model.processes else []
+    if model.binned is not None:
+        assert isinstance(model.binned, Binned)
+        workspace = model.binned.to_pyhf()
+        distributions.append({"name": "binned", "type": _WORKSPACE, "workspace": workspace})
+    outcomes = {
+        name: observed.get(name, p.observed)
+        for name, p in model.all_parameters.items()
+        if isinstance(p, Nuisance) and p.constraint != "none"
+    }
+    return {
+        "metadata": {
+            "hs3_version": _VERSION,
+            "packages": [{"name": "rootml", "version": __version__}],
+        },
+        "distributions": [*distributions, *constraints],
+        "data": data,
+        "likelihoods": [
+            {
+                "name": "likelihood",
+                "distributions": [d["name"] for d in distributions],
+                "data": ["observed"] if data else [],
+                "aux_distributions": [c["name"] for c in constraints],
+            }
+        ],
+        "domains": [{"name": "default_domain", "type": "product_domain", "axes": _axes(model)}],
+        "parameter_points": [
+            {"name": "default_values", "parameters": _values(model)},
+            {
+                "name": "auxiliary_measurements",
+                "parameters": [
+                    {"name": _outcome(name), "value": v, "const": True}
+                    for name, v in outcomes.items()
+                ],
+            },
+        ],
+        "analyses": [
+            {"name": "analysis", "likelihood": "likelihood", "domains": ["default_domain"]}
+        ],
+    }
+
+
+def _outcome(name: str) -> str:
+    return f"{name}_observed"
+
+
+def _mixture(model: Model) -> dict[str, Any]:
+    return {
+        "name": model.name,
+        "type": _MIXTURE,
+        "processes": [{"name": k, "yield": str(f)} for k, f in model.formulas.items()],
+        "parameters": list(model.parameters),
+        "nuisances": [
+            {
+                "name": name,
+                "yields": {k: list(v) for k, v in n.yields.items()},  # type: ignore[arg-type]
+                "interpolation": n.interpolation,
+                "yield_interpolation": n.yield_interpolation,
+                "constraint": n.constraint,
+                "observed": n.observed,
+            }
+            for name, n in model.nuisances.items()
+        ],
+    }
+
+
+def _constraint(name: str, nuisance: Nuisance) -> dict[str, Any]:
+    entry: dict[str, Any] = {"name": f"{name}_constraint", "x": _outcome(name)}
+    if nuisance.constraint == "gaussian":
+        return entry | {"type": "gaussian_dist", "mean": name, "sigma": nuisance.width}
+    if nuisance.constraint == "poisson":
+        return entry | {"type": "poisson_dist", "mean": f"{nuisance.width!r} * {name}"}
+    return entry | {"type": "lognormal_dist", "mu": f"log({name})", "kappa": nuisance.width}
+
+
+def _axes(model: Model) -> list[dict[str, Any]]:
+    axes = []
+    for name, p in model.all_parameters.items():
+        axis: dict[str, Any] = {"name": name}
+        if p.lower is not None:
+            axis["min"] = p.lower
+        if p.upper is not None:
+            axis["max"] = p.upper
+        axes.append(axis)
+    return axes
+
+
+def _values(model: Model) -> list[dict[str, Any]]:
+    return [
+        {"name": name, "value": p.value, "const": p.fixed}
+        for name, p in model.all_parameters.items()
+    ]
+
+
+# --- from JSON -----------------------------------------------------------------------------------
+
+
+def read(path: Path) -> Saved:
+    """What a model file holds, checked."""
+    if not path.is_file():
+        message = f"no such model file: {path}"
+        raise MissingFileError(message)
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        model = _model(document)
+        points = _by_name(document["parameter_points"])["auxiliary_measurements"]["parameters"]
+        observed = {p["name"].removesuffix("_observed"): float(p["value"]) for p in points}
+        entries = [e for e in document["data"] if e["type"] == _COLUMNS]
+        extra = document.get("misc", {}).get("rootml", {}).get("attachments", {})
+        data = {e["name"]: read_columns(e, path.parent) for e in entries}
+        attachments = {k: _attachment(path.parent, v) for k, v in extra.items()}
+    except (AttributeError, IndexError, KeyError, TypeError, UnicodeDecodeError) as error:
+        if isinstance(error, SchemaError | MissingFileError):
+            raise
+        message = f"{path} is no model file of rootml: {type(error).__name__}: {error}"
+        raise CorruptFileError(message) from error
+    except json.JSONDecodeError as error:
+        message = f"{path} is not JSON: {error}"
+        raise CorruptFileError(message) from error
+    return Saved(model, data, observed, attachments)
+
+
+def _attachment(folder: Path, facts: Mapping[str, str]) -> Path:
+    path = beside(folder, facts["file"])
+    check_sha256(path, facts["sha256"])
+    return path
+
+
+def _by_name(entries: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {entry["name"]: entry for entry in entries}
+
+
+def _model(document: Mapping[str, Any]) -> Model:
+    distributions = document["distributions"]
+    mixture = next((d for d in distributions if d["type"] == _MIXTURE), None)
+    workspace = next((d for d in distributions if d["type"] == _WORKSPACE), None)
+    if mixture is None and workspace is None:
+        message = f"no distribution of type {_MIXTURE!r} or {_WORKSPACE!r}"
+        raise KeyError(message)
+    binned = None if workspace is None else Binned.from_pyhf(workspace["workspace"])
+    if mixture is None:
+        return Model({}, binned=binned)
+    axes = _by_name(_by_name(document["domains"])["default_domain"]["axes"])
+    points = _by_name(document["parameter_points"])["default_values"]["parameters"]
+    values = _by_name(points)
+
+    def common(name: str) -> dict[str, Any]:
+        axis = axes[name]
+        return {
+            "value": values[name]["value"],
+            "fixed": bool(values[name]["const"]),
+            "lower": axis.get("min"),
+            "upper": axis.get("max"),
+        }
+
+    constraints = {d["name"]: d for d in distributions}
+    nuisances = {
+        n["name"]: Nuisance(
+            constraint=n["constraint"],
+            yields={k: (v[0], v[1]) for k, v in n["yields"].items()},
+            width=_width(constraints.get(f"{n['name']}_constraint"), n["constraint"]),
+            observed=n["observed"],
+            interpolation=n["interpolation"],
+            yield_interpolation=n["yield_interpolation"],
+            **common(n["name"]),
+        )
+        for n in mixture["nuisances"]
+    }
+    return Model(
+        processes={p["name"]: p["yield"] for p in mixture["processes"]},
+        parameters={name: Parameter(**common(name)) for name in mixture["parameters"]},
+        nuisances=nuisances,
+        binned=binned,
+        name=mixture["name"],
+    )
+
+
+def _width(entry: Mapping[str, Any] | None, constraint: str) -> float:
+    if constraint == "none":
+        return 1.0
+    if entry is None:
+        message = f"a nuisance has a {constraint} constraint, and no distribution for it"
+        raise KeyError(message)
+    if constraint == "gaussian":
+        return float(entry["sigma"])
+    if constraint == "lognormal":
+        return float(entry["kappa"])
+    return float(entry["mean"].partition(" * ")[0])
