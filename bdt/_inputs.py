@@ -1,0 +1,385 @@
+"""What users hand to a model, as columns that an engine reads where they lie.
+
+Nothing is copied that is float32 or float64 in native byte order, whatever its strides. Integers
+become floats where every value stays what it is; where one would change, that is an error naming
+column and value. Casting float64 to float32 is what XGBoost itself does with its input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import awkward as ak
+import numpy as np
+from numpy.typing import NDArray
+
+from rootml.bdt._forest import Forest
+from rootml.errors import (
+    CastError,
+    MissingColumnError,
+    SchemaError,
+    UnsupportedTypeError,
+    UsageError,
+    nearest,
+)  # fmt: skip
+
+_FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+
+
+# --- columns as engines see them -----------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of features: a matrix, or columns.
+
+    Attributes:
+        matrix: float32 or float64, shape (rows, features), any strides; or None.
+        columns: Otherwise one array per feature, float32 or float64 each, shape (rows,).
+    """
+
+    matrix: NDArray[Any] | None = None
+    columns: tuple[NDArray[Any], ...] = ()
+    _kept: list[Any] = field(default_factory=list, repr=False)
+
+    @property
+    def num_rows(self) -> int:
+        """Rows."""
+        if self.matrix is not None:
+            return len(self.matrix)
+        return len(self.columns[0]) if self.columns else 0
+
+    def rows(self, start: int, stop: int) -> Table:
+        """A part, without a copy."""
+        if self.matrix is not None:
+            return Table(self.matrix[start:stop])
+        return Table(columns=tuple(column[start:stop] for column in self.columns))
+
+    def block(self, start: int, stop: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+        """A copy of some rows as a matrix; too large for float32 gives infinity."""
+        with np.errstate(over="ignore"):
+            if self.matrix is not None:
+                return self.matrix[start:stop].astype(dtype, order="F")
+            made = np.empty((stop - start, len(self.columns)), dtype, order="F")
+            for i, column in enumerate(self.columns):
+                made[:, i] = column[start:stop]
+            return made
+
+    def job(self, out: NDArray[Any]) -> NDArray[np.int64]:
+        """Numbers and addresses in the order of `engine._emit_block.JOB`.
+
+        They hold as long as this object and `out`.
+        """
+        x, address = self.matrix, out.ctypes.data
+        if x is not None and (x.strides[1] == x.itemsize or x.shape[1] == 1):
+            values = [len(x), 1, x.itemsize, x.ctypes.data, x.strides[0], 0, 0, 0, address]
+            return np.array(values, np.int64)
+        if x is not None:
+            starts = x.ctypes.data + x.strides[1] * np.arange(x.shape[1])
+            strides = np.full(x.shape[1], x.strides[0])
+            sizes = np.full(x.shape[1], x.itemsize)
+        else:
+            starts = np.array([column.ctypes.data for column in self.columns], np.int64)
+            strides = np.array([column.strides[0] for column in self.columns], np.int64)
+            sizes = np.array([column.itemsize for column in self.columns], np.int64)
+        arrays = [np.ascontiguousarray(each, np.int64) for each in (starts, strides, sizes)]
+        self._kept[:] = arrays
+        pointers = [array.ctypes.data for array in arrays]
+        return np.array([self.num_rows, 0, 0, 0, 0, *pointers, address], np.int64)
+
+    def check_nan(self, names: Sequence[str]) -> None:
+        """For models that refuse NaN.
+
+        Raises:
+            CastError: There is one; names the column.
+        """
+        columns = self.columns if self.matrix is None else self.matrix.T
+        for name, column in zip(names, columns, strict=True):
+            found = np.isnan(column)
+            if found.any():
+                row = int(np.argmax(found))
+                message = (
+                    f"column {name!r} is NaN in row {row:,}; the model was trained by a library "
+                    "that refuses NaN"
+                )
+                raise CastError(message)
+
+
+@dataclass(frozen=True)
+class Input:
+    """A table, and how values per row go back into the structure of the user's object."""
+
+    table: Table
+    restore: Callable[[NDArray[Any]], Any] = lambda values: values
+
+
+# --- from what users have ------------------------------------------------------------------------
+
+
+def as_input(data: Any, forest: Forest) -> Input:
+    """The columns of the features, in the order of the model.
+
+    Named columns (mapping, DataFrame, Arrow, awkward records, structured array) are found by the
+    names of the features, and further columns are not looked at. A model without names takes
+    columns in their order, and exactly as many as it has features.
+
+    Raises:
+        MissingColumnError: A feature is not among the named columns.
+        UsageError: Another number of columns, no two-dimensional array, a single number.
+        SchemaError: Columns of different lengths.
+        UnsupportedTypeError: Not numbers.
+        CastError: An integer that no float of the model's input type equals.
+    """
+    kind = type(data).__module__.partition(".")[0]
+    if isinstance(data, ak.Array):
+        return _from_awkward(data, forest)
+    if kind == "pyarrow":
+        return Input(_from_arrow(data, forest))
+    if kind == "pandas":
+        return Input(_from_pandas(data, forest))
+    if isinstance(data, Mapping):
+        if any(isinstance(column, ak.Array) for column in data.values()):
+            return _from_awkward(_zipped(data), forest)
+        return Input(_from_named(list(data), data.__getitem__, forest))
+    if isinstance(data, (list, tuple)):
+        return Input(_from_columns(data, forest))
+    return Input(_from_array(data, forest))
+
+
+def _from_array(data: Any, forest: Forest) -> Table:
+    if isinstance(data, np.ma.MaskedArray) and np.ma.is_masked(data):
+        message = "a masked array with masked values; fill them: x.filled(numpy.nan) for missing"
+        raise UnsupportedTypeError(message)
+    if hasattr(data, "tocsr"):
+        message = f"a sparse {type(data).__name__}: absent values would be 0 or missing; say which"
+        raise UnsupportedTypeError(message)
+    x = np.asarray(data)
+    if x.dtype.names is not None:
+        return _from_named(list(x.dtype.names), x.__getitem__, forest)
+    if x.ndim != 2:
+        hint = "; for one event give x[None, :]" if x.ndim == 1 else ""
+        message = (
+            f"an array of shape {x.shape}; (rows, {forest.num_features} features) is needed{hint}"
+        )
+        raise UsageError(message)
+    _check_count(x.shape[1], forest)
+    return Table(as_float(x, forest, forest.names))
+
+
+def _from_columns(data: Sequence[Any], forest: Forest) -> Table:
+    if data and all(np.ndim(each) == 0 for each in data):
+        message = "a list of numbers; give an array per feature, or one of shape (1, features)"
+        raise UsageError(message)
+    _check_count(len(data), forest)
+    names = forest.names
+    columns = [_column(each, name, forest) for each, name in zip(data, names, strict=True)]
+    return _table(columns, names)
+
+
+def _from_named(names: Sequence[Any], get: Callable[[Any], Any], forest: Forest) -> Table:
+    wanted = _wanted(names, forest)
+    columns = [_column(get(name), str(name), forest) for name in wanted]
+    return _table(columns, [str(name) for name in wanted])
+
+
+def _wanted(names: Sequence[Any], forest: Forest) -> Sequence[Any]:
+    """Names of the columns that hold the features."""
+    if forest.feature_names is None:
+        _check_count(len(names), forest)
+        return names
+    there = {str(name): name for name in names}
+    missing = [name for name in forest.feature_names if name not in there]
+    if missing:
+        message = (
+            f"no column {missing[0]!r}"
+            + (f" (nor {len(missing) - 1} more of the model's features)" if missing[1:] else "")
+            + f"; there are {nearest(missing[0], there)}"
+        )
+        raise MissingColumnError(message)
+    return [there[name] for name in forest.feature_names]
+
+
+def _check_count(count: int, forest: Forest) -> None:
+    if count != forest.num_features:
+        message = f"{count} columns; the model has {forest.num_features} features: " + nearest(
+            "", forest.names
+        )
+        raise UsageError(message)
+
+
+def _table(columns: list[NDArray[Any]], names: Sequence[str]) -> Table:
+    lengths = {name: len(column) for name, column in zip(names, columns, strict=True)}
+    if len(set(lengths.values())) > 1:
+        message = f"columns of different lengths: {lengths}"
+        raise SchemaError(message)
+    return Table(columns=tuple(columns))
+
+
+def _column(values: Any, name: str, forest: Forest) -> NDArray[Any]:
+    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
+        message = f"column {name!r} is masked; fill it: x.filled(numpy.nan) for missing values"
+        raise UnsupportedTypeError(message)
+    x = np.asarray(values)
+    if x.ndim != 1:
+        message = f"column {name!r} has the shape {x.shape}; one number per event is needed"
+        raise UsageError(message)
+    return as_float(x, forest, (name,))
+
+
+def as_float(x: NDArray[Any], forest: Forest, names: Sequence[str]) -> NDArray[Any]:
+    """float32 or float64 in native byte order: `x` itself where it is that, else a cast without
+    loss.
+    """
+    if x.dtype in _FLOATS and x.flags.aligned:
+        return x
+    if x.dtype.kind not in "fiub" or x.dtype.itemsize > 8:
+        what = f"column {names[0]!r}" if len(names) == 1 else "the array"
+        message = f"{what} has the dtype {x.dtype}; numbers are needed (float, int, bool)"
+        raise UnsupportedTypeError(message)
+    dtype = forest.input_dtype if x.dtype.kind in "iub" else np.dtype(f"f{max(4, x.itemsize)}")
+    made = x.astype(dtype)
+    if x.dtype.kind in "iu" and x.dtype.itemsize * 8 > np.finfo(dtype).nmant:
+        _check_integers(x, made, names)
+    return made
+
+
+def _check_integers(x: NDArray[Any], made: NDArray[Any], names: Sequence[str]) -> None:
+    # back and forth, below the largest integer: there the way back is undefined
+    info = np.iinfo(x.dtype)
+    inside = made < float(info.max)
+    changed = ~inside
+    changed[inside] = made[inside].astype(x.dtype) != x[inside]
+    if changed.any():
+        place = np.unravel_index(int(np.argmax(changed)), x.shape)
+        name = names[int(place[1])] if x.ndim == 2 else names[0]
+        message = (
+            f"column {name!r}: the integer {x[place]} (row {place[0]:,}) is no {made.dtype}, the "
+            "type in which the model compares; cast it yourself to accept the nearest float"
+        )
+        raise CastError(message)
+
+
+# --- pandas, Arrow, awkward ----------------------------------------------------------------------
+
+
+def _from_pandas(frame: Any, forest: Forest) -> Table:
+    if frame.ndim != 2:
+        message = f"a pandas {type(frame).__name__}; a DataFrame is needed"
+        raise UsageError(message)
+    wanted = _wanted(list(frame.columns), forest)
+    if len(wanted) == len(frame.columns) and list(wanted) == list(frame.columns):
+        dtypes = set(map(str, frame.dtypes))
+        if dtypes in ({"float32"}, {"float64"}):
+            return Table(frame.to_numpy())
+    return _table(
+        [_series(frame[name], str(name), forest) for name in wanted], [str(n) for n in wanted]
+    )
+
+
+def _series(series: Any, name: str, forest: Forest) -> NDArray[Any]:
+    if series.ndim != 1:
+        message = f"several columns are named {name!r}"
+        raise UsageError(message)
+    if str(series.dtype) == "category":
+        message = (
+            f"column {name!r} is a pandas category; give the numbers that the training used "
+            f"(frame[{name!r}].cat.codes, if the categories are the same)"
+        )
+        raise UnsupportedTypeError(message)
+    if not isinstance(series.dtype, np.dtype) and series.dtype.kind in "iufb":
+        values = series.to_numpy(np.float64, na_value=np.nan) if series.hasnans else series
+        return _column(values, name, forest)
+    return _column(series.to_numpy(), name, forest)
+
+
+def _from_arrow(data: Any, forest: Forest) -> Table:
+    import pyarrow as pa
+
+    if not isinstance(data, (pa.Table, pa.RecordBatch)):
+        message = f"a pyarrow {type(data).__name__}; a Table or RecordBatch is needed"
+        raise UnsupportedTypeError(message)
+    names = list(data.schema.names)
+    if len(set(names)) != len(names):
+        message = f"several columns have one name: {names}"
+        raise UsageError(message)
+    return _from_named(names, lambda name: _arrow_values(data.column(name), name), forest)
+
+
+def _arrow_values(column: Any, name: str) -> NDArray[Any]:
+    """Without a copy where the column is one piece without nulls, which become NaN."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    kind = column.type
+    if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)):
+        message = f"column {name!r} is of the Arrow type {kind}; numbers are needed"
+        raise UnsupportedTypeError(message)
+    if isinstance(column, pa.ChunkedArray):
+        column = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+        if isinstance(column, pa.ChunkedArray):
+            column = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], kind)
+    if column.null_count:
+        if not pa.types.is_floating(kind):
+            column = column.cast(pa.float64())  # an integer that would change is an error there
+        column = pc.fill_null(column, float("nan"))
+    if pa.types.is_boolean(kind):
+        column = column.cast(pa.uint8() if not pa.types.is_floating(column.type) else column.type)
+    return np.asarray(column.to_numpy(zero_copy_only=False))
+
+
+def _zipped(data: Mapping[Any, Any]) -> Any:
+    try:
+        return ak.zip({str(name): column for name, column in data.items()}, depth_limit=None)
+    except ValueError as error:
+        message = f"columns whose lists differ: {', '.join(map(str, data))}"
+        raise SchemaError(message) from error
+
+
+def _from_awkward(data: ak.Array, forest: Forest) -> Input:
+    """Records, or lists of records (jets of events), at any depth; None counts as missing."""
+    if not data.fields:
+        if data.ndim == 2 and not ak.is_tuple(data):
+            return Input(_from_array(ak.to_numpy(data), forest))
+        message = f"an awkward array of type {data.type}; records with named fields are needed"
+        raise UnsupportedTypeError(message)
+    wanted = [str(name) for name in _wanted(data.fields, forest)]
+    columns = [data[name] for name in wanted]
+    deep = max(column.ndim for column in columns)
+    if any(column.ndim != deep for column in columns):  # event quantities beside those of jets
+        columns = list(ak.broadcast_arrays(*columns))
+    lists: list[Any] = []
+    while columns[0].ndim > 1:
+        counts = ak.num(columns[0], axis=1)
+        if any(ak.any(ak.num(column, axis=1) != counts) for column in columns[1:]):
+            message = f"the lists of {', '.join(wanted)} differ in length"
+            raise SchemaError(message)
+        lists.append(_plain(counts, "the list of a row"))
+        columns = [ak.flatten(column, axis=1) for column in columns]
+    table = _table(
+        [_column(_awkward_values(c, n), n, forest) for c, n in zip(columns, wanted, strict=True)],
+        wanted,
+    )
+
+    def restore(values: NDArray[Any]) -> Any:
+        result: Any = values
+        for counts in reversed(lists):
+            result = ak.unflatten(result, counts)
+        return result
+
+    return Input(table, restore)
+
+
+def _awkward_values(column: ak.Array, name: str) -> NDArray[Any]:
+    if "?" in str(column.type) or "option" in str(column.type):
+        column = ak.fill_none(column, np.nan)
+    return _plain(column, f"column {name!r}")
+
+
+def _plain(column: Any, what: str) -> NDArray[Any]:
+    try:
+        return np.asarray(ak.to_numpy(column, allow_missing=False))
+    except (ValueError, TypeError) as error:
+        message = f"{what} is of type {getattr(column, 'type', column)}; numbers are needed"
+        raise UnsupportedTypeError(message) from error

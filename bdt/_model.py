@@ -1,0 +1,258 @@
+"""`Model`: a compiled forest, as users hold it."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rootml._repr import facts_html, facts_text, shorten
+from rootml.bdt._forest import Forest
+from rootml.bdt._inputs import Table, as_input
+from rootml.bdt._links import numpy_exp, predictions
+from rootml.bdt.engine._numpy import NumpyEngine
+from rootml.errors import UsageError, nearest
+
+if TYPE_CHECKING:
+    from rootml.dataset import Dataset
+
+EngineName = Literal["llvm", "numpy"]
+_PIECE = 1 << 16
+"""Rows that are scored at once: a multiple of the block of the kernels."""
+
+
+class Engine(Protocol):
+    """What scores."""
+
+    name: str
+
+    def margins(self, table: Table, out: NDArray[Any]) -> None:
+        """Margins of all rows into `out`, C-contiguous, shape (rows, outputs)."""
+
+
+class Model:
+    """A forest made ready to score; made by `Forest.compile`. Safe to use from several threads.
+
+    Inputs of `predict` and `predict_margin`:
+
+    - NumPy array of shape (rows, features), of float32 or float64 and any strides: not copied;
+    - list of columns, one array per feature; or a mapping from names to columns;
+    - structured array, pandas DataFrame, Arrow table or record batch, awkward records: columns are
+      found by the names of the features, further ones are not looked at. Nulls count as missing;
+    - awkward lists of records (jets of events): one score per jet, in the same lists; columns that
+      are one number per event are spread over the event's jets;
+    - a `rootml` Dataset, read partition by partition: one score per selected event.
+
+    Integers are cast to the float type in which the model compares, if no value changes, else that
+    is an error. float64 is cast to float32 where the library itself does (XGBoost).
+
+    Attributes:
+        forest: What was compiled.
+        engine: "llvm" or "numpy".
+        threads: How many threads `predict` uses if not told; 1 means the caller's only.
+
+    >>> import numpy as np
+    >>> stump = Forest(
+    ...     tree_offset=[0, 3], feature=[0, -1, -1], threshold=np.float32([30, 0, 0]),
+    ...     left=[1, -1, -1], right=[2, -1, -1], default_left=[True, False, False],
+    ...     value=np.float32([[0], [-1], [1]]), tree_output=[0], base=np.float32([0.5]),
+    ...     num_features=1, feature_names=("pt",),
+    ... )
+    >>> model = stump.compile()
+    >>> model.predict({"pt": [20.0, 40.0, np.nan]})
+    array([-0.5,  1.5, -0.5], dtype=float32)
+    """
+
+    def __init__(
+        self,
+        forest: Forest,
+        *,
+        engine: EngineName = "llvm",
+        threads: int | None = None,
+        isa: str | None = None,
+    ) -> None:
+        self.forest = forest
+        self.engine: EngineName = engine
+        self.threads = _check_threads(threads)
+        self._engine, self._exp = _make_engine(forest, engine, isa)
+        self._quick = getattr(self._engine, "quick", None) if forest.allow_nan else None
+
+    # --- scores ----------------------------------------------------------------------------------
+
+    def predict(self, data: Any, *, threads: int | None = None) -> Any:
+        """Predictions as the library that trained the model makes them.
+
+        Args:
+            data: See the class.
+            threads: As many run beside one another for this call; None: as compiled.
+
+        Returns:
+            float32 or float64 (the type of the library's sums), shape (rows,), or (rows, outputs)
+            where the model has several; awkward lists for awkward lists.
+
+        Raises:
+            MissingColumnError, UsageError, SchemaError, UnsupportedTypeError, CastError: The
+                input does not fit the model; the message names the column.
+        """
+        if self._quick is not None and (found := self._quick(data, True)) is not None:
+            return found
+        return self._scores(data, threads, margin=False)
+
+    def predict_margin(self, data: Any, *, threads: int | None = None) -> Any:
+        """Sums of the leaves and the base, before the link; else as `predict`.
+
+        Equal bit by bit to ``Booster.predict(DMatrix(x), output_margin=True)`` of XGBoost.
+        """
+        if self._quick is not None and (found := self._quick(data, False)) is not None:
+            return found
+        return self._scores(data, threads, margin=True)
+
+    def _scores(self, data: Any, threads: int | None, *, margin: bool) -> Any:
+        number = self.threads if threads is None else _check_threads(threads)
+        if _is_dataset(data):
+            return self._of_dataset(data, number, margin=margin)
+        given = as_input(data, self.forest)
+        return given.restore(self._flat(given.table, number, margin=margin))
+
+    def _flat(self, table: Table, threads: int, *, margin: bool) -> NDArray[Any]:
+        """Scores of all rows, shape (rows,) or (rows, outputs)."""
+        forest = self.forest
+        if not forest.allow_nan:
+            table.check_nan(forest.names)
+        count = table.num_rows
+        margins = np.empty((count, forest.num_outputs), forest.dtype)
+        width = 1 if forest.link == "argmax" and not margin else forest.num_outputs
+        scores = np.empty((count, width), forest.dtype)
+        pieces = list(range(0, count, _PIECE if threads == 1 else _share(count, threads)))
+        stops = [*pieces[1:], count]
+
+        def run(start: int, stop: int) -> None:
+            part = table if stop - start == count else table.rows(start, stop)
+            if margin or forest.link == "identity":
+                self._engine.margins(part, scores[start:stop])
+                return
+            self._engine.margins(part, margins[start:stop])
+            scores[start:stop] = predictions(margins[start:stop], forest, self._exp)
+
+        if threads == 1 or len(pieces) <= 1:
+            for start, stop in zip(pieces, stops, strict=True):
+                run(start, stop)
+        else:  # threads that end with this call
+            with ThreadPoolExecutor(min(threads, len(pieces))) as pool:
+                list(pool.map(run, pieces, stops))
+        return scores[:, 0] if width == 1 else scores
+
+    # --- datasets --------------------------------------------------------------------------------
+
+    def _of_dataset(self, data: Dataset, threads: int, *, margin: bool) -> Any:
+        from rootml.bdt._folds import score_dataset
+
+        return score_dataset(self, data, threads=threads, margin=margin)
+
+    def write_friend(
+        self,
+        data: Dataset,
+        folder: str | os.PathLike[str],
+        *,
+        name: str = "score",
+        margin: bool = False,
+        **options: Any,
+    ) -> list[str]:
+        """Score the selected events of a dataset into friend trees beside its files.
+
+        Partitions are read, scored and written one after the other, in threads of
+        `Dataset.write_friend`, whose contract holds: all entries in their order, NaN and
+        ``<name>_valid = false`` where the selection fails.
+
+        Args:
+            data: Its columns hold the features, by name.
+            folder: Where the friends go.
+            name: Of the score; with several outputs ``score_0``, ``score_1``, ...
+            margin: Write margins instead of predictions.
+            **options: ``tree``, ``format``, ``overwrite``, ``progress``, ``threads`` of
+                `Dataset.write_friend`.
+
+        Returns:
+            Paths of the files.
+        """
+        from rootml.bdt._folds import write_friend
+
+        return write_friend(self, data, folder, name=name, margin=margin, **options)
+
+    # --- repr ------------------------------------------------------------------------------------
+
+    @property
+    def isa(self) -> str:
+        """The instructions and the processor that were compiled for; "numpy" of that engine."""
+        return str(getattr(self._engine, "target", "numpy"))
+
+    def _facts(self) -> list[tuple[str, str]]:
+        forest = self.forest
+        return [
+            ("trees", f"{forest.num_trees:,} (depth {forest.depth}, {forest.num_nodes:,} nodes)"),
+            ("features", f"{forest.num_features}: {shorten(forest.names)}"),
+            ("outputs", f"{forest.num_outputs}, {forest.dtype}"),
+            ("objective", f"{forest.objective or 'unknown'} (link: {forest.link})"),
+            ("engine", self.engine),
+            ("ISA", self.isa),
+            ("threads", str(self.threads)),
+        ]
+
+    def __repr__(self) -> str:
+        return "Model\n" + facts_text([(f"  {name}", value) for name, value in self._facts()])
+
+    def _repr_html_(self) -> str:
+        return facts_html([("Model", ""), *self._facts()])
+
+
+def compile_forest(
+    forest: Forest,
+    *,
+    engine: EngineName = "llvm",
+    threads: int | None = None,
+    isa: str | None = None,
+) -> Model:
+    """See `Forest.compile`."""
+    return Model(forest, engine=engine, threads=threads, isa=isa)
+
+
+def _make_engine(forest: Forest, engine: str, isa: str | None) -> tuple[Engine, Any]:
+    if engine not in get_args(EngineName):
+        message = f"engine={engine!r}; one of {nearest(str(engine), get_args(EngineName))}"
+        raise UsageError(message)
+    if engine == "numpy":
+        if isa is not None:
+            message = f"isa={isa!r} is for engine='llvm'; NumPy chooses its own"
+            raise UsageError(message)
+        return NumpyEngine(forest), numpy_exp
+    from rootml.bdt.engine._target import require_llvm
+
+    require_llvm()
+    from rootml.bdt.engine._llvm import LlvmEngine
+
+    made = LlvmEngine(forest, isa=isa)
+    return made, made.exp
+
+
+def _check_threads(threads: Any) -> int:
+    if threads is None:
+        return 1
+    if isinstance(threads, bool) or not isinstance(threads, (int, np.integer)) or threads < 1:
+        message = f"threads={threads!r}; a positive number, or None for the caller's thread only"
+        raise UsageError(message)
+    return int(threads)
+
+
+def _share(count: int, threads: int) -> int:
+    """Rows of one thread's piece: whole blocks, several pieces per thread."""
+    even = -(-count // threads)
+    return max(512, min(_PIECE, -(-even // 512) * 512))
+
+
+def _is_dataset(data: Any) -> bool:
+    from rootml.dataset import Dataset
+
+    return isinstance(data, Dataset)

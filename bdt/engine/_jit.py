@@ -1,0 +1,83 @@
+"""IR to machine code: optimised, compiled for a target, kept in the cache, loaded."""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from typing import Any
+
+from rootml.bdt.engine._cache import ObjectCache, cache_key
+from rootml.bdt.engine._target import Target, _binding
+
+_lock = threading.RLock()
+_loaded: dict[str, Library] = {}
+
+
+class Library:
+    """Machine code in memory; stays there for good."""
+
+    def __init__(self, machine_code: bytes, target: Target) -> None:
+        binding = _binding()
+        self._engine = binding.create_mcjit_compiler(binding.parse_assembly(""), _machine(target))
+        self._engine.add_object_file(binding.ObjectFileRef.from_data(machine_code))
+        self._engine.finalize_object()
+        self.size = len(machine_code)
+
+    def function(self, name: str, result: Any, *arguments: Any) -> Any:
+        """A callable that releases the GIL."""
+        address = self._engine.get_function_address(name)
+        if not address:
+            raise AttributeError(name)
+        return ctypes.CFUNCTYPE(result, *arguments)(address)
+
+
+def load(ir_text: str, target: Target, cache: ObjectCache | None = None) -> Library:
+    """The library of an IR module for this machine; compiled once per process and cache."""
+    binding = _binding()
+    cache = cache or ObjectCache()
+    version = binding.llvm_version_info
+    key = cache_key(ir_text, target.cpu, target.features, target.triple, version)
+    with _lock:
+        library = _loaded.get(key)
+        if library is None:
+            machine_code = cache.get(key)
+            if machine_code is None:
+                machine_code = compile_object(ir_text, target)
+                cache.put(key, machine_code)
+            library = _loaded[key] = Library(machine_code, target)
+        return library
+
+
+def compile_object(ir_text: str, target: Target) -> bytes:
+    """An object file for `target`, which need not be this machine."""
+    binding = _binding()
+    module = binding.parse_assembly(ir_text)
+    module.verify()
+    machine = _machine(target)
+    options = binding.create_pipeline_tuning_options(speed_level=1)
+    builder = binding.create_pass_builder(machine, options)
+    builder.getModulePassManager().run(module, builder)
+    return bytes(machine.emit_object(module))
+
+
+def assembly(ir_text: str, target: Target) -> str:
+    """The same as text, to read."""
+    binding = _binding()
+    module = binding.parse_assembly(ir_text)
+    machine = _machine(target)
+    options = binding.create_pipeline_tuning_options(speed_level=1)
+    builder = binding.create_pass_builder(machine, options)
+    builder.getModulePassManager().run(module, builder)
+    return str(machine.emit_assembly(module))
+
+
+def _machine(target: Target) -> Any:
+    binding = _binding()
+    if target.triple != binding.get_default_triple():
+        binding.initialize_all_targets()
+        binding.initialize_all_asmprinters()
+    made = binding.Target.from_triple(target.triple)
+    return made.create_target_machine(
+        cpu=target.cpu, features=target.features, opt=2, jit=True, reloc="default",
+        codemodel="jitdefault",
+    )  # fmt: skip

@@ -1,0 +1,3 @@
+"""What `benchmarks/bdt.py` is made of: models, engines, timing, the report."""
+
+from __future__ import annotations
