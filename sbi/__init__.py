@@ -24,7 +24,6 @@ from rootml.sbi._json import load, save
 from rootml.sbi._likelihood import Likelihood
 from rootml.sbi._limits import Discovery, Limit, discovery, limit, limit_by_toys
 from rootml.sbi._model import Model, Nuisance, Parameter
-from rootml.sbi.estimator import ParametricRatios, RatioEstimator, RatioLikelihood, Ratios
 from rootml.sbi._neyman import Neyman, neyman
 from rootml.sbi._samples import (
     SampleShifts,
@@ -34,6 +33,7 @@ from rootml.sbi._samples import (
 )
 from rootml.sbi._scan import Contour, Profile
 from rootml.sbi._toys import ToyResults, toys
+from rootml.sbi.estimator import ParametricRatios, RatioEstimator, RatioLikelihood, Ratios
 
 __all__ = [
     "Binned",

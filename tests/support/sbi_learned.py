@@ -42,7 +42,7 @@ def log_normal(x: Float, mean: Float, covariance: Float) -> Float:
     return np.asarray(-0.5 * (z * z).sum(axis=0) - norm)
 
 
-# --- S + B in four dimensions, the mean of B moves with a nuisance parameter ----------------------
+# --- S + B in four dimensions, the mean of B moves with a nuisance parameter ---------------------
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,7 @@ class Means:
         return write(path, columns)
 
 
-# --- interference: |A_S sqrt(mu) + A_B|^2 ----------------------------------------------------------
+# --- interference: |A_S sqrt(mu) + A_B|^2 --------------------------------------------------------
 
 
 @dataclass(frozen=True)
