@@ -1,12 +1,56 @@
-"""From a density to an extended pdf with constraints, the same for two routes."""
+"""From channels to one pdf and one dataset."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from rootml.sbi._morph import Array
+from rootml.sbi.roofit._data import make_data
+
 if TYPE_CHECKING:
+    from rootml.sbi.roofit._binned import BinnedChannel
     from rootml.sbi.roofit._workshop import Workshop
+
+TOP = "model"
+DATA = "data"
+INDEX = "channel"
+
+
+@dataclass(frozen=True)
+class Events:
+    """The unbinned channel.
+
+    Attributes:
+        name: Its name.
+        pdf: The extended pdf.
+        variables: Columns as RooRealVars, by key.
+        arrays: Their values, by key.
+        weights: Of the events.
+    """
+
+    name: str
+    pdf: Any
+    variables: Mapping[str, Any]
+    arrays: Mapping[str, Array]
+    weights: Array | None
+
+    @property
+    def number(self) -> int:
+        """Number of events."""
+        return len(next(iter(self.arrays.values())))
+
+
+@dataclass(frozen=True)
+class Assembled:
+    """The pdf, the data, and the observables by name."""
+
+    pdf: Any
+    data: Any
+    observables: Mapping[str, Any]
 
 
 def extended(shop: Workshop, name: str, density: Any, total: Any) -> Any:
@@ -17,13 +61,74 @@ def extended(shop: Workshop, name: str, density: Any, total: Any) -> Any:
     return shop.make("RooExtendPdf", name, f"extended {title}", wrapped, total)
 
 
-def with_constraints(shop: Workshop, name: str, pdf: Any, constraints: Sequence[Any]) -> Any:
-    """The product with the constraints."""
+def assemble(
+    shop: Workshop,
+    events: Events | None,
+    channels: Sequence[BinnedChannel],
+    constraints: Sequence[tuple[Any, Any]],
+) -> Assembled:
+    """Pdf and data of all channels.
+
+    Args:
+        constraints: Pairs of parameter and pdf.
+    """
+    if events is not None and not channels:
+        pdf = _constrained(shop, TOP, events.pdf, [pdf for _, pdf in constraints])
+        data = make_data(shop, DATA, events.variables, events.arrays, events.weights)
+        return Assembled(pdf, data, {v.GetName(): v for v in events.variables.values()})
+    index = shop.keep.own(shop.root.RooCategory(shop.names(INDEX), "channel"))
+    pdfs = {} if events is None else {events.name: events.pdf}
+    pdfs |= {channel.name: channel.pdf for channel in channels}
+    title = "all channels"
+    top = shop.make("RooSimultaneous", TOP, title, index)
+    left = list(constraints)
+    for number, (name, pdf) in enumerate(pdfs.items()):
+        mine = [c for parameter, c in constraints if pdf.dependsOn(parameter)]
+        left = [(parameter, c) for parameter, c in left if not pdf.dependsOn(parameter)]
+        if number == len(pdfs) - 1:
+            mine += [c for _, c in left]
+        state = shop.names(f"{name}_state").removesuffix("_state")
+        index.defineType(state, number)
+        top.addPdf(_constrained(shop, f"{state}_model", pdf, mine), state)
+    variables, arrays, weights = _together(index, events, channels)
+    data = make_data(shop, DATA, variables, arrays, weights)
+    return Assembled(top, data, {v.GetName(): v for v in variables.values()})
+
+
+def _constrained(shop: Workshop, name: str, pdf: Any, constraints: Sequence[Any]) -> Any:
+    """The product with constraints."""
     if not constraints:
         return pdf
-    return shop.make(
-        "RooProdPdf",
-        name,
-        "events and auxiliary measurements",
-        shop.arguments([pdf, *constraints]),
-    )
+    title = "events and auxiliary measurements"
+    return shop.make("RooProdPdf", name, title, shop.arguments([pdf, *constraints]))
+
+
+def _together(
+    index: Any, events: Events | None, channels: Sequence[BinnedChannel]
+) -> tuple[dict[str, Any], dict[str, Array], Array]:
+    """Columns of all channels under each other: bins are events whose weights are the counts.
+
+    A column that a channel does not have is filled with a number that nobody reads.
+    """
+    sizes = [] if events is None else [events.number]
+    sizes += [len(channel.counts) for channel in channels]
+    starts = np.cumsum([0, *sizes])
+    variables: dict[str, Any] = {} if events is None else dict(events.variables)
+    arrays: dict[str, Array] = {}
+    weights = np.ones(starts[-1])
+    if events is not None:
+        for key, values in events.arrays.items():
+            arrays[key] = np.concatenate([values, np.ones(starts[-1] - len(values))])
+        if events.weights is not None:
+            weights[: events.number] = events.weights
+    first = 0 if events is None else 1
+    for place, channel in enumerate(channels, first):
+        mine = slice(starts[place], starts[place + 1])
+        key = f"bins of {channel.name}"
+        variables[key] = channel.observable
+        arrays[key] = np.full(starts[-1], 0.5)
+        arrays[key][mine] = channel.centres
+        weights[mine] = channel.counts
+    variables["index"] = index
+    arrays["index"] = np.repeat(np.arange(len(sizes)), sizes).astype(np.int32)  # type: ignore[assignment]
+    return variables, arrays, weights

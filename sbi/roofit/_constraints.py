@@ -14,13 +14,14 @@ if TYPE_CHECKING:
 
 def make_constraints(
     shop: Workshop, like: Likelihood, parameters: Mapping[str, Any]
-) -> tuple[list[Any], dict[str, Any]]:
-    """The pdfs of the auxiliary measurements, and their outcomes by nuisance."""
+) -> tuple[list[tuple[Any, Any]], dict[str, Any]]:
+    """Pairs of parameter and pdf of its auxiliary measurement, and the outcomes by nuisance."""
     pdfs, outcomes = [], {}
     for name, nuisance in like.parameters.items():
         if isinstance(nuisance, Nuisance) and nuisance.constraint != "none":
             outcomes[name] = _outcome(shop, name, nuisance.constraint, like.observed[name])
-            pdfs.append(_constraint(shop, name, nuisance, parameters[name], outcomes[name]))
+            pdf = _constraint(shop, name, nuisance, parameters[name], outcomes[name])
+            pdfs.append((parameters[name], pdf))
     return pdfs, outcomes
 
 

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from rootml.errors import UsageError
 from rootml.sbi._model import Nuisance
-from rootml.sbi.roofit._assemble import extended, with_constraints
+from rootml.sbi.roofit._assemble import Assembled, Events, assemble, extended
 from rootml.sbi.roofit._batch import BatchDensity
-from rootml.sbi.roofit._check import check
+from rootml.sbi.roofit._binned import make_channels
+from rootml.sbi.roofit._check import Check, check
 from rootml.sbi.roofit._columns import ColumnDensity
 from rootml.sbi.roofit._constraints import make_constraints
-from rootml.sbi.roofit._data import make_data
 from rootml.sbi.roofit._keep import Keep
 from rootml.sbi.roofit._nll import make_nll
 from rootml.sbi.roofit._objects import RooFitObjects
@@ -61,7 +61,7 @@ def to_roofit(
         raise UsageError(message)
     if route == "nll":
         return _nll(like)
-    return _events(like, route, tolerance, reach)
+    return _pdf(like, route, tolerance, reach)
 
 
 def _nll(like: Likelihood) -> RooFitObjects:
@@ -73,52 +73,56 @@ def _nll(like: Likelihood) -> RooFitObjects:
     return RooFitObjects("nll", like, parameters, keep.lease, found, items={"nll": nll})
 
 
-def _events(like: Likelihood, route: Route, tolerance: float, reach: float) -> RooFitObjects:
-    unbinned = like.unbinned
-    if unbinned is None:
-        message = f'a likelihood without events has no route={route!r}; use route="nll"'
-        raise UsageError(message)
-    keep = Keep()
-    shop = Workshop(keep)
-    parameters = make_parameters(shop, like, _ranges(like, reach) if route == "columns" else None)
-    yields = make_yields(shop, like.model, parameters)
-    total = shop.sum("nu", "expected events", list(yields.values()))
-    made: ColumnDensity | BatchDensity
-    if route == "columns":
-        made = ColumnDensity(
-            shop, like, parameters, yields, total, tolerance=tolerance, reach=reach
-        )
-    else:
-        made = BatchDensity(shop, like, parameters)
-        tolerance = _EXACT
+def _pdf(like: Likelihood, route: Route, tolerance: float, reach: float) -> RooFitObjects:
+    shop = Workshop(Keep())
+    narrow = _ranges(like, reach) if route == "columns" else None
+    parameters = make_parameters(shop, like, narrow)
+    made: ColumnDensity | BatchDensity | None = None
+    events = None
+    if like.unbinned is not None:
+        yields = make_yields(shop, like.model, parameters)
+        total = shop.sum("nu", "expected events", list(yields.values()))
+        if route == "columns":
+            made = ColumnDensity(
+                shop, like, parameters, yields, total, tolerance=tolerance, reach=reach
+            )
+        else:
+            made = BatchDensity(shop, like, parameters)
+        name = like.model.name
+        pdf = extended(shop, name, made.density, total)
+        weights = like.unbinned.columns.weights
+        events = Events(name, pdf, made.variables, made.arrays, weights)
+    channels = [] if like.binned is None else make_channels(shop, like.binned, parameters)
     constraints, outcomes = make_constraints(shop, like, parameters)
-    pdf = extended(shop, like.model.name, made.density, total)
-    top = with_constraints(shop, "model", pdf, constraints)
-    data = make_data(shop, "data", made.variables, made.arrays, unbinned.columns.weights)
+    whole = assemble(shop, events, channels, constraints)
     if outcomes:
-        data.setGlobalObservables(shop.set_of(outcomes.values()))
-    items = {"pdf": top, "data": data, "function": made.density}
-    found = _check_pdf(like, route, parameters, top, data, tolerance)
+        whole.data.setGlobalObservables(shop.set_of(outcomes.values()))
+    allowed = tolerance if route == "columns" else _EXACT
+    found = _check_pdf(like, route, parameters, whole, allowed)
+    items = {"pdf": whole.pdf, "data": whole.data}
+    if made is not None:
+        items["function"] = made.density
     return RooFitObjects(
-        route, like, parameters, keep.lease, found,
-        observables={v.GetName(): v for v in made.variables.values()},
+        route, like, parameters, shop.keep.lease, found,
+        observables=whole.observables,
         global_observables=outcomes,
-        errors={} if isinstance(made, BatchDensity) else made.errors,
+        errors=made.errors if isinstance(made, ColumnDensity) else {},
         items=items,
     )  # fmt: skip
 
 
 def _check_pdf(
-    like: Likelihood, route: str, parameters: Any, pdf: Any, data: Any, tolerance: float
-) -> Any:
+    like: Likelihood, route: str, parameters: dict[str, Any], made: Assembled, tolerance: float
+) -> Check:
     with quiet():
-        nll = pdf.createNLL(data, Extended=True)
+        nll = made.pdf.createNLL(made.data, Extended=True)
         return check(like, parameters, nll.getVal, tolerance=tolerance, route=route)
 
 
 def _ranges(like: Likelihood, reach: float) -> dict[str, tuple[float, float]]:
     """Limits of the nuisances on shapes, within which log Z is known."""
-    assert like.unbinned is not None
+    if like.unbinned is None:
+        return {}
     found = {}
     for factor in like.unbinned.layout.factors:
         assert isinstance(like.parameters[factor.nuisance], Nuisance)

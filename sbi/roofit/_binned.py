@@ -1,0 +1,136 @@
+"""Binned channels in the stock classes that HistFactory uses.
+
+The observable of a channel counts its bins, ``[0, 1), [1, 2), ...``, so that every bin has width 1
+and a RooHistFunc integrates to its counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rootml.sbi._binned import Modifier, Sample
+from rootml.sbi._morph import Array
+from rootml.sbi.roofit._effects import Effect, piecewise
+
+if TYPE_CHECKING:
+    from rootml.sbi._binned import Binned
+    from rootml.sbi.roofit._workshop import Workshop
+
+_SHAPE_CODE = 4  # polynomial and linear, added to the nominal
+
+
+@dataclass(frozen=True)
+class BinnedChannel:
+    """A channel of counts.
+
+    Attributes:
+        name: Its name in the model.
+        observable: The RooRealVar that counts bins.
+        counts: Observed, ``(bin,)``.
+        pdf: The extended pdf.
+    """
+
+    name: str
+    observable: Any
+    counts: Array
+    pdf: Any
+
+    @property
+    def centres(self) -> Array:
+        """Centres of the bins."""
+        return np.arange(len(self.counts)) + 0.5
+
+
+def make_channels(
+    shop: Workshop, binned: Binned, parameters: Mapping[str, Any]
+) -> list[BinnedChannel]:
+    """All channels of `binned`."""
+    return [
+        _Channel(shop, name, len(counts), parameters).build(
+            [s for s in binned.samples if s.channel == name], counts
+        )
+        for name, counts in binned.observed.items()
+    ]
+
+
+class _Channel:
+    """Makes the objects of one channel."""
+
+    def __init__(
+        self, shop: Workshop, name: str, bins: int, parameters: Mapping[str, Any]
+    ) -> None:
+        self.shop, self.name, self.bins, self.parameters = shop, name, bins, parameters
+        title = f"bins of {name}"
+        self.x = shop.make("RooRealVar", f"bin_{name}", title, 0.5, 0.0, float(bins))
+        self.x.setBins(bins)
+
+    def build(self, samples: Sequence[Sample], counts: Array) -> BinnedChannel:
+        """The channel with its samples."""
+        functions = [self._sample(sample) for sample in samples]
+        ones = [self.shop.constant(1.0)] * len(functions)
+        pdf = self.shop.make(
+            "RooRealSumPdf", self.name, f"counts of {self.name}",
+            self.shop.arguments(functions), self.shop.arguments(ones), True,
+        )  # fmt: skip
+        pdf.setAttribute("BinnedLikelihood")
+        return BinnedChannel(self.name, self.x, np.asarray(counts), pdf)
+
+    def _sample(self, sample: Sample) -> Any:
+        label = f"{self.name}_{sample.name}"
+        title = f"{sample.name} in {self.name}"
+        shapes = [m for m in sample.modifiers if m.kind == "shape"]
+        effects = [m for m in sample.modifiers if m.kind == "effect"]
+        factors = [m for m in sample.modifiers if m.kind == "factor"]
+        items = [self._counts(label, title, sample.nominal, shapes)]
+        items += [self._factor(label, i, m) for i, m in enumerate(factors)]
+        items += piecewise(self.shop, f"{label}_effects", title, list(map(self._effect, effects)))
+        # RooRealSumPdf takes functions of its observable, and no pdf without any
+        return self.shop.make("RooProduct", label, title, self.shop.arguments(items))
+
+    def _effect(self, modifier: Modifier) -> Effect:
+        high, low = (
+            self.shop.constant(float(modifier.high)),
+            self.shop.constant(float(modifier.low)),
+        )
+        return Effect(self.parameters[modifier.names[0]], "code5", high, low)
+
+    def _factor(self, label: str, place: int, modifier: Modifier) -> Any:
+        chosen = [self.parameters[name] for name in modifier.names]
+        if len(chosen) == 1:
+            return chosen[0]
+        title = f"a factor per bin of {label}"
+        observables, factors = self.shop.arguments([self.x]), self.shop.arguments(chosen)
+        return self.shop.make("ParamHistFunc", f"{label}_bins{place}", title, observables, factors)
+
+    def _counts(self, label: str, title: str, nominal: Array, shapes: Sequence[Modifier]) -> Any:
+        plain = self._histogram(f"{label}_nominal", title, nominal)
+        if not shapes:
+            return plain
+        pairs = [
+            tuple(
+                self._histogram(f"{label}_{modifier.names[0]}_{side}", f"{title}, {side}", values)
+                for side, values in (("down", modifier.low), ("up", modifier.high))
+            )
+            for modifier in shapes
+        ]
+        alphas = [self.parameters[modifier.names[0]] for modifier in shapes]
+        made = self.shop.make(
+            "PiecewiseInterpolation", f"{label}_shape", title, plain,
+            self.shop.arguments(low for low, _ in pairs),
+            self.shop.arguments(high for _, high in pairs), self.shop.arguments(alphas),
+        )  # fmt: skip
+        made.setPositiveDefinite(False)
+        made.setAllInterpCodes(_SHAPE_CODE)
+        return made
+
+    def _histogram(self, name: str, title: str, values: Array) -> Any:
+        """Counts as a RooHistFunc."""
+        shop = self.shop
+        counts = shop.make("RooDataHist", f"{name}_counts", title, shop.arguments([self.x]))
+        for i, value in enumerate(np.asarray(values, np.float64)):
+            counts.set(i, float(value), 0.0)
+        return shop.make("RooHistFunc", name, title, shop.set_of([self.x]), counts, 0)
