@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from rootml.bdt._forest import Forest
+from rootml.bdt._load import load
 
-__all__ = ["Forest"]
+__all__ = ["Forest", "load"]

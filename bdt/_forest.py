@@ -31,6 +31,7 @@ import dataclasses
 import math
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
@@ -446,6 +447,17 @@ class Forest:
         if not kind.startswith("total_"):
             sums = np.divide(sums, counts, out=np.zeros_like(sums), where=counts > 0)
         return dict(zip(self.names, sums.tolist(), strict=True))
+
+    # --- writing ---------------------------------------------------------------------------------
+
+    def save(self, path: str | Path) -> None:
+        """Write the forest as our own JSON (``*.forest.json``), which `rootml.bdt.load` reads.
+
+        Every field is kept, every float exactly.
+        """
+        from rootml.bdt.readers._forest_json import write_forest_json
+
+        Path(path).write_text(write_forest_json(self), encoding="utf-8")
 
     # --- repr ------------------------------------------------------------------------------------
 

@@ -23,7 +23,8 @@ def _logf() -> Callable[[float], float] | None:
             continue
         function.restype = ctypes.c_float
         function.argtypes = [ctypes.c_float]
-        return function  # type: ignore[no-any-return]
+        typed: Callable[[float], float] = function
+        return typed
     return None
 
 

@@ -262,7 +262,7 @@ def _cover(table: dict[str, str], inner: int, leaves: int) -> NDArray[np.float64
             not inner or table.get(f"internal_{kind}", "").split()
         ):
             above = _list(table, f"internal_{kind}", inner, float) if inner else np.zeros(0)
-            return np.r_[above, _list(table, f"leaf_{kind}", leaves, float)]
+            return np.concatenate([above, _list(table, f"leaf_{kind}", leaves, float)])
     return np.zeros(inner + leaves)
 
 

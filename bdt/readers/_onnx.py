@@ -159,7 +159,7 @@ def _floats(
     return array.astype(dtype)
 
 
-# --- TreeEnsembleRegressor, TreeEnsembleClassifier: one entry per node, leaves among them ---------
+# --- TreeEnsembleRegressor and Classifier: one entry per node, leaves among them -----------------
 
 
 def _listed(

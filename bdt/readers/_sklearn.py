@@ -170,7 +170,7 @@ def _gradient_boosting(model: Any) -> Forest:
     return Forest(
         **_common(model),
         **_tree_fields(trees, values),
-        tree_output=np.arange(len(trees)) % outputs,
+        tree_output=np.arange(len(trees), dtype=np.int32) % outputs,
         base=np.asarray(model._raw_predict_init(first), dtype=np.float64).reshape(outputs),
         allow_nan=False,
         link=link,
@@ -234,7 +234,7 @@ def _hist_gradient_boosting(model: Any) -> Forest:
         right=np.where(swap, left, right),
         default_left=~leaf & ~is_set & to_left,
         value=np.where(leaf, nodes["value"], 0.0)[:, None],
-        tree_output=np.arange(len(predictors)) % outputs,
+        tree_output=np.arange(len(predictors), dtype=np.int32) % outputs,
         base=np.asarray(model._baseline_prediction, dtype=np.float64).reshape(outputs),
         category=category,
         category_offset=np.cumsum([0, *map(len, sets)]),

@@ -225,7 +225,7 @@ def read_tmva(data: bytes) -> Forest:
         tree_offset=offset,
         left=np.where(flip, right, left),
         right=np.where(flip, left, right),
-        tree_output=np.arange(len(stream.trees)) % outputs,
+        tree_output=np.arange(len(stream.trees), dtype=np.int32) % outputs,
         base=weights[:1] if is_grad_regression else np.zeros(outputs),
         base_first=not is_grad_regression,
         divisor=norm if averaged else 1.0,

@@ -115,7 +115,7 @@ class _Parser:
         if kind in _NUMBERS and count is not None:
             dtype = np.dtype(_NUMBERS[kind])
             return np.frombuffer(self.take(count * dtype.itemsize), dtype)
-        items = []
+        items: list[Any] = []
         while self.more(count, len(items), b"]"):
             items.append(self.value(kind or self.marker(), level))
         return items

@@ -108,7 +108,8 @@ def read_xgboost(data: bytes, *, missing: float = math.nan) -> Forest:
         UnsupportedModelError: gblinear, an unknown objective, a schema older than 1.6 or newer
             than is known.
     """
-    return forest_of_document(parse_ubjson(data) if is_ubjson(data) else parse_json(data), missing)
+    document = parse_ubjson(data) if is_ubjson(data) else parse_json(data)
+    return forest_of_document(document, missing=missing)
 
 
 def is_ubjson(data: bytes) -> bool:
@@ -133,7 +134,7 @@ def read_booster(model: Any) -> Forest:
     return forest if best is None else forest.iterations(0, best + 1)
 
 
-def forest_of_document(document: Any, missing: float) -> Forest:
+def forest_of_document(document: Any, *, missing: float = math.nan) -> Forest:
     """A forest from the parsed model."""
     version = numbers(entry(document, "version"), "version").tolist()
     _check_version(version)
@@ -221,12 +222,12 @@ def _base(
     return np.broadcast_to(margins, (outputs,)).copy()
 
 
-def _tree_output(model: Mapping[str, Any], count: int) -> NDArray[np.int64]:
+def _tree_output(model: Mapping[str, Any], count: int) -> NDArray[np.int32]:
     outputs = narrow(numbers(entry(model, "tree_info"), "tree_info"), "tree_info")
     if len(outputs) != count:
         message = f"tree_info has {len(outputs)} entries for {count} trees"
         raise ModelError(message)
-    return outputs
+    return outputs.astype(np.int32)
 
 
 def _trees_per_iteration(model: Mapping[str, Any], count: int) -> int:
@@ -260,7 +261,7 @@ def _words(learner: Mapping[str, Any], name: str, count: int) -> tuple[str, ...]
 
 def _nodes(
     trees: Sequence[Any], weights: NDArray[np.float32] | None, outputs: int
-) -> dict[str, NDArray[Any]]:
+) -> dict[str, Any]:
     """The fields of a `Forest` that have an element per node."""
     for tree in trees:
         only_known(tree if isinstance(tree, Mapping) else {}, _TREE, "a tree")

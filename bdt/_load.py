@@ -1,0 +1,136 @@
+"""One door for every model: told apart by content, not by the ending of a file's name."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from rootml.bdt._forest import Forest
+from rootml.bdt.readers._fields import parse_json
+from rootml.bdt.readers._forest_json import is_forest_json, read_forest_json
+from rootml.bdt.readers._lightgbm import read_lightgbm, read_lightgbm_model
+from rootml.bdt.readers._onnx import read_onnx
+from rootml.bdt.readers._sklearn import read_sklearn
+from rootml.bdt.readers._tmva import read_tmva
+from rootml.bdt.readers._xgboost import forest_of_document, is_ubjson, read_booster, read_xgboost
+from rootml.errors import MissingFileError, ModelError, UnsupportedModelError, UsageError
+
+_KNOWN = (
+    "XGBoost JSON or UBJSON, LightGBM text, ONNX, TMVA XML, our own .forest.json; or a model in "
+    "memory: Booster or wrapper of XGBoost or LightGBM, scikit-learn estimator, ModelProto"
+)
+_OBJECTS: dict[str, Callable[[Any], Forest]] = {
+    "xgboost": read_booster,
+    "lightgbm": read_lightgbm_model,
+    "sklearn": read_sklearn,
+    "onnx": read_onnx,
+}
+_REFUSED = {
+    b"\x80": "a pickle: opening it can run any code; unpickle it yourself and hand over the model",
+    b"PK\x03\x04": "a zip file",
+    b"\x1f\x8b": "a gzip file: unpack it first",
+    b"binf": "XGBoost's old binary format: load it into XGBoost and save it as .json or .ubj",
+    b"bs64": "XGBoost's old binary format: load it into XGBoost and save it as .json or .ubj",
+    b"root": "a ROOT file; TMVA's forests are read from the XML weight file",
+    b"booster[": "a text dump, in which thresholds are rounded: save the model as .json or .ubj",
+}
+
+
+def load(source: Any, *, missing: float | None = None) -> Forest:
+    """Read a decision forest from a file of any known kind, or take a trained model.
+
+    Args:
+        source: A path; the bytes of a model; a `Booster` or scikit-learn wrapper of XGBoost or
+            LightGBM; a fitted scikit-learn estimator; an ONNX ModelProto; a `Forest`.
+        missing: A value that counts as NaN in the inputs (XGBoost's ``missing=``, which its files
+            do not hold; wrappers do).
+
+    Raises:
+        MissingFileError: No such file.
+        ModelError: A damaged file; the message says where.
+        UnsupportedModelError: A model of another kind, or one that cannot be represented.
+        UsageError: An object that is no model, or not trained.
+
+    >>> stump = b'''{"format": "rootml.forest", "version": 1, "input_dtype": "float32",
+    ...  "dtype": "float32", "tree_offset": [0, 3], "feature": [0, -1, -1], "left": [1, -1, -1],
+    ...  "right": [2, -1, -1], "threshold": [30, 0, 0], "default_left": [1, 0, 0],
+    ...  "value": [0, -1, 1], "tree_output": [0], "base": [0], "num_features": 1,
+    ...  "category": [-1, -1, -1], "category_offset": [0], "category_values": [],
+    ...  "comparison": "<", "category_rule": "floor", "base_first": true, "divisor": 1,
+    ...  "missing": "nan", "zero_missing": [0], "allow_nan": true, "link": "identity",
+    ...  "link_scale": 1, "library": "rootml", "library_version": "", "objective": "",
+    ...  "feature_names": ["pt"], "feature_types": null, "feature_categories": null,
+    ...  "trees_per_iteration": 1, "best_iteration": null, "gain": null, "cover": null}'''
+    >>> load(stump)
+    Forest
+      trees       1 (depth 1, 3 nodes)
+      features    1: pt
+      ...
+    """
+    forest = _load(source)
+    return forest if missing is None else forest.replace(missing=missing)
+
+
+def _load(source: Any) -> Forest:
+    if isinstance(source, Forest):
+        return source
+    if isinstance(source, bytes | bytearray | memoryview):
+        return read_bytes(bytes(source))
+    if isinstance(source, str | os.PathLike):
+        path = Path(source)
+        try:
+            data = path.read_bytes()
+        except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
+            message = f"no model file {str(path)!r}"
+            raise MissingFileError(message) from error
+        try:
+            return read_bytes(data)
+        except (ModelError, UnsupportedModelError) as error:
+            message = f"{path}: {error}"
+            raise type(error)(message) from error
+    for kind in type(source).__mro__:
+        reader = _OBJECTS.get(kind.__module__.split(".", 1)[0])
+        if reader is not None:
+            return reader(source)
+    message = f"a {type(source).__name__} is no model; known: {_KNOWN}"
+    raise UsageError(message)
+
+
+def read_bytes(data: bytes) -> Forest:
+    """A forest from the content of a file."""
+    for start, what in _REFUSED.items():
+        if data.startswith(start):
+            message = f"the file is {what}"
+            raise UnsupportedModelError(message)
+    head = data[:256].lstrip(b"\xef\xbb\xbf \t\r\n")
+    if is_ubjson(data):
+        return read_xgboost(data)
+    if head.startswith(b"{"):
+        return _read_json(data)
+    if head.startswith(b"<"):
+        return read_tmva(data)
+    if head.startswith(b"tree"):
+        try:
+            return read_lightgbm(data.decode())
+        except UnicodeDecodeError as error:
+            message = "a LightGBM model that is not UTF-8"
+            raise ModelError(message) from error
+    if head.startswith(b"\x08"):  # the first field of a ModelProto, ir_version
+        return read_onnx(data)
+    message = f"the file is of no known kind, it begins with {data[:12]!r}; known: {_KNOWN}"
+    raise ModelError(message)
+
+
+def _read_json(data: bytes) -> Forest:
+    document = parse_json(data)
+    if is_forest_json(document):
+        return read_forest_json(document)
+    if isinstance(document, dict) and "learner" in document:
+        return forest_of_document(document)
+    if isinstance(document, dict) and "tree_info" in document:
+        message = "a JSON dump of LightGBM: save the model as text, with save_model()"
+        raise UnsupportedModelError(message)
+    message = "JSON, but neither XGBoost's ('learner') nor our own ('format': 'rootml.forest')"
+    raise ModelError(message)
