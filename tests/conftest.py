@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import os
 import warnings
 from collections.abc import Callable
@@ -13,6 +15,10 @@ import pytest
 from event_files import FILE_ROWS, write_events
 
 import rootml
+
+# triton comes with the CUDA builds of torch, and its import crashes once TensorFlow is loaded.
+with contextlib.suppress(ImportError):
+    importlib.import_module("triton")
 
 DATA = Path(os.environ.get("ROOTML_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
 

@@ -176,13 +176,15 @@ def make(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str
         pytest.skip("no make")
     import os
 
+    given = {"MAKEFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "PYTHON"}  # of the make that runs us
+    inherited = {name: value for name, value in os.environ.items() if name not in given}
     return subprocess.run(
         ["make", *arguments],
         cwd=PROJECT,
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, **environment},
+        env={**inherited, **environment},
     )
 
 
