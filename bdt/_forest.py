@@ -459,6 +459,21 @@ class Forest:
 
         Path(path).write_text(write_forest_json(self), encoding="utf-8")
 
+    def to_onnx(self, path: str | Path) -> None:
+        """Write an ONNX model: input ``features``, outputs ``margin`` and ``prediction``.
+
+        ONNX Runtime on one thread gives this library's own margins, bit for bit; on several it
+        may add the trees in another order when rows are few. Predictions agree to a few ulp: the
+        runtime has its own exp. Where NaN is an error for the library, the model lets it pass.
+
+        Raises:
+            MissingPackageError: The package onnx is not installed.
+            UnsupportedModelError: A link that ONNX has no operator for ("probit").
+        """
+        from rootml.bdt.writers._onnx import onnx_model
+
+        Path(path).write_bytes(onnx_model(self).SerializeToString())
+
     # --- repr ------------------------------------------------------------------------------------
 
     def _facts(self) -> list[tuple[str, str]]:

@@ -33,7 +33,14 @@ _MODES = (
 _LEQ, _LT, _GTE, _GT, _EQ, _NEQ, _MEMBER = range(7)
 _AGGREGATES = ("AVERAGE", "SUM", "MIN", "MAX")
 _TRANSFORMS = ("NONE", "SOFTMAX", "LOGISTIC", "SOFTMAX_ZERO", "PROBIT")
-_PASS = {"Cast", "Identity", "ZipMap"}  # what may stand around the trees
+_PASS = {"Cast", "Identity", "ZipMap"}  # what may stand behind the trees
+_LINK_NODES: dict[str, Link] = {
+    "Exp": "exp",
+    "Sigmoid": "sigmoid",
+    "Softmax": "softmax",
+    "Softplus": "softplus",
+    "Tanh": "tanh",
+}
 _ENSEMBLES = {"TreeEnsemble", "TreeEnsembleClassifier", "TreeEnsembleRegressor"}
 _DOMAINS = {"", "ai.onnx", "ai.onnx.ml"}
 _MAX_CATEGORY = 2**24
@@ -76,22 +83,42 @@ def read_onnx(data: bytes | Any) -> Forest:
     node, width, dtype = _ensemble(onnx, data.graph)
     given = _attributes(onnx, node)
     try:
-        if node.op_type == "TreeEnsemble":
-            return _forest(*_scattered(given, dtype), given, width, node.op_type)
-        return _forest(*_listed(given, dtype, node.op_type), given, width, node.op_type)
+        made = (
+            _scattered(given, dtype)
+            if node.op_type == "TreeEnsemble"
+            else _listed(given, dtype, node.op_type)
+        )
+        forest = _forest(*made, given, width, node.op_type)
     except (KeyError, TypeError, OverflowError) as error:
         message = f"{node.op_type} with missing or wrong attributes: {error}"
         raise ModelError(message) from error
+    return _with_link(forest, data.graph, node)
+
+
+def _with_link(forest: Forest, graph: Any, node: Any) -> Forest:
+    """The link that an operator of its own applies to the margins."""
+    names, link = set(node.output), None
+    for one in graph.node:  # sorted: what a node takes was made before
+        if names & set(one.input):
+            if one.op_type in _LINK_NODES:
+                if link is not None or forest.link != "identity":
+                    message = f"an ONNX graph that transforms scores twice ({one.op_type})"
+                    raise UnsupportedModelError(message)
+                link = _LINK_NODES[one.op_type]
+            else:
+                names |= set(one.output)
+    return forest if link is None else forest.replace(link=link)
 
 
 def _ensemble(onnx: Any, graph: Any) -> tuple[Any, int, np.dtype[Any]]:
     """The tree ensemble of a graph, the width of its input (0 if unknown) and the dtype."""
     found = [n for n in graph.node if n.op_type in _ENSEMBLES and n.domain in _DOMAINS]
-    others = sorted({n.op_type for n in graph.node if n not in found} - _PASS)
+    others = sorted({n.op_type for n in graph.node if n not in found} - _PASS - {*_LINK_NODES})
     if len(found) != 1 or others:
         message = (
             f"an ONNX graph of {len(found)} tree ensembles and of {', '.join(others) or 'no'} "
-            "other operators; one ensemble can be read, behind it Cast, Identity, ZipMap"
+            "other operators; one ensemble can be read, behind it "
+            f"{', '.join(sorted(_PASS | {*_LINK_NODES}))}"
         )
         raise UnsupportedModelError(message)
     (node,) = found

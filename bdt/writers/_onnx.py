@@ -1,0 +1,313 @@
+"""A `Forest` as an ONNX model.
+
+::
+
+    features -> (missing to NaN) -> (categories rounded) -> trees -> (/ divisor) -> margin
+    margin -> link -> prediction
+
+float32 forests without categories become a TreeEnsembleRegressor (ai.onnx.ml 3), which every
+runtime has; all others a TreeEnsemble (ai.onnx.ml 5). The base is a first tree of one leaf, so
+that a runtime which adds tree after tree gets the library's own margins; one that sums in another
+order (ONNX Runtime does over several threads for few rows) differs in the last bits. Predictions
+follow the runtime's own exp.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rootml._optional import optional_import
+from rootml.bdt._forest import ZERO, Forest
+from rootml.errors import UnsupportedModelError
+
+_LEQ, _LT, _MEMBER = 0, 1, 6
+
+
+def onnx_model(forest: Forest) -> Any:
+    """The ModelProto: input ``features`` (rows, features), outputs ``margin`` and ``prediction``.
+
+    Raises:
+        MissingPackageError: The package onnx is not installed.
+        UnsupportedModelError: The links "probit" and "softmax_zero", or float32 leaves behind
+            float64 inputs.
+    """
+    onnx = optional_import("onnx", feature="Forest.to_onnx()", extra="onnx")
+    graph = _Graph(onnx, forest)
+    graph.missing()
+    graph.categories()
+    graph.trees()
+    graph.margin()
+    graph.link()
+    return graph.model()
+
+
+class _Graph:
+    """Nodes of the graph so far, and the name of the value that the next one takes."""
+
+    def __init__(self, onnx: Any, forest: Forest) -> None:
+        if (forest.input_dtype, forest.dtype) == (np.float64, np.float32):
+            message = "float32 leaves behind float64 inputs: no tree operator of ONNX has both"
+            raise UnsupportedModelError(message)
+        self.onnx, self.forest = onnx, forest
+        self.nodes: list[Any] = []
+        self.constants: list[Any] = []
+        self.now = "features"
+        self.inputs = forest.input_dtype
+        self.is_old = forest.dtype == np.float32 and not forest.has_categories
+
+    def add(self, kind: str, *others: str, name: str = "", **attributes: Any) -> str:
+        """A node that takes the current value first; its output becomes the current value."""
+        self.now = self.node(kind, self.now, *others, name=name, **attributes)
+        return self.now
+
+    def node(self, kind: str, *inputs: str, name: str = "", **attributes: Any) -> str:
+        name = name or f"{kind.lower()}_{len(self.nodes)}"
+        self.nodes.append(self.onnx.helper.make_node(kind, inputs, [name], name, **attributes))
+        return name
+
+    def constant(self, value: Any, dtype: Any) -> str:
+        name = f"constant_{len(self.constants)}"
+        array = np.asarray(value, dtype=dtype)
+        self.constants.append(self.onnx.numpy_helper.from_array(array, name))
+        return name
+
+    def missing(self) -> None:
+        """Values that count as missing become NaN."""
+        forest = self.forest
+        if not math.isnan(forest.missing):
+            marker = self.constant(forest.missing, self.inputs)
+            self.to_nan(self.node("Equal", self.now, marker))
+        if np.any(forest.zero_missing):
+            zero = self.constant(ZERO, self.inputs)
+            near = self.node("LessOrEqual", self.node("Abs", self.now), zero)
+            mask = self.constant(forest.zero_missing[None, :], bool)
+            self.to_nan(self.node("And", near, mask))
+
+    def to_nan(self, where: str) -> None:
+        nan = self.constant(math.nan, self.inputs)
+        self.now = self.node("Where", where, nan, self.now)
+
+    def categories(self) -> None:
+        """Categorical columns become whole numbers, as the library rounds them."""
+        forest = self.forest
+        if not forest.has_categories or forest.category_rule == "exact":
+            return
+        columns = np.zeros((1, forest.num_features), dtype=bool)
+        columns[0, forest.feature[forest.category >= 0]] = True
+        if forest.category_rule == "floor":
+            rounded = self.node("Floor", self.now)
+        else:
+            whole = self.node("Floor", self.node("Abs", self.now))
+            rounded = self.node("Mul", self.node("Sign", self.now), whole)
+        self.now = self.node("Where", self.constant(columns, bool), rounded, self.now)
+
+    def trees(self) -> None:
+        if self.is_old:
+            attributes = _regressor(self.forest)
+            self.add("TreeEnsembleRegressor", domain="ai.onnx.ml", **attributes)
+            return
+        if self.inputs != self.forest.dtype:
+            self.add("Cast", to=self.onnx.TensorProto.DOUBLE)
+        attributes = _ensemble(self.forest)
+        for name, value in attributes.items():
+            if isinstance(value, np.ndarray) and value.dtype.kind in "fu":
+                attributes[name] = self.onnx.numpy_helper.from_array(value, name)
+        self.add("TreeEnsemble", domain="ai.onnx.ml", **attributes)
+
+    def margin(self) -> None:
+        forest = self.forest
+        if forest.divisor != 1:
+            self.add("Div", self.constant(forest.divisor, forest.dtype))
+        if not forest.base_first:
+            self.add("Add", self.constant(forest.base[None, :], forest.dtype))
+        self.add("Identity", name="margin")
+
+    def link(self) -> None:
+        forest, dtype = self.forest, self.forest.dtype
+        simple = {"exp": "Exp", "softplus": "Softplus", "tanh": "Tanh", "identity": "Identity"}
+        if forest.link in simple:
+            self.add(simple[forest.link], name="prediction")
+        elif forest.link == "sigmoid":
+            if forest.link_scale != 1:
+                self.add("Mul", self.constant(forest.link_scale, dtype))
+            self.add("Sigmoid", name="prediction")
+        elif forest.link == "softmax":
+            self.add("Softmax", axis=1, name="prediction")
+        elif forest.link == "signed_square":
+            self.add("Mul", self.node("Abs", self.now), name="prediction")
+        elif forest.link in {"argmax", "hinge"}:
+            if forest.link == "argmax":
+                self.add("ArgMax", axis=1, keepdims=1)
+            else:
+                self.add("Greater", self.constant(0, dtype))
+            kind = self.onnx.helper.np_dtype_to_tensor_dtype(dtype)
+            self.add("Cast", to=kind, name="prediction")
+        else:
+            message = f"to_onnx() of a forest with the link {forest.link!r}: no operator has it"
+            raise UnsupportedModelError(message)
+
+    def model(self) -> Any:
+        helper, forest = self.onnx.helper, self.forest
+        given, made = (
+            helper.np_dtype_to_tensor_dtype(dtype) for dtype in (forest.input_dtype, forest.dtype)
+        )
+        width = 1 if forest.link == "argmax" else forest.num_outputs
+        graph = helper.make_graph(
+            self.nodes,
+            "forest",
+            [helper.make_tensor_value_info("features", given, ["rows", forest.num_features])],
+            [
+                helper.make_tensor_value_info("margin", made, ["rows", forest.num_outputs]),
+                helper.make_tensor_value_info("prediction", made, ["rows", width]),
+            ],
+            initializer=self.constants,
+        )
+        opsets = [
+            helper.make_opsetid("", 17 if self.is_old else 18),
+            helper.make_opsetid("ai.onnx.ml", 3 if self.is_old else 5),
+        ]
+        model = helper.make_model(graph, opset_imports=opsets, producer_name="rootml")
+        model.ir_version = 8 if self.is_old else 10
+        helper.set_model_props(
+            model, {"feature_names": "\n".join(forest.names), "objective": forest.objective}
+        )
+        self.onnx.checker.check_model(model)
+        return model
+
+
+def _regressor(forest: Forest) -> dict[str, Any]:
+    """Attributes of TreeEnsembleRegressor; the first tree is the base."""
+    first = np.repeat(forest.tree_offset[:-1], np.diff(forest.tree_offset))
+    tree = np.repeat(np.arange(forest.num_trees), np.diff(forest.tree_offset))
+    inner = forest.feature >= 0
+    number = np.arange(forest.num_nodes) - first
+    leaf = np.flatnonzero(~inner)
+    width, outputs = forest.leaf_width, forest.num_outputs
+    targets = np.arange(outputs) if width > 1 else forest.tree_output[tree[leaf]]
+    base = forest.base if forest.base_first else np.zeros_like(forest.base)
+    mode = "BRANCH_LT" if forest.comparison == "<" else "BRANCH_LEQ"
+    none = np.zeros(1, dtype=np.int64)
+    return {
+        "n_targets": outputs,
+        "nodes_treeids": np.r_[none, tree + 1].tolist(),
+        "nodes_nodeids": np.r_[none, number].tolist(),
+        "nodes_featureids": np.r_[none, np.where(inner, forest.feature, 0)].tolist(),
+        "nodes_values": np.r_[none, forest.threshold].astype(np.float32),
+        "nodes_modes": ["LEAF", *np.where(inner, mode, "LEAF").tolist()],
+        "nodes_truenodeids": np.r_[none, np.where(inner, forest.left - first, 0)].tolist(),
+        "nodes_falsenodeids": np.r_[none, np.where(inner, forest.right - first, 0)].tolist(),
+        "nodes_missing_value_tracks_true": np.r_[none, forest.default_left & inner].tolist(),
+        "target_treeids": np.r_[np.zeros(outputs, int), np.repeat(tree[leaf] + 1, width)].tolist(),
+        "target_nodeids": np.r_[np.zeros(outputs, int), np.repeat(number[leaf], width)].tolist(),
+        "target_ids": np.r_[
+            np.arange(outputs), np.tile(targets, len(leaf)) if width > 1 else targets
+        ].tolist(),
+        "target_weights": np.r_[base, forest.value[leaf].ravel()].astype(np.float32),
+    }
+
+
+def _ensemble(forest: Forest) -> dict[str, Any]:
+    """Attributes of TreeEnsemble; a leaf has one target, so trees of vectors are repeated.
+
+    A tree without a test, and the base, become a node whose two leaves are the same.
+    """
+    parts = [_bases(forest)]
+    if forest.leaf_width == 1:
+        parts.append(_part(forest, np.repeat(forest.tree_output, np.diff(forest.tree_offset)), 0))
+    else:
+        # one forest per target behind another: each output still sums its trees in their order
+        parts += [
+            _part(forest, np.full(forest.num_nodes, k), k) for k in range(forest.num_outputs)
+        ]
+    made: dict[str, NDArray[Any]] = {}
+    for part in parts:
+        inner, leaves = len(made.get("feature", ())), len(made.get("weight", ()))
+        for side in ("true", "false"):
+            part[side] = part[side] + np.where(part[f"{side}_leaf"], leaves, inner)
+        part["root"] = part["root"] + inner
+        made = {
+            name: np.concatenate([made[name], value]) if made else value
+            for name, value in part.items()
+        }
+    members = {"membership_values": made["members"]} if len(made["members"]) else {}
+    return members | {
+        "n_targets": forest.num_outputs,
+        "aggregate_function": 1,
+        "post_transform": 0,
+        "tree_roots": made["root"].tolist(),
+        "nodes_featureids": made["feature"].tolist(),
+        "nodes_modes": made["mode"].astype(np.uint8),
+        "nodes_splits": made["split"],
+        "nodes_truenodeids": made["true"].tolist(),
+        "nodes_falsenodeids": made["false"].tolist(),
+        "nodes_trueleafs": made["true_leaf"].astype(int).tolist(),
+        "nodes_falseleafs": made["false_leaf"].astype(int).tolist(),
+        "nodes_missing_value_tracks_true": made["nan_true"].astype(int).tolist(),
+        "leaf_targetids": made["target"].tolist(),
+        "leaf_weights": made["weight"],
+    }
+
+
+def _bases(forest: Forest) -> dict[str, NDArray[Any]]:
+    """A tree for each output whose leaves are its base."""
+    outputs = np.arange(forest.num_outputs)
+    base = forest.base if forest.base_first else np.zeros_like(forest.base)
+    always = outputs >= 0
+    return {
+        "root": outputs,
+        "feature": outputs * 0,
+        "mode": outputs * 0,
+        "split": np.zeros(len(outputs), dtype=forest.dtype),
+        "true": 2 * outputs,
+        "false": 2 * outputs + 1,
+        "true_leaf": always,
+        "false_leaf": always,
+        "nan_true": ~always,
+        "target": np.repeat(outputs, 2),
+        "weight": np.repeat(base, 2),
+        "members": np.zeros(0, dtype=forest.dtype),
+    }
+
+
+def _part(forest: Forest, target: NDArray[Any], column: int) -> dict[str, NDArray[Any]]:
+    """All trees with the leaf values of one column."""
+    inner = forest.feature >= 0
+    alone = ~inner & (forest.node_depth == 0)  # trees that are one leaf
+    tests = np.flatnonzero(inner | alone)
+    place = np.cumsum(inner | alone) - 1
+    weight = np.concatenate([forest.value[~inner, column], forest.value[alone, column]])
+    leaf_place = np.cumsum(~inner) - 1
+    again = np.cumsum(alone) - 1 + int(np.sum(~inner))  # the second leaf of a lonely node
+    left, right = forest.left[tests], forest.right[tests]
+    lonely = alone[tests]
+
+    def child(index: NDArray[Any], own: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+        is_leaf = lonely | ~inner[index]
+        at = np.where(is_leaf, leaf_place[index], place[index])
+        return np.where(lonely, own[tests], at), is_leaf
+
+    true, true_leaf = child(left, leaf_place)
+    false, false_leaf = child(right, again)
+    mode = _LT if forest.comparison == "<" else _LEQ
+    sets = forest.category[tests]
+    members = [
+        np.append(forest.category_set(index), math.nan) for index in sets[sets >= 0].tolist()
+    ]
+    return {
+        "root": place[forest.tree_offset[:-1]],
+        "feature": np.where(lonely, 0, forest.feature[tests]),
+        "mode": np.where(sets >= 0, _MEMBER, mode),
+        "split": forest.threshold[tests].astype(forest.dtype),
+        "true": true,
+        "false": false,
+        "true_leaf": true_leaf,
+        "false_leaf": false_leaf,
+        "nan_true": forest.default_left[tests] & ~lonely,
+        "target": np.concatenate([target[~inner], target[alone]]),
+        "weight": weight,
+        "members": np.concatenate([np.zeros(0), *members]).astype(forest.dtype),
+    }
