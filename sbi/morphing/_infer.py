@@ -1,16 +1,13 @@
-"""The flow without torch: matrix products by NumPy, splines compiled or in NumPy, in float32.
+"""The flow without torch: compiled as a whole (`_fused`), or in NumPy, in float32.
 
-Rows go through in blocks that stay in the cache, both directions one after the other::
-
-    for each block:  z, c  ->  x = z;  c.switch = 0
-        layers forward:   h = [kept, c]; h = relu(h W + b) ...; raw = h W + b; x_moved = spline
-        c.switch = 1
-        layers backward:  the same with the inverse spline
+The compiled one gives a row the same bits wherever it stands; NumPy's matrix products give it
+other last bits in another batch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,33 +17,22 @@ from rootml.sbi.morphing._flow import FlowSpec
 from rootml.sbi.morphing._spline import spline
 
 Array = npt.NDArray[np.float32]
+State = Mapping[str, npt.NDArray[Any]]
 
 _BLOCK = 2048
 
 
-class FusedFlow:
-    """Carries z from simulation to data.
+class PlainFlow:
+    """Matrix products and splines by NumPy, in blocks that stay in the cache."""
 
-    Args:
-        compiled: Splines by numba; otherwise by NumPy.
-    """
-
-    def __init__(
-        self, spec: FlowSpec, state: Mapping[str, npt.NDArray[Any]], *, compiled: bool
-    ) -> None:
-        self._spec = spec
-        self._compiled = compiled
+    def __init__(self, spec: FlowSpec, state: State) -> None:
         self._layers = []
         for layer, kept in enumerate(spec.kept):
             dense = [
-                (
-                    np.ascontiguousarray(state[f"{layer}.w{k}"], np.float32),
-                    np.ascontiguousarray(state[f"{layer}.b{k}"], np.float32),
-                )
+                tuple(np.asarray(state[f"{layer}.{name}{k}"], np.float32) for name in "wb")
                 for k in range(len(spec.hidden) + 1)
             ]
-            columns = (np.array(kept, np.int64), np.array(spec.moved(layer), np.int64))
-            self._layers.append((*columns, dense))
+            self._layers.append((list(kept), list(spec.moved(layer)), dense))
 
     def morph(self, z: Array, context: Array) -> Array:
         """z' `(rows, features)` of z and of the context, whose switch is ignored."""
@@ -60,14 +46,6 @@ class FusedFlow:
             self._run(x, c, inverse=True)
         return result
 
-    def run(self, x: Array, context: Array, *, inverse: bool) -> Array:
-        """One direction; the switch as it stands in `context`."""
-        result = np.array(x, np.float32, order="C")
-        for start in range(0, len(x), _BLOCK):
-            rows = slice(start, start + _BLOCK)
-            self._run(result[rows], np.ascontiguousarray(context[rows]), inverse=inverse)
-        return result
-
     def _run(self, x: Array, context: Array, *, inverse: bool) -> None:
         """Transform a block in place."""
         for kept, moved, dense in reversed(self._layers) if inverse else self._layers:
@@ -77,13 +55,69 @@ class FusedFlow:
                 h += bias
                 if k < len(dense) - 1:
                     np.maximum(h, 0, out=h)
-            self._spline(x, moved, h, inverse=inverse)
+            raw = h.reshape(len(x), len(moved), -1)
+            x[:, moved] = spline(x[:, moved], raw, inverse=inverse)
 
-    def _spline(self, x: Array, moved: Any, raw: Array, *, inverse: bool) -> None:
-        if self._compiled:
-            from rootml.sbi.morphing import _spline_compiled as kernels
 
-            kernels.transform(x, moved, raw, self._spec.bins, inverse)
-        else:
-            shaped = raw.reshape(len(x), len(moved), -1)
-            x[:, moved] = spline(x[:, moved], shaped, inverse=inverse)
+class FusedFlow:
+    """Everything in one compiled function.
+
+    Raises:
+        MissingPackageError: numba is not installed.
+    """
+
+    def __init__(self, spec: FlowSpec, state: State) -> None:
+        from rootml.sbi.morphing import _fused
+
+        self._kernel = _fused.morph
+        self._bins = spec.bins
+        self._packed = _pack(spec, state, _fused.IN_STEP, _fused.OUT_STEP)
+
+    def morph(self, z: Array, context: Array) -> Array:
+        """z' `(rows, features)` of z and of the context, whose switch is ignored."""
+        result = np.empty(z.shape, np.float32)
+        packed = self._packed
+        self._kernel(
+            np.ascontiguousarray(z, np.float32),
+            np.ascontiguousarray(context, np.float32),
+            packed.flat,
+            packed.places,
+            packed.orders,
+            packed.kept,
+            self._bins,
+            int(packed.places[..., 2:].max()),
+            result,
+        )
+        return result
+
+
+@dataclass(frozen=True, slots=True)
+class _Packed:
+    """Parameters as `_fused.morph` takes them."""
+
+    flat: Array
+    places: npt.NDArray[np.int64]
+    orders: npt.NDArray[np.int64]
+    kept: npt.NDArray[np.int64]
+
+
+def _pack(spec: FlowSpec, state: State, in_step: int, out_step: int) -> _Packed:
+    """Weights `(out, in)` padded with zeros, then biases, layer after layer."""
+    flat: list[Array] = []
+    places = np.zeros((len(spec.kept), len(spec.hidden) + 1, 4), np.int64)
+    offset = 0
+    for layer in range(len(spec.kept)):
+        for k in range(len(spec.hidden) + 1):
+            weights, bias = state[f"{layer}.w{k}"], state[f"{layer}.b{k}"]
+            inputs = -(-weights.shape[0] // in_step) * in_step
+            outputs = -(-weights.shape[1] // out_step) * out_step
+            padded = np.zeros((outputs, inputs), np.float32)
+            padded[: weights.shape[1], : weights.shape[0]] = weights.T
+            added = np.zeros(outputs, np.float32)
+            added[: len(bias)] = bias
+            places[layer, k] = offset, offset + padded.size, inputs, outputs
+            flat += [padded.ravel(), added]
+            offset += padded.size + added.size
+    orders = [[*kept, *spec.moved(layer)] for layer, kept in enumerate(spec.kept)]
+    kept = np.array([len(each) for each in spec.kept], np.int64)
+    return _Packed(np.concatenate(flat), places, np.array(orders, np.int64), kept)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from rootml.errors import UsageError
 from rootml.sbi.morphing._draws import uniforms
 from rootml.sbi.morphing._flow import Flow, FlowFactory, FlowSpec, GivenFlow, State, import_torch
-from rootml.sbi.morphing._infer import FusedFlow
+from rootml.sbi.morphing._infer import FusedFlow, PlainFlow
 from rootml.sbi.morphing._preprocess import Conditions, Float, Gaussianiser
 from rootml.sbi.morphing._reweight import Kinematics
 from rootml.sbi.morphing._rows import Names, Rows
@@ -173,7 +173,7 @@ class Morph:
     def _make_carry(self, member: int) -> Carry:
         state = self.members[member].state
         if self.spec is not None:
-            return FusedFlow(self.spec, state, compiled=self.compiled).morph
+            return (FusedFlow if self.compiled else PlainFlow)(self.spec, state).morph
         assert self.factory is not None
         features = len(self.names.features)
         flow = GivenFlow.make(self.factory, features, self.conditions.columns)

@@ -12,7 +12,8 @@ Durkan, Bekasov, Murray, Papamakarios: "Neural spline flows", arXiv:1906.04032. 
     dy/dx   = s^2 (d1 t^2 + 2 s t (1-t) + d0 (1-t)^2) / (s + (d0 + d1 - 2 s) t (1-t))^2
 
 and the inverse is the stable root of the quadratic equation that this is in t. Here in NumPy; the
-same in `_spline_compiled` (numba) and `_flow` (torch).
+same in `_flow` (torch), `_spline_compiled` (numba, with gradients), `_fused` (numba, by lanes)
+and `_onnx`.
 """
 
 from __future__ import annotations

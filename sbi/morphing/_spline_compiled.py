@@ -1,4 +1,4 @@
-"""The splines of `_spline` compiled by numba: transform in place, and with gradients to train.
+"""The splines of `_spline` compiled by numba, with gradients, to train with.
 
 One loop over rows and features; the bin is found by running along the knots. The gradient is
 written out by hand and computes the bin anew instead of storing it. With ``f`` the curve within
@@ -26,7 +26,6 @@ _LEAST = np.float32(LEAST)
 _ONE = np.float32(1)
 _TWO = np.float32(2)
 _ZERO = np.float32(0)
-_FOUR = np.float32(4)
 _LARGE = np.float32(20)
 
 
@@ -80,39 +79,6 @@ def _place(sizes: Any, bins: Any, k: Any) -> Any:
     for q in range(k):
         low += _SPAN * sizes[q]
     return low, _BOUND - low if k == bins - 1 else _SPAN * sizes[k]
-
-
-@jit
-def transform(x: Any, columns: Any, raw: Any, bins: Any, inverse: Any) -> None:
-    """Transform those `columns` of `x` in place; all float32, `raw` as in `forward`."""
-    along, other = np.empty(bins, np.float32), np.empty(bins, np.float32)
-    per = 3 * bins - 1
-    for i in range(x.shape[0]):
-        for j in range(columns.shape[0]):
-            v = x[i, columns[j]]
-            if not (v > -_BOUND and v < _BOUND):
-                continue
-            at = j * per
-            _sizes(raw, i, at + bins if inverse else at, bins, along)
-            _sizes(raw, i, at if inverse else at + bins, bins, other)
-            k, a0, a_size = _find(v, along, bins)
-            b0, b_size = _place(other, bins, k)
-            d0, d1 = _slope(raw, i, at, bins, k), _slope(raw, i, at, bins, k + 1)
-            if inverse:
-                s = a_size / b_size
-                bend = d0 + d1 - _TWO * s
-                rise = v - a0
-                a = a_size * (s - d0) + rise * bend
-                b = a_size * d0 - rise * bend
-                c = -s * rise
-                root = np.sqrt(max(b * b - _FOUR * a * c, _ZERO))
-                x[i, columns[j]] = _TWO * c / (-b - root) * b_size + b0
-            else:
-                s = b_size / a_size
-                t = (v - a0) / a_size
-                arch = t * (_ONE - t)
-                bent = s + (d0 + d1 - _TWO * s) * arch
-                x[i, columns[j]] = b0 + b_size * (s * t * t + d0 * arch) / bent
 
 
 @jit
