@@ -16,6 +16,7 @@ from __future__ import annotations
 from rootml.sbi._asimov import asimov
 from rootml.sbi._binned import Binned
 from rootml.sbi._columns import Columns
+from rootml.sbi._diagnostics import diagnose
 from rootml.sbi._expressions import Formula
 from rootml.sbi._fit import FitResult, fit
 from rootml.sbi._gof import GoodnessOfFit, goodness_of_fit
@@ -25,6 +26,7 @@ from rootml.sbi._likelihood import Likelihood
 from rootml.sbi._limits import Discovery, Limit, discovery, limit, limit_by_toys
 from rootml.sbi._model import Model, Nuisance, Parameter
 from rootml.sbi._neyman import Neyman, neyman
+from rootml.sbi._report import Check, Report
 from rootml.sbi._samples import (
     SampleShifts,
     ShiftedLikelihood,
@@ -37,6 +39,7 @@ from rootml.sbi.estimator import ParametricRatios, RatioEstimator, RatioLikeliho
 
 __all__ = [
     "Binned",
+    "Check",
     "Columns",
     "Contour",
     "Discovery",
@@ -55,11 +58,13 @@ __all__ = [
     "RatioEstimator",
     "RatioLikelihood",
     "Ratios",
+    "Report",
     "SampleShifts",
     "ShiftedLikelihood",
     "ToyResults",
     "asimov",
     "bootstrap_reference",
+    "diagnose",
     "discovery",
     "fit",
     "goodness_of_fit",
