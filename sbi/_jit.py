@@ -121,12 +121,12 @@ _L1, _L2, _L3, _L4, _L5, _L6, _L7, _L8, _L9, _L10, _L11 = _ODD[1:12]
 
 @exact
 def vector_exp(x: float) -> float:
-    """``exp(x)`` to 1e-15, without branches; 0 below -708, infinite above 709.7.
+    """``exp(x)`` to 1e-15, without branches; 0 below -708, infinite above 709.4.
 
     n = round(x / ln 2), r = x - n ln 2 in two parts, Taylor to the 13th order, times 2^n by
     adding n to the exponent's bits.
     """
-    limited = min(max(x, -708.0), 709.7)
+    limited = min(max(x, -708.0), 709.4)
     shifted = limited * _LOG2E + _ROUND
     n = shifted - _ROUND
     r = (limited - n * _LN2_HIGH) - n * _LN2_LOW
@@ -134,7 +134,7 @@ def vector_exp(x: float) -> float:
     middle = _E4 + r * (_E5 + r * (_E6 + r * (_E7 + r * (_E8 + r * high))))
     value = 1.0 + r * (1.0 + r * (_E2 + r * (_E3 + r * middle)))
     scaled = value * as_float((as_bits(shifted) + 1023) << 52)
-    large = math.inf if x > 709.7 else scaled
+    large = math.inf if x > 709.4 else scaled
     return 0.0 if x < -708.0 else large
 
 

@@ -1,0 +1,178 @@
+"""Bad input is an error that names process, count and first offending entries."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from sbi_problems import SignalBackground
+
+from rootml import sbi
+from rootml.errors import (
+    DensityError,
+    MissingColumnError,
+    MissingParameterError,
+    NonFiniteError,
+    RootmlError,
+    SchemaError,
+    UsageError,
+)
+
+MODEL = sbi.Model(
+    {"S": "mu * 3", "B": "7"},
+    {"mu": sbi.Parameter(1.0, lower=0.0, upper=5.0)},
+    {"jes": sbi.Nuisance()},
+)
+ONES = np.ones(4)
+
+
+def holes(value: float) -> Any:
+    """A column with two bad entries."""
+    ratios = np.ones(100)
+    ratios[[7, 12]] = value
+    return ratios
+
+
+@pytest.mark.parametrize(
+    ("columns", "error", "says"),
+    [
+        ({"S": holes(math.nan), "B": np.ones(100)}, NonFiniteError, "'S'.*2 of 100.*7 .nan"),
+        ({"S": holes(math.inf), "B": np.ones(100)}, NonFiniteError, "'S'.*2 of 100.*7 .inf"),
+        ({"S": ONES, "B": np.ones(5)}, SchemaError, "'B' has 5 events, that of 'S' has 4"),
+        ({"S": ONES}, MissingColumnError, "'B' has no column; there is 'S'"),
+        ({"S": ONES, "B": ONES, "T": ONES}, UsageError, "'T', which is no process"),
+        ({"S": [], "B": []}, UsageError, "no events"),
+        ({}, UsageError, "no columns"),
+        ({"S": ONES, "B": np.ones((4, 2))}, SchemaError, "'B'.*one number per event"),
+        ({"S": ONES, "B": np.array(["a"] * 4)}, SchemaError, "'B'.*one number per event"),
+        ({"S": ONES, "B": {"jes": (ONES, ONES)}}, MissingColumnError, "'B' have no 'nominal'"),
+        ({"S": ONES, "B": {"nominal": ONES, "jes": ONES}}, SchemaError, "two arrays"),
+        (
+            {"S": ONES, "B": {"nominal": ONES, "jer": (ONES, ONES)}},
+            UsageError, "'jer', which is no nuisance.*'jes'",
+        ),
+        (
+            {"S": ONES, "B": {"nominal": ONES, "jes": (ONES, ONES)}},
+            UsageError, "'B' changes with 'jes'.*reference=",
+        ),
+    ],
+)  # fmt: skip
+def test_columns(columns: Any, error: type[RootmlError], says: str) -> None:
+    with pytest.raises(error, match=says):
+        MODEL.likelihood(columns)
+
+
+@pytest.mark.parametrize("bad", [0.0, -0.5, math.inf])
+def test_variations_without_a_logarithm(bad: float) -> None:
+    up = holes(bad)
+    ours = {"S": np.ones(100), "B": {"nominal": np.ones(100), "jes": (up, np.ones(100))}}
+    with pytest.raises(NonFiniteError, match=r"'B'.*jes.up.*2 of 100 events.*7 "):
+        MODEL.likelihood(ours, reference=ours)
+
+
+def test_reference_of_other_columns() -> None:
+    data = {"S": ONES, "B": {"nominal": ONES, "jes": (ONES, ONES)}}
+    with pytest.raises(MissingColumnError, match=r"reference columns of process 'B'.*\[\].*jes"):
+        MODEL.likelihood(data, reference={"S": ONES, "B": ONES})
+    empty = {"S": ONES, "B": {"nominal": 0 * ONES, "jes": (0 * ONES, 0 * ONES)}}
+    with pytest.raises(DensityError, match="reference events have no density of process 'B'"):
+        MODEL.likelihood(data, reference=empty)
+
+
+@pytest.mark.parametrize(
+    ("weights", "error", "says"),
+    [
+        ([1.0, -1.0, 2.0, -2.0], UsageError, "weights of 4 events sum to 0"),
+        ([1.0, math.nan, 2.0, 1.0], NonFiniteError, "weights.*1 of 4 events.*number 1 .nan"),
+        ([1.0], SchemaError, "weights of shape"),
+    ],
+)
+def test_weights(weights: Any, error: type[RootmlError], says: str) -> None:
+    with pytest.raises(error, match=says):
+        sbi.Columns({"S": ONES}, weights)
+
+
+@pytest.mark.parametrize(
+    ("values", "error", "says"),
+    [
+        ({"mu": 1.0}, MissingParameterError, "no value for 'jes'"),
+        ({"mu": 1.0, "jse": 0.0}, MissingParameterError, "no parameter 'jse'; it has 'jes'"),
+        ({"mu": 5.1, "jes": 0.0}, UsageError, r"mu = 5.1 is outside of its range \[0.0, 5.0\]"),
+        ({"mu": math.nan, "jes": 0.0}, UsageError, "outside"),
+    ],
+)
+def test_points(values: dict[str, float], error: type[RootmlError], says: str) -> None:
+    like = MODEL.likelihood({"S": ONES, "B": ONES})
+    for call in (like, like.gradient, like.hessian):
+        with pytest.raises(error, match=says):
+            call(**values)
+    with pytest.raises(UsageError, match="2 parameters"):
+        like.nll([1.0])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "says"),
+    [
+        ({"processes": {"S": "mu * 3"}}, MissingParameterError, "'S'.*'mu', which the model"),
+        ({"processes": {}}, UsageError, "at least one process"),
+        ({"processes": {"S 1": "1"}}, UsageError, "'S 1' is no name"),
+        (
+            {"processes": {"S": "1"}, "parameters": {"a": 1.0},
+             "nuisances": {"a": sbi.Nuisance()}},
+            UsageError, "both a parameter and a nuisance",
+        ),
+        (
+            {"processes": {"S": "1"}, "nuisances": {"a": sbi.Nuisance(yields={"X": 1.1})}},
+            UsageError, "'X', which is no process",
+        ),
+    ],
+)  # fmt: skip
+def test_models(arguments: Any, error: type[RootmlError], says: str) -> None:
+    with pytest.raises(error, match=says):
+        sbi.Model(**arguments)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: sbi.Parameter(2.0, upper=1.0),
+        lambda: sbi.Parameter(math.nan),
+        lambda: sbi.Nuisance("gauss"),  # type: ignore[arg-type]
+        lambda: sbi.Nuisance(interpolation="code7"),
+        lambda: sbi.Nuisance(width=0.0),
+        lambda: sbi.Nuisance("lognormal", width=0.9),
+        lambda: sbi.Nuisance("poisson", width=9.0, observed=-1.0),
+        lambda: sbi.Nuisance(yields={"B": (1.1, -0.1)}),
+        lambda: sbi.Nuisance(yields={"B": 0.0}),
+    ],
+    ids=range(9),
+)
+def test_parameters(make: Any) -> None:
+    with pytest.raises(UsageError):
+        make()
+
+
+def test_auxiliary_measurements(like: sbi.Likelihood) -> None:
+    moved = like.with_observed(jes=1.0)
+    difference = moved(mu=1.0, jes=0.5) - like(mu=1.0, jes=0.5)
+    assert difference == pytest.approx(0.5 * (0.25 - 0.25), abs=1e-10)
+    assert moved(mu=1.0, jes=2.0) - like(mu=1.0, jes=2.0) == pytest.approx(0.5 - 2.0, abs=1e-9)
+    with pytest.raises(MissingParameterError, match="'mu' has no auxiliary"):
+        like.with_observed(mu=1.0)
+
+
+def test_a_yield_without_a_value_is_named(problem: SignalBackground) -> None:
+    model = sbi.Model({"S": "sqrt(mu) * 3"}, {"mu": sbi.Parameter(1.0, lower=-1.0)})
+    like = model.likelihood({"S": ONES})
+    with pytest.raises(DensityError, match="yield of process 'S' is not a number at mu=-0.5"):
+        like(mu=-0.5)
+
+
+def test_reprs_show_and_escape(like: sbi.Likelihood) -> None:
+    assert "reference events" in repr(like)
+    assert "jes" in repr(like.model)
+    assert "events" in repr(like.columns)
+    for thing in (like, like.model, like.columns):
+        assert "<table>" in thing._repr_html_()  # type: ignore[union-attr]
