@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
@@ -12,7 +13,6 @@ from numpy.typing import NDArray
 from rootml._repr import facts_html, facts_text, shorten
 from rootml.bdt._forest import Forest
 from rootml.bdt._inputs import Table, as_input
-from rootml.bdt._links import numpy_exp, predictions
 from rootml.bdt.engine._numpy import NumpyEngine
 from rootml.errors import UsageError, nearest
 
@@ -31,6 +31,9 @@ class Engine(Protocol):
 
     def margins(self, table: Table, out: NDArray[Any]) -> None:
         """Margins of all rows into `out`, C-contiguous, shape (rows, outputs)."""
+
+    def predictions(self, margins: NDArray[Any]) -> NDArray[Any]:
+        """From margins, shape (rows, outputs), which may be overwritten."""
 
 
 class Model:
@@ -77,8 +80,8 @@ class Model:
         self.forest = forest
         self.engine: EngineName = engine
         self.threads = _check_threads(threads)
-        self._engine, self._exp = _make_engine(forest, engine, isa)
-        self._quick = getattr(self._engine, "quick", None) if forest.allow_nan else None
+        self._engine = _make_engine(forest, engine, isa)
+        self._quick = getattr(self._engine, "quick", None) if _is_plain(forest) else None
 
     # --- scores ----------------------------------------------------------------------------------
 
@@ -135,7 +138,7 @@ class Model:
                 self._engine.margins(part, scores[start:stop])
                 return
             self._engine.margins(part, margins[start:stop])
-            scores[start:stop] = predictions(margins[start:stop], forest, self._exp)
+            scores[start:stop] = self._engine.predictions(margins[start:stop])
 
         if threads == 1 or len(pieces) <= 1:
             for start, stop in zip(pieces, stops, strict=True):
@@ -219,7 +222,7 @@ def compile_forest(
     return Model(forest, engine=engine, threads=threads, isa=isa)
 
 
-def _make_engine(forest: Forest, engine: str, isa: str | None) -> tuple[Engine, Any]:
+def _make_engine(forest: Forest, engine: str, isa: str | None) -> Engine:
     if engine not in get_args(EngineName):
         message = f"engine={engine!r}; one of {nearest(str(engine), get_args(EngineName))}"
         raise UsageError(message)
@@ -227,14 +230,21 @@ def _make_engine(forest: Forest, engine: str, isa: str | None) -> tuple[Engine, 
         if isa is not None:
             message = f"isa={isa!r} is for engine='llvm'; NumPy chooses its own"
             raise UsageError(message)
-        return NumpyEngine(forest), numpy_exp
+        return NumpyEngine(forest)
     from rootml.bdt.engine._target import require_llvm
 
     require_llvm()
     from rootml.bdt.engine._llvm import LlvmEngine
 
-    made = LlvmEngine(forest, isa=isa)
-    return made, made.exp
+    return LlvmEngine(forest, isa=isa)
+
+
+def _is_plain(forest: Forest) -> bool:
+    """Whether scores are the sums of leaves on the base, with NaN as the only missing value."""
+    return (
+        forest.allow_nan and forest.base_first and forest.divisor == 1.0
+        and math.isnan(forest.missing) and not forest.zero_missing.any()
+    )  # fmt: skip
 
 
 def _check_threads(threads: Any) -> int:

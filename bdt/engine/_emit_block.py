@@ -34,6 +34,7 @@ from rootml.bdt.engine._code import (
     Value,
 )  # fmt: skip
 from rootml.bdt.engine._emit_inputs import emit_blank, emit_column, emit_rows, size_of
+from rootml.bdt.engine._emit_lanes import emit_lanes
 from rootml.bdt.engine._emit_tests import (
     emit_categories,
     emit_category_bytes,
@@ -43,19 +44,21 @@ from rootml.bdt.engine._emit_tests import (
     emit_table,
 )  # fmt: skip
 from rootml.bdt.engine._emit_trees import Order, emit_full, emit_irregular
+from rootml.bdt.engine._emit_walk import emit_set_test, emit_walk_block, emit_walk_rows
 from rootml.bdt.engine._target import Target
 from rootml.bdt.engine._trees import IRREGULAR, Leaves
 
 MODEL = (
     "features", "outputs", "parts", "num_parts", "used", "num_used", "base", "late", "divisor",
-    "missing", "zero",
+    "missing", "zero", "walk_nodes", "walk_words", "walk_values", "walk_depths", "walk_together",
+    "walk_outputs", "trees", "width", "lanes",
 )  # fmt: skip
 """Elements of the array `model`: numbers, and addresses of arrays."""
 PART = (
     "groups", "num_groups", "heaps", "runs", "lows", "direct", "bitmaps", "category_rows",
     "segments", "num_segments", "nodes", "leaves",
 )  # fmt: skip
-WORK = ("columns", "planes", "table", "bytes", "masks", "sums", "slots", "ordered")
+WORK = ("columns", "planes", "table", "bytes", "masks", "sums", "slots", "ordered", "leaf")
 """Memory of one thread; 64-byte aligned."""
 JOB = ("count", "by_rows", "size", "x", "stride", "columns", "strides", "sizes", "out")
 """Input and output: rows of `size`-byte floats, or columns each with address, stride, size."""
@@ -73,6 +76,11 @@ class Shape:
     category_rule: str
     blank: bool
     finish: bool
+    walk: bool
+    rows: bool
+    lanes: tuple[int, int] | None
+    sets: bool
+    sigmoid: str
 
     @property
     def kind(self) -> Any:
@@ -96,25 +104,86 @@ class _Record:
 def emit_predict(module: Any, target: Target, shape: Shape) -> Any:
     """See the module."""
     fill = _emit_fill(module, target, shape)
-    tests = _emit_tests(module, target, shape)
-    trees = _emit_trees(module, target, shape)
+    score = _emit_walk(module, target, shape) if shape.walk else _emit_parts(module, target, shape)
     begin = _emit_begin(module, target, shape)
     finish = _emit_finish(module, target, shape)
     code = Code(module, target, "predict", [PTR, PTR, PTR])
     b, (model_at, work_at, job_at) = code.b, code.args
-    model, job = _Record(code, MODEL, model_at), _Record(code, JOB, job_at)
+    job = _Record(code, JOB, job_at)
     count = job.number("count")
-    parts, number = model.address("parts"), model.number("num_parts")
     with code.loop(count, BLOCK) as first:
         left = b.sub(count, first)
         events = b.select(b.icmp_signed("<", left, I64(BLOCK)), left, I64(BLOCK))
         b.call(fill, [model_at, work_at, job_at, first, events])
         b.call(begin, [model_at, work_at])
-        with code.loop(number) as i:
-            part = code.at(parts, b.mul(i, I64(8 * len(PART))))
-            b.call(tests, [part, work_at])
-            b.call(trees, [part, work_at])
+        b.call(score, [model_at, work_at])
         b.call(finish, [model_at, work_at, job_at, first, events])
+    return code.end()
+
+
+def _emit_parts(module: Any, target: Target, shape: Shape) -> Any:
+    """Masks and trees, part by part."""
+    tests = _emit_tests(module, target, shape)
+    trees = _emit_trees(module, target, shape)
+    code = Code(module, target, "parts", [PTR, PTR]).private()
+    b, (model_at, work_at) = code.b, code.args
+    model = _Record(code, MODEL, model_at)
+    parts, number = model.address("parts"), model.number("num_parts")
+    with code.loop(number) as i:
+        part = code.at(parts, b.mul(i, I64(8 * len(PART))))
+        b.call(tests, [part, work_at])
+        b.call(trees, [part, work_at])
+    return code.end()
+
+
+def _walk_tables(model: _Record, depths: str) -> list[Value]:
+    """What both walkers take of the model, in the order of their arguments."""
+    return [
+        *(model.address(f"walk_{name}") for name in ("nodes", "words", "values", depths)),
+        model.number("trees"), model.address("walk_outputs"), model.number("width"),
+    ]  # fmt: skip
+
+
+def _set_test(module: Any, target: Target, shape: Shape) -> Any:
+    if not shape.sets:
+        return None
+    known = module.globals.get("set_test")
+    return known or emit_set_test(module, target, shape.kind, shape.category_rule)
+
+
+def _emit_walk(module: Any, target: Target, shape: Shape) -> Any:
+    """Walkers through all trees."""
+    sums = shape.order.kind.element
+    walk = emit_walk_block(module, target, shape.kind, sums, _set_test(module, target, shape))
+    code = Code(module, target, "walk", [PTR, PTR]).private()
+    b, (model_at, work_at) = code.b, code.args
+    model, work = _Record(code, MODEL, model_at), _Record(code, WORK, work_at)
+    tables = _walk_tables(model, "depths")
+    b.call(walk, [work.address("columns"), *tables, work.address("sums")])
+    return code.end()
+
+
+def emit_rows_function(module: Any, target: Target, shape: Shape) -> Any:
+    """Few rows: ``score_rows(model, work, x, rows, out)``; x contiguous, of the input's dtype."""
+    sums = shape.order.kind.element
+    code = Code(module, target, "score_rows", [PTR, PTR, PTR, I64, PTR])
+    b, (model_at, work_at, x, rows, out) = code.b, code.args
+    model, work = _Record(code, MODEL, model_at), _Record(code, WORK, work_at)
+    if shape.lanes is not None:
+        lanes = emit_lanes(module, target, shape.kind, sums, *shape.lanes)
+        b.call(
+            lanes,
+            [x, rows, model.number("features"), model.address("lanes"), model.number("trees"),
+             model.address("walk_outputs"), model.address("base"), model.number("outputs"),
+             work.address("leaf"), out],
+        )  # fmt: skip
+        return code.end()
+    walk = emit_walk_rows(module, target, shape.kind, sums, _set_test(module, target, shape))
+    b.call(
+        walk,
+        [x, rows, model.number("features"), *_walk_tables(model, "together"),
+         model.address("base"), model.number("outputs"), work.address("leaf"), out],
+    )  # fmt: skip
     return code.end()
 
 

@@ -6,7 +6,7 @@ them on numbers, so that the last step can put them right.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -48,10 +48,12 @@ class Order:
         dtype: Of the sums.
         by_words: Whether index bytes are taken out of 32-bit words (AVX-512, small trees), or
             looked up as bytes.
+        natural: Whether no shuffle ever happens: the walkers' sums.
     """
 
     dtype: np.dtype[Any]
     by_words: bool
+    natural: bool = False
 
     @property
     def kind(self) -> Any:
@@ -74,6 +76,8 @@ class Order:
     @cached_property
     def events(self) -> NDArray[np.int64]:
         """Which event each sum belongs to, shape (8, registers, lanes)."""
+        if self.natural:
+            return np.arange(512).reshape(8, -1, self.lanes)
         return index_events()[:, self.bytes_of]
 
 
@@ -148,8 +152,10 @@ def index_bytes(code: Code, bits: Sequence[Value]) -> list[Value]:
     return found
 
 
-def choose_leaf(code: Code, masks: Value, offsets: Value, depth: int) -> list[Value]:
+def choose_leaf(code: Code, mask_of: Callable[[int], Value], depth: int) -> list[Value]:
     """Bits of the leaf's number in a full tree: a multiplexer over the masks of its nodes.
+
+    `mask_of` loads the mask of a node.
 
     ::
 
@@ -161,8 +167,7 @@ def choose_leaf(code: Code, masks: Value, offsets: Value, depth: int) -> list[Va
 
     def chosen(level: int, above: int, place: int) -> Value:
         if above == level:
-            node = (1 << level) - 1 + place
-            return code.load(MASK, masks, code.load(I32, offsets, 4 * node, align=4), align=64)
+            return mask_of((1 << level) - 1 + place)
         yes = chosen(level, above + 1, 2 * place + 1)
         no = chosen(level, above + 1, 2 * place)
         return code.either(bits[above], yes, no)
@@ -291,7 +296,10 @@ def emit_full(module: Any, target: Target, order: Order, leaves: Leaves, depth: 
         indices, lookups = [], []
         for i in range(number):
             tree = b.add(first, I64(i)) if i else first
-            bits = choose_leaf(code, masks, code.at(offsets, b.mul(tree, I64(nodes))), depth)
+            start = code.at(offsets, b.mul(tree, I64(nodes)))
+            bits = choose_leaf(
+                code, lambda node, start=start: _mask(code, masks, start, node), depth
+            )
             indices.append(index_bytes(code, bits))
             place = code.at(tables, b.mul(tree, I64(table)))
             lookups.append(Lookup(code, order, leaves, place, depth))
@@ -304,6 +312,10 @@ def emit_full(module: Any, target: Target, order: Order, leaves: Leaves, depth: 
         with code.loop(b.and_(count, I64(together - 1))) as i:
             trees(b.add(whole, i), 1)
     return code.end()
+
+
+def _mask(code: Code, masks: Value, offsets: Value, node: int) -> Value:
+    return code.load(MASK, masks, code.load(I32, offsets, 4 * node, align=4), align=64)
 
 
 def emit_irregular(module: Any, target: Target, order: Order, leaves: Leaves, bits: int) -> Any:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from rootml.bdt._forest import ZERO, Forest
 from rootml.bdt._inputs import Table
+from rootml.bdt._links import predictions
 
 _ROWS = 8192
 _MOST_CATEGORY = 2147483520.0
@@ -42,6 +43,10 @@ class NumpyEngine:
             x = table.block(start, stop, self._forest.input_dtype)
             with np.errstate(all="ignore"):
                 out[start:stop] = self._sums(self._blanked(x))
+
+    def predictions(self, margins: NDArray[Any]) -> NDArray[Any]:
+        """From margins, shape (rows, outputs), which may be overwritten."""
+        return predictions(margins, self._forest)
 
     def _blanked(self, x: NDArray[Any]) -> NDArray[Any]:
         """Values that count as missing become NaN."""

@@ -91,23 +91,45 @@ class Program:
         return frozenset(self.segments[:, 0].tolist())
 
 
-def tree_kinds(forest: Forest) -> NDArray[np.int64]:
-    """For each tree d where it is cheaper padded, else `IRREGULAR` + k.
-
-    The costs are cycles for 512 events on a Zen 5 core: a padded node 0.8, a step 3, a leaf of
-    the numbering 0.7, lookups of a group 60.
-    """
+def _shapes(forest: Forest) -> tuple[NDArray[np.int64], ...]:
+    """For each tree: inner nodes, bits of the number of a leaf, groups of leaves."""
     sizes = np.diff(forest.tree_offset)
     inner = sizes // 2
     leaves = sizes - inner
-    depth = np.maximum(forest.tree_depth, 1).astype(np.int64)
-    bits = np.minimum([int(count).bit_length() for count in leaves.tolist()], MOST_DEPTH)
-    bits = bits.astype(np.int64)
-    groups = -(-leaves // ((1 << bits) - 1))
+    bits = np.array([int(count).bit_length() for count in leaves.tolist()], np.int64)
+    bits = np.minimum(bits, MOST_DEPTH)
+    return inner, bits, -(-leaves // ((1 << bits) - 1))
+
+
+def _costs(forest: Forest) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Cycles for 512 events of each tree, full and irregular: a padded node 0.8, a step 3, a leaf
+    of the numbering 0.7, lookups of a group 60 (measured on a Zen 5 core).
+    """
+    inner, bits, groups = _shapes(forest)
+    depth = np.maximum(forest.tree_depth, 1)
     full = 0.8 * np.exp2(np.minimum(depth, 40)) + 60
-    steps = 3.0 * inner + groups * (0.7 * np.exp2(bits) + 60)
-    padded = (depth <= MOST_DEPTH) & (full <= steps)
-    return np.where(padded, depth, IRREGULAR + bits)
+    full = np.where(depth <= MOST_DEPTH, full, np.inf)
+    return full, 3.0 * inner + groups * (0.7 * np.exp2(bits) + 60)
+
+
+def tree_kinds(forest: Forest) -> NDArray[np.int64]:
+    """For each tree its depth d where it is cheaper padded, else `IRREGULAR` + k."""
+    full, irregular = _costs(forest)
+    depth = np.maximum(forest.tree_depth, 1).astype(np.int64)
+    return np.where(full <= irregular, depth, IRREGULAR + _shapes(forest)[1])
+
+
+def tree_costs(forest: Forest, kinds: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Cycles for 512 events of each tree."""
+    full, irregular = _costs(forest)
+    cost: NDArray[np.float64] = np.where(kinds > IRREGULAR, irregular, full)
+    return cost * forest.leaf_width
+
+
+def irregular_slots(forest: Forest, kinds: NDArray[np.int64]) -> NDArray[np.int64]:
+    """For each tree the masks of memory that it needs, besides those of tests."""
+    inner, bits, groups = _shapes(forest)
+    return np.where(kinds > IRREGULAR, groups * (1 << bits) + inner, 0)
 
 
 def make_program(
