@@ -63,5 +63,5 @@ $(STAMPS)/quickstart: $(STAMPS)/python pyproject.toml constraints.txt
 	@touch $@
 
 $(STAMPS)/test: $(STAMPS)/python pyproject.toml constraints.txt
-	$(PIP) --editable ".[torch,lightning,onnx,bdt,sbi,plot,root]" --group dev --group frameworks
+	$(PIP) --editable ".[torch,lightning,onnx,bdt,sbi,dask,plot,root]" --group dev --group frameworks
 	@touch $@
