@@ -25,6 +25,7 @@ Places: TypeAlias = npt.NDArray[np.intp]
 # A factor of exactly 0 has no logarithmic derivative. This stands for it: products with it are
 # zero for all purposes, and its derivatives come out right.
 _NOTHING = 1e-100
+_LEAST = 1e-90  # expectations below are zero, see above
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +115,7 @@ class BinnedTerm:
 
     def _value(self, rates: Array) -> float:
         full = self.counts > 0.0
-        if (rates < 0.0).any() or (rates[full] <= 0.0).any():
+        if (rates < 0.0).any() or (rates[full] <= _LEAST).any():
             return np.nan
         return float(rates.sum() - (self.counts[full] * np.log(rates[full])).sum())
 
@@ -178,7 +179,7 @@ class BinnedTerm:
     def explain(self, theta: Array) -> DensityError:
         """The error for an expectation that is not positive."""
         for channel, rates in self.expected(theta).items():
-            bad = np.flatnonzero(~(rates > 0.0))
+            bad = np.flatnonzero(~(rates > _LEAST))
             if len(bad):
                 message = (
                     f"channel {channel!r} expects {rates[bad[0]]:.6g} events in bin {bad[0]} "
