@@ -474,6 +474,23 @@ class Forest:
 
         Path(path).write_bytes(onnx_model(self).SerializeToString())
 
+    def to_cpp(self, path: str | Path, *, name: str | None = None) -> None:
+        """Write a C++17 header with a struct `name` (from the name of the file, if left out).
+
+        ``float operator()(const float*) const`` gives the prediction of one event (``double``
+        where the library computes in float64), `margin` and `predict` write to an array, for one
+        event or for many behind one another. Margins have the library's own bits; do not compile
+        with ``-ffast-math``. Where NaN is an error for the library, the result is NaN.
+
+        Raises:
+            UsageError: A `name` that C++ does not take.
+            UnsupportedModelError: A forest of millions of nodes, or the link "probit".
+        """
+        from rootml.bdt.writers._cpp import class_name, cpp_header
+
+        target = Path(path)
+        target.write_text(cpp_header(self, class_name(target, name)), encoding="utf-8")
+
     # --- repr ------------------------------------------------------------------------------------
 
     def _facts(self) -> list[tuple[str, str]]:

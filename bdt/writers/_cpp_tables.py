@@ -1,0 +1,213 @@
+"""A `Forest` lowered to the tables of the C++ header.
+
+Equal tests of all trees are one test: feature, threshold and direction of NaN. Those of a feature
+and direction form a *group* with rising thresholds, so that for an event the true ones are found
+by one search. The trees hold numbers of tests. Trees are laid out as perfect binary trees where
+that costs little, else node by node.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rootml.bdt._forest import Forest
+from rootml.errors import UnsupportedModelError
+
+TOGETHER = 8  # trees that are walked side by side
+MAX_TESTS = 2**20  # one byte each on the stack
+MAX_ENTRIES = 2**22  # numbers in the header
+_PERFECT_DEPTH = 10
+_PERFECT_COST = 3  # times the entries of the other layout
+
+
+@dataclass(frozen=True)
+class Group:
+    """Tests of one feature with one direction of NaN, behind one another from `begin` on.
+
+    Attributes:
+        feature: The column.
+        begin: Number of the first test.
+        nan_right: Whether NaN goes right.
+        thresholds: Rising; empty for category sets.
+        values: For category sets: all members of any set, rising.
+        bits: For category sets: shape (values + 1, tests), whether the test is false (the event
+            goes right) for each value, and last for all others.
+    """
+
+    feature: int
+    begin: int
+    nan_right: bool
+    thresholds: NDArray[Any]
+    values: NDArray[np.int32]
+    bits: NDArray[np.bool_]
+
+    @property
+    def count(self) -> int:
+        """How many tests."""
+        return len(self.thresholds) or self.bits.shape[1]
+
+
+@dataclass(frozen=True)
+class Tables:
+    """What the header holds.
+
+    Attributes:
+        groups: Numeric ones first.
+        num_tests: In all groups; one more is always true.
+        depth: Steps of each pack of `TOGETHER` trees, or of fewer in the last.
+        is_perfect: Whether node `i` of a tree has the children ``2 i + 1`` and ``2 i + 2``.
+        node: Tests; perfect: ``2**depth - 1`` for each tree of a pack.
+        next: Not perfect: for each node the first of two neighbouring children, from the tree's
+            begin on; a leaf is its own child.
+        tree: Begin of each tree in `node`.
+        leaf: Begin of each tree in `value`.
+        value: Rows of leaves, shape (rows, leaf width).
+    """
+
+    groups: list[Group]
+    num_tests: int
+    depth: NDArray[np.int64]
+    is_perfect: bool
+    node: NDArray[np.int64]
+    next: NDArray[np.int64]
+    tree: NDArray[np.int64]
+    leaf: NDArray[np.int64]
+    value: NDArray[Any]
+
+
+def lower(forest: Forest) -> Tables:
+    """The tables of a forest.
+
+    Raises:
+        UnsupportedModelError: Too large for a header.
+    """
+    if forest.num_nodes > MAX_ENTRIES:
+        message = f"to_cpp() of {forest.num_nodes:,} nodes; a header holds {MAX_ENTRIES:,}"
+        raise UnsupportedModelError(message)
+    groups, test = _tests(forest)
+    num_tests = sum(group.count for group in groups)
+    if num_tests > MAX_TESTS:
+        message = f"to_cpp() of {num_tests:,} different tests; a header holds {MAX_TESTS:,}"
+        raise UnsupportedModelError(message)
+    packs = -(-forest.num_trees // TOGETHER)
+    depth = np.zeros(packs, dtype=np.int64)
+    np.maximum.at(depth, np.arange(forest.num_trees) // TOGETHER, forest.tree_depth)
+    each = np.repeat(depth, TOGETHER)[: forest.num_trees]
+    perfect = depth.max(initial=0) <= _PERFECT_DEPTH and (
+        np.sum(2 ** (each + 1)) <= _PERFECT_COST * max(1, forest.num_nodes) + 1000
+    )
+    layout = _perfect if perfect else _linked
+    return Tables(groups, num_tests, depth, bool(perfect), *layout(forest, test, each, num_tests))
+
+
+# --- tests ---------------------------------------------------------------------------------------
+
+
+def _tests(forest: Forest) -> tuple[list[Group], NDArray[np.int64]]:
+    """All groups, and the number of the test of each node (-1 in leaves)."""
+    inner = forest.feature >= 0
+    numeric = np.flatnonzero(inner & (forest.category < 0))
+    test = np.full(forest.num_nodes, -1, dtype=np.int64)
+    keys = np.zeros(
+        len(numeric), dtype=[("feature", np.int32), ("left", np.bool_), ("t", forest.input_dtype)]
+    )
+    keys["feature"], keys["left"] = forest.feature[numeric], forest.default_left[numeric]
+    keys["t"] = forest.threshold[numeric] + forest.threshold.dtype.type(0)  # -0 is 0
+    unique, inverse = np.unique(keys, return_inverse=True)
+    test[numeric] = inverse
+    new = np.any([unique[name][1:] != unique[name][:-1] for name in ("feature", "left")], axis=0)
+    edges = np.flatnonzero(np.concatenate([[True], new]))
+    none = np.zeros(0, dtype=np.int32), np.zeros((0, 0), dtype=bool)
+    groups = [
+        Group(int(part["feature"][0]), int(begin), not bool(part["left"][0]), part["t"], *none)
+        for begin, part in zip(edges, np.split(unique, edges[1:]), strict=False)
+        if len(part)
+    ]
+    return groups + _category_tests(forest, test, len(unique)), test
+
+
+def _category_tests(forest: Forest, test: NDArray[np.int64], begin: int) -> list[Group]:
+    groups = []
+    nodes = np.flatnonzero(forest.category >= 0)
+    pairs = np.stack([forest.feature[nodes], forest.default_left[nodes]], axis=1)
+    for feature, goes_left in np.unique(pairs, axis=0).tolist():
+        own = nodes[np.all(pairs == (feature, goes_left), axis=1)]
+        numbers: dict[bytes, int] = {}
+        sets: list[NDArray[np.int32]] = []
+        for node in own.tolist():
+            members = forest.category_set(int(forest.category[node]))
+            number = numbers.setdefault(members.tobytes(), len(numbers))
+            if number == len(sets):
+                sets.append(members)
+            test[node] = begin + number
+        values = np.unique(np.concatenate(sets)).astype(np.int32)
+        if (len(values) + 1) * len(sets) > 8 * MAX_ENTRIES:
+            message = f"to_cpp() of {len(sets):,} sets of {len(values):,} categories"
+            raise UnsupportedModelError(message)
+        bits = np.ones((len(values) + 1, len(sets)), dtype=bool)
+        for number, members in enumerate(sets):
+            bits[np.searchsorted(values, members), number] = False
+        empty = np.zeros(0, dtype=forest.input_dtype)
+        groups.append(Group(feature, begin, not goes_left, empty, values, bits))
+        begin += len(sets)
+    return groups
+
+
+# --- layouts -------------------------------------------------------------------------------------
+
+
+def _perfect(
+    forest: Forest, test: NDArray[np.int64], depth: NDArray[np.int64], num_tests: int
+) -> tuple[NDArray[Any], ...]:
+    """Trees filled up to the depth of their pack: below a leaf all is this leaf.
+
+    Level by level for all trees: which node of the forest stands at each place.
+    """
+    node_count, leaf_count = 2**depth - 1, 2**depth
+    tree = np.cumsum(node_count) - node_count
+    leaf = np.cumsum(leaf_count) - leaf_count
+    node = np.full(int(node_count.sum()), num_tests, dtype=np.int64)
+    value = np.zeros((int(leaf_count.sum()), forest.leaf_width), dtype=forest.dtype)
+    owner = np.arange(forest.num_trees)
+    at = forest.tree_offset[:-1].astype(np.int64)
+    place = np.zeros(forest.num_trees, dtype=np.int64)
+    for level in range(int(depth.max(initial=0)) + 1):
+        done = depth[owner] == level
+        rows = leaf[owner[done]] + place[done] - node_count[owner[done]]
+        value[rows] = forest.value[at[done]]
+        owner, at, place = owner[~done], at[~done], place[~done]
+        inner = forest.feature[at] >= 0
+        node[tree[owner] + place] = np.where(inner, test[at], num_tests)
+        left, right = (np.where(inner, side[at], at) for side in (forest.left, forest.right))
+        owner = np.concatenate([owner, owner])
+        at = np.concatenate([left, right]).astype(np.int64)
+        place = np.concatenate([2 * place + 1, 2 * place + 2])
+    return node, np.zeros(0, dtype=np.int64), tree, leaf, value
+
+
+def _linked(
+    forest: Forest, test: NDArray[np.int64], depth: NDArray[np.int64], num_tests: int
+) -> tuple[NDArray[Any], ...]:
+    """Trees node by node, children side by side, in order of depth within a tree."""
+    del depth
+    tree_of = np.repeat(np.arange(forest.num_trees), np.diff(forest.tree_offset))
+    first = forest.tree_offset[:-1].astype(np.int64)
+    inner = np.flatnonzero(forest.feature >= 0)
+    inner = inner[np.lexsort((forest.node_depth[inner], tree_of[inner]))]
+    rank = np.arange(len(inner)) - np.searchsorted(tree_of[inner], tree_of[inner])
+    place = np.zeros(forest.num_nodes, dtype=np.int64)  # within the tree; the root is 0
+    child = 1 + 2 * rank
+    place[forest.left[inner]], place[forest.right[inner]] = child, child + 1
+    where = first[tree_of] + place
+    node = np.full(forest.num_nodes, num_tests, dtype=np.int64)
+    following = np.zeros(forest.num_nodes, dtype=np.int64)
+    following[where] = place
+    following[where[inner]] = child
+    node[where[inner]] = test[inner]
+    value = np.zeros_like(forest.value)
+    value[where] = forest.value
+    return node, following, first, first, value
