@@ -24,6 +24,7 @@ class Columns(Mapping[str, Mapping[str, Any]]):
         ratios: ``{"S": r, "B": {"nominal": r, "jes": (r_up, r_down)}}``; arrays of shape
             ``(event,)``, made float64. r_up and r_down are densities over the reference's, too.
         weights: One per event, e.g. of simulation or Asimov data; None: all 1.
+        may_be_empty: Allow no events, as data of a small expectation may have.
 
     Raises:
         SchemaError: Arrays of several lengths, or not one number per event.
@@ -37,7 +38,9 @@ class Columns(Mapping[str, Mapping[str, Any]]):
     (2, ('jes',), 2)
     """
 
-    def __init__(self, ratios: Mapping[str, Any], weights: Any = None) -> None:
+    def __init__(
+        self, ratios: Mapping[str, Any], weights: Any = None, *, may_be_empty: bool = False
+    ) -> None:
         if not ratios:
             message = "no columns were given; one per process, e.g. {'S': ratios, 'B': ratios}"
             raise UsageError(message)
@@ -47,8 +50,8 @@ class Columns(Mapping[str, Mapping[str, Any]]):
         first = next(iter(self._store))
         self.num_events = len(self._store[first][NOMINAL])
         self._check_lengths(first)
-        if self.num_events == 0:
-            message = "the columns hold no events"
+        if self.num_events == 0 and not may_be_empty:
+            message = "the columns hold no events; if that is what was observed, may_be_empty="
             raise UsageError(message)
         self.weights = None if weights is None else _weights(weights, self.num_events)
 
@@ -111,11 +114,12 @@ class Columns(Mapping[str, Mapping[str, Any]]):
             }
             for process, columns in self._store.items()
         }
-        return Columns(ratios, None if self.weights is None else self.weights[events])
+        weights = None if self.weights is None else self.weights[events]
+        return Columns(ratios, weights, may_be_empty=True)
 
     def with_weights(self, weights: Any) -> Columns:
         """The same events with other weights; None: all 1."""
-        return Columns(self._store, weights)
+        return Columns(self._store, weights, may_be_empty=True)
 
     def scaled(self, factors: Mapping[str, float]) -> Columns:
         """The same with all ratios of some processes multiplied."""
@@ -128,7 +132,7 @@ class Columns(Mapping[str, Mapping[str, Any]]):
             }
             for process, columns in self._store.items()
         }
-        return Columns(ratios, self.weights)
+        return Columns(ratios, self.weights, may_be_empty=True)
 
     def means(self) -> dict[str, tuple[float, float]]:
         """Per process the weighted mean of its ratios and the mean's statistical error.
@@ -159,6 +163,7 @@ class Columns(Mapping[str, Mapping[str, Any]]):
         rows = [
             (process, label, f"{array.min():.4g}", f"{array.mean():.4g}", f"{array.max():.4g}")
             for process, label, array in self.arrays()
+            if len(array)
         ]
         return Grid(("process", "column", "least", "mean", "greatest"), rows, left=2)
 
@@ -230,7 +235,7 @@ def _weights(given: Any, number: int) -> Array:
         message = f"weights of shape {weights.shape} for {number} events"
         raise SchemaError(message)
     refuse(~np.isfinite(weights), weights, "weights: NaN or infinite")
-    if abs(weights.sum()) <= 1e-12 * np.abs(weights).sum():
+    if number and abs(weights.sum()) <= 1e-12 * np.abs(weights).sum():
         message = f"the weights of {number} events sum to {weights.sum():g}"
         raise UsageError(message)
     return weights

@@ -84,7 +84,8 @@ def read_columns(facts: Mapping[str, Any], folder: Path) -> Columns:
         nuisance, _, side = label.rpartition(".")
         pair = columns.setdefault(nuisance, [None, None])
         pair[("up", "down").index(side)] = array
-    columns_read = Columns(ratios, arrays["weight"] if facts["weighted"] else None)
+    weights = arrays["weight"] if facts["weighted"] else None
+    columns_read = Columns(ratios, weights, may_be_empty=True)
     if columns_read.num_events != facts["events"]:
         message = f"{path} has {columns_read.num_events} events, not {facts['events']}"
         raise CorruptFileError(message)

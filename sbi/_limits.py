@@ -159,7 +159,8 @@ class Limit:
         name: The parameter.
         level: Its confidence level.
         observed: The limit.
-        expected: Limits expected without a signal, at -2, -1, 0, +1, +2 standard deviations.
+        expected: Limits expected without a signal, at -2, -1, 0, +1, +2 standard deviations; NaN
+            (by toys only): outside of the values.
         method: ``"asymptotic"`` or ``"toys"``.
         values: Where CLs was computed for a figure, ``(point,)``.
         curves: CLs there: ``"observed"``, ``"expected"``, ``"expected-1"``...
@@ -356,11 +357,19 @@ def limit_by_toys(
             curves[_label(n)].append(_ratio(q[0], q[1], point)[0])
     arrays = {key: np.array(curve) for key, curve in curves.items()}
     alpha = 1.0 - level
-    found_at = {key: _crossing(grid, curve, alpha, name) for key, curve in arrays.items()}
-    slope = abs(np.interp(found_at["observed"], grid, np.gradient(arrays["observed"], grid)))
-    error = float(np.interp(found_at["observed"], grid, errors) / max(slope, 1e-300))
+    found_at = {key: _crossing(grid, curve, alpha) for key, curve in arrays.items()}
+    limit_at = found_at["observed"]
+    if math.isnan(limit_at):
+        curve = arrays["observed"]
+        message = (
+            f"CLs is {curve[0]:.3g} at {name} = {grid[0]:.4g} and {curve[-1]:.3g} at "
+            f"{grid[-1]:.4g}: it does not fall to {alpha:.3g} between these values"
+        )
+        raise ConvergenceError(message)
+    slope = abs(np.interp(limit_at, grid, np.gradient(arrays["observed"], grid)))
+    error = float(np.interp(limit_at, grid, errors) / max(slope, 1e-300))
     band = tuple(found_at[_label(n)] for n in BANDS)
-    return Limit(name, level, found_at["observed"], band, "toys", grid, arrays, error)
+    return Limit(name, level, limit_at, band, "toys", grid, arrays, error)
 
 
 def _upper_of(results: ToyResults, name: str, value: float, null: float) -> Array:
@@ -374,7 +383,8 @@ def _upper_of(results: ToyResults, name: str, value: float, null: float) -> Arra
 
 def _ratio(signal: Array, null: Array, q: float) -> tuple[float, float]:
     """CLs and its binomial error."""
-    both, alone = float((signal >= q).mean()), float((null >= q).mean())
+    edge = q - 1e-6 * (1.0 + q)  # equal counts give equal q, but for rounding
+    both, alone = float((signal >= edge).mean()), float((null >= edge).mean())
     if alone == 0.0:
         return 0.0, 0.0
     cls = both / alone
@@ -382,14 +392,11 @@ def _ratio(signal: Array, null: Array, q: float) -> tuple[float, float]:
     return cls, cls * math.sqrt(relative)
 
 
-def _crossing(grid: Array, curve: Array, alpha: float, name: str) -> float:
+def _crossing(grid: Array, curve: Array, alpha: float) -> float:
+    """Where a curve falls to alpha, by linear interpolation; NaN: not between the values."""
     below = np.flatnonzero(curve < alpha)
     if not len(below) or below[0] == 0:
-        message = (
-            f"CLs is {curve[0]:.3g} at {name} = {grid[0]:.4g} and {curve[-1]:.3g} at "
-            f"{grid[-1]:.4g}: it does not fall to {alpha:.3g} between these values"
-        )
-        raise ConvergenceError(message)
+        return math.nan
     i = int(below[0])
     share = (curve[i - 1] - alpha) / (curve[i - 1] - curve[i])
     return float(grid[i - 1] + share * (grid[i] - grid[i - 1]))

@@ -19,6 +19,7 @@ from rootml.sbi._morph import Array
 _NEAR_LIMIT = 1e-3  # of a standard deviation: nearer than this is at the limit
 _EDM_GOAL = 1e-12  # Newton steps stop here
 EDM_MOST = 1e-4  # a minimum that is estimated to be lower by more than this is none
+_STALE = 1e-10  # steps this short (1e-5 standard deviations) leave the Hessian as it is
 _STEPS = 6
 
 
@@ -142,7 +143,7 @@ def polish(like: Likelihood, theta: Array, free: npt.NDArray[np.bool_]) -> Minim
         slack = 1e-14 * abs(value)
         if not (lower <= value + slack and np.isfinite(rise).all()):
             break
-        moved, theta, value, slopes = edm > 1e-7, trial, lower, rise
+        moved, theta, value, slopes = edm > _STALE, trial, lower, rise
         if moved:
             fresh = _hessian(like, theta)
             hessian = hessian if fresh is None else fresh

@@ -48,14 +48,17 @@ class Profile:
         edge = chi2_quantile(level, 1) ** 0.5
         ends = []
         for sign in (-1.0, 1.0):
-            side = (self.values - self.best) * sign >= 0.0
-            x, root = self.values[side], np.sqrt(np.clip(self.t[side], 0.0, None))
-            x, root = np.append(x, self.best), np.append(root, 0.0)
-            order = np.argsort(root)
-            if np.isnan(root).any() or root[order[-1]] < edge:
+            side = np.flatnonzero((self.values - self.best) * sign > 0.0)
+            side = side[np.argsort(np.abs(self.values[side] - self.best))]
+            x = np.append(self.best, self.values[side])
+            root = np.append(0.0, np.sqrt(np.maximum(self.t[side], 0.0)))
+            stops = np.flatnonzero(~(root < edge))  # the first outwards: beyond it, or NaN
+            if not len(stops) or np.isnan(root[stops[0]]):
                 message = f"the scan of {self.name!r} ends before t reaches {edge**2:.3g}"
                 raise ConvergenceError(message)
-            ends.append(float(np.interp(edge, root[order], x[order])))
+            after = int(stops[0])
+            share = (edge - root[after - 1]) / (root[after] - root[after - 1])
+            ends.append(float(x[after - 1] + share * (x[after] - x[after - 1])))
         return ends[0], ends[1]
 
     def plot(self, *, path: Any = None) -> Any:
@@ -152,6 +155,8 @@ def contour(
     curves = {}
     for level in levels:
         curve = np.asarray(minuit.mncontour(x, y, cl=level, size=points))
+        if len(curve) > 1 and np.array_equal(curve[0], curve[-1]):
+            curve = curve[:-1]
         if curve.ndim != 2 or len(curve) < points:
             message = f"MINOS closed no contour of {x!r} and {y!r} at the level {level}"
             raise ConvergenceError(message)

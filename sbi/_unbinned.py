@@ -180,12 +180,11 @@ class Unbinned:
         if self.normaliser is not None:
             expected = expected * np.exp(-self.normaliser.values(plan))
         matrix = self._matrix if columns is None else self.layout.matrix(columns, "given")
-        return np.concatenate(
-            [
-                expected @ block.terms
-                for block in _kernels_numpy.blocks(matrix, None, self.layout, plan)
-            ]
-        )
+        parts = [
+            expected @ block.terms
+            for block in _kernels_numpy.blocks(matrix, None, self.layout, plan)
+        ]
+        return np.concatenate([np.empty(0), *parts])
 
     def explain(self, theta: Array) -> DensityError:
         """The error for a density that is not positive: where, how often, of which process."""
