@@ -167,6 +167,7 @@ def test_every_event_once(case: Case, events: Events, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("format_", FORMATS)
 @pytest.mark.parametrize("mode", MODES)
 def test_every_event_once_full_product(
