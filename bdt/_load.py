@@ -93,9 +93,18 @@ def _load(source: Any) -> Forest:
     for kind in type(source).__mro__:
         reader = _OBJECTS.get(kind.__module__.split(".", 1)[0])
         if reader is not None:
+            _check_fitted(source)
             return reader(source)
     message = f"a {type(source).__name__} is no model; known: {_KNOWN}"
     raise UsageError(message)
+
+
+def _check_fitted(model: Any) -> None:
+    """Wrappers tell whether they were trained in scikit-learn's way."""
+    is_fitted = getattr(model, "__sklearn_is_fitted__", None)
+    if is_fitted is not None and not is_fitted():
+        message = f"this {type(model).__name__} is not trained"
+        raise UsageError(message)
 
 
 def read_bytes(data: bytes) -> Forest:

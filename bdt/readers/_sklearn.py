@@ -48,7 +48,7 @@ def read_sklearn(model: Any) -> Forest:
         message = f"{type(model).__name__} of scikit-learn; known: {', '.join(sorted(_READERS))}"
         raise UnsupportedModelError(message)
     if not hasattr(model, "n_features_in_"):
-        message = f"this {type(model).__name__} is not fitted"
+        message = f"this {type(model).__name__} is not trained"
         raise UsageError(message)
     return reader(model)
 

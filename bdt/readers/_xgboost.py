@@ -326,7 +326,7 @@ def _values(
 ) -> NDArray[np.float32]:
     """Leaf values, shape (nodes, width).
 
-    Vectors: since 3.1 ``leaf_weights``, in which ``right_children`` of a leaf counts; before
+    Vectors: since 3.2 ``leaf_weights``, in which ``right_children`` of a leaf counts; before
     that ``base_weights`` with a vector for each node.
     """
     widths = {whole(tree, "tree_param", "size_leaf_vector") for tree in trees}

@@ -1,0 +1,123 @@
+"""scikit-learn's estimators, against what scikit-learn itself predicts, in all bits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from forest_walk import margins
+
+from rootml.bdt import load
+from rootml.errors import UnsupportedModelError, UsageError
+
+KINDS = (
+    "decision_tree", "extra_trees", "extra_trees_reg", "gb_exponential", "gb_reg", "gb_three",
+    "gb_two", "gb_zero", "hist_categories", "hist_gamma", "hist_poisson", "hist_three",
+    "random_forest", "random_forest_reg", "random_forest_targets",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_margins_have_scikit_learns_bits(name: str, sklearn_model: Callable[..., Any]) -> None:
+    one = sklearn_model(name)
+    assert len(one.x) > 100
+    assert np.array_equal(margins(one.forest, one.x), one.margin)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_the_link_is_that_of_the_loss(name: str, sklearn_model: Callable[..., Any]) -> None:
+    one = sklearn_model(name)
+    m, forest = one.margin, one.forest
+    soft = np.exp(m - m.max(axis=1, keepdims=True))
+    expected = {
+        "exp": np.exp(m),
+        "identity": m,
+        "sigmoid": 1 / (1 + np.exp(-forest.link_scale * m)),
+        "softmax": soft / soft.sum(axis=1, keepdims=True),
+    }[forest.link]
+    np.testing.assert_allclose(expected, one.prediction, rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["random_forest", "gb_two", "extra_trees_reg"])
+def test_importance_has_the_proportions_of_feature_importances(
+    name: str, sklearn_model: Callable[..., Any]
+) -> None:
+    one = sklearn_model(name)
+    if name != "gb_two":  # the mean of normalised trees
+        total = np.zeros(one.forest.num_features)
+        for tree in range(one.forest.num_trees):
+            gains = np.array(
+                [*one.forest._trees(tree, tree + 1).importance("total_gain").values()]
+            )
+            total += gains / gains.sum()
+    else:
+        total = np.array([*one.forest.importance("total_gain").values()])
+    np.testing.assert_allclose(total / total.sum(), one.model.feature_importances_, rtol=1e-6)
+
+
+def test_nan_is_an_error_where_scikit_learn_refuses_it(sklearn_model: Callable[..., Any]) -> None:
+    assert not sklearn_model("gb_two").forest.allow_nan
+    assert sklearn_model("random_forest").forest.allow_nan
+    assert sklearn_model("hist_three").forest.allow_nan
+
+
+def test_float64_inputs_are_compared_as_scikit_learn_casts_them(
+    sklearn_model: Callable[..., Any],
+) -> None:
+    one = sklearn_model("random_forest_reg")
+    edges = one.forest.threshold[one.forest.feature == 0].astype(np.float64)
+    rows = np.zeros((3 * len(edges), 5))
+    rows[:, 0] = np.r_[edges, np.nextafter(edges, 9), np.nextafter(edges, -9)]
+    assert np.array_equal(margins(one.forest, rows)[:, 0], one.model.predict(rows))
+
+
+@pytest.mark.parametrize("kind", ["text", "numbers", "missing"])
+def test_categories_of_pandas(kind: str) -> None:
+    pytest.importorskip("sklearn")
+    pandas = pytest.importorskip("pandas")
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    rng = np.random.default_rng(9)
+    words = rng.choice(["mu", "e", "tau", "jet"] if kind == "text" else [7, 2, 40, 11], 400)
+    frame = pandas.DataFrame({"pt": rng.normal(size=400), "kind": pandas.Categorical(words)})
+    if kind == "missing":
+        frame["kind"] = frame["kind"].where(rng.random(400) > 0.2)
+    y = (frame["pt"] > 0) ^ (words == words[0])
+    model = HistGradientBoostingClassifier(max_iter=5, categorical_features="from_dtype")
+    forest = load(model.fit(frame, y))
+    assert forest.feature_names == ("pt", "kind")
+    if kind == "text":
+        assert forest.feature_categories == (None, ("e", "jet", "mu", "tau"))
+        values = frame["kind"].cat.codes.to_numpy(dtype=float)
+    else:
+        assert forest.feature_categories is None
+        values = frame["kind"].astype(float).to_numpy()
+    rows = np.c_[frame["pt"], values]
+    assert np.array_equal(margins(forest, rows), model._raw_predict(frame))
+
+
+def test_what_cannot_be_represented_is_named() -> None:
+    pytest.importorskip("sklearn")
+    from sklearn import ensemble
+    from sklearn.linear_model import LinearRegression
+    from sklearn.pipeline import make_pipeline
+
+    x, y = np.random.default_rng(1).normal(size=(60, 2)), np.arange(60) % 2
+    with pytest.raises(UsageError, match="not trained"):
+        load(ensemble.RandomForestClassifier())
+    for model, word in (
+        (ensemble.AdaBoostClassifier(), "AdaBoostClassifier"),
+        (make_pipeline(ensemble.RandomForestClassifier(2)), "Pipeline"),
+        (ensemble.GradientBoostingRegressor(init=LinearRegression(), n_estimators=2),
+         "LinearRegression"),
+    ):  # fmt: skip
+        with pytest.raises(UnsupportedModelError, match=word):
+            load(model.fit(x, y))
+    with pytest.raises(UnsupportedModelError, match="2 targets"):
+        load(ensemble.RandomForestClassifier(2).fit(x, np.c_[y, y]))
+    negative = np.c_[x[:, 0], np.tile([-1, 0, 3], 20)]
+    hist = ensemble.HistGradientBoostingClassifier(max_iter=2, categorical_features=[1])
+    with pytest.raises(UnsupportedModelError, match="categories of feature 1"):
+        load(hist.fit(negative, y))
