@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rootml.errors import CorruptFileError, MissingFileError, SchemaError
+from rootml.errors import CorruptFileError, MissingFileError, RootmlError
 from rootml.sbi._binned import Binned
 from rootml.sbi._columns import Columns
 from rootml.sbi._columns_files import (
@@ -261,9 +261,9 @@ def read(path: Path) -> Saved:
         extra = document.get("misc", {}).get("rootml", {}).get("attachments", {})
         data = {e["name"]: read_columns(e, path.parent) for e in entries}
         attachments = {k: _attachment(path.parent, v) for k, v in extra.items()}
+    except RootmlError:
+        raise
     except (AttributeError, IndexError, KeyError, TypeError, UnicodeDecodeError) as error:
-        if isinstance(error, SchemaError | MissingFileError):
-            raise
         message = f"{path} is no model file of rootml: {type(error).__name__}: {error}"
         raise CorruptFileError(message) from error
     except json.JSONDecodeError as error:

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from rootml.cli._morph import morph
+from rootml.cli._sbi import sbi
 
 app = typer.Typer(
     name="rootml",
@@ -16,6 +17,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(morph)
+app.add_typer(sbi)
 
 
 def _version(asked: bool) -> None:

@@ -1,0 +1,179 @@
+"""Files: what is saved is what is loaded, and a changed file is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import uproot
+from sbi_problems import SignalBackground
+
+from rootml import sbi
+from rootml.errors import (
+    ChangedFileError,
+    CorruptFileError,
+    MissingFileError,
+    RootmlError,
+    UsageError,
+)
+from rootml.sbi._binned import example_workspace
+from rootml.sbi._json import read
+
+
+@pytest.fixture
+def everything(problem: SignalBackground, data: Any) -> sbi.Likelihood:
+    """A likelihood with every kind of constraint, weights, and binned channels."""
+    model = sbi.Model(
+        {"S": "mu * 100", "B": "900 * norm / sqrt(mu)"},
+        {"mu": sbi.Parameter(1.0, lower=0.1, upper=5.0), "k": sbi.Parameter(2.0, fixed=True)},
+        {
+            "jes": sbi.Nuisance(
+                interpolation="code5", yields={"B": 1.1}, width=0.9, yield_interpolation="code1"
+            ),
+            "norm": sbi.Nuisance("lognormal", width=1.1, upper=3.0),
+            "tau": sbi.Nuisance("poisson", width=30.0, observed=28.0),
+            "free": sbi.Nuisance("none", value=0.3, fixed=True),
+        },
+        binned=example_workspace(),
+        name="signal_region_events",
+    )
+    weights = np.random.default_rng(0).uniform(0.5, 1.5, len(data))
+    columns = sbi.Columns(problem.columns(data), weights)
+    return model.likelihood(columns, reference=problem.reference()).with_observed(
+        jes=0.3, norm=1.05
+    )
+
+
+@pytest.mark.parametrize("kind", ["npz", "parquet", "root"])
+def test_a_likelihood_comes_back(everything: sbi.Likelihood, tmp_path: Path, kind: str) -> None:
+    path = sbi.save(everything, tmp_path / "model.json", format=kind)
+    loaded = sbi.load(path)
+    assert loaded.model == everything.model
+    assert loaded.observed == everything.observed
+    theta = everything.start + 0.05
+    value, slopes = everything.nll_gradient(theta)
+    again, rise = loaded.nll_gradient(theta)
+    assert again == value
+    assert np.array_equal(rise, slopes)
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "model.json", f"model.observed.{kind}", f"model.reference.{kind}"
+    ]  # fmt: skip
+
+
+def test_columns_can_be_read_by_others(everything: sbi.Likelihood, tmp_path: Path) -> None:
+    path = sbi.save(everything, tmp_path / "model.json", format="root")
+    document = json.loads(path.read_text())
+    (facts,) = (d for d in document["data"] if d["name"] == "observed")
+    key = next(c["key"] for c in facts["columns"] if c["process"] == "S")
+    with uproot.open(tmp_path / facts["file"]) as file:
+        (tree,) = file.values(filter_classname="TTree")
+        array = tree[key].array(library="np")
+    assert everything.columns is not None
+    assert np.array_equal(array, everything.columns.ratio("S"))
+
+
+def test_models_and_binned_likelihoods(everything: sbi.Likelihood, tmp_path: Path) -> None:
+    assert sbi.load(sbi.save(everything.model, tmp_path / "a.json")) == everything.model
+    like = sbi.asimov(sbi.Model({}, binned=example_workspace()), mu=1.5)
+    again = sbi.load(sbi.save(like, tmp_path / "b.json"))
+    assert again.nll(like.start) == like.nll(like.start)
+    assert not list(tmp_path.glob("*.npz"))
+
+
+def test_spelling_of_hs3(everything: sbi.Likelihood, tmp_path: Path) -> None:
+    document = json.loads(sbi.save(everything, tmp_path / "model.json").read_text())
+    assert document["metadata"]["hs3_version"] == "0.2"
+    (domain,) = document["domains"]
+    assert domain["type"] == "product_domain"
+    assert {"name": "mu", "min": 0.1, "max": 5.0} in domain["axes"]
+    kinds = {d["name"]: d["type"] for d in document["distributions"]}
+    assert kinds["signal_region_events"] == "rootml:ratio_mixture"
+    assert kinds["jes_constraint"] == "gaussian_dist"
+    assert kinds["norm_constraint"] == "lognormal_dist"
+    assert kinds["tau_constraint"] == "poisson_dist"
+    assert "free_constraint" not in kinds
+    (likelihood,) = document["likelihoods"]
+    assert set(likelihood) >= {"name", "distributions", "data", "aux_distributions"}
+    points = {p["name"]: p["parameters"] for p in document["parameter_points"]}
+    assert {"name": "k", "value": 2.0, "const": True} in points["default_values"]
+    assert {"name": "jes_observed", "value": 0.3, "const": True} in points[
+        "auxiliary_measurements"
+    ]
+
+
+@pytest.mark.parametrize("kind", ["npz", "parquet", "root"])
+def test_a_changed_file_is_refused(everything: sbi.Likelihood, tmp_path: Path, kind: str) -> None:
+    path = sbi.save(everything, tmp_path / "model.json", format=kind)
+    file = tmp_path / f"model.reference.{kind}"
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(ChangedFileError, match=r"model.reference.*changed after"):
+        sbi.load(path)
+    file.unlink()
+    with pytest.raises(MissingFileError, match="belongs beside"):
+        sbi.load(path)
+
+
+def test_attachments_are_bound(everything: sbi.Likelihood, tmp_path: Path) -> None:
+    network = tmp_path / "ratios.onnx"
+    network.write_bytes(b"network")
+    path = sbi.save(everything, tmp_path / "model.json", attachments={"ratios": network})
+    assert read(path).attachments == {"ratios": network}
+    network.write_bytes(b"another")
+    with pytest.raises(ChangedFileError, match=r"ratios.onnx"):
+        sbi.load(path)
+    with pytest.raises(MissingFileError):
+        sbi.save(everything, tmp_path / "x.json", attachments={"a": tmp_path / "none.onnx"})
+
+
+def change(path: Path, edit: Any) -> None:
+    document = json.loads(path.read_text())
+    edit(document)
+    path.write_text(json.dumps(document))
+
+
+@pytest.mark.parametrize(
+    ("edit", "error"),
+    [
+        (lambda d: d.pop("distributions"), CorruptFileError),
+        (lambda d: d.update(distributions=[]), CorruptFileError),
+        (lambda d: d["data"][0].update(file="../other.npz"), UsageError),
+        (lambda d: d["data"][0].update(file="/etc/passwd"), UsageError),
+        (lambda d: d["data"][0].update(format="pickle"), UsageError),
+        (lambda d: d["data"][0]["columns"][0].update(key="nothing"), CorruptFileError),
+        (lambda d: d["data"][0].update(events=3), CorruptFileError),
+        (lambda d: d["distributions"][0]["processes"][0].update({"yield": "x + 1"}), KeyError),
+        (lambda d: d["domains"][0]["axes"].clear(), CorruptFileError),
+    ],
+    ids=range(9),
+)
+def test_files_that_do_not_fit_together(
+    everything: sbi.Likelihood, tmp_path: Path, edit: Any, error: type[Exception]
+) -> None:
+    path = sbi.save(everything, tmp_path / "model.json")
+    change(path, edit)
+    with pytest.raises(error) as caught:
+        sbi.load(path)
+    assert isinstance(caught.value, RootmlError)
+
+
+def test_not_a_model_file(tmp_path: Path) -> None:
+    path = tmp_path / "model.json"
+    with pytest.raises(MissingFileError, match="no such model file"):
+        sbi.load(path)
+    for content in ("{", "[]", '"text"', "{}", '{"distributions": 3}'):
+        path.write_text(content)
+        with pytest.raises(CorruptFileError, match=r"model\.json"):
+            sbi.load(path)
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(CorruptFileError):
+        sbi.load(path)
+
+
+def test_unknown_format(everything: sbi.Likelihood, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="'csv'"):
+        sbi.save(everything, tmp_path / "model.json", format="csv")
