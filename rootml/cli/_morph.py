@@ -135,8 +135,7 @@ def validate(
     as_json: AsJson = False,
 ) -> None:
     """Compare simulation with data before and after the correction."""
-    from rootml.sbi.morphing import Morpher
-    from rootml.sbi.morphing._validate import validate
+    from rootml.sbi.morphing import Morpher, validate
 
     report = validate(
         Morpher.load(model),

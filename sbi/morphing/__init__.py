@@ -5,18 +5,38 @@
     morpher = Morpher(features=[...], conditions=["pt", "eta", "rho"]).fit(sim=mc, data=data)
     corrected = morpher.transform(events)                    # the kind of container that came
     morpher.apply(mc, "corrected/", suffix="_corr")          # friend trees, same entries
+    report = morpher.validate(mc, data)                      # tables; report.plot("closure/")
 
 The rooms: `_morpher` (the public class), `_rows` (events to rows and back), `_draws` (random
 numbers by event), `_preprocess`, `_preprocess_fit` (Gaussianisation), `_reweight` (kinematics),
 `_flow`, `_spline`, `_spline_compiled` (the flow), `_fit`, `_training` (learning), `_model`,
-`_infer`, `_apply` (using), `_save`, `_persist`, `_onnx` (keeping, handing on).
+`_infer`, `_apply` (using), `_save`, `_persist`, `_onnx` (keeping, handing on). Judging:
+`_validate`, `_validate_compare`, `_report`, `_report_json`, `_plots`; measures of weighted samples,
+for anybody: `_metrics`, `_metrics_frechet`, `_metrics_kernel`, `_metrics_sample`,
+`_metrics_support`, `_slices`, `_two_sample`.
 """
 
 from __future__ import annotations
 
 from rootml.sbi.morphing._apply import Applied
+from rootml.sbi.morphing._metrics_sample import Sample
 from rootml.sbi.morphing._morpher import Morpher
+from rootml.sbi.morphing._report import Report
 from rootml.sbi.morphing._reweight import Closure, Kinematics
 from rootml.sbi.morphing._training import Check
+from rootml.sbi.morphing._validate import make_report, validate
+from rootml.sbi.morphing._validate_compare import Comparison, Options
 
-__all__ = ["Applied", "Check", "Closure", "Kinematics", "Morpher"]
+__all__ = [
+    "Applied",
+    "Check",
+    "Closure",
+    "Comparison",
+    "Kinematics",
+    "Morpher",
+    "Options",
+    "Report",
+    "Sample",
+    "make_report",
+    "validate",
+]
