@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rootml.bdt._forest import ZERO, Forest, Link
+from rootml.bdt._forest import MAX_FEATURES, ZERO, Forest, Link
 from rootml.errors import ModelError, UnsupportedModelError, nearest
 
 _VERSIONS = ("v2", "v3", "v4")
@@ -61,6 +61,9 @@ def read_lightgbm(text: str) -> Forest:
         raise UnsupportedModelError(message)
     outputs = _whole(head, "num_tree_per_iteration", 1)  # not beyond the number of trees: below
     num_features = _whole(head, "max_feature_idx", 0) + 1
+    if num_features > MAX_FEATURES:
+        message = f"max_feature_idx={num_features - 1}; a forest has at most {MAX_FEATURES}"
+        raise ModelError(message)
     if "tree_sizes" in head and len(head["tree_sizes"].split()) != len(trees):
         message = f"{len(trees)} trees, tree_sizes tells of {len(head['tree_sizes'].split())}"
         raise ModelError(message)
@@ -239,13 +242,17 @@ def _tree(table: dict[str, str], num_features: int) -> _Nodes:
     if np.any((feature < 0) | (feature >= num_features)):
         message = f"split_feature runs from {feature.min()} to {feature.max()}"
         raise ModelError(message)
+    decision = _list(table, "decision_type", inner) if split else np.zeros(0, np.int64)
+    if np.any((decision < 0) | (decision > 15)):
+        message = f"decision_type runs from {decision.min()} to {decision.max()}, not 0 to 15"
+        raise ModelError(message)
     none = np.full(leaves, -1, dtype=np.int64)
     zeros = np.zeros(leaves)
     return _Nodes(
         sizes=np.array([inner + leaves]),
         feature=np.r_[feature, none],
         threshold=np.r_[_list(table, "threshold", inner, float) if split else zeros[:0], zeros],
-        decision=np.r_[_list(table, "decision_type", inner) if split else none[:0], none * 0],
+        decision=np.r_[decision, none * 0],
         left=np.r_[np.where(left < 0, inner + ~left, left), none],
         right=np.r_[np.where(right < 0, inner + ~right, right), none],
         value=np.r_[np.zeros(inner), values],
