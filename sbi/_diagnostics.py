@@ -104,10 +104,10 @@ def _thinned(data: Any, most: int, seed: int) -> tuple[Any, str]:
 
 
 def _read(
-    data: Any, inputs: Sequence[str], most: int, seed: int, progress: bool | None, name: str
+    data: Any, ratios: Any, most: int, seed: int, progress: bool | None, name: str
 ) -> tuple[Events, str]:
     chosen, note = _thinned(data, most, seed)
-    parts = list(chunks(chosen, inputs, progress=progress))
+    parts = list(chunks(chosen, ratios.inputs, ratios.names, progress=progress))
     x = np.concatenate([x for x, _ in parts])
     weights = [np.ones(len(x)) if w is None else w for x, w in parts]
     mass = np.concatenate(weights)
@@ -144,15 +144,15 @@ def _pairs(
 ) -> tuple[list[Pair], dict[str, Float], list[str]]:
     """Every ratio with events, and the log ratios of the reference's events by output."""
     given, base = _densities(ratios, samples, reference)
-    known, note = _read(base.dataset, ratios.inputs, most, seed, progress, base.name)
+    known, note = _read(base.dataset, ratios, most, seed, progress, base.name)
     notes = [f"reference {note}"]
     logs = dict(zip(ratios.outputs, ratios.log_ratio(known.x).T, strict=True))
     pairs = []
     for density in given:
-        events, note = _read(density.dataset, ratios.inputs, most, seed, progress, density.name)
+        events, note = _read(density.dataset, ratios, most, seed, progress, density.name)
         notes.append(note)
         own = ratios.log_ratio(events.x)[:, ratios.outputs.index(density.name)]
-        pairs.append(Pair(density.name, ratios.inputs, events, known, own, logs[density.name]))
+        pairs.append(Pair(density.name, ratios.names, events, known, own, logs[density.name]))
     return pairs, logs, notes
 
 
@@ -181,15 +181,15 @@ def _parametric_pairs(
     if reference is None:
         message = f"give reference=: events of {ratios.reference}, which the ratios divide by"
         raise MissingColumnError(message)
-    known, note = _read(reference, ratios.inputs, most, seed, progress, "reference")
+    known, note = _read(reference, ratios, most, seed, progress, "reference")
     pairs, notes = [], [note]
     for name, given in samples.items():
         if not (isinstance(given, tuple) and len(given) == 2 and isinstance(given[1], Mapping)):
             message = f"sample {name!r}: give (Dataset, {{parameter: value}})"
             raise UsageError(message)
         data, theta = given
-        events, note = _read(data, ratios.inputs, most, seed, progress, name)
+        events, note = _read(data, ratios, most, seed, progress, name)
         notes.append(note)
         own, other = (ratios.log_ratio(each.x, **theta) for each in (events, known))
-        pairs.append(Pair(name, ratios.inputs, events, known, own, other))
+        pairs.append(Pair(name, ratios.names, events, known, own, other))
     return pairs, notes

@@ -55,8 +55,8 @@ def learn_scores(
     )  # fmt: skip
     graph = score_graph(tuple(each.curve for each in fitted), norm)
     return Ratios(
-        columns, names, samples.densities[samples.reference].name, samples.tree, 1, record, graph,
-        scores,
+        inputs, columns, names, samples.densities[samples.reference].name, samples.tree, 1,
+        record, graph, scores,
     )  # fmt: skip
 
 
@@ -127,7 +127,7 @@ def _held_out(
 ) -> HeldOut:
     values, labels, weights = [], [], []
     for number, density in enumerate(samples.densities):
-        for x, w in chunks(density.dataset, columns, progress=progress):
+        for x, w in chunks(density.dataset, columns, columns, progress=progress):
             values.append(check_scores(scores(x), x, names))
             labels.append(np.full(len(x), number, np.int64))
             weights.append(np.ones(len(x)) if w is None else w)

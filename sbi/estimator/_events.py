@@ -25,11 +25,15 @@ ROWS = 16_384
 
 
 def chunks(
-    data: Any, inputs: Sequence[str], *, progress: bool | None = None
+    data: Any, inputs: Sequence[str], names: Sequence[str], *, progress: bool | None = None
 ) -> Iterator[tuple[Float, Float | None]]:
     """Inputs `(rows, inputs)` and weights of one range of events after another, float64.
 
     Inputs are rounded to float32 first, as in training.
+
+    Args:
+        inputs: Columns or expressions of a Dataset.
+        names: What they are called, in a dict of columns.
 
     Raises:
         MissingColumnError: An input that is not there.
@@ -39,7 +43,7 @@ def chunks(
     if isinstance(data, Dataset):
         yield from _stream(data, inputs, progress)
         return
-    x = as_matrix(data, inputs)
+    x = as_matrix(data, names)
     for start in range(0, len(x), ROWS):
         yield x[start : start + ROWS], None
 

@@ -229,7 +229,7 @@ class Builder:
 
     def constant(self, values: Any) -> str:
         """Name of a constant array; 1-D ones are made one row. Values are rounded to float32."""
-        array = np.atleast_2d(np.asarray(values, np.float64)).astype(np.float32)
+        array = np.ascontiguousarray(np.atleast_2d(values), np.float32)
         name = f"c{len(self._constants)}"
         self._constants[name] = array.astype(np.float64)
         return name

@@ -97,7 +97,7 @@ def learn_classes(estimator: RatioEstimator, given: Any, reference: Any, began: 
         time.monotonic() - began, notes_of(sums, estimator.bootstrap),
     )  # fmt: skip
     return Ratios(
-        samples.densities[0].dataset.columns, output_names(samples),
+        estimator.inputs, samples.densities[0].dataset.columns, output_names(samples),
         samples.densities[samples.reference].name, samples.tree, estimator.ensemble, record, graph,
     )  # fmt: skip
 

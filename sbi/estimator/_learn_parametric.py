@@ -217,7 +217,9 @@ def learn_parametric(
     )  # fmt: skip
     ranges = dict(zip(task.names[1], ends, strict=True))
     source = POOL if other is None else "reference"
-    return ParametricRatios(task.names[0], ranges, source, estimator.ensemble, record, graph)
+    return ParametricRatios(
+        estimator.inputs, task.names[0], ranges, source, estimator.ensemble, record, graph
+    )
 
 
 def _checked(

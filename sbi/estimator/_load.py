@@ -21,18 +21,21 @@ def assembled(path: str, graph: Graph, facts: Mapping[str, Any]) -> Ratios | Par
     try:
         record = TrainingRecord.from_json(facts["record"])
         inputs, outputs = tuple(facts["inputs"]), tuple(facts["outputs"])
+        names = tuple(facts["names"])
         members = int(facts["members"])
         widths = {"members": members * len(outputs)}
         widths |= dict.fromkeys(("log_ratio", "ratio"), len(outputs))
-        expected = {"x": len(inputs)}
+        expected = {"x": len(names)}
         made: Ratios | ParametricRatios
         if facts["kind"] == "parametric":
             ranges = {name: (low, high) for name, (low, high) in facts["parameters"].items()}
             expected["theta"] = len(ranges)
-            made = ParametricRatios(inputs, ranges, facts["reference"], members, record, graph)
+            made = ParametricRatios(
+                inputs, names, ranges, facts["reference"], members, record, graph
+            )
         else:
             tree = {name: tuple(each) for name, each in facts["tree"].items()}
-            made = Ratios(inputs, outputs, facts["reference"], tree, members, record, graph)
+            made = Ratios(inputs, names, outputs, facts["reference"], tree, members, record, graph)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         message = f"{path}: the facts beside the graph are damaged: {error!r}"
         raise CorruptFileError(message) from error

@@ -31,9 +31,12 @@ def write_onnx(path: Path, graph: Graph, facts: Mapping[str, Any], *, rows: int 
     make, float32 = onnx.helper, onnx.TensorProto.FLOAT
 
     def infos(widths: Mapping[str, int]) -> list[Any]:
-        shape = "rows" if rows is None else rows
+        # theta may have one row for all events: a symbol of its own, or runtimes assume it has not
+        symbols = {"theta": "points"}
         return [
-            make.make_tensor_value_info(name, float32, [shape, width])
+            make.make_tensor_value_info(
+                name, float32, [symbols.get(name, "rows") if rows is None else rows, width]
+            )
             for name, width in widths.items()
         ]
 

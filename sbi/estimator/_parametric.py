@@ -33,7 +33,8 @@ class ParametricRatios:
     NumPy in float64, without torch.
 
     Attributes:
-        inputs: The columns that an event consists of.
+        inputs: The columns or expressions that an event consists of, evaluated for a Dataset.
+        names: What they are called; a dict of columns must have these.
         parameters: Range of each parameter in training; values beyond are refused.
         reference: What the density is divided by.
         members: Number of networks of the ensemble.
@@ -42,6 +43,7 @@ class ParametricRatios:
     """
 
     inputs: tuple[str, ...]
+    names: tuple[str, ...]
     parameters: Mapping[str, tuple[float, float]]
     reference: str
     members: int
@@ -58,7 +60,7 @@ class ParametricRatios:
         point = self.point(theta)[None, :]
         found = [
             self.graph.run(["log_ratio"], x=x, theta=point)["log_ratio"][:, 0]
-            for x, _ in chunks(data, self.inputs, progress=progress)
+            for x, _ in chunks(data, self.inputs, self.names, progress=progress)
         ]
         return np.concatenate(found)
 
@@ -67,7 +69,7 @@ class ParametricRatios:
         point = self.point(theta)[None, :]
         found = [
             self.graph.slopes("log_ratio", "theta", x=x, theta=point)[1][:, :, 0].T
-            for x, _ in chunks(data, self.inputs, progress=progress)
+            for x, _ in chunks(data, self.inputs, self.names, progress=progress)
         ]
         return np.concatenate(found)
 
@@ -80,7 +82,7 @@ class ParametricRatios:
             start: Where fits start; default: the middle of the range.
             member: One network of the ensemble instead of the average.
         """
-        parts = list(chunks(data, self.inputs))
+        parts = list(chunks(data, self.inputs, self.names))
         x = np.concatenate([x for x, _ in parts])
         weights = [w for _, w in parts if w is not None]
         return RatioLikelihood(
@@ -119,6 +121,7 @@ class ParametricRatios:
         return {
             "kind": "parametric",
             "inputs": list(self.inputs),
+            "names": list(self.names),
             "outputs": ["r"],
             "parameters": {name: list(ends) for name, ends in self.parameters.items()},
             "reference": self.reference,

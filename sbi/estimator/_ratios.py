@@ -35,7 +35,8 @@ class Ratios:
     without torch.
 
     Attributes:
-        inputs: The columns that an event consists of.
+        inputs: The columns or expressions that an event consists of, evaluated for a Dataset.
+        names: What they are called; a dict of columns must have these.
         outputs: Names of the ratios, e.g. ``("S", "B.jes.up", "B.jes.down")``; the reference has
             none, its ratio is 1.
         reference: Name of the sample whose density divides.
@@ -46,6 +47,7 @@ class Ratios:
     """
 
     inputs: tuple[str, ...]
+    names: tuple[str, ...]
     outputs: tuple[str, ...]
     reference: str
     tree: Mapping[str, tuple[str, ...]]
@@ -72,7 +74,7 @@ class Ratios:
     ) -> tuple[Float, Float | None]:
         name, place = self._place(member)
         parts, weights = [], []
-        for x, w in chunks(data, self.inputs, progress=progress):
+        for x, w in chunks(data, self.inputs, self.names, progress=progress):
             given = x if self.scores is None else check_scores(self.scores(x), x, self.outputs)
             parts.append(self.graph.run([name], x=given)[name][:, place])
             if w is not None:
@@ -177,6 +179,7 @@ class Ratios:
         return {
             "kind": "ratios",
             "inputs": list(self.inputs),
+            "names": list(self.names),
             "outputs": list(self.outputs),
             "reference": self.reference,
             "tree": {name: list(each) for name, each in self.tree.items()},
