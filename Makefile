@@ -1,4 +1,4 @@
-# Targets for people: quickstart, test, test-full, lint, format, bench, clean.
+# Targets for people: quickstart, test, test-full, studies, lint, format, bench, clean.
 # PYTHON=... chooses the interpreter, ARGS=... is passed on to pytest or to the benchmark.
 
 VENV := .venv
@@ -12,11 +12,12 @@ PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11 python; d
 	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	&& echo $$name && break; done)
 
-.PHONY: help quickstart test test-full lint format bench clean
+.PHONY: help quickstart test test-full studies lint format bench clean
 help:
 	@echo "make quickstart   install, then train a small network from ROOT files (about a minute)"
 	@echo "make test         install everything that the tests use, run them"
 	@echo "make test-full    the same with the slow tests: full products, statistical studies"
+	@echo "make studies      fits of 1000 toys beside the analytic likelihood, with their bars"
 	@echo "make lint         ruff, formatting, mypy --strict        make format   repair what ruff can"
 	@echo "make bench        ratio tables against other loaders     make clean    remove what make made"
 
@@ -28,6 +29,9 @@ test: $(STAMPS)/test
 
 test-full: $(STAMPS)/test
 	$(PY) -m pytest -n 2 --dist worksteal $(ARGS)
+
+studies: $(STAMPS)/test
+	ROOTML_TOYS=1000 $(PY) -m pytest -n 2 --dist worksteal tests/sbi -k studies $(ARGS)
 
 lint: $(STAMPS)/test
 	$(PY) -m ruff check .

@@ -22,12 +22,12 @@ def off_shell() -> OffShell:
 
 
 @pytest.fixture(scope="session")
-def data(problem: SignalBackground) -> np.ndarray:  # type: ignore[type-arg]
+def data(problem: SignalBackground) -> np.ndarray:
     """One data set of the problem."""
     return problem.draw(np.random.default_rng(3), 1.0, 0.3)
 
 
 @pytest.fixture(scope="session")
-def like(problem: SignalBackground, data: np.ndarray) -> sbi.Likelihood:  # type: ignore[type-arg]
+def like(problem: SignalBackground, data: np.ndarray) -> sbi.Likelihood:
     """Its likelihood."""
     return problem.likelihood(data)

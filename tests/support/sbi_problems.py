@@ -57,7 +57,7 @@ class SignalBackground:
     def reference(self, points: int = 2000) -> sbi.Columns:
         """The reference on a grid of the midpoint rule: its sums are integrals."""
         step = (self.high - self.low) / points
-        x = self.low + step * (np.arange(points) + 0.5)
+        x: Array = np.asarray(self.low + step * (np.arange(points) + 0.5), np.float64)
         weights = 0.1 * self.signal(x) + 0.9 * self.background(x)
         return sbi.Columns(self.columns(x), weights * step)
 
@@ -167,7 +167,8 @@ class OffShell:
     def draw(self, rng: np.random.Generator, mu: float = 1.0) -> npt.NDArray[np.intp]:
         """The cells of one data set's events."""
         weights = self.expected(mu)
-        return rng.choice(len(weights), rng.poisson(weights.sum()), p=weights / weights.sum())
+        number = rng.poisson(weights.sum())
+        return np.asarray(rng.choice(len(weights), number, p=weights / weights.sum()))
 
     def columns(self, cells: npt.NDArray[np.intp]) -> dict[str, Array]:
         """Ratios of the non-negative hypotheses S, SBI, B to B."""

@@ -150,9 +150,10 @@ def test_fixed_parameters_and_starts(like: sbi.Likelihood) -> None:
     assert again.theta == pytest.approx(best.theta, abs=1e-5)
     everything = sbi.fit(like, fixed={"mu": 1.0, "jes": 0.0})
     assert everything.nll == like(mu=1.0, jes=0.0)
-    for call in (lambda: sbi.fit(like, fixed={"m": 1.0}), lambda: sbi.fit(like, start={"m": 1.0})):
+    for word in ("fixed", "start"):
+        arguments: dict[str, Any] = {word: {"m": 1.0}}
         with pytest.raises(MissingParameterError, match="no parameter 'm'"):
-            call()
+            sbi.fit(like, **arguments)
     with pytest.raises(UsageError, match="'jes' was fixed"):
         held.minos("jes")
     with pytest.raises(MissingParameterError, match="'nu'"):
@@ -179,7 +180,7 @@ def test_profile_and_contour(like: sbi.Likelihood, tmp_path: Path) -> None:
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
     result.plot("mu", path=tmp_path / "mu.png")
     for thing in (result, scan):
-        assert "<table>" in thing._repr_html_()  # type: ignore[attr-defined]
+        assert "<table>" in thing._repr_html_()
     assert "mu" in repr(contour)
 
 
