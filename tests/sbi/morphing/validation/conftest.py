@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-import threadpoolctl
+import threadpoolctl  # type: ignore[import-untyped]
 import torch
 
 

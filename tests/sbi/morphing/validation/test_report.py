@@ -122,7 +122,7 @@ def test_texts(report: Report) -> None:
 def test_html_escapes_names() -> None:
     rng = np.random.default_rng(1)
     name = "<script>x</script>"
-    sample = Sample.of({name: rng.normal(size=600)}, what="data")
+    sample = Sample.of({name: rng.normal(size=1000)}, what="data")
     found = make_report(sample, {"before": sample}, features=[name], options=QUICK)
     assert "<script>" not in found._repr_html_()
     assert found.conditions_only is None
