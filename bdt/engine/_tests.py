@@ -55,7 +55,8 @@ def strict_nodes(forest: Forest) -> Nodes:
     numeric = forest.category[index] < 0
     if forest.comparison == "<=":
         always = numeric & (threshold == np.inf)
-        threshold = np.nextafter(threshold, threshold.dtype.type(np.inf))
+        with np.errstate(all="ignore"):  # above the largest is infinity
+            threshold = np.nextafter(threshold, threshold.dtype.type(np.inf))
         threshold[always] = -np.inf
         default[always] ^= True
         left, right = left.copy(), right.copy()

@@ -116,7 +116,8 @@ def tree_kinds(forest: Forest) -> NDArray[np.int64]:
     """For each tree its depth d where it is cheaper padded, else `IRREGULAR` + k."""
     full, irregular = _costs(forest)
     depth = np.maximum(forest.tree_depth, 1).astype(np.int64)
-    return np.where(full <= irregular, depth, IRREGULAR + _shapes(forest)[1])
+    padded = (full <= irregular) | (forest.tree_depth == 0)  # a root that is a leaf has no mask
+    return np.where(padded, depth, IRREGULAR + _shapes(forest)[1])
 
 
 def tree_costs(forest: Forest, kinds: NDArray[np.int64]) -> NDArray[np.float64]:
