@@ -147,7 +147,7 @@ def _numbers(what: str, name: str, values: Any) -> Float:
         raise UnsupportedTypeError(message)
     result: Float = array.astype(np.float64)
     if array.dtype.kind in "iu" and array.dtype.itemsize == 8:
-        wrong = np.abs(result) > 2.0**53
+        wrong = (array > 2**53) | (array < -(2**53))
         if wrong.any():
             message = f"{what}: {name!r} has {array[wrong][0]}, which float64 cannot hold exactly"
             raise CastError(message)

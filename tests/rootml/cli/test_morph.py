@@ -62,9 +62,10 @@ def test_validate_prints_tables_json_and_draws(
     words = ["morph", "validate", f"{folder}/toy.morph", "--quiet", "--classifier", "trees"]
     words += ["--sim", f"{folder}/sim.root:Events", "--data", f"{folder}/data.root:Events"]
     assert main([*words, "--plots", f"{folder}/plots", "-o", f"{folder}/report.json"]) == 0
-    out = capsys.readouterr().out
-    assert "two-sample AUC" in out
-    assert "v1B" in out
+    written = capsys.readouterr()
+    assert "two-sample AUC" in written.out
+    assert "v1B" in written.out
+    assert "6 pictures" in written.err
     assert len(list((folder / "plots").glob("*.png"))) == 2 + 2 + 2
     assert json.loads((folder / "report.json").read_text())["report"]["rows"] == ROWS
     assert main([*words, "--json", "--cut", "pt < 3"]) == 0
