@@ -1,0 +1,141 @@
+"""Fits of learned ratios, RooFit's own way and ours: ratio tables, each figure with its bar.
+
+One problem with exact ratios (`harness_sbi/problem.py`), fitted in turns, each way in a process of
+one thread: with ``RooFit.bindFunction`` as ROOT's tutorials do, by the three routes of
+`to_roofit`, and by iminuit. A fit is NLL, MIGRAD and HESSE from a common start; ratios are medians
+over the turns.
+
+    python benchmarks/sbi.py               everything, up to a million events
+    python benchmarks/sbi.py --quick       up to 100,000 events, fewer turns
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+from harness.measure import machine
+from harness.report import Row, table
+from harness_sbi.fits import Outcome
+from harness_sbi.problem import START, Problem
+from harness_sbi.turns import turns
+
+SIZES = {1_000: 15, 10_000: 9, 100_000: 5, 1_000_000: 3}
+PEERS = ("bindFunction, NumPy", "bindFunction, torch")
+BAR_AT = 100_000
+EVALUATED = 1_000_000
+CODES = ("log-quadratic", "code5")
+
+
+def fit_rows(problem: Problem, number: int) -> Iterator[Row]:
+    """Milliseconds of a fit, and how many times faster than each peer."""
+    found = turns(problem, number)
+    peers = [name for name in PEERS if name in found]
+    fastest = min(peers, key=lambda name: statistics.median(o.seconds for o in found[name]))
+    best = found["iminuit"][-1]
+    for name, outcomes in found.items():
+        seconds = statistics.median(o.seconds for o in outcomes)
+        ratio = paired(found[fastest], outcomes)
+        against = ", ".join(
+            f"{paired(found[peer], outcomes):.1f}x {peer}" for peer in peers if peer != name
+        )
+        last = outcomes[-1]
+        shift = max(abs(last.values[p] - best.values[p]) / best.errors[p] for p in START)
+        error = max(abs(last.errors[p] / best.errors[p] - 1.0) for p in START)
+        agreed = f"from iminuit {shift:.4f} sigma, errors {error:.2%}"
+        text = "; ".join(filter(None, [f"{1e3 * seconds:.2f} ms", against, agreed]))
+        bar = 8.0 if name == "nll" and problem.events == BAR_AT else None
+        yield Row(name, ratio, text, bar, unit="x")
+
+
+def paired(top: list[Outcome], bottom: list[Outcome]) -> float:
+    """Median ratio of times taken in turns."""
+    return statistics.median(a.seconds / b.seconds for a, b in zip(top, bottom, strict=True))
+
+
+def bandwidth() -> float:
+    """Bytes per second that one thread reads: the greatest number of a long array."""
+    array = np.ones(16_000_000)
+    return best_of(lambda: np.max(array), 7, array.nbytes)
+
+
+def best_of(action: Callable[[], object], number: int, size: int) -> float:
+    """`size` over the shortest time of `number` calls."""
+    times = []
+    for _ in range(number):
+        begin = time.perf_counter()
+        action()
+        times.append(time.perf_counter() - begin)
+    return size / min(times)
+
+
+def evaluation_rows() -> Iterator[Row]:
+    """One evaluation of a long likelihood against reading its columns once."""
+    read = bandwidth()
+    for code in CODES:
+        yield from evaluation_rows_of(Problem(EVALUATED, code), read)
+
+
+def evaluation_rows_of(problem: Problem, read: float) -> Iterator[Row]:
+    """The same for one interpolation."""
+    like = problem.likelihood
+    theta = like.start + 0.1
+    assert like.unbinned is not None
+    size = 8 * EVALUATED * like.unbinned.layout.num_rows
+    calls = {
+        "value": lambda: like.nll(theta),
+        "value and gradient": lambda: like.nll_gradient(theta),
+    }
+    for name, call in calls.items():
+        call()
+        speed = best_of(call, 9, size)
+        share = speed / read
+        text = (
+            f"{1e3 * size / speed:.1f} ms, {speed / 1e9:.1f} of {read / 1e9:.1f} GB/s: "
+            f"{1e9 * size / speed / EVALUATED:.2f} ns an event"
+        )
+        yield Row(f"{EVALUATED:,} events, {problem.code}, {name}", share, text)
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Fits of ratios in RooFit and in iminuit.")
+    parser.add_argument("--quick", action="store_true", help="up to 100,000 events, three turns")
+    parser.add_argument("--output", type=Path, help="also write the tables to this file")
+    return parser.parse_args()
+
+
+def main() -> int:
+    options = parse()
+    warnings.filterwarnings("ignore", "(?s).*alpha stage")
+    sections = [f"Measured on {machine()}; one thread.\n"]
+    print(sections[0], flush=True)
+    rows: list[Row] = []
+    for code in CODES:
+        for events, number in SIZES.items():
+            if options.quick and events > BAR_AT:
+                continue
+            found = list(fit_rows(Problem(events, code), 3 if options.quick else number))
+            rows += found
+            title = f"A fit, {events:,} events, {code}: time, and how many times faster than"
+            sections.append(table(title, found))
+            print(sections[-1], flush=True)
+    found = list(evaluation_rows())
+    sections.append(table("One evaluation against the bandwidth of memory", found))
+    print(sections[-1], flush=True)
+    judged = [row for row in rows if row.bar is not None]
+    short = [row for row in judged if not row.passes]
+    sections.append(f"{len(judged) - len(short)} of {len(judged)} bars reached.\n")
+    print(sections[-1])
+    if options.output:
+        options.output.write_text("\n".join(sections), encoding="utf-8")
+    return 1 if short else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
