@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from rootml._reader import Reader
 from rootml._repr import Grid, facts_html, facts_text, percent, shorten, size
+from rootml._sample import Sample
 from rootml._selection import SelectionIndex
 from rootml._splits import Split
 from rootml._sums import Label, Steps, Sums, add_sums
@@ -131,3 +132,10 @@ def _notes(reader: Reader) -> list[str]:
             "split by file name and entry number: not stable under skimming, give by= for that"
         )
     return notes
+
+
+def sample_facts(sample: Sample) -> str:
+    """One line on a sample, without opening a file."""
+    label = "" if sample.label is None else f", label {sample.label}"
+    weight = "" if sample.weight is None else f", weight {sample.weight}"
+    return f"{sample.title} ({len(sample.files)} file(s){label}{weight})"

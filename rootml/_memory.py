@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -11,6 +10,7 @@ import pyarrow as pa
 from rootml._columns import arrow_batch, concatenate, record_array
 from rootml._reader import EventBlock
 from rootml._threads import map_partitions
+from rootml._work import Read, choose_all
 from rootml.partitions import Partition
 from rootml.storage import Column
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def to_awkward(data: Dataset, *, progress: bool | None, threads: int | None) -> ak.Array:
     """See `Dataset.to_awkward`."""
-    blocks = list(_blocks(data, progress, threads)) or [_nothing(data)]
+    blocks = list(_blocks(data, progress, threads)) or [nothing(data)]
     columns: dict[str, Column] = {
         name: concatenate([block.columns[name] for block in blocks]) for name in data.columns
     }
@@ -31,20 +31,22 @@ def to_awkward(data: Dataset, *, progress: bool | None, threads: int | None) -> 
 
 def to_arrow(data: Dataset, *, progress: bool | None, threads: int | None) -> Any:
     """See `Dataset.to_arrow`."""
-    schema = arrow_batch(_nothing(data).columns).schema
+    schema = arrow_batch(nothing(data).columns).schema
     batches = [arrow_batch(block.columns) for block in _blocks(data, progress, threads)]
     return pa.Table.from_batches(batches, schema=schema)
 
 
 def _blocks(data: Dataset, progress: bool | None, threads: int | None) -> Iterable[EventBlock]:
     """All partitions that have a selected event, in order."""
+    reader = data._reader
     index = data.scan(progress=progress, threads=threads)
-    partitions = [p for p, count in zip(index.partitions, index.counts, strict=True) if count]
-    read = partial(data.read, index=index)
-    return map_partitions(read, partitions, threads=threads, progress=progress)
+    chosen = choose_all(index, index.partitions)
+    return map_partitions(
+        Read(reader), chosen, threads=threads, progress=progress, place=reader.place
+    )
 
 
-def _nothing(data: Dataset) -> EventBlock:
+def nothing(data: Dataset) -> EventBlock:
     """No rows, of the right types."""
     info = data.samples[0].files.info(0)
     return data._reader.block(Partition(0, 0, info.path, info.tree, 0, 0), select=False)

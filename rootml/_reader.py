@@ -21,7 +21,7 @@ from rootml._program import Program, Values
 from rootml._sample import Filter, Sample
 from rootml._splits import Hashes, Split, hash_ids, hash_text
 from rootml._sums import Grouping, Steps, add_sums
-from rootml._threads import map_ordered, map_partitions
+from rootml._threads import Place, map_ordered, map_partitions
 from rootml.errors import (
     CastError,
     ExpressionError,
@@ -72,16 +72,21 @@ class PartScan:
 
 
 class Reader:
-    """Reads partitions of `samples`; safe to use from several threads, and picklable."""
+    """Reads partitions of `samples`; safe to use from several threads, and picklable.
 
-    def __init__(self, samples: Sequence[Sample]) -> None:
+    Attributes:
+        place: Where passes over all partitions are made; None: in threads here. Not pickled.
+    """
+
+    def __init__(self, samples: Sequence[Sample], *, place: Place | None = None) -> None:
         self.samples = tuple(samples)
+        self.place = place
         self._programs: dict[int, Program] = {}
         self._types: dict[str, ColumnType] | None = None
         self._casts: list[dict[str, np.dtype[Any]]] = []
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_programs": {}}
+        return {**self.__dict__, "_programs": {}, "place": None}
 
     # --- names and types ----------------------------------------------------------------------
 
@@ -410,19 +415,26 @@ class Reader:
     ) -> Iterator[tuple[Partition, PartScan]]:
         """`scan_partition` for all of them, in order."""
         self.programs()
+        self.scales()
         partitions = self.partitions(DEFAULT_BYTES, scan=True, threads=threads)
         task = partial(self.scan_partition, sums_only=sums_only)
-        parts = map_partitions(task, partitions, threads=threads, progress=progress, what=what)
+        parts = map_partitions(
+            task, partitions, threads=threads, progress=progress, what=what, place=self.place
+        )
         try:
             yield from zip(partitions, parts, strict=True)
         finally:
             parts.close()  # type: ignore[attr-defined]  # a generator
 
+    def scales(self) -> list[float]:
+        """Those of the samples, found now: else each worker would make a pass of its own."""
+        return [sample.scale for sample in self.samples if sample.weighted]
+
     def count(
         self, *, what: str, progress: bool | None = None, threads: int | None = None
     ) -> list[Steps]:
         """Sums of weights of all events, per sample; as `PartScan.steps` without cuts."""
-        plain = Reader([replace(sample, cuts=()) for sample in self.samples])
+        plain = Reader([replace(sample, cuts=()) for sample in self.samples], place=self.place)
         return plain.sum_up(
             plain.scan_all(what=what, sums_only=True, progress=progress, threads=threads)
         )

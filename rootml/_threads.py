@@ -1,23 +1,52 @@
-"""Work over partitions: in threads here; the one place where another executor would be put."""
+"""Work over partitions: in threads here, or at another `Place`."""
 
 from __future__ import annotations
 
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from rootml._progress import track
 from rootml.errors import UsageError
 
 T = TypeVar("T")
 R = TypeVar("R")
+T_contra = TypeVar("T_contra", contravariant=True)
+R_co = TypeVar("R_co", covariant=True)
 
 _MOST = 16
 _AHEAD = 2
+
+
+class Held(Protocol[T_contra, R_co]):
+    """A function that a place has got, to be called there; safe to use from several threads."""
+
+    def __call__(self, item: T_contra, /) -> R_co: ...
+
+
+class Place(Protocol):
+    """Where partitions are worked on instead of in threads here: a cluster.
+
+    Functions, items and results are picklable, and an item has a text `where` for messages.
+    """
+
+    @property
+    def here(self) -> bool:
+        """Whether this process may use it: not one that was forked off."""
+
+    @property
+    def width(self) -> int:
+        """How many items are worked on at the same time."""
+
+    def hold(self, function: Callable[[T], R], *, what: str) -> Held[T, R]:
+        """Send a function there once, to call it for many items, one by one."""
+
+    def map(self, function: Callable[[T], R], items: Iterable[T], *, what: str) -> Iterator[R]:
+        """As `map_ordered`, over there."""
 
 
 class ProcessLock:
@@ -106,12 +135,17 @@ def map_partitions(
     threads: int | None = None,
     progress: bool | None = None,
     what: str = "reading",
+    place: Place | None = None,
 ) -> Iterator[R]:
     """`map_ordered` with a progress bar named `what`: every pass over the data goes through here.
 
-    `function` and its results are plain data and picklable, so that a cluster can run them too.
+    Args:
+        place: Where to work, if not in threads here.
     """
-    results = map_ordered(function, partitions, threads=threads)
+    if place is not None and place.here:
+        results = place.map(function, partitions, what=what)
+    else:
+        results = map_ordered(function, partitions, threads=threads)
     try:
         yield from track(results, total=len(partitions), what=what, enabled=progress)
     finally:

@@ -11,8 +11,9 @@ import numpy as np
 
 from rootml._buffers import Allocate
 from rootml._cutflow import Cutflow
-from rootml._describe import Description, describe
+from rootml._describe import Description, describe, sample_facts
 from rootml._identity import dataset_fingerprint, selection_key
+from rootml._on_cluster import OnCluster
 from rootml._reader import EventBlock, Reader
 from rootml._repr import facts_html, shorten
 from rootml._sample import (
@@ -31,6 +32,7 @@ from rootml._sample import (
 from rootml._scans import Scans
 from rootml._selection import SelectionIndex
 from rootml._splits import Split, check_by, check_seed, fold_sides, split_sides
+from rootml._threads import Place
 from rootml.errors import ExpressionError, StateError, UsageError
 from rootml.expressions import parse
 from rootml.partitions import DEFAULT_BYTES, Partition
@@ -44,11 +46,11 @@ if TYPE_CHECKING:
 __all__ = ["Dataset", "EventBlock", "Partition", "Sample", "SelectionIndex"]
 
 
-class Dataset:
+class Dataset(OnCluster):
     """Selected events of one or several samples, with the columns to read of them.
 
     Made by `rootml.open`; every method returns a new dataset and reads nothing, unless it says so.
-    A dataset can be pickled and sent to other processes, and used from several threads.
+    A dataset can be pickled (without the client of `on`) and used from several threads.
 
     Attributes:
         samples: Files with their label, weight, cuts and definitions.
@@ -63,9 +65,12 @@ class Dataset:
 
     samples: tuple[Sample, ...]
 
-    def __init__(self, samples: Sequence[Sample], *, _scans: Scans | None = None) -> None:
+    def __init__(
+        self, samples: Sequence[Sample], *, _scans: Scans | None = None,
+        _place: Place | None = None,
+    ) -> None:  # fmt: skip
         self.samples = tuple(samples)
-        self._reader = Reader(self.samples)
+        self._reader = Reader(self.samples, place=_place)
         self._scans = Scans() if _scans is None else _scans
 
     def _with(self, change: Callable[[Sample], Sample], *, same_events: bool = False) -> Dataset:
@@ -73,6 +78,7 @@ class Dataset:
         return Dataset(
             [change(sample) for sample in self.samples],
             _scans=self._scans if same_events else None,
+            _place=self._reader.place,
         )
 
     # --- which events -------------------------------------------------------------------------
@@ -170,7 +176,8 @@ class Dataset:
         check_fit(self.samples[0], other.samples[0])
         order = self.samples[0].outputs
         return Dataset(
-            [*self.samples, *(replace(sample, outputs=order) for sample in other.samples)]
+            [*self.samples, *(replace(sample, outputs=order) for sample in other.samples)],
+            _place=self._reader.place or other._reader.place,
         )
 
     # --- which columns ------------------------------------------------------------------------
@@ -576,7 +583,7 @@ class Dataset:
 
     def _facts(self) -> list[tuple[str, str]]:
         """What is known without opening a file."""
-        facts = [("samples", " + ".join(_sample_facts(sample) for sample in self.samples))]
+        facts = [("samples", " + ".join(sample_facts(sample) for sample in self.samples))]
         for name, texts in (
             ("cuts", [cut.name for cut in self.samples[0].cuts]),
             ("defined", [define.name for define in self.samples[0].definitions]),
@@ -588,9 +595,3 @@ class Dataset:
 
     def _repr_html_(self) -> str:
         return f"<b>rootml.Dataset</b>{facts_html(self._facts())}"
-
-
-def _sample_facts(sample: Sample) -> str:
-    label = "" if sample.label is None else f", label {sample.label}"
-    weight = "" if sample.weight is None else f", weight {sample.weight}"
-    return f"{sample.title} ({len(sample.files)} file(s){label}{weight})"

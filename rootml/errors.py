@@ -21,6 +21,7 @@
     ├── ShardError (ValueError)                 fewer rows than ranks, or a rank out of range
     ├── DensityError (ValueError)               a total density that is not positive
     ├── ConvergenceError (RuntimeError)         a minimum that was needed and not found
+    ├── ClusterError (RuntimeError)             a Dask cluster that is gone, or keeps failing
     ├── MismatchError (RuntimeError)            another tool, asked to confirm, gives other numbers
     ├── StateError (ValueError)                 a saved state or index that belongs elsewhere
     ├── ModelError (ValueError)                 a decision forest that is damaged or inconsistent
@@ -38,6 +39,7 @@ __all__ = [
     "BufferTooSmallError",
     "CastError",
     "ChangedFileError",
+    "ClusterError",
     "ConvergenceError",
     "CorruptFileError",
     "DensityError",
@@ -140,6 +142,13 @@ class DensityError(RootmlError, ValueError):
 
 class ConvergenceError(RootmlError, RuntimeError):
     """A minimum that a result stands on was not found; the message says how the fit ended."""
+
+
+class ClusterError(RootmlError, RuntimeError):
+    """A Dask cluster that lost its scheduler, or whose workers fail on something again and again.
+
+    Errors of this hierarchy that a worker raises come back as they are.
+    """
 
 
 class MismatchError(RootmlError, RuntimeError):
