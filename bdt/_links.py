@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rootml.bdt._forest import Forest
 
@@ -24,7 +25,7 @@ def numpy_exp(x: Array) -> Array:
     return np.exp(x.astype(np.float64)).astype(x.dtype)
 
 
-def predictions(margins: Array, forest: Forest, exp: Exp = numpy_exp) -> Array:
+def predictions(margins: Array, forest: Forest, exp: Exp = numpy_exp) -> NDArray[Any]:
     """Predictions of the library, shape (rows, outputs); of "argmax" shape (rows, 1).
 
     Args:
@@ -34,7 +35,7 @@ def predictions(margins: Array, forest: Forest, exp: Exp = numpy_exp) -> Array:
     if forest.library == "sklearn":
         exp = np.exp
     with np.errstate(all="ignore"):
-        return _FORMULAS[forest.link](margins, forest, exp)
+        return np.asarray(_FORMULAS[forest.link](margins, forest, exp))
 
 
 def _sigmoid(m: Array, forest: Forest, exp: Exp) -> Array:

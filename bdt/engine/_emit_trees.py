@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -297,9 +297,7 @@ def emit_full(module: Any, target: Target, order: Order, leaves: Leaves, depth: 
         for i in range(number):
             tree = b.add(first, I64(i)) if i else first
             start = code.at(offsets, b.mul(tree, I64(nodes)))
-            bits = choose_leaf(
-                code, lambda node, start=start: _mask(code, masks, start, node), depth
-            )
+            bits = choose_leaf(code, partial(_mask, code, masks, start), depth)
             indices.append(index_bytes(code, bits))
             place = code.at(tables, b.mul(tree, I64(table)))
             lookups.append(Lookup(code, order, leaves, place, depth))

@@ -107,4 +107,4 @@ class NumpyEngine:
             return np.zeros(len(v), np.bool_)
         keys = sets.astype(np.int64) * (1 << 31) + category
         place = np.minimum(np.searchsorted(self._members, keys), len(self._members) - 1)
-        return there & (self._members[place] == keys)
+        return np.asarray(there & (self._members[place] == keys))

@@ -57,10 +57,11 @@ def make_walk(forest: Forest, nodes: Nodes) -> Walk:
     threshold[nodes.index] = nodes.threshold
     flags = np.full(forest.num_nodes, LEFT, np.int32)
     flags[nodes.index] = forest.feature[nodes.index] + np.where(nodes.default, LEFT, 0)
-    fields = {"t": (forest.input_dtype, 0), "flags": (np.int32, 8), "child": (np.int32, 12)}
-    record = np.zeros(forest.num_nodes, np.dtype(fields))
-    record["t"], record["flags"], record["child"] = threshold[order], flags[order], child
-    raw = record.view(np.uint8).reshape(-1, 16)
+    raw = np.zeros((forest.num_nodes, 16), np.uint8)
+    size = forest.input_dtype.itemsize
+    raw[:, :size] = threshold[order].view(np.uint8).reshape(-1, size)
+    raw[:, 8:12] = flags[order].view(np.uint8).reshape(-1, 4)
+    raw[:, 12:] = child.astype(np.int32).view(np.uint8).reshape(-1, 4)
     words = _sets(forest, order, raw)
     depths = forest.tree_depth.astype(np.int64)
     padded = np.concatenate([depths, np.zeros(7, np.int64)])

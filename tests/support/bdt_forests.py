@@ -59,15 +59,15 @@ def random_forest(
                 int(rng.integers(sets)) if is_set else -1,
             ]
         offset.append(len(nodes))
-    feature, threshold, left, right, default, category = zip(*nodes, strict=True)
-    leaf = np.array(feature) < 0
+    columns, threshold, left, right, default, category = zip(*nodes, strict=True)
+    leaf = np.array(columns) < 0
     value = np.where(leaf[:, None], rng.normal(size=(len(nodes), width)), 0).astype(dtype)
     value[rng.random(len(nodes)) < 0.05] = -0.0
     return Forest(
-        tree_offset=np.array(offset), feature=np.array(feature),
+        tree_offset=np.array(offset), feature=np.array(columns),
         threshold=np.array(threshold, input_dtype), left=np.array(left), right=np.array(right),
         default_left=np.array(default), value=value,
-        tree_output=rng.integers(0, outputs if width == 1 else 1, trees),
+        tree_output=rng.integers(0, outputs if width == 1 else 1, trees, np.int32),
         base=rng.normal(size=outputs).astype(dtype), num_features=features,
         category=np.array(category), category_offset=np.cumsum([0, *map(len, members)]),
         category_values=np.concatenate([np.zeros(0, int), *members]), **fields,
