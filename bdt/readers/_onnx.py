@@ -212,7 +212,7 @@ def _listed(
         for side in ("true", "false")
     )
     first = np.sort(np.unique(tree, return_index=True)[1])  # a tree's first node is its root
-    tracks = given.get("nodes_missing_value_tracks_true") or np.zeros(count)
+    tracks = _tracks(given, count)
     prefix = "target" if kind == "TreeEnsembleRegressor" else "class"
     outputs, ids = _outputs(given, kind)
     _check_size(count, outputs)
@@ -233,14 +233,17 @@ def _listed(
         split=_floats(given, "nodes_values", dtype, count),
         true=true,
         false=false,
-        nan_true=np.asarray(tracks).astype(bool) & ~leaf,
+        nan_true=tracks & ~leaf,
         value=value,
         members={},
     )
-    if len(trees.nan_true) != count:
-        message = f"nodes_missing_value_tracks_true has {len(trees.nan_true)} entries"
-        raise ModelError(message)
     return trees, outputs, _bases(given, dtype, outputs)
+
+
+def _tracks(given: dict[str, Any], count: int) -> NDArray[np.bool_]:
+    """Whether NaN takes the true branch whatever the test; false if the attribute is left out."""
+    name = "nodes_missing_value_tracks_true"
+    return _integers(given, name, count) != 0 if given.get(name) else np.zeros(count, dtype=bool)
 
 
 def _check_size(nodes: int, outputs: int) -> None:
@@ -291,6 +294,13 @@ def _outputs(given: dict[str, Any], kind: str) -> tuple[int, NDArray[np.int64]]:
         message = f"a classifier of {len(labels)} classes"
         raise ModelError(message)
     if len(labels) <= 2 and len(np.unique(ids)) == 1:
+        bases = given.get("base_values", given.get("base_values_as_tensor", []))
+        if len(bases) > 1 or (len(bases) == 1 and ids[0] != 0):
+            message = (
+                f"a classifier with one score, that of class {ids[0]}, and {len(bases)} "
+                "base_values: ONNX does not say what that means"
+            )
+            raise UnsupportedModelError(message)
         return 1, ids * 0  # one score, that of the second class
     return len(labels), ids
 
@@ -301,8 +311,6 @@ def _bases(given: dict[str, Any], dtype: np.dtype[Any], outputs: int) -> NDArray
     bases = _floats(given, "base_values", dtype)
     if len(bases) == 0:
         return np.zeros(outputs, dtype=dtype)
-    if outputs == 1 and len(bases) == 2 and bases[0] == bases[1]:
-        bases = bases[1:]
     if len(bases) != outputs:
         message = f"{len(bases)} base_values for {outputs} outputs"
         raise UnsupportedModelError(message)
@@ -343,7 +351,7 @@ def _scattered(given: dict[str, Any], dtype: np.dtype[Any]) -> tuple[_Trees, int
     value = np.zeros((count + len(copied), outputs), dtype=dtype)
     value[count + np.arange(len(copied)), target[copied]] = weight[copied]
     roots = _integers(given, "tree_roots")
-    none, tracks = np.full(len(copied), -1), given.get("nodes_missing_value_tracks_true")
+    none = np.full(len(copied), -1)
     trees = _Trees(
         roots=roots,
         feature=np.r_[features, none],
@@ -351,13 +359,10 @@ def _scattered(given: dict[str, Any], dtype: np.dtype[Any]) -> tuple[_Trees, int
         split=np.r_[_floats(given, "nodes_splits", dtype, count), np.zeros(len(copied), dtype)],
         true=np.r_[child["true"], none],
         false=np.r_[child["false"], none],
-        nan_true=np.r_[np.asarray(tracks or np.zeros(count)).astype(bool), none * 0 != 0],
+        nan_true=np.r_[_tracks(given, count), none >= 0],
         value=value,
         members=_members(given, mode, dtype),
     )
-    if len(trees.nan_true) != len(trees.feature):
-        message = "nodes_missing_value_tracks_true has not an entry for each node"
-        raise ModelError(message)
     return trees, outputs, np.zeros(outputs, dtype=dtype)
 
 

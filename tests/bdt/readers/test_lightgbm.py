@@ -60,7 +60,7 @@ def test_text_and_wrappers_and_best_iteration() -> None:
     assert issubclass(NotFittedError, ValueError)
     rng = np.random.default_rng(2)
     x = rng.normal(size=(400, 3))
-    y = x[:, 0] + rng.normal(scale=2, size=400) > 0
+    y = x[:, 0] + rng.normal(scale=0.7, size=400) > 0
     model = lightgbm.LGBMClassifier(
         n_estimators=40, num_leaves=15, min_child_samples=3, learning_rate=0.1, n_jobs=1,
         verbose=-1,

@@ -1,0 +1,277 @@
+"""ONNX tree ensembles, against ONNX Runtime on one thread, in all bits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from forest_walk import margins
+from numpy.typing import NDArray
+
+from rootml.bdt import load
+from rootml.errors import ModelError, UnsupportedModelError
+
+MODES = ("BRANCH_LEQ", "BRANCH_LT", "BRANCH_GTE", "BRANCH_GT")
+
+
+@pytest.fixture
+def onnx() -> Any:
+    pytest.importorskip("onnxruntime")
+    return pytest.importorskip("onnx")
+
+
+def run(model: Any, x: NDArray[Any]) -> list[NDArray[Any]]:
+    """Outputs of ONNX Runtime on one thread."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options)
+    outputs: list[NDArray[Any]] = session.run(None, {"x": x})
+    return outputs
+
+
+def model_of(
+    onnx: Any, kind: str, attributes: dict[str, Any], *, width: int = 3, dtype: Any = np.float32,
+    outputs: int = 1, opset: int = 3, after: str = "",
+) -> Any:  # fmt: skip
+    """A graph of one ensemble ``x -> y`` (a classifier has labels too)."""
+    helper = onnx.helper
+    tensor = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+    made = tensor if kind == "TreeEnsemble" else onnx.TensorProto.FLOAT
+    names = ["label", "y"] if kind == "TreeEnsembleClassifier" else ["y"]
+    nodes = [helper.make_node(kind, ["x"], names, "trees", domain="ai.onnx.ml", **attributes)]
+    results = [helper.make_tensor_value_info("y", made, [None, outputs])]
+    if after:
+        nodes.append(helper.make_node(after, ["y"], ["z"]))
+        results = [helper.make_tensor_value_info("z", made, [None, outputs])]
+    given = [helper.make_tensor_value_info("x", tensor, [None, width])]
+    graph = helper.make_graph(nodes, "graph", given, results)
+    opsets = [helper.make_opsetid("", 18), helper.make_opsetid("ai.onnx.ml", opset)]
+    model = helper.make_model(graph, opset_imports=opsets)
+    model.ir_version = 10
+    return model
+
+
+def grown(
+    rng: np.random.Generator, modes: tuple[str, ...], *, trees: int = 7, outputs: int = 1,
+    prefix: str = "target", equal: bool = False,
+) -> dict[str, Any]:  # fmt: skip
+    """Attributes of a regressor or classifier: trees grown by throwing dice, nodes shuffled."""
+    nodes: list[tuple[Any, ...]] = []
+    leaves: list[tuple[int, int, int, float]] = []
+
+    def grow(tree: int, depth: int, counter: list[int]) -> int:
+        number = counter[0]
+        counter[0] += 1
+        if depth == 0 or (number and rng.random() < 0.2):
+            nodes.append((tree, number, 0, 0.0, "LEAF", 0, 0, 0))
+            targets = rng.permutation(outputs)[: rng.integers(1, outputs + 1)].tolist()
+            weights = rng.normal(size=len(targets)).astype(np.float32).tolist()
+            leaves.extend((tree, number, *one) for one in zip(targets, weights, strict=True))
+            return number
+        place = len(nodes)
+        nodes.append(())
+        mode = str(rng.choice(modes))
+        feature = int(rng.integers(3))
+        split = float(np.float32(rng.choice([0, -0.0, 1, rng.normal()])))
+        if equal and rng.random() < 0.4:
+            mode, feature = str(rng.choice(["BRANCH_EQ", "BRANCH_NEQ"])), 2
+            split = float(rng.integers(4))
+        true, false = grow(tree, depth - 1, counter), grow(tree, depth - 1, counter)
+        nodes[place] = (tree, number, feature, split, mode, true, false, int(rng.integers(2)))
+        return number
+
+    for tree in range(trees):
+        grow(tree, 4, [0])
+    names = ("treeids", "nodeids", "featureids", "values", "modes", "truenodeids", "falsenodeids",
+             "missing_value_tracks_true")  # fmt: skip
+    columns = zip(*nodes, strict=True)
+    made = {f"nodes_{n}": list(column) for n, column in zip(names, columns, strict=True)}
+    weights = zip(*leaves, strict=True)
+    keys = ("treeids", "nodeids", "ids", "weights")
+    return made | {f"{prefix}_{k}": list(v) for k, v in zip(keys, weights, strict=True)}
+
+
+def rows(dtype: Any = np.float32) -> NDArray[Any]:
+    rng = np.random.default_rng(4)
+    x = rng.normal(size=(300, 3)).astype(dtype)
+    x[:, 2] = rng.integers(0, 4, 300)
+    x[100:200, :2] = rng.choice(np.array([0, -0.0, 1, np.nan, np.inf, -np.inf]), (100, 2))
+    x[:20, 2] = np.tile([np.nan, 0.5, -1, -0.0, 7], 4)
+    return x
+
+
+@pytest.mark.parametrize("modes", [MODES, ("BRANCH_LT",), ("BRANCH_GTE",), ("BRANCH_LEQ",)])
+@pytest.mark.parametrize("outputs", [1, 3])
+def test_regressor(onnx: Any, modes: tuple[str, ...], outputs: int) -> None:
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        attributes = grown(rng, modes, outputs=outputs, equal=seed % 2 == 0)
+        attributes |= {
+            "n_targets": outputs,
+            "base_values": np.linspace(-1, 2, outputs).tolist(),
+            "aggregate_function": "AVERAGE" if seed == 3 else "SUM",
+        }
+        model = model_of(onnx, "TreeEnsembleRegressor", attributes, outputs=outputs)
+        forest = load(model)
+        assert forest.library == "onnx"
+        x = rows()
+        assert np.array_equal(margins(forest, x), run(model, x)[0])
+        assert np.array_equal(margins(load(model.SerializeToString()), x), run(model, x)[0])
+
+
+@pytest.mark.parametrize("transform", ["NONE", "LOGISTIC", "SOFTMAX", "SOFTMAX_ZERO"])
+@pytest.mark.parametrize("classes", [2, 3])
+def test_classifier(onnx: Any, transform: str, classes: int) -> None:
+    rng = np.random.default_rng(classes)
+    attributes = grown(rng, MODES, outputs=classes, prefix="class")
+    attributes["classlabels_int64s"] = list(range(classes))
+    model = model_of(onnx, "TreeEnsembleClassifier", attributes, outputs=classes)
+    x = rows()
+    m = margins(load(model), x)
+    assert np.array_equal(m, run(model, x)[0])  # NONE: the scores
+    attributes["post_transform"] = transform
+    model = model_of(onnx, "TreeEnsembleClassifier", attributes, outputs=classes)
+    link = {"NONE": "identity", "LOGISTIC": "sigmoid"}.get(transform, transform.lower())
+    assert load(model).link == link
+    assert np.array_equal(margins(load(model), x), m)
+
+
+@pytest.mark.parametrize(("place", "base"), [(0, []), (1, []), (0, [0.25])])
+def test_classifier_of_two_classes_with_one_score(
+    onnx: Any, place: int, base: list[float]
+) -> None:
+    """The probability of the second class is the sigmoid of the score."""
+    attributes = grown(np.random.default_rng(8), ("BRANCH_LEQ",), prefix="class")
+    attributes["class_ids"] = [place] * len(attributes["class_ids"])
+    attributes["classlabels_int64s"] = [0, 1]
+    attributes["post_transform"] = "LOGISTIC"
+    if base:
+        attributes["base_values"] = base
+        attributes_of_1 = attributes | {"class_ids": [1] * len(attributes["class_ids"])}
+        with pytest.raises(UnsupportedModelError, match="does not say"):
+            load(model_of(onnx, "TreeEnsembleClassifier", attributes_of_1, outputs=2))
+    model = model_of(onnx, "TreeEnsembleClassifier", attributes, outputs=2)
+    x = rows()
+    forest = load(model)
+    assert forest.num_outputs == 1
+    m = margins(forest, x)[:, 0].astype(np.float64)
+    np.testing.assert_allclose(1 / (1 + np.exp(-m)), run(model, x)[0][:, 1], rtol=5e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("member", [False, True], ids=["numeric", "member"])
+def test_tree_ensemble_of_opset_5(onnx: Any, dtype: Any, member: bool) -> None:
+    tensor = onnx.numpy_helper.from_array
+    rng = np.random.default_rng(3)
+    modes = np.array([0, 1, 2, 3, 4, 5, 6 if member else 0], dtype=np.uint8)
+    attributes = {
+        "n_targets": 2, "aggregate_function": 1, "post_transform": 0,
+        "tree_roots": [0, 3],
+        "nodes_featureids": [0, 1, 2, 1, 2, 2, 2],
+        "nodes_modes": tensor(modes, "m"),
+        "nodes_splits": tensor(np.array([0, 1, 2, 0.5, 3, 1, 0], dtype=dtype), "s"),
+        "nodes_truenodeids": [1, 0, 2, 4, 5, 7, 9],
+        "nodes_trueleafs": [0, 1, 1, 0, 0, 1, 1],
+        "nodes_falsenodeids": [2, 1, 3, 6, 8, 6, 4],
+        "nodes_falseleafs": [0, 1, 1, 0, 1, 1, 1],
+        "nodes_missing_value_tracks_true": [1, 0, 1, 0, 1, 0, 0],
+        "leaf_targetids": [0, 1, 0, 1, 0, 1, 0, 1, 0, 1],
+        "leaf_weights": tensor(rng.normal(size=10).astype(dtype), "w"),
+    }  # fmt: skip
+    if member:
+        attributes["membership_values"] = tensor(np.array([0, 3, np.nan], dtype=dtype), "v")
+    model = model_of(onnx, "TreeEnsemble", attributes, dtype=dtype, outputs=2, opset=5)
+    x = rows(dtype)
+    forest = load(model)
+    assert forest.dtype == forest.input_dtype == dtype
+    assert np.array_equal(margins(forest, x), run(model, x)[0])
+
+
+@pytest.mark.parametrize("after", ["Sigmoid", "Softmax", "Exp", "Softplus", "Identity"])
+def test_an_operator_behind_is_the_link(onnx: Any, after: str) -> None:
+    attributes = grown(np.random.default_rng(0), MODES)
+    model = model_of(onnx, "TreeEnsembleRegressor", attributes, after=after)
+    assert load(model).link == after.lower()
+
+
+# --- refusals ------------------------------------------------------------------------------------
+
+
+def test_what_cannot_be_represented_is_named(onnx: Any) -> None:
+    attributes = grown(np.random.default_rng(0), MODES)
+    for change, words in (
+        ({"aggregate_function": "MAX"}, "aggregate MAX"),
+        ({"post_transform": "CUBE"}, "transform 'CUBE'"),
+        ({"nodes_modes": ["BRANCH_OBLIQUE"] * len(attributes["nodes_modes"])}, "BRANCH_OBLIQUE"),
+    ):
+        with pytest.raises(UnsupportedModelError, match=words):
+            load(model_of(onnx, "TreeEnsembleRegressor", attributes | change))
+    halves = attributes | {
+        "nodes_modes": ["LEAF" if m == "LEAF" else "BRANCH_EQ" for m in attributes["nodes_modes"]]
+    }
+    with pytest.raises(UnsupportedModelError, match="whole numbers"):
+        load(model_of(onnx, "TreeEnsembleRegressor", halves))
+    model = model_of(onnx, "TreeEnsembleRegressor", attributes)
+    model.graph.node.insert(0, onnx.helper.make_node("Scaler", ["x"], ["s"], domain="ai.onnx.ml"))
+    with pytest.raises(UnsupportedModelError, match="Scaler"):
+        load(model)
+
+
+def test_weights_in_another_file_are_not_followed(onnx: Any) -> None:
+    attributes = grown(np.random.default_rng(0), MODES)
+    values = np.array(attributes.pop("nodes_values"), dtype=np.float32)
+    tensor = onnx.numpy_helper.from_array(values, "values")
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="../../etc/passwd")
+    tensor.ClearField("raw_data")
+    attributes["nodes_values_as_tensor"] = tensor
+    with pytest.raises(UnsupportedModelError, match="another file"):
+        load(model_of(onnx, "TreeEnsembleRegressor", attributes))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("nodes_truenodeids", 0, "reached twice"),
+        ("nodes_truenodeids", 500, "not there"),
+        ("nodes_falsenodeids", -1, "not there"),
+        ("nodes_featureids", 3, "tests feature 3"),
+        ("nodes_featureids", -1, "feature"),
+        ("nodes_nodeids", 1, "same number"),
+        ("nodes_values", float("nan"), "NaN"),
+        ("target_ids", 9, "target_ids beyond"),
+        ("target_nodeids", 0, "weights of inner nodes"),
+        ("target_treeids", 99, "not there"),
+    ],
+)
+def test_damaged(onnx: Any, name: str, value: Any, words: str) -> None:
+    attributes = grown(np.random.default_rng(0), MODES)
+    attributes[name][0] = value
+    with pytest.raises(ModelError, match=words):
+        load(model_of(onnx, "TreeEnsembleRegressor", attributes))
+
+
+def test_lists_of_different_lengths_and_huge_counts(onnx: Any) -> None:
+    attributes = grown(np.random.default_rng(0), MODES)
+    for name in attributes:
+        short = attributes | {name: attributes[name][:-1]}
+        with pytest.raises(ModelError):
+            load(model_of(onnx, "TreeEnsembleRegressor", short))
+    for change in ({"n_targets": 2**60}, {"n_targets": 10**7}):
+        with pytest.raises((ModelError, UnsupportedModelError)):
+            load(model_of(onnx, "TreeEnsembleRegressor", attributes | change))
+    with pytest.raises(ModelError, match="features"):
+        load(model_of(onnx, "TreeEnsembleRegressor", attributes, width=2**40))
+
+
+def test_reading_needs_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    from rootml.errors import MissingPackageError
+
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(MissingPackageError, match=r"rootml\[onnx\]"):
+        load(b"\x08\x0a")
