@@ -25,7 +25,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.set_num_threads(1)
     made = tmp_path_factory.mktemp("morph")
     for kind in ("sim", "data"):
-        write_toy(made / f"{kind}.root", kind, ROWS)  # type: ignore[arg-type]
+        write_toy(made / f"{kind}.root", kind, ROWS)
     options = ["--id", "event", "--steps", "40", "--seed", "3", "--quiet", *NAMES]
     files = ["--sim", f"{made}/sim.root:Events", "--data", f"{made}/data.root:Events"]
     assert main(["morph", "fit", f"{made}/toy.morph", *files, *options]) == 0
