@@ -1,6 +1,6 @@
 """The sums over events, compiled: one pass over the matrix, in blocks that stay in the cache.
 
-Pseudo-code as in `_kernels_numpy`; per block of 512 events and with vector instructions::
+Pseudo-code as in `_kernels_numpy`; per block of 256 events and with vector instructions::
 
     for each process p:
         t[p] = r[p];  e = 0
@@ -12,8 +12,8 @@ Pseudo-code as in `_kernels_numpy`; per block of 512 events and with vector inst
     else:                  value += log(product of the mantissas of d) + ln 2 * sum of exponents
     gradient:  q = w / d;  sums[j] += sum q * t[p] * X_j  for every row in use
 
-So without weights there is one logarithm per block: a product of 512 numbers between 1 and 2 stays
-far from overflow, and its relative rounding error, about 512 eps / 2, is an absolute one of the
+So without weights there is one logarithm per block: a product of 256 numbers between 1 and 2 stays
+far from overflow, and its relative rounding error, about 256 eps / 2, is an absolute one of the
 sum.
 """
 
@@ -29,7 +29,7 @@ from rootml.sbi._kernels_numpy import Sums
 from rootml.sbi._layout import Layout, Plan
 from rootml.sbi._morph import Array
 
-_BLOCK = 512
+_BLOCK = 256
 _NORMAL = 2.2250738585072014e-308
 _NONE = np.empty(0)
 

@@ -202,18 +202,24 @@ def _log_derivatives(
         for group, factor in zip(plan.groups, block.factors, strict=True)
         if group.process == process
     ]
-    owners = {int(layout.row_parameter[row]) for row in used} | {g.parameter for g, _ in groups}
-    where = sorted(owners)
+    owner = layout.row_parameter[used]
+    where = np.union1d(owner, [group.parameter for group, _ in groups]).astype(np.int64)
     slopes = np.zeros((len(where), block.terms.shape[1]))
     bends = np.zeros_like(slopes)
-    for k, parameter in enumerate(where):
-        rows = used[layout.row_parameter[used] == parameter]
-        if len(rows):
-            slopes[k] += plan.weights[1, rows] @ block.rows[rows]
-            bends[k] += plan.weights[2, rows] @ block.rows[rows]
+    # rows of one parameter stand side by side: the first of each, then the second of each
+    _, first, which = np.unique(owner, return_index=True, return_inverse=True)
+    rank = np.arange(len(used)) - first[which]
+    for number in range(int(rank.max(initial=-1)) + 1):
+        rows = used[rank == number]
+        place = np.searchsorted(where, layout.row_parameter[rows])
+        columns = block.rows[rows]
+        slopes[place] += plan.weights[1, rows, None] * columns
+        if plan.weights[2, rows].any():
+            bends[place] += plan.weights[2, rows, None] * columns
     for group, factor in groups:
-        k = where.index(group.parameter)
-        first = (plan.weights[1, group.rows] @ block.rows[group.rows]) / factor
+        k = int(np.searchsorted(where, group.parameter))
+        rows = block.rows[group.rows]
+        first = (plan.weights[1, group.rows] @ rows) / factor
         slopes[k] += first
-        bends[k] += (plan.weights[2, group.rows] @ block.rows[group.rows]) / factor - first**2
-    return where, slopes, bends
+        bends[k] += (plan.weights[2, group.rows] @ rows) / factor - first**2
+    return where.tolist(), slopes, bends

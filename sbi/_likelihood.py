@@ -157,6 +157,8 @@ class Likelihood:
             strict: Raise where a density is not positive; else return NaN.
         """
         point = self._point(theta)
+        if not np.isfinite(point).all():
+            return self._undefined(point, strict=strict)
         with np.errstate(all="ignore"):
             value = self._constraints.value(point)
             if self.unbinned is not None:
@@ -172,6 +174,8 @@ class Likelihood:
     ) -> tuple[float, Array]:
         """Minus log L and its gradient, ``(parameter,)``."""
         point = self._point(theta)
+        if not np.isfinite(point).all():
+            return self._undefined(point, strict=strict), np.full(len(point), np.nan)
         with np.errstate(all="ignore"):
             value = self._constraints.value(point)
             slopes = self._constraints.gradient(point)
@@ -193,6 +197,14 @@ class Likelihood:
                 if part is not None:
                     total = total + part.hessian(point)
         return total
+
+    def _undefined(self, point: Array, *, strict: bool) -> float:
+        """NaN for a point that is no point, or an error."""
+        if strict:
+            bad = self._names[int(np.flatnonzero(~np.isfinite(point))[0])]
+            message = f"{bad} = {point[self._names.index(bad)]} is not a number"
+            raise UsageError(message)
+        return math.nan
 
     def _point(self, theta: Sequence[float] | Array) -> Array:
         point = np.asarray(theta, np.float64)

@@ -20,7 +20,8 @@ _NEAR_LIMIT = 1e-3  # of a standard deviation: nearer than this is at the limit
 _EDM_GOAL = 1e-12  # Newton steps stop here
 EDM_MOST = 1e-4  # a minimum that is estimated to be lower by more than this is none
 _STALE = 1e-10  # steps this short (1e-5 standard deviations) leave the Hessian as it is
-_STEPS = 6
+_FAR = 1e-2  # steps this long change it so much that the next one needs a new one
+_STEPS = 12
 
 
 class Objective:
@@ -128,7 +129,7 @@ def polish(like: Likelihood, theta: Array, free: npt.NDArray[np.bool_]) -> Minim
     if hessian is None or not np.isfinite(slopes).all():
         return Minimum(theta, value, hessian, none, math.inf)
     theta, value, slopes = _snap(like, theta, value, slopes, hessian, free)
-    edm, blocked = math.inf, none
+    edm, blocked, moved = math.inf, none, 0.0
     for _ in range(_STEPS):
         blocked = free & (((theta <= low) & (slopes > 0.0)) | ((theta >= high) & (slopes < 0.0)))
         step = _newton(hessian, slopes, free & ~blocked)
@@ -143,10 +144,13 @@ def polish(like: Likelihood, theta: Array, free: npt.NDArray[np.bool_]) -> Minim
         slack = 1e-14 * abs(value)
         if not (lower <= value + slack and np.isfinite(rise).all()):
             break
-        moved, theta, value, slopes = edm > _STALE, trial, lower, rise
-        if moved:
-            fresh = _hessian(like, theta)
-            hessian = hessian if fresh is None else fresh
+        theta, value, slopes, moved = trial, lower, rise, moved + edm
+        if edm > _FAR:  # the next step needs the second derivatives of here
+            hessian, moved = _hessian(like, theta), 0.0
+            if hessian is None:
+                return Minimum(theta, value, None, blocked, math.inf)
+    if moved > _STALE:
+        hessian = _hessian(like, theta)
     return Minimum(theta, value, hessian, blocked, edm)
 
 

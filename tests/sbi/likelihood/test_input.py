@@ -110,6 +110,9 @@ def test_points(values: dict[str, float], error: type[RootmlError], says: str) -
             call(**values)
     with pytest.raises(UsageError, match="2 parameters"):
         like.nll([1.0])
+    with pytest.raises(UsageError, match="jes = nan is not a number"):
+        like.nll([1.0, math.nan])
+    assert math.isnan(like.nll_gradient([1.0, math.inf], strict=False)[0])
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,11 @@ class Case:
             return {
                 "S": {"nominal": nominal["S"], "jes": shape("S")},
                 "I": interference,
-                "B": {"nominal": nominal["B"], "jes": shape("B"), "jer": shape("B")},
+                "B": {
+                    "nominal": nominal["B"],
+                    "jer": shape("B"),
+                    "jes": shape("B"),
+                },  # not jes, jer
             }
 
         self.columns = sbi.Columns(columns(EVENTS), rng.uniform(0.5, 1.5, EVENTS))
