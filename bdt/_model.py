@@ -126,7 +126,8 @@ class Model:
         if not forest.allow_nan:
             table.check_nan(forest.names)
         count = table.num_rows
-        margins = np.empty((count, forest.num_outputs), forest.dtype)
+        as_is = margin or forest.link == "identity"
+        margins = np.empty((0 if as_is else count, forest.num_outputs), forest.dtype)
         width = 1 if forest.link == "argmax" and not margin else forest.num_outputs
         scores = np.empty((count, width), forest.dtype)
         pieces = list(range(0, count, _PIECE if threads == 1 else _share(count, threads)))
@@ -134,7 +135,7 @@ class Model:
 
         def run(start: int, stop: int) -> None:
             part = table if stop - start == count else table.rows(start, stop)
-            if margin or forest.link == "identity":
+            if as_is:
                 self._engine.margins(part, scores[start:stop])
                 return
             self._engine.margins(part, margins[start:stop])

@@ -17,6 +17,7 @@ All tables are data: a kernel serves every forest of the same `Shape`.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -81,6 +82,13 @@ class Shape:
     lanes: tuple[int, int] | None
     sets: bool
     sigmoid: str
+
+    @property
+    def key(self) -> str:
+        """All of it as text."""
+        values = dataclasses.asdict(self)
+        values |= {name: sorted(values[name]) for name in ("levels", "kinds")}
+        return repr(values)
 
     @property
     def kind(self) -> Any:

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import ctypes
+import functools
+import hashlib
+import importlib.metadata
 import threading
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from rootml.bdt.engine._cache import ObjectCache, cache_key
@@ -31,21 +36,44 @@ class Library:
         return ctypes.CFUNCTYPE(result, *arguments)(address)
 
 
-def load(ir_text: str, target: Target, cache: ObjectCache | None = None) -> Library:
-    """The library of an IR module for this machine; compiled once per process and cache."""
-    binding = _binding()
+def load(
+    make_ir: Callable[[], str], what: str, target: Target, cache: ObjectCache | None = None
+) -> Library:
+    """The library of an IR module for this machine; compiled once per process and cache.
+
+    Making IR takes longer than loading machine code, so the cache's key holds what the IR is a
+    function of: the source of the emitters, what they are asked for, and llvmlite.
+
+    Args:
+        make_ir: Gives the IR.
+        what: What is asked of the emitters, as text.
+    """
     cache = cache or ObjectCache()
-    version = binding.llvm_version_info
-    key = cache_key(ir_text, target.cpu, target.features, target.triple, version)
+    made = None if _sources() else make_ir()
+    versions = [importlib.metadata.version("llvmlite"), _binding().llvm_version_info]
+    parts = (_sources() or made, what, target.name, target.gfni, target.cpu, target.features)
+    key = cache_key(*parts, target.triple, *versions)
     with _lock:
         library = _loaded.get(key)
         if library is None:
             machine_code = cache.get(key)
             if machine_code is None:
-                machine_code = compile_object(ir_text, target)
+                machine_code = compile_object(made or make_ir(), target)
                 cache.put(key, machine_code)
             library = _loaded[key] = Library(machine_code, target)
         return library
+
+
+@functools.cache
+def _sources() -> str:
+    """A digest of the emitters; empty where they cannot be read."""
+    digest = hashlib.sha256()
+    try:
+        for path in sorted(Path(__file__).parent.glob("*.py")):
+            digest.update(path.read_bytes())
+    except OSError:
+        return ""
+    return digest.hexdigest()
 
 
 def compile_object(ir_text: str, target: Target) -> bytes:

@@ -98,7 +98,9 @@ class LlvmEngine:
         self._model = self._tables()
         self._model_pointer = self._model.ctypes.data
         self._spare: deque[Memory] = deque(maxlen=_SPARE)
-        library = _jit.load(kernel_ir(self.shape, self.target), self.target)
+        library = _jit.load(
+            lambda: kernel_ir(self.shape, self.target), self.shape.key, self.target
+        )
         pointer, number = ctypes.c_void_p, ctypes.c_int64
         self._predict = library.function("predict", None, pointer, pointer, pointer)
         self._exp = library.function("exp_many", None, pointer, pointer, number)
