@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rootml.errors import DensityError
-from rootml.sbi._morph import CODES, Array, factors
+from rootml.sbi._morph import CODES, Array, Factors
 
 if TYPE_CHECKING:
     from rootml.sbi._binned import Binned
@@ -78,6 +78,7 @@ class BinnedTerm:
         self._nominal = np.concatenate(nominal)
         self._bin = np.concatenate(bins)
         self._plain, self._effects, self._shapes = map(_entries, (plain, effects, shapes))
+        self._effect_factors = Factors("code5", self._effects.high, self._effects.low)
 
     def expected(self, theta: Array) -> dict[str, Array]:
         """Expected counts per channel, ``(bin,)``."""
@@ -105,7 +106,7 @@ class BinnedTerm:
         np.multiply.at(factor, self._plain.cell, _plain_values(theta[self._plain.parameter]))
         effects = self._effects
         if len(effects.cell):
-            values = factors("code5", theta[effects.parameter], effects.high, effects.low)[0]
+            values = self._effect_factors(theta[effects.parameter])[0]
             np.multiply.at(factor, effects.cell, values)
         return base, factor
 
@@ -168,9 +169,7 @@ class BinnedTerm:
         np.add.at(log_bends, (plain.cell, plain.parameter), -(inverse**2))
         effects = self._effects
         if len(effects.cell):
-            value, first, second = factors(
-                "code5", theta[effects.parameter], effects.high, effects.low
-            )
+            value, first, second = self._effect_factors(theta[effects.parameter])
             at = effects.cell, effects.parameter
             np.add.at(logs, at, first / value)
             np.add.at(log_bends, at, second / value - (first / value) ** 2)

@@ -80,27 +80,23 @@ def _polynomial(table: Array, alpha: Array) -> Array:
 
 def _sided(alpha: Array) -> Array:
     """``(a, 0)`` for a >= 0 and ``(0, -a)`` below, with derivatives."""
-    above = (alpha >= 0.0).astype(np.float64)
-    below = 1.0 - above
-    zero = np.zeros_like(alpha)
-    return np.stack(
-        [
-            np.stack([above * alpha, -below * alpha], axis=1),
-            np.stack([above, -below], axis=1),
-            np.stack([zero, zero], axis=1),
-        ]
-    )
+    above = alpha >= 0.0
+    table = np.zeros((3, len(alpha), 2))
+    table[0, :, 0] = np.where(above, alpha, 0.0)
+    table[0, :, 1] = np.where(above, 0.0, -alpha)
+    table[1, :, 0] = above
+    table[1, :, 1] = above - 1.0
+    return table
 
 
 def _quadratic(alpha: Array) -> Array:
-    one, zero = np.ones_like(alpha), np.zeros_like(alpha)
-    return np.stack(
-        [
-            np.stack([alpha, alpha * alpha], axis=1),
-            np.stack([one, 2.0 * alpha], axis=1),
-            np.stack([zero, 2.0 * one], axis=1),
-        ]
-    )
+    table = np.zeros((3, len(alpha), 2))
+    table[0, :, 0] = alpha
+    table[0, :, 1] = alpha * alpha
+    table[1, :, 0] = 1.0
+    table[1, :, 1] = 2.0 * alpha
+    table[2, :, 1] = 2.0
+    return table
 
 
 def _within(alpha: Array) -> npt.NDArray[np.bool_]:
@@ -178,6 +174,38 @@ def takes_logarithms(code: str) -> bool:
     return CODES[code].exponential is not None
 
 
+class Factors:
+    """Factors of one code for fixed scalars up and down, as functions of the parameters.
+
+    Args:
+        code: Its name.
+        up: At +1, ``(n,)``.
+        down: At -1, ``(n,)``.
+    """
+
+    def __init__(self, code: str, up: Array, down: Array) -> None:
+        self._kind = kind = CODES[code]
+        self._polynomial = self._exponential = np.empty((len(up), 0))
+        if kind.polynomial_columns is not None:
+            self._polynomial = kind.polynomial_columns(up, down).T
+        if kind.exponential_columns is not None:
+            self._exponential = kind.exponential_columns(up, down).T
+
+    def __call__(self, alpha: Array) -> tuple[Array, Array, Array]:
+        """Factor and its two derivatives, each ``(n,)``."""
+        value, first, second = np.ones_like(alpha), np.zeros_like(alpha), np.zeros_like(alpha)
+        if self._kind.polynomial is not None:
+            sums = (self._kind.polynomial(alpha) * self._polynomial).sum(axis=2)
+            value, first, second = value + sums[0], sums[1], sums[2]
+        if self._kind.exponential is not None:
+            sums = (self._kind.exponential(alpha) * self._exponential).sum(axis=2)
+            grown, slope = np.exp(sums[0]), sums[1]  # of the factor that is not 1, or times it
+            second = grown * (second + 2.0 * first * slope + value * (slope**2 + sums[2]))
+            first = grown * (first + value * slope)
+            value = value * grown
+        return value, first, second
+
+
 def factors(code: str, alpha: Array, up: Array, down: Array) -> tuple[Array, Array, Array]:
     """Factor and its two derivatives by alpha, for scalars up and down: all of shape ``(n,)``.
 
@@ -185,15 +213,4 @@ def factors(code: str, alpha: Array, up: Array, down: Array) -> tuple[Array, Arr
     >>> float(value[0]).__round__(12), float(slope[0]).__round__(6)
     (1.2, 0.218786)
     """
-    kind = CODES[code]
-    value, first, second = np.ones_like(alpha), np.zeros_like(alpha), np.zeros_like(alpha)
-    if kind.polynomial is not None and kind.polynomial_columns is not None:
-        sums = (kind.polynomial(alpha) * kind.polynomial_columns(up, down).T).sum(axis=2)
-        value, first, second = value + sums[0], sums[1], sums[2]
-    if kind.exponential is not None and kind.exponential_columns is not None:
-        sums = (kind.exponential(alpha) * kind.exponential_columns(up, down).T).sum(axis=2)
-        grown, slope = np.exp(sums[0]), sums[1]  # of the factor that is not 1, or times it
-        second = grown * (second + 2.0 * first * slope + value * (slope**2 + sums[2]))
-        first = grown * (first + value * slope)
-        value = value * grown
-    return value, first, second
+    return Factors(code, up, down)(alpha)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rootml.sbi._expressions import Formula, Function
-from rootml.sbi._morph import Array, factors
+from rootml.sbi._morph import Array, Factors
 
 if TYPE_CHECKING:
     from rootml.sbi._model import Model
@@ -18,14 +18,13 @@ class _Effects:
     """The factors of one interpolation code: pairs of process and nuisance."""
 
     def __init__(self, code: str, entries: Sequence[tuple[int, int, float, float]]) -> None:
-        self.code = code
         self.process = np.array([e[0] for e in entries])
         self.parameter = np.array([e[1] for e in entries])
-        self.up = np.array([e[2] for e in entries])
-        self.down = np.array([e[3] for e in entries])
+        up, down = (np.array([e[i] for e in entries]) for i in (2, 3))
+        self._factors = Factors(code, up, down)
 
     def __call__(self, theta: Array) -> tuple[Array, Array, Array]:
-        return factors(self.code, theta[self.parameter], self.up, self.down)
+        return self._factors(theta[self.parameter])
 
 
 class Yields:
