@@ -219,7 +219,11 @@ class Forest:
         check_offsets(self.tree_offset, self.num_nodes)
         self._check_words()
         inner = self.feature >= 0
-        if np.any(inner != (self.left >= 0)) or np.any(self.feature < -1):
+        if np.any(self.feature < -1):
+            message = f"a node has the feature {self.feature.min()}"
+            raise ModelError(message)
+        children = [self.left[~inner], self.right[~inner]]
+        if np.any(inner != (self.left >= 0)) or any(np.any(child != -1) for child in children):
             message = "a node with a feature has two children, one with feature -1 none"
             raise ModelError(message)
         if np.any(self.feature >= self.num_features):

@@ -130,5 +130,5 @@ def narrow(array: NDArray[Any], name: str, *, least: int = 0, most: int = INT32)
 
 def float32(array: NDArray[Any]) -> NDArray[np.float32]:
     """Rounded to float32; what is too large becomes infinite, as in the library."""
-    with np.errstate(over="ignore"):
+    with np.errstate(all="ignore"):
         return array.astype(np.float32)

@@ -137,7 +137,8 @@ def _integers(document: Any, name: str) -> NDArray[np.int64]:
 
 def _floats(document: Any, name: str, dtype: np.dtype[Any]) -> NDArray[Any]:
     values = _float_list(items(document, name), name)
-    made = values.astype(dtype)
+    with np.errstate(all="ignore"):
+        made = values.astype(dtype)
     if not np.array_equal(made.astype(np.float64), values, equal_nan=True):
         message = f"{name} has numbers that are no {dtype}"
         raise ModelError(message)

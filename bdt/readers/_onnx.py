@@ -113,12 +113,12 @@ def _with_link(forest: Forest, graph: Any, node: Any) -> Forest:
 def _ensemble(onnx: Any, graph: Any) -> tuple[Any, int, np.dtype[Any]]:
     """The tree ensemble of a graph, the width of its input (0 if unknown) and the dtype."""
     found = [n for n in graph.node if n.op_type in _ENSEMBLES and n.domain in _DOMAINS]
-    others = sorted({n.op_type for n in graph.node if n not in found} - _PASS - {*_LINK_NODES})
+    others = {str(n.op_type) for n in graph.node if n not in found} - _PASS - {*_LINK_NODES}
     if len(found) != 1 or others:
+        names = ", ".join(sorted(others)) or "no"
         message = (
-            f"an ONNX graph of {len(found)} tree ensembles and of {', '.join(others) or 'no'} "
-            "other operators; one ensemble can be read, behind it "
-            f"{', '.join(sorted(_PASS | {*_LINK_NODES}))}"
+            f"an ONNX graph of {len(found)} tree ensembles and of {names} other operators; one "
+            f"ensemble can be read, behind it {', '.join(sorted(_PASS | {*_LINK_NODES}))}"
         )
         raise UnsupportedModelError(message)
     (node,) = found
@@ -153,8 +153,12 @@ def _attributes(onnx: Any, node: Any) -> dict[str, Any]:
         elif isinstance(value, bytes):
             value = value.decode(errors="replace")
         elif not isinstance(value, int | float):
-            value = list(value)
-        made[one.name] = value
+            try:
+                value = list(value)
+            except TypeError as error:
+                message = f"the attribute {one.name!r:.40} has no value"
+                raise ModelError(message) from error
+        made[str(one.name)] = value  # bytes, if it is no UTF-8
     return made
 
 
@@ -463,7 +467,8 @@ def _one_comparison(trees: _Trees, numeric: NDArray[np.bool_]) -> tuple[int, NDA
     if np.any(np.isneginf(split[strict])):
         message = "tests x < -inf among tests x <= t"
         raise UnsupportedModelError(message)
-    below = np.nextafter(split, split.dtype.type(-np.inf))
+    with np.errstate(all="ignore"):
+        below = np.nextafter(split, split.dtype.type(-np.inf))
     return _LEQ, np.where(strict, below, split)
 
 

@@ -77,7 +77,7 @@ def floor32(values: NDArray[np.float64]) -> NDArray[np.float32]:
     >>> floor32(np.array([0.1])).astype(float) <= 0.1
     array([ True])
     """
-    with np.errstate(over="ignore"):
+    with np.errstate(all="ignore"):
         rounded = values.astype(np.float32)
         return np.where(rounded > values, np.nextafter(rounded, np.float32(-np.inf)), rounded)
 

@@ -130,10 +130,14 @@ def _number(given: dict[str, str], name: str, default: float | None = None) -> f
     if default is not None and name not in given:
         return default
     try:
-        return float(given[name])
+        value = float(given[name])
     except (KeyError, ValueError) as error:
         message = f"{name}={given.get(name, '(missing)')!r:.30} where a number is due"
         raise ModelError(message) from error
+    if not abs(value) < np.finfo(np.float32).max:
+        message = f"{name}={given[name]!r:.30} is beyond float32, the type that TMVA reads"
+        raise ModelError(message)
+    return value
 
 
 def _purity(given: dict[str, str]) -> float:
