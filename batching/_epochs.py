@@ -19,6 +19,8 @@ import numpy.typing as npt
 
 from rootml._buffers import Allocate
 from rootml._progress import track
+from rootml._threads import map_partitions
+from rootml._work import choose
 from rootml.batching._balance import (
     class_factors,
     repeat_units,
@@ -41,11 +43,20 @@ from rootml.batching._stores import (
 )
 from rootml.batching._stream import THREAD_NAME
 from rootml.batching._timing import Timing
-from rootml.batching._units import DatasetUnits, UnitKey, UnitSource
+from rootml.batching._units import (
+    CountLabels,
+    DatasetUnits,
+    Decode,
+    UnitJob,
+    UnitKey,
+    UnitSource,
+)
 from rootml.batching._walk import Walk, forced_rows
 from rootml.errors import BufferTooSmallError, EmptySelectionError, StateError, UsageError
 
 if TYPE_CHECKING:
+    from rootml._threads import Held, Place
+    from rootml.batching._layout import Prepared
     from rootml.dataset import Dataset
     from rootml.partitions import Partition
 
@@ -82,6 +93,7 @@ class Epochs:
         self._next_order: tuple[int, npt.NDArray[np.int64]] | None = None
         self._spill: Spill | None = None
         self._spill_shards: int | None = None
+        self._held: Held[UnitJob, Prepared] | None = None
         factors = None
         if options.balance is not None and not dataset.has_label:
             message = f"{dataset}: balance= needs classes: open the samples with label="
@@ -91,7 +103,7 @@ class Epochs:
         self.dataset, self.layout = compile_layout(dataset, request, factors)
 
     def __getstate__(self) -> dict[str, Any]:
-        hidden = {"_lock", "_resident", "_next_order", "workspace"}
+        hidden = {"_lock", "_resident", "_next_order", "_held", "workspace"}
         return {key: value for key, value in self.__dict__.items() if key not in hidden}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -99,6 +111,7 @@ class Epochs:
         self._lock = threading.RLock()
         self._resident = None
         self._next_order = None
+        self._held = None
         self.workspace = Workspace()
 
     # --- the selection ------------------------------------------------------------------------
@@ -154,15 +167,18 @@ class Epochs:
 
     def _keys_by_label(self, partitions: Sequence[Partition], index: Any) -> list[UnitKey]:
         """Rows of each label in a partition are a unit of their own; one pass over labels."""
-        found: list[dict[float, int]] = [{} for _ in partitions]
-
-        def count(number: int) -> None:
-            block = self.dataset.read(partitions[number], [], index=index, label=True)
-            assert block.label is not None
-            values, rows = np.unique(block.label, return_counts=True)
-            found[number] = dict(zip(values.tolist(), rows.tolist(), strict=True))
-
-        self._map_units(count, range(len(partitions)), "reading labels")
+        what = "reading labels"
+        with self.timing(what):
+            found = list(
+                map_partitions(
+                    CountLabels(self.dataset._reader),
+                    [choose(index, partition) for partition in partitions],
+                    threads=self.options.threads,
+                    progress=self.options.progress,
+                    what=what,
+                    place=self._place,
+                )
+            )
         labels = sorted({label for counts in found for label in counts})
         return [
             UnitKey(number, rows, labels.index(label), label=label)
@@ -200,13 +216,39 @@ class Epochs:
         division = zlib.crc32(self.chosen.counts.tobytes() + self.chosen.sources.tobytes())
         return f"{self.dataset.fingerprint}-{division:08x}"
 
+    # --- where units are decoded --------------------------------------------------------------
+
+    @property
+    def _place(self) -> Place | None:
+        """The cluster of ``Dataset.on``, in the process that has its client."""
+        place = self.dataset._reader.place
+        return place if place is not None and place.here else None
+
+    @property
+    def decoders(self) -> int:
+        """Units that are decoded at the same time: in threads, each of which waits for a cluster.
+
+        A cluster gets as many as it has threads and as many again to go on with, as long as they
+        take no more than half of the buffer when they arrive here.
+        """
+        threads = self.options.threads
+        if self._place is None:
+            return threads
+        fit = self.options.buffer_bytes // (2 * self.options.unit_bytes)
+        return max(1, min(2 * self._place.width, fit))
+
     @property
     def _source(self) -> UnitSource:
         chosen = self.chosen
-        return _Timed(
-            DatasetUnits(self.dataset, self.layout, chosen.partitions, chosen.index, chosen.keys),
-            self.timing,
-        )
+        decode = Decode(self.dataset._reader, self.layout)
+        place = self._place
+        with self._lock:
+            if place is not None and self._held is None:
+                self.dataset._reader.scales()
+                self._held = place.hold(decode, what="decoding")
+            held = None if place is None else self._held
+        units = DatasetUnits(decode, held, chosen.partitions, chosen.index, chosen.keys)
+        return _Timed(units, self.timing)
 
     # --- the mode -----------------------------------------------------------------------------
 
@@ -314,11 +356,12 @@ class Epochs:
         pool: Executor,
     ) -> Store:
         """The store that feeds a walk; in mode "resident" all rows are decoded now."""
-        seed, threads = self.options.seed, self.options.threads
+        seed, threads = self.options.seed, self.decoders
         buffers = self.workspace.buffers
         if mode == "resident":
             order = self._order_of(epoch, pool)
-            return ResidentStore(self.resident, order, pool, threads=threads, buffers=buffers)
+            gatherers = self.options.threads
+            return ResidentStore(self.resident, order, pool, threads=gatherers, buffers=buffers)
         if mode == "sequential":
             return ChainStore(
                 self.layout, walk.pieces, self._source, pool, ahead=threads + 1, buffers=buffers
@@ -421,14 +464,14 @@ class Epochs:
         """Forget the rows in memory and remove the files on disk, until they are needed again."""
         self.workspace.clear()
         with self._lock:
-            self._resident = self._next_order = None
+            self._resident = self._next_order = self._held = None
             if self._spill is not None:
                 self._spill.close()
                 self._spill = None
 
     def _map_units(self, function: Callable[[int], None], units: Sequence[int], what: str) -> None:
         """Call `function` for each unit in threads; the first error stops the rest."""
-        threads = ThreadPoolExecutor(self.options.threads, thread_name_prefix=THREAD_NAME)
+        threads = ThreadPoolExecutor(self.decoders, thread_name_prefix=THREAD_NAME)
         with threads as pool, self.timing(what):
             futures = [pool.submit(function, unit) for unit in units]
             try:

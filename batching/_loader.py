@@ -308,7 +308,7 @@ class BatchLoader:
                 epochs.layout,
                 walk,
                 lambda pool: epochs.store(progress.mode, progress.epoch, walk, sharing, pool),
-                threads=epochs.options.threads,
+                threads=epochs.decoders,
                 timing=epochs.timing,
                 skip=_share(progress.batches, worker, sharing),
                 block_rows=sharing.block_rows,

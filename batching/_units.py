@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rootml._buffers import Allocate
+from rootml._work import Chosen, Read, choose
 from rootml.batching._layout import (
     Dense,
     Layout,
@@ -22,7 +23,9 @@ from rootml.batching._layout import (
 from rootml.errors import ChangedFileError
 
 if TYPE_CHECKING:
-    from rootml.dataset import Dataset
+    from rootml._reader import Reader
+    from rootml._selection import SelectionIndex
+    from rootml._threads import Held
     from rootml.partitions import Partition
 
 Rows = npt.NDArray[np.integer[Any]]
@@ -107,30 +110,39 @@ class UnitKey:
     copy: int = 0
 
 
-@dataclass(frozen=True)
-class DatasetUnits:
-    """Units read from the files of a dataset."""
+@dataclass(frozen=True, slots=True)
+class UnitJob:
+    """All that is needed to decode a unit: little, for it may be sent to another machine."""
 
-    dataset: Dataset
+    chosen: Chosen
+    key: UnitKey
+
+    @property
+    def where(self) -> str:
+        """For messages."""
+        return self.chosen.where
+
+
+@dataclass(frozen=True, slots=True)
+class Decode:
+    """Reads the selected rows of a unit and makes columns of them, here or on a cluster.
+
+    Raises:
+        ChangedFileError: Not as many events are selected as there were.
+        CastError, NonFiniteError, SchemaError: As `Layout.prepare`.
+    """
+
+    reader: Reader
     layout: Layout
-    partitions: Sequence[Partition]
-    index: Any
-    keys: Sequence[UnitKey]
 
-    def load(self, unit: int, allocate: Allocate = np.empty) -> DecodedUnit:
-        key = self.keys[unit]
-        partition = self.partitions[key.partition]
-        block = self.dataset.read(
-            partition,
-            self.layout.columns,
-            index=self.index,
-            label=self.layout.needs_label or key.label is not None,
-            weight=self.layout.weight,
-            allocate=allocate,
-        )
+    def __call__(self, job: UnitJob, allocate: Allocate = np.empty) -> Prepared:
+        key, partition, layout = job.key, job.chosen.partition, self.layout
+        label = layout.needs_label or key.label is not None
+        read = Read(self.reader, layout.columns, label=label, weight=layout.weight)
+        block = read(job.chosen, allocate)
         where = f"{partition.path}:{partition.tree}" if partition.tree else partition.path
         where = f"{where}, entries {partition.start} to {partition.stop}"
-        decoded = DecodedUnit(self.layout, self.layout.prepare(block, where))
+        decoded = DecodedUnit(layout, layout.prepare(block, where))
         if key.label is not None:
             decoded = decoded.take(np.flatnonzero(block.label == key.label))
         if decoded.num_rows != key.rows:
@@ -139,7 +151,41 @@ class DatasetUnits:
                 "dataset was scanned; the file must have changed"
             )
             raise ChangedFileError(message)
-        return decoded
+        return decoded.prepared
+
+
+@dataclass(frozen=True, slots=True)
+class CountLabels:
+    """Rows of each label in a partition."""
+
+    reader: Reader
+
+    def __call__(self, chosen: Chosen) -> dict[float, int]:
+        block = Read(self.reader, (), label=True)(chosen)
+        assert block.label is not None
+        values, rows = np.unique(block.label, return_counts=True)
+        return dict(zip(values.tolist(), rows.tolist(), strict=True))
+
+
+@dataclass(frozen=True)
+class DatasetUnits:
+    """Units read from the files of a dataset.
+
+    Attributes:
+        held: `decode` on a cluster, where it is called then; None: it is called here.
+    """
+
+    decode: Decode
+    held: Held[UnitJob, Prepared] | None
+    partitions: Sequence[Partition]
+    index: SelectionIndex
+    keys: Sequence[UnitKey]
+
+    def load(self, unit: int, allocate: Allocate = np.empty) -> DecodedUnit:
+        key = self.keys[unit]
+        job = UnitJob(choose(self.index, self.partitions[key.partition]), key)
+        prepared = self.decode(job, allocate) if self.held is None else self.held(job)
+        return DecodedUnit(self.decode.layout, prepared)
 
 
 @dataclass(frozen=True, slots=True)

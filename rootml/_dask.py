@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import importlib
 import os
 import secrets
 import threading
@@ -83,8 +84,7 @@ class _Final:
 
 def _pack(function: Any) -> bytes:
     # what Dask itself sends functions with: code that the user gives to the user's own workers
-    from distributed.protocol import pickle
-
+    pickle: Any = importlib.import_module("distributed.protocol.pickle")
     try:
         raw = pickle.dumps(function)
     except Exception as error:
@@ -98,8 +98,7 @@ def _pack(function: Any) -> bytes:
 
 
 def _unpack(raw: bytes) -> Any:
-    from distributed.protocol import pickle
-
+    pickle: Any = importlib.import_module("distributed.protocol.pickle")
     return pickle.loads(zstandard.ZstdDecompressor().decompress(raw))
 
 
