@@ -170,7 +170,7 @@ def _open(values: Any) -> _Container:
     """
     if isinstance(values, Mapping):
         return _Container(
-            list(values), lambda name: as_column(name, values[name]), lambda new: {**values, **new}
+            list(values), lambda name: _plain(name, values[name]), lambda new: {**values, **new}
         )
     if isinstance(values, np.ndarray) and values.dtype.names and values.ndim == 1:
         return _Container(
@@ -187,7 +187,7 @@ def _open(values: Any) -> _Container:
     if isinstance(values, ak.Array) and ak.fields(values):
         return _Container(
             ak.fields(values),
-            lambda name: _from_awkward(name, values),
+            lambda name: _plain(name, values[name]),
             lambda new: _put(values, new),
         )
     message = (
@@ -238,16 +238,20 @@ def _put_arrow(values: Any, new: Columns) -> Any:
     return values
 
 
-def _from_awkward(name: str, values: ak.Array) -> Column:
-    column = values[name]
-    if "?" in str(ak.type(column)) or "option" in str(ak.type(column)):
-        if ak.any(ak.is_none(column, axis=-1), axis=None) or ak.any(ak.is_none(column), axis=None):
+def _plain(name: str, values: Any) -> Column:
+    """A column of a dict or of an awkward array: NumPy where it is one number per event."""
+    if not isinstance(values, ak.Array):
+        array = values if isinstance(values, np.ma.MaskedArray) else np.asarray(values)
+        return ak.from_numpy(array) if array.dtype.kind in "SU" else as_column(name, array)
+    kind = str(ak.type(values))
+    if "?" in kind or "option" in kind:
+        if any(ak.any(ak.is_none(values, axis=axis), axis=None) for axis in (0, -1)):
             message = f"column {name!r} has missing values; fill them first"
             raise UnsupportedTypeError(message)
-        column = ak.drop_none(column, axis=-1)
-    if column.ndim == 1 and "string" not in str(ak.type(column)):
-        return ak.to_numpy(column)
-    return ak.to_packed(column)
+        values = ak.drop_none(values, axis=-1)
+    if values.ndim == 1 and "string" not in kind:
+        return ak.to_numpy(values)
+    return ak.to_packed(values)
 
 
 def _put(values: ak.Array, new: Columns) -> ak.Array:

@@ -29,7 +29,7 @@ import numpy.typing as npt
 
 from rootml._optional import optional_import
 from rootml.errors import StateError, UsageError
-from rootml.sbi.morphing._spline import BOUND, LEAST, UNIT_SLOPE, num_raw
+from rootml.sbi.morphing._spline import BOUND, LEAST, SEEN, UNIT_SLOPE, num_raw
 
 if TYPE_CHECKING:
     import torch
@@ -108,7 +108,7 @@ def _halves(features: int, count: int) -> list[tuple[int, ...]]:
     """Halves of the features such that all pairs are divided about equally often.
 
     Each is the best of some hundred random ones (fixed seed): the one that divides the pairs that
-    were divided least.
+    were divided least. If that leaves a pair together, halves by the bits of the number.
     """
     rng = np.random.default_rng(features)
     divided = np.zeros((features, features))
@@ -123,7 +123,15 @@ def _halves(features: int, count: int) -> list[tuple[int, ...]]:
         divided += cuts[best]
         first = sides[best] == sides[best][0]  # always with feature 0: the layers alternate
         chosen.append(tuple(np.flatnonzero(first).tolist()))
+    together = (divided + np.eye(features) == 0).any()
+    for k in range(min(count, pairs_meet(features) // 2) if together else 0):
+        chosen[k] = tuple(j for j in range(features) if not j >> k & 1)
     return chosen
+
+
+def pairs_meet(features: int) -> int:
+    """Layers in which every pair of features can meet."""
+    return 2 * max(1, (features - 1).bit_length())
 
 
 class Flow(Protocol):
@@ -191,7 +199,7 @@ class CouplingFlow:
 
     def _raw(self, layer: int, kept: Any, context: Any) -> Any:
         torch = self._torch
-        h = torch.cat([kept, context], 1)
+        h = torch.cat([kept.clamp(-SEEN, SEEN), context], 1)
         last = len(self.spec.hidden)
         for k in range(last + 1):
             h = torch.addmm(self._leaves[f"{layer}.b{k}"], h, self._leaves[f"{layer}.w{k}"])

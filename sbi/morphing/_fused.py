@@ -8,7 +8,7 @@ vector instructions. In words::
     for each tile:
         x = z transposed; c = context transposed
         for switch 0 with layers forward, switch 1 with layers backward:
-            h = [x_kept, c, switch]
+            h = [x_kept within limits, c, switch]
             for each dense layer: two outputs and four inputs at a time,
                 h'[j] = b[j] + sum_k W[j, k] h[k];  relu, except for the last
             for each moved feature:
@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from rootml.sbi._jit import inline, jit
-from rootml.sbi.morphing._spline import BOUND, LEAST, UNIT_SLOPE
+from rootml.sbi.morphing._spline import BOUND, LEAST, SEEN, UNIT_SLOPE
 
 LANES = 32
 """Rows of a tile."""
@@ -33,6 +33,7 @@ IN_STEP, OUT_STEP = 4, 2
 
 _BOUND = np.float32(BOUND)
 _SPAN = np.float32(2 * BOUND)
+_SEEN = np.float32(SEEN)
 _LEAST = np.float32(LEAST)
 _UNIT = np.float32(UNIT_SLOPE)
 _ZERO, _HALF, _ONE = np.float32(0), np.float32(0.5), np.float32(1)
@@ -224,7 +225,7 @@ def _layer(
     inputs = kept + context
     for q in range(kept):
         for e in range(LANES):
-            h[q, e] = x[order[q], e]
+            h[q, e] = min(max(x[order[q], e], -_SEEN), _SEEN)
     for q in range(context):
         for e in range(LANES):
             h[kept + q, e] = c[q, e]

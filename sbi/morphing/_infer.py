@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rootml.sbi.morphing._flow import FlowSpec
-from rootml.sbi.morphing._spline import spline
+from rootml.sbi.morphing._spline import SEEN, spline
 
 Array = npt.NDArray[np.float32]
 State = Mapping[str, npt.NDArray[Any]]
@@ -49,7 +49,7 @@ class PlainFlow:
     def _run(self, x: Array, context: Array, *, inverse: bool) -> None:
         """Transform a block in place."""
         for kept, moved, dense in reversed(self._layers) if inverse else self._layers:
-            h = np.concatenate([x[:, kept], context], axis=1)
+            h = np.concatenate([x[:, kept].clip(-SEEN, SEEN), context], axis=1)
             for k, (matrix, bias) in enumerate(dense):
                 h = h @ matrix
                 h += bias

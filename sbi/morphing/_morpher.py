@@ -11,7 +11,7 @@ from rootml._repr import Grid, facts_html, facts_text, shorten
 from rootml._splits import check_by, check_seed
 from rootml.errors import UsageError
 from rootml.sbi.morphing._fit import ENGINES, Engine, Settings, use_compiled
-from rootml.sbi.morphing._flow import FlowFactory
+from rootml.sbi.morphing._flow import FlowFactory, pairs_meet
 from rootml.sbi.morphing._model import Morph, Which
 from rootml.sbi.morphing._reweight import METHODS, Kinematics, Method
 from rootml.sbi.morphing._rows import Names
@@ -20,6 +20,9 @@ from rootml.sbi.morphing._training import Check, Schedule
 if TYPE_CHECKING:
     from rootml.dataset import Dataset
     from rootml.sbi.morphing._apply import Applied
+
+
+_LAYERS = 6
 
 
 class Morpher:
@@ -44,7 +47,8 @@ class Morpher:
         id: Columns that identify an event, integers or strings, e.g. ``["run", "event"]``. None:
             the place of the event, its entry in the file or row in the array, which another
             skim changes.
-        layers, hidden, bins: Of the coupling spline flow: layers, widths of the hidden layers of
+        layers, hidden, bins: Of the coupling spline flow: layers (None: 6, or as many as bring
+            every pair of features together, 8 from 9 features on), widths of the hidden layers of
             each one's network, bins of the splines.
         flow: Instead of it, ``(features, context) -> zuko flow``, e.g. ``lambda d, c:
             zuko.flows.NSF(d, c)``.
@@ -79,7 +83,7 @@ class Morpher:
         conditions: Sequence[str],
         *,
         id: str | Sequence[str] | None = None,  # noqa: A002 - the word users know
-        layers: int = 6,
+        layers: int | None = None,
         hidden: Sequence[int] = (64, 64),
         bins: int = 8,
         flow: FlowFactory | None = None,
@@ -96,7 +100,7 @@ class Morpher:
     ) -> None:
         names = _check_names(features, conditions, id)
         for what, value, least in (
-            ("layers", layers, 2),
+            ("layers", 2 if layers is None else layers, 2),
             ("bins", bins, 2),
             ("ensemble", ensemble, 0),
             ("steps", steps, 1),
@@ -119,7 +123,7 @@ class Morpher:
         _check_flow(flow)
         self._settings = Settings(
             names=names,
-            layers=layers,
+            layers=max(_LAYERS, pairs_meet(len(names.features))) if layers is None else layers,
             hidden=tuple(hidden),
             bins=bins,
             ensemble=ensemble,

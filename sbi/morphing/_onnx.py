@@ -26,7 +26,7 @@ from rootml.sbi.morphing import _normal
 from rootml.sbi.morphing._flow import FlowSpec, State
 from rootml.sbi.morphing._model import Member, Morph
 from rootml.sbi.morphing._preprocess import Conditions, Table
-from rootml.sbi.morphing._spline import BOUND, LEAST
+from rootml.sbi.morphing._spline import BOUND, LEAST, SEEN
 
 OPSET, IR = 17, 8
 _FLOAT, _DOUBLE, _INT64, _BOOL = 1, 11, 7, 9  # onnx.TensorProto's numbers
@@ -222,15 +222,16 @@ def _inverse_table(g: _Graph, table: Table, z: str) -> str:
 
 def _context(g: _Graph, conditions: Conditions) -> str:
     """float32 `(rows, columns - 1)`, without the switch."""
+    # conditions have no atoms: whatever is given for draws is multiplied by 0
+    every = _forward_tables(g, conditions.tables, "conditions", "conditions")
     columns = []
-    for j, table in enumerate(conditions.tables):
+    for j in range(len(conditions.tables)):
         value = g.column("conditions", j)
-        z, _ = _lines(g, value, table.x, table.z, table.slopes)
         centred = g.op("Sub", value, g.double(conditions.mean[j]))
         s = g.op("Div", centred, g.double(conditions.width[j]))
         root = g.op("Sqrt", g.op("Add", g.op("Mul", s, s), g.double(1)))
         log = g.op("Log", g.op("Add", g.op("Abs", s), root))
-        columns += [z, g.op("Mul", g.op("Sign", s), log)]
+        columns += [g.column(every, j), g.op("Mul", g.op("Sign", s), log)]
     return g.cast(g.op("Concat", *columns, axis=1), _FLOAT)
 
 
@@ -268,7 +269,8 @@ def _layer(
     kept, moved = spec.kept[layer], spec.moved(layer)
     parts = [context]
     if kept:
-        parts.insert(0, g.op("Gather", x, g.ints(kept), axis=1))
+        seen = g.op("Gather", x, g.ints(kept), axis=1)
+        parts.insert(0, g.op("Clip", seen, g.single(-SEEN), g.single(SEEN)))
     h = g.op("Concat", *parts, axis=1)
     last = len(spec.hidden)
     for k in range(last + 1):

@@ -5,7 +5,7 @@ whole interval of z, and which z of it an event gets is drawn at random. Where t
 no event lies between their x: a *gap* in the support. So::
 
     forward:  k = last knot with x_k <= x
-              z = Phi^-1(u_low[k] + draw * (u_high[k] - u_low[k]))    if x is the atom x_k
+              z = Phi^-1(u_low[k] + draw * (u_high[k] - u_low[k]))    if x is x_k and u_high[k] > 0
               z = straight line from knot k to knot k + 1             otherwise
     inverse:  k = last knot with z_k <= z;  x = straight line from knot k to knot k + 1
     beyond the first and last knot: straight lines with the slope of the tail, or flat where the
@@ -36,7 +36,8 @@ class Table:
 
     Attributes:
         x, z: `(knots,)`, both ascending.
-        u_low, u_high: `(knots,)` the probabilities that an atom owns, at its second knot; else 0.
+        u_low, u_high: `(knots,)` the probabilities that an atom owns, at its last knot; for other
+            values with several knots both are the middle; else 0.
         slopes: dz/dx below the first and above the last knot; 0: the support ends there.
         integer: Whether all values were integers: results are rounded.
     """
@@ -88,7 +89,7 @@ class Table:
     @property
     def atoms(self) -> Float:
         """Values that are atoms."""
-        found: Float = self.x[self.u_high > 0]
+        found: Float = self.x[self.u_high > self.u_low]
         return found
 
     def arrays(self) -> Arrays:

@@ -23,7 +23,7 @@ _ATOM_ROWS = 10
 _DISCRETE = 1024
 _DISCRETE_ROWS = 20
 _MIDDLE, _TAIL_STEPS = 500, 40
-_TAIL_ROWS = 50
+_TAIL_ROWS = 500
 
 
 def gaussianiser(
@@ -131,18 +131,21 @@ def _table(groups: _Groups, atoms: npt.NDArray[np.bool_]) -> Table:
     # a run begins with the probability left by the atom before it, and at an edge with 0
     from_zero = starts & np.append(edges[0], np.ones(count - 1, bool))
     to_one = ends & np.append(np.ones(count - 1, bool), edges[1])
-    lows = np.flatnonzero(atoms | from_zero | np.append(False, gap))
-    highs = np.flatnonzero(atoms | to_one | np.append(gap, False))
-    middles = np.flatnonzero(_chosen(groups, ~atoms) | starts | ends)
+    after_gap, before_gap = np.append(False, gap), np.append(gap, False)
+    lows = np.flatnonzero(atoms | from_zero | after_gap)
+    highs = np.flatnonzero(atoms | to_one | before_gap)
+    middles = np.flatnonzero(_chosen(groups, ~atoms) | starts | ends | after_gap | before_gap)
     index = np.concatenate([lows, middles, highs])
     u = np.concatenate([groups.low[lows], groups.middle[middles], groups.high[highs]])
     order = np.lexsort((u, index))
     index, u = index[order], u[order]
     x, z = groups.x[index], normal_quantile(u)
-    second = np.append(False, index[1:] == index[:-1]) & atoms[index]
-    u_low = np.where(second, groups.low[index], 0.0)
-    u_high = np.where(second, groups.high[index], 0.0)
-    kept = np.append(True, (np.diff(x) > 0) | (np.diff(z) > 0)) | second
+    # the last knot of a value that has several says where in its interval events of it go
+    last = np.append(False, index[1:] == index[:-1]) & np.append(index[1:] != index[:-1], True)
+    owned = atoms[index]
+    u_low = np.where(last, np.where(owned, groups.low[index], groups.middle[index]), 0.0)
+    u_high = np.where(last, np.where(owned, groups.high[index], groups.middle[index]), 0.0)
+    kept = np.append(True, (np.diff(x) > 0) | (np.diff(z) > 0)) | last
     if kept.sum() < 2:  # one value that is no atom: a condition that is constant
         x, z, kept = np.append(x, x), np.append(z, z), np.array([True, True])
         u_low, u_high = np.zeros(2), np.zeros(2)
@@ -212,16 +215,13 @@ def _gaps(groups: _Groups, atoms: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_
 
 
 def _tail_slope(groups: _Groups, side: int) -> float:
-    """dz/dx between the extreme value and about the fiftieth."""
-    rank = min(_TAIL_ROWS, max(2, groups.rows // 20))
-    ranks = np.cumsum(groups.counts)
-    if side == 0:
-        a, b = 0, int(np.searchsorted(ranks, rank))
-    else:
-        a, b = len(groups.x) - 1, int(np.searchsorted(ranks, groups.rows - rank))
-    b = int(np.clip(b, 0, len(groups.x) - 1))
-    if groups.x[a] == groups.x[b]:
-        return 0.0
-    z = normal_quantile(groups.middle[[a, b]])
-    slope = float((z[0] - z[1]) / (groups.x[a] - groups.x[b]))
-    return slope if np.isfinite(slope) and slope > 0 else 0.0
+    """dz/dx in a tail: a straight line through order statistics, some of each octave of ranks."""
+    most = int(np.clip(groups.rows // 100, 4, _TAIL_ROWS))
+    ranks = np.unique(np.geomspace(1, most, 24).astype(int)) - 1
+    every = np.cumsum(groups.counts)
+    wanted = ranks if side == 0 else groups.rows - 1 - ranks
+    at = np.clip(np.searchsorted(every, wanted, side="right"), 0, len(groups.x) - 1)
+    x, z = groups.x[at], normal_quantile(groups.middle[at])
+    run, rise = z - z.mean(), x - x.mean()
+    stretch = float(run @ rise) / max(float(run @ run), 1e-300)
+    return 1.0 / stretch if np.isfinite(stretch) and stretch > 1e-300 else 0.0

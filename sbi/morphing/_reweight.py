@@ -4,16 +4,17 @@ The flow compares features at equal conditions; where the spectra of the conditi
 these factors that bring the simulation's whole distribution onto the data's. Two estimates of the
 density ratio:
 
-- ``"boosted"``: a boosted classifier of data against simulation; the ratio is the exponential of
-  its margin. Weights may be negative: gradients are taken with the sign, curvatures without, so
-  the leaves still tend to the ratio of the signed sums.
+- ``"boosted"``: boosted classifiers of data against simulation; the ratio is the exponential of
+  their mean margin. Each learns on two thirds of the rows and stops where the last third says.
+  Weights may be negative: gradients are taken with the sign, curvatures without, so the leaves
+  still tend to the ratio of the signed sums.
 - ``"binned"``: sums of weights in bins of quantiles, as many per condition as give about 8000.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -28,12 +29,12 @@ Float = npt.NDArray[np.float64]
 Method = Literal["boosted", "binned", "none"]
 METHODS: tuple[str, ...] = ("boosted", "binned", "none")
 
-_ROUNDS, _PATIENCE = 300, 15
+_ROUNDS, _PATIENCE, _FOLDS = 600, 20, 3
 _CLOSURE_ROUNDS = 60
 _BINS = 8000
 _HELD_OUT = 0.2
 _MOST_ROWS = 400_000
-_SPLIT_STREAM = 101
+_SPLIT_STREAM, _FOLD_STREAM = 101, 102
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ class Kinematics:
         self,
         method: Method,
         *,
-        booster: Any = None,
+        boosters: Sequence[Any] = (),
         edges: Sequence[Float] = (),
         ratios: Float | None = None,
         scale: float = 1.0,
@@ -90,7 +91,7 @@ class Kinematics:
     ) -> None:
         self.method = method
         self.closure = Closure() if closure is None else closure
-        self._booster = booster
+        self._boosters = list(boosters)
         self._edges = [np.asarray(each) for each in edges]
         self._ratios = ratios
         self._scale = scale
@@ -104,8 +105,11 @@ class Kinematics:
             return np.ones(len(conditions))
         if self._ratios is not None:
             return self._scale * self._ratios[self._places(conditions)]
-        margin = self._booster.inplace_predict(conditions, predict_type="margin")
-        return self._scale * np.exp(np.asarray(margin, np.float64))
+        margin = np.zeros(len(conditions))
+        for booster in self._boosters:
+            found = booster.inplace_predict(conditions, predict_type="margin")
+            margin += np.asarray(found, np.float64) / len(self._boosters)
+        return self._scale * np.exp(margin)
 
     def _places(self, conditions: Float) -> tuple[npt.NDArray[np.intp], ...]:
         return tuple(
@@ -120,14 +124,14 @@ class Kinematics:
         return {"method": self.method, "scale": self._scale, "closure": self.closure.to_json()}
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
-        """Everything else; a booster in XGBoost's own JSON."""
+        """Everything else; boosters in XGBoost's own JSON."""
         found: dict[str, npt.NDArray[Any]] = {
             f"edges{j}": edges for j, edges in enumerate(self._edges)
         }
         if self._ratios is not None:
             found["ratios"] = self._ratios
-        if self._booster is not None:
-            found["booster"] = np.frombuffer(self._booster.save_raw("json"), np.uint8)
+        for k, booster in enumerate(self._boosters):
+            found[f"booster{k}"] = np.frombuffer(booster.save_raw("json"), np.uint8)
         return found
 
     @classmethod
@@ -141,15 +145,14 @@ class Kinematics:
         if method not in METHODS:
             message = f"an unknown kind of reweighting: {method!r}"
             raise StateError(message)
-        booster = None
-        if "booster" in arrays:
-            xgboost = _xgboost()
-            booster = xgboost.Booster()
-            booster.load_model(bytearray(np.asarray(arrays["booster"], np.uint8).tobytes()))
         edges = [arrays[f"edges{j}"] for j in range(sum(n.startswith("edges") for n in arrays))]
+        boosters = []
+        for k in range(sum(n.startswith("booster") for n in arrays)):
+            boosters.append(_xgboost().Booster())
+            boosters[-1].load_model(bytearray(arrays[f"booster{k}"].astype(np.uint8).tobytes()))
         return cls(
             method,
-            booster=booster,
+            boosters=boosters,
             edges=edges,
             ratios=arrays.get("ratios"),
             scale=float(content["scale"]),
@@ -181,7 +184,7 @@ def fit_kinematics(
     elif method == "binned":
         found = _binned(train[0], train[1])
     else:
-        found = _boosted(*train, *test, seed=seed)
+        found = _boosted(train[0], train[1], seed=seed)
     total = float((sim.weights * found.weights(sim.conditions)).sum())
     if not total > 0:
         message = f"the reweighted simulation has a sum of weights of {total:g}"
@@ -198,10 +201,7 @@ def _closure(
     every = sim.weights * found.weights(sim.conditions)
     aucs = [float("nan")] * 2
     if found.method == "boosted":
-        aucs = [
-            _auc(data.conditions, held.conditions, data.weights, w, seed=seed)
-            for w in (before, after)
-        ]
+        aucs = [_auc(replace(held, weights=w), data, seed=seed) for w in (before, after)]
     distances = [
         {
             name: _ks(data.conditions[:, j], held.conditions[:, j], data.weights, w)
@@ -251,11 +251,25 @@ def _xgboost() -> Any:
     return optional_import("xgboost", feature="reweight='boosted'", extra="xgboost")
 
 
-def _boosted(sim: Rows, data: Rows, sim_test: Rows, data_test: Rows, *, seed: int) -> Kinematics:
-    train = _problem(data.conditions, sim.conditions, data.weights, sim.weights)
-    test = _problem(data_test.conditions, sim_test.conditions, data_test.weights, sim_test.weights)
-    booster = _train(train, test, rounds=_ROUNDS, depth=5, seed=seed)
-    return Kinematics("boosted", booster=booster)
+def _boosted(sim: Rows, data: Rows, *, seed: int) -> Kinematics:
+    sim, data = sim.take(slice(0, _MOST_ROWS)), data.take(slice(0, _MOST_ROWS))
+    thirds = [
+        (uniforms(rows.events, 1, seed=seed, stream=_FOLD_STREAM)[:, 0] * _FOLDS).astype(int)
+        for rows in (sim, data)
+    ]
+    boosters = []
+    for fold in range(_FOLDS):
+        train, test = (
+            _problem(
+                *(
+                    rows.take(f != fold if inner else f == fold)
+                    for rows, f in zip((sim, data), thirds, strict=True)
+                )
+            )
+            for inner in (True, False)
+        )
+        boosters.append(_train(train, test, rounds=_ROUNDS, depth=5, eta=0.05, seed=seed))
+    return Kinematics("boosted", boosters=boosters)
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,24 +289,26 @@ class _Problem:
         return float((self.w * (np.logaddexp(0, m) - self.y * m)).sum() / self.w.sum())
 
 
-def _problem(data: Float, sim: Float, wd: Float, ws: Float) -> _Problem:
-    """At most some hundred thousand rows of each."""
-    data, wd = data[:_MOST_ROWS], wd[:_MOST_ROWS]
-    sim, ws = sim[:_MOST_ROWS], ws[:_MOST_ROWS]
+def _problem(sim: Rows, data: Rows) -> _Problem:
+    if min(len(sim), len(data)) == 0:
+        message = f"{len(sim):,} simulated rows and {len(data):,} of data are too few to reweight"
+        raise UsageError(message)
     total = len(data) + len(sim)
-    w = np.concatenate([wd / wd.sum(), ws / ws.sum()]) * total / 2
+    w = np.concatenate([rows.weights / rows.weights.sum() for rows in (data, sim)]) * total / 2
     y = np.concatenate([np.ones(len(data)), np.zeros(len(sim))])
-    return _Problem(np.concatenate([data, sim]), y, w)
+    return _Problem(np.concatenate([data.conditions, sim.conditions]), y, w)
 
 
-def _train(train: _Problem, test: _Problem, *, rounds: int, depth: int, seed: int) -> Any:
+def _train(
+    train: _Problem, test: _Problem, *, rounds: int, depth: int, eta: float, seed: int
+) -> Any:
     """A booster of as many trees as are best on `test`."""
     xgboost = _xgboost()
     held = xgboost.QuantileDMatrix(train.x, max_bin=256)
     other = xgboost.QuantileDMatrix(test.x, ref=held)
     booster = xgboost.train(
         {
-            "eta": 0.15,
+            "eta": eta,
             "max_depth": depth,
             "min_child_weight": 20,
             "tree_method": "hist",
@@ -311,14 +327,17 @@ def _train(train: _Problem, test: _Problem, *, rounds: int, depth: int, seed: in
     return booster[: booster.best_iteration + 1]
 
 
-def _auc(data: Float, sim: Float, wd: Float, ws: Float, *, seed: int) -> float:
-    """Of a classifier trained on half of these rows, for the other half."""
+def _auc(sim: Rows, data: Rows, *, seed: int) -> float:
+    """Of classifiers trained on one half of these rows each, for the other half; their mean."""
     rng = np.random.default_rng(seed)
-    halves = [rng.random(len(part)) < 0.5 for part in (data, sim)]
-    train, test = (
-        _problem(data[a], sim[b], wd[a], ws[b]) for a, b in (halves, [~half for half in halves])
-    )
-    booster = _train(train, train, rounds=_CLOSURE_ROUNDS, depth=4, seed=seed)
+    a, b = (rng.random(len(rows)) < 0.5 for rows in (sim, data))
+    halves = [_problem(sim.take(a), data.take(b)), _problem(sim.take(~a), data.take(~b))]
+    areas = [_auc_of(train, test, seed=seed) for train, test in (halves, halves[::-1])]
+    return float(np.mean(areas))
+
+
+def _auc_of(train: _Problem, test: _Problem, *, seed: int) -> float:
+    booster = _train(train, train, rounds=_CLOSURE_ROUNDS, depth=3, eta=0.1, seed=seed)
     score = np.asarray(booster.inplace_predict(test.x, predict_type="margin"), np.float64)
     return _area(score, test.y, test.w)
 

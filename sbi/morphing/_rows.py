@@ -213,10 +213,23 @@ def event_keys(
         entries: Place of each event in `file`; None: 0, 1, 2, ...
     """
     if names.ids:
+        for name in names.ids:
+            _check_id(name, columns[name], file)
         return hash_ids([columns[name] for name in names.ids], count, seed=0)
     place = np.arange(count) if entries is None else entries
     text = np.full(count, hash_text(Path(file).name) if file else 0, np.uint64)
     return hash_ids([text, place], count, seed=0)
+
+
+def _check_id(name: str, column: Column, file: str) -> None:
+    kind = type_of_values(column)
+    whole = kind.kind == "scalar" and kind.dtype is not None and kind.dtype.kind in "biu"
+    if not whole and kind.kind != "string":
+        message = (
+            f"{file or 'the events'}: {name!r} is of type {kind}; an id is one integer or string "
+            "per event, as in id=['run', 'event']"
+        )
+        raise UnsupportedTypeError(message)
 
 
 # --- reading -------------------------------------------------------------------------------------

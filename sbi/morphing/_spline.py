@@ -26,6 +26,9 @@ import numpy.typing as npt
 
 BOUND = 5.0
 """The spline acts within ``(-BOUND, BOUND)``; outside it is the identity."""
+SEEN = 6.0
+"""Networks see features limited to ``[-SEEN, SEEN]``: an outlier moves the others no further than
+what was seen in training; it is itself not limited."""
 LEAST = 1e-3
 """Least width and height, as fractions of the whole, and least slope."""
 UNIT_SLOPE = math.log(math.expm1(1.0 - LEAST))

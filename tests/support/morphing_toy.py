@@ -106,7 +106,7 @@ def toy(kind: Kind, events: int, *, seed: int | None = None) -> dict[str, npt.ND
     tied = _correlated(np.where(plain == 0, jitter, plain), _positive(numbers.correlation))
     tied[np.abs(tied) < 3e-6] = 0.0
     names = (*CONDITIONS, *FEATURES)
-    return dict(zip(names, tied.T.astype(np.float32), strict=True))
+    return dict(zip(names, tied.T.astype(np.float32, order="C"), strict=True))
 
 
 def _independent(numbers: _Numbers, events: int, rng: np.random.Generator) -> Float:
