@@ -196,7 +196,9 @@ def test_jagged_datasets_with_signed_weights(tmp_path: Path) -> None:
         rootml.open(write(tmp_path / "sim.root", sim), weight="w"),
         rootml.open(write(tmp_path / "data.root", data)),
     )
-    report = validate_correction(Known(NAMES), *inputs, max_rows=100_000, options=QUICK)
+    report = validate_correction(
+        Known(NAMES), *inputs, max_rows=100_000, options=QUICK, progress=True
+    )
     rows = int(ak.sum(ak.num(sim["x"])))
     assert report.after.rows == rows
     assert report.after.negative == pytest.approx(0.1, abs=0.02)

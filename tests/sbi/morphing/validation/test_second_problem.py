@@ -68,7 +68,8 @@ def test_photons_close(photons: ModuleType, tmp_path: Path) -> None:
     unchanged = sum("passed unchanged" in note for note in report.notes)
     assert report.after.features[2].leakage <= (0.001 if unchanged else 0)
     assert report.after.features[3].leakage == 0  # whole numbers
-    assert report.after.fpd.value < 0.05 * report.before.fpd.value
+    assert report.before.fpd.value > 10 * report.before.fpd.error
+    assert report.after.fpd.value < 4 * report.after.fpd.error  # compatible with none
     assert report.after.correlation_differences.max() < 0.6 * (
         report.before.correlation_differences.max()
     )
