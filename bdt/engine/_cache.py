@@ -1,10 +1,10 @@
 """Compiled kernels on disk.
 
 A file holds the SHA-256 of what follows and then the machine code; its name is a hash of what
-makes the IR, the processor, its features, and the versions of LLVM and of this format. The folder must be the
-user's own and closed to others (mode 0700), for whoever can write to it could run code as the
-user: where that cannot be had, kernels live in memory only. Files are written under another name
-and renamed, so that readers see whole files; processes that compile the same write the same.
+makes the IR, the processor, its features, and the versions of LLVM and of this format. The folder
+must be the user's own and closed to others (mode 0700), for whoever can write to it could run code
+as the user: where that cannot be had, kernels live in memory only. Files are written under another
+name and renamed, so that readers see whole files; processes that compile the same write the same.
 """
 
 from __future__ import annotations

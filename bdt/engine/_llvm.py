@@ -83,18 +83,7 @@ class LlvmEngine:
         self, forest: Forest, *, isa: str | None = None, method: str | None = None
     ) -> None:
         self.target = host_target(isa)
-        self._forest = forest
-        self._keep: list[Any] = []
-        nodes = strict_nodes(forest)
-        plan = make_plan(forest, nodes, method)
-        self._walk = make_walk(forest, nodes) if can_walk(forest) else None
-        self._lanes = make_lanes(forest, nodes) if plan.parts else None
-        order, leaves = self._layout(plan)
-        self._parts = [
-            (tests, make_program(forest, nodes, tests.row, plan.kinds, trees, leaves))
-            for trees, tests in plan.parts
-        ]
-        self.shape = self._shape(order, leaves)
+        self.prepare(forest, method)
         self._model = self._tables()
         self._model_pointer = self._model.ctypes.data
         self._spare: deque[Memory] = deque(maxlen=_SPARE)
@@ -117,6 +106,21 @@ class LlvmEngine:
             self._score_rows = library.function(
                 "score_rows", None, pointer, pointer, pointer, number, pointer
             )
+
+    def prepare(self, forest: Forest, method: str | None) -> None:
+        """Everything that needs no machine: how the forest is evaluated, its tables, its shape."""
+        self._forest = forest
+        self._keep: list[Any] = []
+        nodes = strict_nodes(forest)
+        plan = make_plan(forest, nodes, method)
+        self._walk = make_walk(forest, nodes) if can_walk(forest) else None
+        self._lanes = make_lanes(forest, nodes) if plan.parts else None
+        order, leaves = self._layout(plan)
+        self._parts = [
+            (tests, make_program(forest, nodes, tests.row, plan.kinds, trees, leaves))
+            for trees, tests in plan.parts
+        ]
+        self.shape = self._shape(order, leaves)
 
     def _layout(self, plan: Plan) -> tuple[Order, Leaves]:
         dtype = self._forest.dtype
