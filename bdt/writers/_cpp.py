@@ -208,7 +208,7 @@ def _clean(forest: Forest) -> str:
     if np.any(forest.zero_missing):
         limit = _number(forest.input_dtype.type(ZERO))
         lines.append(f"if (T::zero_missing[f] && v >= -{limit} && v <= {limit}) v = nan;")
-    return "\n    ".join(lines) or "(void)f;"
+    return "\n    ".join(lines)
 
 
 def _numeric(tables: Tables, forest: Forest) -> str:
@@ -407,6 +407,7 @@ struct {name} {{
     constexpr input_type nan = std::numeric_limits<input_type>::quiet_NaN();
     namespace T = {name}_tables;
     (void)nan;
+    (void)f;
     {clean}
     return v;
   }}
