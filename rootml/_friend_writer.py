@@ -7,11 +7,9 @@ was made for, so that it is never joined to another one.
 
 from __future__ import annotations
 
-import itertools
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import awkward as ak
@@ -20,9 +18,10 @@ import numpy.typing as npt
 
 from rootml._columns import concatenate
 from rootml._origin import Origin, record
-from rootml._outfiles import check_format, output_paths
-from rootml._scores import Place, Source, Values, source_of
+from rootml._outfiles import begin_job, check_format
+from rootml._scores import Apply, Place, Source, Values, source_of
 from rootml._threads import map_partitions
+from rootml._work import Chosen, choose_all
 from rootml.errors import SchemaError, UsageError
 from rootml.partitions import DEFAULT_BYTES, Partition, join_clusters
 from rootml.storage import Column, ColumnType, Writer, open_writer
@@ -49,21 +48,48 @@ class _Part:
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
-    """Rows of a range of entries that one source has values for."""
+    """Entries that one source has values for."""
 
     part: int
-    place: Place
-    rows: Rows
-    computed: Values | None
+    chosen: Chosen
+
+    @property
+    def place(self) -> Place:
+        """Which file of which sample of its dataset."""
+        return self.chosen.partition.sample, self.chosen.partition.file
+
+    def rows(self, start: int) -> Rows:
+        """The selected ones, counted from entry `start` of the file."""
+        first, mask = self.chosen.partition.start - start, self.chosen.mask
+        if mask is None:
+            return np.arange(first, first + self.chosen.partition.num_entries)
+        return np.flatnonzero(mask) + first
 
 
 @dataclass(frozen=True, slots=True)
 class _Range:
-    """Entries ``[start, stop)`` of an input file."""
+    """Entries ``[start, stop)`` of an input file, and who has values for them."""
 
     key: Key
     start: int
     stop: int
+    pieces: tuple[_Piece, ...]
+
+    @property
+    def where(self) -> str:
+        """For messages."""
+        return Partition(0, 0, *self.key, self.start, self.stop).where
+
+
+@dataclass(frozen=True, slots=True)
+class _Compute:
+    """Computes what can be computed for a range, here or on a cluster."""
+
+    tasks: tuple[Apply | None, ...]
+
+    def __call__(self, each: _Range) -> list[Values | None]:
+        pieces = [(self.tasks[piece.part], piece.chosen) for piece in each.pieces]
+        return [None if task is None else task(chosen) for task, chosen in pieces]
 
 
 def write_friend(
@@ -84,41 +110,60 @@ def write_friend(
     for subset, each in given:
         places = _files(subset, within=files, whole=data)
         order = [(p.sample, p.file) for key in files for p in places.get(key, ())]
-        source = source_of(subset, each, in_order=order == sorted(order))
+        in_order = order == sorted(order)
+        source = source_of(subset, each, in_order=in_order, place=data._reader.place)
         parts.append(_Part(subset, source, places))
     _check_cover(data, parts, files)
     types = _output_types(parts)
     firsts = [places[0] for places in files.values()]
     formats = [data.samples[each.sample].files.info(each.file).format for each in firsts]
     kind = check_format(format, formats)
-    paths = output_paths(folder, list(files), format=kind, overwrite=overwrite)
-    ranges = [_ranges(data, key, places[0]) for key, places in files.items()]
+    paths, manifest = begin_job(
+        "friends",
+        folder,
+        list(files),
+        format=kind,
+        key=[data.fingerprint, tree, [[p.data.fingerprint, p.source.digest] for p in parts]],
+        overwrite=overwrite,
+    )
+    certain = all(part.source.certain for part in parts)
+    if not certain:  # nobody knows whether the values were those of the events
+        manifest.forget()
+        manifest.begin()
+    todo = [
+        (path, place, _ranges(data, parts, key, place))
+        for path, key, place in zip(paths, files, firsts, strict=True)
+        if not manifest.has(path)
+    ]
+    tasks = tuple(part.source.task for part in parts)
     results = map_partitions(
-        lambda each: _pieces(parts, each),
-        list(itertools.chain.from_iterable(ranges)),
+        _Compute(tasks),
+        [each for *_, ranges in todo for each in ranges],
         threads=threads,
         progress=progress,
         what="writing friends",
+        place=data._reader.place if any(tasks) else None,
     )
-    done: list[str] = []
     try:
-        for path, mine, place in zip(paths, ranges, firsts, strict=True):
+        for path, place, ranges in todo:
             origin = Origin.of(data.samples[place.sample].files.table(place.file))
             note = record(origin, names=sorted(parts[0].source.types))
             with open_writer(path, format=kind, tree=tree, columns=types, metadata=note) as writer:
-                for each in mine:
+                for each in ranges:
                     _write(writer, parts, each, next(results), types)
                 if path == paths[-1]:
                     for part in parts:
                         part.source.finish()
-            done.append(path)
+            manifest.add(path)
     except BaseException:
-        if not all(part.source.certain for part in parts):
-            for path in done:  # nobody knows whether the values were those of these events
-                Path(path).unlink(missing_ok=True)
+        if certain:
+            manifest.give_up()
+        else:
+            manifest.forget()
         raise
     finally:
         results.close()  # type: ignore[attr-defined]  # a generator
+    manifest.end()
     return paths
 
 
@@ -174,14 +219,17 @@ def _mask(data: Dataset, place: Partition, start: int, stop: int) -> npt.NDArray
     return mask
 
 
-def _ranges(data: Dataset, key: Key, place: Partition) -> list[_Range]:
+def _ranges(data: Dataset, parts: Sequence[_Part], key: Key, place: Partition) -> list[_Range]:
     """All entries of a file, in ranges of a bounded size that are cheap to read."""
     files = data.samples[place.sample].files
     total = files.info(place.file).num_entries
     if not total:
         return []
     most = max(1, DEFAULT_BYTES // data._reader._entry_bytes(place.sample, scan=False))
-    return [_Range(key, *r) for r in join_clusters(files.clusters(place.file), 0, total, most)]
+    ranges = join_clusters(files.clusters(place.file), 0, total, most)
+    return [
+        _Range(key, start, stop, tuple(_pieces(parts, key, start, stop))) for start, stop in ranges
+    ]
 
 
 def _check_cover(data: Dataset, parts: Sequence[_Part], files: dict[Key, list[Partition]]) -> None:
@@ -244,37 +292,32 @@ def _output_types(parts: Sequence[_Part]) -> dict[str, ColumnType]:
     }
 
 
-def _pieces(parts: Sequence[_Part], each: _Range) -> list[_Piece]:
-    """What each source has for a range of entries; runs in a thread."""
-    pieces = []
+def _pieces(parts: Sequence[_Part], key: Key, start: int, stop: int) -> Iterator[_Piece]:
+    """What each source has for a range of entries."""
     for number, part in enumerate(parts):
-        for place in part.places.get(each.key, ()):
-            rows = np.flatnonzero(_mask(part.data, place, each.start, each.stop))
-            if not len(rows):
-                continue
-            first, last = max(each.start, place.start), min(each.stop, place.stop)
-            partition = Partition(place.sample, place.file, *each.key, first, last)
-            computed = part.source.compute(partition)
-            pieces.append(_Piece(number, (place.sample, place.file), rows, computed))
-    return pieces
+        index = part.data.scan()
+        for place in part.places.get(key, ()):
+            first, last = max(start, place.start), min(stop, place.stop)
+            if first < last:
+                partition = Partition(place.sample, place.file, *key, first, last)
+                yield from (_Piece(number, each) for each in choose_all(index, [partition]))
 
 
 def _write(
     writer: Writer,
     parts: Sequence[_Part],
     each: _Range,
-    pieces: Sequence[_Piece],
+    computed: Sequence[Values | None],
     types: dict[str, ColumnType],
 ) -> None:
     """Append a range of entries."""
     count = each.stop - each.start
+    places = [piece.rows(each.start) for piece in each.pieces]
     values = [
-        parts[piece.part].source.take(piece.place, len(piece.rows))
-        if piece.computed is None
-        else piece.computed
-        for piece in pieces
+        parts[piece.part].source.take(piece.place, len(rows)) if found is None else found
+        for piece, rows, found in zip(each.pieces, places, computed, strict=True)
     ]
-    rows = np.concatenate([np.zeros(0, np.intp), *(piece.rows for piece in pieces)])
+    rows = np.concatenate([np.zeros(0, np.intp), *places])
     valid = np.zeros(count, bool)
     valid[rows] = True
     columns: dict[str, Column] = {}

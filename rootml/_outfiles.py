@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
+from rootml._manifest import Manifest, job_key
 from rootml.errors import UsageError
 
 _SUFFIXES = {"root": ".root", "parquet": ".parquet", "arrow": ".arrow"}
@@ -28,6 +29,42 @@ def check_format(format: Any, inputs: Sequence[str]) -> str:  # noqa: A002 - the
     return str(format)
 
 
+def begin_job(
+    what: str,
+    folder: str | os.PathLike[str],
+    inputs: Sequence[tuple[str, str]],
+    *,
+    format: str,  # noqa: A002
+    key: Sequence[Any],
+    overwrite: bool,
+) -> tuple[list[str], Manifest]:
+    """One path in `folder` for each ``(file, tree)``, and the list of those that are finished.
+
+    The same job, run again after an interruption, finds its files and goes on with them.
+
+    Args:
+        what: A word for the job.
+        key: What else tells it from other jobs: data, selection, values.
+
+    Raises:
+        UsageError: As `output_paths`.
+        StateError: An unfinished job of another key has files of these names there.
+    """
+    names = [path.name for path in _paths(folder, inputs, format)]
+    manifest = Manifest(folder, what, job_key(*key, format, names), names)
+    manifest.check_others(overwrite=overwrite)
+    overwrite = overwrite or manifest.resumes
+    paths = output_paths(folder, inputs, format=format, overwrite=overwrite)
+    manifest.begin()
+    return paths, manifest
+
+
+def _paths(
+    folder: str | os.PathLike[str], inputs: Sequence[tuple[str, str]], kind: str
+) -> list[Path]:
+    return [Path(folder) / f"{name}{_SUFFIXES[kind]}" for name in _names(inputs)]
+
+
 def output_paths(
     folder: str | os.PathLike[str],
     inputs: Sequence[tuple[str, str]],
@@ -44,8 +81,7 @@ def output_paths(
         UsageError: A file is there already (and not `overwrite`), or is an input.
     """
     target = Path(folder)
-    names = _names(inputs)
-    paths = [target / f"{name}{_SUFFIXES[format]}" for name in names]
+    paths = _paths(folder, inputs, format)
     mine = {os.path.realpath(path) for path, _ in inputs}
     same = [str(path) for path in paths if os.path.realpath(path) in mine]
     if same:

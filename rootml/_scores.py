@@ -7,14 +7,19 @@ arrays for all events, from batches as they come, or by calling a function on th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import awkward as ak
 import numpy as np
+import xxhash
 
 from rootml._columns import concatenate
+from rootml._reader import Reader
+from rootml._threads import Place as Elsewhere
+from rootml._threads import map_partitions
+from rootml._work import Chosen, Read, choose
 from rootml.errors import EmptySelectionError, SchemaError, UnsupportedTypeError, UsageError
-from rootml.partitions import Partition
 from rootml.storage import Column, ColumnType, type_of_values
 
 if TYPE_CHECKING:
@@ -74,15 +79,14 @@ class Source:
     Attributes:
         types: What is given, by name.
         certain: Whether the values are known to belong to the events before all were taken.
+        task: Computes the values for a range of entries; None: they have to be taken in order.
+        digest: What tells these values from others, when an interrupted job goes on.
     """
 
     types: dict[str, ColumnType]
     certain = True
-
-    def compute(self, partition: Partition) -> Values | None:
-        """The values for a range of entries, in a thread; None: they have to be taken in order."""
-        del partition
-        return None
+    task: Apply | None = None
+    digest = ""
 
     def take(self, place: Place, count: int) -> Values:
         """The values for the next `count` selected events of a file."""
@@ -98,6 +102,7 @@ class ArraySource(Source):
     def __init__(self, data: Dataset, values: Mapping[str, Any]) -> None:
         self._values = as_columns(values, "values")
         self.types = _types(self._values)
+        self.digest = _digest(self._values)
         index = data.scan()
         for name, column in self._values.items():
             if len(column) != index.num_rows:
@@ -181,37 +186,46 @@ class StreamSource(Source):
             raise UsageError(message)
 
 
-class FunctionSource(Source):
-    """A function of the selected columns, called in threads, partition by partition."""
+@dataclass(frozen=True, slots=True)
+class Apply:
+    """Calls a function with the selected columns of a partition."""
 
-    def __init__(self, data: Dataset, function: Callable[[Values], Any]) -> None:
-        self._data = data
-        self._index = data.scan()
-        self._function = function
-        places = np.flatnonzero(self._index.counts)
-        if not len(places):
-            message = f"{data}: no event is selected, so there is nothing to compute"
-            raise EmptySelectionError(message)
-        first = self._index.partitions[int(places[0])]
-        self.types = {}
-        self.types = _types(self._call(first))
+    reader: Reader
+    function: Callable[[Values], Any]
+    types: dict[str, ColumnType]
 
-    def _call(self, partition: Partition) -> Values:
-        block = self._data.read(partition, index=self._index)
-        columns = as_columns(self._function(block.columns), f"{partition.where}, the function")
+    def __call__(self, chosen: Chosen) -> Values:
+        block = Read(self.reader)(chosen)
+        columns = as_columns(self.function(block.columns), f"{chosen.where}, the function")
         for name, column in columns.items():
             if len(column) != block.num_rows:
                 message = (
-                    f"{partition.where}: the function gives {len(column):,} values {name!r} for "
+                    f"{chosen.where}: the function gives {len(column):,} values {name!r} for "
                     f"{block.num_rows:,} events"
                 )
                 raise UsageError(message)
         if self.types:
-            _check_types(_types(columns), self.types, partition.where)
+            _check_types(_types(columns), self.types, chosen.where)
         return columns
 
-    def compute(self, partition: Partition) -> Values | None:
-        return self._call(partition)
+
+class FunctionSource(Source):
+    """A function of the selected columns, called partition by partition, in threads or there."""
+
+    def __init__(
+        self, data: Dataset, function: Callable[[Values], Any], place: Elsewhere | None
+    ) -> None:
+        index = data.scan()
+        numbers = np.flatnonzero(index.counts)
+        if not len(numbers):
+            message = f"{data}: no event is selected, so there is nothing to compute"
+            raise EmptySelectionError(message)
+        first = choose(index, index.partitions[int(numbers[0])])
+        task = Apply(data._reader, function, {})
+        (values,) = map_partitions(task, [first], progress=False, what="trying", place=place)
+        self.types = _types(values)
+        self.digest = _digest(values)
+        self.task = replace(task, types=self.types)
 
 
 def _check_types(found: dict[str, ColumnType], known: dict[str, ColumnType], where: str) -> None:
@@ -230,10 +244,27 @@ def _check_types(found: dict[str, ColumnType], known: dict[str, ColumnType], whe
         raise SchemaError(message)
 
 
-def source_of(data: Dataset, values: Any, *, in_order: bool) -> Source:
+def _digest(values: Values) -> str:
+    """A checksum of values."""
+    digest = xxhash.xxh3_128()
+    for name, column in values.items():
+        digest.update(name.encode())
+        if isinstance(column, np.ndarray):
+            digest.update(str((column.dtype, column.shape)).encode())
+            digest.update(np.ascontiguousarray(column).view(np.uint8).data)
+            continue
+        form, length, buffers = ak.to_buffers(ak.to_packed(column))
+        digest.update(f"{form.to_json()} {length}".encode())
+        for key in sorted(buffers):
+            digest.update(np.ascontiguousarray(buffers[key]).view(np.uint8).data)
+    return digest.hexdigest()
+
+
+def source_of(data: Dataset, values: Any, *, in_order: bool, place: Elsewhere | None) -> Source:
     """Whatever form `values` have.
 
     Args:
+        place: Where functions are called; None: in threads here.
         in_order: Whether they will be taken in the order of the dataset. They are not where one
             file is in several samples: then batches have to be collected first.
 
@@ -243,7 +274,7 @@ def source_of(data: Dataset, values: Any, *, in_order: bool) -> Source:
     if isinstance(values, Mapping):
         return ArraySource(data, values)
     if callable(values):
-        return FunctionSource(data, values)
+        return FunctionSource(data, values, place)
     if isinstance(values, Iterable) and not isinstance(values, (str, bytes, np.ndarray, ak.Array)):
         stream = StreamSource(data, values)
         return stream if in_order else ArraySource(data, stream.rest())

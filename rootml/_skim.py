@@ -3,22 +3,66 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict
-from functools import partial
+import time
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rootml._manifest import Finished, Manifest
 from rootml._origin import Origin, record
-from rootml._outfiles import check_format, output_paths
+from rootml._outfiles import begin_job, check_format
+from rootml._reader import EventBlock, Reader
 from rootml._sample import Filter
-from rootml._threads import check_threads, map_ordered, map_partitions
-from rootml.partitions import Partition
+from rootml._threads import map_partitions
+from rootml._work import Chosen, Read, choose_all
+from rootml.errors import ClusterError
 from rootml.storage import ColumnType, open_writer
 
 if TYPE_CHECKING:
-    from rootml._selection import SelectionIndex
     from rootml.dataset import Dataset
 
 _KEY_ORIGIN = "skimmed_from"
+_PATIENCE = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """One file to write.
+
+    Attributes:
+        place: Numbers of the sample and of the input file in it.
+        where: The input, for messages.
+        chosen: Its partitions that have a selected event.
+    """
+
+    path: str
+    tree: str
+    place: tuple[int, int]
+    where: str
+    chosen: list[Chosen]
+
+
+@dataclass(frozen=True, slots=True)
+class _WriteFile:
+    """Writes one file, partition by partition, here or on a cluster."""
+
+    reader: Reader
+    types: dict[str, ColumnType]
+    kind: str
+
+    def __call__(self, job: _Job) -> Finished:
+        return self.write(job, map(Read(self.reader), job.chosen))
+
+    def write(self, job: _Job, blocks: Iterable[EventBlock]) -> Finished:
+        """Write these blocks; the file appears when it is complete."""
+        note = _note(self.reader, *job.place)
+        with open_writer(
+            job.path, format=self.kind, tree=job.tree, columns=self.types, metadata=note
+        ) as writer:
+            for block in blocks:
+                writer.write(block.columns)
+        return Finished.of(job.path)
 
 
 def skim(
@@ -40,51 +84,78 @@ def skim(
         for file, info in enumerate(sample.files.infos(threads=threads))
     ]
     kind = check_format(format, [info.format for *_, info in inputs])
-    paths = output_paths(
+    mine: dict[tuple[int, int], list[Chosen]] = {}
+    for each in choose_all(index, index.partitions):
+        mine.setdefault((each.partition.sample, each.partition.file), []).append(each)
+    paths, manifest = begin_job(
+        "skim",
         folder,
         [(info.path, info.tree) for *_, info in inputs],
         format=kind,
+        key=[data.fingerprint, tree],
         overwrite=overwrite,
     )
     jobs = []
     for path, (number, file, info) in zip(paths, inputs, strict=True):
         name = tree or info.tree.rpartition("/")[2] or "Events"
-        mine = [p for p in index.partitions if (p.sample, p.file) == (number, file)]
-        jobs.append((path, name, (number, file), mine))
-    # files side by side where there are several, else the partitions of the only one
-    inner = 1 if len(jobs) > 1 else check_threads(threads)
-    work = partial(_write, data, index, types, kind, inner)
-    for _ in map_partitions(work, jobs, threads=threads, progress=progress, what="skimming"):
-        pass
+        chosen = mine.get((number, file), [])
+        job = _Job(str(Path(path).absolute()), name, (number, file), info.where, chosen)
+        if not manifest.has(path):
+            jobs.append(job)
+    try:
+        _write_all(data._reader, types, kind, jobs, manifest, progress, threads)
+    except BaseException:
+        manifest.give_up()
+        raise
+    manifest.end()
     return paths
 
 
-def _write(
-    data: Dataset,
-    index: SelectionIndex,
+def _write_all(
+    reader: Reader,
     types: dict[str, ColumnType],
     kind: str,
-    threads: int,
-    job: tuple[str, str, tuple[int, int], list[Partition]],
+    jobs: list[_Job],
+    manifest: Manifest,
+    progress: bool | None,
+    threads: int | None,
 ) -> None:
-    """One file."""
-    path, tree, place, partitions = job
-    note = _note(data, *place)
-    partitions = [p for p in partitions if _any(index, p)]
-    read = partial(data.read, index=index)
-    with open_writer(path, format=kind, tree=tree, columns=types, metadata=note) as writer:
-        for block in map_ordered(read, partitions, threads=threads):
-            writer.write(block.columns)
+    """Files side by side where there are several, else the partitions of the only one."""
+    work = _WriteFile(reader, types, kind)
+    place = reader.place
+    options: dict[str, Any] = {"threads": threads, "progress": progress, "what": "skimming"}
+    if len(jobs) > 1:
+        done = map_partitions(work, jobs, **options, place=place)
+        for job, finished in zip(jobs, done, strict=True):
+            if place is not None:
+                _check_visible(job.path, finished)
+            manifest.add(job.path, finished)
+        return
+    for job in jobs:
+        blocks = map_partitions(Read(reader), job.chosen, **options, place=place)
+        manifest.add(job.path, work.write(job, blocks))
 
 
-def _any(index: SelectionIndex, partition: Partition) -> bool:
-    mask = index.mask_of(partition)
-    return mask is None or bool(mask.any())
+def _check_visible(path: str, finished: Finished) -> None:
+    """See that what a worker wrote is there; network file systems may need a moment.
+
+    Raises:
+        ClusterError: It is not.
+    """
+    until = time.monotonic() + _PATIENCE
+    while not Path(path).exists() or Path(path).stat().st_size != finished.size:
+        if time.monotonic() > until:
+            message = (
+                f"a worker wrote {path!r} ({finished.size:,} bytes), and it is not here: the "
+                "folder must be on a file system that this process and all workers share"
+            )
+            raise ClusterError(message)
+        time.sleep(0.1)
 
 
-def _note(data: Dataset, number: int, file: int) -> dict[str, str]:
+def _note(reader: Reader, number: int, file: int) -> dict[str, str]:
     """What the skim was made from and how."""
-    sample = data.samples[number]
+    sample = reader.samples[number]
     cuts = [cut.text if isinstance(cut, Filter) else cut.name for cut in sample.cuts]
     origin: dict[str, Any] = asdict(Origin.of(sample.files.table(file)))
     return record(None, cuts=cuts, **{_KEY_ORIGIN: origin})
