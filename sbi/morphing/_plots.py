@@ -94,7 +94,7 @@ def _feature(report: Report, number: int, figures: Any) -> Any:
         label="data",
     )
     _scale(above, [first.reference, *(result.histogram.sample for *_, result in shown)])
-    above.set_ylabel("fraction per bin")
+    above.set_ylabel("fraction per bin (overflow in the outer ones)")
     above.legend(frameon=False, fontsize=9)
     good = first.reference > 0
     relative = np.divide(
