@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from rootml.cli._bdt import bdt
 from rootml.cli._morph import morph
 from rootml.cli._sbi import sbi
 
@@ -16,6 +17,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.add_typer(bdt)
 app.add_typer(morph)
 app.add_typer(sbi)
 
