@@ -7,6 +7,7 @@ column and value. Casting float64 to float32 is what XGBoost itself does with it
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -283,15 +284,37 @@ def _series(series: Any, name: str, forest: Forest) -> NDArray[Any]:
         message = f"several columns are named {name!r}"
         raise UsageError(message)
     if str(series.dtype) == "category":
-        message = (
-            f"column {name!r} is a pandas category; give the numbers that the training used "
-            f"(frame[{name!r}].cat.codes, if the categories are the same)"
-        )
-        raise UnsupportedTypeError(message)
+        return _category_codes(series, name, forest)
     if not isinstance(series.dtype, np.dtype) and series.dtype.kind in "iufb":
         values = series.to_numpy(np.float64, na_value=np.nan) if series.hasnans else series
         return _column(values, name, forest)
     return _column(series.to_numpy(), name, forest)
+
+
+def _category_codes(series: Any, name: str, forest: Forest) -> NDArray[Any]:
+    """Numbers of the model's own categories, for a column of the type category."""
+    names, place = (
+        forest.feature_categories,
+        dict(zip(forest.names, itertools.count(), strict=False)),
+    )
+    known = names[place[name]] if names is not None and name in place else None
+    if known is None:
+        message = (
+            f"column {name!r} is a pandas category, and the model does not hold the names of its "
+            f"categories; give the numbers that the training used (frame[{name!r}].cat.codes, if "
+            "the categories are the same)"
+        )
+        raise UnsupportedTypeError(message)
+    number = {category: i for i, category in enumerate(known)}
+    codes = np.array([number.get(each, -1) for each in series.cat.categories] + [-2])
+    found = codes[series.cat.codes.to_numpy()]
+    if (found == -1).any():
+        value = series.iloc[int(np.argmax(found == -1))]
+        message = f"column {name!r}: the model knows no category {value!r}; it knows " + nearest(
+            str(value), map(str, known)
+        )
+        raise CastError(message)
+    return np.where(found == -2, np.nan, found).astype(forest.input_dtype)
 
 
 def _from_arrow(data: Any, forest: Forest) -> Table:
@@ -341,7 +364,7 @@ def _from_awkward(data: ak.Array, forest: Forest) -> Input:
     """Records, or lists of records (jets of events), at any depth; None counts as missing."""
     if not data.fields:
         if data.ndim == 2 and not ak.is_tuple(data):
-            return Input(_from_array(ak.to_numpy(data), forest))
+            return Input(_from_array(_plain(data, "the array"), forest))
         message = f"an awkward array of type {data.type}; records with named fields are needed"
         raise UnsupportedTypeError(message)
     wanted = [str(name) for name in _wanted(data.fields, forest)]

@@ -131,7 +131,7 @@ class Model:
         width = 1 if forest.link == "argmax" and not margin else forest.num_outputs
         scores = np.empty((count, width), forest.dtype)
         pieces = list(range(0, count, _PIECE if threads == 1 else _share(count, threads)))
-        stops = [*pieces[1:], count]
+        stops = [*pieces[1:], count][: len(pieces)]
 
         def run(start: int, stop: int) -> None:
             part = table if stop - start == count else table.rows(start, stop)

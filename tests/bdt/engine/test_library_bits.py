@@ -144,7 +144,8 @@ def test_lightgbm(name: str) -> None:
     rows = np.where(np.isinf(rows), 3.0, rows)
     if name == "categories":
         rows[:, 4] = np.random.default_rng(2).choice([0, 1, 2, 5, 8, 40, -1, np.nan], 700)
-    raw, scores = booster.predict(rows, raw_score=True), booster.predict(rows)
+    raw = np.asarray(booster.predict(rows, raw_score=True))
+    scores = np.asarray(booster.predict(rows))
     model = forest.compile()
     if name == "random forest":  # LightGBM's raw score is then not what its link takes
         raw = raw / 25
