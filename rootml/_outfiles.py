@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from rootml._manifest import Manifest, job_key
 from rootml.errors import UsageError
 
-_SUFFIXES = {"root": ".root", "parquet": ".parquet", "arrow": ".arrow"}
+_SUFFIXES = {"root": ".root", "rntuple": ".root", "parquet": ".parquet", "arrow": ".arrow"}
 
 
 def check_format(format: Any, inputs: Sequence[str]) -> str:  # noqa: A002 - the word users know

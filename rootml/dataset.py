@@ -488,7 +488,8 @@ class Dataset(OnCluster):
                 time; or several ``(dataset, values)``, whose events together are those of this
                 dataset: scores out of fold, from ``folds()``.
             tree: Name of the friend tree.
-            format: "root", "parquet" or "arrow"; None: ROOT, or as Parquet and Arrow inputs.
+            format: "root" (TTree), "rntuple", "parquet" or "arrow"; None: ROOT, or as Parquet and
+                Arrow inputs.
 
         Returns:
             Paths of the files, in the order of the inputs.
@@ -536,7 +537,8 @@ class Dataset(OnCluster):
 
         Args:
             folder: Made if need be. Files are named as the inputs.
-            format: "root", "parquet" or "arrow"; None: ROOT, or as Parquet and Arrow inputs.
+            format: "root" (TTree), "rntuple", "parquet" or "arrow"; None: ROOT, or as Parquet and
+                Arrow inputs.
             tree: Name of the trees; None: as in the input.
 
         Returns:

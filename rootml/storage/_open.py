@@ -23,6 +23,7 @@ from rootml.storage._failures import reading
 from rootml.storage._guard import Guard
 from rootml.storage._paths import is_remote, missing_file
 from rootml.storage._rntuple import RNTupleTable
+from rootml.storage._rntuple_writer import RNTupleWriter
 from rootml.storage._rootfile import Key, RootFile
 from rootml.storage._ttree import TTreeTable
 from rootml.storage._ttree_writer import TTreeWriter
@@ -229,9 +230,11 @@ def open_writer(
     texts = dict(metadata or {})
     if format == "root":
         return TTreeWriter(path, tree=tree, columns=columns, metadata=texts)
+    if format == "rntuple":
+        return RNTupleWriter(path, tree=tree, columns=columns, metadata=texts)
     if format == "parquet":
         return ParquetWriter(path, columns=columns, metadata=texts)
     if format == "arrow":
         return ArrowWriter(path, columns=columns, metadata=texts)
-    message = f"format must be 'root', 'parquet' or 'arrow', not {format!r}"
+    message = f"format must be 'root', 'rntuple', 'parquet' or 'arrow', not {format!r}"
     raise UsageError(message)

@@ -22,7 +22,7 @@ ALL = columns_of(IDS)
 
 
 @pytest.mark.parametrize("format_", FORMATS)
-@pytest.mark.parametrize("target", ["root", "parquet", "arrow"])
+@pytest.mark.parametrize("target", ["root", "rntuple", "parquet", "arrow"])
 def test_skim_has_the_selected_events_and_columns(
     events: Events, tmp_path: Path, format_: str, target: str
 ) -> None:
@@ -36,7 +36,7 @@ def test_skim_has_the_selected_events_and_columns(
         assert found[name].type.content == wanted.type.content
         assert ak.array_equal(found[name], wanted), name
     ids = IDS[:700][mask[:700]]
-    if target == "root":
+    if target in {"root", "rntuple"}:
         np.testing.assert_array_equal(uproot.open(paths[0])["Events/id"].array(), ids)
     elif target == "parquet":
         assert pyarrow.parquet.read_table(paths[0])["id"].to_pylist() == ids.tolist()

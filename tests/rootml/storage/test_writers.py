@@ -15,7 +15,7 @@ import uproot
 from rootml.errors import MissingFileError, SchemaError, UnsupportedTypeError, UsageError
 from rootml.storage import ColumnType, open_table, open_writer, type_of_values
 
-FORMATS = {"root": ".root", "parquet": ".parquet", "arrow": ".arrow"}
+FORMATS = {"root": ".root", "rntuple": ".root", "parquet": ".parquet", "arrow": ".arrow"}
 RNG = np.random.default_rng(4)
 
 
@@ -43,7 +43,8 @@ def read_back(path: Path) -> dict[str, Any]:
     if path.suffix == ".root":
         with uproot.open(path) as file:
             tree = file["Events"]
-            return {name: tree[name].array() for name in make(1) if name in tree}
+            names = tree.keys()
+            return {name: tree[name].array() for name in make(1) if name in names}
     table = (
         pyarrow.parquet.read_table(path)
         if path.suffix == ".parquet"
@@ -96,10 +97,11 @@ def test_metadata(tmp_path: Path) -> None:
 
 
 @pytest.mark.needs_root
-def test_root_reads_what_we_write(tmp_path: Path, root: Any) -> None:
+@pytest.mark.parametrize("format_", ["root", "rntuple"])
+def test_root_reads_what_we_write(format_: str, tmp_path: Path, root: Any) -> None:
     columns = make(5000)
     path = str(tmp_path / "f.root")
-    with open_writer(path, format="root", columns=types_of(columns)) as writer:
+    with open_writer(path, format=format_, columns=types_of(columns)) as writer:
         writer.write(columns)
     frame = root.RDataFrame("Events", path)
     numbers = ["f", "d", "i", "b", "u", "njet"]
@@ -160,7 +162,7 @@ def test_what_cannot_be_written(tmp_path: Path) -> None:
         writer.write(deep)
     assert pyarrow.parquet.read_table(tmp_path / "f.parquet")["d"].to_pylist() == [[[1, 2]], []]
     x = types_of({"x": np.zeros(1)})
-    with pytest.raises(UsageError, match="'root', 'parquet' or 'arrow', not 'csv'"):
+    with pytest.raises(UsageError, match="'rntuple', 'parquet' or 'arrow', not 'csv'"):
         open_writer(str(tmp_path / "f.csv"), format="csv", columns=x)
     with pytest.raises(UsageError, match="no columns"):
         open_writer(str(tmp_path / "f.root"), format="root", columns={})
@@ -168,3 +170,18 @@ def test_what_cannot_be_written(tmp_path: Path) -> None:
         open_writer(str(tmp_path / "not" / "f.root"), format="root", columns=x)
     with pytest.raises(UsageError, match="local"):
         open_writer("root://host//f.root", format="root", columns=x)
+
+
+def test_rntuple_names_and_deep_lists(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no '.' in their names"):
+        open_writer(
+            str(tmp_path / "f.root"),
+            format="rntuple",
+            columns={"a.b": ColumnType("scalar", np.dtype("float32"))},
+        )
+    assert list(tmp_path.iterdir()) == []
+    deep = {"x": ak.Array([[[1, 2], []], [], [[3]]])}
+    path = str(tmp_path / "g.root")
+    with open_writer(path, format="rntuple", columns=types_of(deep)) as writer:
+        writer.write(deep)
+    assert uproot.open(path)["Events"].arrays()["x"].tolist() == deep["x"].tolist()
