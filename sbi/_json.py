@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rootml.errors import CorruptFileError, MissingFileError, RootmlError
+from rootml.errors import CorruptFileError, MissingFileError, RootmlError, UsageError
 from rootml.sbi._binned import Binned
 from rootml.sbi._columns import Columns
 from rootml.sbi._columns_files import (
@@ -26,6 +26,7 @@ from rootml.sbi._columns_files import (
 )
 from rootml.sbi._likelihood import Likelihood, build
 from rootml.sbi._model import Model, Nuisance, Parameter
+from rootml.sbi._samples import ShiftedLikelihood
 
 _MIXTURE, _COLUMNS, _WORKSPACE = "rootml:ratio_mixture", "rootml:columns", "rootml:pyhf_workspace"
 _VERSION = "0.2"
@@ -69,6 +70,7 @@ def save(
 
     Raises:
         MissingFileError: An attachment is not there.
+        UsageError: A `ShiftedLikelihood`, or no such format.
 
     >>> from rootml.sbi import Model, Parameter
     >>> model = Model({"S": "mu * 3", "B": "7"}, {"mu": Parameter(1.0, lower=0.0)})
@@ -76,6 +78,9 @@ def save(
     >>> load(save(like, "model.json"))(mu=2.0) == like(mu=2.0)
     True
     """
+    if isinstance(what, ShiftedLikelihood):
+        message = "shifts of samples cannot be saved: save like.base, and apply them when loaded"
+        raise UsageError(message)
     like = what if isinstance(what, Likelihood) else None
     model = what.model if isinstance(what, Likelihood) else what
     data = {}

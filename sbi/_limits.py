@@ -22,6 +22,7 @@ from rootml.sbi._fit import FitResult, fit
 from rootml.sbi._likelihood import Likelihood
 from rootml.sbi._morph import Array
 from rootml.sbi._quantiles import normal_quantile, normal_tail
+from rootml.sbi._samples import ShiftedLikelihood
 from rootml.sbi._toys import ToyResults, toys
 
 BANDS = (-2, -1, 0, 1, 2)
@@ -260,9 +261,12 @@ def _null_asimov(data: Statistic, reference: Any) -> Likelihood:
     events = like.reference if reference is None else reference
     truth = data.held(data.null).values
     names = like.model.all_parameters
-    return asimov(
+    made = asimov(
         like.model, events, engine=like.engine, **{k: v for k, v in truth.items() if k in names}
     )
+    if isinstance(like, ShiftedLikelihood):
+        return ShiftedLikelihood(made, like.shifts, prefix=like.prefix)
+    return made
 
 
 class _Solver:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rootml._optional import optional_import
-from rootml.errors import MissingParameterError, nearest
+from rootml.errors import MissingParameterError, UsageError, nearest
 from rootml.sbi._likelihood import Likelihood
 from rootml.sbi._model import Nuisance, Parameter
 from rootml.sbi._morph import Array
@@ -31,8 +31,9 @@ class Objective:
     that it saw, so that its line search turns back; `outside` counts how often.
     """
 
-    def __init__(self, like: Likelihood) -> None:
+    def __init__(self, like: Likelihood, free: npt.NDArray[np.bool_]) -> None:
         self.like = like
+        self.free = free
         self.outside = 0
         self._greatest = -math.inf
         self._least = math.inf
@@ -50,11 +51,17 @@ class Objective:
 
     def gradient(self, theta: Array) -> Array:
         """The gradient; that of the wall is not known, so it is flat."""
-        value, slopes = self.like.nll_gradient(theta, strict=False)
+        value, slopes = _gradient(self.like, theta, self.free)
         if math.isfinite(value) and np.isfinite(slopes).all():
             return slopes
         self.outside += 1
         return np.zeros_like(theta)
+
+
+def _gradient(like: Likelihood, theta: Array, free: npt.NDArray[np.bool_]) -> tuple[float, Array]:
+    """Value and slopes; 0 for fixed parameters, which may have none (``sqrt(mu)`` at 0)."""
+    value, slopes = like.nll_gradient(theta, strict=False)
+    return value, np.where(free, slopes, 0.0)
 
 
 def prepare(
@@ -78,7 +85,9 @@ def prepare(
                 message = f"no parameter {name!r}; there is {nearest(name, names)}"
                 raise MissingParameterError(message)
     values = {name: p.value for name, p in like.parameters.items()} | dict(start) | dict(fixed)
-    objective = Objective(like)
+    free = np.array([not (p.fixed or name in fixed) for name, p in like.parameters.items()])
+    _check_start(like, values, free)
+    objective = Objective(like, free)
     minuit = iminuit.Minuit(
         objective,
         np.array([values[name] for name in names], np.float64),
@@ -93,6 +102,16 @@ def prepare(
         if not minuit.fixed[name]:  # a fixed value may lie at or beyond a limit
             minuit.limits[name] = (parameter.lower, parameter.upper)
     return minuit, objective
+
+
+def _check_start(
+    like: Likelihood, values: Mapping[str, float], free: npt.NDArray[np.bool_]
+) -> None:
+    low, high = limits(like)
+    for i, (name, value) in enumerate(values.items()):
+        if not math.isfinite(value) or (free[i] and not low[i] <= value <= high[i]):
+            message = f"a fit cannot start at {name} = {value}: its range is [{low[i]}, {high[i]}]"
+            raise UsageError(message)
 
 
 def _step(parameter: Parameter | Nuisance) -> float:
@@ -123,8 +142,8 @@ class Minimum:
 def polish(like: Likelihood, theta: Array, free: npt.NDArray[np.bool_]) -> Minimum:
     """Newton steps from where MIGRAD stopped, within the limits, as long as they lead down."""
     low, high = limits(like)
-    value, slopes = like.nll_gradient(theta, strict=False)
-    hessian = _hessian(like, theta)
+    value, slopes = _gradient(like, theta, free)
+    hessian = _hessian(like, theta, free)
     none = np.zeros_like(free)
     if hessian is None or not np.isfinite(slopes).all():
         return Minimum(theta, value, hessian, none, math.inf)
@@ -140,17 +159,17 @@ def polish(like: Likelihood, theta: Array, free: npt.NDArray[np.bool_]) -> Minim
         trial = np.where(free, trial, theta)
         if edm < _EDM_GOAL:
             break
-        lower, rise = like.nll_gradient(trial, strict=False)
+        lower, rise = _gradient(like, trial, free)
         slack = 1e-14 * abs(value)
         if not (lower <= value + slack and np.isfinite(rise).all()):
             break
         theta, value, slopes, moved = trial, lower, rise, moved + edm
         if edm > _FAR:  # the next step needs the second derivatives of here
-            hessian, moved = _hessian(like, theta), 0.0
+            hessian, moved = _hessian(like, theta, free), 0.0
             if hessian is None:
                 return Minimum(theta, value, None, blocked, math.inf)
     if moved > _STALE:
-        hessian = _hessian(like, theta)
+        hessian = _hessian(like, theta, free)
     return Minimum(theta, value, hessian, blocked, edm)
 
 
@@ -167,16 +186,17 @@ def _snap(
     if not (down | up).any():
         return theta, value, slopes
     trial = np.where(down, low, np.where(up, high, theta))
-    lower, rise = like.nll_gradient(trial, strict=False)
+    lower, rise = _gradient(like, trial, free)
     if lower <= value and np.isfinite(rise).all():
         return trial, lower, rise
     return theta, value, slopes
 
 
-def _hessian(like: Likelihood, theta: Array) -> Array | None:
+def _hessian(like: Likelihood, theta: Array, free: npt.NDArray[np.bool_]) -> Array | None:
+    """Second derivatives, 0 for fixed parameters; None where there are none."""
     if not math.isfinite(like.nll(theta, strict=False)):
         return None
-    hessian = like.nll_hessian(theta)
+    hessian = np.where(np.outer(free, free), like.nll_hessian(theta), 0.0)
     return hessian if np.isfinite(hessian).all() else None
 
 

@@ -47,6 +47,7 @@ class Parameter:
 
     def __post_init__(self) -> None:
         check_range(self.value, self.lower, self.upper)
+        finite_limits(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +108,7 @@ class Nuisance:
             raise UsageError(message)
         assert self.value is not None
         check_range(self.value, self.lower, self.upper)
+        finite_limits(self)
         if self.observed is None:
             scale = self.width if self.constraint == "poisson" else 1.0
             set_(self, "observed", scale * self.value)
@@ -139,6 +141,14 @@ def _effect(process: str, effect: Effect | float) -> Effect:
         )
         raise UsageError(message)
     return up, down
+
+
+def finite_limits(parameter: Parameter | Nuisance) -> None:
+    """Write an infinite limit as none."""
+    for name in ("lower", "upper"):
+        limit = getattr(parameter, name)
+        if limit is not None and math.isinf(limit):
+            object.__setattr__(parameter, name, None)
 
 
 def check_range(value: float, lower: float | None, upper: float | None) -> None:

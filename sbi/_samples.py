@@ -144,7 +144,8 @@ def principal_shifts(covariance: Array, *, least: float = 1e-3) -> Array:
     """Columns v_j with ``covariance = sum_j v_j v_j^T``, those of small size left out.
 
     Args:
-        least: Of the greatest eigenvalue of the covariance; smaller ones are left out.
+        least: Of the greatest eigenvalue of the covariance; smaller ones are left out, so give
+            all parameters comparable units.
 
     >>> principal_shifts(np.diag([4.0, 0.0])).round(6)
     array([[2.],
@@ -179,8 +180,10 @@ class ShiftedLikelihood(Likelihood):
         super().__init__(like.model, like.unbinned, observed=like.observed, engine=like.engine)
         self.base = like
         self.shifts = shifts
+        self.prefix = prefix
         self._inner = len(self._names)
-        found = principal_shifts(shifts.covariance)
+        unit = np.where(shifts.errors > 0.0, shifts.errors, 1.0)  # sizes in statistical errors
+        found = principal_shifts(shifts.covariance / np.outer(unit, unit)) * unit[:, None]
         self._matrix = np.zeros((self._inner, found.shape[1]))
         for row, name in zip(found, shifts.names, strict=True):
             self._matrix[self._names.index(name)] = row
@@ -234,8 +237,10 @@ class ShiftedLikelihood(Likelihood):
 
     def with_columns(self, columns: Any, *, reference: Any = None) -> ShiftedLikelihood:
         """The same with other events."""
-        return ShiftedLikelihood(self.base.with_columns(columns, reference=reference), self.shifts)
+        moved = self.base.with_columns(columns, reference=reference)
+        return ShiftedLikelihood(moved, self.shifts, prefix=self.prefix)
 
     def with_observed(self, **observed: float) -> ShiftedLikelihood:
         """The same with other outcomes of auxiliary measurements of the likelihood within."""
-        return ShiftedLikelihood(self.base.with_observed(**observed), self.shifts)
+        moved = self.base.with_observed(**observed)
+        return ShiftedLikelihood(moved, self.shifts, prefix=self.prefix)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rootml._repr import Grid
-from rootml.errors import ConvergenceError, UsageError
+from rootml.errors import ConvergenceError, DensityError, UsageError
 from rootml.sbi._layout import Places
 from rootml.sbi._minimise import limits
 from rootml.sbi._morph import Array
@@ -27,7 +27,7 @@ class Profile:
         t: The test statistic, ``(point,)``.
         theta: All parameters at each point, ``(point, parameter)``.
         best: The fitted value.
-        invalid: Points whose fit did not converge: their t is NaN.
+        invalid: Points whose fit did not converge or that have no likelihood: their t is NaN.
     """
 
     name: str
@@ -123,7 +123,10 @@ def profile(result: FitResult, name: str, *, points: int, sigmas: float, values:
     for order in _outwards(grid, best):
         start = dict(result.values)
         for i in order:
-            found = _refit(result, {name: float(grid[i])}, start)
+            try:
+                found = _refit(result, {name: float(grid[i])}, start)
+            except DensityError:  # no likelihood there: NaN, counted in `invalid`
+                continue
             if found.valid:
                 t[i] = 2.0 * (found.nll - result.nll)
                 theta[i], start = found.theta, found.values

@@ -24,11 +24,19 @@ import numpy.typing as npt
 
 from rootml._progress import track
 from rootml._repr import Grid
-from rootml.errors import ConvergenceError, MissingParameterError, StateError, UsageError, nearest
+from rootml.errors import (
+    ConvergenceError,
+    DensityError,
+    MissingParameterError,
+    StateError,
+    UsageError,
+    nearest,
+)
 from rootml.sbi._asimov import Generator, Toys
 from rootml.sbi._columns import Columns, as_columns
-from rootml.sbi._fit import fit
+from rootml.sbi._fit import FitResult, fit
 from rootml.sbi._json import write
+from rootml.sbi._likelihood import Likelihood
 from rootml.sbi._model import Model
 from rootml.sbi._morph import Array
 
@@ -59,10 +67,7 @@ class Task:
         rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(number,)))
         like = source.draw(rng)
         best = fit(like, fixed=self.fixed, start=source.truth)
-        conditional = []
-        for test in self.tests:
-            found = fit(like, fixed={**self.fixed, **test}, start=best.values)
-            conditional.append(found.nll if found.valid else math.nan)
+        conditional = [self._held(like, best, test) for test in self.tests]
         return {
             "toy": number,
             "values": list(best.values.values()),
@@ -72,6 +77,14 @@ class Task:
             "conditional": conditional,
             "events": 0.0 if like.columns is None else like.columns.sum_of_weights,
         }
+
+    def _held(self, like: Likelihood, best: FitResult, test: Mapping[str, float]) -> float:
+        """Minus log L with parameters held; NaN without a minimum or a likelihood there."""
+        try:
+            found = fit(like, fixed={**self.fixed, **test}, start=best.values)
+        except DensityError:
+            return math.nan
+        return found.nll if found.valid else math.nan
 
 
 @dataclass(frozen=True)

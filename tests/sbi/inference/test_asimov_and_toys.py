@@ -202,6 +202,13 @@ def test_shifts_of_a_reference_sample_have_the_right_size(problem: SignalBackgro
     assert wide.theta[:2] == pytest.approx(result.theta, abs=1e-4)
     inner = wide.covariance[:2, :2]
     assert inner == pytest.approx(result.covariance + boot.covariance, rel=0.02, abs=1e-5)
+    with pytest.raises(UsageError, match="cannot be saved"):
+        sbi.save(wide.like, "model.json")
+    moved = wide.like.with_columns(problem.columns(x[:500])).with_observed(jes=0.5)
+    assert list(moved.parameters)[2:] == list(wide.values)[2:]
+    assert list(moved.parameters)[2] == "samples0"
+    plain = sbi.limit(result.like, "mu", points=2)
+    assert sbi.limit(wide.like, "mu", points=2).observed > plain.observed
     with pytest.raises(UsageError, match="1 replicas"):
         sbi.sample_shifts(result, [(None, fresh())])
 

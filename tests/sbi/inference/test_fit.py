@@ -160,6 +160,41 @@ def test_fixed_parameters_and_starts(like: sbi.Likelihood) -> None:
         best.minos("nu")
 
 
+def test_a_fixed_parameter_may_have_no_slope() -> None:
+    """sqrt(mu) at 0: its derivative is infinite, the fit of the others is not concerned."""
+    model = sbi.Model(
+        {"S": "(mu + sqrt(mu)) * 10", "B": "100 * norm"}, {"mu": sbi.Parameter(1.0, lower=1e-4)},
+        {"norm": sbi.Nuisance("lognormal", width=1.5)},
+    )  # fmt: skip
+    like = model.likelihood({"S": np.ones(150), "B": np.ones(150)})
+    held = sbi.fit(like, fixed={"mu": 0.0})
+    exact = optimize.minimize_scalar(
+        lambda n: 100 * n - 150 * math.log(100 * n) + 0.5 * (math.log(n) / math.log(1.5)) ** 2,
+        bounds=(0.5, 3.0), method="bounded", options={"xatol": 1e-9},
+    )  # fmt: skip
+    assert held.valid
+    assert held.problems == []
+    assert held.values["norm"] == pytest.approx(exact.x, rel=1e-6)
+    scan = sbi.fit(like, start={"mu": 2.0}).profile("mu", values=[0.0, 0.5])
+    assert scan.invalid == 0
+
+
+def test_points_of_a_profile_without_a_likelihood_are_nan() -> None:
+    model = sbi.Model({"S": "mu * 10 * k"}, {"mu": sbi.Parameter(1.0, lower=0.0)},
+                      {"k": sbi.Nuisance("lognormal", width=1.1)})  # fmt: skip
+    scan = sbi.fit(model.likelihood({"S": np.ones(12)})).profile("mu", values=[0.0, 1.0])
+    assert np.isnan(scan.t).tolist() == [True, False]
+    assert scan.invalid == 1
+
+
+def test_starts_outside_of_limits_are_refused() -> None:
+    with pytest.raises(UsageError, match="cannot start at mu = -1"):
+        sbi.fit(counting(3), start={"mu": -1.0})
+    with pytest.raises(UsageError, match="cannot start at mu = nan"):
+        sbi.fit(counting(3), fixed={"mu": math.nan})
+    assert sbi.Parameter(1.0, lower=-math.inf, upper=math.inf) == sbi.Parameter(1.0)
+
+
 def test_profile_and_contour(like: sbi.Likelihood, tmp_path: Path) -> None:
     result = sbi.fit(like)
     scan = result.profile("mu", points=9, sigmas=2.0)
