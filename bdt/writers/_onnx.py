@@ -49,7 +49,7 @@ class _Graph:
     """Nodes of the graph so far, and the name of the value that the next one takes."""
 
     def __init__(self, onnx: Any, forest: Forest) -> None:
-        if (forest.input_dtype, forest.dtype) == (np.float64, np.float32):
+        if forest.input_dtype == np.float64 and forest.dtype == np.float32:
             message = "float32 leaves behind float64 inputs: no tree operator of ONNX has both"
             raise UnsupportedModelError(message)
         self.onnx, self.forest = onnx, forest

@@ -156,7 +156,7 @@ def test_forests_without_splits_or_trees(trees: int, tmp_path: Path) -> None:
         threshold=np.zeros(trees, np.float32), left=np.full(trees, -1, np.int32),
         right=np.full(trees, -1, np.int32), default_left=np.zeros(trees, dtype=bool),
         value=np.full((trees, 1), 0.25, np.float32), tree_output=np.zeros(trees, np.int32),
-        base=np.float32([2]), num_features=2,
+        base=np.full(1, 2, np.float32), num_features=2,
     )  # fmt: skip
     forest.to_cpp(tmp_path / "bare.hpp")
     library = compile_cpp(f'#include "bare.hpp"\n{wrapper("bare", forest)}', tmp_path)

@@ -98,7 +98,8 @@ def test_what_was_written_can_be_read(
 
 
 def test_forests_without_splits_or_trees(tmp_path: Path) -> None:
-    for dtype in (np.float32, np.float64):
+    kinds: tuple[Any, ...] = (np.float32, np.float64)
+    for dtype in kinds:
         for trees in (0, 1, 3):
             forest = Forest(
                 tree_offset=np.arange(trees + 1),

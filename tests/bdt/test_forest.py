@@ -22,18 +22,23 @@ from rootml.errors import (
 )
 
 
+def f32(values: Any) -> Any:
+    """A float32 array."""
+    return np.asarray(values, dtype=np.float32)
+
+
 def fields() -> dict[str, Any]:
     """Two trees: ``f0 < 1`` over a leaf and a category test of f1; a lone leaf."""
     return {
         "tree_offset": np.array([0, 5, 6]),
         "feature": np.array([0, -1, 1, -1, -1, -1]),
-        "threshold": np.float32([1, 0, 0, 0, 0, 0]),
+        "threshold": f32([1, 0, 0, 0, 0, 0]),
         "left": np.array([1, -1, 3, -1, -1, -1]),
         "right": np.array([2, -1, 4, -1, -1, -1]),
         "default_left": np.array([True, False, False, False, False, False]),
-        "value": np.float32([[0], [1], [0], [2], [3], [10]]),
+        "value": f32([[0], [1], [0], [2], [3], [10]]),
         "tree_output": np.array([0, 0]),
-        "base": np.float32([0.5]),
+        "base": f32([0.5]),
         "num_features": 2,
         "category": np.array([-1, -1, 0, -1, -1, -1]),
         "category_offset": np.array([0, 2]),
@@ -71,7 +76,7 @@ def test_arrays_are_read_only() -> None:
         ("feature", [0, -1, -2, -1, -1, -1], "feature -2"),
         ("feature", [0, 0, 1, -1, -1, -1], "two children"),
         ("feature", [0, -1, 2**40, -1, -1, -1], "does not fit int32"),
-        ("threshold", np.float32([np.nan, 0, 0, 0, 0, 0]), "NaN"),
+        ("threshold", f32([np.nan, 0, 0, 0, 0, 0]), "NaN"),
         ("threshold", np.array([1, 0, 0, 0, 0, 0]), "float32 or float64"),
         ("threshold", np.zeros(5, np.float32), r"shape \(6,\)"),
         ("left", [1, -1, 5, -1, -1, -1], "outside of its tree"),
@@ -168,8 +173,8 @@ def test_saved_forests_come_back_whole(
     ]
     forests += [lightgbm_model("sqrt", "zero", categorical=True).forest]
     forests += [sklearn_model(name).forest for name in ("hist_categories", "random_forest")]
-    odd = {"threshold": np.float32([np.inf, 0, 0, 0, 0, 0]), "base": np.float32([-0.0]),
-           "value": np.float32([[0], [np.nan], [0], [-np.inf], [1e-45], [3.4e38]])}  # fmt: skip
+    odd = {"threshold": f32([np.inf, 0, 0, 0, 0, 0]), "base": f32([-0.0]),
+           "value": f32([[0], [np.nan], [0], [-np.inf], [1e-45], [3.4e38]])}  # fmt: skip
     forests += [Forest(**(fields() | odd), feature_names=("é", "\n\"'"), missing=-999.0,
                        feature_categories=(None, ("a", 2, 0.5)))]  # fmt: skip
     for number, forest in enumerate(forests):

@@ -107,7 +107,8 @@ def test_links_in_the_papers_lead_somewhere() -> None:
 
 # --- tutorials and the quickstart ----------------------------------------------------------------
 
-NEEDS = {"train_torch": "torch", "train_tensorflow": "tensorflow", "quickstart": "torch"}
+NEEDS = {"train_torch": "torch", "train_tensorflow": "tensorflow", "quickstart": "torch",
+         "train_bdt": "xgboost"}  # fmt: skip
 SCRIPTS = sorted(path.stem for path in TUTORIALS.glob("*.py"))
 
 

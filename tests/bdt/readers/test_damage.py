@@ -86,7 +86,8 @@ def ubjson(value: Any) -> bytes:
     if isinstance(value, list) and value and all(isinstance(v, int | float) for v in value):
         mark, kind = ("d", ">f4") if any(isinstance(v, float) for v in value) else ("l", ">i4")
         head = f"[${mark}#L".encode() + len(value).to_bytes(8, "big")
-        return head + np.minimum(np.array(value), 2**31 - 1).astype(kind).tobytes()
+        numbers: bytes = np.minimum(np.array(value), 2**31 - 1).astype(kind).tobytes()
+        return head + numbers
     if isinstance(value, list):
         return b"[" + b"".join(map(ubjson, value)) + b"]"
     return b"L" + int(value).to_bytes(8, "big", signed=True)

@@ -17,7 +17,7 @@ KINDS = (
     "multiclass", "multiclassova", "poisson", "quantile", "regression", "regression_l1", "rf",
     "sqrt", "tweedie",
 )  # fmt: skip
-LINKS = {
+LINKS: dict[str, Callable[[Any], Any]] = {
     "exp": np.exp,
     "identity": lambda m: m,
     "signed_square": lambda m: np.sign(m) * m**2,

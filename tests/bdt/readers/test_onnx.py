@@ -23,8 +23,7 @@ def onnx() -> Any:
 
 def run(model: Any, x: NDArray[Any]) -> list[NDArray[Any]]:
     """Outputs of ONNX Runtime on one thread."""
-    import onnxruntime
-
+    onnxruntime = pytest.importorskip("onnxruntime")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(model.SerializeToString(), options)

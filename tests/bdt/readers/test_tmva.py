@@ -28,7 +28,8 @@ def rows(text: str) -> NDArray[np.float32]:
     """Random rows; rows on cuts and beside them; NaN and infinities."""
     rng = np.random.default_rng(3)
     x = rng.normal(size=(60, 3)).astype(np.float32)
-    cuts = np.float32([part.split('"')[1] for part in text.split("Cut=")[1:]])[:40]
+    words = [part.split('"')[1] for part in text.split("Cut=")[1:41]]
+    cuts = np.array(words, dtype=np.float32)
     x = np.concatenate([x, np.repeat(x[:40], 3, axis=0)[: 3 * len(cuts)]])
     for shift, cut in enumerate((cuts, np.nextafter(cuts, 9), np.nextafter(cuts, -9))):
         x[60 + shift :: 3][: len(cuts), shift] = cut

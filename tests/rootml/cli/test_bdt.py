@@ -102,8 +102,9 @@ def test_predict(
 def test_predict_with_columns_and_a_cut(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["bdt", "predict", folder / "nameless.json", f"{folder}/events.root:Events", "-o",
-             tmp_path / "friends", "--engine", "numpy", "--margin", "--quiet"]  # fmt: skip
+    words: list[str | Path] = ["bdt", "predict", folder / "nameless.json"]
+    words += [f"{folder}/events.root:Events", "-o", tmp_path / "friends"]
+    words += ["--engine", "numpy", "--margin", "--quiet"]
     assert "--column f0=" in fails(capsys, *words)
     assert "FEATURE=EXPRESSION" in fails(capsys, *words, "-c", "f0")
     assert "'f0', 'f1'" in fails(capsys, *words, "-c", "pt=pt")
