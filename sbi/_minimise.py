@@ -84,7 +84,8 @@ def prepare(
             if name not in like.parameters:
                 message = f"no parameter {name!r}; there is {nearest(name, names)}"
                 raise MissingParameterError(message)
-    values = {name: p.value for name, p in like.parameters.items()} | dict(start) | dict(fixed)
+    values = {name: float(p.value or 0.0) for name, p in like.parameters.items()}
+    values |= {**start, **fixed}
     free = np.array([not (p.fixed or name in fixed) for name, p in like.parameters.items()])
     _check_start(like, values, free)
     objective = Objective(like, free)
