@@ -107,8 +107,15 @@ def test_links_in_the_papers_lead_somewhere() -> None:
 
 # --- tutorials and the quickstart ----------------------------------------------------------------
 
-NEEDS = {"train_torch": "torch", "train_tensorflow": "tensorflow", "quickstart": "torch",
-         "train_bdt": "xgboost"}  # fmt: skip
+NEEDS = {
+    "fit_in_roofit": "ROOT",
+    "morph_photons": "torch",
+    "offshell_interference": "iminuit",
+    "quickstart": "torch",
+    "train_bdt": "xgboost",
+    "train_tensorflow": "tensorflow",
+    "train_torch": "torch",
+}
 SCRIPTS = sorted(path.stem for path in TUTORIALS.glob("*.py"))
 
 
