@@ -88,7 +88,7 @@ def evaluation_rows_of(problem: Problem, read: float) -> Iterator[Row]:
     theta = like.start + 0.1
     assert like.unbinned is not None
     size = 8 * EVALUATED * like.unbinned.layout.num_rows
-    calls = {
+    calls: dict[str, Callable[[], object]] = {
         "value": lambda: like.nll(theta),
         "value and gradient": lambda: like.nll_gradient(theta),
     }

@@ -130,5 +130,5 @@ def _together(
         arrays[key][mine] = channel.centres
         weights[mine] = channel.counts
     variables["index"] = index
-    arrays["index"] = np.repeat(np.arange(len(sizes)), sizes).astype(np.int32)  # type: ignore[assignment]
+    arrays["index"] = np.repeat(np.arange(len(sizes)), sizes).astype(np.int32)
     return variables, arrays, weights

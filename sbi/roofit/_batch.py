@@ -103,17 +103,27 @@ def function(
         for key, p in parameters.items()
     }
 
-    def batch(rows: int, arrays: Sequence[Array]) -> Any:
-        events = {
-            key: np.broadcast_to(array, (rows,))
-            for key, array in zip(columns, arrays[: len(columns)], strict=True)
-        }
-        return call(events, _single(settings, arrays[len(columns) :]))
-
-    made = _make(
-        shop, batch, name, f"Python function {name}", [*columns.values(), *settings.values()]
-    )
+    batch = _Call(call, list(columns), list(settings))
+    title = f"Python function {name}"
+    made = _make(shop, batch, name, title, [*columns.values(), *settings.values()])
     return RooFitFunction(made, MappingProxyType(columns), MappingProxyType(settings), keep.lease)
+
+
+@dataclass(frozen=True)
+class _Call:
+    """A function by names. It must not hold RooFit objects, which hold it."""
+
+    function: EventFunction
+    observables: list[str]
+    parameters: list[str]
+
+    def __call__(self, rows: int, arrays: Sequence[Array]) -> Any:
+        count = len(self.observables)
+        events = {
+            name: np.broadcast_to(array, (rows,))
+            for name, array in zip(self.observables, arrays[:count], strict=True)
+        }
+        return self.function(events, _single(self.parameters, arrays[count:]))
 
 
 def _check_names(observables: Mapping[str, Any], parameters: Mapping[str, Any]) -> None:
@@ -135,7 +145,7 @@ def _make(
     )
 
 
-def _single(names: Mapping[str, Any], arrays: Sequence[Array]) -> dict[str, float]:
+def _single(names: Sequence[str], arrays: Sequence[Array]) -> dict[str, float]:
     """Values of parameters, which must be the same for all events."""
     values = {}
     for name, array in zip(names, arrays, strict=True):
@@ -159,23 +169,31 @@ class BatchDensity:
 
     def __init__(self, shop: Workshop, like: Likelihood, parameters: Mapping[str, Any]) -> None:
         assert like.unbinned is not None
-        self._unbinned: Unbinned = like.unbinned
-        self._parameters = parameters
-        self._known: tuple[list[Array], Array] | None = None
-        self._keys: list[tuple[str, str]] = []
         self.variables: dict[str, Any] = {}
         self.arrays: dict[str, Array] = {}
-        for process, label, values in self._unbinned.columns.arrays():
+        keys = []
+        for process, label, values in like.unbinned.columns.arrays():
             key = f"{process}.{label}"
             name = f"r_{process}" if label == "nominal" else f"r_{process}_{label}"
-            self._keys.append((process, label))
+            keys.append((process, label))
             self.arrays[key] = values
             self.variables[key] = make_variable(shop, name, f"p_{process} / p_ref, {label}")
         variables = [*self.variables.values(), *parameters.values()]
         title = "density over that of the reference"
-        self.density = _make(shop, self._evaluate, "density", title, variables)
+        batch = _Density(like.unbinned, keys, list(parameters))
+        self.density = _make(shop, batch, "density", title, variables)
 
-    def _evaluate(self, rows: int, arrays: Sequence[Array]) -> Array:
+
+class _Density:
+    """The density as a function of arrays. It must not hold RooFit objects, which hold it."""
+
+    def __init__(
+        self, unbinned: Unbinned, keys: list[tuple[str, str]], parameters: list[str]
+    ) -> None:
+        self._unbinned, self._keys, self._parameters = unbinned, keys, parameters
+        self._known: tuple[list[Array], Array] | None = None
+
+    def __call__(self, rows: int, arrays: Sequence[Array]) -> Array:
         count = len(self._keys)
         given = [np.broadcast_to(array, (rows,)) for array in arrays[:count]]
         theta = np.array(list(_single(self._parameters, arrays[count:]).values()))

@@ -42,7 +42,7 @@ class BinnedChannel:
     @property
     def centres(self) -> Array:
         """Centres of the bins."""
-        return np.arange(len(self.counts)) + 0.5
+        return np.arange(len(self.counts), dtype=np.float64) + 0.5
 
 
 def make_channels(

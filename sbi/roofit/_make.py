@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from rootml.errors import UsageError
+from rootml.sbi._likelihood import Likelihood
 from rootml.sbi._model import Nuisance
 from rootml.sbi.roofit._assemble import Assembled, Events, assemble, extended
 from rootml.sbi.roofit._batch import BatchDensity
@@ -19,9 +20,6 @@ from rootml.sbi.roofit._parameters import make_parameters
 from rootml.sbi.roofit._rates import make_yields
 from rootml.sbi.roofit._root import quiet
 from rootml.sbi.roofit._workshop import Workshop
-
-if TYPE_CHECKING:
-    from rootml.sbi._likelihood import Likelihood
 
 Route: TypeAlias = Literal["columns", "nll", "function"]
 ROUTES = ("columns", "nll", "function")
@@ -38,7 +36,7 @@ def to_roofit(
     """RooFit objects of a likelihood; see the package's docstring for the routes.
 
     Args:
-        like: The likelihood.
+        like: The likelihood; with "nll" also a `RatioLikelihood` or `ShiftedLikelihood`.
         route: ``"columns"``, ``"nll"`` or ``"function"``.
         tolerance: ``"columns"``: how far the NLL may be from ours because log Z(alpha) becomes a
             formula; it may grow as ``1 + |alpha|^2 / 2``.
@@ -61,6 +59,12 @@ def to_roofit(
         raise UsageError(message)
     if route == "nll":
         return _nll(like)
+    if type(like) is not Likelihood:
+        message = (
+            f"a {type(like).__name__} is no mixture of columns, so it has no route={route!r}; "
+            'use route="nll"'
+        )
+        raise UsageError(message)
     return _pdf(like, route, tolerance, reach)
 
 

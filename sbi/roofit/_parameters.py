@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from rootml.sbi.roofit._workshop import Workshop
 
 Range = tuple[float, float]
+_DEVIATIONS = 10.0
 _FIRST_STEP = 0.1
 """Of the value, for a parameter without width: MINUIT's first step."""
 
@@ -33,10 +35,17 @@ def make_parameters(
 def make_parameter(
     name: str, parameter: Parameter | Nuisance, shop: Workshop, narrow: Range | None = None
 ) -> Any:
-    """A RooRealVar with the limits of a parameter, within `narrow`."""
+    """A RooRealVar with the limits of a parameter, within `narrow`.
+
+    A nuisance without limits gets wide ones: RooStats puts an infinite range into MINUIT's
+    transformation of limited parameters and finds nothing.
+    """
     infinity = shop.root.RooNumber.infinity()
-    least = -infinity if parameter.lower is None else parameter.lower
-    most = infinity if parameter.upper is None else parameter.upper
+    wide = -infinity, infinity
+    if isinstance(parameter, Nuisance) and parameter.constraint != "none":
+        wide = _wide(parameter)
+    least = wide[0] if parameter.lower is None else parameter.lower
+    most = wide[1] if parameter.upper is None else parameter.upper
     if narrow is not None:
         least, most = max(least, narrow[0]), min(most, narrow[1])
     assert parameter.value is not None
@@ -44,6 +53,18 @@ def make_parameter(
     variable.setError(_step(parameter))
     variable.setConstant(parameter.fixed)
     return variable
+
+
+def _wide(nuisance: Nuisance) -> Range:
+    """Ten standard deviations to both sides."""
+    assert nuisance.value is not None
+    if nuisance.constraint == "lognormal":
+        spread = nuisance.width**_DEVIATIONS
+        return nuisance.value / spread, nuisance.value * spread
+    if nuisance.constraint == "poisson":
+        return 0.0, nuisance.value * (1.0 + _DEVIATIONS / math.sqrt(nuisance.width))
+    reach = _DEVIATIONS * nuisance.width
+    return nuisance.value - reach, nuisance.value + reach
 
 
 def _step(parameter: Parameter | Nuisance) -> float:

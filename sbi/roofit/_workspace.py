@@ -33,8 +33,19 @@ def make_workspace(objects: RooFitObjects, name: str) -> Any:
         config.SetGlobalObservables(_names(objects.global_observables, None))
         config.SetObservables(_names(objects.observables, None))
         workspace.Import(config)
-        workspace.saveSnapshot("start", workspace.allVars())
+        _save_start(workspace, objects)
     return workspace
+
+
+def _save_start(workspace: Any, objects: RooFitObjects) -> None:
+    """A snapshot of the start values; the variables keep the present ones."""
+    variables = [workspace.var(v.GetName()) for v in objects.parameters.values()]
+    present = [variable.getVal() for variable in variables]
+    for values in (objects.likelihood.start.tolist(), present):
+        for variable, value in zip(variables, values, strict=True):
+            variable.setVal(value)
+        if values is not present:
+            workspace.saveSnapshot("start", workspace.allVars())
 
 
 def _names(variables: Any, chosen: set[str] | None) -> str:
