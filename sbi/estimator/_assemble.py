@@ -34,10 +34,17 @@ class Scale:
 
 @dataclass(frozen=True)
 class Member:
-    """One network, and the logarithms of its norms: `(targets,)`, or of a polynomial's terms."""
+    """One network.
+
+    Attributes:
+        layers: Its weights.
+        log_norm: Logarithms of the norms: `(targets,)`, or the coefficients of `monomials(theta)`.
+        base: Coefficients of `monomials` of inputs and parameters, which are added; None: none.
+    """
 
     layers: Layers
     log_norm: Float
+    base: Float | None = None
 
 
 def differences(classes: int, reference: int) -> Float:
@@ -86,7 +93,8 @@ def parametric_graph(
     inputs = len(scale.mean)
     build = Builder(x=inputs, theta=len(theta.mean))
     z, t = _scaled(build, "x", scale), _scaled(build, "theta", theta)
-    terms = _monomials(build, t, len(theta.mean))
+    terms = _monomials(build, [(t, len(theta.mean))])
+    both = _monomials(build, [(z, inputs), (t, len(theta.mean))])
     values = []
     for member in members:
         (matrix, offset), *_ = member.layers
@@ -94,6 +102,9 @@ def parametric_graph(
             "Add", build.linear(z, matrix[:inputs]), build.linear(t, matrix[inputs:], offset)
         )
         value = append_layers(build, first, member.layers, activation)
+        if member.base is not None:
+            base = build.linear(both, member.base[1:, None], member.base[:1])
+            value = build.add("Add", value, base)
         norm = build.linear(terms, member.log_norm[1:, None], member.log_norm[:1])
         values.append(build.add("Sub", value, norm))
     return averaged(build, values, 1)
@@ -111,16 +122,22 @@ def monomials(theta: Float) -> Float:
     )
 
 
-def _monomials(build: Builder, t: str, width: int) -> str:
-    """The same without the 1, as nodes: products of what two matrices pick."""
+def _monomials(build: Builder, parts: Sequence[tuple[str, int]]) -> str:
+    """The same without the 1, of several values side by side: products of what matrices pick."""
+    width = sum(size for _, size in parts)
     left, right = np.triu_indices(width)
-    pick = np.eye(width)
-    ones = np.ones((1, width + len(left)))
-    ones[0, width:] = 0.0
-    first = build.linear(t, np.concatenate([pick, pick[:, left]], axis=1))
-    zeros = np.zeros((width, width))
-    second = build.linear(t, np.concatenate([zeros, pick[:, right]], axis=1), ones[0])
-    return build.add("Mul", first, second)
+    pick, none = np.eye(width), np.zeros((width, width))
+    first = np.concatenate([pick, pick[:, left]], axis=1)
+    second = np.concatenate([none, pick[:, right]], axis=1)
+    ones = np.repeat([1.0, 0.0], [width, len(left)])
+    factors, start = ["", ""], 0
+    for name, size in parts:
+        rows = slice(start, start + size)
+        for k, matrix in enumerate((first, second)):
+            one = build.linear(name, matrix[rows], ones if k == 1 and start == 0 else None)
+            factors[k] = build.add("Add", factors[k], one) if factors[k] else one
+        start += size
+    return build.add("Mul", *factors)
 
 
 def _scaled(build: Builder, name: str, scale: Scale) -> str:

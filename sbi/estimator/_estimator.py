@@ -61,6 +61,9 @@ class RatioEstimator:
         knots: Knots of that curve.
         normalisation: "bridge", "reference" (E_ref[r] = 1 on held-out events) or "none"; see
             `rootml.sbi.estimator._normalisation`.
+        base: With `parameters`: "quadratic" fits a polynomial of second order in inputs and
+            parameters first, and lets the network learn what is missing; "none". Inputs of long
+            tails should be given as their logarithms then.
         by: Columns that identify an event, e.g. ``["run", "event"]``, for splits that hold for
             skims and give events and their variations to the same side; None: file and entry.
         seed: Of splits, order, starts; the same seed gives the same ratios.
@@ -102,6 +105,7 @@ class RatioEstimator:
         calibration: Calibrate = "auto",
         knots: int = 6,
         normalisation: Normalise = "bridge",
+        base: Literal["quadratic", "none"] = "quadratic",
         by: By = None,
         seed: int = 0,
         buffer_bytes: int | str = "1 GB",
@@ -116,6 +120,7 @@ class RatioEstimator:
             raise UsageError(message)
         _check_choice("calibration", calibration, ("auto", "always", "never"))
         _check_choice("normalisation", normalisation, ("bridge", "reference", "none"))
+        _check_choice("base", base, ("quadratic", "none"))
         counts = {
             "ensemble": ensemble, "epochs": epochs, "batch_size": batch_size,
             "patience": patience, **{f"hidden[{k}]": n for k, n in enumerate(hidden)},
@@ -133,6 +138,7 @@ class RatioEstimator:
         self.calibration: Calibrate = calibration
         self.knots = int(knots)
         self.normalisation: Normalise = normalisation
+        self.base = base
         self.by = by
         self.progress = progress
         loader = {"buffer_bytes": buffer_bytes, "cache": cache, "threads": threads}

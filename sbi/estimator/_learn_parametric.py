@@ -45,6 +45,9 @@ Float = npt.NDArray[np.float64]
 POOL = "all samples"
 _SHIFTS = 4  # pairings of each held-out event with another theta, for the norm
 _CHUNK = 65_536
+_ROUNDS = 8
+MOST_TERMS = 400
+"""Terms of the polynomial; with more inputs it is left out."""
 
 
 @dataclass(frozen=True)
@@ -136,17 +139,70 @@ def _weights(batch: Any, factor: float | None) -> Any:
     return (batch.w * factor).astype(np.float32)
 
 
-def pair_loss(network: Any, batch: PairBatch, torch: Any, draws: Any) -> Any:
-    """Cross entropy between pairs that belong together and pairs that do not, of equal weight."""
-    x, theta, w = map(torch.from_numpy, (batch.x, batch.theta, batch.w))
-    other, mass = torch.from_numpy(batch.x_ref), torch.from_numpy(batch.w_ref)
-    shift = int(torch.randint(1, max(2, len(theta)), (1,), generator=draws))
-    turned = (torch.arange(len(other)) + shift) % len(theta)
-    together = network(torch.cat([x, theta], dim=1))[:, 0]
-    apart = network(torch.cat([other, theta[turned]], dim=1))[:, 0]
-    soft = torch.nn.functional.softplus
-    scale = len(x) / len(other)
-    return 0.5 * ((w * soft(-together)).sum() + scale * (mass * w[turned] * soft(apart)).sum())
+def pair_loss(base: Float | None) -> Callable[[Any, Any, Any, Any], Any]:
+    """Cross entropy between pairs that belong together and pairs that do not, of equal weight.
+
+    Args:
+        base: Coefficients of `monomials` that are added to the network.
+    """
+
+    def loss(network: Any, batch: PairBatch, torch: Any, draws: Any) -> Any:
+        x, theta, w = map(torch.from_numpy, (batch.x, batch.theta, batch.w))
+        other, mass = torch.from_numpy(batch.x_ref), torch.from_numpy(batch.w_ref)
+        shift = int(torch.randint(1, max(2, len(theta)), (1,), generator=draws))
+        turned = (torch.arange(len(other)) + shift) % len(theta)
+        pairs = torch.cat([torch.cat([x, theta], dim=1), torch.cat([other, theta[turned]], dim=1)])
+        logit = network(pairs)[:, 0]
+        if base is not None:
+            given = monomials(pairs.numpy()) @ base
+            logit = logit + torch.from_numpy(given.astype(np.float32))
+        together, apart = logit[: len(x)], logit[len(x) :]
+        soft = torch.nn.functional.softplus
+        scale = len(x) / len(other)
+        return 0.5 * ((w * soft(-together)).sum() + scale * (mass * w[turned] * soft(apart)).sum())
+
+    return loss
+
+
+def fit_base(loader: PairLoader, columns: int, *, epoch: int) -> Float:
+    """Logistic regression between the pairs in `monomials` of scaled inputs and parameters.
+
+    Newton's method, each step a pass over the data. The log ratio of a family that is smooth in
+    theta is close to such a polynomial; a network converges slowly to it, since what is missing
+    changes the loss very little, and a fit very much (measured for the mean of a normal
+    distribution, 400,000 events: the fit is off by 0.6 standard deviations after two passes of the
+    network alone, by 0.1 with the polynomial before it).
+    """
+    size = 1 + columns + columns * (columns + 1) // 2
+    c = np.zeros(size)
+    for _ in range(_ROUNDS):
+        slope, curvature = np.zeros(size), np.zeros((size, size))
+        for batch in loader.iterate(epoch=epoch):
+            rows = len(batch.theta)
+            for value, mass, sign in _labelled(batch, max(1, rows // 2)):
+                terms = monomials(value.astype(np.float64))
+                chance = 0.5 * (1.0 + np.tanh(0.5 * (terms @ c)))
+                slope += terms.T @ (mass * (chance - sign))
+                curvature += terms.T @ (terms * (mass * chance * (1.0 - chance))[:, None])
+        step = np.linalg.lstsq(curvature, slope, rcond=1e-12)[0]
+        c -= step
+        if np.abs(step).max() < 1e-6 * max(1.0, np.abs(c).max()):
+            break
+    if not np.isfinite(c).all():
+        message = "the polynomial before the network does not converge: try base='none'"
+        raise ConvergenceError(message)
+    return c
+
+
+def _labelled(batch: PairBatch, shift: int) -> list[tuple[Float, Float, float]]:
+    """Pairs that belong together, and pairs that do not; with weights and labels."""
+    rows = len(batch.theta)
+    turned = (np.arange(len(batch.x_ref)) + shift) % rows
+    mass = batch.w_ref.astype(np.float64) * batch.w[turned] * (rows / len(batch.x_ref))
+    return [
+        (np.concatenate([batch.x, batch.theta], axis=1), batch.w.astype(np.float64), 1.0),
+        (np.concatenate([batch.x_ref, batch.theta[turned]], axis=1), mass, 0.0),
+    ]
 
 
 @dataclass(frozen=True)
@@ -163,6 +219,13 @@ class _Task:
         """Columns of the inputs, and of the parameters."""
         count = len(self.estimator.inputs)
         return self.dataset.columns[:count], self.dataset.columns[count:]
+
+    @property
+    def has_base(self) -> bool:
+        """Whether a polynomial comes before the network."""
+        columns = sum(map(len, self.names))
+        terms = 1 + columns + columns * (columns + 1) // 2
+        return self.estimator.base == "quadratic" and terms <= MOST_TERMS
 
     def loader(self, dataset: Dataset, reference: Any, *, shuffle: bool, seed: int) -> PairLoader:
         """Pairs of these events."""
@@ -196,13 +259,13 @@ def learn_parametric(
     watch = Watch(estimator.ensemble, estimator.progress)
     with watch.showing():
         for number in range(estimator.ensemble):
-            layers, history, rest = _member(task, number, watch)
-            raw = Member(layers, np.zeros(monomials(np.zeros((1, len(ends)))).shape[1]))
+            layers, history, rest, base = _member(task, number, watch)
+            raw = Member(layers, np.zeros(monomials(np.zeros((1, len(ends)))).shape[1]), base)
             graph = parametric_graph(*scales, [raw], estimator.settings.activation)
             pairs = _pairs(graph, rest, scales)
             rest.close()
             norm = raw.log_norm if estimator.normalisation == "none" else theta_norm(pairs)
-            members.append(Member(layers, norm))
+            members.append(Member(layers, norm, base))
             histories.append(history)
             checks.append(_check(pairs, norm))
     graph = parametric_graph(*scales, members, estimator.settings.activation)
@@ -211,10 +274,10 @@ def learn_parametric(
         np.concatenate([w for _, w in checks]) / sum(w.sum() for _, w in checks),
     )
     norms = {"r": Norm(float(mean[0]), float(error[0]), 0.0, calibrated=False)}
-    record = TrainingRecord(
-        sums, tuple(histories), norms, time.monotonic() - began,
-        notes_of(sums, estimator.bootstrap),
-    )  # fmt: skip
+    notes = list(notes_of(sums, estimator.bootstrap))
+    if estimator.base != "none" and not task.has_base:
+        notes.append(f"so many inputs that no polynomial (over {MOST_TERMS} terms) was fitted")
+    record = TrainingRecord(sums, tuple(histories), norms, time.monotonic() - began, tuple(notes))
     ranges = dict(zip(task.names[1], ends, strict=True))
     source = POOL if other is None else "reference"
     return ParametricRatios(
@@ -270,8 +333,10 @@ def _fit_scales(
     return (x, theta), ends
 
 
-def _member(task: _Task, number: int, watch: Watch) -> tuple[Layers, History, PairLoader]:
-    """One trained network, and the loader of held-out pairs for its norm."""
+def _member(
+    task: _Task, number: int, watch: Watch
+) -> tuple[Layers, History, PairLoader, Float | None]:
+    """One trained network, the loader of held-out pairs for its norm, the polynomial before it."""
     estimator = task.estimator
     settings, by = estimator.settings, estimator.by
     seed = settings.seed + 7919 * (number + 1)
@@ -292,14 +357,15 @@ def _member(task: _Task, number: int, watch: Watch) -> tuple[Layers, History, Pa
     stop = task.loader(main.stop, other.stop, shuffle=False, seed=0)
     rest = task.loader(main.rest, other.rest, shuffle=True, seed=seed)
     columns = sum(map(len, task.names))
-    lesson = Lesson(pair_loss, columns, 1)
     try:
+        base = fit_base(train, columns, epoch=0) if task.has_base else None
+        lesson = Lesson(pair_loss(base), columns, 1, from_zero=base is not None)
         show = watch.member(number, settings.epochs * len(train))
         layers, history = train_network(lesson, train, stop, settings, seed=seed, show=show)
     finally:
         train.close()
         stop.close()
-    return layers, history, rest
+    return layers, history, rest, base
 
 
 @dataclass(frozen=True)

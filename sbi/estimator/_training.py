@@ -54,11 +54,13 @@ class Lesson:
             scale is such that an event weighs 1 in the mean.
         columns: Inputs of the network.
         outputs: Outputs of the network.
+        from_zero: Let the network start as zero: it learns what is added to something else.
     """
 
     loss: Callable[[Any, Any, Any, Any], Any]
     columns: int
     outputs: int
+    from_zero: bool = False
 
 
 class Batches(Protocol):
@@ -102,6 +104,9 @@ def train_network(
         network = torch_network(
             torch, (lesson.columns, *settings.hidden, lesson.outputs), settings.activation
         )
+    if lesson.from_zero:
+        for values in network[-1].parameters():
+            torch.nn.init.zeros_(values)
     draws = torch.Generator().manual_seed(seed + 1)
     optimizer = torch.optim.Adam(network.parameters(), lr=settings.learning_rate)
     steps = max(2, settings.epochs * len(train))

@@ -99,7 +99,7 @@ def test_second_classifier_sees_what_single_features_do_not() -> None:
 def test_area_is_that_of_scikit_learn() -> None:
     rng = np.random.default_rng(4)
     labels = rng.integers(0, 2, 500)
-    scores = np.round(rng.normal(size=500) + 0.3 * labels, 1)  # with ties
+    scores: Any = np.round(rng.normal(size=500) + 0.3 * labels, 1)  # with ties
     mass = rng.uniform(0.5, 2.0, 500)
     expected = sklearn.metrics.roc_auc_score(labels, scores, sample_weight=mass)
     assert area_under_curve(scores, labels, mass)[0] == pytest.approx(expected, abs=1e-12)

@@ -116,7 +116,8 @@ def test_too_few_events_to_hold_some_out(good: dict[str, rootml.Dataset], tmp_pa
 
 
 def test_samples_that_are_none(good: dict[str, rootml.Dataset]) -> None:
-    for bad in (None, [], {}, good["S"]):
+    nonsense: tuple[Any, ...] = (None, [], {}, good["S"])
+    for bad in nonsense:
         with pytest.raises(UsageError, match="samples"):
             fit(bad)
     with pytest.raises(UsageError, match="sample 'S': give a Dataset"):
@@ -166,7 +167,7 @@ def test_parametric_input(good: dict[str, rootml.Dataset], tmp_path: Path) -> No
     with pytest.raises(UsageError, match="one Dataset of all samples"):
         sbi.RatioEstimator(["x"], **options).fit(good, reference="B")
     with pytest.raises(UsageError, match="give a Dataset, or None"):
-        sbi.RatioEstimator(["x"], **options).fit(data, reference="B")  # type: ignore[arg-type]
+        sbi.RatioEstimator(["x"], **options).fit(data, reference="B")  # type: ignore[call-overload]
     with pytest.raises(MissingColumnError, match="'mu'"):
         sbi.RatioEstimator(["x"], **options).fit(good["S"])
     with pytest.raises(UsageError, match="calibration='always' with parameters"):
