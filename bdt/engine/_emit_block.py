@@ -57,7 +57,7 @@ MODEL = (
 """Elements of the array `model`: numbers, and addresses of arrays."""
 PART = (
     "groups", "num_groups", "heaps", "runs", "lows", "direct", "bitmaps", "category_rows",
-    "segments", "num_segments", "nodes", "leaves",
+    "segments", "num_segments", "nodes", "leaves", "width",
 )  # fmt: skip
 WORK = ("columns", "planes", "table", "bytes", "masks", "sums", "slots", "ordered", "leaf")
 """Memory of one thread; 64-byte aligned."""
@@ -82,6 +82,7 @@ class Shape:
     lanes: tuple[int, int] | None
     sets: bool
     sigmoid: str
+    vectors: bool
 
     @property
     def key(self) -> str:
@@ -308,10 +309,11 @@ def _emit_tests(module: Any, target: Target, shape: Shape) -> Any:
 def _emit_trees(module: Any, target: Target, shape: Shape) -> Any:
     """All leaves of a part, segment by segment."""
     order, leaves = shape.order, shape.leaves
+    vectors = shape.vectors
     kernels = {
-        kind: emit_full(module, target, order, leaves, kind)
-        if kind < IRREGULAR + 1
-        else emit_irregular(module, target, order, leaves, kind - IRREGULAR)
+        kind: emit_full(module, target, order, leaves, kind, vectors=vectors)
+        if kind <= IRREGULAR
+        else emit_irregular(module, target, order, leaves, kind - IRREGULAR, vectors=vectors)
         for kind in sorted(shape.kinds)
     }
     code = Code(module, target, "trees", [PTR, PTR]).private()
@@ -321,6 +323,7 @@ def _emit_trees(module: Any, target: Target, shape: Shape) -> Any:
     nodes_at, leaves_at, sums_at = (
         part.address("nodes"), part.address("leaves"), work.address("sums"),
     )  # fmt: skip
+    width = part.number("width")
     with code.loop(part.number("num_segments")) as i:
         segment = code.at(segments, b.mul(i, I64(64)))
         kind, count, nodes, table, output, groups, zero, zeros = (
@@ -333,9 +336,20 @@ def _emit_trees(module: Any, target: Target, shape: Shape) -> Any:
         for number, kernel in kernels.items():
             with code.case(switch, number, after):
                 if number <= IRREGULAR:
-                    b.call(kernel, [count, nodes, table, masks, sums])
+                    b.call(kernel, [count, nodes, table, width, masks, sums])
                 else:
-                    arguments = [nodes, count, table, groups, zero, zeros, masks, slots, sums]
+                    arguments = [
+                        nodes,
+                        count,
+                        table,
+                        width,
+                        groups,
+                        zero,
+                        zeros,
+                        masks,
+                        slots,
+                        sums,
+                    ]
                     b.call(kernel, arguments)
         b.position_at_end(after)
     return code.end()

@@ -6,7 +6,7 @@ them on numbers, so that the last step can put them right.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
@@ -16,6 +16,7 @@ from llvmlite import ir
 from numpy.typing import NDArray
 
 from rootml.bdt.engine._code import (
+    BLOCK,
     BYTES,
     F32,
     I8,
@@ -277,31 +278,48 @@ def add_leaves(code: Code, order: Order, indices: list[list[Value]], lookups: li
 # --- kernels -------------------------------------------------------------------------------------
 
 
-def emit_full(module: Any, target: Target, order: Order, leaves: Leaves, depth: int) -> Any:
+def _outputs(
+    code: Code, order: Order, width: Value | None, sums: Value
+) -> Iterator[tuple[Value, Value]]:
+    """Sums of each output in turn with its number: of one, or of all where leaves are vectors."""
+    if width is None:
+        yield I64(0), sums
+        return
+    with code.loop(width) as output:
+        yield output, code.at(sums, code.b.mul(output, I64(BLOCK * order.dtype.itemsize)))
+
+
+def emit_full(
+    module: Any, target: Target, order: Order, leaves: Leaves, depth: int, *, vectors: bool
+) -> Any:
     """A kernel: a segment of full trees of one depth.
 
     ::
 
-        full(count, offsets, tables, masks, sums):
+        full(count, offsets, tables, width, masks, sums):
             for each two trees, and a last one:
                 index = numbers of the leaves, from the masks    # `choose_leaf`, `index_bytes`
-                sums += first tree's leaves; sums += second's    # `add_leaves`
+                for each output of vectors:
+                    sums += first tree's leaves; sums += second's    # `add_leaves`
     """
-    code = Code(module, target, f"full{depth}", [I64, PTR, PTR, PTR, PTR]).private()
-    b, (count, offsets, tables, masks, sums) = code.b, code.args
+    code = Code(module, target, f"full{depth}", [I64, PTR, PTR, I64, PTR, PTR]).private()
+    b, (count, offsets, tables, width, masks, sums) = code.b, code.args
     together = 2 if target.avx512 and depth <= 6 else 1
     nodes, table = 4 * ((1 << depth) - 1), leaves.size(depth)
 
     def trees(first: Value, number: int) -> None:
-        indices, lookups = [], []
+        indices = []
         for i in range(number):
-            tree = b.add(first, I64(i)) if i else first
-            start = code.at(offsets, b.mul(tree, I64(nodes)))
+            start = code.at(offsets, b.mul(b.add(first, I64(i)), I64(nodes)))
             bits = choose_leaf(code, partial(_mask, code, masks, start), depth)
             indices.append(index_bytes(code, bits))
-            place = code.at(tables, b.mul(tree, I64(table)))
-            lookups.append(Lookup(code, order, leaves, place, depth))
-        add_leaves(code, order, indices, lookups, sums)
+        for output, into in _outputs(code, order, width if vectors else None, sums):
+            lookups = []
+            for i in range(number):
+                which = b.add(b.mul(b.add(first, I64(i)), width), output)
+                place = code.at(tables, b.mul(which, I64(table)))
+                lookups.append(Lookup(code, order, leaves, place, depth))
+            add_leaves(code, order, indices, lookups, into)
 
     whole = b.and_(count, I64(-together))
     with code.loop(whole, together) as i:
@@ -316,24 +334,26 @@ def _mask(code: Code, masks: Value, offsets: Value, node: int) -> Value:
     return code.load(MASK, masks, code.load(I32, offsets, 4 * node, align=4), align=64)
 
 
-def emit_irregular(module: Any, target: Target, order: Order, leaves: Leaves, bits: int) -> Any:
+def emit_irregular(
+    module: Any, target: Target, order: Order, leaves: Leaves, bits: int, *, vectors: bool
+) -> Any:
     """A kernel: one tree of any shape.
 
     ::
 
-        irregular(steps, count, table, groups, zero, zeros, masks, slots, sums):
+        irregular(steps, count, table, width, groups, zero, zeros, masks, slots, sums):
             slots[zero .. zero + zeros] = no event
             for each step:                             # a node; parents before children
                 slots[left]  = slots[at] & masks[mask]
                 slots[right] = slots[at] & ~masks[mask]
             for each group of leaves:
                 bit j of the index = events in any leaf whose number has bit j
-                sums += leaves
+                for each output of vectors: sums += leaves
     """
-    arguments = [PTR, I64, PTR, I64, I64, I64, PTR, PTR, PTR]
+    arguments = [PTR, I64, PTR, I64, I64, I64, I64, PTR, PTR, PTR]
     code = Code(module, target, f"irregular{bits}", arguments).private()
     b = code.b
-    steps, count, table, groups, zero, zeros, masks, slots, sums = code.args
+    steps, count, table, width, groups, zero, zeros, masks, slots, sums = code.args
     with code.loop(zeros) as i:
         place = b.mul(b.add(zero, i), I64(ROW))
         code.store(splat(MASK, 0), code.at(slots, place), 0, 64)
@@ -346,9 +366,11 @@ def emit_irregular(module: Any, target: Target, order: Order, leaves: Leaves, bi
     with code.loop(groups) as i:
         leaf = code.at(slots, b.mul(i, I64(ROW << bits)))
         planes = _number_bits(code, leaf, bits, 0)[1]
-        place = code.at(table, b.mul(i, I64(leaves.size(bits))))
-        look = Lookup(code, order, leaves, place, bits)
-        add_leaves(code, order, [index_bytes(code, planes[::-1])], [look], sums)
+        index = index_bytes(code, planes[::-1])
+        for output, into in _outputs(code, order, width if vectors else None, sums):
+            which = b.add(b.mul(i, width), output)
+            place = code.at(table, b.mul(which, I64(leaves.size(bits))))
+            add_leaves(code, order, [index], [Lookup(code, order, leaves, place, bits)], into)
     return code.end()
 
 

@@ -145,6 +145,7 @@ class LlvmEngine:
             rows=self._walk is not None,
             lanes=(self._lanes.depth, self._lanes.entries) if self._lanes else None,
             sets=forest.has_categories,
+            vectors=forest.leaf_width > 1,
             sigmoid=forest.library if self._has_sigmoid else "",
         )
 
@@ -171,6 +172,7 @@ class LlvmEngine:
         }  # fmt: skip
         values = {name: self._address(array) for name, array in arrays.items()}
         values |= {"num_groups": len(tests.groups), "num_segments": len(program.segments)}
+        values["width"] = self._forest.leaf_width
         return self._record(PART, values)
 
     def _tables(self) -> NDArray[np.int64]:

@@ -124,7 +124,8 @@ def tree_costs(forest: Forest, kinds: NDArray[np.int64]) -> NDArray[np.float64]:
     """Cycles for 512 events of each tree."""
     full, irregular = _costs(forest)
     cost: NDArray[np.float64] = np.where(kinds > IRREGULAR, irregular, full)
-    return cost * forest.leaf_width
+    groups = np.where(kinds > IRREGULAR, _shapes(forest)[2], 1)
+    return cost + 60.0 * groups * (forest.leaf_width - 1)
 
 
 def irregular_slots(forest: Forest, kinds: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -150,16 +151,13 @@ def make_program(
     rows = np.zeros(forest.num_nodes, np.int64)
     rows[nodes.index] = row
     maker = _Maker(forest, nodes, rows, leaves)
-    outputs = range(forest.num_outputs)
-    for output in outputs:
-        mine = trees
-        if forest.leaf_width == 1:
-            mine = trees[forest.tree_output[trees] == output]
+    vectors = forest.leaf_width > 1
+    for output in range(1 if vectors else forest.num_outputs):
+        mine = trees if vectors else trees[forest.tree_output[trees] == output]
         changes = np.flatnonzero(np.diff(kinds[mine], prepend=-1))
         for run in np.split(mine, changes[1:]):
             if len(run):
-                column = 0 if forest.leaf_width == 1 else output
-                maker.add(int(kinds[run[0]]), run, output, column)
+                maker.add(int(kinds[run[0]]), run, output)
     return maker.program()
 
 
@@ -184,12 +182,12 @@ class _Maker:
             self._slots,
         )
 
-    def add(self, kind: int, trees: NDArray[np.int64], output: int, column: int) -> None:
+    def add(self, kind: int, trees: NDArray[np.int64], output: int) -> None:
         if kind <= MOST_DEPTH:
-            self._add(kind, len(trees), output, (1, 0, 0), *self._full(kind, trees, column))
+            self._add(kind, len(trees), output, (1, 0, 0), *self._full(kind, trees))
             return
         for tree in trees.tolist():
-            steps, tables, extra = self._irregular(kind - IRREGULAR, tree, column)
+            steps, tables, extra = self._irregular(kind - IRREGULAR, tree)
             self._add(kind, len(steps) // len(STEP), output, extra, steps, tables)
 
     def _add(
@@ -205,12 +203,12 @@ class _Maker:
         self._tables_size += tables.nbytes
 
     def _full(
-        self, depth: int, trees: NDArray[np.int64], column: int
+        self, depth: int, trees: NDArray[np.int64]
     ) -> tuple[NDArray[np.uint32], NDArray[np.uint8]]:
         """All trees of a segment at once, level by level."""
         forest = self._forest
         masks = np.zeros((len(trees), (1 << depth) - 1), np.uint32)
-        values = np.zeros((len(trees), 1 << depth), forest.dtype)
+        values = np.zeros((len(trees), 1 << depth, forest.leaf_width), forest.dtype)
         node = forest.tree_offset[trees]
         tree = np.arange(len(trees))
         place = np.zeros(len(trees), np.int64)
@@ -218,7 +216,7 @@ class _Maker:
             leaf = self._left[node] < 0
             width = 1 << (depth - level)
             at = place[leaf, None] * width + np.arange(width)
-            values[tree[leaf, None], at] = forest.value[node[leaf], column][:, None]
+            values[tree[leaf, None], at] = forest.value[node[leaf]][:, None]
             node, tree, place = node[~leaf], tree[~leaf], place[~leaf]
             if not len(node):
                 break
@@ -226,10 +224,10 @@ class _Maker:
             tree = np.concatenate([tree, tree])
             place = np.concatenate([2 * place + 1, 2 * place])
             node = np.concatenate([self._left[node], self._right[node]]).astype(np.int64)
-        return masks.reshape(-1), self._leaves.pack(values, depth)
+        return masks.reshape(-1), self._leaves.pack(_by_output(values), depth)
 
     def _irregular(
-        self, bits: int, tree: int, column: int
+        self, bits: int, tree: int
     ) -> tuple[NDArray[np.uint32], NDArray[np.uint8], tuple[int, int, int]]:
         forest = self._forest
         start, stop = int(forest.tree_offset[tree]), int(forest.tree_offset[tree + 1])
@@ -247,7 +245,17 @@ class _Maker:
         self._slots = max(self._slots, groups * (most + 1) + len(order))
         left, right = (side[start:stop][order] - start for side in (self._left, self._right))
         steps = np.stack([self._rows[start:stop][order], slot[order], slot[left], slot[right]], 1)
-        values = np.full((groups, most + 1), -0.0, forest.dtype)
-        values.reshape(-1)[slot[leaf]] = forest.value[start:stop][leaf, column]
+        values = np.full((groups * (most + 1), forest.leaf_width), -0.0, forest.dtype)
+        values[slot[leaf]] = forest.value[start:stop][leaf]
+        values = values.reshape(groups, most + 1, -1)
         extra = groups, int(slot[leaf[-1]]) + 1, groups * most - len(leaf)
-        return (steps * ROW).astype(np.uint32).reshape(-1), self._leaves.pack(values, bits), extra
+        return (
+            (steps * ROW).astype(np.uint32).reshape(-1),
+            self._leaves.pack(_by_output(values), bits),
+            extra,
+        )
+
+
+def _by_output(values: NDArray[Any]) -> NDArray[Any]:
+    """Tables, shape (trees, entries, width), as one after the other for each tree and output."""
+    return np.ascontiguousarray(values.transpose(0, 2, 1)).reshape(-1, values.shape[1])
