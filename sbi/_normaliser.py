@@ -16,7 +16,7 @@ import numpy as np
 
 from rootml.errors import DensityError
 from rootml.sbi._columns import Columns
-from rootml.sbi._kernels_numpy import reference_sums, second_sums
+from rootml.sbi._kernels_numpy import SecondSums, reference_sums, second_sums
 from rootml.sbi._layout import Layout, Plan
 from rootml.sbi._morph import Array
 
@@ -30,14 +30,20 @@ class Normaliser:
         layout: Rows of the matrix.
         columns: The reference events and their weights.
         sums: The kernel that sums over them.
+        second: The one for second derivatives.
     """
 
     def __init__(
-        self, layout: Layout, columns: Columns, sums: ReferenceSums = reference_sums
+        self,
+        layout: Layout,
+        columns: Columns,
+        sums: ReferenceSums = reference_sums,
+        second: Callable[..., SecondSums] = second_sums,
     ) -> None:
         self.layout = layout
         self.columns = columns
         self._sums = sums
+        self._second = second
         self._matrix = layout.matrix(columns, "reference")
         self._shaped = layout.shaped
         nominal = self._matrix[: len(layout.processes)]
@@ -79,7 +85,7 @@ class Normaliser:
 
     def hessian(self, plan: Plan) -> tuple[Array, Array, Array]:
         """``log Z``, gradient and second derivatives ``(process, parameter, parameter)``."""
-        sums = second_sums(self._matrix, self.columns.weights, self.layout, plan, None, None)
+        sums = self._second(self._matrix, self.columns.weights, self.layout, plan, None, None)
         logs = self._logs(sums.terms)
         slopes, bends = np.zeros_like(sums.slopes), np.zeros_like(sums.bends)
         for p in self._shaped:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
@@ -22,8 +23,17 @@ if TYPE_CHECKING:
 Engine: TypeAlias = Literal["auto", "compiled", "numpy"]
 
 
-def kernels(engine: str) -> Any:
-    """The module with the sums over events for an engine.
+@dataclass(frozen=True, slots=True)
+class Kernels:
+    """The sums over events by one engine; see `_kernels_numpy` for what they are."""
+
+    density_sums: Callable[..., _kernels_numpy.Sums]
+    reference_sums: Callable[..., Array]
+    second_sums: Callable[..., _kernels_numpy.SecondSums]
+
+
+def kernels(engine: str) -> Kernels:
+    """The sums over events by an engine.
 
     Raises:
         MissingPackageError: ``"compiled"`` without numba.
@@ -31,14 +41,15 @@ def kernels(engine: str) -> Any:
     if engine not in {"auto", "compiled", "numpy"}:
         message = f"engine {engine!r} is none of 'auto', 'compiled', 'numpy'"
         raise UsageError(message)
-    if engine == "numpy":
-        return _kernels_numpy
-    try:
-        return importlib.import_module("rootml.sbi._kernels")
-    except MissingPackageError:
-        if engine == "compiled":
-            raise
-        return _kernels_numpy
+    first = second = _kernels_numpy
+    if engine != "numpy":
+        try:
+            first = importlib.import_module("rootml.sbi._kernels")
+            second = importlib.import_module("rootml.sbi._kernels_second")
+        except MissingPackageError:
+            if engine == "compiled":
+                raise
+    return Kernels(first.density_sums, first.reference_sums, second.second_sums)
 
 
 class Unbinned:
@@ -80,7 +91,8 @@ class Unbinned:
                 "nuisance parameter do not cover)"
             )
             raise UsageError(message)
-        return Normaliser(self.layout, reference, self._kernels.reference_sums)
+        sums = self._kernels
+        return Normaliser(self.layout, reference, sums.reference_sums, sums.second_sums)
 
     @property
     def sum_of_weights(self) -> float:
@@ -122,13 +134,12 @@ class Unbinned:
     def _density_sums(
         self, plan: Plan, coefficients: Array, *, gradient: bool
     ) -> _kernels_numpy.Sums:
-        sums: _kernels_numpy.Sums = self._kernels.density_sums(
+        return self._kernels.density_sums(
             self._matrix, self._weights, self.layout, plan, coefficients, gradient=gradient
         )
-        return sums
 
     def hessian(self, theta: Array) -> Array:
-        """Second derivatives, ``(parameter, parameter)``; plain NumPy in every engine."""
+        """Second derivatives, ``(parameter, parameter)``."""
         plan = self.layout.plan(theta)
         expected, jacobian, curves = self.yields.hessian(theta)
         shrink = np.ones(len(expected))
@@ -144,7 +155,7 @@ class Unbinned:
         bends = shrink[:, None, None] * (
             curves - cross - cross.transpose(0, 2, 1) + expected[:, None, None] * square
         )
-        sums = _kernels_numpy.second_sums(
+        sums = self._kernels.second_sums(
             self._matrix, self._weights, self.layout, plan, coefficients, slopes
         )
         mixed = np.einsum("pk,pl->kl", slopes, sums.slopes)
@@ -164,7 +175,7 @@ class Unbinned:
             slopes = (slopes - expected[:, None] * log_slopes) * np.exp(-logs)[:, None]
             expected = expected * np.exp(-logs)
         squares = None if self._weights is None else self._weights**2
-        sums = _kernels_numpy.second_sums(
+        sums = self._kernels.second_sums(
             self._matrix, squares, self.layout, plan, expected, slopes
         )
         return sums.outer

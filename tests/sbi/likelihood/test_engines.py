@@ -34,6 +34,10 @@ def test_engines_agree(events: int, nuisances: int, weighted: bool) -> None:
         assert value == pytest.approx(expected, abs=1e-12 * scale)
         assert ours.nll(theta) == pytest.approx(expected, abs=1e-12 * scale)
         assert slopes == pytest.approx(rise, abs=1e-12 * max(np.abs(rise).max(), events))
+        for square in ("nll_hessian", "score_covariance"):
+            bends = getattr(plain, square)(theta)
+            found = getattr(ours, square)(theta)
+            assert found == pytest.approx(bends, abs=1e-12 * max(np.abs(bends).max(), events))
 
 
 def test_extreme_densities() -> None:
