@@ -36,10 +36,13 @@ from rootml.bdt.engine._target import Target, host_target
 from rootml.bdt.engine._tests import Tests, strict_nodes
 from rootml.bdt.engine._trees import Leaves, Program, make_program
 from rootml.bdt.engine._walk import can_walk, make_walk
+from rootml.errors import UnsupportedModelError
 
 _SPARE = 4
 _LIBM = ("lightgbm", "xgboost")
 """Libraries that call the C library's exponential."""
+MOST_MEMORY = 1 << 31
+"""Bytes of work space for a thread; offsets within are 32 bits wide."""
 FEW = 16
 """Rows up to which trees are walked side by side instead of events."""
 _NONE = np.zeros(0, np.int64)
@@ -80,13 +83,13 @@ class LlvmEngine:
     name = "llvm"
 
     def __init__(
-        self, forest: Forest, *, isa: str | None = None, method: str | None = None
+        self, forest: Forest, *, isa: str | None = None, method: str | None = None, parts: int = 0
     ) -> None:
         self.target = host_target(isa)
-        self.prepare(forest, method)
+        self.prepare(forest, method, parts)
         self._model = self._tables()
         self._model_pointer = self._model.ctypes.data
-        self._spare: deque[Memory] = deque(maxlen=_SPARE)
+        self._spare: deque[Memory] = deque([self._new_memory()], maxlen=_SPARE)
         library = _jit.load(
             lambda: kernel_ir(self.shape, self.target), self.shape.key, self.target
         )
@@ -107,12 +110,12 @@ class LlvmEngine:
                 "score_rows", None, pointer, pointer, pointer, number, pointer
             )
 
-    def prepare(self, forest: Forest, method: str | None) -> None:
+    def prepare(self, forest: Forest, method: str | None, parts: int = 0) -> None:
         """Everything that needs no machine: how the forest is evaluated, its tables, its shape."""
         self._forest = forest
         self._keep: list[Any] = []
         nodes = strict_nodes(forest)
-        plan = make_plan(forest, nodes, method)
+        plan = make_plan(forest, nodes, method, parts)
         self._walk = make_walk(forest, nodes) if can_walk(forest) else None
         self._lanes = make_lanes(forest, nodes) if plan.parts else None
         order, leaves = self._layout(plan)
@@ -227,6 +230,12 @@ class LlvmEngine:
             "ordered": size,
             "leaf": lane_bytes(self._lanes.depth) if self._lanes else 8 * (forest.num_trees + 8),
         }
+        if sum(sizes.values()) > MOST_MEMORY:
+            message = (
+                f"{self._forest.num_features:,} features, {self._forest.num_outputs:,} outputs: "
+                f"each thread would need {sum(sizes.values()) / 1e9:.0f} GB; engine='numpy' may do"
+            )
+            raise UnsupportedModelError(message)
         few = FEW * forest.num_features * forest.input_dtype.itemsize
         memory = Memory(
             *(sizes[name] for name in WORK), few, FEW * forest.num_outputs * forest.dtype.itemsize

@@ -22,9 +22,9 @@ CACHE = 1 << 20
 """Bytes of masks that stay close to the core."""
 MOST_BYTES = 1 << 28
 """Memory for masks, or for the slots of irregular trees, that a thread may need."""
-_MASK, _FAR, _STEP = 2.5, 6.0, 4.5
+_MASK, _FAR, _NEAR, _STEP = 6.0, 6.0, 0.8, 4.5
 """Cycles: to make a mask; more for a mask that does not stay in the cache, per node that reads it;
-for a step of a walker."""
+what parts are worth then; for a step of a walker."""
 
 
 @dataclass(frozen=True)
@@ -46,11 +46,12 @@ class Plan:
         return int(bits.max(initial=1))
 
 
-def make_plan(forest: Forest, nodes: Nodes, method: str | None = None) -> Plan:
+def make_plan(forest: Forest, nodes: Nodes, method: str | None = None, parts: int = 0) -> Plan:
     """Choose.
 
     Args:
         method: "masks" or "walk" to have it so; for tests and measurements.
+        parts: So many parts instead of what is best; the same.
     """
     kinds = tree_kinds(forest)
     trees = np.arange(forest.num_trees)
@@ -65,7 +66,28 @@ def make_plan(forest: Forest, nodes: Nodes, method: str | None = None) -> Plan:
     walk = 512 * (_STEP * _mean_depth(forest) + 12.0 * forest.num_trees * forest.leaf_width)
     if method is None and walkable and (walk < masks or tests.num_rows * ROW > MOST_BYTES):
         return Plan(kinds, ())
-    return Plan(kinds, ((trees, tests),))
+    whole = (trees, tests)
+    number = parts or -(-tests.num_rows * ROW // (CACHE * 3 // 4))
+    if number <= 1 or forest.num_trees < 2:
+        return Plan(kinds, (whole,))
+    made = _parts(forest, nodes, number)
+    again = sum(part.num_rows for _, part in made) - tests.num_rows
+    if not parts and _MASK * again > _NEAR * len(nodes.index):
+        return Plan(kinds, (whole,))
+    return Plan(kinds, made)
+
+
+def _parts(
+    forest: Forest, nodes: Nodes, number: int
+) -> tuple[tuple[NDArray[np.int64], Tests], ...]:
+    """Consecutive trees of about as many nodes in each part, with their own masks."""
+    middle = forest.tree_offset[:-1] + np.diff(forest.tree_offset) // 2
+    part = middle * number // forest.num_nodes
+    tree_of = np.searchsorted(forest.tree_offset, nodes.index, side="right") - 1
+    return tuple(
+        (np.flatnonzero(part == i), distinct_tests(forest, nodes, part[tree_of] == i))
+        for i in np.unique(part).tolist()
+    )
 
 
 def _mean_depth(forest: Forest) -> float:

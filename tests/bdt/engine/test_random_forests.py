@@ -16,7 +16,7 @@ from rootml.bdt._inputs import Table
 from rootml.bdt.engine._llvm import LlvmEngine
 from rootml.bdt.engine._numpy import NumpyEngine
 from rootml.bdt.engine._target import CPUS, host_target
-from rootml.errors import UsageError
+from rootml.errors import UnsupportedModelError, UsageError
 
 DOUBLE = {"input_dtype": np.float64, "dtype": np.float64}
 FORESTS: dict[str, dict[str, Any]] = {
@@ -134,3 +134,20 @@ def test_rows_that_are_no_numbers_stay_inside_the_tables(forest: Forest) -> None
     expected = score(NumpyEngine(forest), forest, x)
     assert same(score(LlvmEngine(forest), forest, x), expected)
     assert same(expected[:10], walk(forest, x[:10]))
+
+
+@pytest.mark.parametrize("name", ["plain", "classes", "sets"])
+def test_parts_add_up_alike(name: str) -> None:
+    forest = random_forest(np.random.default_rng(7), **FORESTS[name])
+    x = rows_on_thresholds(np.random.default_rng(2), forest, 40)
+    engine = LlvmEngine(forest, method="masks", parts=3)
+    assert len(engine._parts) == 3
+    assert same(score(engine, forest, x), walk(forest, x))
+
+
+def test_a_forest_too_wide_for_the_kernels_is_refused() -> None:
+    forest = random_forest(np.random.default_rng(7)).replace(
+        num_features=2_000_000, zero_missing=np.zeros(2_000_000, np.bool_)
+    )
+    with pytest.raises(UnsupportedModelError, match=r"2,000,000 features.*numpy"):
+        LlvmEngine(forest)
