@@ -4,14 +4,19 @@ A classifier tells pairs (x, theta) that belong together from pairs that do not:
 reference, or of the samples themselves, with the theta of another event. With theta beside x as
 an input, what it learns is p(x | theta) / p_ref(x).
 
-Norm: ``l(x, theta) - c . (1, theta, theta theta')`` is fitted as a logistic regression in c to
-held-out pairs; it is the bridge estimator of `_normalisation`, with constants that follow theta.
+::
+
+    l(x, theta) = polynomial(x, theta) + share network(x, theta) - c . (1, theta, theta theta')
+
+in this order: the polynomial by Newton's method, the network by gradient descent; then, on
+held-out pairs, the share of the network (1: as it learned; 0: it has learned only noise) and the
+norm c (`_pairs`).
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +30,12 @@ from rootml.sbi.estimator._assemble import Member, Scale, monomials, parametric_
 from rootml.sbi.estimator._learn import make_loader, notes_of
 from rootml.sbi.estimator._network import Layers
 from rootml.sbi.estimator._normalisation import expectation
+from rootml.sbi.estimator._pairs import (
+    held_out_pairs,
+    network_share,
+    scaled_last,
+    theta_norm,
+)
 from rootml.sbi.estimator._parametric import ParametricRatios
 from rootml.sbi.estimator._record import Norm, TrainingRecord
 from rootml.sbi.estimator._samples import (
@@ -39,12 +50,9 @@ from rootml.sbi.estimator._training import History, Lesson, Watch, train_network
 
 if TYPE_CHECKING:
     from rootml.sbi.estimator._estimator import RatioEstimator
-    from rootml.sbi.estimator._graph import Graph
 
 Float = npt.NDArray[np.float64]
 POOL = "all samples"
-_SHIFTS = 4  # pairings of each held-out event with another theta, for the norm
-_CHUNK = 65_536
 _ROUNDS = 8
 MOST_TERMS = 400
 """Terms of the polynomial; with more inputs it is left out."""
@@ -256,18 +264,23 @@ def learn_parametric(
     members: list[Member] = []
     histories: list[History] = []
     checks: list[tuple[Float, Float]] = []
+    shares: list[float] = []
     watch = Watch(estimator.ensemble, estimator.progress)
     with watch.showing():
         for number in range(estimator.ensemble):
             layers, history, rest, base = _member(task, number, watch)
-            raw = Member(layers, np.zeros(monomials(np.zeros((1, len(ends)))).shape[1]), base)
-            graph = parametric_graph(*scales, [raw], estimator.settings.activation)
-            pairs = _pairs(graph, rest, scales)
+            none = np.zeros(monomials(np.zeros((1, len(ends)))).shape[1])
+            network = [Member(layers, none)]
+            graph = parametric_graph(*scales, network, estimator.settings.activation)
+            pairs = held_out_pairs(graph, base, rest, scales)
             rest.close()
-            norm = raw.log_norm if estimator.normalisation == "none" else theta_norm(pairs)
+            share = 1.0 if base is None else network_share(pairs)
+            pairs, layers = pairs.with_share(share), scaled_last(layers, share)
+            norm = none if estimator.normalisation == "none" else theta_norm(pairs)
             members.append(Member(layers, norm, base))
             histories.append(history)
-            checks.append(_check(pairs, norm))
+            shares.append(share)
+            checks.append(pairs.check(norm))
     graph = parametric_graph(*scales, members, estimator.settings.activation)
     mean, error = expectation(
         np.concatenate([r for r, _ in checks])[:, None],
@@ -277,6 +290,9 @@ def learn_parametric(
     notes = list(notes_of(sums, estimator.bootstrap))
     if estimator.base != "none" and not task.has_base:
         notes.append(f"so many inputs that no polynomial (over {MOST_TERMS} terms) was fitted")
+    if task.has_base:
+        texts = ", ".join(f"{share:.2f}" for share in shares)
+        notes.append(f"share of the networks in what is added to the polynomial: {texts}")
     record = TrainingRecord(sums, tuple(histories), norms, time.monotonic() - began, tuple(notes))
     ranges = dict(zip(task.names[1], ends, strict=True))
     source = POOL if other is None else "reference"
@@ -366,82 +382,3 @@ def _member(
         train.close()
         stop.close()
     return layers, history, rest, base
-
-
-@dataclass(frozen=True)
-class Pairs:
-    """Held-out pairs: log ratio, scaled theta, weight; of those together and those apart."""
-
-    together: tuple[Float, Float, Float]
-    apart: tuple[Float, Float, Float]
-
-
-def _pairs(graph: Graph, rest: PairLoader, scales: tuple[Scale, Scale]) -> Pairs:
-    together: list[tuple[Float, Float, Float]] = []
-    apart: list[tuple[Float, Float, Float]] = []
-    log_ratio = _raw(graph, scales)
-    for batch in rest.iterate(epoch=0):
-        together.append((log_ratio(batch.x, batch.theta), batch.theta, batch.w))
-        rows = len(batch.theta)
-        for k in range(1, _SHIFTS + 1):
-            turned = (np.arange(len(batch.x_ref)) + k * max(1, rows // (_SHIFTS + 1))) % rows
-            theta = batch.theta[turned]
-            mass = batch.w_ref * batch.w[turned] * (rows / len(batch.x_ref) / _SHIFTS)
-            apart.append((log_ratio(batch.x_ref, theta), theta, mass))
-    return Pairs(_joined(together), _joined(apart))
-
-
-def _raw(graph: Graph, scales: tuple[Scale, Scale]) -> Callable[[Float, Float], Float]:
-    """The log ratio of scaled inputs and parameters."""
-    x_scale, theta_scale = scales
-
-    def log_ratio(x: Float, theta: Float) -> Float:
-        given = {
-            "x": (x * x_scale.width + x_scale.mean).astype(np.float32),
-            "theta": (theta * theta_scale.width + theta_scale.mean).astype(np.float32),
-        }
-        return graph.run(["log_ratio"], **given)["log_ratio"][:, 0]
-
-    return log_ratio
-
-
-def _joined(parts: list[tuple[Float, Float, Float]]) -> tuple[Float, Float, Float]:
-    value, theta, mass = zip(*parts, strict=True)
-    return _long(value), _long(theta), _long(mass)
-
-
-def _long(parts: Sequence[Float]) -> Float:
-    return np.concatenate(parts).astype(np.float64)
-
-
-def theta_norm(pairs: Pairs) -> Float:
-    """Coefficients of 1, theta, theta theta' by which log ratios must be lowered.
-
-    Raises:
-        ConvergenceError: No such coefficients.
-    """
-    size = monomials(pairs.together[1][:1]).shape[1]
-    c = np.zeros(size)
-    scale = 1.0 / len(pairs.together[0])
-    for _ in range(50):
-        slope, curvature = np.zeros(size), np.zeros((size, size))
-        for (value, theta, mass), sign in ((pairs.together, 1.0), (pairs.apart, 0.0)):
-            for start in range(0, len(value), _CHUNK):
-                part = slice(start, start + _CHUNK)
-                terms = monomials(theta[part])
-                chance = 1.0 / (1.0 + np.exp(-np.clip(value[part] - terms @ c, -700, 700)))
-                slope += terms.T @ (mass[part] * (sign - chance)) * scale
-                weight = mass[part] * chance * (1 - chance) * scale
-                curvature += terms.T @ (terms * weight[:, None])
-        step = np.linalg.lstsq(curvature, slope, rcond=1e-10)[0]
-        c -= step
-        if np.abs(step).max() < 1e-9:
-            return c
-    message = f"the norm as a function of theta does not converge, last step {step.tolist()}"
-    raise ConvergenceError(message)
-
-
-def _check(pairs: Pairs, norm: Float) -> tuple[Float, Float]:
-    """Ratios of pairs that do not belong together, and their weights: in the mean 1."""
-    value, theta, mass = pairs.apart
-    return np.exp(value - monomials(theta) @ norm), mass

@@ -17,6 +17,7 @@ from sbi_learned import write
 import rootml
 from rootml import sbi
 from rootml.sbi.estimator._calibration import Curve
+from rootml.sbi.estimator._pairs import Pairs, Side, network_share
 
 torch = pytest.importorskip("torch")
 
@@ -266,6 +267,43 @@ def test_weights_of_parametric_samples_count(tmp_path: Path) -> None:
     grid = np.linspace(-1.5, 1.5, 31)
     found = ratios.log_ratio({"x": grid}, mu=0.5) - ratios.log_ratio({"x": grid}, mu=-0.5)
     assert np.abs(found - grid).max() < 0.35
+
+
+def test_family_that_is_no_polynomial(tmp_path: Path) -> None:
+    """Two peaks at +-mu: the polynomial before the network is of no use, the network is."""
+
+    def density(x: Any, mu: Any) -> Any:
+        return 0.5 * (scipy.stats.norm.pdf(x, mu, 0.4) + scipy.stats.norm.pdf(x, -mu, 0.4))
+
+    rng = np.random.default_rng(4)
+    mu = rng.uniform(0.5, 1.5, 30_000)
+    x = rng.choice([-1.0, 1.0], len(mu)) * mu + rng.normal(0.0, 0.4, len(mu))
+    data = write(tmp_path / "all.parquet", {"x": x, "mu": mu})
+    options = {**SMALL, "epochs": 8, "hidden": (32, 32)}
+    ratios = sbi.RatioEstimator(["x"], parameters=["mu"], **options).fit(data)
+    side = np.linspace(0.5, 1.6, 12)  # where there are events at both mu
+    grid = np.concatenate([-side, side])
+    found = ratios.log_ratio({"x": grid}, mu=1.2) - ratios.log_ratio({"x": grid}, mu=0.8)
+    expected = np.log(density(grid, 1.2) / density(grid, 0.8))
+    assert np.abs(found - expected).max() < 0.35
+    without = sbi.RatioEstimator(["x"], parameters=["mu"], base="none", **options).fit(data)
+    found = without.log_ratio({"x": grid}, mu=1.2) - without.log_ratio({"x": grid}, mu=0.8)
+    assert np.abs(found - expected).max() < 0.35
+    assert "share of the networks" in str(ratios)
+
+
+@pytest.mark.parametrize("real", [0.0, 0.5, 1.0])
+def test_share_of_a_network_is_what_holds_for_other_pairs(real: float) -> None:
+    """Labels are drawn from a base and a part of what the network says."""
+    rng = np.random.default_rng(5)
+    base, network = rng.normal(size=(2, 200_000))
+    label = rng.uniform(size=len(base)) < scipy.special.expit(base + real * network)
+    sides = [
+        Side(float(kind), (base + network)[mine], network[mine], np.zeros((mine.sum(), 1)),
+             np.ones(mine.sum()))
+        for kind, mine in ((1, label), (0, ~label))
+    ]  # fmt: skip
+    assert network_share(Pairs(*sides)) == pytest.approx(real, abs=0.03)
 
 
 # --- classifiers that are there already ----------------------------------------------------------
