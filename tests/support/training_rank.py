@@ -34,7 +34,8 @@ def main(job: dict[str, Any]) -> None:
     seen: list[list[int]] = []
     for x, y, observed in loader.torch():
         optimizer.zero_grad()
-        torch.nn.functional.mse_loss(model(x)[:, 0], y.float()).backward()
+        loss: Any = torch.nn.functional.mse_loss(model(x)[:, 0], y.float())
+        loss.backward()
         optimizer.step()
         seen.append(observed["id"].tolist())
         if len(seen) == job["stop"]:
