@@ -17,7 +17,13 @@ RooFit's NLL is compared with ours when the objects are made. What lives in Pyth
 to be written to a file or imported into a workspace. The objects own what they need: keep the
 returned object, or any of the RooFit objects in it, while you use one.
 
-Minimisers of your own: ``ROOT.RooMinimizer(obj.nll)``, whose error level is right by itself.
+Minimisers of your own: ``ROOT.RooMinimizer(obj.nll)``, whose error level is right by itself; that
+of a RooAddition is not (``setErrorLevel(0.5)``). Weighted events, and the bins of binned channels,
+make a weighted dataset, for which ``fitTo`` wants to know ``SumW2Error``. RooStats needs limits on
+the parameters of interest.
+
+The formula of log Z(alpha) holds a few nuisances per process (about five of strong effect); where
+none is good enough, `to_roofit` says so. The other routes have no such limit.
 """
 
 from __future__ import annotations

@@ -92,7 +92,8 @@ def _readable(pointer: Any, size: int) -> Array:
 
 def _tell(message: Any, error: BaseException) -> int:
     """Write an exception's text where C++ reads it."""
-    text = f"{type(error).__name__}: {error}".encode()[: MESSAGE_SIZE - 1]
+    text = f"{type(error).__name__}: {error}".encode("ascii", "backslashreplace")
+    text = text[: MESSAGE_SIZE - 1]
     ctypes.memmove(message, text + b"\0", len(text) + 1)
     return 1
 

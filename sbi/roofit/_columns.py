@@ -140,14 +140,14 @@ class ColumnDensity:
         return self._shop.formula(f"lnZ_{process}", title, surrogate.text(), alphas)
 
     def _events(self, place: int) -> float:
-        """By how much an error of log Z is multiplied: all events could be of this process."""
-        start = np.array([p.value for p in _all(self._unbinned).values()], np.float64)
-        expected = self._unbinned.yields.values(start)
-        return max(abs(float(expected[place])), 1.0)
+        """By how much an error of log Z is multiplied: about the events of the process.
 
-
-def _all(unbinned: Unbinned) -> Mapping[str, Any]:
-    return unbinned.model.all_parameters
+        Those at the start values, but not fewer than a twentieth of all: a coefficient such as
+        ``mu - sqrt(mu)`` may be 0 there.
+        """
+        start = [p.value for p in self._unbinned.model.all_parameters.values()]
+        expected = self._unbinned.yields.values(np.array(start, np.float64))
+        return max(abs(float(expected[place])), 0.05 * abs(self._unbinned.sum_of_weights), 1.0)
 
 
 def _over(side: Array, nominal: Array) -> Array:

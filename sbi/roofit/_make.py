@@ -6,7 +6,6 @@ from typing import Any, Literal, TypeAlias
 
 from rootml.errors import UsageError
 from rootml.sbi._likelihood import Likelihood
-from rootml.sbi._model import Nuisance
 from rootml.sbi.roofit._assemble import Assembled, Events, assemble, extended
 from rootml.sbi.roofit._batch import BatchDensity
 from rootml.sbi.roofit._binned import make_channels
@@ -56,6 +55,9 @@ def to_roofit(
     """
     if route not in ROUTES:
         message = f"route={route!r} is none of {', '.join(map(repr, ROUTES))}"
+        raise UsageError(message)
+    if not (tolerance > 0.0 and reach > 1.0):
+        message = f"tolerance={tolerance} must exceed 0 and reach={reach} must exceed 1"
         raise UsageError(message)
     if route == "nll":
         return _nll(like)
@@ -127,8 +129,12 @@ def _ranges(like: Likelihood, reach: float) -> dict[str, tuple[float, float]]:
     """Limits of the nuisances on shapes, within which log Z is known."""
     if like.unbinned is None:
         return {}
-    found = {}
-    for factor in like.unbinned.layout.factors:
-        assert isinstance(like.parameters[factor.nuisance], Nuisance)
-        found[factor.nuisance] = (-reach, reach)
-    return found
+    names = {factor.nuisance for factor in like.unbinned.layout.factors}
+    for name in sorted(names):
+        if abs(like.parameters[name].value or 0.0) >= reach:
+            message = (
+                f"the nuisance {name!r} starts at {like.parameters[name].value}, but log Z is a "
+                f"formula only within +-{reach:g}: use a larger reach="
+            )
+            raise UsageError(message)
+    return dict.fromkeys(names, (-reach, reach))

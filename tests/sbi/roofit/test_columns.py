@@ -176,6 +176,26 @@ def test_log_z_that_no_formula_meets(roofit: Any) -> None:
         likelihood(second=True).to_roofit(tolerance=1e-13)
 
 
+def test_start_outside_of_the_formula(roofit: Any) -> None:
+    shape = {"nominal": np.ones(4), "a": (np.full(4, 1.1), np.full(4, 0.9))}
+    like = sbi.Model({"B": 4}, {}, {"a": sbi.Nuisance(value=3.0)}).likelihood(
+        {"B": shape}, reference={"B": shape}
+    )
+    with pytest.raises(UsageError, match="'a' starts at 3.0"):
+        like.to_roofit(reach=2.0)
+    assert like.to_roofit(reach=4.0).parameters["a"].getMax() == 4.0
+
+
+def test_only_mixtures_become_columns(roofit: Any, like: sbi.Likelihood) -> None:
+    """A likelihood with shifts of finite samples has the route "nll" only."""
+    shifts = sbi.SampleShifts(("mu",), np.array([[0.02], [-0.02]]), np.array([0.1]))
+    shifted = sbi.ShiftedLikelihood(like, shifts)
+    with pytest.raises(UsageError, match='use route="nll"'):
+        shifted.to_roofit("columns")
+    objects = shifted.to_roofit("nll")
+    assert objects.nll.getVal() == shifted.nll(shifted.start)
+
+
 def test_unknown_route_and_repr(roofit: Any, combined: sbi.Likelihood) -> None:
     with pytest.raises(UsageError, match="'columns', 'nll', 'function'"):
         combined.to_roofit("pdf")  # type: ignore[arg-type]

@@ -46,6 +46,13 @@ def test_unknown_route_needs_no_root() -> None:
         to_roofit(like, "histogram")  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("options", [{"tolerance": 0.0}, {"reach": 0.5}], ids=str)
+def test_bad_options(options: dict[str, float]) -> None:
+    like = sbi.Model({"S": "mu * 3"}, {"mu": 1.0}).likelihood({"S": [1.0, 2.0]})
+    with pytest.raises(UsageError, match="must exceed"):
+        to_roofit(like, **options)  # type: ignore[arg-type]
+
+
 def test_names_are_unique_and_harmless() -> None:
     names = Names()
     given = ["a", "a", "a[0]", "a_0", "1", "", "x,y;z", "é"]
