@@ -30,9 +30,8 @@ TABLE_BYTES = 64 * ROW
 """What `emit_table` makes."""
 
 
-def lanes(target: Target, kind: Any) -> int:
+def lanes(kind: Any) -> int:
     """Values that are ranked at once."""
-    del target
     return 16 if kind is F32 else 8
 
 
@@ -58,7 +57,7 @@ def emit_rank(module: Any, target: Target, kind: Any, levels: int) -> Any:
     """
     code = Code(module, target, f"rank{levels}", [PTR, PTR, PTR]).private()
     b, (x, tree, planes) = code.b, code.args
-    width = lanes(target, kind)
+    width = lanes(kind)
     size = 4 if kind is F32 else 8
     wide = vector(kind, width)
     index = vector(I32 if kind is F32 else I64, width)
@@ -208,7 +207,7 @@ def emit_direct(module: Any, target: Target, kind: Any, left: bool) -> Any:
     """
     code = Code(module, target, f"direct_{'left' if left else 'right'}", [PTR, PTR, I64, PTR])
     b, (x, thresholds, count, masks) = code.private().b, code.args
-    width = lanes(target, kind)
+    width = lanes(kind)
     size = 4 if kind is F32 else 8
     wide = vector(kind, width)
     compare = b.fcmp_unordered if left else b.fcmp_ordered
@@ -235,7 +234,7 @@ def emit_category_bytes(module: Any, target: Target, kind: Any, rule: str) -> An
     """
     code = Code(module, target, "category_bytes", [PTR, I64, PTR]).private()
     b, (x, first, out) = code.b, code.args
-    width = lanes(target, kind)
+    width = lanes(kind)
     size = 4 if kind is F32 else 8
     wide, whole, narrow = vector(kind, width), vector(I32, width), vector(I8, width)
     start = code.spread(whole, b.trunc(first, I32))
