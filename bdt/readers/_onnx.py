@@ -113,7 +113,13 @@ def _with_link(forest: Forest, graph: Any, node: Any) -> Forest:
 def _ensemble(onnx: Any, graph: Any) -> tuple[Any, int, np.dtype[Any]]:
     """The tree ensemble of a graph, the width of its input (0 if unknown) and the dtype."""
     found = [n for n in graph.node if n.op_type in _ENSEMBLES and n.domain in _DOMAINS]
-    others = {str(n.op_type) for n in graph.node if n not in found} - _PASS - {*_LINK_NODES}
+    ones = _ones(onnx, graph)
+    others = {
+        str(n.op_type)
+        for n in graph.node
+        if n not in found and not (n.op_type == "Mul" and ones & set(n.input))
+    }
+    others -= _PASS | {*_LINK_NODES}
     if len(found) != 1 or others:
         names = ", ".join(sorted(others)) or "no"
         message = (
@@ -134,6 +140,17 @@ def _ensemble(onnx: Any, graph: Any) -> tuple[Any, int, np.dtype[Any]]:
     shape = tensor.shape.dim
     width = int(shape[1].dim_value) if len(shape) == 2 else 0
     return node, width, np.dtype(kinds[tensor.elem_type])
+
+
+def _ones(onnx: Any, graph: Any) -> set[str]:
+    """Constants 1, by which the converter of LightGBM multiplies."""
+    return {
+        str(one.name)
+        for one in graph.initializer
+        if one.data_type == onnx.TensorProto.FLOAT
+        and list(one.dims) in ([], [1])
+        and (list(one.float_data) == [1.0] or one.raw_data == np.float32(1).tobytes())
+    }
 
 
 def _attributes(onnx: Any, node: Any) -> dict[str, Any]:

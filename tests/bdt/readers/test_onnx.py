@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -274,3 +275,26 @@ def test_reading_needs_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(MissingPackageError, match=r"rootml\[onnx\]"):
         load(b"\x08\x0a")
+
+
+# --- files of converters -------------------------------------------------------------------------
+
+CONVERTED = ("lgb2", "lgb3", "lgbr", "skl_gb2", "skl_gb3", "skl_gbr", "skl_rf2", "skl_rf3",
+             "skl_rfr", "xgb2", "xgb3", "xgbr")  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CONVERTED)
+def test_files_of_skl2onnx_and_onnxmltools(name: str) -> None:
+    """Stored by ``make_onnx_models.py`` with the predictions of ONNX Runtime."""
+    pytest.importorskip("onnx")
+    with np.load(Path(__file__).parents[1] / "data" / "onnx-converters.npz") as kept:
+        forest, x = load(kept[f"{name}.onnx"].tobytes()), kept["x"]
+        wanted = kept[f"{name}.prediction"]
+    m = margins(forest, x)
+    soft = np.exp(m - m.max(axis=1, keepdims=True))
+    ours = {
+        "identity": m,
+        "sigmoid": 1 / (1 + np.exp(-m)),
+        "softmax": soft / soft.sum(axis=1, keepdims=True),
+    }[forest.link]
+    np.testing.assert_allclose(ours, wanted[:, -forest.num_outputs :], rtol=1e-6, atol=1e-7)
