@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -124,6 +124,20 @@ class Ratios:
                 )
                 columns[process][nuisance] = (up, down)
         return Columns(columns, weights)
+
+    def replicas(self, data: Any, reference: Any = None) -> Iterator[tuple[Columns, Any]]:
+        """Columns of each network of the ensemble, as `rootml.sbi.sample_shifts` takes them.
+
+        Their shifts are those of single networks, trained with ``bootstrap=True`` on replicas of
+        the samples; the average of n networks fluctuates less, by up to ``1 / sqrt(n)``.
+
+        Args:
+            data: The events of the fit, as `columns` takes them.
+            reference: The reference events behind Z(alpha), if there are any.
+        """
+        for member in range(self.members):
+            known = None if reference is None else self.columns(reference, member=member)
+            yield self.columns(data, member=member), known
 
     # --- changing it ----------------------------------------------------------------------------
 
