@@ -145,6 +145,9 @@ def as_input(data: Any, forest: Forest) -> Input:
             return _from_awkward(_zipped(data), forest)
         return Input(_from_named(list(data), data.__getitem__, forest))
     if isinstance(data, (list, tuple)):
+        if any(isinstance(column, ak.Array) for column in data):
+            _check_count(len(data), forest)
+            return _from_awkward(_zipped(dict(zip(forest.names, data, strict=True))), forest)
         return Input(_from_columns(data, forest))
     return Input(_from_array(data, forest))
 
@@ -156,7 +159,7 @@ def _from_array(data: Any, forest: Forest) -> Table:
     if hasattr(data, "tocsr"):
         message = f"a sparse {type(data).__name__}: absent values would be 0 or missing; say which"
         raise UnsupportedTypeError(message)
-    x = np.asarray(data)
+    x = _array(data, "the input")
     if x.dtype.names is not None:
         return _from_named(list(x.dtype.names), x.__getitem__, forest)
     if x.ndim != 2:
@@ -170,7 +173,7 @@ def _from_array(data: Any, forest: Forest) -> Table:
 
 
 def _from_columns(data: Sequence[Any], forest: Forest) -> Table:
-    if data and all(np.ndim(each) == 0 for each in data):
+    if data and all(isinstance(each, (int, float, np.number)) for each in data):
         message = "a list of numbers; give an array per feature, or one of shape (1, features)"
         raise UsageError(message)
     _check_count(len(data), forest)
@@ -218,11 +221,19 @@ def _table(columns: list[NDArray[Any]], names: Sequence[str]) -> Table:
     return Table(columns=tuple(columns))
 
 
+def _array(values: Any, what: str) -> NDArray[Any]:
+    try:
+        return np.asarray(values)
+    except (TypeError, ValueError) as error:
+        message = f"{what}: a {type(values).__name__} that is no array of numbers: {error}"
+        raise UnsupportedTypeError(message) from error
+
+
 def _column(values: Any, name: str, forest: Forest) -> NDArray[Any]:
     if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
         message = f"column {name!r} is masked; fill it: x.filled(numpy.nan) for missing values"
         raise UnsupportedTypeError(message)
-    x = np.asarray(values)
+    x = _array(values, f"column {name!r}")
     if x.ndim != 1:
         message = f"column {name!r} has the shape {x.shape}; one number per event is needed"
         raise UsageError(message)

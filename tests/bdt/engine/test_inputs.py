@@ -187,6 +187,12 @@ def test_jets_of_several_classes(x: NDArray[np.float32]) -> None:
     assert np.array_equal(ak.to_numpy(ak.flatten(found, axis=1)), walk(forest, x))
 
 
+def test_a_list_of_jagged_columns(model: Model, x: NDArray[np.float32]) -> None:
+    found = model.predict_margin([ak.unflatten(x[:, i], COUNTS) for i in range(4)])
+    assert ak.num(found).tolist() == COUNTS
+    assert np.array_equal(ak.flatten(found), walk(model.forest, x)[:, 0])
+
+
 def test_lists_that_differ_are_an_error(model: Model, x: NDArray[np.float32]) -> None:
     columns = {n: ak.unflatten(x[:, i], COUNTS) for i, n in enumerate(NAMES)}
     columns["phi"] = ak.unflatten(x[:, 2], COUNTS[::-1])
@@ -237,6 +243,7 @@ BAD: dict[str, tuple[Callable[[NDArray[Any]], Any], type[Exception], str]] = {
     ),
     "arrow": (lambda x: pa.table({"pt": x[:, 0]}), MissingColumnError, "'eta'"),
     "awkward": (lambda x: ak.Array({"pt": x[:, 0]}), MissingColumnError, "'eta'"),
+    "ragged": (lambda x: [[[1.0], [2.0, 3.0]]] * 4, UnsupportedTypeError, "column 'pt'.*list"),
     "too few": (lambda x: x[:, :3], UsageError, "3 columns; the model has 4.*'pt'"),
     "too many": (lambda x: np.hstack([x, x]), UsageError, "8 columns"),
     "list too short": (lambda x: list(x.T[:2]), UsageError, "2 columns"),
