@@ -6,6 +6,8 @@
         train on all folds but m;  stop by a part of fold m;  logits of the rest of fold m
     curves from the logits of all members together (each event once, none seen in training)
     norms of each member from its own fold
+
+Features are streamed; of held-out events the log ratios, labels and weights are kept.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ norm c (`_pairs`).
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +54,8 @@ if TYPE_CHECKING:
 Float = npt.NDArray[np.float64]
 POOL = "all samples"
 _ROUNDS = 8
+_OTHERS = 3
+"""Pairs that do not belong together, per event: their noise costs nothing to reduce."""
 MOST_TERMS = 400
 """Terms of the polynomial; with more inputs it is left out."""
 
@@ -186,12 +188,13 @@ def fit_base(loader: PairLoader, columns: int, *, epoch: int) -> Float:
     for _ in range(_ROUNDS):
         slope, curvature = np.zeros(size), np.zeros((size, size))
         for batch in loader.iterate(epoch=epoch):
-            rows = len(batch.theta)
-            for value, mass, sign in _labelled(batch, max(1, rows // 2)):
+            for value, mass, sign in _labelled(batch):
                 terms = monomials(value.astype(np.float64))
                 chance = 0.5 * (1.0 + np.tanh(0.5 * (terms @ c)))
                 slope += terms.T @ (mass * (chance - sign))
-                curvature += terms.T @ (terms * (mass * chance * (1.0 - chance))[:, None])
+                short = terms.astype(np.float32)  # enough for the way to the minimum
+                weight = (mass * chance * (1.0 - chance)).astype(np.float32)
+                curvature += short.T @ (short * weight[:, None])
         step = np.linalg.lstsq(curvature, slope, rcond=1e-12)[0]
         c -= step
         if np.abs(step).max() < 1e-6 * max(1.0, np.abs(c).max()):
@@ -202,15 +205,15 @@ def fit_base(loader: PairLoader, columns: int, *, epoch: int) -> Float:
     return c
 
 
-def _labelled(batch: PairBatch, shift: int) -> list[tuple[Float, Float, float]]:
-    """Pairs that belong together, and pairs that do not; with weights and labels."""
+def _labelled(batch: PairBatch) -> Iterator[tuple[Float, Float, float]]:
+    """Pairs that belong together, and each event with several other theta; weights and labels."""
+    yield np.concatenate([batch.x, batch.theta], axis=1), batch.w.astype(np.float64), 1.0
     rows = len(batch.theta)
-    turned = (np.arange(len(batch.x_ref)) + shift) % rows
-    mass = batch.w_ref.astype(np.float64) * batch.w[turned] * (rows / len(batch.x_ref))
-    return [
-        (np.concatenate([batch.x, batch.theta], axis=1), batch.w.astype(np.float64), 1.0),
-        (np.concatenate([batch.x_ref, batch.theta[turned]], axis=1), mass, 0.0),
-    ]
+    for k in range(1, _OTHERS + 1):
+        turned = (np.arange(len(batch.x_ref)) + max(1, k * rows // (_OTHERS + 1))) % rows
+        mass = batch.w_ref.astype(np.float64) * batch.w[turned]
+        mass *= rows / len(batch.x_ref) / _OTHERS
+        yield np.concatenate([batch.x_ref, batch.theta[turned]], axis=1), mass, 0.0
 
 
 @dataclass(frozen=True)
