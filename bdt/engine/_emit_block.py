@@ -81,7 +81,7 @@ class Shape:
     rows: bool
     lanes: tuple[int, int] | None
     sets: bool
-    sigmoid: str
+    link: tuple[str, str]
     vectors: bool
 
     @property

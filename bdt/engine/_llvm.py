@@ -27,7 +27,7 @@ from rootml.bdt.engine._emit_block import (
     emit_rows_function,
 )
 from rootml.bdt.engine._emit_lanes import LANES, lane_bytes
-from rootml.bdt.engine._emit_links import emit_exp, emit_sigmoid
+from rootml.bdt.engine._emit_links import emit_exp, emit_link
 from rootml.bdt.engine._emit_tests import PLANES_BYTES, TABLE_BYTES
 from rootml.bdt.engine._emit_trees import Order, leaves_of, order_of
 from rootml.bdt.engine._lanes import make_lanes
@@ -99,10 +99,10 @@ class LlvmEngine:
         self._features, self._outputs = forest.num_features, forest.num_outputs
         self._dtype, self._input_dtype = forest.dtype, forest.input_dtype
         self._linked = forest.link != "identity"
-        self._sigmoid = None
-        if self.shape.sigmoid:
+        self._link = None
+        if self._has_link:
             real = ctypes.c_float if forest.dtype.itemsize == 4 else ctypes.c_double
-            self._sigmoid = library.function("sigmoid_many", None, pointer, number, real)
+            self._link = library.function("link", None, pointer, number, number, real)
         self._scale = forest.link_scale
         self._score_rows = None
         if self.shape.rows:
@@ -149,12 +149,12 @@ class LlvmEngine:
             lanes=(self._lanes.depth, self._lanes.entries) if self._lanes else None,
             sets=forest.has_categories,
             vectors=forest.leaf_width > 1,
-            sigmoid=forest.library if self._has_sigmoid else "",
+            link=(forest.link, forest.library) if self._has_link else ("", ""),
         )
 
     @property
-    def _has_sigmoid(self) -> bool:
-        return self._forest.link == "sigmoid" and self._forest.library in _LIBM
+    def _has_link(self) -> bool:
+        return self._forest.link in {"sigmoid", "softmax"} and self._forest.library in _LIBM
 
     # --- tables ----------------------------------------------------------------------------------
 
@@ -277,19 +277,19 @@ class LlvmEngine:
         x[:rows] = data
         addresses = memory.few_addresses
         self._score_rows(self._model_pointer, memory.pointer, addresses[0], rows, addresses[1])
-        if link and self._sigmoid is not None:
-            self._sigmoid(addresses[1], rows * self._outputs, self._scale)
+        if link and self._link is not None:
+            self._link(addresses[1], rows, self._outputs, self._scale)
         made: NDArray[Any] = scores[:rows].copy()
         self._spare.append(memory)
-        if link and self._sigmoid is None and self._linked:
+        if link and self._link is None and self._linked:
             made = predictions(made, self._forest, self.exp)
         return made[:, 0] if made.shape[1] == 1 else made
 
     def predictions(self, margins: NDArray[Any]) -> NDArray[Any]:
         """From margins, shape (rows, outputs), which may be overwritten."""
-        if self._sigmoid is None:
+        if self._link is None:
             return predictions(margins, self._forest, self.exp)
-        self._sigmoid(margins.ctypes.data, margins.size, self._scale)
+        self._link(margins.ctypes.data, *margins.shape, self._scale)
         return margins
 
     def exp(self, x: NDArray[Any]) -> NDArray[Any]:
@@ -308,6 +308,6 @@ def kernel_ir(shape: Shape, target: Target) -> str:
     if shape.rows:
         emit_rows_function(module, target, shape)
     emit_exp(module, target, shape.order.kind.element)
-    if shape.sigmoid:
-        emit_sigmoid(module, target, shape.order.kind.element, shape.sigmoid)
+    if shape.link[0]:
+        emit_link(module, target, shape.order.kind.element, *shape.link)
     return str(module)
