@@ -1,0 +1,45 @@
+"""Clusters of this machine, one of each kind per session (pytest-xdist: per worker)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import dask
+import distributed
+import pytest
+
+DASK: Any = distributed  # half typed
+
+
+@pytest.fixture(scope="session")
+def process_cluster() -> Iterator[Any]:
+    """Worker processes that a nanny starts again when they die; begins with one."""
+    options = {
+        "distributed.scheduler.allowed-failures": 1,  # each death costs seconds
+        "distributed.nanny.environ.OMP_NUM_THREADS": 1,
+    }
+    with (
+        dask.config.set(options),
+        DASK.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0") as cluster,
+    ):
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def processes(process_cluster: Any) -> Iterator[Any]:
+    """A client of worker processes."""
+    with DASK.Client(process_cluster, set_as_default=False) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def threads() -> Iterator[Any]:
+    """A client of three workers with a thread each, all in this process."""
+    with (
+        DASK.LocalCluster(
+            n_workers=3, threads_per_worker=1, processes=False, dashboard_address=":0"
+        ) as cluster,
+        DASK.Client(cluster, set_as_default=False) as client,
+    ):
+        yield client
