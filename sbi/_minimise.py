@@ -225,6 +225,16 @@ def invert(matrix: Array) -> Array | None:
     return np.asarray(inverse.T @ inverse / np.outer(root, root))
 
 
+def within(like: Likelihood, values: Mapping[str, float]) -> dict[str, float]:
+    """Values moved to the nearest limit where they lie outside: a place to start from."""
+    low, high = limits(like)
+    places = {name: i for i, name in enumerate(like.parameters)}
+    return {
+        name: float(np.clip(value, low[places[name]], high[places[name]]))
+        for name, value in values.items()
+    }
+
+
 def limits(like: Likelihood) -> tuple[Array, Array]:
     """Lower and upper limits of all parameters; infinite where there are none."""
     pairs = [(p.lower, p.upper) for p in like.parameters.values()]

@@ -37,6 +37,7 @@ from rootml.sbi._columns import Columns, as_columns
 from rootml.sbi._fit import FitResult, fit
 from rootml.sbi._json import write
 from rootml.sbi._likelihood import Likelihood
+from rootml.sbi._minimise import within
 from rootml.sbi._model import Model
 from rootml.sbi._morph import Array
 
@@ -66,7 +67,7 @@ class Task:
         """Draw and fit toy `number`; plain data."""
         rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(number,)))
         like = source.draw(rng)
-        best = fit(like, fixed=self.fixed, start=source.truth)
+        best = fit(like, fixed=self.fixed, start=within(like, source.truth))
         conditional = [self._held(like, best, test) for test in self.tests]
         return {
             "toy": number,

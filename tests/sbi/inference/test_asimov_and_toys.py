@@ -131,6 +131,17 @@ def test_toys_by_a_generator(problem: SignalBackground, monkeypatch: pytest.Monk
         sbi.toys(model, reference, generator="sbi_problems:nothing", workers=2, **arguments)
 
 
+def test_toys_at_a_truth_beyond_a_limit_start_from_the_limit() -> None:
+    model = sbi.Model(
+        {"S": "sqrt(mu) * 20", "B": "50"}, {"mu": sbi.Parameter(1.0, lower=1e-4, upper=9.0)}
+    )
+    reference = {"S": np.ones(300), "B": np.ones(300)}
+    tests = [{"mu": 0.0}]
+    results = sbi.toys(model, reference, number=5, seed=1, truth={"mu": 0.0}, tests=tests)
+    assert (results.values >= 1e-4).all()
+    assert np.isfinite(results.conditional).all()
+
+
 def test_toys_refuse_a_small_reference(problem: SignalBackground) -> None:
     with pytest.raises(UsageError, match="too few to draw toys of 1,000 events"):
         sbi.toys(problem.model(), problem.reference(500), number=2, seed=1)
