@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
+from rootml._optional import optional_import
 from rootml.dataset import Dataset
 from rootml.errors import UsageError
 from rootml.sbi.estimator._calibration import Calibrate
@@ -177,12 +178,15 @@ class RatioEstimator:
             ConvergenceError: The loss is no finite number.
         """
         began = time.monotonic()
+        optional_import("torch", feature="RatioEstimator.fit", extra="torch")
         if self.parameters:
             from rootml.sbi.estimator._learn_parametric import learn_parametric
 
             return learn_parametric(self, samples, reference, began)
         from rootml.sbi.estimator._learn import learn_classes
 
+        if self.calibration != "never":  # say so now, not after the training
+            optional_import("scipy.optimize", feature="calibration", extra="sbi")
         return learn_classes(self, samples, reference, began)
 
     @staticmethod
