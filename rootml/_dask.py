@@ -49,6 +49,7 @@ _PIECE = 4 << 20  # Dask warns of tasks above 10 MB
 _LOOK_AGAIN = 5.0
 _HEALING = (CorruptFileError, MissingFileError)
 """Errors of ours that another try may cure: shared file systems have bad moments."""
+_CLOSED = {"CommClosedError", "ClosedClientError"}
 _LOST = (asyncio.CancelledError, concurrent.futures.CancelledError)
 
 
@@ -229,9 +230,10 @@ def _cluster(where: str) -> Iterator[None]:
     except RootmlError:
         raise
     except _LOST as error:
-        message = f"{where}: the Dask scheduler is gone, or has forgotten the work: {error}"
-        raise ClusterError(message) from error
+        raise _gone(where, error) from error
     except Exception as error:
+        if type(error).__name__ in _CLOSED:
+            raise _gone(where, error) from error
         if _killed(error):
             message = (
                 f"{where}: several workers died one after the other while they had this to do "
@@ -240,6 +242,11 @@ def _cluster(where: str) -> Iterator[None]:
             raise ClusterError(message) from error
         message = f"{where}: on the Dask cluster: {type(error).__name__}: {error}"
         raise ClusterError(message) from error
+
+
+def _gone(where: str, error: BaseException) -> ClusterError:
+    message = f"{where}: the Dask scheduler is gone, or has forgotten the work: {error}"
+    return ClusterError(message)
 
 
 def _killed(error: Exception) -> bool:
