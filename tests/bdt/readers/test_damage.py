@@ -40,7 +40,7 @@ def small_file(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], byte
 
 def _small(kind: str, folder: Path) -> bytes:
     if kind == "tmva":
-        return weight_file(trees=2).encode()
+        return weight_file(trees=1).encode()
     if kind == "lightgbm":
         return _lightgbm()
     with np.load(DATA / "xgboost-3.1.3.npz") as kept:
@@ -114,7 +114,7 @@ def check(data: bytes) -> bool:
 def test_the_whole_file_can_be_read(kind: str, small_file: Callable[[str], bytes]) -> None:
     forest = load(small_file(kind))
     assert isinstance(forest, Forest)
-    assert forest.num_trees in {2, 3, 2 + forest.num_outputs}
+    assert forest.num_trees == {"tmva": 1, "onnx": 3}.get(kind, 2)
     assert forest.has_categories or kind == "tmva"
 
 
@@ -155,7 +155,7 @@ def test_numbers_that_are_replaced(kind: str, small_file: Callable[[str], bytes]
     data = small_file(kind).decode()
     numbers = [m.span() for m in re.finditer(r"-?\d+(\.\d+)?([eE][-+]?\d+)?", data)]
     rng = np.random.default_rng(2)
-    for start, end in rng.permutation(numbers)[:400].tolist():
+    for start, end in rng.permutation(numbers)[:200].tolist():
         for word in ("-1", "4294967296", "1e400", "99999999999999999999", "0.5", "null"):
             check((data[:start] + word + data[end:]).encode())
 
