@@ -249,6 +249,8 @@ def _plain(name: str, values: Any) -> Column:
             message = f"column {name!r} has missing values; fill them first"
             raise UnsupportedTypeError(message)
         values = ak.drop_none(values, axis=-1)
+    if "unknown" in kind:  # nothing but empty lists
+        values = ak.unflatten(np.zeros(0), ak.num(values)) if values.ndim > 1 else np.zeros(0)
     if values.ndim == 1 and "string" not in kind:
         return ak.to_numpy(values)
     return ak.to_packed(values)

@@ -27,6 +27,7 @@ MORPHED, OUTSIDE, NOT_FINITE = 0, 1, 2
 
 _UP, _DOWN = 0.8413447460685429, 0.15865525393145707
 _TORCH_ROWS = 16_384
+_BLOCK = 32_768
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,16 +118,17 @@ class Morph:
         """The same for several, with the work that they share done once."""
         reason, outside = self._judge(rows)
         good = np.flatnonzero(reason == MORPHED)
-        features, draws = rows.features[good], self.draws(rows)[good]
-        context = self.conditions.context(rows.conditions[good])
         numbers = sorted({n for which in wanted for n in self._members(which)})
-        found = {n: self._through(n, features, draws, context) for n in numbers}
-        outcomes = []
-        for which in wanted:
-            values = rows.features.copy()
-            values[good] = _combine([found[n] for n in self._members(which)], which)
-            outcomes.append(Outcome(values, reason, outside))
-        return outcomes
+        results = [rows.features.copy() for _ in wanted]
+        for start in range(0, len(good), _BLOCK):  # so that what is in between stays small
+            block = good[start : start + _BLOCK]
+            features, keys = rows.features[block], rows.keys[block]
+            draws = uniforms(keys, len(self.names.features), seed=self.seed)
+            context = self.conditions.context(rows.conditions[block])
+            found = {n: self._through(n, features, draws, context) for n in numbers}
+            for values, which in zip(results, wanted, strict=True):
+                values[block] = _combine([found[n] for n in self._members(which)], which)
+        return [Outcome(values, reason, outside) for values in results]
 
     def _judge(self, rows: Rows) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
         inside = self.conditions.inside(rows.conditions)

@@ -5,7 +5,7 @@ these factors that bring the simulation's whole distribution onto the data's. Tw
 density ratio:
 
 - ``"boosted"``: boosted classifiers of data against simulation; the ratio is the exponential of
-  their mean margin. Each learns on two thirds of the rows and stops where the last third says.
+  their mean margin. Each learns on four fifths of the rows and stops where the last fifth says.
   Weights may be negative: gradients are taken with the sign, curvatures without, so the leaves
   still tend to the ratio of the signed sums.
 - ``"binned"``: sums of weights in bins of quantiles, as many per condition as give about 8000.
@@ -29,17 +29,22 @@ Float = npt.NDArray[np.float64]
 Method = Literal["boosted", "binned", "none"]
 METHODS: tuple[str, ...] = ("boosted", "binned", "none")
 
-_ROUNDS, _PATIENCE, _FOLDS = 600, 20, 3
+_ROUNDS, _PATIENCE, _RATE = 600, 20, 0.05
+_DEPTH, _MANY_ROWS = (3, 5), 100_000  # deeper trees fit noise where rows are few
+_FOLDS = 5
 _CLOSURE_ROUNDS = 60
 _BINS = 8000
-_HELD_OUT = 0.2
+_CLOSURE_ROWS = 100_000
 _MOST_ROWS = 400_000
-_SPLIT_STREAM, _FOLD_STREAM = 101, 102
+_STREAM = 101
 
 
 @dataclass(frozen=True)
 class Closure:
-    """How well the reweighted simulation agrees with the data, on rows held out.
+    """How well the reweighted simulation agrees with the data.
+
+    Judged on a fifth of the rows, with factors from a fit to the others; what is used afterwards
+    is found from all rows.
 
     Attributes:
         auc_before, auc_after: Of a classifier that sees the conditions alone; 0.5: none can tell
@@ -163,54 +168,85 @@ class Kinematics:
 def fit_kinematics(
     sim: Rows, data: Rows, names: Sequence[str], *, method: Method, seed: int
 ) -> Kinematics:
-    """Find the factors on four fifths of the rows and their closure on the rest.
+    """Find the factors, and their closure with factors that did not see the rows.
 
     Raises:
         MissingPackageError: ``"boosted"`` without xgboost.
+        UsageError: Too few rows to divide.
     """
-    held = [
-        uniforms(rows.events, 1, seed=seed, stream=_SPLIT_STREAM)[:, 0] for rows in (sim, data)
+    sim, data = sim.take(slice(0, _MOST_ROWS)), data.take(slice(0, _MOST_ROWS))
+    if method == "none":
+        found = Kinematics("none")
+        found.closure = _closure(found, sim, sim, data, names, seed=seed)
+        return found
+    numbers = [
+        (uniforms(rows.events, 1, seed=seed, stream=_STREAM)[:, 0] * _FOLDS).astype(int)
+        for rows in (sim, data)
     ]
-    train = [r.take(u >= _HELD_OUT) for r, u in zip((sim, data), held, strict=True)]
-    test = [r.take(u < _HELD_OUT) for r, u in zip((sim, data), held, strict=True)]
-    if min(map(len, (*train, *test))) == 0:
+    parts: list[Kinematics] = []
+    boosters: list[Any] = []
+    for fold in range(_FOLDS):
+        ours, theirs = (number == fold for number in numbers)
+        _check_enough(sim, data, ours, theirs)
+        train = sim.take(~ours), data.take(~theirs)
+        if method == "binned":
+            parts.append(_binned(*train))
+            break
+        boosters.append(_boosted(*train, sim.take(ours), data.take(theirs), seed=seed))
+        parts.append(Kinematics("boosted", boosters=boosters[-1:]))
+    made = _binned(sim, data) if method == "binned" else Kinematics("boosted", boosters=boosters)
+    _scale(made, sim)
+    first = [rows.take(number == 0) for rows, number in zip((sim, data), numbers, strict=True)]
+    _scale(parts[0], first[0])
+    made.closure = _closure(parts[0], sim, first[0], first[1], names, seed=seed)
+    made.closure = replace(made.closure, effective=_effective_share(made, sim))
+    return made
+
+
+def _check_enough(sim: Rows, data: Rows, ours: Any, theirs: Any) -> None:
+    if not (ours.any() and theirs.any() and not ours.all() and not theirs.all()):
         message = (
             f"{len(sim):,} simulated rows and {len(data):,} of data are too few to reweight; "
             "give more, or reweight='none'"
         )
         raise UsageError(message)
-    if method == "none":
-        found = Kinematics("none")
-    elif method == "binned":
-        found = _binned(train[0], train[1])
-    else:
-        found = _boosted(train[0], train[1], seed=seed)
+
+
+def _scale(found: Kinematics, sim: Rows) -> None:
+    """Scale the factors so that these weights keep their sum."""
     total = float((sim.weights * found.weights(sim.conditions)).sum())
     if not total > 0:
-        message = f"the reweighted simulation has a sum of weights of {total:g}"
+        message = (
+            f"the simulation reweighted to the data has a sum of weights of {total:g} "
+            f"(before: {sim.weights.sum():g}, {len(sim):,} rows); try reweight='binned' or 'none'"
+        )
         raise UsageError(message)
-    found._scale = float(sim.weights.sum()) / total if method != "none" else 1.0
-    found.closure = _closure(found, sim, test[0], test[1], names, seed=seed)
-    return found
+    found._scale *= float(sim.weights.sum()) / total
 
 
 def _closure(
-    found: Kinematics, sim: Rows, held: Rows, data: Rows, names: Sequence[str], *, seed: int
+    found: Kinematics, every: Rows, sim: Rows, data: Rows, names: Sequence[str], *, seed: int
 ) -> Closure:
-    before, after = held.weights, held.weights * found.weights(held.conditions)
-    every = sim.weights * found.weights(sim.conditions)
+    """Of factors that were found without the rows of `sim` and `data`."""
+    weights = sim.weights, sim.weights * found.weights(sim.conditions)
     aucs = [float("nan")] * 2
     if found.method == "boosted":
-        aucs = [_auc(replace(held, weights=w), data, seed=seed) for w in (before, after)]
+        few = slice(0, _CLOSURE_ROWS)
+        short, target = sim.take(few), data.take(few)
+        aucs = [_auc(replace(short, weights=w[few]), target, seed=seed) for w in weights]
     distances = [
         {
-            name: _ks(data.conditions[:, j], held.conditions[:, j], data.weights, w)
+            name: _ks(data.conditions[:, j], sim.conditions[:, j], data.weights, w)
             for j, name in enumerate(names)
         }
-        for w in (before, after)
+        for w in weights
     ]
-    effective = _effective(every) / _effective(sim.weights)
-    return Closure(aucs[0], aucs[1], distances[0], distances[1], effective)
+    share = _effective_share(found, every)
+    return Closure(aucs[0], aucs[1], distances[0], distances[1], share)
+
+
+def _effective_share(found: Kinematics, sim: Rows) -> float:
+    return _effective(sim.weights * found.weights(sim.conditions)) / _effective(sim.weights)
 
 
 def _effective(weights: Float) -> float:
@@ -251,25 +287,10 @@ def _xgboost() -> Any:
     return optional_import("xgboost", feature="reweight='boosted'", extra="xgboost")
 
 
-def _boosted(sim: Rows, data: Rows, *, seed: int) -> Kinematics:
-    sim, data = sim.take(slice(0, _MOST_ROWS)), data.take(slice(0, _MOST_ROWS))
-    thirds = [
-        (uniforms(rows.events, 1, seed=seed, stream=_FOLD_STREAM)[:, 0] * _FOLDS).astype(int)
-        for rows in (sim, data)
-    ]
-    boosters = []
-    for fold in range(_FOLDS):
-        train, test = (
-            _problem(
-                *(
-                    rows.take(f != fold if inner else f == fold)
-                    for rows, f in zip((sim, data), thirds, strict=True)
-                )
-            )
-            for inner in (True, False)
-        )
-        boosters.append(_train(train, test, rounds=_ROUNDS, depth=5, eta=0.05, seed=seed))
-    return Kinematics("boosted", boosters=boosters)
+def _boosted(sim: Rows, data: Rows, sim_test: Rows, data_test: Rows, *, seed: int) -> Any:
+    train, test = _problem(sim, data), _problem(sim_test, data_test)
+    depth = _DEPTH[min(len(sim), len(data)) >= _MANY_ROWS]
+    return _train(train, test, rounds=_ROUNDS, depth=depth, eta=_RATE, seed=seed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,11 +311,16 @@ class _Problem:
 
 
 def _problem(sim: Rows, data: Rows) -> _Problem:
-    if min(len(sim), len(data)) == 0:
-        message = f"{len(sim):,} simulated rows and {len(data):,} of data are too few to reweight"
+    sums = [float(rows.weights.sum()) for rows in (data, sim)]
+    if not min(sums) > 0:
+        message = (
+            f"a fifth of the rows has a sum of weights of {min(sums):g}: too few to reweight with "
+            "negative weights; give more, or reweight='binned' or 'none'"
+        )
         raise UsageError(message)
     total = len(data) + len(sim)
-    w = np.concatenate([rows.weights / rows.weights.sum() for rows in (data, sim)]) * total / 2
+    parts = [rows.weights / each for rows, each in zip((data, sim), sums, strict=True)]
+    w = np.concatenate(parts) * total / 2
     y = np.concatenate([np.ones(len(data)), np.zeros(len(sim))])
     return _Problem(np.concatenate([data.conditions, sim.conditions]), y, w)
 

@@ -234,6 +234,15 @@ def test_lists_are_flattened_and_restored(tmp_path: Path) -> None:
     assert friend.morphed_corr.tolist() == after.ok.tolist()
 
 
+def test_nothing_goes_through(morpher: Morpher) -> None:
+    nothing = {name: np.zeros(0, "f4") for name in (*FEATURES, *CONDITIONS)}
+    found = morpher.transform({**nothing, "event": np.zeros(0, int)}, flag="ok")
+    assert {found[name].shape for name in (*FEATURES, "ok")} == {(0,)}
+    empty = {name: ak.Array([[], []]) for name in (*FEATURES, *CONDITIONS)}
+    lists = morpher.transform({**empty, "event": np.arange(2)})
+    assert lists["v1A"].tolist() == [[], []]
+
+
 def test_lists_that_do_not_fit_are_refused(morpher: Morpher, sim: rootml.Dataset) -> None:
     two = {name: ak.Array([[1.0, 2.0], [3.0]]) for name in FEATURES}
     rest = {**{name: np.ones(2) for name in CONDITIONS}, "event": np.arange(2)}
