@@ -92,18 +92,25 @@ class _Graph:
         self.now = self.node("Where", where, nan, self.now)
 
     def categories(self) -> None:
-        """Categorical columns become whole numbers, as the library rounds them."""
+        """Categorical columns once more behind the others, as the whole numbers they stand for.
+
+        What stands for no category becomes -1: runtimes may round what is not whole.
+        """
         forest = self.forest
-        if not forest.has_categories or forest.category_rule == "exact":
+        if not forest.has_categories:
             return
-        columns = np.zeros((1, forest.num_features), dtype=bool)
-        columns[0, forest.feature[forest.category >= 0]] = True
-        if forest.category_rule == "floor":
-            rounded = self.node("Floor", self.now)
-        else:
-            whole = self.node("Floor", self.node("Abs", self.now))
-            rounded = self.node("Mul", self.node("Sign", self.now), whole)
-        self.now = self.node("Where", self.constant(columns, bool), rounded, self.now)
+        used = self.constant(_categorical(forest), np.int64)
+        given = self.node("Gather", self.now, used, axis=1)
+        whole = self.node("Floor", given)
+        if forest.category_rule == "truncate":
+            size = self.node("Floor", self.node("Abs", given))
+            whole = self.node("Mul", self.node("Sign", given), size)
+        elif forest.category_rule == "exact":
+            none = self.constant(-1, self.inputs)
+            nan = self.node("IsNaN", given)
+            keep = self.node("Or", self.node("Equal", given, whole), nan)
+            whole = self.node("Where", keep, given, none)
+        self.now = self.node("Concat", self.now, whole, axis=1)
 
     def trees(self) -> None:
         if self.is_old:
@@ -273,6 +280,11 @@ def _bases(forest: Forest) -> dict[str, NDArray[Any]]:
     }
 
 
+def _categorical(forest: Forest) -> NDArray[np.int64]:
+    """The columns that any node takes for a category."""
+    return np.unique(forest.feature[forest.category >= 0]).astype(np.int64)
+
+
 def _part(forest: Forest, target: NDArray[Any], column: int) -> dict[str, NDArray[Any]]:
     """All trees with the leaf values of one column."""
     inner = forest.feature >= 0
@@ -294,14 +306,19 @@ def _part(forest: Forest, target: NDArray[Any], column: int) -> dict[str, NDArra
     false, false_leaf = child(right, again)
     mode = _LT if forest.comparison == "<" else _LEQ
     sets = forest.category[tests]
+    is_set = sets >= 0
+    is_empty = np.zeros(len(tests), dtype=bool)  # runtimes want members: x < -inf is never true
+    is_empty[is_set] = np.diff(forest.category_offset)[sets[is_set]] == 0
+    copies = forest.num_features + np.searchsorted(_categorical(forest), forest.feature[tests])
     members = [
-        np.append(forest.category_set(index), math.nan) for index in sets[sets >= 0].tolist()
+        np.append(forest.category_set(index), math.nan)
+        for index in sets[is_set & ~is_empty].tolist()
     ]
     return {
         "root": place[forest.tree_offset[:-1]],
-        "feature": np.where(lonely, 0, forest.feature[tests]),
-        "mode": np.where(sets >= 0, _MEMBER, mode),
-        "split": forest.threshold[tests].astype(forest.dtype),
+        "feature": np.where(lonely, 0, np.where(is_set, copies, forest.feature[tests])),
+        "mode": np.where(is_empty, _LT, np.where(is_set, _MEMBER, mode)),
+        "split": np.where(is_empty, -np.inf, forest.threshold[tests]).astype(forest.dtype),
         "true": true,
         "false": false,
         "true_leaf": true_leaf,

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from forest_walk import margins, nasty_rows
 from make_xgboost_models import KINDS
 from numpy.typing import NDArray
 
@@ -122,6 +123,33 @@ def test_sklearn(
         assert np.isnan(call(library, "margin", name, one.forest, x))[:, 0].tolist() == [
             False, False, True, False,
         ]  # fmt: skip
+
+
+def test_random_forests_of_every_kind(tmp_path: Path) -> None:
+    """Both dtypes, comparisons and leaf widths, the three category rules, outputs, depths."""
+    from bdt_forests import random_forest
+
+    rng = np.random.default_rng(5)
+    forests: dict[str, Forest] = {}
+    text = ""
+    for i in range(14):
+        outputs = int(rng.integers(1, 4))
+        real = (np.float32, np.float64)[i % 2]
+        forest = random_forest(
+            rng, trees=int(rng.integers(1, 20)), depth=int(rng.integers(1, 9)),
+            sets=int(rng.integers(0, 5)), outputs=outputs, width=outputs if i % 5 == 0 else 1,
+            input_dtype=real, dtype=real if i % 3 else np.float64,
+            comparison="<" if i % 4 < 2 else "<=",
+            category_rule=("floor", "truncate", "exact")[i % 3],
+        )  # fmt: skip
+        forests[f"r{i}"] = forest
+        forest.to_cpp(tmp_path / f"r{i}.hpp")
+        text += f'#include "r{i}.hpp"\n{wrapper(f"r{i}", forest)}'
+    library = compile_cpp(text, tmp_path)
+    for name, forest in forests.items():
+        x = nasty_rows(forest, rng)
+        ours = call(library, "margin", name, forest, x)
+        assert np.array_equal(ours, margins(forest, x), equal_nan=True), name
 
 
 def test_custom_missing_infinities_and_deep_trees(

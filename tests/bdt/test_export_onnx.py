@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from forest_walk import margins
+from forest_walk import margins, nasty_rows
 from make_xgboost_models import KINDS
 from numpy.typing import NDArray
 
@@ -95,6 +95,25 @@ def test_what_was_written_can_be_read(
     again = load(tmp_path / "model.onnx")
     assert again.link == one.forest.link
     assert np.array_equal(margins(again, one.x), margin)
+
+
+def test_random_forests_of_every_kind(tmp_path: Path) -> None:
+    from bdt_forests import random_forest
+
+    rng = np.random.default_rng(5)
+    for i in range(14):
+        outputs = int(rng.integers(1, 4))
+        real = (np.float32, np.float64)[i % 2]
+        forest = random_forest(
+            rng, trees=int(rng.integers(1, 20)), depth=int(rng.integers(1, 8)),
+            sets=int(rng.integers(0, 5)), outputs=outputs, width=outputs if i % 5 == 0 else 1,
+            input_dtype=real, dtype=real if i % 3 else np.float64,
+            comparison="<" if i % 4 < 2 else "<=", base_first=i % 7 != 0,
+            category_rule=("floor", "truncate", "exact")[i % 3],
+        )  # fmt: skip
+        x = nasty_rows(forest, rng)
+        margin, _ = run(forest, tmp_path, x)
+        assert np.array_equal(margin, margins(forest, x), equal_nan=True), i
 
 
 def test_forests_without_splits_or_trees(tmp_path: Path) -> None:

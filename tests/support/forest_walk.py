@@ -62,6 +62,15 @@ def leaves(forest: Forest, x: NDArray[Any], tree: int) -> NDArray[np.int64]:
             node[rows] = np.where(goes_left, forest.left[n], forest.right[n])
 
 
+def nasty_rows(forest: Forest, rng: np.random.Generator, rows: int = 300) -> NDArray[Any]:
+    """Random rows; most values are thresholds, infinities, NaN, zeros or odd categories."""
+    x = rng.normal(size=(rows, forest.num_features))
+    odd = [np.nan, np.inf, -np.inf, 0, -0.0, -0.5, -1, 3.7, 5, 40]
+    chosen = rng.random(x.shape) < 0.6
+    x[chosen] = rng.choice(np.r_[forest.threshold.astype(np.float64), odd], chosen.sum())
+    return x
+
+
 def margins(forest: Forest, x: NDArray[Any]) -> NDArray[Any]:
     """Shape (rows, outputs), in the dtype of the leaves."""
     x = inputs(forest, x)
