@@ -1,7 +1,7 @@
 """A process of its own for one way to fit: each line of input asks for a fit, answered in JSON.
 
-Apart, because ``bindFunction`` leaves Python's memory damaged now and then (a crash in the garbage
-collector when many of its functions have come and gone beside numba), and torch has threads.
+Apart, because runs with ``bindFunction`` beside the others in one process crashed in Python's
+garbage collector (none of ours alone did), and torch has threads.
 """
 
 from __future__ import annotations
