@@ -84,8 +84,8 @@ def test_one_mean(tmp_path: Path) -> None:
 def test_two_means(tmp_path: Path) -> None:
     """rf617, 10,000 events: shift <= 0.25."""
     figures = studies.means(
-        tmp_path, Means(2), truth=[2.5, 2.0], events=2_000_000, size=10_000, toys=20, seed=1,
-        ensemble=4, epochs=3,
+        tmp_path, Means(2), truth=[2.5, 2.0], events=2_000_000, size=10_000, toys=10, seed=1,
+        ensemble=3, epochs=2,
     )  # fmt: skip
     check(figures, shift=0.25, ratio=(0.97, 1.03))
 
