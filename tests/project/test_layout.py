@@ -23,8 +23,9 @@ LINKS = {
     "rootml/sbi": "../sbi",
 }
 OPTIONAL = (
-    "ROOT", "dask", "distributed", "hist", "iminuit", "keras", "lightning", "llvmlite",
-    "matplotlib", "mplhep", "onnx", "pandas", "scipy", "sklearn", "tensorflow", "torch", "xgboost",
+    "ROOT", "dask", "dask_awkward", "distributed", "hist", "iminuit", "keras", "lightgbm",
+    "lightning", "llvmlite", "matplotlib", "mplhep", "numba", "onnx", "onnxruntime", "pandas",
+    "pyhf", "scipy", "sklearn", "tensorflow", "torch", "xgboost", "zuko",
 )  # fmt: skip
 
 
