@@ -236,8 +236,9 @@ def _cluster(where: str) -> Iterator[None]:
             raise _gone(where, error) from error
         if _killed(error):
             message = (
-                f"{where}: several workers died one after the other while they had this to do "
-                f"(out of memory? killed by the batch system? their logs say more): {error}"
+                f"{where}: several workers died one after the other while they had this to do, or "
+                "more beside it (out of memory? killed by the batch system? their logs say more): "
+                f"{error}"
             )
             raise ClusterError(message) from error
         message = f"{where}: on the Dask cluster: {type(error).__name__}: {error}"

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import awkward as ak
@@ -130,39 +132,40 @@ def write_friend(
     if not certain:  # nobody knows whether the values were those of the events
         manifest.forget()
         manifest.begin()
-    todo = [
-        (path, place, _ranges(data, parts, key, place))
-        for path, key, place in zip(paths, files, firsts, strict=True)
-        if not manifest.has(path)
-    ]
     tasks = tuple(part.source.task for part in parts)
-    results = map_partitions(
+    work = partial(
+        map_partitions,
         _Compute(tasks),
-        [each for *_, ranges in todo for each in ranges],
         threads=threads,
         progress=progress,
         what="writing friends",
         place=data._reader.place if any(tasks) else None,
     )
+    write = partial(open_writer, format=kind, tree=tree, columns=types)
     try:
-        for path, place, ranges in todo:
-            origin = Origin.of(data.samples[place.sample].files.table(place.file))
-            note = record(origin, names=sorted(parts[0].source.types))
-            with open_writer(path, format=kind, tree=tree, columns=types, metadata=note) as writer:
-                for each in ranges:
-                    _write(writer, parts, each, next(results), types)
-                if path == paths[-1]:
-                    for part in parts:
-                        part.source.finish()
-            manifest.add(path)
+        todo = [
+            (path, place, _ranges(data, parts, key, place))
+            for path, key, place in zip(paths, files, firsts, strict=True)
+            if not manifest.has(path)
+        ]
+        results = work([each for *_, ranges in todo for each in ranges])
+        with closing(results):  # type: ignore[type-var]  # a generator
+            for path, place, ranges in todo:
+                origin = Origin.of(data.samples[place.sample].files.table(place.file))
+                note = record(origin, names=sorted(parts[0].source.types))
+                with write(path, metadata=note) as writer:
+                    for each in ranges:
+                        _write(writer, parts, each, next(results), types)
+                    if path == paths[-1]:
+                        for part in parts:
+                            part.source.finish()
+                manifest.add(path)
     except BaseException:
         if certain:
             manifest.give_up()
         else:
             manifest.forget()
         raise
-    finally:
-        results.close()  # type: ignore[attr-defined]  # a generator
     manifest.end()
     return paths
 

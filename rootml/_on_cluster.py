@@ -21,7 +21,8 @@ class OnCluster:
         Work is sent as plain futures over ranges of entries, about two per thread of the cluster
         at a time. A partition that fails is tried three times in all, one whose worker dies as
         often as Dask is configured to (``distributed.scheduler.allowed-failures``); then there is
-        one error with the file and the range of entries. Workers need the same packages, and see
+        one error with the file and the range of entries; `skim` and `write_friend`, called again,
+        go on with the files that are not finished. Workers need the same packages, and see
         the same paths; `skim` of several files is written by the workers, one file each.
 
         Args:

@@ -95,14 +95,14 @@ def skim(
         key=[data.fingerprint, tree],
         overwrite=overwrite,
     )
-    jobs = []
-    for path, (number, file, info) in zip(paths, inputs, strict=True):
-        name = tree or info.tree.rpartition("/")[2] or "Events"
-        chosen = mine.get((number, file), [])
-        job = _Job(str(Path(path).absolute()), name, (number, file), info.where, chosen)
-        if not manifest.has(path):
-            jobs.append(job)
     try:
+        jobs = []
+        for path, (number, file, info) in zip(paths, inputs, strict=True):
+            name = tree or info.tree.rpartition("/")[2] or "Events"
+            chosen = mine.get((number, file), [])
+            job = _Job(str(Path(path).absolute()), name, (number, file), info.where, chosen)
+            if not manifest.has(path):
+                jobs.append(job)
         _write_all(data._reader, types, kind, jobs, manifest, progress, threads)
     except BaseException:
         manifest.give_up()

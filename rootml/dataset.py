@@ -488,8 +488,7 @@ class Dataset(OnCluster):
                 time; or several ``(dataset, values)``, whose events together are those of this
                 dataset: scores out of fold, from ``folds()``.
             tree: Name of the friend tree.
-            format: "root" (TTree), "rntuple", "parquet" or "arrow"; None: ROOT, or as Parquet and
-                Arrow inputs.
+            format: "root" (TTree), "rntuple", "parquet", "arrow"; None: ROOT, or as the inputs.
 
         Returns:
             Paths of the files, in the order of the inputs.
@@ -533,12 +532,13 @@ class Dataset(OnCluster):
         """Write the selected events to new files, one per input, with the selected columns.
 
         An input without a selected event gives a file without entries. Labels and weights are said
-        when the skim is opened: select the columns that they, cuts and splits will need.
+        when the skim is opened: select the columns that they, cuts and splits will need. Called
+        again after an interruption, it goes on with the files that are not finished yet; so does
+        `write_friend`.
 
         Args:
             folder: Made if need be. Files are named as the inputs.
-            format: "root" (TTree), "rntuple", "parquet" or "arrow"; None: ROOT, or as Parquet and
-                Arrow inputs.
+            format: "root" (TTree), "rntuple", "parquet", "arrow"; None: ROOT, or as the inputs.
             tree: Name of the trees; None: as in the input.
 
         Returns:
