@@ -1,11 +1,12 @@
 """A process of its own for one way to fit: each line of input asks for a fit, answered in JSON.
 
-Apart, because runs with ``bindFunction`` beside the others in one process crashed in Python's
-garbage collector (none of ours alone did), and torch has threads.
+Apart, because processes with ``bindFunction`` crashed in Python's garbage collector now and then
+(ours alone never did), and torch has threads. For the same reason nobody collects garbage here.
 """
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import sys
@@ -17,6 +18,7 @@ sys.path[0] = str(Path(__file__).parents[1])  # benchmarks/, where the harnesses
 
 
 def main() -> None:
+    gc.disable()
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever the libraries print goes to standard error
     from harness_sbi.fits import WAYS
