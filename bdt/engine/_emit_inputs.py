@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from llvmlite import ir
-
 from rootml.bdt.engine._code import (
     BLOCK,
     F32,
@@ -18,6 +16,7 @@ from rootml.bdt.engine._code import (
     splat,
     vector,
 )  # fmt: skip
+from rootml.bdt.engine._ir import ir
 from rootml.bdt.engine._target import Target
 
 ZERO = 1.0000000180025095e-35

@@ -12,7 +12,6 @@ from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
 from numpy.typing import NDArray
 
 from rootml.bdt.engine._code import (
@@ -31,6 +30,7 @@ from rootml.bdt.engine._code import (
     vector,
 )  # fmt: skip
 from rootml.bdt.engine._gather import gather
+from rootml.bdt.engine._ir import ir
 from rootml.bdt.engine._lookup import ByteTable, select_by_bits
 from rootml.bdt.engine._target import Target
 from rootml.bdt.engine._trees import Leaves

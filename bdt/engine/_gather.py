@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from llvmlite import ir
-
 from rootml.bdt.engine._code import F32, F64, I1, I32, I64, Code, Value, splat, vector
+from rootml.bdt.engine._ir import ir
 
 _AVX512 = {F32: ("dps", 16), I32: ("dpi", 16), F64: ("dpd", 8)}
 

@@ -10,7 +10,6 @@ from collections import deque
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
 from numpy.typing import NDArray
 
 from rootml.bdt._forest import Forest
@@ -30,6 +29,7 @@ from rootml.bdt.engine._emit_lanes import LANES, lane_bytes
 from rootml.bdt.engine._emit_links import emit_exp, emit_link
 from rootml.bdt.engine._emit_tests import PLANES_BYTES, TABLE_BYTES
 from rootml.bdt.engine._emit_trees import Order, leaves_of, order_of
+from rootml.bdt.engine._ir import ir
 from rootml.bdt.engine._lanes import make_lanes
 from rootml.bdt.engine._plan import Plan, make_plan
 from rootml.bdt.engine._target import Target, host_target

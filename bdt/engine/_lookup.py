@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from llvmlite import ir
-
 from rootml.bdt.engine._code import BYTES, I8, I32, Code, Value, splat, vector
+from rootml.bdt.engine._ir import ir
 
 _SHUFFLES = {
     "avx512": ("llvm.x86.avx512.pshuf.b.512", 64),
