@@ -29,7 +29,31 @@ def open_dataset(
     entry_range: tuple[int | None, int | None] | None = None,
     friends: Any = None,
 ) -> Dataset:
-    """See `rootml.open`."""
+    """A dataset of one sample: files of one kind of events, read when they are needed.
+
+    Args:
+        paths: Path, glob, URL, ``"file:tree"``, ``{file: tree}``, or a list of these.
+        label: A number, a column or an expression; None: no label.
+        weight: A number, a column or an expression; None: 1.
+        cross_section, luminosity: Scale the weights to ``cross_section * luminosity``, events in
+            all (`luminosity`: None stands for 1); need `sum_of_weights`.
+        sum_of_weights: What the weights are divided by: a number; ``"tree:expression"``, summed
+            over another tree of the same files (``"Runs:genEventSumw"``); or an expression summed
+            over all events of the files (``"weight"``: the weight of this sample), whatever is
+            cut. `Dataset.vary` with ``suffix=`` leaves it nominal, however it is spelt.
+        entry_range: Entries ``(start, stop)``, counted over the files.
+        friends: Files of friend trees: paths, or ``{alias: paths}`` for several friends.
+
+    Raises:
+        MissingFileError: A file that does not exist, or a pattern that matches nothing.
+        UsageError: Arguments that make no sense.
+
+    >>> import pyarrow as pa, pyarrow.parquet, rootml
+    >>> pa.parquet.write_table(pa.table({"w": [1.0, 3.0]}), "events.parquet")
+    >>> data = rootml.open("events.parquet", weight="w", cross_section=2.0, sum_of_weights="w")
+    >>> data.scan().total.sumw
+    2.0
+    """
     found = expand_paths(paths)
     links = match_friends([path for path, _ in found], friends)
     specs = [

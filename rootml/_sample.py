@@ -70,7 +70,7 @@ class Scales:
         """See `Sample.scale`."""
         from rootml._sums import sum_of_weights
 
-        key = (sample.files, sample.definitions, sample.weight, norm, sample.suffixes)
+        key = (sample.files, sample.definitions, sample.weight, norm)
         with self._lock:
             if key not in self._found:
                 total = sum_of_weights(sample, norm.sum_of_weights)

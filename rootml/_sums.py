@@ -143,6 +143,7 @@ def sum_of_weights(sample: Sample, what: float | str) -> float:
         what: The number itself; ``"tree:expression"``: summed over all entries of another tree of
             the same files; or an expression of the events, summed over all of them: no cuts, no
             entry range. ``"weight"`` is the sample's own weight, unless there is such a column.
+            Nominal whatever `Sample.suffixes` say: else the variation of a weight would cancel.
     """
     if not isinstance(what, str):
         return what
@@ -158,8 +159,5 @@ def sum_of_weights(sample: Sample, what: float | str) -> float:
         text = what
         if what == "weight" and what not in sample.files.columns:
             text = "1" if sample.weight is None else str(sample.weight)
-        whole = Sample(
-            sample.files, sample.title, definitions=sample.definitions, weight=text,
-            suffixes=sample.suffixes,
-        )  # fmt: skip
+        whole = Sample(sample.files, sample.title, definitions=sample.definitions, weight=text)
     return Reader((whole,)).count(what="summing weights")[0][-1][None].sumw

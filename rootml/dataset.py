@@ -235,10 +235,10 @@ class Dataset(OnCluster):
 
         Args:
             name: What it is called, e.g. ``"jesUp"``.
-            suffix: Every column X that is used (in cuts, definitions, outputs, label, weight) and
-                that has a column ``X + suffix`` beside it is replaced by that one. The names of
-                the outputs stay. Reads the names of the columns.
-            tree: Name of the tree that has the varied events.
+            suffix: Every column X that is used (in cuts, definitions, outputs, label, weight) is
+                replaced by ``X + suffix`` where there is one; outputs keep their names, and
+                `sum_of_weights` stays nominal: varied weights over the nominal sum.
+            tree: The tree with the varied events, over which ``sum_of_weights="weight"`` sums.
 
         Raises:
             MissingColumnError: No column that is used has such a variation.

@@ -291,6 +291,17 @@ def test_normalisation(tmp_path: Path) -> None:
         rootml.open(path, cross_section=1, sum_of_weights=0.0).describe()
 
 
+@pytest.mark.parametrize("total", ["weight", "w", "twice / 2", "Events:w", 10.0])
+def test_varied_weights_over_the_nominal_sum(tmp_path: Path, total: float | str) -> None:
+    with uproot.recreate(tmp_path / "f.root") as file:
+        file["Events"] = {"w": np.ones(10), "w_up": np.full(10, 2.0)}
+    common: dict[str, Any] = {"weight": "w", "cross_section": 1.0, "luminosity": 1.0}
+    data = rootml.open(f"{tmp_path}/f.root:Events", sum_of_weights=total, **common)
+    data = data.define(twice="2 * w")
+    for one, expected in ((data.vary("up", suffix="_up"), 2.0), (data, 1.0)):
+        np.testing.assert_allclose(one.scan().total.sumw, expected, rtol=1e-12)
+
+
 # --- bad input ---
 
 
