@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -80,8 +81,14 @@ class Model:
         self.forest = forest
         self.engine: EngineName = engine
         self.threads = _check_threads(threads)
+        self._isa = isa
         self._engine = _make_engine(forest, engine, isa)
         self._quick = getattr(self._engine, "quick", None) if _is_plain(forest) else None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Sent to another process, it is compiled there, for the processor there."""
+        options = {"engine": self.engine, "threads": self.threads, "isa": self._isa}
+        return functools.partial(compile_forest, **options), (self.forest,)
 
     # --- scores ----------------------------------------------------------------------------------
 

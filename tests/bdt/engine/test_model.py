@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,15 @@ def test_unknown_engines_and_threads_are_refused(forest: Forest, model: Model) -
             forest.compile(threads=threads)  # type: ignore[arg-type]
         with pytest.raises(UsageError, match="threads="):
             model.predict(np.zeros((20, 4), np.float32), threads=threads)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("engine", ["llvm", "numpy"])
+def test_a_pickled_model_is_compiled_again(forest: Forest, engine: Any) -> None:
+    made = forest.compile(engine=engine, threads=2)
+    again = pickle.loads(pickle.dumps(made))
+    assert (again.engine, again.threads, again.isa) == (made.engine, 2, made.isa)
+    x = np.random.default_rng(5).normal(size=(100, 4)).astype(np.float32)
+    assert np.array_equal(again.predict(x), made.predict(x))
 
 
 def test_a_forest_is_checked_before_any_kernel_is_made(forest: Forest) -> None:
