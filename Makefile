@@ -12,14 +12,16 @@ PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11 python; d
 	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	&& echo $$name && break; done)
 
-.PHONY: help quickstart test test-full studies lint format bench bench-bdt clean
+.PHONY: help quickstart test test-full studies lint format bench clean \
+	bench-bdt bench-sbi bench-morphing bench-scaling
 help:
 	@echo "make quickstart   install, then train a small network from ROOT files (about a minute)"
 	@echo "make test         install everything that the tests use, run them"
 	@echo "make test-full    the same with the slow tests: full products, statistical studies"
 	@echo "make studies      fits of 1000 toys beside the analytic likelihood, with their bars"
 	@echo "make lint         ruff, formatting, mypy --strict        make format   repair what ruff can"
-	@echo "make bench-bdt    compiled forests against XGBoost, oneDAL, ONNX Runtime and others"
+	@echo "make bench-bdt    compiled forests against other engines; also bench-sbi, bench-morphing,"
+	@echo "                  bench-scaling, each beside its peers"
 	@echo "make bench        ratio tables against other loaders     make clean    remove what make made"
 
 quickstart: $(STAMPS)/quickstart
@@ -46,8 +48,8 @@ format: $(STAMPS)/test
 bench: $(STAMPS)/test
 	$(PY) benchmarks/batching.py $(ARGS)
 
-bench-bdt: $(STAMPS)/test
-	$(PY) benchmarks/bdt.py $(ARGS)
+bench-bdt bench-sbi bench-morphing bench-scaling: bench-%: $(STAMPS)/test
+	$(PY) benchmarks/$*.py $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist quickstart-output benchmarks/data
