@@ -21,6 +21,10 @@ class Clock(Protocol):
     def set(self, epoch: int) -> None:
         """Let the next epoch be this one."""
 
+    @property
+    def elsewhere(self) -> bool:
+        """Whether the latest epoch was taken by worker processes, and this is none of them."""
+
 
 class LocalClock:
     """A clock of one process."""
@@ -36,6 +40,10 @@ class LocalClock:
 
     def set(self, epoch: int) -> None:
         self.next = epoch
+
+    @property
+    def elsewhere(self) -> bool:
+        return False
 
     def __getstate__(self) -> int:
         return self.next
@@ -53,11 +61,12 @@ class SharedClock:
     first worker with a new pair of these takes an epoch; the others join it.
 
     Args:
-        memory: Four int64 zeros in shared memory.
+        memory: `SIZE` int64 zeros in shared memory.
         lock: A lock that processes share.
     """
 
-    _NEXT, _KEY, _EPOCH, _JOINED = range(4)
+    _NEXT, _KEY, _EPOCH, _JOINED, _WORKERS = range(5)
+    SIZE = 5
 
     def __init__(self, epoch: int, memory: Any, lock: Any) -> None:
         self._memory = memory
@@ -72,6 +81,7 @@ class SharedClock:
 
     def take(self) -> int:
         with self._lock:
+            self._memory[self._WORKERS] = 0
             return self._take()
 
     def _take(self) -> int:
@@ -84,6 +94,12 @@ class SharedClock:
             self._memory[self._NEXT] = epoch
             self._memory[self._JOINED] = 0
             self._memory[self._KEY] = 0
+            self._memory[self._WORKERS] = 0
+
+    @property
+    def elsewhere(self) -> bool:
+        joined = self._process == os.getpid() and bool(self._iterations)
+        return bool(self._memory[self._WORKERS]) and not joined
 
     def join(self, seed: int, workers: int) -> int:
         """The epoch of this worker's iteration; `seed` is common to the workers."""
@@ -97,6 +113,7 @@ class SharedClock:
             if int(memory[self._KEY]) != key or int(memory[self._JOINED]) == workers:
                 memory[self._KEY], memory[self._JOINED] = key, 0
                 memory[self._EPOCH] = self._take()
+                memory[self._WORKERS] = 1
             memory[self._JOINED] += 1
             return int(memory[self._EPOCH])
 

@@ -6,7 +6,6 @@ import copy
 import os
 import threading
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rootml._optional import optional_import
@@ -17,12 +16,12 @@ from rootml.batching._clock import Clock, LocalClock, SharedClock
 from rootml.batching._compile import Inputs, Request, Targets
 from rootml.batching._describe import LoaderDescription, describe
 from rootml.batching._epochs import Epochs
-from rootml.batching._options import check_options
-from rootml.batching._plan import Mode, Segment, Sharing
+from rootml.batching._options import check_epoch, check_options, check_whole
+from rootml.batching._plan import Mode, Sharing
 from rootml.batching._shares import batch_sizes
-from rootml.batching._state import Progress, read_state, write_state
+from rootml.batching._state import Progress, Rest, read_state, write_state
 from rootml.batching._stream import Stream
-from rootml.errors import ShardError, UsageError
+from rootml.errors import ShardError, StateError, UsageError
 
 if TYPE_CHECKING:
     from rootml.batching._arrow import ArrowBatches, AwkwardBatches
@@ -129,7 +128,7 @@ class BatchLoader:
         self._epochs = Epochs(dataset, request, options)
         self._rank, self._world = 0, 1
         self._clock: Clock = LocalClock()
-        self._rest: _Rest | None = None
+        self._rest: Rest | None = None
         self._latest: Progress | None = None
         self._lock = threading.Lock()
 
@@ -231,12 +230,17 @@ class BatchLoader:
         return other
 
     def set_epoch(self, epoch: int) -> None:
-        """Let the next iteration be this epoch (otherwise each takes the one after the last)."""
-        if epoch < 0:
-            message = f"epoch={epoch}: expected at least 0"
-            raise UsageError(message)
+        """Let the next iteration be this epoch (otherwise each takes the one after the last).
+
+        An epoch that was left in the middle is given up: the state is that of the new one.
+
+        Raises:
+            UsageError: `epoch` is no whole number from 0 on.
+        """
+        epoch = check_epoch(epoch)
         with self._lock:
-            self._clock.set(int(epoch))
+            self._clock.set(epoch)
+            self._latest = None
             if self._rest is not None and self._rest.epoch != epoch:
                 self._rest = None
 
@@ -246,7 +250,7 @@ class BatchLoader:
 
         torch = optional_import("torch", feature="BatchLoader.torch()", extra="torch")
         if not isinstance(self._clock, SharedClock):
-            memory = torch.zeros(4, dtype=torch.int64).share_memory_()
+            memory = torch.zeros(SharedClock.SIZE, dtype=torch.int64).share_memory_()
             self._clock = SharedClock(
                 self.epoch, memory, multiprocessing.get_context("spawn").Lock()
             )
@@ -277,6 +281,8 @@ class BatchLoader:
         if not 0 <= worker < workers:
             message = f"worker={worker} of workers={workers}: expected 0 <= worker < workers"
             raise ShardError(message)
+        if epoch is not None:
+            epoch = check_epoch(epoch)
         self._sizes()
         with self._lock:
             if epoch is None:
@@ -288,7 +294,7 @@ class BatchLoader:
             self._latest = progress
         return self._run(progress, worker)
 
-    def _begin(self, epoch: int, workers: int, rest: _Rest | None) -> Progress:
+    def _begin(self, epoch: int, workers: int, rest: Rest | None) -> Progress:
         """Where this iteration begins: at the start, or where a state left off."""
         mode = rest.mode if rest is not None else self._epochs.mode(workers)
         sharing = self._epochs.sharing(mode, self._world, workers)
@@ -296,7 +302,7 @@ class BatchLoader:
         skip = 0
         if history and history[-1].sharing == sharing:
             skip, history = history[-1].batches, history[:-1]
-        return Progress(epoch, mode, sharing, history, skip)
+        return Progress(epoch, mode, sharing, history, skip, start=skip)
 
     def _run(self, progress: Progress, worker: int) -> Generator[Batch, None, None]:
         epochs, sharing = self._epochs, progress.sharing
@@ -304,17 +310,20 @@ class BatchLoader:
         plan = epochs.plan(progress.mode, progress.epoch, progress.history)
         if plan.rows_left:
             walk = plan.walk(sharing, self._rank, worker)
+            before = _share(progress.batches, worker, sharing)
             stream = Stream(
                 epochs.layout,
                 walk,
                 lambda pool: epochs.store(progress.mode, progress.epoch, walk, sharing, pool),
                 threads=epochs.decoders,
                 timing=epochs.timing,
-                skip=_share(progress.batches, worker, sharing),
+                skip=before,
                 block_rows=sharing.block_rows,
             )
-            for batch in stream.batches():
-                progress.batches += 1
+            total = plan.batches(sharing, self._rank)
+            for mine, batch in enumerate(stream.batches(), before):
+                progress.batches = mine * sharing.workers + worker + 1  # workers take turns
+                progress.done = progress.batches == total
                 yield batch
         progress.done = True
 
@@ -324,21 +333,58 @@ class BatchLoader:
         """Where the latest iteration stands, as plain numbers and strings (JSON).
 
         Args:
-            batches: Batches that this rank has used in the current epoch. Needed only with torch's
-                plain ``DataLoader(num_workers=...)``, which runs ahead in other processes.
+            batches: Batches that this rank has used since the latest iteration began (after a
+                resume: since then, as a loop over the batches counts them). Needed where others
+                run ahead of the loop: torch's ``DataLoader(num_workers=...)``, whose workers
+                count in other processes, or a ``prefetch`` put behind an output.
             workers: The `num_workers` of that DataLoader.
-        """
-        latest = self._latest
-        if batches is not None:
-            running = latest is not None and not latest.done
-            epoch = latest.epoch if latest is not None and running else max(0, self.epoch - 1)
-            mode = self._epochs.mode(max(1, workers))
-            sharing = self._epochs.sharing(mode, self._world, max(1, workers))
-            latest = Progress(epoch, mode, sharing, (), batches)
-        return write_state(self._epochs, latest, self.epoch, self._rest_state())
 
-    def _rest_state(self) -> tuple[Mode, tuple[Segment, ...]] | None:
-        return None if self._rest is None else (self._rest.mode, self._rest.segments)
+        Raises:
+            StateError: Worker processes have taken the epoch, and `batches` is not given.
+            UsageError: `batches` is more than the iteration has.
+        """
+        if batches is not None:
+            return self._counted_state(batches, max(1, workers))
+        if self._clock.elsewhere:
+            message = (
+                f"epoch {self.epoch - 1} was taken by worker processes, and how many of their "
+                "batches were used is not known here: pass what your loop has counted and the "
+                "num_workers of its DataLoader, state_dict(batches=..., workers=...), or choose "
+                "the next epoch by set_epoch(...) first"
+            )
+            raise StateError(message)
+        return write_state(self._epochs, self._latest, self.epoch, self._rest_of(self.epoch))
+
+    def _counted_state(self, batches: int, workers: int) -> dict[str, Any]:
+        check_whole("batches", batches, least=0)
+        epoch, rest = self._begun()
+        progress = self._begin(epoch, workers, rest)
+        plan = self._epochs.plan(progress.mode, progress.epoch, progress.history)
+        total = plan.batches(progress.sharing, self._rank)
+        if progress.start + batches > total:
+            message = (
+                f"batches={batches}: the latest iteration, of epoch {progress.epoch}, has "
+                f"{total - progress.start} batches on this rank"
+            )
+            raise UsageError(message)
+        progress.batches += int(batches)
+        progress.done = progress.batches == total
+        following = max(self.epoch, progress.epoch + 1)
+        return write_state(self._epochs, progress, following, None)
+
+    def _begun(self) -> tuple[int, Rest | None]:
+        """The epoch of the latest iteration, and what it began with."""
+        latest = self._latest
+        if self._clock.elsewhere:
+            return self.epoch - 1, self._rest_of(self.epoch - 1)
+        if latest is None:
+            return self.epoch, self._rest_of(self.epoch)
+        rest = Rest(latest.epoch, latest.mode, latest.begun) if latest.begun else None
+        return latest.epoch, rest
+
+    def _rest_of(self, epoch: int) -> Rest | None:
+        """What a loaded state left over of this epoch, if anything."""
+        return self._rest if self._rest is not None and self._rest.epoch == epoch else None
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where `state` was taken: the next iteration gives the rest of that epoch.
@@ -356,7 +402,7 @@ class BatchLoader:
         with self._lock:
             self._latest = None
             self._clock.set(epoch)
-            self._rest = _Rest(epoch, mode, segments) if segments else None
+            self._rest = Rest(epoch, mode, segments) if segments else None
 
     # --- outputs ------------------------------------------------------------------------------
 
@@ -426,15 +472,6 @@ class BatchLoader:
         self.__dict__.update(state)
         self._lock = threading.Lock()
         self._latest = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Rest:
-    """The part of an epoch that a loaded state left over."""
-
-    epoch: int
-    mode: Mode
-    segments: tuple[Segment, ...]
 
 
 def _share(batches: int, worker: int, sharing: Sharing) -> int:

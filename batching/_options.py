@@ -14,6 +14,8 @@ from rootml.batching._bytes import parse_bytes
 from rootml.batching._cast import NonFinite, check_nonfinite, float_dtype
 from rootml.errors import UsageError
 
+_LAST_EPOCH = 2**62  # the next ones still fit into an int64
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -58,13 +60,13 @@ def check_options(
     Raises:
         UsageError: A value out of range, or options that contradict each other.
     """
-    _whole("batch_size", batch_size, least=1)
-    _whole("seed", seed, least=0)
+    check_whole("batch_size", batch_size, least=1)
+    check_whole("seed", seed, least=0)
     if seed >= 2**64:
         message = f"seed={seed}: expected a number below 2**64"
         raise UsageError(message)
     if threads is not None:
-        _whole("threads", threads, least=1)
+        check_whole("threads", threads, least=1)
     balanced = check_balance(balance)
     if isinstance(balanced, Resample):
         if not shuffle:
@@ -92,7 +94,21 @@ def check_options(
     )
 
 
-def _whole(name: str, value: Any, *, least: int) -> None:
+def check_epoch(epoch: Any) -> int:
+    """The number of an epoch.
+
+    Raises:
+        UsageError: It is not a whole number from 0 to 2**62.
+    """
+    check_whole("epoch", epoch, least=0)
+    if epoch > _LAST_EPOCH:
+        message = f"epoch={epoch}: expected a number up to 2**62"
+        raise UsageError(message)
+    return int(epoch)
+
+
+def check_whole(name: str, value: Any, *, least: int) -> None:
+    """Raise UsageError if `value` is no whole number of at least `least`."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
         message = f"{name}={value!r}: expected a whole number"
         raise UsageError(message)

@@ -100,6 +100,10 @@ class EpochPlan:
         """Rows that are still to be delivered, over all ranks."""
         return sum(piece.rows for piece in self._left[0])
 
+    def batches(self, sharing: Sharing, rank: int) -> int:
+        """Batches that a rank gets of the rows that are still to be delivered."""
+        return len(_sizes(self.rows_left, sharing)[rank]) if self.rows_left else 0
+
     @functools.cached_property
     def _left(self) -> tuple[list[Piece], int]:
         pieces = self._all_pieces()

@@ -24,6 +24,7 @@ class Progress:
     Attributes:
         history: Parts of the epoch that were delivered under another sharing.
         batches: Batches that the rank has delivered under this sharing, earlier sessions included.
+        start: How many of these were delivered before the iteration began.
         done: The epoch is complete.
     """
 
@@ -32,21 +33,37 @@ class Progress:
     sharing: Sharing
     history: tuple[Segment, ...]
     batches: int
+    start: int = 0
     done: bool = False
 
     @property
     def segments(self) -> tuple[Segment, ...]:
         """What was delivered so far."""
-        if not self.batches:
-            return self.history
-        return (*self.history, Segment(self.sharing, self.batches))
+        return self._with(self.batches)
+
+    @property
+    def begun(self) -> tuple[Segment, ...]:
+        """What was delivered before the iteration began."""
+        return self._with(self.start)
+
+    def _with(self, batches: int) -> tuple[Segment, ...]:
+        return (*self.history, Segment(self.sharing, batches)) if batches else self.history
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """The part of an epoch that a loaded state left over."""
+
+    epoch: int
+    mode: Mode
+    segments: tuple[Segment, ...]
 
 
 def write_state(
     epochs: Epochs,
     latest: Progress | None,
     next_epoch: int,
-    rest: tuple[Mode, tuple[Segment, ...]] | None,
+    rest: Rest | None,
 ) -> dict[str, Any]:
     """The state as JSON values."""
     segments: tuple[Segment, ...] = ()
@@ -54,7 +71,7 @@ def write_state(
     if latest is not None and not latest.done:
         epoch, mode, segments = latest.epoch, latest.mode, latest.segments
     elif rest is not None:
-        mode, segments = rest[0], rest[1]
+        mode, segments = rest.mode, rest.segments
     return {
         "format": FORMAT,
         "version": VERSION,
