@@ -50,7 +50,7 @@ def scratch(use: str, size: int) -> memoryview:
     kept = _local.memory.get(use)
     if kept is None or len(kept) < size:
         room = size + size // 4  # the next record is often a little longer
-        kept = memoryview(np.empty(room, np.uint8))
+        kept = np.empty(room, np.uint8).data
         if room <= _MOST_KEPT:
             _local.memory[use] = kept
     return kept[:size]
