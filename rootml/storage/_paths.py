@@ -119,6 +119,20 @@ def _matches(pattern: str) -> list[str]:
     return sorted(found, key=_natural)
 
 
+def _check_tree(file: Any, tree: Any) -> None:
+    """Refuse a value of ``{file: tree}`` that is not the name of one tree."""
+    if tree is None or (isinstance(tree, str) and tree.strip()):
+        return
+    message = f"a dict of files is {{file: tree}}, not {{{file!r}: {tree!r}}}"
+    if isinstance(tree, Iterable) and not isinstance(tree, (str, bytes)):
+        names = [name for name in tree if isinstance(name, str)]
+        if len(names) == 1:
+            message += f"; give one name: {{{file!r}: {names[0]!r}}}"
+        elif names:
+            message += f"; several trees: {[f'{file}:{name}' for name in names]!r}"
+    raise UsageError(message)
+
+
 def _pairs(paths: Any) -> Iterator[tuple[str, str | None]]:
     """Patterns with their trees, in the order given."""
     if isinstance(paths, (str, os.PathLike)):
@@ -129,6 +143,7 @@ def _pairs(paths: Any) -> Iterator[tuple[str, str | None]]:
         yield split_tree(text.removeprefix("file://"))
     elif isinstance(paths, Mapping):
         for file, tree in paths.items():
+            _check_tree(file, tree)
             for name, inner in _pairs(file):
                 if inner is not None and tree is not None and inner != tree:
                     message = f"two trees for {name!r}: {inner!r} and {tree!r}"

@@ -59,6 +59,10 @@ def test_what_is_meant(folder: Path, given: Any, expected: list[Any]) -> None:
         (["dy.root", "./dy.root"], UsageError, "given twice"),
         (["dy.root:A", "d*.root:A"], UsageError, "given twice"),
         ([b"dy.root"], UsageError, "cannot take bytes"),
+        ({"dy.root": ["A"]}, UsageError, r"\['A'\]}; give one name: {'dy.root': 'A'}"),
+        ({"dy.root": ["A", "B"]}, UsageError, r"several trees: \['dy.root:A', 'dy.root:B'\]"),
+        ({"dy.root": 7}, UsageError, "'dy.root': 7"),
+        ({"dy.root": ""}, UsageError, "'dy.root': ''"),
     ],
 )
 def test_what_makes_no_sense(folder: Path, given: Any, error: Any, match: str) -> None:
