@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import awkward as ak
@@ -71,7 +72,31 @@ def type_of_arrow(kind: Any) -> ColumnType:
         return ColumnType("fixed" if shape else "scalar", dtype, shape, text=text)
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         return ColumnType("other" if depth or shape else "string", text=text)
+    return _generic_type(kind, text)
+
+
+def _generic_type(kind: Any, text: str) -> ColumnType:
+    """`ColumnType` of what is left to awkward; `kind`: what is inside the lists, if any."""
+    if pa.types.is_null(kind):
+        return ColumnType("unsupported", text=f"{text}: it has no values, nothing but nulls")
+    error = _refusal(kind)
+    if error is not None:
+        return ColumnType("unsupported", text=f"{text} ({error})")
     return ColumnType("other", text=text)
+
+
+@lru_cache(maxsize=1024)
+def _refusal(kind: Any) -> str | None:
+    """Why awkward cannot take arrays of this type (decimals, maps, views); None: it can."""
+    try:
+        empty = pa.array([], kind)
+    except pa.ArrowException:  # a union: nothing to try it on
+        return None
+    try:
+        ak.from_arrow(empty, highlevel=False)
+    except Exception as error:  # noqa: BLE001 - ValueError, assertions and others
+        return f"{type(error).__name__}: {error}"
+    return None
 
 
 def _num_leaves(kind: Any) -> int:

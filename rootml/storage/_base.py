@@ -37,7 +37,7 @@ class ColumnType:
         kind: ``"scalar"``: one number or bool per entry. ``"fixed"``: a fixed array per entry.
             ``"jagged"``: a list of numbers per entry, `depth` 1, 2, ... levels deep. ``"string"``:
             one string per entry. ``"other"``: readable as awkward, not numeric (records, lists of
-            strings, maps). ``"unsupported"``: cannot be read; `text` says what it is.
+            strings, maps of ROOT). ``"unsupported"``: cannot be read; `text` says what it is.
         dtype: Native-endian dtype of one element; None unless scalar, fixed or jagged.
         shape: Inner shape of a fixed array, else ``()``.
         depth: Levels of lists of a jagged column, else 0.

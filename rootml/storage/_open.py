@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -76,36 +76,59 @@ def _root_file(path: str) -> Iterator[tuple[RootFile, Guard]]:
 
 
 def _local_trees(file: RootFile) -> dict[str, Key]:
-    """The keys of trees, those of highest cycle."""
-    found: dict[str, Key] = {}
-    for key in file.keys():  # noqa: SIM118 - a method, not a mapping
-        if key.classname in TTREES | RNTUPLES:
-            other = found.get(key.name)
-            if other is None or key.cycle > other.cycle:
-                found[key.name] = key
-    return found
+    """The keys of trees by name and cycle, ``"folder/tree;1"``."""
+    keys = file.keys()
+    return {f"{key.name};{key.cycle}": key for key in keys if key.classname in TTREES | RNTUPLES}
 
 
 def _remote_trees(path: str) -> dict[str, str]:
-    """Names and classes of the trees of a URL."""
+    """The classes of the trees of a URL by name and cycle."""
     with open_file(path) as file:
-        classes = file.classnames(recursive=True, cycle=False)
+        classes = file.classnames(recursive=True, cycle=True)
     return {name: kind for name, kind in classes.items() if kind in TTREES | RNTUPLES}
 
 
-def _choose(path: str, tree: str | None, names: Collection[str]) -> str:
-    """The tree that is meant, or an error that lists what there is."""
+def _newest(cycles: Iterable[str]) -> dict[str, str]:
+    """By name the spelling with the highest cycle.
+
+    >>> _newest(["a;1", "b;2", "a;10", "a;9"])
+    {'a': 'a;10', 'b': 'b;2'}
+    """
+    found: dict[str, str] = {}
+    for full in cycles:
+        name = full.rpartition(";")[0]
+        found[name] = max(found.get(name, full), full, key=_cycle)
+    return found
+
+
+def _cycle(full: str) -> int:
+    return int(full.rpartition(";")[2])
+
+
+def _choose(path: str, tree: str | None, cycles: Collection[str]) -> tuple[str, str]:
+    """The tree that is meant, as asked for and with its cycle, or an error that lists all."""
+    names = _newest(cycles)
     if tree is None:
         if len(names) == 1:
-            return next(iter(names))
+            return next(iter(names.items()))
         if not names:
             message = f"{path!r} has no tree"
             raise MissingTreeError(message)
         listed = _with_entries(path, names)
         message = f"{path!r} has several trees, say which with '{path}:tree': {listed}"
         raise MissingTreeError(message)
-    if tree.partition(";")[0] in names:
-        return tree
+    name, _, cycle = tree.partition(";")
+    if tree in cycles:
+        return tree, tree
+    if name in names and not cycle:
+        return tree, names[name]
+    if name in names:
+        there = sorted((o for o in cycles if o.rpartition(";")[0] == name), key=_cycle)
+        message = (
+            f"{path!r} has no cycle {cycle} of {name!r}; there: {', '.join(map(repr, there))}; "
+            f"{name!r} alone is the newest"
+        )
+        raise MissingTreeError(message)
     near = nearest(tree, names)
     message = (
         f"{path!r} has no tree {tree!r}; nearest: {near}; there: {_with_entries(path, names)}"
@@ -127,16 +150,16 @@ def _with_entries(path: str, names: Collection[str]) -> str:
 def _open_root(path: str, tree: str | None) -> Table:
     if is_remote(path):
         classes = _remote_trees(path)
-        name = _choose(path, tree, classes)
-        if classes[name.partition(";")[0]] in TTREES:
+        name, full = _choose(path, tree, classes)
+        if classes[full] in TTREES:
             return TTreeTable.through_uproot(path, name, Guard(path))
         return RNTupleTable(path, name, Guard(path))
     with _root_file(path) as (file, guard):
         key = None if tree is None else file.find(tree)
         if key is None or key.classname not in TTREES | RNTUPLES:
             trees = _local_trees(file)
-            name = _choose(path, tree, trees)
-            key = trees[name]
+            name, full = _choose(path, tree, trees)
+            key = trees[full]
         else:
             name = str(tree)
         if key.classname in TTREES:
@@ -154,6 +177,7 @@ def open_table(path: str, tree: str | None = None) -> Table:
     Raises:
         MissingFileError: No such file.
         MissingTreeError: No such tree, or several and none named; lists them with their entries.
+            No such cycle (``"Events;3"``); lists those there are.
         CorruptFileError: Empty, truncated, damaged, or none of the formats.
         UsageError: A folder.
     """
@@ -177,10 +201,10 @@ def list_trees(path: str) -> dict[str, int]:
         return {"": open_table(path).num_entries}
     with reading(path):
         if is_remote(path):
-            names = list(_remote_trees(path))
+            names = list(_newest(_remote_trees(path)))
         else:
             with _root_file(path) as (file, _):
-                names = list(_local_trees(file))
+                names = list(_newest(_local_trees(file)))
     return {name: open_table(path, name).num_entries for name in names}
 
 

@@ -6,6 +6,7 @@ import pickle
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,14 @@ import pyarrow.parquet
 import pytest
 import uproot
 
+import rootml
 from rootml.errors import (
     ChangedFileError,
     MissingColumnError,
     MissingFileError,
+    MissingTreeError,
     RootmlError,
+    UnsupportedTypeError,
     UsageError,
 )
 from rootml.storage import Table, open_table
@@ -309,3 +313,53 @@ def test_foreign_files(tmp_path: Path) -> None:
 def test_column_types_travel(table: Table) -> None:
     kinds = dict(table.columns)
     assert pickle.loads(pickle.dumps(kinds)) == kinds
+
+
+def test_cycles(tmp_path: Path) -> None:
+    path = str(tmp_path / "f.root")
+    with uproot.recreate(path) as file:
+        for name in ("T", "T", "dir/T"):
+            file[name] = {"x": np.arange(3 if name == "T" else 4)}
+    assert open_table(path, "T;1").num_entries == open_table(path, "T;2").num_entries == 3
+    with pytest.raises(MissingTreeError, match=r"no cycle 3 of 'T'; there: 'T;1', 'T;2'"):
+        open_table(path, "T;3")
+    with pytest.raises(MissingTreeError, match=r"no cycle 2 of 'dir/T'; there: 'dir/T;1'"):
+        open_table(path, "dir/T;2")
+    with pytest.raises(MissingTreeError, match=r"no cycle x of 'T'"):
+        open_table(path, "T;x")
+    with pytest.raises(MissingTreeError, match=r"no tree 'S;1'; nearest"):
+        open_table(path, "S;1")
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".arrow"])
+def test_arrow_types_that_cannot_be_read(tmp_path: Path, suffix: str) -> None:
+    money = pa.decimal128(5, 2)
+    one = Decimal("1.50")
+    bad = {
+        "decimal": pa.array([one, one], money),
+        "decimals": pa.array([[one], []], pa.list_(money)),
+        "coded": pa.array([one, one], money).dictionary_encode(),
+        "null": pa.nulls(2),
+        "nulls": pa.array([[None], []], pa.list_(pa.null())),
+        "record": pa.array([{"a": 1, "b": one}, {"a": 2, "b": one}]),
+        "map": pa.array([[("a", 1)], []], pa.map_(pa.string(), pa.int64())),
+    }
+    columns = {"first": np.arange(2.0), **bad, "last": np.arange(2)}
+    path = tmp_path / f"f{suffix}"
+    if suffix == ".parquet":
+        pyarrow.parquet.write_table(pa.table(columns), path)
+    else:
+        pyarrow.feather.write_feather(pa.table(columns), path)
+    table = open_table(str(path))
+    for name in bad:
+        assert table.columns[name].kind == "unsupported"
+        with pytest.raises(UnsupportedTypeError, match=f"column '{name}' cannot be read: .*"):
+            table.read(["first", name], 0, 2)
+        with pytest.raises(UnsupportedTypeError, match=f"'{name}'"):
+            rootml.open(path).select([name]).to_awkward()
+    assert "decimal128(5, 2)" in table.columns["decimal"].text
+    np.testing.assert_array_equal(table.read(["record.a"], 0, 2)["record.a"], [1, 2])
+    found = rootml.open(path).to_awkward()
+    assert set(found.fields) >= {"first", "last"}
+    assert not set(found.fields) & set(bad)
+    np.testing.assert_array_equal(found["last"], [0, 1])
