@@ -20,6 +20,10 @@ def tensorflow_batches(loader: BatchLoader) -> Any:
     and ``jets_mask``; a ragged one is a ``tf.RaggedTensor``. ``model.fit(dataset, epochs=3)``
     works; observers, which Keras does not take, come as a last dict.
 
+    Nothing is fetched ahead of the consumer (but for the loader's own threads), so
+    `BatchLoader.state_dict` counts what was delivered. Behind a ``prefetch`` of your own it does
+    not: then pass it ``batches=``.
+
     Raises:
         MissingPackageError: TensorFlow is not installed.
     """
@@ -35,7 +39,9 @@ def tensorflow_batches(loader: BatchLoader) -> Any:
 
     dataset = tf.data.Dataset.from_generator(epoch, output_signature=_signature(tf, loader.spec))
     dataset = dataset.apply(tf.data.experimental.assert_cardinality(len(loader)))
-    return dataset.prefetch(2)
+    options = tf.data.Options()
+    options.experimental_optimization.inject_prefetch = False  # a state counts what was delivered
+    return dataset.with_options(options)
 
 
 def _signature(tf: Any, spec: BatchSpec) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -39,7 +40,7 @@ def first(batches: Iterator[list[int]], count: int) -> list[int]:
 
 
 def rest(loader: BatchLoader) -> list[int]:
-    return check_epoch(loader.iterate()).ids.tolist()
+    return [int(number) for number in check_epoch(loader.iterate()).ids]
 
 
 @workers_warning
@@ -173,3 +174,33 @@ def test_epochs_that_cannot_be(make: Callable[[], BatchLoader], epoch: Any) -> N
     three: Any = np.int32(3)
     loader.set_epoch(three)
     assert loader.epoch == 3
+
+
+def test_tensorflow_fetches_nothing_ahead(make: Callable[[], BatchLoader]) -> None:
+    pytest.importorskip("tensorflow")
+    loader = make()
+    batches = iter(loader.tensorflow())
+    done = [number for _ in range(5) for number in next(batches)[-1]["id"].numpy().tolist()]
+    time.sleep(0.1)  # whoever fetches ahead does it now
+    state = loader.state_dict()
+    del batches
+    again = make()
+    again.load_state_dict(state)
+    assert sorted(done + rest(again)) == list(range(NUM_EVENTS))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_keras_fetches_nothing_ahead(events: Callable[[str], rootml.Dataset]) -> None:
+    tf = pytest.importorskip("tensorflow")
+    loader = events("ttree").select(["x", "k"]).batches(64)
+    counts = []
+
+    class Count(tf.keras.callbacks.Callback):  # type: ignore[misc,name-defined]
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            if batch + 1 < len(loader):
+                counts.append((batch + 1, loader.state_dict()["segments"][-1]["batches"]))
+
+    model = tf.keras.Sequential([tf.keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    model.fit(loader.tensorflow(), epochs=1, verbose=0, callbacks=[Count()])
+    assert counts == [(number, number) for number in range(1, len(loader))]
