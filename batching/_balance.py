@@ -86,6 +86,23 @@ def class_factors(sums: Mapping[float, float], where: str) -> dict[float, float]
     return {float(label): mean / value for label, value in sums.items()}
 
 
+def check_classes(keys: Sequence[UnitKey], labels: Sequence[float], where: str) -> None:
+    """Raise UsageError unless there are two classes at least, all with rows.
+
+    Args:
+        labels: Label of each class, by the number of its source.
+    """
+    rows = dict.fromkeys(labels, 0)
+    for key in keys:
+        rows[labels[key.source]] += key.rows
+    if len(rows) < 2:
+        message = f"{where}: balance needs at least two classes, the labels are {list(rows)}"
+        raise UsageError(message)
+    if not all(rows.values()):
+        message = f"{where}: balance needs selected events of every class, there are {rows}"
+        raise UsageError(message)
+
+
 def repeat_units(keys: Sequence[UnitKey], resample: Resample) -> list[UnitKey]:
     """The units of all repetitions that an oversampled class may need; each class is a source."""
     counts, wanted = _class_counts(keys, resample)

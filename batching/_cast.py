@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -13,6 +14,10 @@ NonFinite: TypeAlias = "Literal['error', 'keep'] | float"
 
 # Integers up to these magnitudes are exact.
 _EXACT = {np.dtype(np.float32): 2**24, np.dtype(np.float64): 2**53}
+
+
+# A larger relative change of a float than this is a loss; rounding to float32 is below 2**-24.
+_LOST = 2.0**-20
 
 
 def float_dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:
@@ -28,20 +33,40 @@ def float_dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:
     return result
 
 
-def check_nonfinite(policy: NonFinite) -> NonFinite:
-    """The policy itself, if it is one."""
-    if policy in {"error", "keep"}:
+def check_nonfinite(policy: Any, dtype: npt.DTypeLike = np.float64) -> NonFinite:
+    """The policy itself, if it is one; a number must be one in `dtype` too."""
+    if policy == "error" or policy == "keep":  # noqa: PLR1714 - mypy narrows this
         return policy
-    if isinstance(policy, (int, float)) and not isinstance(policy, bool) and np.isfinite(policy):
+    number = isinstance(policy, (int, float, np.integer, np.floating))
+    if number and not isinstance(policy, bool) and _is_finite(policy):
+        check_fill(float(policy), dtype, "nonfinite")
         return float(policy)
     message = f"nonfinite={policy!r}: expected 'error', 'keep' or a finite number to fill in"
     raise UsageError(message)
 
 
+def _is_finite(number: Any) -> bool:
+    try:
+        return math.isfinite(number)
+    except OverflowError:  # an int beyond all floats
+        return False
+
+
+def check_fill(number: float, dtype: npt.DTypeLike, what: str) -> None:
+    """Raise UsageError if a finite number to fill in is infinite, or zero only, in `dtype`."""
+    with np.errstate(all="ignore"):
+        filled = float(np.array(number).astype(dtype))
+    if (math.isfinite(number) and not math.isfinite(filled)) or (number != 0 and filled == 0):
+        message = f"{what}={number!r}: would be {filled} in {np.dtype(dtype).name}"
+        raise UsageError(message)
+
+
 def check_cast(values: npt.NDArray[Any], dtype: np.dtype[Any], what: str) -> npt.NDArray[Any]:
     """`values` as they may be assigned to an array of `dtype`; integers must stay exact.
 
-    Rounding of float64 to float32 is what asking for float32 means; overflow to infinity is not.
+    Rounding of float64 to float32 is what asking for float32 means. Overflow to infinity is not,
+    nor is what happens to numbers below 1.2e-38, which become zero or lose digits: a relative
+    change above 2**-20 is an error.
 
     Raises:
         CastError: A value that would change; names `what`, the value and what it would become.
@@ -76,13 +101,30 @@ def _check_integers(values: npt.NDArray[Any], dtype: np.dtype[Any], what: str) -
 
 
 def _round(values: npt.NDArray[Any], dtype: np.dtype[Any], what: str) -> npt.NDArray[Any]:
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", under="ignore"):
         cast = values.astype(dtype)
     lost = np.isinf(cast)
     if lost.any() and (lost := lost & np.isfinite(values)).any():
-        message = f"{what}: the value {values[lost][0]!r} is infinite in {dtype.name}"
+        message = (
+            f"{what}: the value {values[lost][0].item()!r} is infinite in {dtype.name}; use "
+            "dtype='float64', or define a smaller quantity"
+        )
         raise CastError(message)
+    small = np.abs(cast) < np.finfo(dtype).tiny
+    if small.any():
+        _check_small(values[small], cast[small], what)
     return cast
+
+
+def _check_small(values: npt.NDArray[Any], cast: npt.NDArray[Any], what: str) -> None:
+    lost = np.abs(cast.astype(values.dtype) - values) > _LOST * np.abs(values)
+    if lost.any():
+        message = (
+            f"{what}: the value {values[lost][0].item()!r} would become {cast[lost][0].item()!r} "
+            f"in {cast.dtype.name} ({int(lost.sum())} values are too small for it); use "
+            "dtype='float64', or multiply them all by a constant"
+        )
+        raise CastError(message)
 
 
 def all_finite(tile: npt.NDArray[Any]) -> bool:
@@ -93,8 +135,13 @@ def all_finite(tile: npt.NDArray[Any]) -> bool:
     return bool(np.isfinite(tile).all())
 
 
-def settle(values: npt.NDArray[Any], policy: NonFinite, what: str) -> None:
+def settle(
+    values: npt.NDArray[Any], policy: NonFinite, what: str, *, is_input: bool = True
+) -> None:
     """Apply the policy to NaN and infinity in one column, in place.
+
+    Args:
+        is_input: Whether the user could choose the policy, for the advice in the error.
 
     Raises:
         NonFiniteError: The policy is "error" and there are some.
@@ -110,7 +157,12 @@ def settle(values: npt.NDArray[Any], policy: NonFinite, what: str) -> None:
         message = (
             f"{what}: {count} of {values.size} values are NaN or infinite, the first is "
             f"{values[tuple(first)]} in row {int(first[0])} of these; cut them away with "
-            ".filter('isfinite(...)'), or pass nonfinite='keep' or a number to fill in"
+            ".filter('isfinite(...)')"
+            + (
+                ", or pass nonfinite='keep' or a number to fill in"
+                if is_input
+                else " (nonfinite= is for inputs; labels, targets and weights must be finite)"
+            )
         )
         raise NonFiniteError(message)
     values[bad] = policy

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 
 from rootml.batching._batch import BatchSpec, InputSpec
-from rootml.batching._cast import NonFinite
+from rootml.batching._cast import NonFinite, check_fill
 from rootml.batching._inputs import Padded, Ragged
 from rootml.batching._layout import (
     LABEL_COLUMN,
@@ -133,9 +133,37 @@ def _resolve(dataset: Dataset, request: Request) -> tuple[Dataset, _Names]:
                 inputs[key] = Ragged(named(value.columns))
             else:
                 inputs[key] = named(_listed(value, f"inputs[{key!r}]"))
-    if single and not inputs["x"]:
-        inputs = {}
-    return dataset, _Names(inputs, single, named(targets), vector, named(observers))
+    names = _Names(inputs, single, named(targets), vector, named(observers))
+    _check_inputs(dataset, names)
+    return dataset, names
+
+
+def _check_inputs(dataset: Dataset, names: _Names) -> None:
+    """There must be inputs, and none of them the target."""
+    columns = [
+        column
+        for value in names.inputs.values()
+        for column in (value if isinstance(value, tuple) else value.columns)
+    ]
+    if not columns:
+        taken = {
+            "target": names.targets,
+            "observer": names.observers,
+            "label or weight": sorted(dataset.reserved),
+        }
+        reasons = [f"{what}: {', '.join(used)}" for what, used in taken.items() if used]
+        message = (
+            f"{dataset}: no input is left of the columns {list(dataset.columns)}"
+            + (f" ({'; '.join(reasons)})" if reasons else "")
+            + "; select more columns, or name them by inputs=[...]"
+        )
+        raise UsageError(message)
+    if both := [column for column in names.targets if column in columns]:
+        message = (
+            f"{dataset}: {both} cannot be inputs and targets at the same time: the model would "
+            "be told the answer"
+        )
+        raise UsageError(message)
 
 
 def _texts(inputs: Inputs) -> list[str]:
@@ -210,6 +238,7 @@ class _Compiler:
         length = value.length if isinstance(value, Padded) else None
         fill = value.value if isinstance(value, Padded) else 0.0
         request = self.request
+        check_fill(fill, request.dtype, f"inputs[{name!r}]: value")
         return ListField(
             input_key(name), tuple(value.columns), request.dtype, request.nonfinite, length, fill
         )

@@ -22,6 +22,7 @@ from rootml._progress import track
 from rootml._threads import map_partitions
 from rootml._work import choose
 from rootml.batching._balance import (
+    check_classes,
     class_factors,
     repeat_units,
     resampled_counts,
@@ -149,8 +150,12 @@ class Epochs:
         resample = self.options.resample
         if resample is None:
             return keys
-        if not self._constant_labels():
+        if self._constant_labels():
+            labels = sorted({float(sample.constant_label) for sample in self.dataset.samples})
+        else:
             keys = self._keys_by_label(partitions, index)
+            labels = sorted({float(key.label) for key in keys})
+        check_classes(keys, labels, str(self.dataset))
         return repeat_units(keys, resample)
 
     def _constant_labels(self) -> bool:

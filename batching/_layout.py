@@ -219,7 +219,7 @@ class Layout:
     def _weights(self, block: EventBlock, where: str) -> Array:
         weights = np.ones(block.num_rows) if block.weight is None else block.weight
         if not all_finite(weights):
-            settle(weights, "error", f"{where}, weight")
+            settle(weights, "error", f"{where}, weight", is_input=False)
         if self.class_weights is not None:
             assert block.label is not None
             weights = weights * _lookup(block.label, self.class_weights)
@@ -311,7 +311,8 @@ def _fill_flat(field: FlatField, unit: Prepared, first: int, last: int, tile: Ar
         return
     for j, feature in enumerate(field.features):
         what = f"{unit.where}, column {feature.name!r}"
-        settle(tile if field.vector else tile[:, j], field.nonfinite, what)
+        values = tile if field.vector else tile[:, j]
+        settle(values, field.nonfinite, what, is_input=field.key != TARGET)
 
 
 def _strips(columns: Sequence[Array]) -> Strips:

@@ -66,7 +66,8 @@ class BatchLoader:
             `(batch, target)`.
         observers: Columns carried beside in their own dtype (ids, masses), as a dict.
         dtype: Of ``x``, ``y`` and ``w``: "float32" or "float64". float64 columns are rounded to
-            float32; integers that would change are an error.
+            float32; integers that would change, and numbers too large or too small for float32,
+            are an error.
         balance: ``"weights"``: factors on the weights give all classes the same sum of weights.
             ``"resample"`` or `Resample(...)`: rows of large classes are left out, or of small ones
             repeated.

@@ -67,6 +67,10 @@ def check_options(
         raise UsageError(message)
     if threads is not None:
         check_whole("threads", threads, least=1)
+    _check_flag("shuffle", shuffle)
+    _check_flag("drop_last", drop_last)
+    if progress is not None:
+        _check_flag("progress", progress)
     balanced = check_balance(balance)
     if isinstance(balanced, Resample):
         if not shuffle:
@@ -88,9 +92,9 @@ def check_options(
         unit_bytes=parse_bytes(unit_bytes, "unit_bytes"),
         cache=None if cache is None else Path(cache),
         threads=threads or min(4, os.cpu_count() or 1),
-        progress=progress,
+        progress=None if progress is None else bool(progress),
         dtype=float_dtype(dtype),
-        nonfinite=check_nonfinite(nonfinite),
+        nonfinite=check_nonfinite(nonfinite, float_dtype(dtype)),
     )
 
 
@@ -105,6 +109,12 @@ def check_epoch(epoch: Any) -> int:
         message = f"epoch={epoch}: expected a number up to 2**62"
         raise UsageError(message)
     return int(epoch)
+
+
+def _check_flag(name: str, value: Any) -> None:
+    if not isinstance(value, (bool, np.bool_)):
+        message = f"{name}={value!r}: expected True or False"
+        raise UsageError(message)
 
 
 def check_whole(name: str, value: Any, *, least: int) -> None:

@@ -407,6 +407,14 @@ def test_reprs(data: rootml.Dataset) -> None:
         ({"balance": "resample"}, "needs shuffle=True"),
         ({"inputs": "x"}, "expected a list"),
         ({"inputs": ["x", "x"]}, "twice"),
+        ({"inputs": []}, "no input is left"),
+        ({"inputs": {}}, "no input is left"),
+        ({"inputs": ["x", "y"], "targets": "y"}, r"\['y'\] cannot be inputs and targets"),
+        ({"inputs": {"a": ["x"], "b": ["k"]}, "targets": ["y", "k"]}, r"\['k'\] cannot be"),
+        ({"nonfinite": 1e300}, "would be inf in float32"),
+        ({"shuffle": "no"}, "shuffle='no': expected True or False"),
+        ({"drop_last": 1}, "drop_last=1: expected True or False"),
+        ({"progress": "no"}, "progress='no': expected True or False"),
     ],
 )
 def test_options_that_make_no_sense(
@@ -414,6 +422,33 @@ def test_options_that_make_no_sense(
 ) -> None:
     with pytest.raises(UsageError, match=problem):
         list(data.batches(**{"batch_size": 100, **options}).numpy())
+
+
+def test_no_input_left(events: Events) -> None:
+    data = events("ttree")
+    with pytest.raises(UsageError, match=r"no input is left.*\['id'\] \(observer: id"):
+        data.select(["id"]).batches(100, observers=["id"])
+    with pytest.raises(UsageError, match=r"no input is left.*target: x"):
+        data.select(["x"]).batches(100, targets="x")
+    path = data.samples[0].files.info(0).path
+    labelled = rootml.open(f"{path}:Events", label="flag").select(["flag"])
+    with pytest.raises(UsageError, match=r"no input is left.*label or weight: flag"):
+        labelled.batches(100)
+
+
+def test_a_padding_that_float32_does_not_have(events: Events) -> None:
+    with pytest.raises(UsageError, match=r"value=1e\+300: would be inf in float32"):
+        events("ttree").batches(10, inputs={"a": Padded(["jet"], length=2, value=1e300)})
+
+
+@pytest.mark.parametrize("label", ["sample", "branch"])
+def test_resampling_needs_all_classes(data: rootml.Dataset, label: str) -> None:
+    if label == "branch":
+        data = data.with_label("id % 10 == 0").filter("id % 10 == 0")
+    else:
+        data = data.filter(f"id < {NUM_BACKGROUND}")
+    with pytest.raises(UsageError, match=r"balance needs .*class"):
+        len(data.batches(10, shuffle=True, balance="resample"))
 
 
 def test_columns_that_cannot_be_inputs(events: Events) -> None:
@@ -500,8 +535,22 @@ def test_nan_in_a_feature(tmp_path: Path, mode: str) -> None:
 
 def test_nan_in_a_weight(tmp_path: Path) -> None:
     data = broken_events(tmp_path, "weight", np.nan).select(["x"])
-    with pytest.raises(NonFiniteError, match="weight"):
+    with pytest.raises(NonFiniteError, match="weight.*nonfinite= is for inputs"):
         list(data.batches(50, nonfinite="keep").numpy())
+
+
+def test_nan_in_a_target(tmp_path: Path) -> None:
+    data = broken_events(tmp_path, "x", np.nan)
+    with pytest.raises(NonFiniteError, match="column 'x'.*nonfinite= is for inputs"):
+        list(data.batches(50, inputs=["k"], targets="x", nonfinite="keep").numpy())
+
+
+def test_weights_too_small_for_float32(events: Events) -> None:
+    path = events("ttree").samples[0].files.info(0).path
+    data = rootml.open(f"{path}:Events", weight="1e-48 * (1 + k)").select(["x"])
+    with pytest.raises(CastError, match="weight: the value .*e-48 would become 0.0 in float32"):
+        list(data.batches(50).numpy())
+    assert next(iter(data.batches(50, dtype="float64").numpy()))[1].max() > 0
 
 
 def test_integers_that_do_not_fit(tmp_path: Path) -> None:

@@ -196,7 +196,7 @@ def test_keras_fetches_nothing_ahead(events: Callable[[str], rootml.Dataset]) ->
     counts = []
 
     class Count(tf.keras.callbacks.Callback):  # type: ignore[misc,name-defined]
-        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002
             if batch + 1 < len(loader):
                 counts.append((batch + 1, loader.state_dict()["segments"][-1]["batches"]))
 

@@ -63,8 +63,31 @@ def test_edges(value: int, dtype: np.dtype, allowed: bool) -> None:
 def test_float64_rounds_but_does_not_overflow() -> None:
     values = np.array([0.1, np.nan, np.inf, -np.inf, 3e38])
     np.testing.assert_array_equal(check_cast(values, F4, "c"), values.astype(np.float32))
-    with pytest.raises(CastError, match="1e\\+39"):
+    with pytest.raises(CastError, match="value 1e\\+39 is"):
         check_cast(np.array([1.0, 1e39]), F4, "c")
+
+
+@pytest.mark.parametrize("value", [1e-48, -1e-300, 5e-324, 3.3e-45, 1.1e-42])
+def test_numbers_too_small_for_float32(value: float) -> None:
+    with pytest.raises(CastError, match=f"column: the value {value} would become .* in float32"):
+        check_cast(np.array([0.0, 1.0, value]), F4, "column")
+
+
+@pytest.mark.parametrize("value", [0.0, -0.0, 1.2e-38, 2.0**-149, 2.0**-130, 1.1e-38, np.nan])
+def test_small_numbers_that_keep_their_digits(value: float) -> None:
+    values = np.array([1.0, value, -value])
+    np.testing.assert_array_equal(check_cast(values, F4, "c"), values.astype(np.float32))
+
+
+@pytest.mark.parametrize("number", [np.float32(3), np.int64(3), np.float64(3), 3])
+def test_numbers_of_numpy_fill(number: object) -> None:
+    assert check_nonfinite(number) == 3.0
+
+
+@pytest.mark.parametrize("number", [1e300, -1e39, 1e-50, 10**400])
+def test_numbers_that_float32_does_not_have_fill_nothing(number: float) -> None:
+    with pytest.raises(UsageError, match="nonfinite="):
+        check_nonfinite(number, F4)
 
 
 def test_small_integers_and_bools_pass_unchanged() -> None:
@@ -87,7 +110,7 @@ def test_policies() -> None:
 @pytest.mark.parametrize("policy", ["drop", float("nan"), True, None])
 def test_unknown_policy(policy: object) -> None:
     with pytest.raises(UsageError, match="nonfinite"):
-        check_nonfinite(policy)  # type: ignore[arg-type]
+        check_nonfinite(policy)
 
 
 def test_only_float_dtypes() -> None:
