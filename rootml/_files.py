@@ -1,6 +1,7 @@
 """The files of a sample: opened when they are needed, the same ones ever after.
 
-A `Files` is shared by every dataset derived from one `rootml.open`. It remembers of each file the
+A `Files` is shared by every dataset derived from one `rootml.open`. Its paths are absolute from
+then on. It remembers of each file the
 number of entries, the cluster boundaries and the fingerprint, and keeps the most recently used
 tables open (a table holds no descriptor between reads, but names, types and seek tables). Pickled,
 it takes along what it remembers and no table, so that a worker detects a file that changed.
@@ -22,6 +23,7 @@ from rootml._friends import FriendLink, JoinedTable, check_origin, recorded_frie
 from rootml._threads import ProcessLock, map_ordered
 from rootml.errors import ChangedFileError, MissingColumnError, MissingFileError, SchemaError
 from rootml.storage import Columns, Fingerprint, Table, open_table
+from rootml.storage._paths import is_remote
 
 _MOST_TABLES = 512
 
@@ -33,6 +35,11 @@ class FileSpec:
     path: str
     tree: str | None
     friends: tuple[FriendLink, ...] = ()
+
+    def anchored(self) -> FileSpec:
+        """The same with absolute paths: another working folder later means no other file."""
+        friends = tuple(replace(link, path=_absolute(link.path)) for link in self.friends)
+        return replace(self, path=_absolute(self.path), friends=friends)
 
     @property
     def where(self) -> str:
@@ -64,7 +71,8 @@ class Files:
     """The files of a sample; safe to use from several threads and after a fork."""
 
     def __init__(self, specs: Iterable[FileSpec], *, recorded: bool = False) -> None:
-        self.specs = tuple(specs)
+        self.specs = tuple(spec.anchored() for spec in specs)
+        self._folder = os.getcwd()  # noqa: PTH109 - a text
         self.recorded_names: frozenset[str] = frozenset()
         self._recorded = recorded
         self._infos: dict[int, FileInfo] = {}
@@ -113,7 +121,7 @@ class Files:
         table = open_table(spec.path, spec.tree)
         links = list(spec.friends)
         if self._recorded:
-            links += recorded_friends(table, links)
+            links += recorded_friends(table, links, self._folder)
         if not links:
             return table
         joined = JoinedTable(table, links)
@@ -178,7 +186,7 @@ class Files:
         with self._lock:
             number = self.reference()
             known = self.specs[number].friends
-            if self._recorded or not recorded_friends(self.table(number), known):
+            if self._recorded or not recorded_friends(self.table(number), known, self._folder):
                 return False
             self._recorded = True
             self._infos, self._columns, self._checked = {}, None, {}
@@ -237,7 +245,13 @@ class Files:
             replace(spec, tree=tree, friends=spec.friends if friends else ())
             for spec in self.specs
         ]
-        return Files(specs, recorded=self._recorded and friends)
+        files = Files(specs, recorded=self._recorded and friends)
+        files._folder = self._folder
+        return files
+
+
+def _absolute(path: str) -> str:
+    return path if is_remote(path) else os.path.abspath(path)  # noqa: PTH100 - Path keeps ".."
 
 
 def _info(table: Table) -> FileInfo:

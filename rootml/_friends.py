@@ -31,6 +31,7 @@ from rootml.storage import (
     find_friends,
     open_table,
 )
+from rootml.storage._paths import is_remote
 
 logger = logging.getLogger(__name__)
 
@@ -189,12 +190,16 @@ def check_origin(joined: JoinedTable) -> None:
 # --- friends that a file records -------------------------------------------------------------
 
 
-def recorded_friends(table: Table, known: Iterable[FriendLink]) -> list[FriendLink]:
-    """Friends that the file names for its tree, without those in `known` and those not there."""
+def recorded_friends(table: Table, known: Iterable[FriendLink], folder: str) -> list[FriendLink]:
+    """Friends that the file names for its tree, without those in `known` and those not there.
+
+    Args:
+        folder: The working folder when the dataset was opened.
+    """
     aliases = {link.alias or link.tree for link in known}
     links = []
     for spec in find_friends(table.path, table.name):
-        link = _link(table.path, spec)
+        link = _link(table.path, spec, folder)
         if link.alias in aliases:
             continue
         try:
@@ -206,11 +211,12 @@ def recorded_friends(table: Table, known: Iterable[FriendLink]) -> list[FriendLi
     return links
 
 
-def _link(path: str, spec: FriendSpec) -> FriendLink:
+def _link(path: str, spec: FriendSpec, folder: str) -> FriendLink:
     """As ROOT, the friend's path is taken as it is; else it is looked for beside the file."""
     found = spec.path or path
-    if not Path(found).exists() and (Path(path).parent / found).exists():
-        found = str(Path(path).parent / found)
+    if not is_remote(found):
+        places = [str(Path(place) / found) for place in (folder, Path(path).parent)]
+        found = next((place for place in places if Path(place).exists()), places[0])
     return FriendLink(found, spec.tree, spec.alias or spec.tree, recorded=True)
 
 

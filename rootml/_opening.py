@@ -33,6 +33,7 @@ def open_dataset(
 
     Args:
         paths: Path, glob, URL, ``"file:tree"``, ``{file: tree}``, or a list of these.
+            Relative ones belong to the working folder of now, wherever the program goes later.
         label: A number, a column or an expression; None: no label.
         weight: A number, a column or an expression; None: 1.
         cross_section, luminosity: Scale the weights to ``cross_section * luminosity``, events in

@@ -309,8 +309,28 @@ def _from_json(content: Any, bits: npt.NDArray[np.uint8], reader: Reader) -> Sel
         masks[int(sample), int(file)] = FileMask(start, stop, bits[at : at + size])
         at += size
     prints = {path: Fingerprint(**mark) for path, mark in content["prints"].items()}
+    prints = _where_they_are(prints, reader)
     steps = _steps_from_json(content["steps"])
     return Selection(reader, content["key"], None if content["all"] else masks, steps, prints)
+
+
+def _where_they_are(prints: dict[str, Fingerprint], reader: Reader) -> dict[str, Fingerprint]:
+    """`prints` with the paths of today for files that were moved, told as in `_identity`."""
+    known = {
+        path: mark
+        for sample in reader.samples
+        for info in sample.files.infos()
+        for path, mark in info.prints
+    }
+    today = {_mark(path, mark): (path, mark) for path, mark in known.items()}
+    return dict(
+        (path, mark) if path in known else today.get(_mark(path, mark), (path, mark))
+        for path, mark in prints.items()
+    )
+
+
+def _mark(path: str, mark: Fingerprint) -> tuple[str, int, str | int]:
+    return Path(path).name, mark.size, mark.uuid or mark.modified
 
 
 def _steps_to_json(samples: Sequence[Steps]) -> Any:

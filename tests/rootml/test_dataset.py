@@ -16,6 +16,7 @@ import uproot
 from event_files import FORMATS, NUM_BACKGROUND, NUM_EVENTS, columns_of, write_events
 
 import rootml
+from rootml._friends import _link
 from rootml.errors import (
     ExpressionError,
     MissingColumnError,
@@ -25,6 +26,7 @@ from rootml.errors import (
     UnsupportedTypeError,
     UsageError,
 )
+from rootml.storage import FriendSpec
 
 Events = Callable[[str], rootml.Dataset]
 IDS = np.arange(NUM_EVENTS, dtype=np.int64)
@@ -300,6 +302,67 @@ def test_varied_weights_over_the_nominal_sum(tmp_path: Path, total: float | str)
     data = data.define(twice="2 * w")
     for one, expected in ((data.vary("up", suffix="_up"), 2.0), (data, 1.0)):
         np.testing.assert_allclose(one.scan().total.sumw, expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "f.root:t",
+        "*.root:t",
+        ["./f.root:t"],
+        {"f.root": "t"},
+        Path("f.root"),
+        "~/f.root",
+        "../a/f.root",
+    ],
+)
+def test_another_working_folder_means_no_other_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: Any
+) -> None:
+    for number, folder in enumerate("ab"):
+        (tmp_path / folder).mkdir()
+        for name in ("f.root", "g.friend"):
+            with uproot.recreate(tmp_path / folder / name) as file:
+                file["t"] = {name[0]: np.full(3, float(number))}
+    monkeypatch.setenv("HOME", str(tmp_path / "a"))
+    monkeypatch.chdir(tmp_path / "a")
+    data = rootml.open(given, friends={"g": "g.friend"})
+    if isinstance(given, str):
+        assert given in str(data)
+    monkeypatch.chdir(tmp_path / "b")
+    for one in (data, pickle.loads(pickle.dumps(data))):
+        found = one.select(["f", "g"]).to_awkward()
+        assert found.tolist() == [{"f": 0.0, "g": 0.0}] * 3
+    assert [Path(p.path) for p in data.scan().partitions] == [tmp_path / "a" / "f.root"]
+
+
+def test_a_recorded_friend_belongs_to_the_folder_of_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("then", "now", "beside"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "side.root").touch()
+    monkeypatch.chdir(tmp_path / "now")
+    main, friend = str(tmp_path / "beside" / "f.root"), FriendSpec("s", "side.root", "s")
+    then = tmp_path / "then"
+    assert Path(_link(main, friend, str(then)).path) == then / "side.root"
+    (then / "side.root").unlink()
+    assert Path(_link(main, friend, str(then)).path) == tmp_path / "beside" / "side.root"
+
+
+def test_a_saved_index_follows_files_that_move(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a").mkdir()
+    monkeypatch.chdir(tmp_path / "a")
+    with uproot.recreate("f.root") as file:
+        file["t"] = {"x": np.arange(9.0)}
+    rootml.open("f.root").filter("x > 3").scan(saved="index.npz")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a").rename(tmp_path / "b")
+    data = rootml.open("b/f.root").filter("x > 3")
+    assert data.scan(saved="b/index.npz").num_rows == 5
+    assert data.to_awkward()["x"].tolist() == [4.0, 5.0, 6.0, 7.0, 8.0]
 
 
 # --- bad input ---
