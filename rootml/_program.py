@@ -26,7 +26,13 @@ from rootml.errors import (
     UnsupportedTypeError,
     UsageError,
 )
-from rootml.expressions import Expression, expression_type, parse, resolve_names
+from rootml.expressions import (
+    Expression,
+    expression_type,
+    filled_lists,
+    parse,
+    resolve_names,
+)
 from rootml.storage import Column, Columns, ColumnType
 
 
@@ -295,7 +301,7 @@ class Values(Mapping[str, Any]):
             return value
         kind = self._program._definition_type(definition)
         filled = _fill(value, definition.missing, kind.dtype, self.num_events)
-        return replace(value, data=filled, valid=None)
+        return replace(value, data=filled, there=None, known=None)
 
     def value(self, expression: Expression) -> Any:
         """What an expression is, with its missing elements marked (`expressions.Value`).
@@ -364,7 +370,7 @@ def _fill(value: Any, missing: Number, dtype: np.dtype[Any] | None, num_events: 
     """The data of `value` with `missing` where there is none, in `dtype` (None: a float's)."""
     data = _spread(value.data, num_events)
     if isinstance(data, ak.Array):
-        filled = data if value.valid is None else ak.where(value.valid, data, missing)
+        filled = data if value.valid is None else filled_lists(value, missing)
         return filled if dtype is None else ak.values_astype(filled, dtype)
     if dtype is None:
         dtype = np.result_type(data.dtype, missing)
@@ -378,4 +384,6 @@ def _fill(value: Any, missing: Number, dtype: np.dtype[Any] | None, num_events: 
     data = data.astype(dtype, copy=False)
     if value.valid is None:
         return data
+    if value.known is not None:
+        return filled_lists(value, missing).astype(dtype)
     return np.where(value.valid.reshape(-1, *(1,) * (data.ndim - 1)), data, fill)

@@ -11,7 +11,8 @@ No text is ever given to `eval` or to an interpreter.
     array([ 0., 60.])
 
 The rooms: `_parse` (text to tree), `_nodes` (the tree), `_values` (data and the third truth
-value), `_functions` (the table of functions), `_evaluate` (tree to values).
+value), `_functions` (the table of functions), `_integers` (what 64 bits hold), `_index` (elements
+and slices), `_evaluate` (tree to values).
 """
 
 from __future__ import annotations
@@ -24,12 +25,14 @@ from rootml.expressions._expression import (
     parse,
     resolve_names,
 )
+from rootml.expressions._values import filled_lists
 
 __all__ = [
     "Expression",
     "column_values",
     "cut_mask",
     "expression_type",
+    "filled_lists",
     "parse",
     "resolve_names",
 ]

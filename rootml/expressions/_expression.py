@@ -15,7 +15,7 @@ from rootml.errors import ExpressionError, MissingColumnError, MissingElementErr
 from rootml.expressions._evaluate import evaluate
 from rootml.expressions._nodes import Name, Node, map_names, names_in
 from rootml.expressions._parse import parse_text
-from rootml.expressions._values import Value, is_strings, leaf_dtype
+from rootml.expressions._values import Value, filled_lists, is_strings, leaf_dtype
 from rootml.storage import ColumnType
 
 
@@ -151,9 +151,11 @@ def column_values(
     """The values of a derived column: NumPy for one number per event, else awkward.
 
     Args:
-        missing: What an event gets that lacks an element: a number, or "error".
+        missing: What an event gets that lacks an element (in lists: what the element is): a
+            number, or "error".
 
     Raises:
+        ExpressionError: A whole list is missing, which a number cannot stand for.
         MissingElementError: Some events lack an element, and `missing` is "error".
     """
     if expression.column is not None:
@@ -168,12 +170,12 @@ def column_values(
         lacking = np.flatnonzero(~value.valid)
         message = (
             f"{name + ' = ' if name else ''}{expression}: {len(lacking)} of {num_events} events "
-            f"lack an element, the first is number {int(lacking[0])} of these; cut them away "
-            "(e.g. nJet > 0), or give a value for them with Alt$(x, value) or missing="
+            f"lack an element, the first is number {int(lacking[0])} of these; cut them away, "
+            "or give a value for them with Alt$(x, value) or missing="
         )
         raise MissingElementError(message)
-    if isinstance(data, ak.Array):
-        return ak.where(value.valid, data, missing)
+    if value.lists:
+        return filled_lists(value, missing)
     fill = np.asarray(missing)
     return np.where(value.valid, data, fill.astype(np.result_type(data, fill)))
 

@@ -11,7 +11,16 @@ import awkward as ak
 import numpy as np
 
 from rootml.errors import ExpressionError
-from rootml.expressions._values import Data, Mask, Value, as_logical, as_number, both
+from rootml.expressions._integers import check_negative, check_overflow, check_sum, is_integer
+from rootml.expressions._values import (
+    Data,
+    Mask,
+    Value,
+    as_logical,
+    as_number,
+    both,
+    spread,
+)
 
 CONSTANTS = {
     "pi": math.pi,
@@ -50,7 +59,9 @@ def _counts(data: Data) -> Any:
 
 
 def _sum(data: Data) -> tuple[Any, Mask | None]:
-    return np.asarray(ak.sum(as_number(data), axis=1)), None
+    numbers = as_number(data)
+    check_sum(numbers)
+    return np.asarray(ak.sum(numbers, axis=1)), None
 
 
 def _count(data: Data) -> tuple[Any, Mask | None]:
@@ -71,31 +82,49 @@ def _filled(reduced: Any, data: Data) -> tuple[Any, Mask | None]:
     return filled, _counts(data) > 0
 
 
+def _extreme(reducer: Callable[..., Any], data: Data) -> tuple[Any, Mask | None]:
+    """The largest or smallest; NaN if there is a NaN, wherever in the list, as NumPy."""
+    numbers = as_number(data)
+    reduced, there = _filled(reducer(numbers, axis=1), data)
+    if reduced.dtype.kind == "f":
+        reduced = np.where(np.asarray(ak.any(np.isnan(numbers), axis=1)), np.nan, reduced)
+    return reduced, there
+
+
 def _max(data: Data) -> tuple[Any, Mask | None]:
-    return _filled(ak.max(as_number(data), axis=1), data)
+    return _extreme(ak.max, data)
 
 
 def _min(data: Data) -> tuple[Any, Mask | None]:
-    return _filled(ak.min(as_number(data), axis=1), data)
+    return _extreme(ak.min, data)
+
+
+def _place(reducer: Callable[..., Any], data: Data) -> tuple[Any, Mask | None]:
+    """Where the largest or smallest is; the first NaN if there is one, as NumPy."""
+    numbers = as_number(data)
+    place, there = _filled(reducer(numbers, axis=1), data)
+    unordered = np.isnan(numbers * 1.0)
+    first = np.asarray(ak.fill_none(ak.argmax(unordered, axis=1), 0))
+    return np.where(np.asarray(ak.any(unordered, axis=1)), first, place), there
 
 
 def _argmax(data: Data) -> tuple[Any, Mask | None]:
-    return _filled(ak.argmax(as_number(data), axis=1), data)
+    return _place(ak.argmax, data)
 
 
 def _argmin(data: Data) -> tuple[Any, Mask | None]:
-    return _filled(ak.argmin(as_number(data), axis=1), data)
+    return _place(ak.argmin, data)
 
 
 def _mean(data: Data) -> tuple[Any, Mask | None]:
     counts = _counts(data)
-    return np.asarray(ak.sum(as_number(data), axis=1)) / np.maximum(counts, 1), counts > 0
+    return np.asarray(ak.sum(as_number(data) * 1.0, axis=1)) / np.maximum(counts, 1), counts > 0
 
 
 def _std(data: Data) -> tuple[Any, Mask | None]:
     """Population standard deviation, as `numpy.std`."""
     mean, valid = _mean(data)
-    deviation = as_number(data) - mean
+    deviation = as_number(data) * 1.0 - mean
     return np.sqrt(_mean(deviation * deviation)[0]), valid
 
 
@@ -104,17 +133,55 @@ def _std(data: Data) -> tuple[Any, Mask | None]:
 
 def _delta_phi(one: Any, other: Any) -> Any:
     """phi2 - phi1 in [-pi, pi), as ROOT::VecOps::DeltaPhi(phi1, phi2)."""
-    difference = other - one
+    difference = other * 1.0 - one
     return difference - 2 * np.pi * np.floor((difference + np.pi) / (2 * np.pi))
 
 
 def _delta_r(eta1: Any, phi1: Any, eta2: Any, phi2: Any) -> Any:
     """ROOT's DeltaR with arguments in the order eta1, phi1, eta2, phi2."""
-    return np.hypot(eta2 - eta1, _delta_phi(phi1, phi2))
+    return np.hypot(eta2 * 1.0 - eta1, _delta_phi(phi1, phi2))
 
 
 def _power(base: Any, exponent: Any) -> Any:
     return np.power(base * 1.0, exponent)
+
+
+def _abs(number: Any) -> Any:
+    check_negative("abs", number)
+    return np.abs(number)
+
+
+def _square(number: Any) -> Any:
+    if is_integer(number):
+        check_overflow("*", number, number)
+    return number * number
+
+
+def _round(number: Any) -> Any:
+    """Half away from zero, as C's ``round``."""
+    number = number * 1.0
+    whole = np.trunc(number)
+    return whole + np.copysign(np.abs(number - whole) >= 0.5, number)
+
+
+def _rint(number: Any) -> Any:
+    """Half to even, as C's ``rint``, NumPy's ``round`` and ``TMath::Nint``."""
+    return np.rint(number * 1.0)
+
+
+def _root_choice(keeps: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    """TMath::Max and TMath::Min: the first if it compares so with the second, else the second.
+
+    With NaN the second, whichever of them it is.
+    """
+
+    def chosen(one: Any, other: Any) -> Any:
+        if isinstance(one, ak.Array) or isinstance(other, ak.Array):
+            one, other = ak.broadcast_arrays(one, other)
+            return ak.where(keeps(one, other), one, other)
+        return np.where(keeps(one, other), one, other)
+
+    return chosen
 
 
 def _fold(function: Callable[[Any, Any], Any]) -> Callable[..., Any]:
@@ -131,15 +198,28 @@ def _fold(function: Callable[[Any, Any], Any]) -> Callable[..., Any]:
 
 
 def _alternative(value: Value, default: Value) -> Value:
-    """Alt$(x, d): x where the event has it, else d."""
-    if value.valid is None:
-        return value
-    if value.lists or default.lists:
+    """Alt$(x, d): x where the event, or the element, is known, else d."""
+    if default.lists or (value.lists and value.there is not None):
         message = "Alt$ needs one number per event; take an element first, e.g. Alt$(x[0], 0)"
         raise ExpressionError(message)
-    data = np.where(value.valid, as_number(value.data), as_number(default.data))
-    valid = None if default.valid is None else value.valid | default.valid
-    return Value(data, valid)
+    data, other = as_number(value.data), as_number(default.data)
+    if value.lists:
+        return _alternative_elements(data, value.known, other, default.there)
+    if value.there is None:
+        return Value(np.where(True, data, other))  # the type does not depend on what is missing
+    there = None if default.there is None else value.there | default.there
+    return Value(np.where(value.there, data, other), there)
+
+
+def _alternative_elements(
+    data: Data, known: Data | None, other: Data, given: Mask | None
+) -> Value:
+    known = spread(np.array(True) if known is None else known, data)
+    if isinstance(data, ak.Array):
+        filled = ak.where(known, *ak.broadcast_arrays(data, other))
+    else:
+        filled = np.where(known, data, spread(other, data))
+    return Value(filled, None, None if given is None else known | spread(given, data))
 
 
 def _masked(reducer: Callable[[Data], tuple[Any, Mask | None]]) -> Callable[..., Value]:
@@ -148,9 +228,12 @@ def _masked(reducer: Callable[[Data], tuple[Any, Mask | None]]) -> Callable[...,
         if not value.lists or not condition.lists:
             message = "MaxIf$ and MinIf$ need two lists of equal lengths"
             raise ExpressionError(message)
-        data = ak.Array(value.data)[ak.Array(as_logical(condition.data))]
-        reduced, valid = reducer(data)
-        return Value(reduced, both(valid, both(value.valid, condition.valid)))
+        chosen = ak.from_regular(ak.Array(as_logical(condition.data)))
+        reduced, there = reducer(ak.Array(value.data)[chosen])
+        if value.known is not None:
+            known = ak.Array(spread(value.known, value.data))[chosen]
+            there = both(there, np.asarray(ak.all(known, axis=1)))
+        return Value(reduced, both(there, both(value.there, condition.valid)))
 
     return apply
 
@@ -167,14 +250,16 @@ _PLAIN = (
     "sqrt", "cbrt", "exp", "exp2", "expm1", "log", "log2", "log10", "log1p",
     "sin", "cos", "tan", "arcsin", "arccos", "arctan",
     "sinh", "cosh", "tanh", "arcsinh", "arccosh", "arctanh",
-    "floor", "ceil", "trunc", "sign", "isnan", "isfinite", "isinf", "square", "degrees", "radians",
+    "floor", "ceil", "trunc", "sign", "isnan", "isfinite", "isinf", "degrees", "radians",
 )  # fmt: skip
 """NumPy's functions of one argument, under NumPy's names."""
 
 FUNCTIONS: Mapping[str, Function] = {
     **{name: _element(getattr(np, name), 1) for name in _PLAIN},
-    "abs": _element(np.abs, 1),
-    "round": _element(np.rint, 1),
+    "abs": _element(_abs, 1),
+    "square": _element(_square, 1),
+    "round": _element(_round, 1),
+    "rint": _element(_rint, 1),
     "arctan2": _element(np.arctan2, 2),
     "hypot": _element(np.hypot, 2),
     "fmod": _element(np.fmod, 2),
@@ -182,6 +267,10 @@ FUNCTIONS: Mapping[str, Function] = {
     "power": _element(_power, 2),
     "minimum": _element(_fold(np.minimum), 2, 99),
     "maximum": _element(_fold(np.maximum), 2, 99),
+    "fmax": _element(_fold(np.fmax), 2, 99),
+    "fmin": _element(_fold(np.fmin), 2, 99),
+    "root_max": _element(_root_choice(np.greater_equal), 2),
+    "root_min": _element(_root_choice(np.less_equal), 2),
     "delta_phi": _element(_delta_phi, 2),
     "delta_r": _element(_delta_r, 4),
     "sum": _reducer(_sum),
@@ -207,7 +296,7 @@ _SPELLINGS = {
     # C and C++
     "fabs": "abs", "pow": "power", "asin": "arcsin", "acos": "arccos", "atan": "arctan",
     "atan2": "arctan2", "asinh": "arcsinh", "acosh": "arccosh", "atanh": "arctanh",
-    "fmin": "minimum", "fmax": "maximum", "ln": "log", "rint": "round", "sq": "square",
+    "ln": "log", "sq": "square", "nearbyint": "rint", "lround": "round", "llround": "round",
     # Python
     "len": "count", "num": "count", "absolute": "abs", "amax": "max", "amin": "min",
     # kinematics
@@ -218,15 +307,20 @@ _TMATH = {
     "Abs": "abs", "Sqrt": "sqrt", "Exp": "exp", "Log": "log", "Log10": "log10", "Log2": "log2",
     "Sin": "sin", "Cos": "cos", "Tan": "tan", "ASin": "arcsin", "ACos": "arccos", "ATan": "arctan",
     "ATan2": "arctan2", "SinH": "sinh", "CosH": "cosh", "TanH": "tanh", "ASinH": "arcsinh",
-    "ACosH": "arccosh", "ATanH": "arctanh", "Power": "power", "Max": "maximum", "Min": "minimum",
-    "Floor": "floor", "Ceil": "ceil", "Sq": "square", "Hypot": "hypot", "IsNaN": "isnan",
-    "Finite": "isfinite", "Sign": "copysign",
+    "ACosH": "arccosh", "ATanH": "arctanh", "Power": "power", "Max": "root_max", "Min": "root_min",
+    "Nint": "rint", "Floor": "floor", "Ceil": "ceil", "Sq": "square", "Hypot": "hypot",
+    "IsNaN": "isnan", "Finite": "isfinite", "Sign": "copysign",
 }  # fmt: skip
 
 _VECOPS = {
     "Sum": "sum", "Mean": "mean", "Max": "max", "Min": "min", "Any": "any", "All": "all",
     "ArgMax": "argmax", "ArgMin": "argmin", "DeltaPhi": "delta_phi", "DeltaR": "delta_r",
 }  # fmt: skip
+
+_NUMPY_ROUND = {
+    f"{module}.{name}" for module in ("np", "numpy", "ak") for name in ("round", "around")
+}
+"""Half to even; plain ``round`` and ``std::round`` are C's."""
 
 _PREFIXES = ("np.", "numpy.", "ak.", "math.", "std::")
 
@@ -242,6 +336,8 @@ def canonical_function(name: str) -> str | None:
     for prefix in ("ROOT::VecOps::", "VecOps::"):
         if name.startswith(prefix):
             return _VECOPS.get(name.removeprefix(prefix))
+    if name in _NUMPY_ROUND:
+        return "rint"
     for prefix in _PREFIXES:
         name = name.removeprefix(prefix)
     name = _SPELLINGS.get(name, name)

@@ -1,11 +1,14 @@
-"""Values during evaluation: per-event data, and which events have it.
+"""Values during evaluation: per-event data, and what of it is there.
 
-``valid`` is the third truth value: an event where it is False has no such element
-(``Jet_pt[0]`` without jets), and what is computed from it is *unknown*.
+The third truth value: an event where ``there`` is False has no such element (``Jet_pt[0]`` without
+jets), and what is computed from it is *unknown*. When it meets a list (``Muon_pt > Jet_pt[0]``),
+each element of the list is unknown: ``known`` is False there, so that logic can go on element by
+element.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -26,16 +29,28 @@ class Value:
     Attributes:
         data: A 0-d array for a constant, `(events,)` for one number per event, `(events, k, ...)`
             for fixed arrays, awkward for lists and strings.
-        valid: Events that have a value; None: all of them.
+        there: Events that have it (of lists: that have the list); None: all of them.
+        known: Elements that are known, bool lists that broadcast to `data`; None: all of them.
     """
 
     data: Data
-    valid: Mask | None = None
+    there: Mask | None = None
+    known: Data | None = None
+
+    @property
+    def valid(self) -> Mask | None:
+        """Events of which everything is known, `(events,)`; None: all of them."""
+        if self.known is None:
+            return self.there
+        known = self.known
+        while known.ndim > 1:
+            known = ak.all(known, axis=-1)
+        return np.asarray(both(self.there, np.asarray(known)), dtype=bool)
 
     @property
     def lists(self) -> bool:
         """Whether there is more than one number per event."""
-        return isinstance(self.data, ak.Array) or self.data.ndim > 1
+        return has_lists(self.data)
 
     @property
     def jagged(self) -> bool:
@@ -43,11 +58,65 @@ class Value:
         return isinstance(self.data, ak.Array)
 
 
-def both(one: Mask | None, other: Mask | None) -> Mask | None:
-    """Events that both have."""
+def both(one: Any, other: Any) -> Any:
+    """What both have (None: everything): events or elements."""
     if one is None:
         return other
     return one if other is None else one & other
+
+
+def spread(mask: Data, data: Data) -> Data:
+    """A mask of events or of elements as one of all numbers in the lists of `data`."""
+    if isinstance(mask, ak.Array) or isinstance(data, ak.Array):
+        return ak.broadcast_arrays(mask, data)[0]
+    shape = np.broadcast_shapes(align(mask, data)[0].shape, data.shape)
+    return np.broadcast_to(align(mask, data)[0], shape)
+
+
+def known_in(value: Value, data: Data) -> Data | None:
+    """Which numbers in the lists `data`, made from `value` and others, it lets be known."""
+    known = None if value.known is None else spread(value.known, data)
+    if value.lists or value.there is None:
+        return known
+    return spread(value.there, data)
+
+
+def has_lists(data: Data) -> bool:
+    """Whether there is more than one number per event."""
+    return isinstance(data, ak.Array) or data.ndim > 1
+
+
+def combined(data: Data, operands: Iterable[Value]) -> Value:
+    """What was computed number by number; unknown where one of the operands is."""
+    there: Mask | None = None
+    known: Data | None = None
+    for operand in operands:
+        if not has_lists(data) or operand.lists:
+            there = both(there, operand.there)
+        if has_lists(data):
+            known = both(known, known_in(operand, data))
+    return Value(data, there, known)
+
+
+def filled_lists(value: Value, missing: float) -> Any:
+    """The lists of `value` with `missing` for the elements that are not known.
+
+    Raises:
+        ExpressionError: A whole list is missing, which a number cannot stand for.
+    """
+    if value.there is not None and not value.there.all():
+        lacking = int((~value.there).sum())
+        message = (
+            f"a whole list is missing in {lacking} of {len(value.there)} events, "
+            f"and missing={missing} is one number; cut these events away, or take an element"
+        )
+        raise ExpressionError(message)
+    if value.known is None:
+        return value.data
+    known = spread(value.known, value.data)
+    if isinstance(value.data, ak.Array):
+        return ak.where(known, value.data, missing)
+    return np.where(known, value.data, missing)
 
 
 def is_strings(data: Data) -> bool:
@@ -55,6 +124,13 @@ def is_strings(data: Data) -> bool:
     if not isinstance(data, ak.Array):
         return data.dtype.kind in "US"
     return ak.parameters(data).get("__array__") in {"string", "bytestring"}
+
+
+def plain(data: Data) -> Data:
+    """Data without a dictionary (Parquet, Arrow, categories of pandas)."""
+    if isinstance(data, ak.Array) and ak.parameters(data).get("__array__") == "categorical":
+        return ak.Array(ak.to_layout(ak.from_categorical(data)).project())
+    return data
 
 
 def leaf_dtype(data: Data) -> np.dtype[Any]:

@@ -46,7 +46,7 @@ SAME = [
     ("Sum$(x)", "ak.sum(x)"),
     ("Length$(x)", "len(x)"),
     ("Max$(x)", "max(x)"),
-    ("max(x, y)", "TMath::Max(x, y)"),
+    ("max(x, y)", "np.maximum(x, y)"),
     ("ROOT::VecOps::DeltaPhi(a, b)", "deltaPhi(a, b)"),
     ("pi", "TMath::Pi()"),
     ("1.5f + 10L + 0x1F", "1.5 + 10 + 31"),

@@ -1,0 +1,153 @@
+"""``x[i]``: elements, slices and selections of the list of each event.
+
+A literal index counts as in Python: ``[-1]`` is the last. A computed one does not: the -1 of
+``Muon_pt[Jet_muonIdx1[0]]`` says that there is none, so a negative index, like one past the end,
+gives a missing element.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import awkward as ak
+import numpy as np
+
+from rootml.errors import ExpressionError
+from rootml.expressions._nodes import Node, Number, Slice, Unary
+from rootml.expressions._values import (
+    Data,
+    Mask,
+    Value,
+    align,
+    as_number,
+    both,
+    is_strings,
+    leaf_dtype,
+    spread,
+)
+
+
+def is_literal(index: Node) -> bool:
+    """Whether an index is a number as written."""
+    if isinstance(index, Unary) and index.operator == "-":
+        index = index.operand
+    return isinstance(index, Number)
+
+
+def check_indexable(value: Value) -> None:
+    """See that there are lists.
+
+    Raises:
+        ExpressionError: One value per event.
+    """
+    if is_strings(value.data) or not value.lists:
+        message = "an index needs a list; this is one value per event"
+        raise ExpressionError(message)
+
+
+def sliced(value: Value, part: Slice) -> Value:
+    """``x[start:stop:step]`` of each event."""
+    where = slice(part.start, part.stop, part.step)
+    known = None if value.known is None else value.known[:, where]
+    return Value(value.data[:, where], value.there, known)
+
+
+def indexed(value: Value, index: Value, num_events: int, *, literal: bool) -> Value:
+    """``x[i]``: an element, a mask's selection, or the elements at a list of positions.
+
+    Raises:
+        ExpressionError: An index that is neither bool nor whole numbers.
+    """
+    kind = leaf_dtype(index.data).kind
+    if kind not in "biu":
+        what = "bool or whole numbers" if index.lists else "a whole number"
+        message = f"an index must be {what}, this one is {leaf_dtype(index.data)}"
+        raise ExpressionError(message)
+    there = both(value.there, index.valid)
+    known = None if value.known is None else spread(value.known, value.data)
+    if kind == "b":
+        selected = None if known is None else _selected(known, index.data)
+        return Value(_selected(value.data, index.data), there, selected)
+    if index.lists:
+        return _gathered(value.data, known, index, there)
+    place = np.broadcast_to(as_number(index.data), (num_events,))
+    return _element(value.data, known, place, there, literal=literal)
+
+
+def _element(
+    data: Data, known: Data | None, place: Any, there: Mask | None, *, literal: bool
+) -> Value:
+    """One element per event; events that do not have it are not there."""
+    content, starts, counts = _flat(data)
+    if literal:
+        place = np.where(place < 0, place + counts, place)
+    found = (place >= 0) & (place < counts)
+    flat = np.where(found, starts + place, 0)
+    chosen = _taken(content, flat)
+    there = both(there, None if found.all() else found)
+    if known is None:
+        return Value(chosen, there)
+    elements = _taken(_flat(known)[0], flat)
+    if elements.ndim > 1:
+        return Value(chosen, there, elements)
+    return Value(chosen, both(there, elements))
+
+
+def _gathered(data: Data, known: Data | None, index: Value, there: Mask | None) -> Value:
+    """The elements at a list of positions; those outside of the list are not known."""
+    places = ak.from_regular(ak.Array(index.data), axis=1)
+    if places.ndim > 2:
+        message = "a list of positions must be one list of whole numbers per event"
+        raise ExpressionError(message)
+    content, starts, counts = _flat(data)
+    number = np.asarray(ak.num(places, axis=1))
+    flat = as_number(ak.to_numpy(ak.flatten(places)))
+    event = np.repeat(np.arange(len(number)), number)
+    found = (flat >= 0) & (flat < counts[event])
+    flat = np.where(found, starts[event] + flat, 0)
+    chosen = ak.unflatten(ak.Array(_taken(content, flat)), number)
+    elements = None if found.all() else ak.unflatten(ak.Array(found), number)
+    if known is not None:
+        inner = ak.unflatten(ak.Array(_taken(_flat(known)[0], flat)), number)
+        elements = inner if elements is None else elements & inner
+    return Value(chosen, there, elements)
+
+
+def _flat(data: Data) -> tuple[Any, Any, Any]:
+    """All elements one after another, and where the list of each event starts and its length."""
+    if not isinstance(data, ak.Array):
+        starts = np.arange(len(data)) * data.shape[1]
+        return data.reshape(-1, *data.shape[2:]), starts, np.full(len(data), data.shape[1])
+    layout = ak.to_layout(data).to_ListOffsetArray64(True)
+    offsets = np.asarray(layout.offsets.data)
+    return ak.Array(layout.content), offsets[:-1], np.diff(offsets)
+
+
+def _taken(content: Any, places: Any) -> Any:
+    """Elements of flat `content`; without any, something to point at that is not looked at."""
+    if not len(content):
+        content = _padded(content)
+    data = content[places]
+    if isinstance(data, ak.Array) and ak.to_layout(data).is_numpy and data.ndim == 1:
+        return ak.to_numpy(data)
+    return data
+
+
+def _padded(content: Any) -> Any:
+    if not isinstance(content, ak.Array):
+        return np.zeros((1, *content.shape[1:]), content.dtype)
+    layout = ak.to_layout(content)
+    if layout.is_numpy:
+        return ak.Array(np.zeros(1, layout.dtype))
+    return ak.Array(layout.form.length_one_array(highlevel=False))
+
+
+def _selected(data: Data, chosen: Data) -> Data:
+    """Elements by a list of bools, or whole lists by a bool per event."""
+    lists = ak.Array(data)
+    if chosen.ndim < 2:
+        chosen = ak.broadcast_arrays(lists, np.broadcast_to(chosen, (len(lists),)))[1]
+    else:
+        align(lists, chosen)
+        chosen = ak.Array(chosen)
+    return lists[ak.from_regular(chosen)]
