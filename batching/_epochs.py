@@ -151,10 +151,11 @@ class Epochs:
         if resample is None:
             return keys
         if self._constant_labels():
-            labels = sorted({float(sample.constant_label) for sample in self.dataset.samples})
+            found = {sample.constant_label for sample in self.dataset.samples}
+            labels = sorted(float(label) for label in found if label is not None)
         else:
             keys = self._keys_by_label(partitions, index)
-            labels = sorted({float(key.label) for key in keys})
+            labels = sorted({float(key.label) for key in keys if key.label is not None})
         check_classes(keys, labels, str(self.dataset))
         return repeat_units(keys, resample)
 
