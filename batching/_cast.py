@@ -35,8 +35,8 @@ def float_dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:
 
 def check_nonfinite(policy: Any, dtype: npt.DTypeLike = np.float64) -> NonFinite:
     """The policy itself, if it is one; a number must be one in `dtype` too."""
-    if policy == "error" or policy == "keep":  # noqa: PLR1714 - mypy narrows this
-        return policy
+    if isinstance(policy, str) and policy in {"error", "keep"}:
+        return "error" if policy == "error" else "keep"
     number = isinstance(policy, (int, float, np.integer, np.floating))
     if number and not isinstance(policy, bool) and _is_finite(policy):
         check_fill(float(policy), dtype, "nonfinite")
