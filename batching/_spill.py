@@ -93,18 +93,18 @@ class Spill:
         counts = self._plan[number]
         if not counts.any():
             return
-        unit = source.load(number)
+        rows = _as_rows(self._layout, source.load(number))  # the columns are let go here
         labels = np.repeat(np.arange(len(counts), dtype=np.uint32), counts)
         stream(self._seed, 0, Purpose.SPILL, number + 1).shuffle(labels)
-        rows = _as_rows(self._layout, unit).take(np.argsort(labels, kind="stable"))
+        order = np.argsort(labels, kind="stable")
         ends = np.cumsum(counts)
         for shard in np.flatnonzero(counts):
-            start, stop = int(ends[shard] - counts[shard]), int(ends[shard])
-            self._append(int(shard), number, rows, start, stop)
+            mine = order[ends[shard] - counts[shard] : ends[shard]]
+            self._append(int(shard), number, rows.take(mine))
 
-    def _append(self, shard: int, number: int, rows: RowsUnit, start: int, stop: int) -> None:
-        lists = rows.ragged(start, stop)
-        parts: list[npt.NDArray[Any]] = [values[start:stop] for values in rows.dense.values()]
+    def _append(self, shard: int, number: int, rows: RowsUnit) -> None:
+        lists = rows.ragged(0, rows.num_rows)
+        parts: list[npt.NDArray[Any]] = list(rows.dense.values())
         for array in lists.values():
             parts += [array.offsets, array.values]
         data = b"".join(np.ascontiguousarray(part).tobytes() for part in parts)
@@ -112,7 +112,7 @@ class Spill:
         with self._lock:
             offset = self._ends[shard]
             self._ends[shard] += len(data)
-            self._chunks[shard][number] = _Chunk(offset, stop - start, sizes)
+            self._chunks[shard][number] = _Chunk(offset, rows.num_rows, sizes)
         file = os.open(self._path(shard), os.O_WRONLY | os.O_CREAT, 0o600)
         try:
             written = os.pwrite(file, data, offset)
