@@ -340,5 +340,5 @@ def canonical_function(name: str) -> str | None:
         return "rint"
     for prefix in _PREFIXES:
         name = name.removeprefix(prefix)
-    name = _SPELLINGS.get(name, name)
+    name = _SPELLINGS.get(name) or _VECOPS.get(name, name)  # RDataFrame: using ROOT::VecOps
     return name if name in FUNCTIONS else None

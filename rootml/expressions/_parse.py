@@ -57,6 +57,7 @@ _TOKEN = re.compile(
 )
 _WORDS = {"and": "&&", "or": "||"}
 _MAX_DEPTH = 40
+_ENTRY_WORDS = {"Entry$", "LocalEntry$", "Entries$", "LocalEntries$", "Iteration$"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,7 +233,7 @@ class _Parser:
         return base
 
     def postfix(self) -> Node:
-        node = self.primary()
+        node = self._sized(self.primary())
         while self.accept("["):
             items = [self.item()]
             while self.accept(","):
@@ -242,7 +243,16 @@ class _Parser:
                 items = items[1:]  # awkward's spelling: the first axis is the events
             for item in items:
                 node = Index(node, item)
+            node = self._sized(node)
         return node
+
+    def _sized(self, node: Node) -> Node:
+        """``x.size()``: the length of a list, in C++."""
+        ahead = [token.text for token in self.tokens[self.at : self.at + 4]]
+        if ahead != [".", "size", "(", ")"]:
+            return node
+        self.at += 4
+        return Call("count", (node,))
 
     def item(self) -> Node | Slice:
         if self.token.text == ":":
@@ -292,6 +302,12 @@ class _Parser:
             return self._call(name, token)
         if name in {"True", "true", "False", "false"}:
             return Boolean(name in {"True", "true"})
+        if name in _ENTRY_WORDS:
+            problem = (
+                f"{name} is not supported: an expression knows the columns, not the number of an "
+                "entry; use a column that identifies events, e.g. event, or entry_range= to choose"
+            )
+            raise error_at(self.text, token.position, problem)
         if name.endswith("$"):
             raise error_at(
                 self.text, token.position, f"{name} needs a list in parentheses: {name}(x)"
@@ -313,16 +329,41 @@ class _Parser:
         self.at = at
         return ".".join(chain)
 
+    def _axis(self) -> _Token | None:
+        """``axis=1`` or ``axis=-1``, as awkward and NumPy call the list of each event."""
+        token = self.token
+        if token.text != "axis" or self.tokens[self.at + 1].text != "=":
+            return None
+        self.at += 2
+        negative = self.accept("-")
+        if self.token.text != "1":
+            sign = "-" if negative else ""
+            problem = (
+                f"axis={sign}{self.token.text} is not supported: reducers work on the list of "
+                "each event, which is axis=1 (or -1)"
+            )
+            raise error_at(self.text, token.position, problem)
+        self.at += 1
+        return token
+
     def _call(self, name: str, token: _Token) -> Node:
         arguments: list[Node] = []
+        axis: _Token | None = None
+        if name.endswith(".size") and self.tokens[self.at].text == ")":
+            self.at += 1
+            return Call("count", (Name(name.removesuffix(".size")),))
         if not self.accept(")"):
             arguments.append(self.choice())
-            while self.accept(","):
-                arguments.append(self.choice())
+            while axis is None and self.accept(","):
+                axis = self._axis()
+                if axis is None:
+                    arguments.append(self.choice())
             self.expect(")")
         if name in {"TMath::Pi", "TMath::E"} and not arguments:
             return Number(CONSTANTS[name])
         function = canonical_function(name)
+        if axis is not None and function is not None and FUNCTIONS[function].kind != "reduce":
+            raise error_at(self.text, axis.position, f"{name} takes no axis")
         if function in {"max", "min"} and len(arguments) > 1:
             function = f"{function}imum"  # of numbers, not of the list of each event
         if function is None:

@@ -270,6 +270,26 @@ class TestDeviations:
         value = parse("Max$(pt)").evaluate(columns, NUM)
         np.testing.assert_array_equal(value.valid, columns["n"] > 0)
 
+    def test_a_negative_computed_index_is_missing(self, columns: dict[str, Any]) -> None:
+        """TTree::Draw prints an error, RDataFrame reads before the list, Python wraps around."""
+        ours = cut_mask(parse("pt[n - 2] > -1"), columns, NUM)  # n = 1: pt[-1]
+        np.testing.assert_array_equal(ours, columns["n"] > 1)
+        ours = cut_mask(parse("n == 1 || pt[n - 2] > -1"), columns, NUM)
+        np.testing.assert_array_equal(ours, columns["n"] > 0)
+        last = column_values(parse("pt[-1]"), columns, NUM, missing=-9)
+        expected = ak.to_numpy(ak.fill_none(ak.firsts(columns["pt"][:, ::-1]), -9))
+        np.testing.assert_array_equal(last, expected)
+
+    def test_maximum_with_nan(self, rdf: Any, columns: dict[str, Any]) -> None:
+        """std::max(NaN, 1) is NaN and std::max(1, NaN) is 1; ours are both NaN, as NumPy's."""
+        for text in ("std::max(d, double(x))", "std::max(double(x), d)"):
+            theirs = rdf(text)
+            ours = column_values(parse(text.replace("double(x)", "x")), columns, NUM)
+            known = ~np.isnan(columns["x"])
+            np.testing.assert_array_equal(ours[known], theirs[known])
+            assert np.isnan(ours[~known]).all()
+        assert not np.isnan(rdf("std::max(d, double(x))")).any()
+
     def test_unsigned_arithmetic_is_signed(self, rdf: Any, columns: dict[str, Any]) -> None:
         """C++ wraps around."""
         assert rdf("u - 5").max() > 4e9

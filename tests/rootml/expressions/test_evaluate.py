@@ -8,6 +8,7 @@ from typing import Any
 
 import awkward as ak
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -181,6 +182,23 @@ def test_strings() -> None:
     columns = {"s": ak.Array(["one", "", "two"])}
     assert cut_mask(parse("s == 'one' || s == ''"), columns, 3).tolist() == [True, True, False]
     assert cut_mask(parse("s != 'one'"), columns, 3).tolist() == [False, True, True]
+
+
+def test_lists_of_strings_are_refused_by_name() -> None:
+    columns = {"v": ak.Array([["one"], []])}
+    with pytest.raises(ExpressionError, match="lists of strings .* are not supported"):
+        cut_mask(parse("any(v == 'one')"), columns, 2)
+    with pytest.raises(ExpressionError, match="by == and !=, not '<'"):
+        cut_mask(parse("s < 'one'"), {"s": ak.Array(["a", "b"])}, 2)
+
+
+@pytest.mark.parametrize("nulls", [False, True])
+def test_categories(nulls: bool) -> None:
+    """A dictionary-encoded string column, as pandas writes its categories."""
+    table = pa.table({"s": pa.array(["b", "a", "b"]).dictionary_encode()})
+    encoded = ak.from_arrow(table, generate_bitmasks=nulls)["s"]
+    assert cut_mask(parse("s == 'b'"), {"s": encoded}, 3).tolist() == [True, False, True]
+    assert cut_mask(parse("s != 'b'"), {"s": encoded}, 3).tolist() == [False, True, False]
 
 
 def test_nested_lists() -> None:

@@ -12,6 +12,7 @@ import uproot
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import rootml
 from rootml.errors import ExpressionError, MissingElementError
 from rootml.expressions import column_values, cut_mask, expression_type, parse
 from rootml.expressions._values import Value
@@ -233,3 +234,24 @@ def test_real_file(real_file: Callable[[str], str]) -> None:
         ours = cut_mask(parse(text), columns, number)
         assert ours.tolist() == expected, text
         assert ours.sum() == count
+
+
+def test_definitions_of_lists_are_filled_element_by_element(
+    real_file: Callable[[str], str],
+) -> None:
+    path = real_file("uproot-HZZ.root") + ":events"
+    data = rootml.open(path).define({"scaled": "Muon_Px / Jet_Px[0]"}, missing=-1)
+    arrays = data.select(["scaled", "Muon_Px", "Jet_Px"]).to_awkward()
+    first = ak.fill_none(ak.firsts(arrays["Jet_Px"]), np.nan)
+    ratio = ak.values_astype(arrays["Muon_Px"], float) / first
+    expected = ak.where(np.isnan(ratio), -1.0, ratio)
+    assert ak.num(arrays["scaled"]).tolist() == ak.num(arrays["Muon_Px"]).tolist()
+    np.testing.assert_allclose(ak.flatten(arrays["scaled"]), ak.flatten(expected), rtol=1e-6)
+    assert "union" not in str(arrays["scaled"].type)
+
+
+def test_the_message_invents_no_names() -> None:
+    columns = {"pt": ak.Array([[1.0], []])}
+    with pytest.raises(MissingElementError, match="cut them away, or give a value") as caught:
+        column_values(parse("pt[0]"), columns, 2)
+    assert "nJet" not in str(caught.value)

@@ -47,6 +47,13 @@ SAME = [
     ("Length$(x)", "len(x)"),
     ("Max$(x)", "max(x)"),
     ("max(x, y)", "np.maximum(x, y)"),
+    ("Sum(x > 1)", "Sum$(x > 1)"),
+    ("Any(x) && All(x)", "any(x) && all(x)"),
+    ("Max(x) + Min(x) + Mean(x)", "max(x) + min(x) + mean(x)"),
+    ("x.size() > 2", "Length$(x) > 2"),
+    ("x[x > 2].size()", "len(x[x > 2])"),
+    ("ak.sum(x > 3, axis=1)", "sum(x > 3)"),
+    ("ak.max(x, axis=-1)", "max(x)"),
     ("ROOT::VecOps::DeltaPhi(a, b)", "deltaPhi(a, b)"),
     ("pi", "TMath::Pi()"),
     ("1.5f + 10L + 0x1F", "1.5 + 10 + 31"),
@@ -161,3 +168,22 @@ def test_canonical_text_parses_to_the_same_tree(tree: Node) -> None:
     if isinstance(tree, Index) and tree.index == Slice(None, None, None):
         return
     assert parse(expression.canonical) == expression
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("Entry$ > 3", "Entry\\$ is not supported"),
+        ("ak.sum(x, axis=0)", "axis=0 is not supported.*axis=1"),
+        ("ak.sum(x, axis=None)", "axis=None is not supported"),
+        ("sqrt(x, axis=1)", "sqrt takes no axis"),
+    ],
+)
+def test_refused_with_a_reason(text: str, problem: str) -> None:
+    with pytest.raises(ExpressionError, match=problem):
+        parse(text)
+
+
+def test_the_size_of_a_column_with_dots() -> None:
+    known = frozenset(["Jet.pt", "x"])
+    assert parse("Jet.pt.size() + x.size()", known).names == known
