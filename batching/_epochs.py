@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from rootml._buffers import Allocate
+from rootml._buffers import Allocate, trim_heap
 from rootml._progress import track
 from rootml._threads import map_partitions
 from rootml._work import choose
@@ -463,6 +463,7 @@ class Epochs:
                     self._map_units(function, list(units), "shuffling onto disk")
 
                 spill.write(self._source, in_threads)
+                trim_heap()  # whole units were in memory, from here on it is small shards
                 self._spill = spill
             return self._spill
 

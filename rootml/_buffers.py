@@ -7,6 +7,8 @@ cost of decoding.
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import threading
 import weakref
 from typing import Any, Protocol
@@ -82,6 +84,12 @@ class Buffers:
         with self._lock:
             self.idle = 0
             self._free.clear()
+
+
+def trim_heap() -> None:
+    """Let the C library give freed memory back; glibc keeps arrays below 32 MB for itself."""
+    with contextlib.suppress(OSError, AttributeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _rounded(size: int) -> int:
