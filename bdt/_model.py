@@ -87,7 +87,7 @@ class Model:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Sent to another process, it is compiled there, for the processor there."""
-        options = {"engine": self.engine, "threads": self.threads, "isa": self._isa}
+        options: Any = {"engine": self.engine, "threads": self.threads, "isa": self._isa}
         return functools.partial(compile_forest, **options), (self.forest,)
 
     # --- scores ----------------------------------------------------------------------------------
