@@ -207,14 +207,16 @@ def _compare(operator: str, left: Value, right: Value) -> Value:
 
 
 def _refuse_lists_of_strings(side: Value) -> None:
-    if (
-        isinstance(side.data, ak.Array)
-        and not is_strings(side.data)
-        and "string" in str(ak.type(side.data).content)
-    ):
+    if not isinstance(side.data, ak.Array):
+        return
+    if ak.to_layout(side.data).is_option:
+        message = "a column of strings with nulls is not supported in comparisons"
+        raise ExpressionError(message)
+    kind = str(ak.type(side.data).content)
+    if not is_strings(side.data) and "string" in kind:
         message = (
-            f"lists of strings ({ak.type(side.data).content} in each event) are not supported in "
-            "comparisons; compare a column with one string per event"
+            f"lists of strings ({kind} in each event) are not supported in comparisons; compare a "
+            "column with one string per event"
         )
         raise ExpressionError(message)
 

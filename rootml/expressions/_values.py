@@ -127,9 +127,16 @@ def is_strings(data: Data) -> bool:
 
 
 def plain(data: Data) -> Data:
-    """Data without a dictionary (Parquet, Arrow, categories of pandas)."""
-    if isinstance(data, ak.Array) and ak.parameters(data).get("__array__") == "categorical":
-        return ak.Array(ak.to_layout(ak.from_categorical(data)).project())
+    """Strings without a dictionary (Parquet, Arrow, pandas), and not optional if none is null."""
+    if not isinstance(data, ak.Array):
+        return data
+    if ak.parameters(data).get("__array__") == "categorical":
+        data = ak.from_categorical(data)
+    layout = ak.to_layout(data)
+    if layout.is_option and bool(ak.any(ak.is_none(data))):
+        return data  # projecting would drop the nulls
+    if (layout.is_option or layout.is_indexed) and is_strings(ak.Array(layout.content)):
+        data = plain(ak.Array(layout.project()))
     return data
 
 

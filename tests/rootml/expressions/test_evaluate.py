@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import awkward as ak
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import rootml
 from rootml.errors import ExpressionError, MissingElementError
 from rootml.expressions import column_values, cut_mask, expression_type, parse
 from rootml.storage import ColumnType
@@ -192,6 +195,11 @@ def test_lists_of_strings_are_refused_by_name() -> None:
         cut_mask(parse("s < 'one'"), {"s": ak.Array(["a", "b"])}, 2)
 
 
+def test_strings_with_nulls_are_refused_by_name() -> None:
+    with pytest.raises(ExpressionError, match="strings with nulls"):
+        cut_mask(parse("s == 'one'"), {"s": ak.Array(["one", None])}, 2)
+
+
 @pytest.mark.parametrize("nulls", [False, True])
 def test_categories(nulls: bool) -> None:
     """A dictionary-encoded string column, as pandas writes its categories."""
@@ -199,6 +207,14 @@ def test_categories(nulls: bool) -> None:
     encoded = ak.from_arrow(table, generate_bitmasks=nulls)["s"]
     assert cut_mask(parse("s == 'b'"), {"s": encoded}, 3).tolist() == [True, False, True]
     assert cut_mask(parse("s != 'b'"), {"s": encoded}, 3).tolist() == [False, True, False]
+
+
+def test_categories_of_a_parquet_file(tmp_path: Path) -> None:
+    path = str(tmp_path / "categories.parquet")
+    strings = pa.array(["b", "a", "b"]).dictionary_encode()
+    pq.write_table(pa.table({"s": strings, "x": [1, 2, 3]}), path)
+    found = rootml.open(path).filter("s == 'b'").select(["x"]).to_awkward()
+    assert found["x"].tolist() == [1, 3]
 
 
 def test_nested_lists() -> None:
