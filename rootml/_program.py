@@ -333,7 +333,8 @@ class Values(Mapping[str, Any]):
         message = (
             f"{self.where}: {about}: {len(lacking):,} of {self.num_events:,} events lack an "
             f"element (the first is number {int(lacking[0])} of them); cut them away, e.g. "
-            "filter('nJet > 0'), or say what they get: Alt$(x, 0) or define({...}, missing=0)"
+            "filter('Length$(...) > 0'), or say what they get: Alt$(x, 0) or "
+            "define({...}, missing=0)"
         )
         return MissingElementError(message)
 
