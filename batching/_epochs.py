@@ -63,6 +63,7 @@ if TYPE_CHECKING:
 
 _BLOCK_ROWS = 16_384
 _BLOCK_BYTES = 8 << 20
+_ORDER_BYTES = np.dtype(np.int64).itemsize
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,9 +269,9 @@ class Epochs:
 
     @property
     def resident_bytes(self) -> int:
-        """Bytes that all selected rows take in memory."""
+        """Bytes that all selected rows take in memory, with the orders of two epochs."""
         first = [key.rows for key in self.chosen.keys if key.copy == 0]
-        return sum(first) * self.row_bytes
+        return sum(first) * self.row_bytes + 2 * self.num_rows * _ORDER_BYTES
 
     def sharing(self, mode: Mode, world: int, workers: int) -> Sharing:
         """The sharing for this buffer.

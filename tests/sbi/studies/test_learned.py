@@ -93,7 +93,6 @@ def test_two_means(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(3000)
 @pytest.mark.xfail(
-    strict=False,
     reason="not reached: shifts up to 0.45 with 1,000,000 events, which fall as root n",
 )
 def test_five_means(tmp_path: Path) -> None:
