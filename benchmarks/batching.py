@@ -27,7 +27,7 @@ from typing import Any
 from harness.case import Case
 from harness.data import EVENTS, JETS, REPEAT, ensure
 from harness.measure import machine
-from harness.report import Row, table
+from harness.report import Row, report
 
 HERE = Path(__file__).parent
 ROW_BYTES = 30 * 4
@@ -332,24 +332,8 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     pairs = 2 if options.quick else options.pairs
     setup = Setup(options.data.resolve(), options.events, pairs, options.quick, options.weaver)
-    sections = [f"Measured on {machine()}.\n"]
-    print(sections[0], flush=True)
-    rows = []
-    for name in options.only.split(","):
-        found = []
-        for row in FIGURES[name](setup):
-            logging.getLogger("benchmarks").info(" | ".join(row.cells))
-            found.append(row)
-        rows += found
-        sections.append(table(TITLES[name], found))
-        print(sections[-1], flush=True)
-    judged = [row for row in rows if row.bar is not None]
-    short = [row for row in judged if not row.passes]
-    sections.append(f"{len(judged) - len(short)} of {len(judged)} bars reached.\n")
-    print(sections[-1])
-    if options.output:
-        options.output.write_text("\n".join(sections))
-    return 1 if short else 0
+    tables = [(TITLES[name], FIGURES[name](setup)) for name in options.only.split(",")]
+    return report(f"Measured on {machine()}.", tables, options.output)
 
 
 if __name__ == "__main__":

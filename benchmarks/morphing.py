@@ -24,15 +24,13 @@ from typing import Any
 import numpy as np
 import torch
 from harness.measure import installed, machine
-from harness.report import Row, table
+from harness.report import Row, logger, report
 from harness_morphing import quality
 from harness_morphing.peers import Peer, inputs, missing, seconds
 from harness_morphing.toy import CONDITIONS, FEATURES, GAPS, toy, write_toy
 
 import rootml
 from rootml.sbi.morphing import Morpher
-
-logger = logging.getLogger("benchmarks")
 
 
 @dataclass(frozen=True)
@@ -311,25 +309,10 @@ def main() -> int:
     logger.setLevel(logging.INFO)
     torch.set_num_threads(1)
     others = ", ".join(map(installed, ("zuko", "nflows", "numba", "xgboost")))
-    sections = [f"Measured on {machine()}, {others}.\n"]
-    sections += [f"Missing, so not compared: {name}.\n" for name in missing()]
-    print("\n".join(sections), flush=True)
-    rows = []
-    for name in chosen:
-        found = []
-        for row in FIGURES[name](setup):
-            logger.info(" | ".join(row.cells))
-            found.append(row)
-        rows += found
-        sections.append(table(TITLES[name], found))
-        print(sections[-1], flush=True)
-    judged = [row for row in rows if row.bar is not None]
-    short = [row for row in judged if not row.passes]
-    sections.append(f"{len(judged) - len(short)} of {len(judged)} bars reached.\n")
-    print(sections[-1])
-    if output:
-        output.write_text("\n".join(sections))
-    return 1 if short else 0
+    opening = [f"Measured on {machine()}, {others}.\n"]
+    opening += [f"Missing, so not compared: {name}.\n" for name in missing()]
+    tables = [(TITLES[name], FIGURES[name](setup)) for name in chosen]
+    return report("\n".join(opening), tables, output)
 
 
 if __name__ == "__main__":

@@ -16,12 +16,12 @@ import statistics
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 from harness.measure import machine
-from harness.report import Row, table
+from harness.report import Row, report
 from harness_sbi.fits import Outcome
 from harness_sbi.problem import START, Problem
 from harness_sbi.turns import turns
@@ -103,6 +103,16 @@ def evaluation_rows_of(problem: Problem, read: float) -> Iterator[Row]:
         yield Row(f"{EVALUATED:,} events, {problem.code}, {name}", share, text)
 
 
+def tables(quick: bool) -> Iterator[tuple[str, Iterable[Row]]]:
+    for code in CODES:
+        for events, number in SIZES.items():
+            if quick and events > BAR_AT:
+                continue
+            title = f"A fit, {events:,} events, {code}: time, and how many times faster than"
+            yield title, fit_rows(Problem(events, code), 3 if quick else number)
+    yield "One evaluation against the bandwidth of memory", evaluation_rows()
+
+
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Fits of ratios in RooFit and in iminuit.")
     parser.add_argument("--quick", action="store_true", help="up to 100,000 events, three turns")
@@ -113,28 +123,9 @@ def parse() -> argparse.Namespace:
 def main() -> int:
     options = parse()
     warnings.filterwarnings("ignore", "(?s).*alpha stage")
-    sections = [f"Measured on {machine()}; one thread.\n"]
-    print(sections[0], flush=True)
-    rows: list[Row] = []
-    for code in CODES:
-        for events, number in SIZES.items():
-            if options.quick and events > BAR_AT:
-                continue
-            found = list(fit_rows(Problem(events, code), 3 if options.quick else number))
-            rows += found
-            title = f"A fit, {events:,} events, {code}: time, and how many times faster than"
-            sections.append(table(title, found))
-            print(sections[-1], flush=True)
-    found = list(evaluation_rows())
-    sections.append(table("One evaluation against the bandwidth of memory", found))
-    print(sections[-1], flush=True)
-    judged = [row for row in rows if row.bar is not None]
-    short = [row for row in judged if not row.passes]
-    sections.append(f"{len(judged) - len(short)} of {len(judged)} bars reached.\n")
-    print(sections[-1])
-    if options.output:
-        options.output.write_text("\n".join(sections), encoding="utf-8")
-    return 1 if short else 0
+    return report(
+        f"Measured on {machine()}; one thread.", tables(quick=options.quick), options.output
+    )
 
 
 if __name__ == "__main__":

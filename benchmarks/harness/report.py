@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+
+logger = logging.getLogger("benchmarks")
 
 
 @dataclass(frozen=True)
@@ -57,3 +61,35 @@ def table(title: str, rows: Sequence[Row]) -> str:
     ]
     rule = "|" + "|".join("-" * (width + 2) for width in widths) + "|"
     return "\n".join([f"### {title}", "", texts[0], rule, *texts[1:], ""])
+
+
+def report(
+    opening: str, tables: Iterable[tuple[str, Iterable[Row]]], output: Path | None = None
+) -> int:
+    """Print tables as they are measured, then how many bars were reached.
+
+    Args:
+        opening: On what it was measured.
+        tables: Title and rows of each; a row is measured when it is asked for.
+        output: A file for the same text.
+
+    Returns:
+        An exit code: 1 if a figure falls short of its bar.
+    """
+    sections, rows = [f"{opening}\n"], []
+    print(sections[0], flush=True)
+    for title, measured in tables:
+        found = []
+        for row in measured:
+            logger.info(" | ".join(row.cells))
+            found.append(row)
+        rows += found
+        sections.append(table(title, found))
+        print(sections[-1], flush=True)
+    judged = [row for row in rows if row.bar is not None]
+    short = [row for row in judged if not row.passes]
+    sections.append(f"{len(judged) - len(short)} of {len(judged)} bars reached.\n")
+    print(sections[-1])
+    if output:
+        output.write_text("\n".join(sections), encoding="utf-8")
+    return 1 if short else 0

@@ -7,14 +7,10 @@ from typing import Any
 
 import awkward as ak
 import numpy as np
-import uproot
 
 from rootml.errors import UnsupportedTypeError, UsageError
 from rootml.storage._base import Column, ColumnType
-from rootml.storage._buffered import BufferedWriter
-
-_WRITABLE = {"bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"}
-_WRITABLE |= {"float32", "float64"}
+from rootml.storage._root_writer import WRITABLE, RootWriter
 
 
 def _form(name: str, kind: ColumnType) -> Any:
@@ -24,7 +20,7 @@ def _form(name: str, kind: ColumnType) -> Any:
         chars = forms.NumpyForm("uint8", parameters={"__array__": "char"})
         return forms.ListOffsetForm("i64", chars, parameters={"__array__": "string"})
     good = kind.kind in {"scalar", "fixed", "jagged"} and kind.dtype is not None
-    if not good or kind.dtype is None or kind.dtype.name not in _WRITABLE:
+    if not good or kind.dtype is None or kind.dtype.name not in WRITABLE:
         message = (
             f"column {name!r} of type {kind} cannot be written to an RNTuple: it holds numbers "
             "and bools up to 64 bits, fixed arrays and lists of them, and strings"
@@ -49,7 +45,7 @@ def _check_name(name: str) -> None:
         raise UsageError(message)
 
 
-class RNTupleWriter(BufferedWriter):
+class RNTupleWriter(RootWriter):
     """A file with one RNTuple."""
 
     def __init__(
@@ -63,9 +59,7 @@ class RNTupleWriter(BufferedWriter):
         for name in columns:
             _check_name(name)
         forms = [_form(name, kind) for name, kind in columns.items()]
-        super().__init__(path, columns)
-        self._metadata = metadata
-        self._file = uproot.recreate(self._atomic.temporary, compression=uproot.ZSTD(5))
+        super().__init__(path, columns=columns, metadata=metadata)
         self._ntuple = self._file.mkrntuple(tree, ak.forms.RecordForm(forms, list(columns)))
 
     def _cluster(self, columns: Mapping[str, Column]) -> None:
@@ -84,11 +78,3 @@ class RNTupleWriter(BufferedWriter):
         if kind.kind != "string":
             packed = ak.values_astype(packed, kind.dtype)  # without an element there is no type
         return ak.to_layout(packed)
-
-    def _finish(self) -> None:
-        for name, text in self._metadata.items():
-            self._file[name] = text
-        self._file.close()
-
-    def _drop(self) -> None:
-        self._file.close()

@@ -7,21 +7,17 @@ from typing import Any
 
 import awkward as ak
 import numpy as np
-import uproot
 
 from rootml.errors import UnsupportedTypeError
 from rootml.storage._base import Column, ColumnType
-from rootml.storage._buffered import BufferedWriter
-
-_WRITABLE = {"bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"}
-_WRITABLE |= {"float32", "float64"}
+from rootml.storage._root_writer import WRITABLE, RootWriter
 
 
 def _uproot_type(name: str, kind: ColumnType) -> Any:
     """What `mktree` takes for a column."""
     if kind.kind == "string":
         return "string"
-    if kind.dtype is not None and kind.dtype.name in _WRITABLE:
+    if kind.dtype is not None and kind.dtype.name in WRITABLE:
         if kind.kind == "jagged" and kind.depth == 1:
             return f"var * {kind.dtype.name}"
         if kind.kind in {"scalar", "fixed"}:
@@ -52,7 +48,7 @@ def _counter_names(columns: Mapping[str, ColumnType]) -> dict[str, str]:
     return names
 
 
-class TTreeWriter(BufferedWriter):
+class TTreeWriter(RootWriter):
     """A file with one TTree; a basket per branch and cluster."""
 
     def __init__(
@@ -64,10 +60,8 @@ class TTreeWriter(BufferedWriter):
         metadata: Mapping[str, str],
     ) -> None:
         types = {name: _uproot_type(name, kind) for name, kind in columns.items()}
-        super().__init__(path, columns)
-        self._metadata = metadata
+        super().__init__(path, columns=columns, metadata=metadata)
         self._counters = _counter_names(columns)
-        self._file = uproot.recreate(self._atomic.temporary, compression=uproot.ZSTD(5))
         self._tree = self._file.mktree(tree, types, counter_name=self._counters.__getitem__)
 
     def _cluster(self, columns: Mapping[str, Column]) -> None:
@@ -79,11 +73,3 @@ class TTreeWriter(BufferedWriter):
         kind = self._types[name]
         packed = ak.to_packed(column)
         return packed if kind.kind == "string" else ak.values_astype(packed, kind.dtype)
-
-    def _finish(self) -> None:
-        for name, text in self._metadata.items():
-            self._file[name] = text
-        self._file.close()
-
-    def _drop(self) -> None:
-        self._file.close()
