@@ -93,7 +93,7 @@ def test_two_means(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(3000)
 @pytest.mark.xfail(
-    reason="not reached: shifts up to 0.45 with 1,000,000 events, which fall as root n",
+    reason="not reached: shifts up to 0.29 with 2,000,000 events, bar 0.25",
 )
 def test_five_means(tmp_path: Path) -> None:
     """The same in five dimensions with correlations of 0.3: shift <= 0.25.
