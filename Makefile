@@ -37,8 +37,8 @@ studies: $(STAMPS)/test
 	ROOTML_TOYS=1000 $(PY) -m pytest -n 2 --dist worksteal tests/sbi -k studies $(ARGS)
 
 lint: $(STAMPS)/test
-	$(PY) -m ruff check .
-	$(PY) -m ruff format --check .
+	$(PY) -m ruff check --no-cache .
+	$(PY) -m ruff format --no-cache --check .
 	$(PY) -m mypy
 
 format: $(STAMPS)/test

@@ -12,9 +12,8 @@ from rootml._optional import optional_import
 from rootml.sbi._model import Nuisance
 
 if TYPE_CHECKING:
-    from rootml.sbi._impacts import Impacts
-
     from rootml.sbi._fit import FitResult
+    from rootml.sbi._impacts import Impacts
     from rootml.sbi._scan import Contour, Profile
 
 
