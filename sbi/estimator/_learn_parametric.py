@@ -10,7 +10,7 @@ an input, what it learns is p(x | theta) / p_ref(x).
 
 in this order: the polynomial by Newton's method, the network by gradient descent; then, on
 held-out pairs, the share of the network (1: as it learned; 0: it has learned only noise) and the
-norm c (`_pairs`).
+norm c (`_pairs`, `_score`).
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ from rootml.sbi.estimator._learn import make_loader, notes_of
 from rootml.sbi.estimator._network import Layers
 from rootml.sbi.estimator._normalisation import expectation
 from rootml.sbi.estimator._pairs import (
+    constant_norm,
     held_out_pairs,
     network_share,
     scaled_last,
-    theta_norm,
 )
 from rootml.sbi.estimator._parametric import ParametricRatios
 from rootml.sbi.estimator._record import Norm, TrainingRecord
@@ -46,6 +46,7 @@ from rootml.sbi.estimator._samples import (
     select_inputs,
     sums_of,
 )
+from rootml.sbi.estimator._score import score_norm, scores_of
 from rootml.sbi.estimator._training import History, Lesson, Watch, train_network
 
 if TYPE_CHECKING:
@@ -271,19 +272,12 @@ def learn_parametric(
     watch = Watch(estimator.ensemble, estimator.progress)
     with watch.showing():
         for number in range(estimator.ensemble):
-            layers, history, rest, base = _member(task, number, watch)
-            none = np.zeros(monomials(np.zeros((1, len(ends)))).shape[1])
-            network = [Member(layers, none)]
-            graph = parametric_graph(*scales, network, estimator.settings.activation)
-            pairs = held_out_pairs(graph, base, rest, scales)
-            rest.close()
-            share = 1.0 if base is None else network_share(pairs)
-            pairs, layers = pairs.with_share(share), scaled_last(layers, share)
-            norm = none if estimator.normalisation == "none" else theta_norm(pairs)
-            members.append(Member(layers, norm, base))
-            histories.append(history)
+            trained = _member(task, number, watch)
+            member, share, check = _normalised(task, trained)
+            members.append(member)
+            histories.append(trained.history)
             shares.append(share)
-            checks.append(pairs.check(norm))
+            checks.append(check)
     graph = parametric_graph(*scales, members, estimator.settings.activation)
     mean, error = expectation(
         np.concatenate([r for r, _ in checks])[:, None],
@@ -352,10 +346,19 @@ def _fit_scales(
     return (x, theta), ends
 
 
-def _member(
-    task: _Task, number: int, watch: Watch
-) -> tuple[Layers, History, PairLoader, Float | None]:
-    """One trained network, the loader of held-out pairs for its norm, the polynomial before it."""
+@dataclass(frozen=True)
+class _Trained:
+    """A network, the polynomial before it, the events that stopped its training, and the rest."""
+
+    layers: Layers
+    history: History
+    base: Float | None
+    stop: PairLoader
+    rest: PairLoader
+
+
+def _member(task: _Task, number: int, watch: Watch) -> _Trained:
+    """One trained network."""
     estimator = task.estimator
     settings, by = estimator.settings, estimator.by
     seed = settings.seed + 7919 * (number + 1)
@@ -383,5 +386,30 @@ def _member(
         layers, history = train_network(lesson, train, stop, settings, seed=seed, show=show)
     finally:
         train.close()
-        stop.close()
-    return layers, history, rest, base
+    return _Trained(layers, history, base, stop, rest)
+
+
+def _normalised(task: _Task, trained: _Trained) -> tuple[Member, float, tuple[Float, Float]]:
+    """The network as it is used, how much of it was kept, and a check of its norm.
+
+    The share and the constant are of events that nothing else was chosen by. The slopes of the
+    norm need many events, and are those of the polynomial to most: they may be of all that were
+    held out of the training, as that there were some epochs less or more moves them little.
+    """
+    scales, activation = task.scales, task.estimator.settings.activation
+    layers, base = trained.layers, trained.base
+    none = np.zeros(monomials(np.zeros((1, len(scales[1].mean)))).shape[1])
+    try:
+        network = parametric_graph(*scales, [Member(layers, none)], activation)
+        pairs = held_out_pairs(network, base, trained.rest, scales)
+        share = 1.0 if base is None else network_share(pairs)
+        pairs, layers = pairs.with_share(share), scaled_last(layers, share)
+        norm = none
+        if task.estimator.normalisation != "none":
+            graph = parametric_graph(*scales, [Member(layers, none, base)], activation)
+            held_out = (trained.stop, trained.rest)
+            norm = constant_norm(pairs, score_norm(scores_of(graph, scales), held_out))
+    finally:
+        trained.stop.close()
+        trained.rest.close()
+    return Member(layers, norm, base), share, pairs.check(norm)

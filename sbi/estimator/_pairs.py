@@ -67,6 +67,10 @@ class Pairs:
             )
         )
 
+    def lowered(self, norm: Float) -> Pairs:
+        """The same with normalised log ratios."""
+        return Pairs(*(replace(s, value=s.value - monomials(s.theta) @ norm) for s in self.sides))
+
     def check(self, norm: Float) -> tuple[Float, Float]:
         """Ratios of pairs that do not belong together, and their weights: in the mean 1."""
         return np.exp(self.apart.value - monomials(self.apart.theta) @ norm), self.apart.mass
@@ -131,16 +135,19 @@ def network_share(pairs: Pairs) -> float:
     return float(np.clip(1.0 - c[1], 0.0, 1.0))
 
 
-def theta_norm(pairs: Pairs) -> Float:
-    """Coefficients of 1, theta, theta theta' by which log ratios must be lowered.
-
-    The bridge estimator of `_normalisation`, with constants that follow theta.
+def constant_norm(pairs: Pairs, slopes: Float) -> Float:
+    """The same coefficients of theta and theta theta', and that of 1 by the bridge estimator.
 
     Raises:
-        ConvergenceError: No such coefficients.
+        ConvergenceError: No such constant.
     """
-    size = monomials(pairs.together.theta[:1]).shape[1]
-    return _regression(pairs, size, lambda side, part: monomials(side.theta[part]))
+
+    def terms(side: Side, part: slice) -> Float:
+        return np.ones((len(side.value[part]), 1))
+
+    norm = slopes.copy()
+    norm[0] = _regression(pairs.lowered(slopes), 1, terms)[0]
+    return norm
 
 
 def _regression(pairs: Pairs, size: int, terms: Callable[[Side, slice], Float]) -> Float:

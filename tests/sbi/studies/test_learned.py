@@ -92,14 +92,11 @@ def test_two_means(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(3000)
-@pytest.mark.xfail(
-    reason="not reached: shifts up to 0.29 with 2,000,000 events, bar 0.25",
-)
 def test_five_means(tmp_path: Path) -> None:
     """The same in five dimensions with correlations of 0.3: shift <= 0.25.
 
-    Pairs of any event with any theta are mostly easy to tell apart in five dimensions, and say
-    little about the log ratio where a fit needs it.
+    Whether pairs of events and theta belong together says little about the norm as a function of
+    theta (shifts up to 0.29 of that alone); the mean of the score, which vanishes, says it all.
     """
     figures = studies.means(
         tmp_path, Means(5, 0.3), truth=[2.5, 2.0, 1.5, 2.2, 1.8], events=2_000_000, size=10_000,
