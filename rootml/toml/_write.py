@@ -1,0 +1,245 @@
+"""From a dataset to TOML.
+
+::
+
+    for each sample:  a table of what differs from the default; what is not known is refused
+    select, cuts, define:  once for all, where all samples have the same
+    files:  "file:tree", where reading that gives the same again, else { file, tree, friends }
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rootml._files import FileSpec
+from rootml._sample import Define, Filter, Sample, parse_selection
+from rootml._splits import Split
+from rootml.errors import UsageError
+from rootml.storage._atomic import AtomicPath
+from rootml.storage._paths import is_remote, split_tree
+
+if TYPE_CHECKING:
+    from rootml.dataset import Dataset
+
+FORMAT = "rootml.dataset"
+VERSION = 1
+COMMON = ("select", "cuts", "define")
+
+_BARE = re.compile(r"[A-Za-z0-9_-]+")
+_SPECIAL = re.compile(r"[*?\[]|^~")
+_KNOWN = frozenset(
+    {
+        "files", "title", "definitions", "cuts", "outputs", "label", "weight", "normalisation",
+        "entry_range", "suffixes",
+    }
+)  # fmt: skip
+_NUMBERS = (int, float)
+
+
+def dumps(data: Dataset, *, folder: str | os.PathLike[str] | None = None) -> str:
+    """A dataset as TOML; reads nothing.
+
+    Args:
+        folder: Where the text will lie: files below it are named relative to it, so that both can
+            be moved together. None: all paths are absolute.
+
+    Raises:
+        UsageError: Something that TOML cannot say, such as a Python function; the message names
+            it. Where a dataset is computed (`Dataset.on`) is not a part of it.
+
+    >>> import pyarrow as pa, pyarrow.parquet, rootml
+    >>> pa.parquet.write_table(pa.table({"pt": [10.0, 60.0, 35.0]}), "events.parquet")
+    >>> data = rootml.open("events.parquet", label=1).filter("pt > 30").select(["pt"])
+    >>> print(dumps(data, folder="."))
+    # a dataset of rootml; see rootml.toml
+    format = "rootml.dataset"
+    version = 1
+    select = ["pt"]
+    cuts = ["pt > 30"]
+    <BLANKLINE>
+    [[sample]]
+    title = "events.parquet"
+    files = ["events.parquet"]
+    label = 1
+    """
+    base = None if folder is None else Path(folder).absolute()
+    samples = [_sample(sample, base) for sample in data.samples]
+    common = {
+        key: samples[0][key]
+        for key in COMMON
+        if key in samples[0] and all(sample.get(key) == samples[0][key] for sample in samples)
+    }
+    head = {"format": FORMAT, "version": VERSION}
+    head |= {key: value for key, value in common.items() if key != "define"}
+    blocks = [_table(head, data.samples[0])]
+    if "define" in common:
+        blocks.append("[define]\n" + _table(common["define"], data.samples[0]))
+    for sample, facts in zip(data.samples, samples, strict=True):
+        own = {key: value for key, value in facts.items() if key not in common}
+        definitions = own.pop("define", {})
+        blocks.append("[[sample]]\n" + _table(own, sample))
+        if definitions:
+            blocks.append("[sample.define]\n" + _table(definitions, sample))
+    return "# a dataset of rootml; see rootml.toml\n" + "\n".join(blocks)
+
+
+def save(data: Dataset, path: str | os.PathLike[str]) -> None:
+    """Write a dataset to a TOML file, which appears when it is complete; see `dumps`.
+
+    Files in the folder of `path`, or below, are named relative to it.
+
+    Raises:
+        UsageError: Something that TOML cannot say; the message names it.
+        MissingFileError: There is no such folder.
+    """
+    text = dumps(data, folder=Path(path).absolute().parent)
+    atomic = AtomicPath(str(path))
+    Path(atomic.temporary).write_text(text, encoding="utf-8")
+    atomic.commit()
+
+
+# --- a sample ------------------------------------------------------------------------------------
+
+
+def _sample(sample: Sample, base: Path | None) -> dict[str, Any]:
+    """What differs from the default, in the order in which it is written."""
+    _check_known(sample)
+    facts: dict[str, Any] = {"title": sample.title}
+    facts["files"] = [_file(spec, base) for spec in sample.files.specs]
+    facts |= {"label": sample.label, "weight": sample.weight}
+    if sample.normalisation is not None:
+        norm = sample.normalisation
+        facts |= {field.name: getattr(norm, field.name) for field in fields(norm)}
+    start, stop = sample.entry_range
+    facts["entries"] = _without_none({"start": start, "stop": stop}) or None
+    facts["vary"] = list(sample.suffixes) or None
+    facts["select"] = None if sample.outputs is None else [_output(o) for o in sample.outputs]
+    facts["cuts"] = [_cut(cut, sample) for cut in sample.cuts] or None
+    facts["define"] = {d.name: _define(d) for d in sample.definitions} or None
+    return _without_none(facts)
+
+
+def _without_none(facts: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in facts.items() if value is not None}
+
+
+def _check_known(sample: Sample) -> None:
+    """Refuse what a later version of `Sample` may hold and this one would leave out."""
+    for field in fields(sample):
+        if field.compare and field.name not in _KNOWN:
+            value = getattr(sample, field.name)
+            if value != field.default:
+                raise _refusal(sample, field.name, value)
+
+
+def _refusal(sample: Sample | None, what: str, value: Any) -> UsageError:
+    kind = f"a Python {type(value).__name__}" + (" (a function)" if callable(value) else "")
+    about = "" if sample is None else f" of {sample.title}"
+    return UsageError(
+        f"{what}{about} cannot be written as TOML: {value!r} is {kind}; say it as an expression, "
+        "or keep the dataset in a script"
+    )
+
+
+def _file(spec: FileSpec, base: Path | None) -> str | dict[str, Any]:
+    path = _relative(spec.path, base)
+    text = path if spec.tree is None else f"{path}:{spec.tree}"
+    whole = spec.path if spec.tree is None else f"{spec.path}:{spec.tree}"
+    plain = split_tree(whole) == (spec.path, spec.tree) and not _SPECIAL.search(text)
+    if plain and not spec.friends:
+        return text
+    links = [
+        _without_none({"file": _relative(link.path, base), "tree": link.tree, "alias": link.alias})
+        for link in spec.friends
+        if not link.recorded
+    ]
+    return _without_none({"file": path, "tree": spec.tree, "friends": links or None})
+
+
+def _relative(path: str, base: Path | None) -> str:
+    if base is None or is_remote(path) or not Path(path).is_relative_to(base):
+        return path
+    return Path(path).relative_to(base).as_posix()
+
+
+def _output(text: str) -> str:
+    definitions, outputs = parse_selection([text], {})
+    if definitions or outputs != (text,):
+        message = f"the column {text!r} cannot be written as TOML: it would read as a definition"
+        raise UsageError(message)
+    return text
+
+
+def _define(define: Define) -> str | dict[str, Any]:
+    if define.missing is None:
+        return define.text
+    return {"text": define.text, "missing": define.missing}
+
+
+def _cut(cut: Any, sample: Sample) -> str | dict[str, Any]:
+    if isinstance(cut, Filter):
+        return cut.text if cut.name == cut.text else {"name": cut.name, "cut": cut.text}
+    if not isinstance(cut, Split):
+        raise _refusal(sample, "a cut", cut)
+    facts = {"split": cut.name, "by": None if cut.by is None else list(cut.by)}
+    facts |= {"seed": cut.seed, "stream": cut.stream}  # type: ignore[dict-item]
+    facts |= {"start": hex(cut.start), "stop": hex(cut.stop)}
+    return _without_none(facts) | ({"outside": True} if cut.outside else {})
+
+
+# --- TOML ----------------------------------------------------------------------------------------
+
+
+def _table(facts: Mapping[str, Any], sample: Sample) -> str:
+    """``key = value`` lines."""
+    return "".join(f"{_key(key)} = {_value(value, key, sample)}\n" for key, value in facts.items())
+
+
+def _key(key: str) -> str:
+    return key if _BARE.fullmatch(key) else _text(key, key)
+
+
+def _value(value: Any, where: str, sample: Sample) -> str:
+    """A value; `where` says in an error what it belongs to."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return _text(value, where)
+    if isinstance(value, _NUMBERS):
+        return _number(value)
+    if isinstance(value, Mapping):
+        inner = ", ".join(f"{_key(k)} = {_value(v, k, sample)}" for k, v in value.items())
+        return f"{{ {inner} }}"
+    if isinstance(value, Iterable) and not isinstance(value, bytes):
+        return _list([_value(item, where, sample) for item in value])
+    raise _refusal(sample, where, value)
+
+
+def _number(value: Any) -> str:
+    if isinstance(value, float) and not math.isfinite(value):
+        return "nan" if math.isnan(value) else ("inf" if value > 0 else "-inf")
+    return repr(value)
+
+
+def _list(items: list[str]) -> str:
+    line = f"[{', '.join(items)}]"
+    if len(line) <= 80:
+        return line
+    return "[\n" + "".join(f"    {item},\n" for item in items) + "]"
+
+
+def _text(text: str, where: str) -> str:
+    """A basic string: its escapes are JSON's, but for the control character DEL."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        message = f"{where} cannot be written as TOML: {text!r} is not valid Unicode; rename it"
+        raise UsageError(message) from None
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
