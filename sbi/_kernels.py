@@ -191,7 +191,7 @@ def density_sums(
     sums = np.zeros(layout.num_rows)
     value, bad = _pass(
         matrix, _NONE if weights is None else weights, coefficients,
-        *_tables(plan), plan.weights[0], sums, True, gradient,
+        *plan.tables, plan.weights[0], sums, True, gradient,
     )  # fmt: skip
     return Sums(value if bad == 0 else math.nan, bad, sums)
 
@@ -203,17 +203,6 @@ def reference_sums(
     sums = np.zeros(layout.num_rows)
     _pass(
         matrix, _NONE if weights is None else weights, np.ones(len(layout.processes)),
-        *_tables(plan), plan.weights[0], sums, False, gradient,
+        *plan.tables, plan.weights[0], sums, False, gradient,
     )  # fmt: skip
     return sums
-
-
-def _tables(plan: Plan) -> tuple[Any, Any]:
-    exponential = [(row, p) for p, rows in enumerate(plan.exponential) for row in rows]
-    polynomial = [
-        (row, group.process, g) for g, group in enumerate(plan.groups) for row in group.rows
-    ]
-    return (
-        np.array(exponential, np.int64).reshape(-1, 2),
-        np.array(polynomial, np.int64).reshape(-1, 3),
-    )

@@ -55,11 +55,27 @@ class Plan:
         weights: ``(3, row)``: weights of the morphing rows and their first and second derivatives.
         exponential: Per process the rows in use (row numbers of the matrix).
         groups: Polynomial factors in use, in the order of processes.
+        tables: The same two as the compiled kernels read them: ``(row, 2)``, row number and
+            process, and ``(row, 3)``, row number, process, group.
+        point: The values of the parameters that shapes depend on, as bytes: what is equal for
+            equal points.
     """
 
     weights: Array
     exponential: list[Places]
     groups: list[Group]
+    tables: tuple[Places, Places]
+    point: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _InUse:
+    """What a plan says of the rows that are in use there."""
+
+    rows: npt.NDArray[np.bool_]
+    exponential: list[Places]
+    groups: list[Group]
+    tables: tuple[Places, Places]
 
 
 class Layout:
@@ -95,6 +111,9 @@ class Layout:
         self.first_polynomial = self.first_exponential + exponential
         self.num_rows = self.first_polynomial + polynomial
         self._by_code = _by_code(self.factors)
+        self._shapers = np.array(sorted({f.parameter for f in self.factors}), np.int64)
+        self._last: Plan | None = None
+        self._in_use: _InUse | None = None
         self.row_parameter = self._row_parameter()
 
     @property
@@ -150,7 +169,18 @@ class Layout:
             matrix[self.first_polynomial :][factor.polynomial] = code.polynomial_columns(*sides)
 
     def plan(self, theta: Array) -> Plan:
-        """The weights of the rows at a point."""
+        """The weights of the rows at a point; the last one is kept.
+
+        Fits move one parameter at a time when they take derivatives: often none of those that
+        matter here.
+        """
+        point = theta[self._shapers].tobytes()
+        last = self._last  # read once: other threads may put theirs there
+        if last is None or last.point != point:
+            self._last = last = self._make_plan(theta, point)
+        return last
+
+    def _make_plan(self, theta: Array, point: bytes) -> Plan:
         weights = np.zeros((3, self.num_rows))
         for code, parameters, pairs in self._by_code:
             alpha = theta[parameters]
@@ -162,7 +192,12 @@ class Layout:
                 if function is not None:
                     weights[:, first + rows] = function(alpha)[:, which, column]
         used = (weights != 0.0).any(axis=0)
-        return Plan(weights, self._exponential_rows(used), self._groups(used))
+        known = self._in_use
+        if known is None or not np.array_equal(known.rows, used):
+            exponential, groups = self._exponential_rows(used), self._groups(used)
+            known = _InUse(used, exponential, groups, _tables(exponential, groups))
+            self._in_use = known
+        return Plan(weights, known.exponential, known.groups, known.tables, point)
 
     def _exponential_rows(self, used: npt.NDArray[np.bool_]) -> list[Places]:
         found: list[Places] = []
@@ -184,6 +219,16 @@ class Layout:
             if len(rows) and used[rows].any():
                 groups.append(Group(factor.process, factor.parameter, rows))
         return groups
+
+
+def _tables(exponential: list[Places], groups: list[Group]) -> tuple[Places, Places]:
+    """See `Plan.tables`."""
+    first = [(row, p) for p, rows in enumerate(exponential) for row in rows]
+    second = [(row, group.process, g) for g, group in enumerate(groups) for row in group.rows]
+    return (
+        np.array(first, np.int64).reshape(-1, 2),
+        np.array(second, np.int64).reshape(-1, 3),
+    )
 
 
 def _check_processes(processes: list[str], columns: Columns) -> None:

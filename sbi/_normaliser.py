@@ -10,7 +10,7 @@ parameter covered 12 % where 68 % was due. The integral is a mean over events of
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -23,8 +23,19 @@ from rootml.sbi._morph import Array
 ReferenceSums: TypeAlias = Callable[..., Array]  # see `_kernels_numpy.reference_sums`
 
 
+class _Last(NamedTuple):
+    """What was found at the last point, none of it writeable."""
+
+    point: bytes
+    logs: Array
+    slopes: Array | None
+
+
 class Normaliser:
     """``log Z`` of every process with its derivatives; 0 where no shape changes.
+
+    What was found at the last point is kept: a fit that moves a signal strength, or takes its
+    gradient where it has been, sums over the reference no more.
 
     Args:
         layout: Rows of the matrix.
@@ -44,6 +55,7 @@ class Normaliser:
         self.columns = columns
         self._sums = sums
         self._second = second
+        self._last: _Last | None = None  # replaced as a whole: threads may share this
         self._matrix = layout.matrix(columns, "reference")
         self._shaped = layout.shaped
         nominal = self._matrix[: len(layout.processes)]
@@ -59,8 +71,19 @@ class Normaliser:
 
     def values(self, plan: Plan) -> Array:
         """``log Z``, ``(process,)``."""
-        rows = self._sums(self._matrix, self.columns.weights, self.layout, plan, gradient=False)
-        return self._logs(rows)
+        last = self._last
+        if last is None or last.point != plan.point:
+            weights = self.columns.weights
+            rows = self._sums(self._matrix, weights, self.layout, plan, gradient=False)
+            last = self._keep(plan, self._logs(rows), None)
+        return last.logs
+
+    def _keep(self, plan: Plan, logs: Array, slopes: Array | None) -> _Last:
+        for array in (logs, slopes):
+            if array is not None:
+                array.flags.writeable = False
+        self._last = last = _Last(plan.point, logs, slopes)
+        return last
 
     def _logs(self, rows: Array) -> Array:
         logs = np.zeros(len(self.layout.processes))
@@ -70,6 +93,9 @@ class Normaliser:
 
     def gradient(self, plan: Plan) -> tuple[Array, Array]:
         """``log Z`` and its derivatives, ``(process, parameter)``."""
+        last = self._last
+        if last is not None and last.point == plan.point and last.slopes is not None:
+            return last.logs, last.slopes
         layout = self.layout
         rows = self._sums(self._matrix, self.columns.weights, layout, plan)
         logs = self._logs(rows)
@@ -81,6 +107,7 @@ class Normaliser:
                 slopes[factor.process, factor.parameter] += (
                     plan.weights[1, mine] @ rows[mine] / rows[factor.process]
                 )
+        self._keep(plan, logs, slopes)
         return logs, slopes
 
     def hessian(self, plan: Plan) -> tuple[Array, Array, Array]:

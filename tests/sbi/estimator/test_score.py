@@ -51,7 +51,7 @@ def test_a_wrong_norm_is_found(size: int, signed: bool) -> None:
     x, theta = events(size)
     rng = np.random.default_rng(2)
     inverse = np.linalg.inv(0.7 * np.eye(size) + 0.3)
-    wrong = rng.normal(size=monomials(theta[:1]).shape[1])
+    wrong = rng.normal(size=int(monomials(theta[:1]).shape[1]))
     w = np.repeat(rng.uniform(0.1, 2.0, len(x) // 2), 2)
     w[:200] *= -1.0 if signed else 1.0
 
