@@ -7,9 +7,13 @@ and a worker that comes later gets it too. A partition is described by a small o
 
 ::
 
-    job  = submit(Packed, bytes)                   once; made again if its worker dies
+    job  = Small(token, bytes)                     goes along with each item, if it is short
+    job  = replicate(submit(Packed, bytes))        else once; made again if its worker dies
     next = submit(work, job, partition)            about two per thread of the cluster at a time
     yield next.result(), in order                  then it is forgotten, here and there
+
+A short job is no future of its own: Dask prefers the workers that have what a task depends on, and
+as long as a task takes less than the scheduler's reaction, that one worker gets all of them.
 
 What can help is tried again: a worker that dies (Dask's own setting, ``allowed-failures``), an
 error that is not known to be final (`_RETRIES` times). Everything else comes back as one error.
@@ -19,15 +23,18 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
+import ctypes
 import importlib
 import os
 import secrets
 import threading
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, Generic, TypeVar
+from functools import cache
+from typing import Any, ClassVar, Generic, TypeVar
 
 import zstandard
 
@@ -45,10 +52,15 @@ R = TypeVar("R")
 
 _RETRIES = 2
 _AHEAD = 2
+_SMALL = 32 << 10
+_KEPT = 8
 _PIECE = 4 << 20  # Dask warns of tasks above 10 MB
 _LOOK_AGAIN = 5.0
 _HEALING = (CorruptFileError, MissingFileError)
 """Errors of ours that another try may cure: shared file systems have bad moments."""
+_EAGER = 1 << 20
+_TRIM, _MMAP = -1, -3  # malloc.h: M_TRIM_THRESHOLD, M_MMAP_THRESHOLD
+_KEEP, _LARGEST = 128 << 20, 32 << 20
 _CLOSED = {"CommClosedError", "ClosedClientError"}
 _LOST = (asyncio.CancelledError, concurrent.futures.CancelledError)
 
@@ -74,6 +86,27 @@ class Packed:
             if self._function is None:
                 self._function = _unpack(self._raw)
             return self._function
+
+
+class Small:
+    """A short function as bytes that travels with each item, unpacked once in each process."""
+
+    _kept: ClassVar[OrderedDict[str, Packed]] = OrderedDict()
+    _lock: ClassVar[threading.Lock] = threading.Lock()
+
+    def __init__(self, raw: bytes) -> None:
+        self._raw = raw
+        self._token = secrets.token_hex(8)
+
+    @property
+    def function(self) -> Callable[[Any], Any]:
+        """What was packed; a process remembers the last few, with the files they keep open."""
+        with self._lock:
+            packed = self._kept.setdefault(self._token, Packed(self._raw))
+            self._kept.move_to_end(self._token)
+            while len(self._kept) > _KEPT:
+                self._kept.popitem(last=False)
+        return packed.function
 
 
 class _Final:
@@ -103,8 +136,26 @@ def _unpack(raw: bytes) -> Any:
     return pickle.loads(zstandard.ZstdDecompressor().decompress(raw))
 
 
-def _work(job: Packed, item: Any) -> Any:
+@cache
+def keep_heap() -> bool:
+    """Let glibc keep freed memory in a process where Dask's nanny told it not to.
+
+    The nanny sets ``MALLOC_TRIM_THRESHOLD_=65536``: each array above 128 kB is then mapped anew
+    and zeroed page by page, which makes a scan three times as long. Where the variable has another
+    value, somebody chose it, and it stays. Returns whether something was done.
+    """
+    eager = os.environ.get("MALLOC_TRIM_THRESHOLD_", "")
+    if not eager.isdecimal() or int(eager) >= _EAGER:
+        return False
+    with contextlib.suppress(OSError, AttributeError):  # another C library
+        libc = ctypes.CDLL(None)
+        return bool(libc.mallopt(_MMAP, _LARGEST) and libc.mallopt(_TRIM, _KEEP))
+    return False
+
+
+def _work(job: Packed | Small, item: Any) -> Any:
     """One item, on a worker."""
+    keep_heap()
     try:
         return job.function(item)
     except RootmlError as error:
@@ -119,16 +170,22 @@ class Job(Generic[T, R]):
     def __init__(self, client: Any, function: Callable[[T], R], what: str) -> None:
         self._client = client
         self._name = f"rootml-{what.replace(' ', '-')}"
+        if client.status == "closed":
+            message = f"{what}: on the Dask cluster: the client is closed"
+            raise ClusterError(message)
         raw = _pack(function)
         with _cluster(what):
-            if len(raw) <= _PIECE:
-                pieces: list[Any] = [raw]
-            else:
-                pieces = [
-                    self._submit(bytes, raw[start : start + _PIECE])
-                    for start in range(0, len(raw), _PIECE)
-                ]
-            self._job = self._submit(Packed, *pieces)
+            self._job = Small(raw) if len(raw) <= _SMALL else self._sent(raw)
+
+    def _sent(self, raw: bytes) -> Any:
+        """A future of the function, which all workers of now have."""
+        pieces: list[Any] = [raw]
+        if len(raw) > _PIECE:
+            starts = range(0, len(raw), _PIECE)
+            pieces = [self._submit(bytes, raw[start : start + _PIECE]) for start in starts]
+        job = self._submit(Packed, *pieces)
+        self._client.replicate([job])
+        return job
 
     def _submit(self, function: Any, *args: Any) -> Any:
         key = f"{self._name}-{secrets.token_hex(8)}"

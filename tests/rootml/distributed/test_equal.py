@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import gc
+import os
 import pickle
+import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +25,7 @@ from rootml._dask import DaskPlace
 from rootml.batching import Padded, Ragged
 from rootml.errors import ClusterError, MissingPackageError, UsageError
 
+DASK: Any = distributed  # half typed
 Events = Callable[[str], rootml.Dataset]
 IDS = np.arange(NUM_EVENTS, dtype=np.int64)
 ALL = columns_of(IDS)
@@ -231,6 +235,34 @@ def test_large_functions_are_sent_in_pieces(threads: Any) -> None:
     table = np.random.default_rng(1).integers(0, 2**62, 1_500_000)  # 12 MB, not compressible
     results = DaskPlace(threads).map(lambda at: table[at], [0, 7], what="looking up")
     assert list(results) == [table[0], table[7]]
+
+
+class _Where:
+    """Says which worker it runs on; more bytes make a longer function of it."""
+
+    def __init__(self, length: int) -> None:
+        self.bytes = np.random.default_rng(2).bytes(length)
+
+    def __call__(self, number: int) -> str:
+        time.sleep(0.002 + 0 * number)  # less than the scheduler takes to find an idle worker
+        name: str = DASK.get_worker().address
+        return name
+
+
+@pytest.mark.parametrize("length", [0, 100_000])
+def test_short_work_is_shared_by_all_workers(threads: Any, length: int) -> None:
+    where = Counter(DaskPlace(threads).map(_Where(length), range(90), what="looking"))
+    assert len(where) == 3
+    assert min(where.values()) > 9  # of 30
+
+
+def test_memory_is_kept_where_the_nanny_forbids_it() -> None:
+    for value, wanted in (("65536", True), (str(2**28), False), ("", False)):
+        script = "from rootml._dask import keep_heap; print(keep_heap())"
+        environment = {**os.environ, "MALLOC_TRIM_THRESHOLD_": value}
+        command = [sys.executable, "-c", script]
+        done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+        assert done.stdout.strip() == str(wanted and sys.platform == "linux"), value
 
 
 def test_the_client_stays_with_derived_datasets_and_is_never_pickled(
