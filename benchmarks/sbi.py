@@ -3,7 +3,7 @@
 One problem with exact ratios (`harness_sbi/problem.py`), fitted in turns, each way in a process of
 one thread: with ``RooFit.bindFunction`` as ROOT's tutorials do, by the three routes of
 `to_roofit`, and by iminuit. A fit is NLL, MIGRAD and HESSE from a common start; ratios are medians
-over the turns.
+over the turns. A peer that crashes is started anew and the crash reported.
 
     python benchmarks/sbi.py               everything, up to a million events
     python benchmarks/sbi.py --quick       up to 100,000 events, fewer turns
@@ -12,11 +12,12 @@ over the turns.
 from __future__ import annotations
 
 import argparse
+import math
 import statistics
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -24,10 +25,11 @@ from harness.measure import machine
 from harness.report import Row, report
 from harness_sbi.fits import Outcome
 from harness_sbi.problem import START, Problem
-from harness_sbi.turns import turns
+from harness_sbi.turns import Turns, turns
 
 SIZES = {1_000: 15, 10_000: 9, 100_000: 5, 1_000_000: 3}
 PEERS = ("bindFunction, NumPy", "bindFunction, torch")
+OURS = ("columns", "function", "nll", "iminuit")
 BAR_AT = 100_000
 EVALUATED = 1_000_000
 CODES = ("log-quadratic", "code5")
@@ -35,28 +37,50 @@ CODES = ("log-quadratic", "code5")
 
 def fit_rows(problem: Problem, number: int) -> Iterator[Row]:
     """Milliseconds of a fit, and how many times faster than each peer."""
-    found = turns(problem, number)
-    peers = [name for name in PEERS if name in found]
-    fastest = min(peers, key=lambda name: statistics.median(o.seconds for o in found[name]))
-    best = found["iminuit"][-1]
-    for name, outcomes in found.items():
-        seconds = statistics.median(o.seconds for o in outcomes)
-        ratio = paired(found[fastest], outcomes)
+    found = turns(problem, number, ours=OURS)
+    peers = [name for name in PEERS if found.outcomes[name]]
+    fastest = min(peers, key=lambda name: median(found.outcomes[name]), default=None)
+    best = found.outcomes["iminuit"][number]
+    for name, outcomes in found.outcomes.items():
+        bar = 8.0 if name == "nll" and problem.events == BAR_AT else None
+        if not outcomes:
+            yield Row(name, math.nan, crashed(found, name, number))
+            continue
+        ratio = paired(found.outcomes[fastest], outcomes) if fastest else math.nan
         against = ", ".join(
-            f"{paired(found[peer], outcomes):.1f}x {peer}" for peer in peers if peer != name
+            f"{paired(found.outcomes[peer], outcomes):.1f}x {peer}"
+            for peer in peers
+            if peer != name
         )
-        last = outcomes[-1]
+        last = outcomes[max(outcomes)]
         shift = max(abs(last.values[p] - best.values[p]) / best.errors[p] for p in START)
         error = max(abs(last.errors[p] / best.errors[p] - 1.0) for p in START)
         agreed = f"from iminuit {shift:.4f} sigma, errors {error:.2%}"
-        text = "; ".join(filter(None, [f"{1e3 * seconds:.2f} ms", against, agreed]))
-        bar = 8.0 if name == "nll" and problem.events == BAR_AT else None
+        time = f"{1e3 * median(outcomes):.2f} ms"
+        text = "; ".join(filter(None, [time, against, agreed, crashed(found, name, number)]))
         yield Row(name, ratio, text, bar, unit="x")
 
 
-def paired(top: list[Outcome], bottom: list[Outcome]) -> float:
-    """Median ratio of times taken in turns."""
-    return statistics.median(a.seconds / b.seconds for a, b in zip(top, bottom, strict=True))
+def crashed(found: Turns, name: str, number: int) -> str:
+    """What to say of crashes, if there were some."""
+    ends = found.crashes.get(name, [])
+    if not ends:
+        return ""
+    reasons = ", ".join(sorted({end.rsplit(" ended with ", 1)[1] for end in ends}))
+    return f"crashed {len(ends)} times ({reasons}), {len(found.outcomes[name])} of {number} fits"
+
+
+def median(outcomes: Mapping[int, Outcome]) -> float:
+    """Seconds of a fit."""
+    return statistics.median(outcome.seconds for outcome in outcomes.values())
+
+
+def paired(top: Mapping[int, Outcome], bottom: Mapping[int, Outcome]) -> float:
+    """Median ratio of times taken in turns; NaN if one of them crashed in each."""
+    both = sorted(top.keys() & bottom.keys())
+    if not both:
+        return math.nan
+    return statistics.median(top[turn].seconds / bottom[turn].seconds for turn in both)
 
 
 def bandwidth() -> float:
