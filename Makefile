@@ -12,16 +12,17 @@ PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11 python; d
 	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	&& echo $$name && break; done)
 
-.PHONY: help quickstart test test-full studies lint format bench clean \
-	bench-bdt bench-sbi bench-morphing bench-scaling
+.PHONY: help quickstart test test-full studies lint format bench clean servers \
+	bench-bdt bench-remote bench-sbi bench-morphing bench-scaling
 help:
 	@echo "make quickstart   install, then train a small network from ROOT files (about a minute)"
 	@echo "make test         install everything that the tests use, run them"
 	@echo "make test-full    the same with the slow tests: full products, statistical studies"
+	@echo "make servers      install the S3 server that tests of remote files talk to"
 	@echo "make studies      fits of 1000 toys beside the analytic likelihood, with their bars"
 	@echo "make lint         ruff, formatting, mypy --strict        make format   repair what ruff can"
 	@echo "make bench-bdt    compiled forests against other engines; also bench-sbi, bench-morphing,"
-	@echo "                  bench-scaling, each beside its peers"
+	@echo "                  bench-remote, bench-scaling, each beside its peers"
 	@echo "make bench        ratio tables against other loaders     make clean    remove what make made"
 
 quickstart: $(STAMPS)/quickstart
@@ -36,6 +37,8 @@ test-full: $(STAMPS)/test
 studies: $(STAMPS)/test
 	ROOTML_TOYS=1000 $(PY) -m pytest -n 2 --dist worksteal tests/sbi -k studies $(ARGS)
 
+servers: $(STAMPS)/servers
+
 lint: $(STAMPS)/test
 	$(PY) -m ruff check --no-cache .
 	$(PY) -m ruff format --no-cache --check .
@@ -48,7 +51,7 @@ format: $(STAMPS)/test
 bench: $(STAMPS)/test
 	$(PY) benchmarks/batching.py $(ARGS)
 
-bench-bdt bench-sbi bench-morphing bench-scaling: bench-%: $(STAMPS)/test
+bench-bdt bench-remote bench-sbi bench-morphing bench-scaling: bench-%: $(STAMPS)/test
 	$(PY) benchmarks/$*.py $(ARGS)
 
 clean:
@@ -72,6 +75,13 @@ $(STAMPS)/quickstart: $(STAMPS)/python pyproject.toml constraints.txt
 	$(PIP) --editable ".[torch,plot]"
 	@touch $@
 
+# servers that tests talk to, which cannot share an environment with the rest
+$(STAMPS)/servers: $(STAMPS)/python tests/support/servers.txt
+	$(PY) -m venv $(VENV)/servers
+	$(VENV)/servers/bin/python -m pip install --quiet --disable-pip-version-check \
+		--requirement tests/support/servers.txt
+	@touch $@
+
 $(STAMPS)/test: $(STAMPS)/python pyproject.toml constraints.txt
-	$(PIP) --editable ".[torch,lightning,onnx,bdt,sbi,dask,plot,root]" --group dev --group frameworks
+	$(PIP) --editable ".[torch,lightning,onnx,bdt,sbi,dask,plot,root,remote]" --group dev --group frameworks
 	@touch $@
