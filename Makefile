@@ -75,13 +75,13 @@ $(STAMPS)/quickstart: $(STAMPS)/python pyproject.toml constraints.txt
 	$(PIP) --editable ".[torch,plot]"
 	@touch $@
 
-# servers that tests talk to, which cannot share an environment with the rest
+# Servers that tests talk to, which cannot share an environment with the rest; servers.txt pins all.
 $(STAMPS)/servers: $(STAMPS)/python tests/support/servers.txt
 	$(PY) -m venv $(VENV)/servers
-	$(VENV)/servers/bin/python -m pip install --quiet --disable-pip-version-check \
+	$(VENV)/servers/bin/python -m pip --quiet --disable-pip-version-check install \
 		--requirement tests/support/servers.txt
 	@touch $@
 
 $(STAMPS)/test: $(STAMPS)/python pyproject.toml constraints.txt
-	$(PIP) --editable ".[torch,lightning,onnx,bdt,sbi,dask,plot,root,remote]" --group dev --group frameworks
+	$(PIP) --editable ".[torch,lightning,onnx,bdt,sbi,dask,plot,root,xrootd,remote]" --group dev --group frameworks
 	@touch $@
