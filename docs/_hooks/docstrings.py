@@ -86,7 +86,9 @@ def _literals(lines: list[str]) -> Iterator[str]:
         while block and not block[-1].strip():
             block.pop()
         inner = min((_indent(item) for item in block if item.strip()), default=0)
-        language = "python" if any(" = " in item or "import " in item for item in block) else "text"
+        language = (
+            "python" if any(" = " in item or "import " in item for item in block) else "text"
+        )
         yield from ("", f"```{language}", *(item[inner:] for item in block), "```", "")
 
 
