@@ -10,6 +10,7 @@
 # %%
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -98,8 +99,13 @@ def make_files(folder: Path, events: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     kinds = ["signal"] * 2 + ["background"] * 3
     for seed, kind in enumerate(kinds, start=1):
-        branches = simulate(kind, events // len(kinds), seed)
-        with uproot.recreate(folder / f"{kind}_{seed}.root", compression=uproot.ZSTD(5)) as file:
-            file.mktree("Events", {name: ak.type(b).content for name, b in branches.items()})
-            for start in range(0, events, BASKET):
+        write_file(folder / f"{kind}_{seed}.root", [simulate(kind, events // len(kinds), seed)])
+
+
+def write_file(path: Path, parts: Sequence[dict[str, Any]]) -> None:
+    """One file with the events of all parts."""
+    with uproot.recreate(path, compression=uproot.ZSTD(5)) as file:
+        file.mktree("Events", {name: ak.type(b).content for name, b in parts[0].items()})
+        for branches in parts:
+            for start in range(0, len(branches["event"]), BASKET):
                 file["Events"].extend({n: b[start : start + BASKET] for n, b in branches.items()})

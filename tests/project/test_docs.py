@@ -1,4 +1,4 @@
-"""Everything shown runs: docstring examples, the README, the tutorials, the quickstart."""
+"""Everything shown runs: docstring examples, the README; tutorials have tests of their own."""
 
 from __future__ import annotations
 
@@ -12,9 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
-import uproot
 
 import rootml
 from rootml.errors import MissingPackageError
@@ -103,69 +101,6 @@ def test_links_in_the_papers_lead_somewhere() -> None:
         text = (PROJECT / name).read_text(encoding="utf-8")
         targets = re.findall(r"\]\((?!https?:)([^)#]+)", text)
         assert [target for target in targets if not (PROJECT / target).exists()] == []
-
-
-# --- tutorials and the quickstart ----------------------------------------------------------------
-
-NEEDS = {
-    "fit_in_roofit": "ROOT",
-    "morph_photons": "torch",
-    "offshell_interference": "iminuit",
-    "quickstart": "torch",
-    "train_bdt": "xgboost",
-    "train_tensorflow": "tensorflow",
-    "train_torch": "torch",
-}
-SCRIPTS = sorted(path.stem for path in TUTORIALS.glob("*.py"))
-
-
-def test_tutorials_are_found() -> None:
-    assert {"quickstart", "reading", "sharing", "train_tensorflow", "train_torch"} < set(SCRIPTS)
-
-
-@pytest.mark.parametrize("name", SCRIPTS)
-def test_tutorial_is_a_percent_script_with_a_title(name: str) -> None:
-    text = (TUTORIALS / f"{name}.py").read_text(encoding="utf-8")
-    assert text.startswith("# %% [markdown]\n# # ")
-
-
-@pytest.mark.parametrize("name", [name for name in SCRIPTS if name != "quickstart"])
-def test_tutorial_runs(name: str, tmp_path: Path) -> None:
-    if name in NEEDS and importlib.util.find_spec(NEEDS[name]) is None:
-        pytest.skip(f"needs {NEEDS[name]}")
-    run(TUTORIALS / f"{name}.py", cwd=tmp_path)
-
-
-def test_quickstart_in_reduced_size(tmp_path: Path) -> None:
-    pytest.importorskip("torch")
-    pytest.importorskip("matplotlib")
-    script = TUTORIALS / "quickstart.py"
-    output = run(script, "--events", "25000", "--epochs", "3", cwd=tmp_path)
-    found = re.search(r"AUC ([0-9.]+) on test", output)
-    assert found, output
-    assert 0.8 < float(found.group(1)) < 0.999
-    assert len(re.findall(r"epoch \d+: loss [0-9.]+.*events/s", output)) == 3
-    folder = tmp_path / "quickstart-output"
-    assert (folder / "roc.png").read_bytes().startswith(b"\x89PNG")
-    assert "AUC" in (folder / "report.txt").read_text(encoding="utf-8")
-    check_friends(folder)
-
-
-def check_friends(folder: Path) -> None:
-    """One friend file per input, one entry per entry, scores in [0, 1] where selected."""
-    inputs = sorted(folder.glob("*.root"))
-    friends = sorted((folder / "friends").rglob("*.root"))
-    assert len(inputs) == len(friends) == 5
-    selected = 0
-    for path in friends:
-        (tree,) = uproot.open(path).values(filter_classname="TTree")
-        columns = tree.arrays(library="np")
-        assert len(columns["score"]) == 5000
-        valid = columns["score_valid"].astype(bool)
-        assert np.array_equal(valid, np.isfinite(columns["score"]))
-        assert np.all((columns["score"][valid] >= 0) & (columns["score"][valid] <= 1))
-        selected += int(valid.sum())
-    assert 10_000 < selected < 25_000
 
 
 # --- benchmarks ----------------------------------------------------------------------------------
