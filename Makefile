@@ -15,7 +15,7 @@ PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11 python; d
 .PHONY: help quickstart test test-full studies lint format bench clean servers \
 	bench-bdt bench-remote bench-sbi bench-morphing bench-scaling
 help:
-	@echo "make quickstart   install, then train a small network from ROOT files (about a minute)"
+	@echo "make quickstart   install, then show everything on generated ROOT files (a minute or two)"
 	@echo "make test         install everything that the tests use, run them"
 	@echo "make test-full    the same with the slow tests: full products, statistical studies"
 	@echo "make servers      install the S3 server that tests of remote files talk to"
@@ -72,7 +72,7 @@ $(STAMPS)/python:
 	@mkdir -p $(STAMPS) && touch $@
 
 $(STAMPS)/quickstart: $(STAMPS)/python pyproject.toml constraints.txt
-	$(PIP) --editable ".[torch,plot]"
+	$(PIP) --editable ".[torch,bdt,sbi,plot]" --group xgboost
 	@touch $@
 
 # Servers that tests talk to, which cannot share an environment with the rest; servers.txt pins all.
