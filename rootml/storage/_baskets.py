@@ -18,9 +18,9 @@ import numpy as np
 import numpy.typing as npt
 
 from rootml.storage._base import Array
-from rootml.storage._blocks import decompress, scratch
+from rootml.storage._blocks import decompress
 from rootml.storage._branches import Branch, Tree, Unusual
-from rootml.storage._rootfile import pread, pread_into
+from rootml.storage._source import Source
 
 Int64s: TypeAlias = npt.NDArray[np.int64]
 Counts: TypeAlias = Callable[[str, int, int], Int64s]
@@ -150,10 +150,10 @@ class _Basket:
     entries: int
 
 
-def _load(fd: int, plan: Plan, number: int, *, reuse: bool = False) -> _Basket:
+def _load(source: Source, plan: Plan, number: int, *, reuse: bool = False) -> _Basket:
     """Read a basket; with `reuse` it is good until this thread loads the next one."""
     size, seek = int(plan.sizes[number]), int(plan.seeks[number])
-    raw = pread_into(fd, scratch("read", size), seek) if reuse else pread(fd, size, seek)
+    raw = source.view(size, seek) if reuse else source.read(size, seek)
     nbytes, _, objlen, _, keylen, _ = _KEY.unpack_from(raw)
     if nbytes != size or not _MIN_KEYLEN <= keylen <= size or objlen < 0:
         message = f"basket {number} is not where the tree says"
@@ -176,7 +176,9 @@ def _copy(out: Array, data: Any, dtype: np.dtype[Any], offset: int) -> None:
         out[...] = np.frombuffer(data, dtype, out.size, offset)
 
 
-def read_flat(fd: int, plan: Plan, start: int, stop: int, out: Array | None = None) -> Array:
+def read_flat(
+    source: Source, plan: Plan, start: int, stop: int, out: Array | None = None
+) -> Array:
     """Entries ``[start, stop)`` of a branch of numbers or fixed arrays, into `out` if given."""
     storage = plan.storage
     if out is None:
@@ -184,7 +186,7 @@ def read_flat(fd: int, plan: Plan, start: int, stop: int, out: Array | None = No
     flat = out.reshape(-1)
     width = int(np.prod(storage.shape, dtype=np.int64))
     for number in plan.overlapping(start, stop):
-        basket = _load(fd, plan, number, reuse=True)
+        basket = _load(source, plan, number, reuse=True)
         first, last = int(plan.bounds[number]), int(plan.bounds[number + 1])
         item = width * storage.dtype.itemsize
         if basket.border != basket.entries * item:
@@ -260,10 +262,10 @@ def _part(basket: _Basket, offsets: Int64s, storage: Storage, number: int) -> _P
     return _Part(basket.data, int(offsets[0]), int(offsets[-1] - offsets[0]), counts)
 
 
-def _parts(fd: int, plan: Plan, start: int, stop: int, counts: Counts) -> list[_Part]:
+def _parts(source: Source, plan: Plan, start: int, stop: int, counts: Counts) -> list[_Part]:
     storage, parts = plan.storage, []
     for number in plan.overlapping(start, stop):
-        basket = _load(fd, plan, number)
+        basket = _load(source, plan, number)
         first, last = int(plan.bounds[number]), int(plan.bounds[number + 1])
         low, high = max(start, first) - first, min(stop, last) - first
         if basket.border < len(basket.data):
@@ -278,10 +280,10 @@ def _parts(fd: int, plan: Plan, start: int, stop: int, counts: Counts) -> list[_
     return parts
 
 
-def read_jagged(fd: int, plan: Plan, start: int, stop: int, counts: Counts) -> ak.Array:
+def read_jagged(source: Source, plan: Plan, start: int, stop: int, counts: Counts) -> ak.Array:
     """Entries ``[start, stop)`` of a branch of lists; `counts` reads a counter's entry range."""
     storage = plan.storage
-    parts = _parts(fd, plan, start, stop, counts)
+    parts = _parts(source, plan, start, stop, counts)
     offsets = np.zeros(stop - start + 1, np.int64)
     if parts:
         np.cumsum(np.concatenate([part.counts for part in parts]), out=offsets[1:])

@@ -15,6 +15,7 @@ from rootml.errors import (
 )
 from rootml.storage._base import Fingerprint, Table
 from rootml.storage._paths import is_remote, missing_file
+from rootml.storage._source import LocalSource, Source
 
 
 class Guard:
@@ -52,15 +53,15 @@ class Guard:
             raise ChangedFileError(message)
 
     @contextmanager
-    def descriptor(self, where: str) -> Iterator[int]:
-        """A descriptor of the local file, which is still the one that was opened."""
+    def source(self, where: str) -> Iterator[Source]:
+        """The bytes of the file, which is still the one that was opened."""
         try:
             fd = os.open(self.path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
         except FileNotFoundError:
             raise missing_file(self.path) from None
         try:
             self.check(where, fd)
-            yield fd
+            yield LocalSource(fd)
         finally:
             os.close(fd)
 

@@ -25,6 +25,7 @@ from rootml.storage._paths import is_remote, missing_file
 from rootml.storage._rntuple import RNTupleTable
 from rootml.storage._rntuple_writer import RNTupleWriter
 from rootml.storage._rootfile import Key, RootFile
+from rootml.storage._source import LocalSource
 from rootml.storage._ttree import TTreeTable
 from rootml.storage._ttree_writer import TTreeWriter
 from rootml.storage._uproot import open_file
@@ -70,7 +71,7 @@ def _root_file(path: str) -> Iterator[tuple[RootFile, Guard]]:
     fd = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
     try:
         guard = Guard(path, fd)
-        yield RootFile(fd, guard.fingerprint.size), guard
+        yield RootFile(LocalSource(fd), guard.fingerprint.size), guard
     finally:
         os.close(fd)
 

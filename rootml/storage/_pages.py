@@ -24,8 +24,8 @@ import numpy.typing as npt
 import xxhash
 
 from rootml.storage._base import Array
-from rootml.storage._blocks import decompress, scratch
-from rootml.storage._rootfile import pread_into
+from rootml.storage._blocks import decompress
+from rootml.storage._source import Source
 
 Int64s: TypeAlias = npt.NDArray[np.int64]
 
@@ -199,28 +199,30 @@ def _column(tree: Any, number: int) -> PageColumn | None:
 # --- reading ------------------------------------------------------------------------------------
 
 
-def read_flat(fd: int, pages: FieldPages, start: int, stop: int, out: Array | None) -> Array:
+def read_flat(
+    source: Source, pages: FieldPages, start: int, stop: int, out: Array | None
+) -> Array:
     """Entries ``[start, stop)`` of a field of numbers, into `out` if given."""
     if out is None:
         out = np.empty(stop - start, pages.values.dtype)
-    _read(fd, pages.values, start, stop, out)
+    _read(source, pages.values, start, stop, out)
     return out
 
 
-def read_lists(fd: int, pages: FieldPages, start: int, stop: int) -> ak.Array:
+def read_lists(source: Source, pages: FieldPages, start: int, stop: int) -> ak.Array:
     """Entries ``[start, stop)`` of a field of lists of numbers.
 
     Raises:
         ValueError: Lists that end before they begin, or where there are no elements.
     """
     assert pages.ends is not None
-    offsets = _offsets(fd, pages.ends, pages.values.clusters, start, stop)
+    offsets = _offsets(source, pages.ends, pages.values.clusters, start, stop)
     first, last = int(offsets[0]), int(offsets[-1])
     if np.any(np.diff(offsets) < 0) or last > pages.values.bounds[-1]:
         message = "the ends of its lists contradict each other"
         raise ValueError(message)
     content = np.empty(last - first, pages.values.dtype)
-    _read(fd, pages.values, first, last, content)
+    _read(source, pages.values, first, last, content)
     return ak.Array(
         ak.contents.ListOffsetArray(
             ak.index.Index64(offsets - first), ak.contents.NumpyArray(content)
@@ -228,7 +230,7 @@ def read_lists(fd: int, pages: FieldPages, start: int, stop: int) -> ak.Array:
     )
 
 
-def _offsets(fd: int, ends: PageColumn, begins: Int64s, start: int, stop: int) -> Int64s:
+def _offsets(source: Source, ends: PageColumn, begins: Int64s, start: int, stop: int) -> Int64s:
     """Numbers of the elements at which the lists begin, and the end of the last.
 
     Args:
@@ -239,31 +241,30 @@ def _offsets(fd: int, ends: PageColumn, begins: Int64s, start: int, stop: int) -
     if start == stop:
         return offsets
     raw = np.empty(stop - start, ends.dtype)
-    _read(fd, ends, start, stop, raw)
+    _read(source, ends, start, stop, raw)
     offsets[1:] = raw.astype(np.int64) + begins[cluster]
     offsets[0] = begins[cluster[0]]
     if start > ends.clusters[cluster[0]]:
         before = np.empty(1, ends.dtype)
-        _read(fd, ends, start - 1, start, before)
+        _read(source, ends, start - 1, start, before)
         offsets[0] += int(before[0])
     return offsets
 
 
-def _read(fd: int, column: PageColumn, start: int, stop: int, out: Array) -> None:
+def _read(source: Source, column: PageColumn, start: int, stop: int, out: Array) -> None:
     """Fill `out` with the elements ``[start, stop)``."""
     for number in column.overlapping(start, stop):
         first, last = int(column.bounds[number]), int(column.bounds[number + 1])
-        data = _load(fd, column, number, last - first)
+        data = _load(source, column, number, last - first)
         low, high = max(start, first), min(stop, last)
         target = out[low - start : high - start]
         _decode(column, data, last - first, low - first, high - first, target)
 
 
-def _load(fd: int, column: PageColumn, number: int, count: int) -> Any:
+def _load(source: Source, column: PageColumn, number: int, count: int) -> Any:
     """The bytes of a page, good until this thread loads the next one."""
     size, checked = int(column.sizes[number]), bool(column.checked[number])
-    room = scratch("read", size + _CHECKSUM * checked)
-    raw = pread_into(fd, room, int(column.offsets[number]))
+    raw = source.view(size + _CHECKSUM * checked, int(column.offsets[number]))
     if checked:
         stated = int.from_bytes(raw[size:], "little")
         if xxhash.xxh3_64_intdigest(raw[:size]) != stated:

@@ -129,13 +129,13 @@ class RNTupleTable(Table):
         flat = {name: pages.values.dtype for name, pages in direct.items() if pages.ends is None}
         places = side_by_side(flat, stop - start, allocate)
         found: dict[str, Column] = {}
-        with reading(self.where), self._guard.descriptor(self.where) as fd:
+        with reading(self.where), self._guard.source(self.where) as source:
             for name, pages in direct.items():
                 with reading(self.where, [name], start, stop):
                     if pages.ends is None:
-                        found[name] = read_flat(fd, pages, start, stop, places[name])
+                        found[name] = read_flat(source, pages, start, stop, places[name])
                     else:
-                        found[name] = read_lists(fd, pages, start, stop)
+                        found[name] = read_lists(source, pages, start, stop)
         return found
 
     def _array(self, tree: Any, name: str, start: int, stop: int) -> Column:

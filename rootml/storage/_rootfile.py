@@ -7,7 +7,6 @@ damage is an exception and never an allocation. Big-endian throughout.
 
 from __future__ import annotations
 
-import os
 import struct
 import uuid
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rootml.storage._blocks import decompress
+from rootml.storage._source import Source
 
 _HEAD_SMALL = struct.Struct(">4siiiiiiiBiiiH16s")
 _HEAD_BIG = struct.Struct(">4siiqqiiiBiqiH16s")
@@ -61,26 +61,6 @@ class _Directory:
     nbytes_keys: int
 
 
-def pread(fd: int, size: int, offset: int) -> bytes:
-    """Exactly `size` bytes at `offset`; EOFError when the file ends before."""
-    if size < 0 or offset < 0:
-        message = f"a length of {size} at position {offset}"
-        raise ValueError(message)
-    data = os.pread(fd, size, offset)
-    if len(data) != size:
-        message = f"the file ends inside {size} bytes at {offset}: it is truncated"
-        raise EOFError(message)
-    return data
-
-
-def pread_into(fd: int, out: memoryview, offset: int) -> memoryview:
-    """`out`, filled from `offset` on; EOFError when the file ends before."""
-    if os.preadv(fd, [out], offset) != len(out):
-        message = f"the file ends inside {len(out)} bytes at {offset}: it is truncated"
-        raise EOFError(message)
-    return out
-
-
 def string(data: Any, position: int) -> tuple[str, int]:
     """A TString at `position`, and the position behind it."""
     length = data[position]
@@ -107,16 +87,16 @@ def _key(data: bytes, position: int, folder: str) -> tuple[Key, int]:
 
 
 class RootFile:
-    """A local ROOT file, open as `fd`, of `size` bytes.
+    """A ROOT file of `size` bytes.
 
     Raises:
         ValueError, EOFError, struct.error, IndexError: Not a ROOT file, or damaged.
     """
 
-    def __init__(self, fd: int, size: int) -> None:
-        self.fd = fd
+    def __init__(self, source: Source, size: int) -> None:
+        self.source = source
         self.size = size
-        head = os.pread(fd, _FIRST_READ, 0)
+        head = source.read(min(_FIRST_READ, size), 0)
         if head[:4] != b"root":
             message = f"it does not begin with 'root' but with {head[:4]!r}"
             raise ValueError(message)
@@ -132,7 +112,8 @@ class RootFile:
     def _directory(self, position: int, head: bytes = b"") -> _Directory:
         data, at = head, position
         if position < 0 or position + _DIRECTORY_BIG.size > len(head):
-            data, at = pread(self.fd, min(_DIRECTORY_BIG.size, self.size - position), position), 0
+            data = self.source.read(min(_DIRECTORY_BIG.size, self.size - position), position)
+            at = 0
         (version,) = struct.unpack_from(">h", data, at)
         layout = _DIRECTORY_BIG if version > _BIG_KEY else _DIRECTORY_SMALL
         fields = layout.unpack_from(data, at)
@@ -142,7 +123,7 @@ class RootFile:
         return _Directory(seek_keys=fields[7], nbytes_keys=fields[3])
 
     def _keys(self, directory: _Directory, folder: str) -> list[Key]:
-        data = pread(self.fd, directory.nbytes_keys, directory.seek_keys)
+        data = self.source.read(directory.nbytes_keys, directory.seek_keys)
         keylen = _KEY.unpack_from(data)[4]
         (count,) = _INT.unpack_from(data, keylen)
         position, keys = keylen + 4, []
@@ -179,12 +160,12 @@ class RootFile:
         return _best(self._keys(directory, folder), folder + last, cycle)
 
 
-def read_record(fd: int, key: Key, size: int) -> bytes:
+def read_record(source: Source, key: Key, size: int) -> bytes:
     """The object of `key` in a file of `size` bytes, decompressed."""
     if not 0 < key.keylen <= key.nbytes <= size or key.objlen < 0:
         message = f"the key of {key.name!r} speaks of {key.nbytes:,} bytes"
         raise ValueError(message)
-    data = pread(fd, key.nbytes, key.seek)
+    data = source.read(key.nbytes, key.seek)
     return bytes(decompress(memoryview(data)[key.keylen :], key.objlen))
 
 

@@ -27,6 +27,7 @@ from rootml.storage._interpret import storage_of, type_of_branch
 from rootml.storage._names import name_columns
 from rootml.storage._paths import is_remote
 from rootml.storage._rootfile import Key, RootFile, read_record
+from rootml.storage._source import Source
 from rootml.storage._types import side_by_side, uniform
 from rootml.storage._uproot import UprootTree, type_of_uproot
 
@@ -116,7 +117,7 @@ class TTreeTable(Table):
             guard.fingerprint.size, guard.fingerprint.modified, file.uuid
         )
         try:
-            record = read_record(file.fd, key, file.size)
+            record = read_record(file.source, key, file.size)
             tree = read_tree(record, key.keylen, key.classname)
         except Unusual:
             return cls.through_uproot(path, name, guard)
@@ -139,8 +140,8 @@ class TTreeTable(Table):
             table.fingerprint = Fingerprint(size, guard.fingerprint.modified, str(tree.file.uuid))
         return table
 
-    def _tree(self, fd: int, key: Key) -> Tree:
-        record = read_record(fd, key, self._guard.fingerprint.size)
+    def _tree(self, source: Source, key: Key) -> Tree:
+        record = read_record(source, key, self._guard.fingerprint.size)
         return read_tree(record, key.keylen, key.classname)
 
     # -- columns ---------------------------------------------------------------------------------
@@ -166,8 +167,8 @@ class TTreeTable(Table):
         return self._parse_with_uproot()
 
     def _parse_directly(self, key: Key) -> Layout:
-        with self._guard.descriptor(self.where) as fd:
-            tree = self._tree(fd, key)
+        with self._guard.source(self.where) as source:
+            tree = self._tree(source, key)
         branches = list(walk(tree.branches()))
         layout = make_layout(
             tuple(branch.path for branch in branches), tuple(self._types(branches))
@@ -243,8 +244,8 @@ class TTreeTable(Table):
         names = list(check_columns(self, columns).values())
         if self._key is None:
             return []
-        with reading(self.where, columns), self._guard.descriptor(self.where) as fd:
-            self._make_plans(fd, self._key, names)
+        with reading(self.where, columns), self._guard.source(self.where) as source:
+            self._make_plans(source, self._key, names)
         plans = [plan for name in names if (plan := self._plans[name]) is not None]
         return cheap_cuts(plans, start, stop, most)
 
@@ -265,12 +266,12 @@ class TTreeTable(Table):
         if self._key is not None:
             with (
                 reading(self.where, columns, start, stop),
-                self._guard.descriptor(self.where) as fd,
+                self._guard.source(self.where) as source,
             ):
-                self._make_plans(fd, self._key, wanted)
+                self._make_plans(source, self._key, wanted)
                 places = self._side_by_side(wanted, stop - start, allocate)
                 for name in wanted:
-                    values = self._direct(fd, name, start, stop, places.get(name))
+                    values = self._direct(source, name, start, stop, places.get(name))
                     if values is not None:
                         found[name] = values
         rest = [name for name in wanted if name not in found]
@@ -278,12 +279,12 @@ class TTreeTable(Table):
             found |= self._indirect(rest, start, stop)
         return {name: found[inner] for name, inner in names.items()}
 
-    def _make_plans(self, fd: int, key: Key, names: Sequence[str]) -> None:
+    def _make_plans(self, source: Source, key: Key, names: Sequence[str]) -> None:
         """See that there is a plan for each of `names`: None, where uproot has to read."""
         if all(name in self._plans for name in names):
             return
         with self._lock:
-            tree = self._tree(fd, key)
+            tree = self._tree(source, key)
             for name in names:
                 if name not in self._plans:
                     with reading(self.where, [name]):
@@ -314,7 +315,7 @@ class TTreeTable(Table):
         return side_by_side(dtypes, rows, allocate)
 
     def _direct(
-        self, fd: int, name: str, start: int, stop: int, out: Array | None = None
+        self, source: Source, name: str, start: int, stop: int, out: Array | None = None
     ) -> Column | None:
         """Values read from the baskets; None, where uproot has to read."""
         plan = self._plans[name]
@@ -323,8 +324,8 @@ class TTreeTable(Table):
         with reading(self.where, [name], start, stop):
             try:
                 if not plan.storage.jagged:
-                    return read_flat(fd, plan, start, stop, out)
-                return read_jagged(fd, plan, start, stop, self._counts)
+                    return read_flat(source, plan, start, stop, out)
+                return read_jagged(source, plan, start, stop, self._counts)
             except Unusual:
                 return None
 
