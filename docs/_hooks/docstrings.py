@@ -1,7 +1,7 @@
 """Docstrings as they are written in the code, turned into Markdown for the API reference.
 
-They are plain text first: read by `help()`, run as doctests. Three things that are plain there mean
-something else to Markdown, and one to the parser of the sections:
+They are plain text first: read by `help()`, run as doctests. Three things that are plain there
+mean something else to Markdown, and one to the parser of the sections:
 
 - an example (``>>>``) would be a quotation of a quotation: it is fenced;
 - a reST table (``====  ====``) would be a heading: it becomes a table;

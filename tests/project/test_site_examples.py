@@ -50,9 +50,10 @@ class Block:
 
 def blocks(text: str) -> list[Block]:
     """The Python of a page, in order."""
-    found: list[tuple[int, Block]] = []
-    for match in SETUP.finditer(text):
-        found.append((match.start(), Block(line_of(text, match.start("code")), match["code"])))
+    found = [
+        (match.start(), Block(line_of(text, match.start("code")), match["code"]))
+        for match in SETUP.finditer(text)
+    ]
     fences = list(FENCE.finditer(text))
     for number, match in enumerate(fences):
         if match["info"].split()[:1] != ["python"]:
