@@ -1,20 +1,41 @@
 """The command line `rootml`: thin commands over the Python functions.
 
-One module per group of commands (`_bdt`, `_sbi`, `_morph`), each of which imports its part inside
-the commands, when they run. Commands print with `typer.echo` or rich, and offer ``--json``. Errors
-of the hierarchy become one line on standard error and exit code 1; ``rootml --debug ...`` shows
-where they were raised. A wrong command line is exit code 2.
+One module per command or group of commands, each of which imports its part inside the commands,
+when they run. Results go to standard output, and with ``--json`` they are one JSON document;
+progress, notes, warnings and errors go to standard error. Exit codes:
+
+====  ===========================================================================================
+0     done
+1     it could not be done: one line says why (a file, a column, a selection, a fit, ...)
+2     the command line makes no sense: an unknown option, a missing argument, ``--label`` without
+      a value
+130   interrupted by Ctrl-C
+141   whoever read the output closed it (``rootml inspect f.root | head``)
+====  ===========================================================================================
+
+``--debug``, anywhere, shows where an error was raised.
 """
 
 from __future__ import annotations
 
+import logging
+import os
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
 
-from rootml.cli._app import app
+from rootml.cli._app import CLOSED, app
 from rootml.errors import RootmlError
 
 __all__ = ["app", "main"]
+
+_SPELT = {
+    "say overwrite=True": "give --overwrite",
+    "dtype='float64'": "--dtype float64",
+    "nonfinite='keep'": "--nonfinite keep",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -24,14 +45,92 @@ def main(arguments: Sequence[str] | None = None) -> int:
     rootml ...
     0
     """
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    words, debug = _take_debug(list(sys.argv[1:] if arguments is None else arguments))
+    with _messages(debug=debug):
+        try:
+            code = _run(words, debug=debug)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            _forget_output()
+            code = CLOSED
+    return code
+
+
+def _run(words: Sequence[str], *, debug: bool) -> int:
     try:
         app(words, prog_name="rootml")
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BrokenPipeError:
+        raise
     except RootmlError as error:
-        if words[:1] == ["--debug"]:
+        if debug:
             raise
-        sys.stderr.write(f"error: {error}\n")
-        return 1
-    return 0
+        _say_error(str(error))
+    except OSError as error:
+        if debug:
+            raise
+        about = "" if error.filename is None else f": {error.filename!r}"
+        _say_error(f"{error.strerror or error}{about}")
+    except Exception as error:
+        if debug:
+            raise
+        _say_error(
+            f"{type(error).__name__}: {error}\n"
+            "This was not foreseen. Please report it with the output of the same command with "
+            "--debug, and of `rootml doctor`."
+        )
+    return 1
+
+
+def _take_debug(words: list[str]) -> tuple[list[str], bool]:
+    """The words without ``--debug``, wherever it stands, and whether it was there."""
+    end = words.index("--") if "--" in words else len(words)
+    head = [word for word in words[:end] if word != "--debug"]
+    return head + words[end:], len(head) < end
+
+
+def _say_error(text: str) -> None:
+    """The message of an error; arguments of Python functions in it are spelt as options."""
+    for python, option in _SPELT.items():
+        text = text.replace(python, option)
+    sys.stderr.write(f"error: {text}\n")
+
+
+def _forget_output() -> None:
+    """Let nothing be written to the closed pipe when the process ends."""
+    with suppress(OSError, ValueError, AttributeError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+
+
+class _Lines(logging.Handler):
+    """Log records as lines on standard error."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        sys.stderr.write(f"{record.levelname.lower()}: {record.getMessage()}\n")
+
+
+@contextmanager
+def _messages(*, debug: bool) -> Iterator[None]:
+    """Logging and warnings as lines on standard error; names that no terminal knows, escaped."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    logger, handler, show = logging.getLogger("rootml"), _Lines(), warnings.showwarning
+    level = logger.level
+
+    def say(message: Warning | str, *_: Any, **__: Any) -> None:
+        sys.stderr.write(f"warning: {message}\n")
+
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG if debug else logging.WARNING)
+    if not debug:
+        warnings.showwarning = say
+    try:
+        yield
+    finally:
+        warnings.showwarning = show
+        logger.setLevel(level)
+        logger.removeHandler(handler)

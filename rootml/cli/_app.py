@@ -2,21 +2,60 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import sys
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
+from rootml.cli import _batches, _describe, _doctor, _inspect, _skim
 from rootml.cli._bdt import bdt
 from rootml.cli._morph import morph
 from rootml.cli._sbi import sbi
 
+INTERRUPTED = 130
+CLOSED = 141
+
+_EPILOG = """\b
+Begin with:
+  rootml inspect file.root                  what is in a file
+  rootml describe file.root:Events --cut 'nJet > 1'
+  rootml skim 'mc_*.root:Events' skims/ --cut 'nJet > 1' --columns 'Jet_*,MET_pt'
+  rootml doctor                             what is installed, what is missing
+
+\b
+Exit codes: 0 done, 1 it could not be done, 2 the command line makes no sense,
+130 interrupted, 141 the output was closed. --debug, anywhere, shows where an
+error was raised; --json, behind a command, prints one JSON document."""
+
+
+class _Commands(TyperGroup):
+    """Ends in one way for all commands when the user, or the reader of a pipe, has had enough."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            sys.stderr.write("interrupted\n")
+            raise typer.Exit(INTERRUPTED) from None
+        except BrokenPipeError:
+            raise typer.Exit(CLOSED) from None
+
+
 app = typer.Typer(
     name="rootml",
-    help="ROOT files meet machine learning.",
+    cls=_Commands,
+    epilog=_EPILOG,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command(epilog=_inspect.EXAMPLES)(_inspect.inspect)
+app.command(epilog=_describe.EXAMPLES)(_describe.describe)
+app.command(epilog=_skim.EXAMPLES)(_skim.skim)
+app.command(epilog=_batches.EXAMPLES)(_batches.batches)
+app.command(epilog=_doctor.EXAMPLES)(_doctor.doctor)
 app.add_typer(bdt)
 app.add_typer(morph)
 app.add_typer(sbi)
@@ -37,7 +76,7 @@ def _options(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which.")
     ] = False,
     debug: Annotated[
-        bool, typer.Option("--debug", help="Show where an error was raised. Comes first.")
+        bool, typer.Option("--debug", help="Show where an error was raised; may stand anywhere.")
     ] = False,
 ) -> None:
     """ROOT files meet machine learning."""

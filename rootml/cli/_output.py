@@ -1,0 +1,131 @@
+"""What commands print: results on standard output, everything else on standard error.
+
+With ``--json`` there is one JSON document on standard output and nothing else. JSON has no NaN and
+no infinity: they become the texts "NaN", "Infinity" and "-Infinity", which Python's ``float`` and
+JavaScript's ``Number`` take (as in the JSON of protocol buffers).
+
+Tables fit the terminal: wide text is folded, and where numbers do not fit side by side, each row
+becomes a few lines. What goes into a file or a pipe is never folded nor cut.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import sys
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import typer
+
+from rootml._repr import Grid, facts_text
+
+_FOLD = 12
+_GAP = 2
+
+
+def echo(text: str) -> None:
+    """Text on standard output."""
+    typer.echo(text)
+
+
+def note(text: str) -> None:
+    """A message on standard error."""
+    typer.echo(f"note: {text}", err=True)
+
+
+def echo_json(content: Any) -> None:
+    """One JSON document on standard output: indented for people, one line for programs."""
+    indent = 2 if sys.stdout.isatty() else None
+    typer.echo(json.dumps(jsonable(content), indent=indent, allow_nan=False))
+
+
+def jsonable(content: Any) -> Any:
+    """`content` in types of JSON: NumPy's numbers, paths, tuples, NaN and infinity replaced.
+
+    >>> jsonable({"x": (1.0, float("nan"), -float("inf"))})
+    {'x': [1.0, 'NaN', '-Infinity']}
+    """
+    if isinstance(content, Mapping):
+        return {str(key): jsonable(value) for key, value in content.items()}
+    if content is None or isinstance(content, (bool, int, str)):
+        return content
+    if isinstance(content, float):
+        return float(content) if math.isfinite(content) else _not_finite(content)
+    if isinstance(content, os.PathLike):
+        return os.fspath(content)
+    if hasattr(content, "tolist"):
+        return jsonable(content.tolist())
+    return [jsonable(item) for item in content]
+
+
+def _not_finite(value: float) -> str:
+    return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
+
+
+def width() -> int | None:
+    """Columns of the terminal; None where standard output is none."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def echo_facts(facts: Sequence[tuple[str, str]]) -> None:
+    """``name   value`` lines; long values go on below themselves."""
+    columns = width()
+    if not facts:
+        return
+    if columns is None:
+        typer.echo(facts_text(facts))
+        return
+    first = max(len(name) for name, _ in facts) + _GAP
+    for name, value in facts:
+        room = max(columns - first, 20)
+        lines = textwrap.wrap(value, room, break_on_hyphens=False) or [""]
+        typer.echo(f"{name:<{first}}{lines[0]}".rstrip())
+        for line in lines[1:]:
+            typer.echo(f"{'':<{first}}{line}")
+
+
+def echo_grid(grid: Grid) -> None:
+    """A table."""
+    columns = width()
+    if columns is None:
+        typer.echo(str(grid))
+    elif _least_width(grid) <= columns:
+        _echo_rich(grid, columns)
+    else:
+        _echo_records(grid)
+
+
+def _least_width(grid: Grid) -> int:
+    """With text folded to `_FOLD` and numbers whole."""
+    table = [grid.header, *grid.rows]
+    widths = [max(len(row[i]) for row in table) for i in range(len(grid.header))]
+    folded = [min(w, _FOLD) if i < grid.left else w for i, w in enumerate(widths)]
+    return sum(folded) + _GAP * (len(folded) - 1)
+
+
+def _echo_rich(grid: Grid, columns: int) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold")
+    for number, name in enumerate(grid.header):
+        is_text = number < grid.left
+        side = "left" if is_text else "right"
+        table.add_column(
+            Text(name), justify=side, no_wrap=not is_text, overflow="fold"  # type: ignore[arg-type]
+        )  # fmt: skip
+    for row in grid.rows:
+        table.add_row(*(Text(text) for text in row))
+    Console(width=columns, highlight=False).print(table)
+
+
+def _echo_records(grid: Grid) -> None:
+    for row in grid.rows:
+        typer.echo(row[0])
+        facts = list(zip(grid.header[1:], row[1:], strict=True))
+        typer.echo(textwrap.indent(facts_text(facts), "  "))
