@@ -7,6 +7,7 @@
     ├── MissingFileError (FileNotFoundError)    no such file, or a glob that matches nothing
     ├── CorruptFileError (OSError)              truncated, bit-flipped, or of another format
     ├── ChangedFileError (OSError)              a file is not the one that was scanned or opened
+    ├── RemoteError (OSError)                   a server that is gone, refuses or keeps failing
     ├── MissingTreeError (KeyError)             no such tree, or several and none named
     ├── MissingColumnError (KeyError)           no such branch, field or defined column
     ├── MissingParameterError (KeyError)        a parameter that is misspelt, or has no value
@@ -54,6 +55,7 @@ __all__ = [
     "MissingTreeError",
     "ModelError",
     "NonFiniteError",
+    "RemoteError",
     "RootmlError",
     "SchemaError",
     "ShardError",
@@ -86,6 +88,10 @@ class CorruptFileError(RootmlError, OSError):
 
 class ChangedFileError(RootmlError, OSError):
     """A file is not the one that was opened or scanned before."""
+
+
+class RemoteError(RootmlError, OSError):
+    """A server that cannot be reached, refuses, or failed at every try; says how often it was."""
 
 
 class MissingTreeError(RootmlError, KeyError):

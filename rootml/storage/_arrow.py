@@ -18,29 +18,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rootml._buffers import Allocate
-from rootml._optional import optional_import
 from rootml.storage._arrow_types import Leaf, leaves_of, to_column
-from rootml.storage._base import Column, Columns, Fingerprint, Table
+from rootml.storage._base import Column, Columns, Table
 from rootml.storage._failures import reading
 from rootml.storage._guard import Guard, check_columns, check_range
-from rootml.storage._paths import is_remote
-
-
-@contextmanager
-def _stream(path: str) -> Iterator[Any]:
-    """A file object for pyarrow; never a memory map, which kills the process on a lost page."""
-    if not is_remote(path):
-        with pa.OSFile(path, "rb") as file:
-            yield file
-    else:
-        core = optional_import("fsspec.core", feature=f"reading {path}", extra="xrootd")
-        with core.open(path, "rb") as file:
-            yield pa.PythonFile(file, mode="r")
-
-
-def _fingerprint(path: str) -> Fingerprint:
-    with _stream(path) as file:
-        return Fingerprint(int(file.size()), 0)
+from rootml.storage._source import Ranges
+from rootml.storage._stream import SourceStream
 
 
 class _ArrowBase(Table):
@@ -48,14 +31,29 @@ class _ArrowBase(Table):
 
     name = ""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, guard: Guard) -> None:
         self.path = path
-        self._guard = Guard(path)
+        self._guard = guard
+        self.fingerprint = guard.fingerprint
         with reading(path):
-            self.fingerprint = _fingerprint(path) if is_remote(path) else self._guard.fingerprint
             schema = self._open()
             self._leaves = leaves_of(schema)
         self._columns = Columns({name: leaf.type for name, leaf in self._leaves.items()})
+
+    @contextmanager
+    def _stream(self, ranges: Ranges = ()) -> Iterator[Any]:
+        """A file object for pyarrow; never a memory map, which kills the process on a lost page.
+
+        Args:
+            ranges: What is going to be read of a remote file.
+        """
+        remote = self._guard.remote
+        if remote is None:
+            with pa.OSFile(self.path, "rb") as file:
+                yield file
+        else:
+            stream = SourceStream(remote.fetch(ranges), remote.stat.size)
+            yield pa.PythonFile(stream, mode="r")
 
     @abc.abstractmethod
     def _open(self) -> pa.Schema:
@@ -111,7 +109,7 @@ class ParquetTable(_ArrowBase):
     format = "parquet"
 
     def _open(self) -> pa.Schema:
-        with _stream(self.path) as source:
+        with self._stream() as source:
             file = pq.ParquetFile(source)
             self._metadata = file.metadata
             schema = file.schema_arrow
@@ -119,12 +117,23 @@ class ParquetTable(_ArrowBase):
         self._set_bounds([self._metadata.row_group(i).num_rows for i in groups])
         return schema
 
+    def _ranges(self, leaves: Sequence[Leaf], groups: Sequence[int]) -> Iterator[tuple[int, int]]:
+        """Position and size of the column chunks."""
+        for group in map(self._metadata.row_group, groups):
+            for leaf in leaves:
+                for number in range(leaf.first, leaf.last):
+                    chunk = group.column(number)
+                    start = chunk.data_page_offset
+                    if chunk.has_dictionary_page:
+                        start = min(start, chunk.dictionary_page_offset)
+                    yield start, chunk.total_compressed_size
+
     def _parquet_paths(self, leaves: Sequence[Leaf]) -> list[str]:
         schema = self._metadata.schema
         return [schema.column(i).path for leaf in leaves for i in range(leaf.first, leaf.last)]
 
     def _chunks(self, leaves: Sequence[Leaf], groups: Sequence[int]) -> pa.Table:
-        with _stream(self.path) as source:
+        with self._stream(self._ranges(leaves, groups)) as source:
             file = pq.ParquetFile(source, metadata=self._metadata, page_checksum_verification=True)
             return file.read_row_groups(
                 list(groups), columns=self._parquet_paths(leaves), use_threads=False
@@ -148,10 +157,10 @@ class ArrowTable(_ArrowBase):
 
     def _open(self) -> pa.Schema:
         options = pa.ipc.IpcReadOptions(included_fields=[0], use_threads=False)
-        with _stream(self.path) as source:
+        with self._stream() as source:
             file = pa.ipc.open_file(source, options=options)
             rows = [file.get_batch(i).num_rows for i in range(file.num_record_batches)]
-        with _stream(self.path) as source:
+        with self._stream() as source:
             schema = pa.ipc.open_file(source).schema
         self._set_bounds(rows)
         return schema
@@ -159,7 +168,7 @@ class ArrowTable(_ArrowBase):
     def _chunks(self, leaves: Sequence[Leaf], groups: Sequence[int]) -> pa.Table:
         fields = sorted({leaf.field for leaf in leaves})
         options = pa.ipc.IpcReadOptions(included_fields=fields, use_threads=False)
-        with _stream(self.path) as source:
+        with self._stream() as source:
             file = pa.ipc.open_file(source, options=options)
             batches = [file.get_batch(i) for i in groups]
             table = pa.Table.from_batches(batches, schema=file.schema)

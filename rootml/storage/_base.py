@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rootml._buffers import Allocate
+from rootml.storage._remote.options import Remote
 
 Array: TypeAlias = npt.NDArray[Any]
 """A NumPy array in native byte order, first axis: entries."""
@@ -130,11 +131,13 @@ class Table(abc.ABC):
     """One tree (or table) of one file, open for reading; safe to read from several threads.
 
     Attributes:
-        path: As the user gave it (after globbing).
+        path: As the user gave it (after globbing), but of a URL without credentials.
         name: Name of the tree inside the file, "" for formats of one table per file.
         format: ``"ttree"``, ``"rntuple"``, ``"parquet"`` or ``"arrow"``.
         num_entries: Entries in the table.
         fingerprint: Identity of the file at the time of opening.
+        url: Where to open it again: `path`, with what that hides of a URL.
+        remote: How it is read if it is remote.
     """
 
     path: str
@@ -142,6 +145,8 @@ class Table(abc.ABC):
     format: str
     num_entries: int
     fingerprint: Fingerprint
+    url: str | None = None
+    remote: Remote | None = None
 
     @property
     @abc.abstractmethod

@@ -6,11 +6,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from rootml.errors import (
+    ChangedFileError,
     CorruptFileError,
     MissingFileError,
+    RemoteError,
     RootmlError,
     UnsupportedTypeError,
 )
+from rootml.storage._remote import Changed, Trouble
 
 _UNSUPPORTED = ("CannotBeAwkward", "CannotBeStrided", "NotNumerical", "UnknownInterpretation")
 
@@ -41,12 +44,19 @@ def reading(
     Raises:
         CorruptFileError: The usual case.
         MissingFileError: The file is gone.
+        RemoteError: Its server is gone, refuses, or keeps failing.
+        ChangedFileError: A remote file is no longer the one that was opened.
         UnsupportedTypeError: uproot says that it has no way to read this type.
     """
     try:
         yield
     except (RootmlError, ImportError):
         raise
+    except Trouble as error:
+        about = _about(columns, start, stop)
+        message = f"{where}{': ' * bool(about)}{about}: {error}"
+        kind = ChangedFileError if isinstance(error, Changed) else RemoteError
+        raise kind(message) from None
     except FileNotFoundError as error:
         message = f"no such file: {where}: {error}"
         raise MissingFileError(message) from error

@@ -14,19 +14,29 @@ from rootml.errors import (
     nearest,
 )
 from rootml.storage._base import Fingerprint, Table
-from rootml.storage._paths import is_remote, missing_file
+from rootml.storage._paths import missing_file
+from rootml.storage._remote import RemoteFile
 from rootml.storage._source import LocalSource, Source
 
 
 class Guard:
-    """Remembers what a local file was when it was opened; a URL is trusted."""
+    """Remembers what a file was when it was opened.
 
-    def __init__(self, path: str, fd: int | None = None) -> None:
+    Attributes:
+        path: For messages: a URL has no credentials here.
+        remote: The file on its server, which compares all that it reads by itself; None: local.
+    """
+
+    def __init__(
+        self, path: str, fd: int | None = None, *, remote: RemoteFile | None = None
+    ) -> None:
         self.path = path
+        self.remote = remote
         self.closed = False
-        self.fingerprint = Fingerprint(0, 0)
-        if not is_remote(path):
+        if remote is None:
             self.fingerprint = self._of(os.stat(path if fd is None else fd))  # noqa: PTH116
+        else:
+            self.fingerprint = Fingerprint(remote.stat.size, remote.stat.modified)
 
     @staticmethod
     def _of(stat: os.stat_result) -> Fingerprint:
@@ -37,7 +47,7 @@ class Guard:
         if self.closed:
             message = f"{where} is closed"
             raise UsageError(message)
-        if is_remote(self.path):
+        if self.remote is not None:
             return
         try:
             stat = os.stat(self.path if fd is None else fd)  # noqa: PTH116
@@ -55,6 +65,10 @@ class Guard:
     @contextmanager
     def source(self, where: str) -> Iterator[Source]:
         """The bytes of the file, which is still the one that was opened."""
+        if self.remote is not None:
+            self.check(where)
+            yield self.remote
+            return
         try:
             fd = os.open(self.path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
         except FileNotFoundError:
@@ -67,6 +81,8 @@ class Guard:
 
     def close(self) -> None:
         self.closed = True
+        if self.remote is not None:
+            self.remote.close()
 
 
 def check_range(table: Table, start: int, stop: int) -> None:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from rootml.errors import (
     CorruptFileError,
@@ -22,6 +21,7 @@ from rootml.storage._base import ColumnType, FriendSpec, Table, Writer
 from rootml.storage._failures import reading
 from rootml.storage._guard import Guard
 from rootml.storage._paths import is_remote, missing_file
+from rootml.storage._remote import Remote, RemoteFile, check_remote, redact
 from rootml.storage._rntuple import RNTupleTable
 from rootml.storage._rntuple_writer import RNTupleWriter
 from rootml.storage._rootfile import Key, RootFile
@@ -33,13 +33,10 @@ from rootml.storage._uproot import open_file
 TTREES = {"TTree", "TNtuple", "TNtupleD"}
 RNTUPLES = {"ROOT::RNTuple", "ROOT::Experimental::RNTuple"}
 _MAGIC = {b"root": "root", b"PAR1": "parquet", b"ARRO": "arrow"}
-_SUFFIX = {".parquet": "parquet", ".pq": "parquet", ".arrow": "arrow", ".feather": "arrow"}
 
 
 def _format(path: str) -> str:
-    """``"root"``, ``"parquet"`` or ``"arrow"``, by the first bytes (of a URL: the suffix)."""
-    if is_remote(path):
-        return _SUFFIX.get(Path(urlsplit(path).path).suffix.lower(), "root")
+    """``"root"``, ``"parquet"`` or ``"arrow"``, by the first bytes of a local file."""
     try:
         fd = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
     except FileNotFoundError:
@@ -50,6 +47,10 @@ def _format(path: str) -> str:
         magic = b""
     finally:
         os.close(fd)
+    return _known(path, magic)
+
+
+def _known(path: str, magic: bytes) -> str:
     if magic not in _MAGIC:
         raise _unknown(path, magic)
     return _MAGIC[magic]
@@ -66,8 +67,11 @@ def _unknown(path: str, magic: bytes) -> RootmlError:
 
 
 @contextmanager
-def _root_file(path: str) -> Iterator[tuple[RootFile, Guard]]:
-    """An open local ROOT file and what it was when it was opened."""
+def _root_file(path: str, remote: RemoteFile | None = None) -> Iterator[tuple[RootFile, Guard]]:
+    """An open ROOT file and what it was when it was opened."""
+    if remote is not None:
+        yield RootFile(remote, remote.stat.size), Guard(path, remote=remote)
+        return
     fd = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
     try:
         guard = Guard(path, fd)
@@ -80,13 +84,6 @@ def _local_trees(file: RootFile) -> dict[str, Key]:
     """The keys of trees by name and cycle, ``"folder/tree;1"``."""
     keys = file.keys()
     return {f"{key.name};{key.cycle}": key for key in keys if key.classname in TTREES | RNTUPLES}
-
-
-def _remote_trees(path: str) -> dict[str, str]:
-    """The classes of the trees of a URL by name and cycle."""
-    with open_file(path) as file:
-        classes = file.classnames(recursive=True, cycle=True)
-    return {name: kind for name, kind in classes.items() if kind in TTREES | RNTUPLES}
 
 
 def _newest(cycles: Iterable[str]) -> dict[str, str]:
@@ -106,7 +103,9 @@ def _cycle(full: str) -> int:
     return int(full.rpartition(";")[2])
 
 
-def _choose(path: str, tree: str | None, cycles: Collection[str]) -> tuple[str, str]:
+def _choose(
+    path: str, tree: str | None, cycles: Collection[str], count: Callable[[str], int]
+) -> tuple[str, str]:
     """The tree that is meant, as asked for and with its cycle, or an error that lists all."""
     names = _newest(cycles)
     if tree is None:
@@ -115,7 +114,7 @@ def _choose(path: str, tree: str | None, cycles: Collection[str]) -> tuple[str, 
         if not names:
             message = f"{path!r} has no tree"
             raise MissingTreeError(message)
-        listed = _with_entries(path, names)
+        listed = _with_entries(names, count)
         message = f"{path!r} has several trees, say which with '{path}:tree': {listed}"
         raise MissingTreeError(message)
     name, _, cycle = tree.partition(";")
@@ -132,97 +131,129 @@ def _choose(path: str, tree: str | None, cycles: Collection[str]) -> tuple[str, 
         raise MissingTreeError(message)
     near = nearest(tree, names)
     message = (
-        f"{path!r} has no tree {tree!r}; nearest: {near}; there: {_with_entries(path, names)}"
+        f"{path!r} has no tree {tree!r}; nearest: {near}; there: {_with_entries(names, count)}"
     )
     raise MissingTreeError(message)
 
 
-def _with_entries(path: str, names: Collection[str]) -> str:
+def _with_entries(names: Collection[str], count: Callable[[str], int]) -> str:
     """Trees with their entries; the count is left out where the tree itself is damaged."""
     shown = []
     for name in names:
         try:
-            shown.append(f"{name!r} ({open_table(path, name).num_entries:,} entries)")
+            shown.append(f"{name!r} ({count(name):,} entries)")
         except RootmlError:
             shown.append(f"{name!r} (not readable)")
     return ", ".join(shown) or "none"
 
 
-def _open_root(path: str, tree: str | None) -> Table:
-    if is_remote(path):
-        classes = _remote_trees(path)
-        name, full = _choose(path, tree, classes)
-        if classes[full] in TTREES:
-            return TTreeTable.through_uproot(path, name, Guard(path))
-        return RNTupleTable(path, name, Guard(path))
-    with _root_file(path) as (file, guard):
+def _open_root(path: str, tree: str | None, remote: RemoteFile | None = None) -> Table:
+    def count(name: str) -> int:
+        with reading(path):
+            return _open_root(path, name, remote).num_entries
+
+    with _root_file(path, remote) as (file, guard):
         key = None if tree is None else file.find(tree)
         if key is None or key.classname not in TTREES | RNTUPLES:
             trees = _local_trees(file)
-            name, full = _choose(path, tree, trees)
+            name, full = _choose(path, tree, trees, count)
             key = trees[full]
         else:
             name = str(tree)
         if key.classname in TTREES:
-            return TTreeTable.local(path, name, guard, file, key)
+            return TTreeTable.direct(path, name, guard, file, key)
         return RNTupleTable(path, name, guard)
 
 
-def open_table(path: str, tree: str | None = None) -> Table:
+def _open_remote(url: str, options: Remote) -> tuple[RemoteFile, str]:
+    """A file on a server, and its format."""
+    with reading(redact(url)):
+        file = RemoteFile(url, options)
+        try:
+            return file, _known(file.name, file.read(min(4, file.stat.size), 0))
+        except BaseException:
+            file.close()
+            raise
+
+
+def open_table(path: str, tree: str | None = None, *, remote: Remote | None = None) -> Table:
     """Open one tree of one file; the format is told by the file's first bytes.
 
     Args:
         path: A local path or a URL.
         tree: Name of the tree, with folders (``"folder/Events"``); None: the only one.
+        remote: How a URL is read; None: as `Remote()` says.
 
     Raises:
         MissingFileError: No such file.
         MissingTreeError: No such tree, or several and none named; lists them with their entries.
             No such cycle (``"Events;3"``); lists those there are.
         CorruptFileError: Empty, truncated, damaged, or none of the formats.
+        RemoteError: A server that is gone, refuses, keeps failing, or does not know ranges.
         UsageError: A folder.
     """
-    kind = _format(path)
+    options = check_remote(remote)
+    if not is_remote(path):
+        return _open(path, tree, _format(path), None)
+    file, kind = _open_remote(path, options)
+    try:
+        table = _open(file.name, tree, kind, file)
+    except BaseException:
+        file.close()
+        raise
+    table.url, table.remote = path, options
+    return table
+
+
+def _open(path: str, tree: str | None, kind: str, file: RemoteFile | None) -> Table:
     if kind == "root":
         with reading(path):
-            return _open_root(path, tree)
+            return _open_root(path, tree, file)
     if tree is not None:
         message = f"{path!r} holds one table without a name; it has no tree {tree!r}"
         raise MissingTreeError(message)
-    return ParquetTable(path) if kind == "parquet" else ArrowTable(path)
+    guard = Guard(path, remote=file)
+    return ParquetTable(path, guard) if kind == "parquet" else ArrowTable(path, guard)
 
 
-def list_trees(path: str) -> dict[str, int]:
+def list_trees(path: str, *, remote: Remote | None = None) -> dict[str, int]:
     """Trees of a file and their numbers of entries; "" for formats of one table per file.
 
     Raises:
-        MissingFileError, CorruptFileError, UsageError: As `open_table`.
+        MissingFileError, CorruptFileError, RemoteError, UsageError: As `open_table`.
     """
-    if _format(path) != "root":
-        return {"": open_table(path).num_entries}
+    file, kind = None, ""
+    if is_remote(path):
+        file, kind = _open_remote(path, check_remote(remote))
+        path = file.name
+    kind = kind or _format(path)
+    if kind != "root":
+        return {"": _open(path, None, kind, file).num_entries}
     with reading(path):
-        if is_remote(path):
-            names = list(_newest(_remote_trees(path)))
-        else:
-            with _root_file(path) as (file, _):
-                names = list(_newest(_local_trees(file)))
-    return {name: open_table(path, name).num_entries for name in names}
+        with _root_file(path, file) as (opened, _):
+            names = list(_newest(_local_trees(opened)))
+        return {name: _open_root(path, name, file).num_entries for name in names}
 
 
-def find_friends(path: str, tree: str) -> list[FriendSpec]:
+def find_friends(path: str, tree: str, *, remote: Remote | None = None) -> list[FriendSpec]:
     """Friends that the file records for `tree` (ROOT: ``TTree::AddFriend``, ``fFriends``).
 
     Raises:
-        MissingFileError, MissingTreeError, CorruptFileError: As `open_table`.
+        MissingFileError, MissingTreeError, CorruptFileError, RemoteError: As `open_table`.
     """
-    table = open_table(path, tree if _format(path) == "root" else None)
+    file, kind = None, ""
+    if is_remote(path):
+        file, kind = _open_remote(path, check_remote(remote))
+        path = file.name
+    kind = kind or _format(path)
+    table = _open(path, tree if kind == "root" else None, kind, file)
     if table.format != "ttree":
         return []
     with (
         reading(table.where),
-        open_file(path, minimal_ttree_metadata=False) as file,
+        open_file(path, file, minimal_ttree_metadata=False) as opened,
     ):
-        friends = file[table.name].members.get("fFriends")
+        friends = opened[table.name].members.get("fFriends")
         return [
             FriendSpec(
                 tree=str(friend.member("fTreeName")),

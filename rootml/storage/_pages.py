@@ -14,7 +14,7 @@ A list per entry is two columns: where each list ends, counted in its cluster, a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -196,6 +196,50 @@ def _column(tree: Any, number: int) -> PageColumn | None:
     )
 
 
+# --- where the bytes are ------------------------------------------------------------------------
+
+
+def _ranges(column: PageColumn, start: int, stop: int) -> Iterator[tuple[int, int]]:
+    """Position and size of the pages with elements ``[start, stop)``."""
+    for number in column.overlapping(start, stop):
+        checksum = _CHECKSUM * bool(column.checked[number])
+        yield int(column.offsets[number]), int(column.sizes[number]) + checksum
+
+
+def first_ranges(fields: Iterable[FieldPages], start: int, stop: int) -> Iterator[tuple[int, int]]:
+    """Pages that entries ``[start, stop)`` need for sure: all but the elements of lists."""
+    for field in fields:
+        inside = field.ends is not None and start not in field.ends.clusters
+        yield from _ranges(field.per_entry, start - inside, stop)  # where the list before ends
+
+
+def element_ranges(lists: Iterable[tuple[FieldPages, Int64s]]) -> Iterator[tuple[int, int]]:
+    """Pages of the elements of lists, given their `list_offsets`."""
+    for field, offsets in lists:
+        yield from _ranges(field.values, int(offsets[0]), int(offsets[-1]))
+
+
+def cluster_ranges(
+    tree: Any, names: Collection[str], start: int, stop: int
+) -> Iterator[tuple[int, int]]:
+    """All pages of top fields and what is inside, in the clusters that uproot is going to read."""
+    fields = tree.field_records
+    inside = {number for number, field in enumerate(fields) if field.field_name in names}
+    inside = {number for number in inside if fields[number].parent_field_id == number}
+    for number, field in enumerate(fields):  # parents come first
+        if field.parent_field_id in inside:
+            inside.add(number)
+    inside |= {fields[number].source_field_id for number in inside} - {None}
+    columns = [int(column.idx) for column in tree.column_records if column.field_id in inside]
+    for cluster, links in zip(tree.cluster_summaries, tree.page_link_list, strict=True):
+        first = cluster.num_first_entry
+        if start < first + cluster.num_entries and first < stop:
+            for number in columns:
+                for page in links[number].pages if number < len(links) else ():
+                    if int(page.locator.type) == _STANDARD:
+                        yield int(page.locator.offset), int(page.locator.num_bytes)
+
+
 # --- reading ------------------------------------------------------------------------------------
 
 
@@ -209,18 +253,23 @@ def read_flat(
     return out
 
 
-def read_lists(source: Source, pages: FieldPages, start: int, stop: int) -> ak.Array:
-    """Entries ``[start, stop)`` of a field of lists of numbers.
+def list_offsets(source: Source, pages: FieldPages, start: int, stop: int) -> Int64s:
+    """Numbers of the elements at which the lists of the entries begin, and the end of the last.
 
     Raises:
         ValueError: Lists that end before they begin, or where there are no elements.
     """
     assert pages.ends is not None
     offsets = _offsets(source, pages.ends, pages.values.clusters, start, stop)
-    first, last = int(offsets[0]), int(offsets[-1])
-    if np.any(np.diff(offsets) < 0) or last > pages.values.bounds[-1]:
+    if np.any(np.diff(offsets) < 0) or offsets[-1] > pages.values.bounds[-1]:
         message = "the ends of its lists contradict each other"
         raise ValueError(message)
+    return offsets
+
+
+def read_lists(source: Source, pages: FieldPages, offsets: Int64s) -> ak.Array:
+    """The lists of a field of numbers between `list_offsets`."""
+    first, last = int(offsets[0]), int(offsets[-1])
     content = np.empty(last - first, pages.values.dtype)
     _read(source, pages.values, first, last, content)
     return ak.Array(

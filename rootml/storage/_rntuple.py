@@ -16,13 +16,17 @@ from rootml.storage._failures import reading
 from rootml.storage._guard import Guard, check_columns, check_range
 from rootml.storage._pages import (
     FieldPages,
+    Int64s,
+    cluster_ranges,
+    element_ranges,
     fields_by_name,
+    first_ranges,
+    list_offsets,
     page_bounds,
     pages_of,
     read_flat,
     read_lists,
 )
-from rootml.storage._paths import is_remote
 from rootml.storage._types import side_by_side, uniform
 from rootml.storage._uproot import UprootTree, type_of_uproot
 
@@ -53,15 +57,13 @@ class RNTupleTable(Table):
         self._bounds: npt.NDArray[np.int64] | None = None
         with self._uproot.open() as tree:
             self.num_entries = int(tree.num_entries)
-            size = guard.fingerprint.size
-            if is_remote(path):
-                size = int(tree.file.source.num_bytes or 0)
-            self.fingerprint = Fingerprint(size, guard.fingerprint.modified, str(tree.file.uuid))
+            mark = guard.fingerprint
+            self.fingerprint = Fingerprint(mark.size, mark.modified, str(tree.file.uuid))
             starts = [cluster.num_first_entry for cluster in tree.cluster_summaries]
             self._clusters = np.unique(np.array([0, *starts, self.num_entries], np.int64))
             names = list(tree.keys())  # iterating over the tree itself gives something else
             self._columns = Columns({key: _type(tree[key]) for key in names})
-            self._numbers = {} if is_remote(path) else fields_by_name(tree)
+            self._numbers = fields_by_name(tree)
 
     @property
     def columns(self) -> Columns:
@@ -120,6 +122,8 @@ class RNTupleTable(Table):
         rest = [name for name in wanted if name not in found]
         if rest:
             with reading(self.where, rest, start, stop), self._uproot.open() as tree:
+                if self._guard.remote is not None:
+                    tree.file.source.aim(cluster_ranges(tree, rest, start, stop))
                 found |= {name: self._array(tree, name, start, stop) for name in rest}
         return {name: found[inner] for name, inner in names.items()}
 
@@ -129,14 +133,21 @@ class RNTupleTable(Table):
         flat = {name: pages.values.dtype for name, pages in direct.items() if pages.ends is None}
         places = side_by_side(flat, stop - start, allocate)
         found: dict[str, Column] = {}
+        offsets: dict[str, Int64s] = {}
         with reading(self.where), self._guard.source(self.where) as source:
+            first = source.fetch(first_ranges(direct.values(), start, stop))
             for name, pages in direct.items():
                 with reading(self.where, [name], start, stop):
                     if pages.ends is None:
-                        found[name] = read_flat(source, pages, start, stop, places[name])
+                        found[name] = read_flat(first, pages, start, stop, places[name])
                     else:
-                        found[name] = read_lists(source, pages, start, stop)
-        return found
+                        offsets[name] = list_offsets(first, pages, start, stop)
+            lists = [(direct[name], ends) for name, ends in offsets.items()]
+            second = source.fetch(element_ranges(lists)) if lists else source
+            for name, ends in offsets.items():
+                with reading(self.where, [name], start, stop):
+                    found[name] = read_lists(second, direct[name], ends)
+        return {name: found[name] for name in direct}
 
     def _array(self, tree: Any, name: str, start: int, stop: int) -> Column:
         kind = self.columns[name]

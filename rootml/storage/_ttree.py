@@ -25,7 +25,6 @@ from rootml.storage._failures import reading
 from rootml.storage._guard import Guard, check_columns, check_range
 from rootml.storage._interpret import storage_of, type_of_branch
 from rootml.storage._names import name_columns
-from rootml.storage._paths import is_remote
 from rootml.storage._rootfile import Key, RootFile, read_record
 from rootml.storage._source import Source
 from rootml.storage._types import side_by_side, uniform
@@ -110,8 +109,8 @@ class TTreeTable(Table):
         self._bounds: Int64s | None = None
 
     @classmethod
-    def local(cls, path: str, name: str, guard: Guard, file: RootFile, key: Key) -> TTreeTable:
-        """Open a tree of an open local file."""
+    def direct(cls, path: str, name: str, guard: Guard, file: RootFile, key: Key) -> TTreeTable:
+        """Open a tree of an open file."""
         table = cls(path, name, guard)
         table.fingerprint = Fingerprint(
             guard.fingerprint.size, guard.fingerprint.modified, file.uuid
@@ -128,16 +127,14 @@ class TTreeTable(Table):
 
     @classmethod
     def through_uproot(cls, path: str, name: str, guard: Guard) -> TTreeTable:
-        """Open a tree by URL, or of a make that only uproot knows."""
+        """Open a tree of a make that only uproot knows."""
         table = cls(path, name, guard)
         with table._uproot.open() as tree:
             table.num_entries = int(tree.num_entries)
             bounds = [0, *tree.common_entry_offsets(), table.num_entries]
             table._bounds = np.unique(np.array(bounds, np.int64))
-            size = guard.fingerprint.size
-            if is_remote(path):
-                size = int(tree.file.source.num_bytes or 0)
-            table.fingerprint = Fingerprint(size, guard.fingerprint.modified, str(tree.file.uuid))
+            mark = guard.fingerprint
+            table.fingerprint = Fingerprint(mark.size, mark.modified, str(tree.file.uuid))
         return table
 
     def _tree(self, source: Source, key: Key) -> Tree:
@@ -269,9 +266,10 @@ class TTreeTable(Table):
                 self._guard.source(self.where) as source,
             ):
                 self._make_plans(source, self._key, wanted)
+                fetched = source.fetch(self._ranges(wanted, start, stop))
                 places = self._side_by_side(wanted, stop - start, allocate)
                 for name in wanted:
-                    values = self._direct(source, name, start, stop, places.get(name))
+                    values = self._direct(fetched, name, start, stop, places.get(name))
                     if values is not None:
                         found[name] = values
         rest = [name for name in wanted if name not in found]
@@ -302,6 +300,14 @@ class TTreeTable(Table):
             return plan_of(tree, branch, storage, self._guard.fingerprint.size)
         except Unusual:
             return None
+
+    def _ranges(self, names: Sequence[str], start: int, stop: int) -> Iterator[tuple[int, int]]:
+        """Position and size of the baskets that are read directly."""
+        for name in names:
+            plan = self._plans[name]
+            if plan is not None:
+                for number in plan.overlapping(start, stop):
+                    yield int(plan.seeks[number]), int(plan.sizes[number])
 
     def _side_by_side(
         self, names: Sequence[str], rows: int, allocate: Allocate

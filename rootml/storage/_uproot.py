@@ -1,4 +1,4 @@
-"""Reading through uproot: remote files, and whatever the direct readers leave to it."""
+"""Reading through uproot whatever the direct readers leave to it."""
 
 from __future__ import annotations
 
@@ -13,26 +13,39 @@ import uproot
 from rootml.storage._base import ColumnType
 from rootml.storage._guard import Guard
 from rootml.storage._paths import is_remote
+from rootml.storage._remote import Remote, RemoteFile
 from rootml.storage._types import type_of_form
+from rootml.storage._uproot_source import RemoteSource
 
 # No caches: arrays are handed out as writable, and trees of many files would pile up.
 _OPTIONS: dict[str, Any] = {"object_cache": None, "array_cache": None}
 
 
 @contextmanager
-def open_file(path: str, **options: Any) -> Iterator[Any]:
-    """The uproot file at `path`. Local files are read with plain reads, not through a map."""
+def open_file(path: str, remote: RemoteFile | None = None, **options: Any) -> Iterator[Any]:
+    """The uproot file at `path`, or of `remote`; local ones by plain reads, not through a map."""
     options = {**_OPTIONS, **options}
-    if is_remote(path):
-        with uproot.open({path: None}, **options) as file:
+    if remote is not None:
+        with _open_remote(remote, **options) as file:
             yield file
+    elif is_remote(path):
+        remote = RemoteFile(path, Remote())
+        try:
+            with _open_remote(remote, **options) as file:
+                yield file
+        finally:
+            remote.close()
     else:
         with Path(path).open("rb") as stream, uproot.open(stream, **options) as file:
             yield file
 
 
+def _open_remote(remote: RemoteFile, **options: Any) -> Any:
+    return uproot.open({remote.name: None}, handler=RemoteSource, remote_file=remote, **options)
+
+
 class UprootTree:
-    """One tree, opened with uproot for each use; the connection to a URL is kept for the next."""
+    """One tree, opened with uproot for each use; what it knows of a URL is kept for the next."""
 
     def __init__(self, path: str, name: str, where: str, guard: Guard) -> None:
         self._path = path
@@ -45,14 +58,14 @@ class UprootTree:
     def open(self) -> Iterator[Any]:
         """The uproot tree, for this thread alone."""
         self._guard.check(self._where)
-        if not is_remote(self._path):
+        if self._guard.remote is None:
             with open_file(self._path) as file:
                 yield file[self._name]
             return
         try:
             file, tree = self._idle.get_nowait()
         except queue.Empty:
-            file = uproot.open({self._path: None}, **_OPTIONS)
+            file = _open_remote(self._guard.remote, **_OPTIONS)
             try:
                 tree = file[self._name]
             except BaseException:

@@ -1,0 +1,96 @@
+"""Requests in threads, each made again while that may help."""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import TypeVar
+
+from rootml._threads import ProcessLock
+from rootml.storage._remote.options import Remote
+from rootml.storage._remote.trouble import Transient, Trouble
+
+T = TypeVar("T")
+logger = logging.getLogger(__name__)
+
+_LONGEST = 30.0
+
+_lock = ProcessLock()
+_pools: dict[tuple[int, int], ThreadPoolExecutor] = {}
+
+
+def _pool(connections: int) -> ThreadPoolExecutor:
+    """The threads of this process for so many connections; none of those of a forking parent."""
+    key = (os.getpid(), connections)
+    with _lock:
+        if key not in _pools:
+            _pools[key] = ThreadPoolExecutor(connections, thread_name_prefix="rootml-remote")
+        return _pools[key]
+
+
+def pause(options: Remote, failed: int, asked: float) -> float:
+    """Seconds to wait after try number `failed`; the jitter keeps many readers apart."""
+    due = min(_LONGEST, options.backoff * 2.0 ** min(failed - 1, 32))
+    return max(due * random.uniform(0.5, 1.5), min(asked, _LONGEST))
+
+
+def persist(ask: Callable[[], T], options: Remote, stop: threading.Event | None = None) -> T:
+    """What `ask` returns, after as many tries as allowed.
+
+    Args:
+        stop: Set when there is no use in going on.
+
+    Raises:
+        Trouble: What no other try would cure, or the last error, with the number of tries.
+    """
+    stop = stop or threading.Event()
+    began, failed = time.monotonic(), 0
+    while True:
+        try:
+            return ask()
+        except Transient as error:
+            failed += 1
+            if failed > options.retries or stop.is_set():
+                spent = time.monotonic() - began
+                times = "once" if failed == 1 else f"{failed} times in {spent:.1f} s"
+                message = f"{error} (tried {times})"
+                raise Trouble(message) from None
+            wait_for = pause(options, failed, error.wait)
+            logger.info("%s; try %d follows in %.1f s", error, failed + 1, wait_for)
+        stop.wait(wait_for)
+
+
+def run_all(tasks: Sequence[Callable[[], T]], options: Remote) -> list[T]:
+    """The results of all tasks, at most `Remote.connections` of the process at a time.
+
+    Raises:
+        Trouble: The first one; the other tasks make no further tries.
+    """
+    if len(tasks) == 1:
+        return [persist(tasks[0], options)]
+    stop = threading.Event()
+    errors: list[BaseException] = []
+
+    def guarded(task: Callable[[], T]) -> T:
+        try:
+            return persist(task, options, stop)
+        except BaseException as error:
+            errors.append(error)
+            stop.set()
+            raise
+
+    pool = _pool(options.connections)
+    futures: list[Future[T]] = [pool.submit(guarded, task) for task in tasks]
+    try:
+        return [future.result() for future in futures]
+    except BaseException as error:  # noqa: BLE001 - it, or what caused it, is raised again
+        stop.set()
+        for future in futures:
+            future.cancel()
+        wait(futures)
+        raise (errors or [error])[0] from None

@@ -1,0 +1,43 @@
+"""URLs without what must not be seen: passwords, tokens, signatures."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+_SHORTEST = 4  # what is shorter is no secret, and would be found in any text
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"<>]+")
+
+
+def redact(path: str) -> str:
+    """A URL without user, password, query and fragment; anything else as it is.
+
+    >>> redact("https://me:secret@host:8443/f.root?X-Amz-Signature=abc")
+    'https://host:8443/f.root'
+    >>> redact("root://host//store/f.root"), redact("data/f.root")
+    ('root://host//store/f.root', 'data/f.root')
+    """
+    if "://" not in path:
+        return path
+    try:
+        parts = urlsplit(path)
+    except ValueError:  # a bracket that is not closed
+        return re.sub(r"(?<=://)[^/]*@|\?.*", "", path)
+    host = parts.netloc.rpartition("@")[2]
+    if not parts.query and not parts.fragment and host == parts.netloc:
+        return path  # spelt as the user did
+    return urlunsplit((parts.scheme, host, parts.path, "", ""))
+
+
+def scrub(text: str, url: str) -> str:
+    """The text of an exception without what `url` hides, and with other URLs redacted."""
+    parts = urlsplit(url)
+    user = parts.netloc.rpartition("@")[0]
+    _, _, password = user.partition(":")
+    pairs = [pair.partition("=")[2] for pair in parts.query.split("&")]
+    hidden = {parts.query, user, password, parts.fragment, *pairs}
+    hidden |= {unquote(each) for each in hidden}
+    for each in sorted(hidden, key=len, reverse=True):
+        if len(each) >= _SHORTEST:
+            text = text.replace(each, "...")
+    return _URL.sub(lambda match: redact(match[0]), text)
