@@ -1,4 +1,5 @@
-# Targets for people: quickstart, test, test-full, studies, lint, format, bench, clean.
+# Targets for people: quickstart, test, test-full, studies, lint, format, docs, bench,
+# clean.
 # PYTHON=... chooses the interpreter, ARGS=... is passed on to pytest or to the benchmark.
 
 VENV := .venv
@@ -12,7 +13,7 @@ PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11 python; d
 	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	&& echo $$name && break; done)
 
-.PHONY: help quickstart test test-full studies lint format bench clean servers \
+.PHONY: help quickstart test test-full studies lint format bench clean servers docs docs-serve \
 	bench-bdt bench-remote bench-sbi bench-morphing bench-scaling
 help:
 	@echo "make quickstart   install, then show everything on generated ROOT files (a minute or two)"
@@ -21,6 +22,7 @@ help:
 	@echo "make servers      install the S3 server that tests of remote files talk to"
 	@echo "make studies      fits of 1000 toys beside the analytic likelihood, with their bars"
 	@echo "make lint         ruff, formatting, mypy --strict        make format   repair what ruff can"
+	@echo "make docs         build the documentation into site/     make docs-serve   and show it"
 	@echo "make bench-bdt    compiled forests against other engines; also bench-sbi, bench-morphing,"
 	@echo "                  bench-remote, bench-scaling, each beside its peers"
 	@echo "make bench        ratio tables against other loaders     make clean    remove what make made"
@@ -48,6 +50,14 @@ format: $(STAMPS)/test
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
 
+# NO_MKDOCS_2_WARNING: the theme's advertisement for its successor
+docs: $(STAMPS)/test
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict
+	@echo "open site/index.html by 'python3 -m http.server -d site', or see: make docs-serve"
+
+docs-serve: $(STAMPS)/test
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs serve
+
 bench: $(STAMPS)/test
 	$(PY) benchmarks/batching.py $(ARGS)
 
@@ -55,7 +65,7 @@ bench-bdt bench-remote bench-sbi bench-morphing bench-scaling: bench-%: $(STAMPS
 	$(PY) benchmarks/$*.py $(ARGS)
 
 clean:
-	rm -rf $(VENV) build dist quickstart-output benchmarks/data
+	rm -rf $(VENV) build dist site quickstart-output benchmarks/data
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage htmlcov
 	find rootml batching bdt sbi tests benchmarks tutorials -name __pycache__ -prune -exec rm -rf {} +
 
