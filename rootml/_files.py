@@ -4,7 +4,8 @@ A `Files` is shared by every dataset derived from one `rootml.open`. Its paths a
 then on. It remembers of each file the
 number of entries, the cluster boundaries and the fingerprint, and keeps the most recently used
 tables open (a table holds no descriptor between reads, but names, types and seek tables). Pickled,
-it takes along what it remembers and no table, so that a worker detects a file that changed.
+it takes along what it remembers and no table, so that a worker detects a file that changed. What
+it remembers of many files, or of a URL, is kept on disk too (`rootml.storage._headers`).
 """
 
 from __future__ import annotations
@@ -23,9 +24,11 @@ from rootml._friends import FriendLink, JoinedTable, check_origin, recorded_frie
 from rootml._threads import ProcessLock, map_ordered
 from rootml.errors import ChangedFileError, MissingColumnError, MissingFileError, SchemaError
 from rootml.storage import Columns, Fingerprint, Table, open_table
+from rootml.storage._headers import Header, HeaderCache, question
 from rootml.storage._paths import is_remote
 
 _MOST_TABLES = 512
+_MANY = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,8 @@ class Files:
         self._recorded = recorded
         self._infos: dict[int, FileInfo] = {}
         self._clusters: dict[int, npt.NDArray[np.int64]] = {}
+        self._cuts: dict[int, dict[str, list[int]]] = {}
+        self._kept: dict[int, tuple[bool, int]] = {}
         self._columns: Columns | None = None
         self._checked: dict[int, set[str]] = {}
         self._lock = ProcessLock()
@@ -133,6 +138,8 @@ class Files:
         with self._lock:
             before = self._infos.setdefault(number, info)
             if before.prints != info.prints:
+                if number in self._kept:
+                    HeaderCache().store({self._named(number): None})
                 raise _changed(before, info)
             kept = self._tables.setdefault(number, table)
             while len(self._tables) > _MOST_TABLES:
@@ -147,6 +154,7 @@ class Files:
 
     def infos(self, *, threads: int | None = None) -> list[FileInfo]:
         """What is remembered of all files; those not seen yet are opened, in threads."""
+        self._recall()
         missing = [number for number in range(len(self)) if number not in self._infos]
         for _ in map_ordered(self.info, missing, threads=threads):
             pass
@@ -157,6 +165,81 @@ class Files:
         if number not in self._clusters:
             self._clusters[number] = self.table(number).clusters()
         return self._clusters[number]
+
+    def cheap_cuts(
+        self, number: int, names: Sequence[str], start: int, stop: int, most: int
+    ) -> list[int]:
+        """As `Table.cheap_cuts`, for columns that are as those of the reference file."""
+        known = self._cuts.setdefault(number, {})
+        key = question(names, start, stop, most)
+        if key not in known:
+            self.check(number, names)
+            known[key] = self.table(number).cheap_cuts(names, start, stop, most)
+        return known[key]
+
+    # --- on disk ------------------------------------------------------------------------------
+
+    def _named(self, number: int) -> tuple[str, str | None]:
+        spec = self.specs[number]
+        return spec.path, spec.tree
+
+    def _worth_keeping(self) -> list[int]:
+        """Files whose headers are kept on disk: of many, and URLs; friends are read each time."""
+        if self._recorded:
+            return []
+        many = len(self) > _MANY
+        return [
+            number
+            for number, spec in enumerate(self.specs)
+            if not spec.friends and (many or is_remote(spec.path))
+        ]
+
+    def _recall(self) -> None:
+        """Take over what is known of files that were not opened yet."""
+        missing = [number for number in self._worth_keeping() if number not in self._infos]
+        if not missing:
+            return
+        known = HeaderCache().recall([self._named(number) for number in missing])
+        with self._lock:
+            for number in missing:
+                header = known.get(self._named(number))
+                if header is not None and number not in self._infos:
+                    self._take(number, header)
+
+    def _take(self, number: int, header: Header) -> None:
+        path = self.specs[number].path
+        prints = ((path, header.fingerprint),)
+        self._infos[number] = FileInfo(
+            path, header.tree, header.format, header.num_entries, prints
+        )
+        if header.clusters is not None:
+            self._clusters[number] = header.clusters
+        self._cuts[number] = header.cuts
+        self._kept[number] = self._known(number)
+
+    def _known(self, number: int) -> tuple[bool, int]:
+        """How much is known of a file."""
+        return number in self._clusters, len(self._cuts.get(number, ()))
+
+    def keep(self) -> None:
+        """Keep what was found out since on disk, for the next process."""
+        new: dict[tuple[str, str | None], Header | None] = {}
+        for number in self._worth_keeping():
+            info, known = self._infos.get(number), self._known(number)
+            if info is None or self._kept.get(number) == known:
+                continue
+            ((_, mark),) = info.prints
+            new[self._named(number)] = Header(
+                info.tree,
+                info.format,
+                info.num_entries,
+                mark,
+                self._clusters.get(number),
+                self._cuts.get(number, {}),
+            )
+            self._kept[number] = known
+        if new:
+            HeaderCache().store(new)
 
     def close(self) -> None:
         """Close the open tables; they are opened again when they are needed."""
@@ -190,6 +273,7 @@ class Files:
                 return False
             self._recorded = True
             self._infos, self._columns, self._checked = {}, None, {}
+            self._clusters, self._cuts, self._kept = {}, {}, {}
             self._forget_tables()
             table = self.table(number)
             self._columns = table.columns

@@ -187,6 +187,7 @@ class Reader:
             ):
                 info = infos[file]
                 found += [Partition(number, file, info.path, info.tree, *r) for r in ranges]
+            sample.files.keep()
         return tuple(found)
 
     def _divide(
@@ -202,12 +203,11 @@ class Reader:
             return ranges
         program = self.program(number)
         wanted = [*(program.outputs[name] for name in self.columns), program.label, program.weight]
-        names, table = program.needs(wanted), files.table(file)
-        files.check(file, names)
+        names = program.needs(wanted)
         result: list[tuple[int, int]] = []
         for first, last in ranges:
             large = last - first > _LARGE * most
-            cuts = table.cheap_cuts(names, first, last, most) if large and names else []
+            cuts = files.cheap_cuts(file, names, first, last, most) if large and names else []
             result += itertools.pairwise([first, *cuts, last])
         return result
 
