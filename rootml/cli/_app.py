@@ -79,4 +79,4 @@ def _options(
         bool, typer.Option("--debug", help="Show where an error was raised; may stand anywhere.")
     ] = False,
 ) -> None:
-    """ROOT files meet machine learning."""
+    """ROOT files meet machine learning: try `rootml inspect FILE`, `rootml doctor`."""

@@ -51,34 +51,37 @@ def batches(
     columns: given.Columns = None,
     padded: Annotated[
         list[str] | None,
-        typer.Option("--padded", help="Lists as an input of their own, filled up to a length: "
+        typer.Option("--padded", metavar="NAME=COLUMNS:LENGTH",
+                     help="Lists as an input of their own, filled up to a length: "
                      "NAME=COLUMNS:LENGTH, e.g. 'jets=Jet_pt,Jet_eta:8'; repeatable."),
     ] = None,
     batch_size: Annotated[
         int | None,
-        typer.Option("--batch-size", "-b", min=1,
+        typer.Option("--batch-size", "-b", metavar="N", min=1,
                      help=f"Rows per batch; default: {DEFAULT_SIZE}, or all if there are fewer."),
     ] = None,
     shuffle: Annotated[bool, typer.Option("--shuffle", help="Mix the rows.")] = False,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the order.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Of the order.")] = 0,
     balance: Annotated[
-        str | None, typer.Option("--balance", help="weights or resample: equal classes.")
+        str | None, typer.Option("--balance", metavar="HOW",
+                                 help="weights or resample: equal classes.")
     ] = None,
     buffer: Annotated[
-        str, typer.Option("--buffer", help="Memory for decoded rows.")
+        str, typer.Option("--buffer", metavar="SIZE", help="Memory for decoded rows.")
     ] = "1 GB",
     nonfinite: Annotated[
         str | None,
-        typer.Option("--nonfinite", help="NaN and infinity in inputs: error, keep, or a number "
+        typer.Option("--nonfinite", metavar="WHAT",
+                     help="NaN and infinity in inputs: error, keep, or a number "
                      "that replaces them; default: error, if columns are chosen."),
     ] = None,
     dtype: Annotated[
-        str, typer.Option("--dtype", help="Of the batches: float32 or float64.")
+        str, typer.Option("--dtype", metavar="DTYPE", help="Of the batches: float32 or float64.")
     ] = "float32",
     bench: Annotated[
         bool, typer.Option("--bench", help="Run epochs through and say how fast they are.")
     ] = False,
-    epochs: Annotated[int, typer.Option("--epochs", min=1, help="Of --bench.")] = 2,
+    epochs: Annotated[int, typer.Option("--epochs", metavar="N", min=1, help="Of --bench.")] = 2,
     threads: given.Threads = None,
     quiet: given.Quiet = False,
     as_json: given.AsJson = False,

@@ -1,8 +1,7 @@
-"""`rootml bdt info|compile|predict|convert`: decision forests of any library."""
+"""`rootml bdt info|compile|predict|convert|bench`: decision forests of any library."""
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from pathlib import Path
@@ -10,14 +9,24 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from rootml.errors import UsageError
+from rootml.cli import _datasets as given
+from rootml.cli._output import echo, echo_facts, echo_grid, echo_json
 
 if TYPE_CHECKING:
     from rootml.bdt import Forest
 
+_EXAMPLES = """\b
+Examples:
+  rootml bdt info model.json --importance gain
+  rootml bdt predict model.json 'mc_*.root:Events' -o scores/ --cut 'nJet > 1'
+  rootml bdt predict model.json data.toml -o scores/ -c 'f0=Jet_pt[0]'
+  rootml bdt convert model.json model.onnx
+  rootml bdt bench model.json --rows 100000"""
+
 bdt = typer.Typer(
     name="bdt",
-    help="Decision forests: look at, compile, score files, convert.",
+    epilog=_EXAMPLES,
+    help="Decision forests: look, compile, score, convert.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -26,11 +35,17 @@ ModelFile = Annotated[
     Path, typer.Argument(help="XGBoost .json or .ubj, LightGBM, ONNX, TMVA XML, .forest.json.")
 ]
 Missing = Annotated[
-    float | None, typer.Option("--missing", help="Value that stands for missing, e.g. -999.")
+    float | None,
+    typer.Option("--missing", metavar="NUMBER", help="Value that stands for missing, e.g. -999."),
 ]
-Engine = Annotated[str, typer.Option("--engine", help="llvm or numpy.")]
-Isa = Annotated[str | None, typer.Option("--isa", help="avx512vbmi, avx512, avx2, x86-64, neon.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Engine = Annotated[str, typer.Option("--engine", metavar="NAME", help="llvm or numpy.")]
+Isa = Annotated[
+    str | None,
+    typer.Option("--isa", metavar="NAME", help="avx512vbmi, avx512, avx2, x86-64, neon."),
+]
+Threads = Annotated[
+    int | None, typer.Option("--threads", metavar="N", help="Default: one per core.", min=1)
+]
 
 
 @bdt.command("info")
@@ -42,7 +57,7 @@ def info(
         typer.Option(help="Also weight, gain, cover, total_gain or total_cover by feature."),
     ] = None,
     missing: Missing = None,
-    as_json: AsJson = False,
+    as_json: given.AsJson = False,
 ) -> None:
     """What a model file holds: trees, features, objective, link."""
     forest = _load(model, missing)
@@ -51,19 +66,20 @@ def info(
         found = _facts(forest)
         if importance is not None:
             found["importance"] = dict(ranked)
-        typer.echo(json.dumps(found))
+        echo_json(found)
         return
     from rootml._repr import Grid
 
-    typer.echo(repr(forest))
+    echo_facts(forest._facts())
     if importance is not None:
         rows = [(name, f"{value:.6g}") for name, value in ranked]
-        typer.echo(f"\n{Grid(('feature', importance), rows)}")
+        echo("")
+        echo_grid(Grid(("feature", importance), rows))
 
 
 @bdt.command("compile")
 def compile_model(
-    model: ModelFile, *, engine: Engine = "llvm", isa: Isa = None, as_json: AsJson = False
+    model: ModelFile, *, engine: Engine = "llvm", isa: Isa = None, as_json: given.AsJson = False
 ) -> None:
     """Compile a model for this machine, so that the code lies in the cache for later jobs."""
     from rootml.bdt.engine._cache import cache_folder
@@ -74,53 +90,63 @@ def compile_model(
     seconds = time.perf_counter() - start
     folder = cache_folder() if engine == "llvm" else None
     if as_json:
-        found = {
-            "engine": made.engine, "isa": made.isa, "seconds": seconds,
-            "cache": None if folder is None else str(folder),
-        }  # fmt: skip
-        typer.echo(json.dumps(found))
+        echo_json({"engine": made.engine, "isa": made.isa, "seconds": seconds, "cache": folder})
         return
-    typer.echo(f"{made!r}\n  seconds   {seconds:.2f}\n  cache     {folder or 'none'}")
+    echo_facts([*made._facts(), ("seconds", f"{seconds:.2f}"), ("cache", str(folder or "none"))])
 
 
 @bdt.command("predict")
 def predict(
     model: ModelFile,
-    files: Annotated[list[str], typer.Argument(help="Files, e.g. 'mc_*.root:Events'.")],
+    files: given.Files = None,
     *,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the friend trees.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FOLDER", help="Folder of the friend trees.")
+    ],
     name: Annotated[str, typer.Option(help="Name of the score.")] = "score",
     column: Annotated[
         list[str] | None,
-        typer.Option("--column", "-c", help="What a feature is, e.g. 'f0=Jet_pt[0]'; repeatable."),
+        typer.Option(
+            "--column",
+            "-c",
+            metavar="FEATURE=EXPR",
+            help="What a feature is, e.g. 'f0=Jet_pt[0]'; repeatable.",
+        ),
     ] = None,
-    cut: Annotated[str | None, typer.Option("--cut", help="Score only these events.")] = None,
+    tree: given.Tree = None,
+    friends: given.Friends = None,
+    define: given.Define = None,
+    cut: given.Cut = None,
     margin: Annotated[bool, typer.Option("--margin", help="Margins, not predictions.")] = False,
     missing: Missing = None,
     engine: Engine = "llvm",
     isa: Isa = None,
-    threads: Annotated[int | None, typer.Option(help="Partitions at a time.", min=1)] = None,
+    threads: Threads = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
-    as_json: AsJson = False,
+    quiet: given.Quiet = False,
+    as_json: given.AsJson = False,
 ) -> None:
-    """Score files into friend trees: one beside each file, one entry per entry."""
-    import rootml
+    """Score files into friend trees: one beside each file, one entry per entry.
 
+    Events that --cut, or the cuts of a TOML file, leave out have NaN and
+    <name>_valid = false.
+    """
     forest = _load(model, missing)
-    data = rootml.open(files)
-    if cut is not None:
-        data = data.filter(cut)
+    data = given.Given(
+        files=files or (), tree=tree, friends=friends or (), define=define or (), cut=cut or ()
+    ).dataset()
     data = data.select(_columns(forest, column or []))
     options: dict[str, Any] = {"overwrite": overwrite}
     if threads is not None:
         options["threads"] = threads
-    if quiet or as_json:
+    if quiet:
         options["progress"] = False
     compiled = forest.compile(cast("Any", engine), isa=isa)
     paths = compiled.write_friend(data, output, name=name, margin=margin, **options)
-    typer.echo(json.dumps({"files": [str(path) for path in paths]}) if as_json else
-               "\n".join(map(str, paths)))  # fmt: skip
+    if as_json:
+        echo_json({"files": paths})
+    else:
+        echo("\n".join(map(str, paths)))
 
 
 @bdt.command("convert")
@@ -129,15 +155,25 @@ def convert(
     output: Annotated[Path, typer.Argument(help="File to write.")],
     *,
     to: Annotated[
-        str | None, typer.Option("--to", help="onnx, cpp or json; from the ending if left out.")
+        str | None,
+        typer.Option(
+            "--to", metavar="FORMAT", help="onnx, cpp or json; from the ending if left out."
+        ),
     ] = None,
     name: Annotated[
-        str | None, typer.Option("--name", help="Of the C++ class; from the file if left out.")
+        str | None,
+        typer.Option(
+            "--name", metavar="NAME", help="Of the C++ class; from the file if left out."
+        ),
     ] = None,
     rounds: Annotated[
-        str | None, typer.Option("--rounds", help="Only these rounds of boosting, e.g. 0:100.")
+        str | None,
+        typer.Option(
+            "--rounds", metavar="FROM:TO", help="Only these rounds of boosting, e.g. 0:100."
+        ),
     ] = None,
     missing: Missing = None,
+    as_json: given.AsJson = False,
 ) -> None:
     """Write a model as ONNX, as a C++ header, or as our own JSON."""
     endings = {".onnx": "onnx", ".hpp": "cpp", ".h": "cpp", ".hh": "cpp", ".hxx": "cpp",
@@ -145,10 +181,10 @@ def convert(
     kind = to or endings.get(output.suffix, "")
     if kind not in {"onnx", "cpp", "json"}:
         message = f"cannot tell a format from {output.name!r}; give --to onnx, cpp or json"
-        raise UsageError(message)
+        raise typer.BadParameter(message)
     if name is not None and kind != "cpp":
         message = f"--name is of a C++ class; {output.name} is to be {kind}"
-        raise UsageError(message)
+        raise typer.BadParameter(message)
     forest = _load(model, missing)
     if rounds is not None:
         forest = forest.iterations(*_range(rounds))
@@ -158,7 +194,63 @@ def convert(
         forest.to_cpp(output, name=name)
     else:
         forest.save(output)
-    typer.echo(str(output))
+    if as_json:
+        echo_json({"file": output, "format": kind, "bytes": output.stat().st_size})
+    else:
+        echo(str(output))
+
+
+@bdt.command("bench")
+def bench(
+    model: ModelFile,
+    *,
+    rows: Annotated[
+        int, typer.Option("--rows", "-n", metavar="N", min=1, help="Random events.")
+    ] = 100_000,
+    turns: Annotated[int, typer.Option("--turns", min=1, help="The median of so many.")] = 5,
+    threads: Annotated[int, typer.Option("--threads", metavar="N", min=1)] = 1,
+    engine: Engine = "llvm",
+    isa: Isa = None,
+    missing: Missing = None,
+    against: Annotated[
+        bool, typer.Option("--peer/--no-peer", help="Also XGBoost, if it is its model.")
+    ] = True,
+    as_json: given.AsJson = False,
+) -> None:
+    """How fast a model is here, on random events.
+
+    Events are made to go everywhere in the trees. XGBoost is its own
+    inplace_predict, in turns with ours, with as many threads.
+    """
+    from rootml._repr import Grid
+    from rootml.cli import _bdt_bench as benchmark
+
+    forest = _load(model, missing)
+    made = forest.compile(cast("Any", engine), isa=isa, threads=threads)
+    scores: dict[str, Any] = {f"rootml {made.engine}": made.predict_margin}
+    other = benchmark.peer(forest, model, threads) if against else None
+    if other is not None:
+        scores["xgboost"] = other
+    speeds = benchmark.in_turns(scores, benchmark.random_rows(forest, rows), turns)
+    ours = speeds[0].ns
+    if as_json:
+        engines = [
+            {"name": speed.name, "ns_per_event": speed.ns, "events_per_second": 1e9 / speed.ns,
+             "ratio": speed.ns / ours, "equal": speed.equal, "seconds": speed.seconds}
+            for speed in speeds
+        ]  # fmt: skip
+        echo_json({"rows": rows, "threads": threads, "isa": made.isa, "engines": engines})
+        return
+    echo_facts([*made._facts(), ("events", f"{rows:,}, the median of {turns} turns")])
+    echo("")
+    table = [
+        (
+            speed.name, f"{speed.ns:,.1f}", f"{1e9 / speed.ns:,.0f}", f"{speed.ns / ours:.1f}",
+            {None: "", True: "yes", False: "no"}[speed.equal],
+        )
+        for speed in speeds
+    ]  # fmt: skip
+    echo_grid(Grid(("engine", "ns/event", "events/s", "ratio", "equal margins"), table))
 
 
 # --- pieces --------------------------------------------------------------------------------------
@@ -204,15 +296,15 @@ def _columns(forest: Forest, given: list[str]) -> list[str]:
         feature, equals, expression = text.partition("=")
         if not equals or not expression.strip():
             message = f"--column {text!r}: give it as FEATURE=EXPRESSION"
-            raise UsageError(message)
+            raise typer.BadParameter(message)
         if feature.strip() not in forest.names:
             message = f"--column {text!r}: the model has {nearest(feature, forest.names)}"
-            raise UsageError(message)
+            raise typer.BadParameter(message)
         expressions[feature.strip()] = expression.strip()
     if forest.feature_names is None and len(expressions) < forest.num_features:
         lacking = next(name for name in forest.names if name not in expressions)
         message = f"the model has no names of features: give each, as --column {lacking}=Jet_pt[0]"
-        raise UsageError(message)
+        raise typer.BadParameter(message)
     return [
         f"{name} = {expressions[name]}" if name in expressions else name for name in forest.names
     ]
@@ -222,5 +314,5 @@ def _range(text: str) -> tuple[int, int]:
     begin, colon, end = text.partition(":")
     if not colon or not begin.isdecimal() or not end.isdecimal():
         message = f"--rounds {text!r}: give the first and the one behind the last, as 0:100"
-        raise UsageError(message)
+        raise typer.BadParameter(message)
     return int(begin), int(end)

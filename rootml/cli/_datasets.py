@@ -37,63 +37,89 @@ Files: TypeAlias = Annotated[
 Tree: TypeAlias = Annotated[
     str | None,
     typer.Option(
-        "--tree", "-t", help="Tree of files that are given without.", autocompletion=trees_of
+        "--tree",
+        "-t",
+        metavar="TREE",
+        help="Tree of files that are given without.",
+        autocompletion=trees_of,
     ),
 ]
 Cut: TypeAlias = Annotated[
     list[str] | None,
     typer.Option(
-        "--cut", help="Keep these events, e.g. 'nJet >= 2 && Jet_pt[0] > 30'; repeatable.",
+        "--cut", metavar="CUT",
+        help="Keep these events, e.g. 'nJet >= 2 && Jet_pt[0] > 30'; repeatable.",
         autocompletion=columns_of,
     ),
 ]  # fmt: skip
 Define: TypeAlias = Annotated[
     list[str] | None,
-    typer.Option("--define", "-d", help="A new column, e.g. 'HT=Sum$(Jet_pt)'; repeatable."),
+    typer.Option(
+        "--define",
+        "-d",
+        metavar="NAME=EXPR",
+        help="A new column, e.g. 'HT=Sum$(Jet_pt)'; repeatable.",
+    ),
 ]
 Columns: TypeAlias = Annotated[
     list[str] | None,
     typer.Option(
-        "--columns", "-c", autocompletion=columns_of,
+        "--columns", "-c", metavar="COLUMNS", autocompletion=columns_of,
         help="Columns, patterns and expressions, e.g. 'Jet_*,MET_pt,lead = Jet_pt[0]'; "
         "repeatable.",
     ),
 ]  # fmt: skip
 Label: TypeAlias = Annotated[
     str | None,
-    typer.Option("--label", help="Number, column or expression.", autocompletion=columns_of),
+    typer.Option(
+        "--label", metavar="VALUE", help="Number, column or expression.", autocompletion=columns_of
+    ),
 ]
 Weight: TypeAlias = Annotated[
     str | None,
-    typer.Option("--weight", help="Number, column or expression.", autocompletion=columns_of),
+    typer.Option(
+        "--weight",
+        metavar="VALUE",
+        help="Number, column or expression.",
+        autocompletion=columns_of,
+    ),
 ]
 SampleOption: TypeAlias = Annotated[
     list[str] | None,
     typer.Option(
-        "--sample", help="Files with a label of their own, LABEL=FILES, e.g. "
+        "--sample", metavar="LABEL=FILES",
+        help="Files with a label of their own, LABEL=FILES, e.g. "
         "'1=sig_*.root:Events'; repeatable.",
     ),
 ]  # fmt: skip
 CrossSection: TypeAlias = Annotated[
-    float | None, typer.Option("--cross-section", help="Scale the weights to this.")
+    float | None,
+    typer.Option("--cross-section", metavar="NUMBER", help="Scale the weights to this."),
 ]
 Luminosity: TypeAlias = Annotated[
-    float | None, typer.Option("--luminosity", help="Times this; needs --cross-section.")
+    float | None,
+    typer.Option("--luminosity", metavar="NUMBER", help="Times this; needs --cross-section."),
 ]
 SumOfWeights: TypeAlias = Annotated[
     str | None,
-    typer.Option("--sum-of-weights", help="Number, expression, or 'Runs:genEventSumw'."),
+    typer.Option(
+        "--sum-of-weights", metavar="VALUE", help="Number, expression, or 'Runs:genEventSumw'."
+    ),
 ]
 Friends: TypeAlias = Annotated[
-    list[str] | None, typer.Option("--friends", help="Files of friend trees; repeatable.")
+    list[str] | None,
+    typer.Option("--friends", metavar="FILES", help="Files of friend trees; repeatable."),
 ]
 Entries: TypeAlias = Annotated[
-    str | None, typer.Option("--entries", help="Only entries START:STOP, counted over the files.")
+    str | None,
+    typer.Option(
+        "--entries", metavar="START:STOP", help="Only entries START:STOP, counted over the files."
+    ),
 ]
 Quiet: TypeAlias = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]
 AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Threads: TypeAlias = Annotated[
-    int | None, typer.Option("--threads", help="Default: one per core.", min=1)
+    int | None, typer.Option("--threads", metavar="N", help="Default: one per core.", min=1)
 ]
 
 _SPLIT = re.compile(r"""\s*,\s*(?![^(\[{]*[)\]}])""")

@@ -41,7 +41,8 @@ def describe(
     cut: given.Cut = None,
     columns: given.Columns = None,
     save: Annotated[
-        Path | None, typer.Option("--save", help="Write the dataset to a TOML file.")
+        Path | None,
+        typer.Option("--save", metavar="FILE", help="Write the dataset to a TOML file."),
     ] = None,
     threads: given.Threads = None,
     quiet: given.Quiet = False,

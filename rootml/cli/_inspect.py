@@ -33,7 +33,8 @@ def inspect(
     *,
     columns: Annotated[
         list[str] | None,
-        typer.Option("--columns", "-c", help="Only these, e.g. 'Jet_*'; repeatable."),
+        typer.Option("--columns", "-c", metavar="PATTERN",
+                     help="Only these, e.g. 'Jet_*'; repeatable."),
     ] = None,
     as_json: given.AsJson = False,
 ) -> None:  # fmt: skip

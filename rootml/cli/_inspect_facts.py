@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from rootml.errors import MissingTreeError, RootmlError
+from rootml.errors import RootmlError
 from rootml.storage import Table, find_friends, list_trees, open_table
 from rootml.storage._failures import reading
 from rootml.storage._open import RNTUPLES, TTREES, _format, _newest
@@ -45,26 +45,22 @@ def file_facts(path: str, tree: str | None) -> Facts:
         facts |= {"bytes": table.fingerprint.size, **_arrow_head(table)}
         return facts | {"trees": [_table_facts(table, _arrow_sizes(table))]}
     if tree is not None:
-        open_table(path, tree)  # a better message than the list of all
-    else:
-        _check_readable(path)
-    with reading(path), open_file(path, minimal_ttree_metadata=False) as file:
-        return facts | _root_facts(path, tree, file)
+        open_table(path, tree)  # says what there is, if there is no such tree
+    wrong = _list(path) if tree is None else None
+    try:
+        with reading(path), open_file(path, minimal_ttree_metadata=False) as file:
+            return facts | _root_facts(path, tree, file)
+    except RootmlError as error:
+        raise wrong or error from None
 
 
-def _check_readable(path: str) -> None:
-    """See that the file can be listed: a directory that contains itself is found here."""
-    if is_remote(path):
-        return
+def _list(path: str) -> RootmlError | None:
+    """See what is wrong with the file, or one of its trees, in the words of the reader."""
     try:
         list_trees(path)
-    except MissingTreeError:
-        raise
-    except RootmlError:
-        from rootml.storage._open import _local_trees, _root_file
-
-        with reading(path), _root_file(path) as (file, _):
-            _local_trees(file)  # the list is sound: only a tree is not
+    except RootmlError as error:
+        return error
+    return None
 
 
 # --- ROOT files ----------------------------------------------------------------------------------

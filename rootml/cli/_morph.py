@@ -2,34 +2,51 @@
 
 from __future__ import annotations
 
-import json
+import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from rootml.cli import _datasets as given
+from rootml.cli._output import echo, echo_json, note
 
 if TYPE_CHECKING:
     from rootml.dataset import Dataset
 
+_EXAMPLES = """\b
+Examples:
+  rootml morph fit photons.morph --sim mc.toml --data data.toml \\
+      -f r9 -f sieie -c pt -c eta --id run --id event
+  rootml morph apply photons.morph --sim 'mc_*.root:Events' -o corrected/
+  rootml morph validate photons.morph --sim mc.toml --data data.toml --plots closure/"""
+
 morph = typer.Typer(
     name="morph",
+    epilog=_EXAMPLES,
     help="Flows that carry simulation onto data.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
 
 Sim = Annotated[
-    list[str], typer.Option("--sim", help="Simulation, e.g. 'mc_*.root:Events'; may be repeated.")
+    list[str],
+    typer.Option(
+        "--sim",
+        metavar="FILES",
+        help="Simulation, e.g. 'mc_*.root:Events' or mc.toml; repeatable.",
+    ),
 ]
-Data = Annotated[list[str], typer.Option("--data", help="Data, as --sim; may be repeated.")]
-Cut = Annotated[str | None, typer.Option("--cut", help="Selection of events, e.g. 'nPhoton > 0'.")]
+Data = Annotated[
+    list[str], typer.Option("--data", metavar="FILES", help="Data, as --sim; repeatable.")
+]
 SimWeight = Annotated[
-    str | None, typer.Option("--sim-weight", help="Branch, number or expression.")
+    str | None, typer.Option("--sim-weight", metavar="VALUE", help="Branch, number or expression.")
 ]
-DataWeight = Annotated[str | None, typer.Option("--data-weight", help="The same of the data.")]
+DataWeight = Annotated[
+    str | None, typer.Option("--data-weight", metavar="VALUE", help="The same of the data.")
+]
 Model = Annotated[Path, typer.Argument(help="File written by `rootml morph fit`.")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bars.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @morph.command("fit")
@@ -39,17 +56,27 @@ def fit(
     sim: Sim,
     data: Data,
     feature: Annotated[
-        list[str], typer.Option("--feature", "-f", help="Branch to correct; repeat for more.")
+        list[str],
+        typer.Option(
+            "--feature", "-f", metavar="COLUMN", help="Branch to correct; repeat for more."
+        ),
     ],
     condition: Annotated[
         list[str],
-        typer.Option("--condition", "-c", help="Branch that it depends on; repeat for more."),
+        typer.Option(
+            "--condition",
+            "-c",
+            metavar="COLUMN",
+            help="Branch that it depends on; repeat for more.",
+        ),
     ],
     identity: Annotated[
         list[str] | None,
-        typer.Option("--id", help="Branch that identifies an event; repeat for more."),
+        typer.Option(
+            "--id", metavar="COLUMN", help="Branch that identifies an event; repeat for more."
+        ),
     ] = None,
-    cut: Cut = None,
+    cut: given.Cut = None,
     sim_weight: SimWeight = None,
     data_weight: DataWeight = None,
     steps: Annotated[int, typer.Option(help="Steps of the training.", min=1)] = 6000,
@@ -59,7 +86,8 @@ def fit(
     checkpoint: Annotated[
         Path | None, typer.Option(help="Folder of checkpoints, to go on after an interruption.")
     ] = None,
-    quiet: Quiet = False,
+    quiet: given.Quiet = False,
+    as_json: given.AsJson = False,
 ) -> None:
     """Learn the correction of simulation to data, and write it to MODEL."""
     from rootml.sbi.morphing import Morpher
@@ -75,13 +103,17 @@ def fit(
     )
     morpher.fit(
         _open(sim, cut, sim_weight),
-        _open(data, cut, data_weight),
+        _open(data, cut, data_weight, "--data-weight"),
         checkpoint=checkpoint,
         progress=False if quiet else None,
     )
     morpher.save(model)
-    typer.echo(repr(morpher))
-    typer.echo(f"written to {model}")
+    if as_json:
+        facts = {"features": feature, "conditions": condition, "id": identity or [], "seed": seed}
+        echo_json({"file": model, "bytes": model.stat().st_size, **facts})
+    else:
+        echo(repr(morpher))
+        note(f"written to {model}")
 
 
 @morph.command("apply")
@@ -89,16 +121,19 @@ def apply(
     model: Model,
     *,
     sim: Sim,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the friend trees.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="PATH", help="Folder of the friend trees.")
+    ],
     suffix: Annotated[str, typer.Option(help="Put behind the names of branches.")] = "_corr",
-    cut: Cut = None,
+    cut: given.Cut = None,
     variations: Annotated[
         bool | None,
         typer.Option("--variations/--no-variations", help="Write up and down of the ensemble."),
     ] = None,
     tree: Annotated[str, typer.Option(help="Name of the friend trees.")] = "Friends",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files.")] = False,
-    quiet: Quiet = False,
+    quiet: given.Quiet = False,
+    as_json: given.AsJson = False,
 ) -> None:
     """Write corrected branches beside the events, as friend trees."""
     from rootml.sbi.morphing import Morpher
@@ -112,7 +147,10 @@ def apply(
         overwrite=overwrite,
         progress=False if quiet else None,
     )
-    typer.echo(str(applied))
+    if as_json:
+        echo_json(dataclasses.asdict(applied))
+    else:
+        echo(str(applied))
 
 
 @morph.command("validate")
@@ -121,18 +159,19 @@ def validate(
     *,
     sim: Sim,
     data: Data,
-    cut: Cut = None,
+    cut: given.Cut = None,
     sim_weight: SimWeight = None,
     data_weight: DataWeight = None,
     plots: Annotated[Path | None, typer.Option(help="Folder for pictures.")] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="File for the whole report as JSON.")
+        Path | None,
+        typer.Option("--output", "-o", metavar="PATH", help="File for the whole report as JSON."),
     ] = None,
     max_rows: Annotated[int, typer.Option(help="Rows of each domain to compare.")] = 200_000,
     classifier: Annotated[str, typer.Option(help="both, network or trees.")] = "both",
     seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
-    quiet: Quiet = False,
-    as_json: AsJson = False,
+    quiet: given.Quiet = False,
+    as_json: given.AsJson = False,
 ) -> None:
     """Compare simulation with data before and after the correction."""
     from rootml.sbi.morphing import Morpher, validate
@@ -140,32 +179,28 @@ def validate(
     report = validate(
         Morpher.load(model),
         _open(sim, cut, sim_weight),
-        _open(data, cut, data_weight),
+        _open(data, cut, data_weight, "--data-weight"),
         max_rows=max_rows,
         classifier=classifier,  # type: ignore[arg-type]  # checked there
         seed=seed,
         progress=False if quiet else None,
     )
-    typer.echo(json.dumps(report.numbers(), indent=2) if as_json else str(report))
+    if as_json:
+        echo_json(report.numbers())
+    else:
+        echo(str(report))
     if output is not None:
         report.save(output)
-        typer.echo(f"report: {output}", err=True)
+        note(f"the report is in {output}")
     if plots is not None:
         pictures = report.plot(plots)
-        typer.echo(f"{len(pictures)} pictures in {plots}", err=True)
+        note(f"{len(pictures)} pictures are in {plots}")
 
 
-def _open(paths: list[str], cut: str | None, weight: str | None) -> Dataset:
+def _open(
+    paths: list[str], cut: list[str] | None, weight: str | None, option: str = "--sim-weight"
+) -> Dataset:
     """The selected events of all files as one dataset."""
-    import rootml
-
-    options: dict[str, Any] = {} if weight is None else {"weight": _number(weight)}
-    dataset = rootml.open(paths[0] if len(paths) == 1 else paths, **options)
-    return dataset if cut is None else dataset.filter(cut)
-
-
-def _number(text: str) -> float | str:
-    try:
-        return float(text)
-    except ValueError:
-        return text
+    return given.Given(
+        files=paths, cut=cut or (), weight=weight, names={"weight": option}
+    ).dataset()

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rootml.cli import _datasets as given
+from rootml.cli._output import echo, echo_json, note
 from rootml.errors import UsageError
 
 if TYPE_CHECKING:
     from rootml.sbi import Likelihood
 
+_EXAMPLES = """\b
+Examples:
+  rootml sbi fit model.json --minos mu --impacts mu --plots pictures/
+  rootml sbi limit model.json mu --level 0.9
+  rootml sbi diagnose ratios.onnx --sample 'S=sig_*.root:Events' --sample B=bkg.toml"""
+
 sbi = typer.Typer(
     name="sbi",
+    epilog=_EXAMPLES,
     help="Likelihood ratios: fits, limits, diagnostics.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
 
 ModelFile = Annotated[Path, typer.Argument(help="A model file written by rootml.sbi.save.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @sbi.command("fit")
@@ -29,16 +36,23 @@ def fit(
     model: ModelFile,
     *,
     fix: Annotated[
-        list[str] | None, typer.Option("--fix", help="Hold a parameter, e.g. mu=1; repeatable.")
+        list[str] | None,
+        typer.Option(
+            "--fix", metavar="NAME=VALUE", help="Hold a parameter, e.g. mu=1; repeatable."
+        ),
     ] = None,
     minos: Annotated[
-        list[str] | None, typer.Option("--minos", help="Also the interval of a parameter.")
+        list[str] | None,
+        typer.Option("--minos", metavar="NAME", help="Also the interval of a parameter."),
     ] = None,
     impacts: Annotated[
-        str | None, typer.Option("--impacts", help="Also what each nuisance does to it.")
+        str | None,
+        typer.Option("--impacts", metavar="NAME", help="Also what each nuisance does to it."),
     ] = None,
-    plots: Annotated[Path | None, typer.Option("--plots", help="Folder for pictures.")] = None,
-    as_json: AsJson = False,
+    plots: Annotated[
+        Path | None, typer.Option("--plots", metavar="FOLDER", help="Folder for pictures.")
+    ] = None,
+    as_json: given.AsJson = False,
 ) -> None:
     """Fit the data of a model file. Exit code 1 if there is no valid minimum."""
     from rootml.sbi import fit as run
@@ -58,7 +72,10 @@ def fit(
             lines.append(repr(_impacts(result, impacts, found, plots)))
         if plots is not None:
             _pictures(result, minos or [], plots)
-    typer.echo(json.dumps(found) if as_json else "\n".join(lines))
+    if as_json:
+        echo_json(found)
+    else:
+        echo("\n".join(lines))
     result.require_valid()
 
 
@@ -86,14 +103,17 @@ def limit(
     parameter: Annotated[str, typer.Argument(help="The parameter of interest.")],
     *,
     level: Annotated[float, typer.Option(help="Confidence level.")] = 0.95,
-    as_json: AsJson = False,
+    as_json: given.AsJson = False,
 ) -> None:
     """The upper limit on a parameter by CLs, observed and expected (asymptotic)."""
     from rootml.sbi import limit as run
 
     found = run(_likelihood(model), parameter, level=level)
     facts = {"observed": found.observed, "expected": list(found.expected), "level": level}
-    typer.echo(json.dumps(facts) if as_json else repr(found))
+    if as_json:
+        echo_json(facts)
+    else:
+        echo(repr(found))
 
 
 @sbi.command("diagnose")
@@ -102,40 +122,45 @@ def diagnose(
     *,
     sample: Annotated[
         list[str],
-        typer.Option("--sample", help="Events it has not seen, NAME=FILES, e.g. "
-                     "'S=sig_*.root:Events'; repeat for more."),
+        typer.Option("--sample", metavar="NAME=FILES",
+                     help="Events it has not seen, NAME=FILES, e.g. "
+                     "'S=sig_*.root:Events' or S=sig.toml; repeat for more."),
     ],
     weight: Annotated[
-        str | None, typer.Option("--weight", help="Branch, number or expression.")
+        str | None, typer.Option("--weight", metavar="VALUE", help="Branch, number or expression.")
     ] = None,
-    cut: Annotated[str | None, typer.Option("--cut", help="Selection of events.")] = None,
-    plots: Annotated[Path | None, typer.Option("--plots", help="Folder for pictures.")] = None,
+    tree: given.Tree = None,
+    define: given.Define = None,
+    cut: given.Cut = None,
+    plots: Annotated[Path | None, typer.Option("--plots", metavar="FOLDER",
+                                               help="Folder for pictures.")] = None,
     classifier: Annotated[
         bool, typer.Option(help="Train a second classifier as a test.")
     ] = True,
-    as_json: AsJson = False,
+    as_json: given.AsJson = False,
 ) -> None:  # fmt: skip
     """Test learned ratios on other events. Exit code 1 if a check failed."""
-    import rootml
     from rootml.sbi import RatioEstimator
     from rootml.sbi import diagnose as run
 
     samples = {}
     for text in sample:
-        name, files = _split(text, "--sample S=sig_*.root:Events")
-        data = rootml.open(files, weight=weight)
-        samples[name] = data if cut is None else data.filter(cut)
+        name, files = given.assignment(text, "--sample", "S=sig_*.root:Events")
+        samples[name] = given.Given(
+            files=[files], tree=tree, weight=weight, define=define or (), cut=cut or ()
+        ).dataset()
     report = run(RatioEstimator.load(ratios), samples, classifier=classifier)
     if plots is not None:
         report.plot(plots)
+        note(f"pictures are in {plots}")
     if as_json:
         rows = [
             {"topic": c.topic, "of": c.subject, "number": c.what, "value": c.value, "ok": c.ok}
             for c in report.checks
         ]
-        typer.echo(json.dumps(rows))
+        echo_json({"checks": rows, "ok": not report.failed})
     else:
-        typer.echo(str(report))
+        echo(str(report))
     report.require_ok()
 
 
@@ -153,17 +178,9 @@ def _likelihood(path: Path) -> Likelihood:
 
 
 def _assignment(text: str) -> tuple[str, float]:
-    name, value = _split(text, "--fix mu=1")
+    name, value = given.assignment(text, "--fix", "mu=1")
     try:
         return name, float(value)
     except ValueError as error:
-        message = f"{value!r} in {text!r} is no number"
-        raise UsageError(message) from error
-
-
-def _split(text: str, example: str) -> tuple[str, str]:
-    name, sign, value = text.partition("=")
-    if not (name and sign and value):
-        message = f"{text!r} is not of the form {example}"
-        raise UsageError(message)
-    return name, value
+        message = f"--fix {text!r}: {value!r} is no number"
+        raise typer.BadParameter(message) from error

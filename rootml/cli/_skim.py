@@ -42,11 +42,13 @@ def skim(
     columns: given.Columns = None,
     kind: Annotated[
         str | None,
-        typer.Option("--format", "-f", help="ttree, rntuple, parquet or arrow; default: TTree, "
+        typer.Option("--format", "-f", metavar="FORMAT",
+                     help="ttree, rntuple, parquet or arrow; default: TTree, "
                      "or Parquet and Arrow where the inputs are."),
     ] = None,
     name: Annotated[
-        str | None, typer.Option("--tree-name", help="Of the new trees; default: as the inputs'.")
+        str | None, typer.Option("--tree-name", metavar="NAME",
+                                 help="Of the new trees; default: as the inputs'.")
     ] = None,
     skip_unwritable: Annotated[
         bool,

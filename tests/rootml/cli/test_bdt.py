@@ -39,8 +39,8 @@ def run(capsys: pytest.CaptureFixture[str], *words: str | Path) -> str:
     return capsys.readouterr().out
 
 
-def fails(capsys: pytest.CaptureFixture[str], *words: str | Path) -> str:
-    assert main([str(word) for word in words]) == 1
+def fails(capsys: pytest.CaptureFixture[str], *words: str | Path, code: int = 1) -> str:
+    assert main([str(word) for word in words]) == code
     return capsys.readouterr().err
 
 
@@ -105,9 +105,9 @@ def test_predict_with_columns_and_a_cut(
     words: list[str | Path] = ["bdt", "predict", folder / "nameless.json"]
     words += [f"{folder}/events.root:Events", "-o", tmp_path / "friends"]
     words += ["--engine", "numpy", "--margin", "--quiet"]
-    assert "--column f0=" in fails(capsys, *words)
-    assert "FEATURE=EXPRESSION" in fails(capsys, *words, "-c", "f0")
-    assert "'f0', 'f1'" in fails(capsys, *words, "-c", "pt=pt")
+    assert "--column f0=" in fails(capsys, *words, code=2)
+    assert "FEATURE=EXPRESSION" in fails(capsys, *words, "-c", "f0", code=2)
+    assert "'f0', 'f1'" in fails(capsys, *words, "-c", "pt=pt", code=2)
     out = run(capsys, *words, "-c", "f0=pt * 1", "-c", "f1 = eta", "--cut", "eta > 0")
     (tree,) = uproot.open(out.strip()).values(filter_classname="TTree")
     score = tree["score"].array(library="np")
@@ -128,10 +128,10 @@ def test_convert(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str
     pytest.importorskip("onnx")
     run(capsys, "bdt", "convert", model, tmp_path / "m.bin", "--to", "onnx")
     assert load(tmp_path / "m.bin").library == "onnx"
-    for words, message in (
-        ((tmp_path / "m.txt",), "--to onnx, cpp or json"),
-        ((tmp_path / "m.json", "--name", "X"), "--name is of a C++ class"),
-        ((tmp_path / "m.json", "--rounds", "3"), "as 0:100"),
-        ((tmp_path / "m.json", "--rounds", "0:99"), "rounds 0 to 6"),
+    for words, code, message in (
+        ((tmp_path / "m.txt",), 2, "--to onnx, cpp or json"),
+        ((tmp_path / "m.json", "--name", "X"), 2, "--name is of a C++ class"),
+        ((tmp_path / "m.json", "--rounds", "3"), 2, "as 0:100"),
+        ((tmp_path / "m.json", "--rounds", "0:99"), 1, "rounds 0 to 6"),
     ):
-        assert message in fails(capsys, "bdt", "convert", model, *words)
+        assert message in fails(capsys, "bdt", "convert", model, *words, code=code)

@@ -57,20 +57,20 @@ def test_limit(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "says"),
+    ("words", "code", "says"),
     [
-        (["fit", "none.json"], "no such model file"),
-        (["fit", "empty.json"], "without data"),
-        (["fit", "model.json", "--fix", "mu"], "not of the form --fix mu=1"),
-        (["fit", "model.json", "--fix", "mu=x"], "no number"),
-        (["fit", "model.json", "--fix", "nu=1"], "no parameter 'nu'"),
-        (["diagnose", "none.onnx", "--sample", "S"], "not of the form --sample"),
+        (["fit", "none.json"], 1, "no such model file"),
+        (["fit", "empty.json"], 1, "without data"),
+        (["fit", "model.json", "--fix", "mu"], 2, "not of the form --fix mu=1"),
+        (["fit", "model.json", "--fix", "mu=x"], 2, "no number"),
+        (["fit", "model.json", "--fix", "nu=1"], 1, "no parameter 'nu'"),
+        (["diagnose", "none.onnx", "--sample", "S"], 2, "not of the form --sample"),
     ],
     ids=range(6),
 )
 def test_errors(
-    folder: Path, capsys: pytest.CaptureFixture[str], words: list[str], says: str
+    folder: Path, capsys: pytest.CaptureFixture[str], words: list[str], code: int, says: str
 ) -> None:
     words[1] = str(folder / Path(words[1]).name)
-    assert main(["sbi", *words]) == 1
+    assert main(["sbi", *words]) == code
     assert says in capsys.readouterr().err
