@@ -31,7 +31,7 @@ from rootml.storage import (
     find_friends,
     open_table,
 )
-from rootml.storage._paths import is_remote
+from rootml.storage._paths import beside, is_remote, remote_of
 
 logger = logging.getLogger(__name__)
 
@@ -198,8 +198,8 @@ def recorded_friends(table: Table, known: Iterable[FriendLink], folder: str) -> 
     """
     aliases = {link.alias or link.tree for link in known}
     links = []
-    for spec in find_friends(table.path, table.name):
-        link = _link(table.path, spec, folder)
+    for spec in find_friends(table.url or table.path, table.name):
+        link = _link(table.url or table.path, spec, folder)
         if link.alias in aliases:
             continue
         try:
@@ -212,9 +212,14 @@ def recorded_friends(table: Table, known: Iterable[FriendLink], folder: str) -> 
 
 
 def _link(path: str, spec: FriendSpec, folder: str) -> FriendLink:
-    """As ROOT, the friend's path is taken as it is; else it is looked for beside the file."""
+    """As ROOT, the friend's path is taken as it is; else it is looked for beside the file.
+
+    Beside a file on a server it is looked for there, and nowhere here.
+    """
     found = spec.path or path
-    if not is_remote(found):
+    if is_remote(path) and not is_remote(found):
+        found = beside(path, found)
+    elif not is_remote(found):
         places = [str(Path(place) / found) for place in (folder, Path(path).parent)]
         found = next((place for place in places if Path(place).exists()), places[0])
     return FriendLink(found, spec.tree, spec.alias or spec.tree, recorded=True)
@@ -250,7 +255,8 @@ def _match_one(files: Sequence[str], paths: Any, alias: Any) -> list[tuple[Frien
     if alias is not None and not (isinstance(alias, str) and alias):
         message = f"friends: an alias is a name, not {alias!r}; to name a tree: 'file.root:tree'"
         raise UsageError(message)
-    pool = [FriendLink(path, tree, alias) for path, tree in expand_paths(paths)]
+    found_at = expand_paths(paths, remote=remote_of(files[0]))
+    pool = [FriendLink(path, tree, alias) for path, tree in found_at]
     if len(files) == 1:
         found = {0: pool}
     else:

@@ -15,7 +15,8 @@ from rootml._sample import (
     check_value,
 )
 from rootml.dataset import Dataset
-from rootml.storage import expand_paths
+from rootml.storage import Remote, expand_paths
+from rootml.storage._remote import redact
 
 
 def open_dataset(
@@ -28,6 +29,7 @@ def open_dataset(
     sum_of_weights: float | str | None = None,
     entry_range: tuple[int | None, int | None] | None = None,
     friends: Any = None,
+    remote: Remote | None = None,
 ) -> Dataset:
     """A dataset of one sample: files of one kind of events, read when they are needed.
 
@@ -44,9 +46,11 @@ def open_dataset(
             cut. `Dataset.vary` with ``suffix=`` leaves it nominal, however it is spelt.
         entry_range: Entries ``(start, stop)``, counted over the files.
         friends: Files of friend trees: paths, or ``{alias: paths}`` for several friends.
+        remote: How URLs are read: time limits, tries, a cache; None: as `rootml.storage.Remote()`.
 
     Raises:
         MissingFileError: A file that does not exist, or a pattern that matches nothing.
+        RemoteError: A server that cannot be reached to list what matches a pattern.
         UsageError: Arguments that make no sense.
 
     >>> import pyarrow as pa, pyarrow.parquet, rootml
@@ -55,7 +59,7 @@ def open_dataset(
     >>> data.scan().total.sumw
     2.0
     """
-    found = expand_paths(paths)
+    found = expand_paths(paths, remote=remote)
     links = match_friends([path for path, _ in found], friends)
     specs = [
         FileSpec(path, tree, friend) for (path, tree), friend in zip(found, links, strict=True)
@@ -73,6 +77,6 @@ def open_dataset(
 
 def _title(paths: Any, specs: Sequence[FileSpec]) -> str:
     if isinstance(paths, str):
-        return paths
+        return redact(paths)
     more = f" and {len(specs) - 1} more" if len(specs) > 1 else ""
     return f"{specs[0].where}{more}"

@@ -19,7 +19,6 @@ import numpy as np
 import numpy.typing as npt
 
 from rootml._buffers import Allocate
-from rootml.storage._remote.options import Remote
 
 Array: TypeAlias = npt.NDArray[Any]
 """A NumPy array in native byte order, first axis: entries."""
@@ -136,8 +135,7 @@ class Table(abc.ABC):
         format: ``"ttree"``, ``"rntuple"``, ``"parquet"`` or ``"arrow"``.
         num_entries: Entries in the table.
         fingerprint: Identity of the file at the time of opening.
-        url: Where to open it again: `path`, with what that hides of a URL.
-        remote: How it is read if it is remote.
+        url: Where to open a remote one again: a text with what `path` hides; None: local.
     """
 
     path: str
@@ -146,7 +144,6 @@ class Table(abc.ABC):
     num_entries: int
     fingerprint: Fingerprint
     url: str | None = None
-    remote: Remote | None = None
 
     @property
     @abc.abstractmethod

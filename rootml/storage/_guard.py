@@ -36,7 +36,7 @@ class Guard:
         if remote is None:
             self.fingerprint = self._of(os.stat(path if fd is None else fd))  # noqa: PTH116
         else:
-            self.fingerprint = Fingerprint(remote.stat.size, remote.stat.modified)
+            self.fingerprint = Fingerprint(remote.stat.size, 0, remote.stat.identity)
 
     @staticmethod
     def _of(stat: os.stat_result) -> Fingerprint:

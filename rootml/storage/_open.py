@@ -20,7 +20,7 @@ from rootml.storage._arrow_writer import ArrowWriter, ParquetWriter
 from rootml.storage._base import ColumnType, FriendSpec, Table, Writer
 from rootml.storage._failures import reading
 from rootml.storage._guard import Guard
-from rootml.storage._paths import is_remote, missing_file
+from rootml.storage._paths import Url, is_remote, missing_file, remote_of
 from rootml.storage._remote import Remote, RemoteFile, check_remote, redact
 from rootml.storage._rntuple import RNTupleTable
 from rootml.storage._rntuple_writer import RNTupleWriter
@@ -192,7 +192,7 @@ def open_table(path: str, tree: str | None = None, *, remote: Remote | None = No
         RemoteError: A server that is gone, refuses, keeps failing, or does not know ranges.
         UsageError: A folder.
     """
-    options = check_remote(remote)
+    options = check_remote(remote or remote_of(path))
     if not is_remote(path):
         return _open(path, tree, _format(path), None)
     file, kind = _open_remote(path, options)
@@ -201,7 +201,7 @@ def open_table(path: str, tree: str | None = None, *, remote: Remote | None = No
     except BaseException:
         file.close()
         raise
-    table.url, table.remote = path, options
+    table.url = Url(path, options)
     return table
 
 
@@ -224,7 +224,7 @@ def list_trees(path: str, *, remote: Remote | None = None) -> dict[str, int]:
     """
     file, kind = None, ""
     if is_remote(path):
-        file, kind = _open_remote(path, check_remote(remote))
+        file, kind = _open_remote(path, check_remote(remote or remote_of(path)))
         path = file.name
     kind = kind or _format(path)
     if kind != "root":
@@ -243,7 +243,7 @@ def find_friends(path: str, tree: str, *, remote: Remote | None = None) -> list[
     """
     file, kind = None, ""
     if is_remote(path):
-        file, kind = _open_remote(path, check_remote(remote))
+        file, kind = _open_remote(path, check_remote(remote or remote_of(path)))
         path = file.name
     kind = kind or _format(path)
     table = _open(path, tree if kind == "root" else None, kind, file)

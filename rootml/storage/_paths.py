@@ -7,11 +7,11 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeAlias
-from urllib.parse import urlsplit
+from typing import Any, Self, TypeAlias
+from urllib.parse import urlsplit, urlunsplit
 
-from rootml._optional import optional_import
-from rootml.errors import MissingFileError, UsageError, nearest
+from rootml.errors import MissingFileError, RemoteError, UsageError, nearest
+from rootml.storage._remote import Remote, Trouble, check_remote, redact
 
 Paths: TypeAlias = (
     "str | os.PathLike[str] | Iterable[Paths] | Mapping[str | os.PathLike[str], str | None]"
@@ -57,7 +57,7 @@ def split_tree(text: str) -> tuple[str, str | None]:
             return text, None
     tree = re.sub(r"/+", "/", tree.strip()).strip("/")
     if not tree:
-        message = f"{text!r} ends in a colon without the name of a tree"
+        message = f"{redact(text)!r} ends in a colon without the name of a tree"
         raise UsageError(message)
     return file, tree
 
@@ -87,23 +87,23 @@ def missing_file(path: str) -> MissingFileError:
     return MissingFileError(message)
 
 
-def _remote_glob(pattern: str) -> list[str]:
-    fsspec = optional_import("fsspec.core", feature="a glob in a URL", extra="xrootd")
+def _remote_glob(pattern: str, remote: Remote) -> list[str]:
+    from rootml.storage._remote.listing import list_remote
+
     try:
-        filesystem, inner = fsspec.url_to_fs(pattern)
-        found = [str(filesystem.unstrip_protocol(name)) for name in filesystem.glob(inner)]
-    except Exception as error:
-        message = f"cannot list {pattern!r}: {type(error).__name__}: {error}"
-        raise MissingFileError(message) from error
-    return found
+        return list_remote(pattern, remote)
+    except Trouble as error:
+        message = f"cannot list {redact(pattern)!r}: {error}"
+        raise RemoteError(message) from None
 
 
-def _matches(pattern: str) -> list[str]:
+def _matches(pattern: str, remote: Remote) -> list[str]:
     """Files of one path or glob, in natural order."""
     if is_remote(pattern):
-        if not _REMOTE_GLOB.search(urlsplit(pattern).path):
-            return [pattern]
-        found = _remote_glob(pattern)
+        found = [pattern]
+        if _REMOTE_GLOB.search(urlsplit(pattern).path):
+            found = _remote_glob(pattern, remote)
+        found = [Url(url, remote) for url in found]
     else:
         pattern = os.path.expanduser(pattern)  # noqa: PTH111 - Path() would change the spelling
         if Path(pattern).exists():
@@ -114,7 +114,7 @@ def _matches(pattern: str) -> list[str]:
         found = [name for name in found if not Path(name).is_dir()]
     if not found:
         about = "" if is_remote(pattern) else f"; {_neighbours(pattern)}"
-        message = f"no file matches {pattern!r}{about}"
+        message = f"no file matches {redact(pattern)!r}{about}"
         raise MissingFileError(message)
     return sorted(found, key=_natural)
 
@@ -140,13 +140,16 @@ def _pairs(paths: Any) -> Iterator[tuple[str, str | None]]:
         if not isinstance(text, str) or not text.strip():
             message = f"not a path: {paths!r}"
             raise UsageError(message)
+        if isinstance(paths, Url):
+            yield paths, None
+            return
         yield split_tree(text.removeprefix("file://"))
     elif isinstance(paths, Mapping):
         for file, tree in paths.items():
             _check_tree(file, tree)
             for name, inner in _pairs(file):
                 if inner is not None and tree is not None and inner != tree:
-                    message = f"two trees for {name!r}: {inner!r} and {tree!r}"
+                    message = f"two trees for {redact(name)!r}: {inner!r} and {tree!r}"
                     raise UsageError(message)
                 yield name, inner if tree is None else tree
     elif isinstance(paths, Iterable) and not isinstance(paths, (bytes, bytearray)):
@@ -164,15 +167,70 @@ def _identity(path: str) -> str:
     return path if is_remote(path) else os.path.realpath(path)
 
 
-def expand_paths(paths: Paths) -> list[tuple[str, str | None]]:
+class Url(str):
+    """A URL with how it is to be read; shown without credentials.
+
+    It is the whole URL to whoever opens it (and equal to that text), while ``str()``, ``repr`` and
+    f-strings leave out password and query, so that no message, log or title has them.
+
+    >>> url = Url("https://me:secret@host/f.root?X-Amz-Signature=abc", Remote())
+    >>> f"{url}:Events", url == "https://me:secret@host/f.root?X-Amz-Signature=abc"
+    ('https://host/f.root:Events', True)
+    """
+
+    __slots__ = ("remote",)
+
+    def __new__(cls, url: str, remote: Remote) -> Self:
+        made = super().__new__(cls, url)
+        made.remote = remote
+        return made
+
+    remote: Remote
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Url, (self[:], self.remote)
+
+    def __str__(self) -> str:
+        return redact(self[:])
+
+    def __repr__(self) -> str:
+        return repr(redact(self[:]))
+
+    def __format__(self, spec: str) -> str:
+        return format(redact(self[:]), spec)
+
+
+def remote_of(path: str | None) -> Remote | None:
+    """How a path from `expand_paths` is to be read; None: local, or nobody said."""
+    return path.remote if isinstance(path, Url) else None
+
+
+def beside(url: str, name: str) -> str:
+    """The URL of a file in the folder of another one, read in the same way.
+
+    >>> beside("https://host/store/a.root?token=abc", "b.root")
+    'https://host/store/b.root?token=abc'
+    """
+    parts = urlsplit(url[:])
+    folder = "" if name.startswith("/") else parts.path.rpartition("/")[0] + "/"
+    found = urlunsplit(parts._replace(path=folder + name))
+    remote = remote_of(url)
+    return found if remote is None else Url(found, remote)
+
+
+def expand_paths(paths: Paths, *, remote: Remote | None = None) -> list[tuple[str, str | None]]:
     """Everything that `rootml.open` takes, as ``(file, tree or None)`` pairs.
 
     Taken are ``"f.root:tree"``, globs, URLs, `os.PathLike`, ``{file: tree}`` and lists of these.
     Files of one glob come in natural order (``part_2`` before ``part_10``), everything else in
-    the order given.
+    the order given. URLs are texts that show themselves without credentials.
+
+    Args:
+        remote: How URLs are to be read; None: as `Remote()` says.
 
     Raises:
         MissingFileError: A file that does not exist, or a pattern that matches nothing.
+        RemoteError: A server that cannot be reached to list what matches.
         UsageError: Nothing given, the same tree of the same file twice, or not a path at all.
 
     >>> expand_paths(["https://host/a.root:Events", {"root://host//b.root": "Events"}])
@@ -180,8 +238,9 @@ def expand_paths(paths: Paths) -> list[tuple[str, str | None]]:
     """
     found: list[tuple[str, str | None]] = []
     seen: set[tuple[str, str | None]] = set()
+    options = check_remote(remote)
     for pattern, tree in _pairs(paths):
-        for path in _matches(pattern):
+        for path in _matches(pattern, options):
             key = (_identity(path), tree)
             if key in seen:
                 where = path if tree is None else f"{path}:{tree}"

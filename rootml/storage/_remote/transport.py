@@ -29,6 +29,11 @@ class Stat:
     modified: int
     tag: str
 
+    @property
+    def identity(self) -> str:
+        """What tells this state from others of the same size, "" where nothing does."""
+        return self.tag or (str(self.modified) if self.modified else "")
+
 
 class Transport(Protocol):
     """One URL, spoken to without patience: every failure is raised at once.

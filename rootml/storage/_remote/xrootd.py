@@ -51,7 +51,7 @@ _numbers = itertools.count()
 _set_up: list[int] = []
 
 
-def _client(url: str) -> Any:
+def client_for(url: str) -> Any:
     """The client library, set to leave patience to us."""
     client = optional_import("XRootD.client", feature=f"reading {redact(url)}", extra="xrootd")
     with _lock:
@@ -73,7 +73,7 @@ class XRootDTransport:
         if not parts.hostname or not parts.path.strip("/"):
             message = f"{redact(url)!r}: a file is root://host[:port]//path"
             raise UsageError(message)
-        self._client = _client(url)
+        self._client = client_for(url)
         self._url = url
         self._path = parts.path[1:] + (f"?{parts.query}" if parts.query else "")
         self._timeout = max(1, math.ceil(options.timeout))
