@@ -16,9 +16,11 @@ from __future__ import annotations
 from rootml.sbi._asimov import asimov
 from rootml.sbi._binned import Binned
 from rootml.sbi._columns import Columns
+from rootml.sbi._combined import CombinedLikelihood
 from rootml.sbi._diagnostics import diagnose
 from rootml.sbi._expressions import Formula
 from rootml.sbi._fit import FitResult, fit
+from rootml.sbi._fittable import Fittable
 from rootml.sbi._gof import GoodnessOfFit, goodness_of_fit
 from rootml.sbi._impacts import Impacts, impacts
 from rootml.sbi._json import load, save
@@ -41,9 +43,11 @@ __all__ = [
     "Binned",
     "Check",
     "Columns",
+    "CombinedLikelihood",
     "Contour",
     "Discovery",
     "FitResult",
+    "Fittable",
     "Formula",
     "GoodnessOfFit",
     "Impacts",

@@ -211,7 +211,9 @@ def _array(given: Any, process: str, label: str) -> Array:
         )
         raise SchemaError(message)
     array = np.ascontiguousarray(values, np.float64)
-    if not np.isfinite(array.sum()):  # one pass; the second only where something is wrong
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = array.sum()  # one pass; the second only where something is wrong
+    if not np.isfinite(total):
         refuse(~np.isfinite(array), array, f"process {process!r}, column {label}: NaN or infinite")
     return array
 
@@ -235,7 +237,12 @@ def _weights(given: Any, number: int) -> Array:
         message = f"weights of shape {weights.shape} for {number} events"
         raise SchemaError(message)
     refuse(~np.isfinite(weights), weights, "weights: NaN or infinite")
-    if number and abs(weights.sum()) <= 1e-12 * np.abs(weights).sum():
+    with np.errstate(over="ignore", invalid="ignore"):
+        total, size = weights.sum(), np.abs(weights).sum()
+    if not np.isfinite(size):
+        message = f"the weights of {number} events are so large that their sum is {size:g}"
+        raise UsageError(message)
+    if number and abs(total) <= 1e-12 * size:
         message = f"the weights of {number} events sum to {weights.sum():g}"
         raise UsageError(message)
     return weights

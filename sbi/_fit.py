@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from rootml._repr import Grid, facts_html, facts_text
 from rootml.errors import ConvergenceError, MissingParameterError, UsageError, nearest
-from rootml.sbi._likelihood import Likelihood
+from rootml.sbi._fittable import Fittable
 from rootml.sbi._minimise import EDM_MOST, Minimum, Objective, invert, limits, polish, prepare
 from rootml.sbi._morph import Array
 
@@ -41,7 +41,7 @@ class FitResult:
         calls: Evaluations of the likelihood, and of its gradient, by MIGRAD.
     """
 
-    like: Likelihood
+    like: Fittable
     values: dict[str, float]
     errors: dict[str, float]
     covariance: Array
@@ -191,7 +191,7 @@ class FitResult:
 
 
 def fit(
-    like: Likelihood,
+    like: Fittable,
     *,
     fixed: Mapping[str, float] | None = None,
     start: Mapping[str, float] | None = None,
@@ -205,6 +205,7 @@ def fit(
     refine it, and the inverse of that Hessian is the covariance.
 
     Args:
+        like: A `Likelihood`, or anything else that is `Fittable`.
         fixed: Parameters to hold, with their values.
         start: Start values other than the parameters' own.
         gradient: Give MIGRAD the analytic gradient; False: its own finite differences.
@@ -233,7 +234,7 @@ def fit(
 
 
 def _account(
-    like: Likelihood,
+    like: Fittable,
     minuit: Any,
     objective: Objective,
     minimum: Minimum,
@@ -271,7 +272,7 @@ def _covariance(minimum: Minimum, free: npt.NDArray[np.bool_]) -> tuple[Array, b
 
 
 def _touching(
-    like: Likelihood, theta: Array, covariance: Array, free: npt.NDArray[np.bool_]
+    like: Fittable, theta: Array, covariance: Array, free: npt.NDArray[np.bool_]
 ) -> npt.NDArray[np.bool_]:
     low, high = limits(like)
     near = 1e-3 * np.sqrt(np.diag(covariance))
@@ -279,7 +280,7 @@ def _touching(
 
 
 def _problems(
-    like: Likelihood, minuit: Any, objective: Objective, minimum: Minimum, *, whole: bool
+    like: Fittable, minuit: Any, objective: Objective, minimum: Minimum, *, whole: bool
 ) -> list[str]:
     problems = []
     if not math.isfinite(minimum.value):
@@ -297,7 +298,7 @@ def _problems(
     return problems
 
 
-def _inner_limits(like: Likelihood) -> tuple[Array, Array]:
+def _inner_limits(like: Fittable) -> tuple[Array, Array]:
     """Limits, a hair inwards: Minuit's transformation has no slope at the limits."""
     low, high = limits(like)
     width = np.where(np.isfinite(high - low), high - low, 1.0)

@@ -9,6 +9,7 @@ import numpy as np
 from rootml._repr import facts_html, facts_text
 from rootml.errors import UsageError
 from rootml.sbi._fit import FitResult
+from rootml.sbi._fittable import mixture_of
 from rootml.sbi._morph import Array
 from rootml.sbi._quantiles import chi2_tail
 
@@ -58,11 +59,11 @@ def goodness_of_fit(result: FitResult, *, bins: int = 20) -> GoodnessOfFit:
         bins: For the unbinned channel.
 
     Raises:
-        UsageError: An unbinned channel without reference events.
+        UsageError: An unbinned channel without reference events; no mixture of columns.
         ConvergenceError: The fit is not valid.
     """
     result.require_valid()
-    like, theta = result.like, result.theta
+    like, theta = mixture_of(result.like, "goodness_of_fit"), result.theta
     observed, expected = [np.empty(0)], [np.empty(0)]
     if like.unbinned is not None:
         if like.reference is None or like.columns is None:
@@ -88,7 +89,7 @@ def goodness_of_fit(result: FitResult, *, bins: int = 20) -> GoodnessOfFit:
 
 
 def _unbinned(result: FitResult, bins: int) -> tuple[Array, Array]:
-    like = result.like
+    like = mixture_of(result.like, "goodness_of_fit")
     unbinned, reference, columns = like.unbinned, like.reference, like.columns
     assert unbinned is not None
     assert reference is not None

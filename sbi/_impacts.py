@@ -7,7 +7,7 @@ from typing import Any
 
 from rootml._repr import Grid
 from rootml.sbi._fit import FitResult, fit
-from rootml.sbi._likelihood import Likelihood
+from rootml.sbi._fittable import Fittable
 from rootml.sbi._model import Nuisance
 
 
@@ -71,7 +71,7 @@ class Impacts:
         return self._grid().html()
 
 
-def impacts(like: Likelihood | FitResult, name: str) -> Impacts:
+def impacts(like: Fittable | FitResult, name: str) -> Impacts:
     """Hold each nuisance one standard deviation off, refit, and note where `name` goes.
 
     Args:

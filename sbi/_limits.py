@@ -18,7 +18,9 @@ from rootml._optional import optional_import
 from rootml._repr import facts_html, facts_text
 from rootml.errors import ConvergenceError, UsageError
 from rootml.sbi._asimov import asimov
+from rootml.sbi._combined import CombinedLikelihood
 from rootml.sbi._fit import FitResult, fit
+from rootml.sbi._fittable import Fittable, mixture_of
 from rootml.sbi._likelihood import Likelihood
 from rootml.sbi._morph import Array
 from rootml.sbi._quantiles import normal_quantile, normal_tail
@@ -37,7 +39,7 @@ class Statistic:
         null: Its value without a signal; the least that is physical.
     """
 
-    def __init__(self, like: Likelihood, name: str, *, null: float = 0.0) -> None:
+    def __init__(self, like: Fittable, name: str, *, null: float = 0.0) -> None:
         self.like = like
         self.name = name
         self.null = null
@@ -112,7 +114,7 @@ class Discovery:
 
 
 def discovery(
-    like: Likelihood, name: str, *, null: float = 0.0, toys_null: ToyResults | None = None
+    like: Fittable, name: str, *, null: float = 0.0, toys_null: ToyResults | None = None
 ) -> Discovery:
     """The significance of a signal.
 
@@ -203,7 +205,7 @@ class Limit:
 
 
 def limit(
-    like: Likelihood,
+    like: Fittable,
     name: str,
     *,
     level: float = 0.95,
@@ -222,7 +224,7 @@ def limit(
 
     Raises:
         ConvergenceError: A fit is not valid, or no limit was found.
-        UsageError: No reference events.
+        UsageError: No reference events, or no mixture of columns.
 
     >>> from rootml.sbi import Model, Parameter
     >>> model = Model({"S": "s", "B": "50"}, {"s": Parameter(5.0, lower=0.0)})
@@ -234,7 +236,7 @@ def limit(
     """
     _check_level(level)
     data = Statistic(like, name, null=null)
-    expected = Statistic(_null_asimov(data, reference), name, null=null)
+    expected = Statistic(_expected_null(data, reference), name, null=null)
     solve = _Solver(data, expected, 1.0 - level)
     observed = solve.root(None)
     band = tuple(solve.root(number) for number in BANDS)
@@ -255,11 +257,21 @@ def _check_level(level: float) -> None:
         raise UsageError(message)
 
 
-def _null_asimov(data: Statistic, reference: Any) -> Likelihood:
+def _expected_null(data: Statistic, reference: Any) -> Fittable:
     """Asimov data without a signal, nuisances as in the conditional fit."""
-    like = data.like
-    events = like.reference if reference is None else reference
     truth = data.held(data.null).values
+    if not isinstance(data.like, CombinedLikelihood):
+        return _null_asimov(data.like, truth, reference)
+    if reference is not None:
+        message = "reference= is for one likelihood: the parts of this one have their own"
+        raise UsageError(message)
+    parts = data.like.parts.items()
+    return CombinedLikelihood({name: _null_asimov(part, truth, None) for name, part in parts})
+
+
+def _null_asimov(given: Fittable, truth: Mapping[str, float], reference: Any) -> Likelihood:
+    like = mixture_of(given, "limit")
+    events = like.reference if reference is None else reference
     names = like.model.all_parameters
     made = asimov(
         like.model, events, engine=like.engine, **{k: v for k, v in truth.items() if k in names}
@@ -311,7 +323,7 @@ class _Solver:
 
 
 def limit_by_toys(
-    like: Likelihood,
+    like: Fittable,
     name: str,
     *,
     values: Any,
@@ -334,8 +346,10 @@ def limit_by_toys(
 
     Raises:
         ConvergenceError: CLs does not cross ``1 - level`` between the values.
+        UsageError: No mixture of columns.
     """
     _check_level(level)
+    like = mixture_of(like, "limit_by_toys")
     grid = np.asarray(values, np.float64)
     data = Statistic(like, name, null=null)
     kept = set(like.model.all_parameters)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from rootml._optional import optional_import
 from rootml.errors import MissingParameterError, UsageError, nearest
-from rootml.sbi._likelihood import Likelihood
+from rootml.sbi._fittable import Fittable
 from rootml.sbi._model import Nuisance, Parameter
 from rootml.sbi._morph import Array
 
@@ -31,7 +31,7 @@ class Objective:
     that it saw, so that its line search turns back; `outside` counts how often.
     """
 
-    def __init__(self, like: Likelihood, free: npt.NDArray[np.bool_]) -> None:
+    def __init__(self, like: Fittable, free: npt.NDArray[np.bool_]) -> None:
         self.like = like
         self.free = free
         self.outside = 0
@@ -58,14 +58,14 @@ class Objective:
         return np.zeros_like(theta)
 
 
-def _gradient(like: Likelihood, theta: Array, free: npt.NDArray[np.bool_]) -> tuple[float, Array]:
+def _gradient(like: Fittable, theta: Array, free: npt.NDArray[np.bool_]) -> tuple[float, Array]:
     """Value and slopes; 0 for fixed parameters, which may have none (``sqrt(mu)`` at 0)."""
     value, slopes = like.nll_gradient(theta, strict=False)
     return value, np.where(free, slopes, 0.0)
 
 
 def prepare(
-    like: Likelihood,
+    like: Fittable,
     *,
     fixed: Mapping[str, float],
     start: Mapping[str, float],
@@ -105,9 +105,7 @@ def prepare(
     return minuit, objective
 
 
-def _check_start(
-    like: Likelihood, values: Mapping[str, float], free: npt.NDArray[np.bool_]
-) -> None:
+def _check_start(like: Fittable, values: Mapping[str, float], free: npt.NDArray[np.bool_]) -> None:
     low, high = limits(like)
     for i, (name, value) in enumerate(values.items()):
         if not math.isfinite(value) or (free[i] and not low[i] <= value <= high[i]):
@@ -140,7 +138,7 @@ class Minimum:
     edm: float
 
 
-def polish(like: Likelihood, theta: Array, free: npt.NDArray[np.bool_]) -> Minimum:
+def polish(like: Fittable, theta: Array, free: npt.NDArray[np.bool_]) -> Minimum:
     """Newton steps from where MIGRAD stopped, within the limits, as long as they lead down."""
     low, high = limits(like)
     value, slopes = _gradient(like, theta, free)
@@ -175,7 +173,7 @@ def polish(like: Likelihood, theta: Array, free: npt.NDArray[np.bool_]) -> Minim
 
 
 def _snap(
-    like: Likelihood, theta: Array, value: float, slopes: Array, hessian: Array,
+    like: Fittable, theta: Array, value: float, slopes: Array, hessian: Array,
     free: npt.NDArray[np.bool_],
 ) -> tuple[Array, float, Array]:  # fmt: skip
     """Put parameters that MIGRAD left just inside of a limit onto it, where that is lower."""
@@ -193,7 +191,7 @@ def _snap(
     return theta, value, slopes
 
 
-def _hessian(like: Likelihood, theta: Array, free: npt.NDArray[np.bool_]) -> Array | None:
+def _hessian(like: Fittable, theta: Array, free: npt.NDArray[np.bool_]) -> Array | None:
     """Second derivatives, 0 for fixed parameters; None where there are none."""
     if not math.isfinite(like.nll(theta, strict=False)):
         return None
@@ -225,7 +223,7 @@ def invert(matrix: Array) -> Array | None:
     return np.asarray(inverse.T @ inverse / np.outer(root, root))
 
 
-def within(like: Likelihood, values: Mapping[str, float]) -> dict[str, float]:
+def within(like: Fittable, values: Mapping[str, float]) -> dict[str, float]:
     """Values moved to the nearest limit where they lie outside: a place to start from."""
     low, high = limits(like)
     places = {name: i for i, name in enumerate(like.parameters)}
@@ -235,7 +233,7 @@ def within(like: Likelihood, values: Mapping[str, float]) -> dict[str, float]:
     }
 
 
-def limits(like: Likelihood) -> tuple[Array, Array]:
+def limits(like: Fittable) -> tuple[Array, Array]:
     """Lower and upper limits of all parameters; infinite where there are none."""
     pairs = [(p.lower, p.upper) for p in like.parameters.values()]
     low = np.array([-math.inf if low is None else low for low, _ in pairs])

@@ -11,7 +11,7 @@ import numpy as np
 from rootml._repr import Grid
 from rootml.errors import ConvergenceError
 from rootml.sbi._fit import LEVEL
-from rootml.sbi._likelihood import Likelihood
+from rootml.sbi._fittable import Fittable, mixture_of
 from rootml.sbi._limits import Statistic
 from rootml.sbi._morph import Array
 from rootml.sbi._toys import toys
@@ -77,7 +77,7 @@ class Neyman:
 
 
 def neyman(
-    like: Likelihood,
+    like: Fittable,
     name: str,
     *,
     values: Any,
@@ -104,7 +104,9 @@ def neyman(
 
     Raises:
         ConvergenceError: More than 1 % of the toys have no valid fit.
+        UsageError: No mixture of columns.
     """
+    like = mixture_of(like, "neyman")
     grid = np.asarray(values, np.float64)
     data = Statistic(like, name)
     kept = set(like.model.all_parameters)

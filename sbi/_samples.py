@@ -17,6 +17,7 @@ from rootml._repr import Grid
 from rootml.errors import ConvergenceError, DensityError, UsageError
 from rootml.sbi._columns import Columns, as_columns
 from rootml.sbi._fit import FitResult, fit
+from rootml.sbi._fittable import Fittable, mixture_of
 from rootml.sbi._likelihood import Likelihood
 from rootml.sbi._minimise import invert
 from rootml.sbi._model import Nuisance
@@ -85,7 +86,7 @@ def sample_shifts(
         ConvergenceError: A fit did not converge.
     """
     result.require_valid()
-    like = result.like
+    like = mixture_of(result.like, "sample_shifts")
     free = [i for i, name in enumerate(result.values) if name not in result.fixed]
     inverse = invert(like.nll_hessian(result.theta)[np.ix_(free, free)])
     if inverse is None:
@@ -112,7 +113,7 @@ def sample_shifts(
 
 
 def bootstrap_reference(
-    like: Likelihood, number: int, *, seed: int
+    like: Fittable, number: int, *, seed: int
 ) -> Iterable[tuple[None, Columns]]:
     """Replicas in which each reference event enters a Poisson(1) number of times.
 
@@ -130,6 +131,7 @@ def bootstrap_reference(
     >>> shifts.shifts.shape
     (20, 2)
     """
+    like = mixture_of(like, "bootstrap_reference")
     if like.reference is None:
         message = "the likelihood has no reference events to draw from"
         raise UsageError(message)

@@ -75,7 +75,12 @@ def as_matrix(data: Any, inputs: Sequence[str]) -> Float:
             if name not in data:
                 message = f"no column {name!r} in the events given; there is {nearest(name, data)}"
                 raise MissingColumnError(message)
-        data = np.stack([np.asarray(data[name], np.float64) for name in inputs], axis=1)
+        arrays = [np.asarray(data[name], np.float64) for name in inputs]
+        if len({array.shape for array in arrays}) > 1 or arrays[0].ndim != 1:
+            shapes = ", ".join(f"{n} {a.shape}" for n, a in zip(inputs, arrays, strict=True))
+            message = f"columns of one number per event are due, all of one length, not {shapes}"
+            raise SchemaError(message)
+        data = np.stack(arrays, axis=1)
     x = np.asarray(data, np.float64)
     if x.ndim == 1 and len(inputs) == 1:
         x = x[:, None]
@@ -85,11 +90,14 @@ def as_matrix(data: Any, inputs: Sequence[str]) -> Float:
     if len(x) == 0:
         message = "no events were given"
         raise EmptySelectionError(message)
-    bad = ~np.isfinite(x)
+    with np.errstate(over="ignore"):
+        rounded = x.astype(np.float32).astype(np.float64)
+    bad = ~np.isfinite(rounded)
     if bad.any():
         rows, columns = np.nonzero(bad)
         places = zip(rows[:3], columns[:3], strict=True)
         first = ", ".join(f"{inputs[j]} = {x[i, j]} in event {i}" for i, j in places)
-        message = f"{int(bad.any(axis=1).sum()):,} of {len(x):,} events are not finite: {first}"
+        count = f"{int(bad.any(axis=1).sum()):,} of {len(x):,} events"
+        message = f"{count} are not finite as float32: {first}"
         raise NonFiniteError(message)
-    return x.astype(np.float32).astype(np.float64)
+    return rounded

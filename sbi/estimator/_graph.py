@@ -83,7 +83,7 @@ class Graph:
         values = self._start(inputs, dtype)
         wanted = list(self.outputs) if outputs is None else list(outputs)
         last = self._last_uses(wanted)
-        with np.errstate(over="ignore", under="ignore"):
+        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
             for number, node in enumerate(self.nodes):
                 arguments = [values[name] for name in node.inputs]
                 values[node.output] = OPERATORS[node.op].value(*arguments)
@@ -102,7 +102,7 @@ class Graph:
         width = self.inputs[by]
         tangents: dict[str, Tangent] = dict.fromkeys(values)
         tangents[by] = np.eye(width, dtype=dtype)[:, None, :]
-        with np.errstate(over="ignore", under="ignore"):
+        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
             for node in self.nodes:
                 operator = OPERATORS[node.op]
                 arguments = [values[name] for name in node.inputs]

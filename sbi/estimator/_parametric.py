@@ -8,18 +8,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from rootml._repr import facts_html, facts_text
 from rootml.errors import DensityError, MissingParameterError, UsageError, nearest
+from rootml.sbi._columns import offending, refuse
 from rootml.sbi._model import Parameter
 from rootml.sbi.estimator._events import ROWS, chunks
 from rootml.sbi.estimator._graph import Graph
 from rootml.sbi.estimator._onnx import write_onnx
 from rootml.sbi.estimator._record import TrainingRecord
+
+if TYPE_CHECKING:
+    from rootml.sbi.roofit import RooFitObjects
 
 Float = npt.NDArray[np.float64]
 _STEP = 1e-4  # of the range of a parameter, for second derivatives
@@ -56,13 +60,20 @@ class ParametricRatios:
         Args:
             data: A Dataset, a dict of columns, or an array `(events, inputs)`.
             theta: A value for each parameter.
+
+        Raises:
+            MissingParameterError: One is missing or misspelt.
+            UsageError: Outside the range of the training.
+            NonFiniteError: An input that is NaN or infinite, or a ratio that is.
         """
         point = self.point(theta)[None, :]
         found = [
             self.graph.run(["log_ratio"], x=x, theta=point)["log_ratio"][:, 0]
             for x, _ in chunks(data, self.inputs, self.names, progress=progress)
         ]
-        return np.concatenate(found)
+        values = np.concatenate(found)
+        refuse(~np.isfinite(values), values, "the learned log ratio is NaN or infinite")
+        return values
 
     def gradient(self, data: Any, *, progress: bool | None = None, **theta: float) -> Float:
         """Derivatives of log r(x | theta) by the parameters, `(events, parameters)`."""
@@ -81,13 +92,18 @@ class ParametricRatios:
         Args:
             start: Where fits start; default: the middle of the range.
             member: One network of the ensemble instead of the average.
+
+        Raises:
+            UsageError: Weights that sum to zero; a start outside the range of the training.
         """
         parts = list(chunks(data, self.inputs, self.names))
         x = np.concatenate([x for x, _ in parts])
-        weights = [w for _, w in parts if w is not None]
-        return RatioLikelihood(
-            self, x, np.concatenate(weights) if weights else None, start or {}, member
-        )
+        some = [w for _, w in parts if w is not None]
+        weights = np.concatenate(some) if some else None
+        if weights is not None and abs(weights.sum()) <= 1e-12 * np.abs(weights).sum():
+            message = f"the weights of {len(x):,} events sum to {weights.sum():g}"
+            raise UsageError(message)
+        return RatioLikelihood(self, x, weights, start or {}, member)
 
     def point(self, theta: Mapping[str, float]) -> Float:
         """The parameters in order.
@@ -185,6 +201,11 @@ class RatioLikelihood:
         return MappingProxyType(self._parameters)
 
     @property
+    def observed(self) -> Mapping[str, float]:
+        """No auxiliary measurements."""
+        return {}
+
+    @property
     def start(self) -> Float:
         """Start values, `(parameters,)`."""
         return np.array([p.value for p in self._parameters.values()])
@@ -213,7 +234,7 @@ class RatioLikelihood:
         for x, w in self._parts():
             value = self.ratios.graph.run([self._output], x=x, theta=point)[self._output]
             total -= float(np.dot(w, value[:, self._column]))
-        return self._finite(total, strict)
+        return self._finite(total, point[0], strict=strict)
 
     def nll_gradient(
         self, theta: Sequence[float] | Float, *, strict: bool = True
@@ -225,7 +246,7 @@ class RatioLikelihood:
             value, move = self.ratios.graph.slopes(self._output, "theta", x=x, theta=point)
             total -= float(np.dot(w, value[:, self._column]))
             slopes -= move[:, :, self._column] @ w
-        return self._finite(total, strict), slopes
+        return self._finite(total, point[0], strict=strict), slopes
 
     def nll_hessian(self, theta: Sequence[float] | Float) -> Float:
         """Second derivatives: central differences of the gradient."""
@@ -240,20 +261,45 @@ class RatioLikelihood:
             matrix[j] = (above - below) / (2 * step[j])
         return 0.5 * (matrix + matrix.T)
 
+    def score_covariance(self, theta: Sequence[float] | Float) -> Float:
+        """What the gradient varies by for weighted events: ``sum w^2 s s^T``."""
+        point = np.asarray(theta, np.float64)[None, :]
+        total = np.zeros((point.shape[1], point.shape[1]))
+        for x, w in self._parts():
+            move = self.ratios.graph.slopes(self._output, "theta", x=x, theta=point)[1]
+            scores = move[:, :, self._column] * w
+            total += scores @ scores.T
+        return total
+
+    def explain(self, point: Sequence[float] | Float) -> DensityError:
+        """The error for a point without a likelihood: which events."""
+        theta = np.asarray(point, np.float64)[None, :]
+        runs = [self.ratios.graph.run([self._output], x=x, theta=theta) for x, _ in self._parts()]
+        values = np.concatenate([np.empty(0), *(r[self._output][:, self._column] for r in runs)])
+        at = ", ".join(f"{k}={v:.6g}" for k, v in zip(self._parameters, theta[0], strict=True))
+        bad = np.flatnonzero(~np.isfinite(values))
+        if not len(bad):
+            return DensityError(f"the log likelihood is not a finite number at {at}")
+        what = f"the learned log ratio is not a finite number at {at}"
+        return DensityError(offending(bad, values, what, len(values)))
+
+    def to_roofit(self, route: Literal["nll"] = "nll") -> RooFitObjects:
+        """RooFit's NLL of this likelihood: see `rootml.sbi.roofit.to_roofit`."""
+        from rootml.sbi.roofit import to_roofit
+
+        return to_roofit(self, route)
+
     def _parts(self) -> list[tuple[Float, Float]]:
         ends = range(0, len(self.x), ROWS)
         weights = np.ones(len(self.x)) if self.weights is None else self.weights
         return [(self.x[a : a + ROWS], weights[a : a + ROWS]) for a in ends]
 
-    def _finite(self, total: float, strict: bool) -> float:
+    def _finite(self, total: float, point: Float, *, strict: bool) -> float:
         if math.isfinite(total):
             return total
         if strict:
-            raise self._explain(np.empty(0))
+            raise self.explain(point)
         return math.nan
-
-    def _explain(self, point: Float) -> DensityError:
-        return DensityError(f"the log likelihood is not finite at {point.tolist()}")
 
     def __repr__(self) -> str:
         return facts_text(

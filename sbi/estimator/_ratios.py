@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rootml._repr import facts_html, facts_text
-from rootml.errors import NonFiniteError, UsageError
+from rootml.errors import DensityError, NonFiniteError, UsageError
 from rootml.sbi._columns import Columns
 from rootml.sbi.estimator._assemble import averaged
 from rootml.sbi.estimator._events import chunks
@@ -105,10 +105,11 @@ class Ratios:
 
         Raises:
             MissingColumnError: An input that the data do not have.
-            NonFiniteError: An input that is NaN or infinite.
+            NonFiniteError: An input that is NaN or infinite, or a ratio that is.
         """
         logs, weights = self._evaluate(data, member, progress)
-        found = dict(zip(self.outputs, np.exp(logs).T, strict=True))
+        with np.errstate(over="ignore"):  # Columns names the events whose ratio is infinite
+            found = dict(zip(self.outputs, np.exp(logs).T, strict=True))
         found[self.reference] = np.ones(len(logs))
         columns: dict[str, Any] = {}
         for process, nuisances in self.tree.items():
@@ -149,11 +150,22 @@ class Ratios:
 
         Args:
             reference: Events that neither training nor calibration has seen, as `columns` takes.
+
+        Raises:
+            UsageError: Weights that do not add up to something positive.
+            DensityError: A mean ratio that is not positive and finite.
         """
         logs, weights = self._evaluate(reference, None, progress)
         mass = np.full(len(logs), 1.0) if weights is None else weights
-        mass = mass / mass.sum()
-        mean, error = expectation(np.exp(logs), mass)
+        if not mass.sum() > 0.0:
+            message = f"the weights of {len(mass):,} events of the reference sum to {mass.sum():g}"
+            raise UsageError(message)
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean, error = expectation(np.exp(logs), mass / mass.sum())
+        if not (np.isfinite(mean).all() and (mean > 0.0).all()):
+            means = dict(zip(self.outputs, mean.tolist(), strict=True))
+            message = f"the mean ratios over these events are {means}: no norm to divide by"
+            raise DensityError(message)
         graph = lowered(self.graph, np.log(mean), self.members)
         norms = {
             name: replace(old, mean=1.0, error=float(e / m))

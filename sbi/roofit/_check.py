@@ -14,7 +14,7 @@ from rootml.sbi._model import Nuisance
 from rootml.sbi._morph import Array
 
 if TYPE_CHECKING:
-    from rootml.sbi._likelihood import Likelihood
+    from rootml.sbi._fittable import Fittable
 
 _POINTS = 5
 _SPREAD = 1.5  # standard deviations around the start values
@@ -41,7 +41,7 @@ class Check:
 
 
 def check(
-    like: Likelihood,
+    like: Fittable,
     parameters: Mapping[str, Any],
     theirs: Callable[[], float],
     *,
@@ -65,7 +65,7 @@ def check(
 
 
 def _compare(
-    like: Likelihood,
+    like: Fittable,
     parameters: Mapping[str, Any],
     theirs: Callable[[], float],
     tolerance: float,
@@ -86,7 +86,7 @@ def _compare(
     return Check(len(points), worst.difference, worst.allowed)
 
 
-def _refuse(like: Likelihood, point: Array, difference: float, allowed: float, route: str) -> None:
+def _refuse(like: Fittable, point: Array, difference: float, allowed: float, route: str) -> None:
     at = ", ".join(f"{n} = {v:.6g}" for n, v in zip(like.parameters, point, strict=True))
     message = (
         f"to_roofit(route={route!r}): RooFit's NLL changes from the start values to {at} by other "
@@ -106,7 +106,7 @@ def _set(parameters: Mapping[str, Any], values: Any) -> None:
         variable.setVal(float(value))
 
 
-def _growth(like: Likelihood, point: Array) -> float:
+def _growth(like: Fittable, point: Array) -> float:
     pulls = [
         (value - parameter.value) / parameter.width
         for value, parameter in zip(point, like.parameters.values(), strict=True)
@@ -117,7 +117,7 @@ def _growth(like: Likelihood, point: Array) -> float:
     return float(1.0 + 0.5 * sum(pull**2 for pull in pulls))
 
 
-def _points(like: Likelihood, parameters: Mapping[str, Any]) -> list[Array]:
+def _points(like: Fittable, parameters: Mapping[str, Any]) -> list[Array]:
     """Points about a standard deviation away, within the limits, where our density is positive."""
     rng = np.random.default_rng(7)
     start = like.start
@@ -137,7 +137,7 @@ def _points(like: Likelihood, parameters: Mapping[str, Any]) -> list[Array]:
     return found
 
 
-def _deviation(like: Likelihood, place: int) -> float:
+def _deviation(like: Fittable, place: int) -> float:
     """Roughly the standard deviation of one parameter with all others fixed."""
     start = like.start
     origin = like.nll(start)

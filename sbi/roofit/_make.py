@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal, TypeAlias
 
 from rootml.errors import UsageError
+from rootml.sbi._fittable import Fittable
 from rootml.sbi._likelihood import Likelihood
 from rootml.sbi.roofit._assemble import Assembled, Events, assemble, extended
 from rootml.sbi.roofit._batch import BatchDensity
@@ -26,7 +27,7 @@ _EXACT = 1e-6  # tolerance of a route without approximation
 
 
 def to_roofit(
-    like: Likelihood,
+    like: Fittable,
     route: Route = "columns",
     *,
     tolerance: float = 1e-3,
@@ -35,7 +36,7 @@ def to_roofit(
     """RooFit objects of a likelihood; see the package's docstring for the routes.
 
     Args:
-        like: The likelihood; with "nll" also a `RatioLikelihood` or `ShiftedLikelihood`.
+        like: The likelihood; with "nll" anything that is `Fittable`.
         route: ``"columns"``, ``"nll"`` or ``"function"``.
         tolerance: ``"columns"``: how far the NLL may be from ours because log Z(alpha) becomes a
             formula; it may grow as ``1 + |alpha|^2 / 2``.
@@ -61,7 +62,7 @@ def to_roofit(
         raise UsageError(message)
     if route == "nll":
         return _nll(like)
-    if type(like) is not Likelihood:
+    if type(like) is not Likelihood:  # not of a class made of it: that has other values
         message = (
             f"a {type(like).__name__} is no mixture of columns, so it has no route={route!r}; "
             'use route="nll"'
@@ -70,7 +71,7 @@ def to_roofit(
     return _pdf(like, route, tolerance, reach)
 
 
-def _nll(like: Likelihood) -> RooFitObjects:
+def _nll(like: Fittable) -> RooFitObjects:
     keep = Keep(immortal=True)
     shop = Workshop(keep)
     parameters = make_parameters(shop, like)

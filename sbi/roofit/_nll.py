@@ -10,11 +10,11 @@ from rootml.sbi.roofit._root import bridge, import_root
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from rootml.sbi._likelihood import Likelihood
+    from rootml.sbi._fittable import Fittable
     from rootml.sbi.roofit._keep import Keep
 
 
-def make_nll(like: Likelihood, parameters: Iterable[Any], keep: Keep, name: str) -> Any:
+def make_nll(like: Fittable, parameters: Iterable[Any], keep: Keep, name: str) -> Any:
     """A RooAbsReal whose value is ``like.nll`` at the values of `parameters`, in their order.
 
     Where a density is not positive the value is NaN, from which MINUIT steps back.

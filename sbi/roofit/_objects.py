@@ -15,7 +15,7 @@ from rootml.sbi._model import Nuisance
 from rootml.sbi.roofit._root import quiet
 
 if TYPE_CHECKING:
-    from rootml.sbi._likelihood import Likelihood
+    from rootml.sbi._fittable import Fittable
     from rootml.sbi.roofit._check import Check
     from rootml.sbi.roofit._keep import Lease
 
@@ -46,7 +46,7 @@ class RooFitObjects:
     """
 
     route: str
-    likelihood: Likelihood
+    likelihood: Fittable
     parameters: Mapping[str, Any]
     lease: Lease
     check: Check

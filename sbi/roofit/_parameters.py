@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rootml.sbi._model import Nuisance, Parameter
 
 if TYPE_CHECKING:
-    from rootml.sbi._likelihood import Likelihood
+    from rootml.sbi._fittable import Fittable
     from rootml.sbi.roofit._workshop import Workshop
 
 Range = tuple[float, float]
@@ -19,7 +19,7 @@ _FIRST_STEP = 0.1
 
 
 def make_parameters(
-    shop: Workshop, like: Likelihood, ranges: Mapping[str, Range] | None = None
+    shop: Workshop, like: Fittable, ranges: Mapping[str, Range] | None = None
 ) -> dict[str, Any]:
     """One RooRealVar per parameter, by the model's name and in the model's order.
 

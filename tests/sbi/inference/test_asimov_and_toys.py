@@ -201,21 +201,23 @@ def test_shifts_of_a_reference_sample_have_the_right_size(problem: SignalBackgro
         return sbi.Columns(problem.columns(np.where(signal, rng.normal(4.0, 0.6, number), tail)))
 
     model = problem.model()
-    result = sbi.fit(model.likelihood(problem.columns(x), reference=fresh()))
+    like = model.likelihood(problem.columns(x), reference=fresh())
+    result = sbi.fit(like)
     boot = sbi.sample_shifts(result, sbi.bootstrap_reference(result.like, 80, seed=1))
     exact = sbi.sample_shifts(result, [(None, fresh()) for _ in range(80)], refit=True)
     ratio = np.sqrt(np.diag(boot.covariance) / np.diag(exact.covariance))
     assert ratio[1] == pytest.approx(1.0, abs=0.35)
     assert "80 replicas" in repr(boot)
     assert boot.scaled(0.5).covariance == pytest.approx(0.25 * boot.covariance)
-    wide = sbi.fit(sbi.ShiftedLikelihood(result.like, boot))
+    shifted = sbi.ShiftedLikelihood(like, boot)
+    wide = sbi.fit(shifted)
     assert wide.valid
     assert wide.theta[:2] == pytest.approx(result.theta, abs=1e-4)
     inner = wide.covariance[:2, :2]
     assert inner == pytest.approx(result.covariance + boot.covariance, rel=0.02, abs=1e-5)
     with pytest.raises(UsageError, match="cannot be saved"):
-        sbi.save(wide.like, "model.json")
-    moved = wide.like.with_columns(problem.columns(x[:500])).with_observed(jes=0.5)
+        sbi.save(shifted, "model.json")
+    moved = shifted.with_columns(problem.columns(x[:500])).with_observed(jes=0.5)
     assert list(moved.parameters)[2:] == list(wide.values)[2:]
     assert list(moved.parameters)[2] == "samples0"
     plain = sbi.limit(result.like, "mu", points=2)

@@ -72,6 +72,15 @@ def test_variations_without_a_logarithm(bad: float) -> None:
         MODEL.likelihood(ours, reference=ours)
 
 
+def test_huge_ratios_are_no_error() -> None:
+    """Their sum is infinite, they are not."""
+    huge = np.full(4, 1.7e308)
+    like = MODEL.likelihood({"S": huge, "B": ONES})
+    assert like(mu=1e-3, jes=0.0) == pytest.approx(
+        7.003 - 4 * (math.log(3e-3) + math.log(1.7e308))
+    )
+
+
 def test_reference_of_other_columns() -> None:
     data = {"S": ONES, "B": {"nominal": ONES, "jes": (ONES, ONES)}}
     with pytest.raises(MissingColumnError, match=r"reference columns of process 'B'.*\[\].*jes"):
@@ -87,6 +96,7 @@ def test_reference_of_other_columns() -> None:
         ([1.0, -1.0, 2.0, -2.0], UsageError, "weights of 4 events sum to 0"),
         ([1.0, math.nan, 2.0, 1.0], NonFiniteError, "weights.*1 of 4 events.*number 1 .nan"),
         ([1.0], SchemaError, "weights of shape"),
+        ([1e308, 1e308, 1e308, -1.0], UsageError, "so large that their sum is inf"),
     ],
 )
 def test_weights(weights: Any, error: type[RootmlError], says: str) -> None:

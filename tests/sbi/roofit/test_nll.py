@@ -11,6 +11,9 @@ import pytest
 from sbi_roofit import assert_same_fit, minimise, reset
 
 from rootml import sbi
+from rootml.errors import UsageError
+from rootml.sbi.estimator._graph import Builder
+from rootml.sbi.estimator._record import TrainingRecord
 
 pytestmark = pytest.mark.needs_root
 
@@ -206,3 +209,51 @@ def test_refuses_workspaces(roofit: Any, like: sbi.Likelihood, tmp_path: Path) -
     workspace.Import(total)
     with pytest.raises(Exception, match="cannot be written to a file"):
         workspace.writeToFile(str(tmp_path / "w.root"))
+
+
+def mean_of_a_normal_distribution(
+    x: np.ndarray, *, ends: Any = (-2.0, 2.0), **options: Any
+) -> Any:
+    """The likelihood of a ratio in a graph: log r = x mu - mu^2 / 2, so that mu is the mean."""
+    build = Builder(x=1, theta=1)
+    linear = build.add("Mul", "x", "theta")
+    square = build.add("Mul", build.add("Mul", "theta", "theta"), build.constant([[0.5]]))
+    log_ratio = build.add("Sub", linear, square)
+    graph = build.graph(
+        members=(log_ratio, 1), log_ratio=(log_ratio, 1), ratio=(build.add("Exp", log_ratio), 1)
+    )
+    ratios = sbi.ParametricRatios(
+        ("x",), ("x",), {"mu": ends}, "reference", 1, TrainingRecord({}), graph
+    )
+    return ratios.likelihood(x[:, None], **options)
+
+
+def test_a_ratio_that_depends_on_parameters(roofit: Any) -> None:
+    x = np.random.default_rng(5).normal(0.4, 1.0, 500)
+    like = mean_of_a_normal_distribution(x, start={"mu": -0.5})
+    objects = like.to_roofit()
+    parameter = objects.parameters["mu"]
+    assert (parameter.getVal(), parameter.getMin(), parameter.getMax()) == (-0.5, -2.0, 2.0)
+    assert minimise(roofit, objects.nll) == 0
+    assert_same_fit(objects, sbi.fit(like))
+    assert parameter.getVal() == pytest.approx(x.mean(), abs=1e-4)
+    assert parameter.getError() == pytest.approx(500**-0.5, rel=1e-3)
+    with pytest.raises(UsageError, match='no route=.columns.; use route="nll"'):
+        like.to_roofit("columns")
+
+
+def test_a_combination(roofit: Any, like: sbi.Likelihood) -> None:
+    """A second measurement of mu, by a ratio that depends on it, pulls the first one up."""
+    own = like.parameters["mu"]
+    second = mean_of_a_normal_distribution(
+        np.full(300, 1.5), ends=(own.lower, own.upper), start={"mu": own.value}
+    )
+    both = sbi.CombinedLikelihood({"mixture": like, "mean": second})
+    objects = both.to_roofit()
+    assert minimise(roofit, objects.nll) == 0
+    found = sbi.fit(both)
+    assert_same_fit(objects, found)
+    assert sbi.fit(like).values["mu"] < found.values["mu"] < 1.5
+    buffer = np.zeros(4)
+    objects.nll.gradient(buffer)
+    assert np.abs(buffer).max() < 1.0
