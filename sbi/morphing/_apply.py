@@ -322,7 +322,7 @@ def apply(
         message = "suffix= is empty: the corrected columns need names of their own"
         raise UsageError(message)
     if variations is None:
-        variations = len(morph.members) > 2
+        variations = morph.band is not None
     wanted: dict[str, Which] = {suffix: "nominal"}
     if variations:
         wanted |= {f"{suffix}_up": "up", f"{suffix}_down": "down"}
@@ -340,7 +340,7 @@ def _write(
 ) -> Applied:
     """Friend trees with the columns for each suffix of `wanted`, and the flag."""
     for which in wanted.values():
-        morph._members(which)
+        morph.member(which)
     tally = _Tally(morph.names.conditions)
     values = _stream(morph, dataset, wanted, flag, tally, progress)
     paths = dataset.write_friend(folder, values, progress=False, **options)

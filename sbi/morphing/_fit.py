@@ -6,12 +6,14 @@ import importlib.util
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from rootml.errors import EmptySelectionError, UsageError
+from rootml.sbi.morphing._calibrate import Band, find_band, settle
 from rootml.sbi.morphing._draws import VALIDATION, poisson_one, uniforms
 from rootml.sbi.morphing._flow import (
     CouplingFlow,
@@ -22,10 +24,10 @@ from rootml.sbi.morphing._flow import (
     coupling_spec,
 )
 from rootml.sbi.morphing._model import Member, Morph
-from rootml.sbi.morphing._preprocess import Conditions, Gaussianiser
+from rootml.sbi.morphing._preprocess import Conditions, Gaussianiser, join_intervals
 from rootml.sbi.morphing._preprocess_fit import conditions as fit_conditions
 from rootml.sbi.morphing._preprocess_fit import gaussianiser
-from rootml.sbi.morphing._reweight import Method, fit_kinematics
+from rootml.sbi.morphing._reweight import Method, kept_kinematics
 from rootml.sbi.morphing._rows import Names, Rows, concatenate_rows, read_rows
 from rootml.sbi.morphing._training import Check, Problem, Schedule, Trainer, training_bar
 
@@ -38,6 +40,7 @@ Engine = Literal["auto", "compiled", "numpy"]
 ENGINES: tuple[str, ...] = ("auto", "compiled", "numpy")
 _DATA_STREAM = 8
 _MOST_VALIDATION = 50_000
+_SETTLE_ROWS, _BAND_ROWS, _BAND_STREAM = 400_000, 200_000, 12
 
 
 @dataclass(frozen=True)
@@ -173,9 +176,10 @@ def fit_rows(
     ends = common_range(sim, data, names.conditions)
     sim = _within(sim, ends, "simulation", names.conditions)
     data = _within(data, ends, "data", names.conditions)
-    kinematics = fit_kinematics(
-        sim, data, names.conditions, method=settings.reweight, seed=settings.seed
-    )
+    kinematics = kept_kinematics(
+        sim, data, names.conditions, method=settings.reweight, seed=settings.seed,
+        path=None if checkpoint is None else checkpoint / "kinematics.checkpoint",
+    )  # fmt: skip
     weighted = replace(sim, weights=sim.weights * kinematics.weights(sim.conditions))
     both = concatenate_rows([weighted, data])
     scale = np.concatenate([_unit(weighted.weights), _unit(data.weights)])
@@ -193,7 +197,7 @@ def fit_rows(
         _train_member(settings, spec, scaled, weighted, data, number, checkpoint, progress)
         for number in range(settings.ensemble + 1)
     )
-    return Morph(
+    made = Morph(
         names,
         scaled,
         kinematics,
@@ -202,8 +206,48 @@ def fit_rows(
         settings.seed,
         settings.compiled,
         settings.flow,
-        info,
+        info=info,
     )
+    settled = _settle(settings, made, weighted)
+    if settings.ensemble < 2:
+        return settled
+    return replace(settled, band=_band(settings, settled, members[0].data, weighted))
+
+
+def _some(settings: Settings, rows: Rows, most: int) -> Rows:
+    """Evenly spaced ones, at most so many; fewer of them for a flow that may be slow."""
+    most = most if settings.flow is None else most // 8
+    return rows.take(slice(None, None, -(-len(rows) // most)))
+
+
+def _settle(settings: Settings, made: Morph, sim: Rows) -> Morph:
+    """With marginals that close, where kinematic factors say what they should be."""
+    if settings.reweight == "none":
+        return made
+    rows = _some(settings, sim, _SETTLE_ROWS)
+    draws, context = made.draws(rows), made.conditions.context(rows.conditions)
+    members = []
+    for number, member in enumerate(made.members):
+        boot = np.ones(len(rows))
+        if number:
+            boot = poisson_one(rows.events, seed=settings.seed, member=2 * number)
+        z = made.carry(number)(member.sim.forward(rows.features, draws), context)
+        members.append(replace(member, data=settle(member.data, z, rows.weights * boot)))
+    return replace(made, members=tuple(members))
+
+
+def _band(settings: Settings, made: Morph, data: Gaussianiser, sim: Rows) -> Band:
+    """Of the ensemble, on the normal scale of the data's own table."""
+    rows = _some(settings, sim, _BAND_ROWS)
+    draws = uniforms(rows.keys, len(made.names.features), seed=made.seed, stream=_BAND_STREAM)
+    members = [partial(_values, made, rows, number) for number in range(1, len(made.members))]
+    return find_band(
+        _values(made, rows, 0), members, lambda x: data.forward(x, draws), rows.weights
+    )
+
+
+def _values(made: Morph, rows: Rows, number: int) -> Any:
+    return made.transform(rows, number).values
 
 
 def _unit(weights: Any) -> Any:
@@ -231,10 +275,10 @@ def _train_member(
             boot = poisson_one(rows.events, seed=seed, member=2 * number + side)
         tables = gaussianiser(rows.features, rows.weights * boot, names, domain=domain)
         draws = uniforms(rows.keys, len(names), seed=seed, stream=_DATA_STREAM * side)
-        z = tables.forward(rows.features, draws)
+        z, atoms = tables.forward(rows.features, draws), tables.intervals(rows.features)
         context = scaled.context(rows.conditions)
         context[:, -1] = side
-        parts.append((tables, z, context, rows.weights, boot, held))
+        parts.append((tables, z, context, atoms, rows.weights, boot, held))
     train = _problem(parts, held=False, what="to train on")
     validation = _problem(parts, held=True, what="to validate on")
     flow = _new_flow(settings, spec, scaled, number)
@@ -266,8 +310,8 @@ def _checks(history: Sequence[Check]) -> Sequence[Check]:
 
 def _problem(parts: Sequence[Any], *, held: bool, what: str) -> Problem:
     """The rows of both domains on one side of the split, each domain with the same weight."""
-    z, context, weights = [], [], []
-    for number, (_, each_z, each_context, mass, boot, on) in enumerate(parts):
+    z, context, atoms, weights = [], [], [], []
+    for number, (_, each_z, each_context, each_atoms, mass, boot, on) in enumerate(parts):
         used = on if held else ~on & (boot * mass != 0)
         rows = np.flatnonzero(used)
         if held:
@@ -282,8 +326,10 @@ def _problem(parts: Sequence[Any], *, held: bool, what: str) -> Problem:
             raise UsageError(message)
         z.append(each_z[rows])
         context.append(each_context[rows])
+        atoms.append(None if held or each_atoms is None else each_atoms.take(rows))
         weights.append(_unit(mine))
-    return Problem(np.concatenate(z), np.concatenate(context), np.concatenate(weights))
+    drawn = join_intervals(atoms, [len(each) for each in weights])
+    return Problem(np.concatenate(z), np.concatenate(context), np.concatenate(weights), drawn)
 
 
 def _new_flow(settings: Settings, spec: FlowSpec | None, scaled: Conditions, number: int) -> Flow:

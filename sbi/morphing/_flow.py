@@ -134,14 +134,11 @@ def pairs_meet(features: int) -> int:
     return 2 * max(1, (features - 1).bit_length())
 
 
-class Flow(Protocol):
-    """What is trained: both directions in torch, and parameters as arrays."""
+class Learner(Protocol):
+    """What can be trained."""
 
-    def forward(self, x: torch.Tensor, context: torch.Tensor) -> tuple[Any, Any]:
-        """z `(rows, features)` and ``log |dz/dx|`` `(rows,)`."""
-
-    def inverse(self, z: torch.Tensor, context: torch.Tensor) -> Any:
-        """x `(rows, features)`."""
+    def loss(self, x: torch.Tensor, context: torch.Tensor) -> Any:
+        """Of each row, `(rows,)`."""
 
     def parameters(self) -> list[Any]:
         """Leaves to train."""
@@ -151,6 +148,22 @@ class Flow(Protocol):
 
     def load(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
         """Take parameters over."""
+
+
+class Flow(Learner, Protocol):
+    """Both directions in torch, and parameters as arrays."""
+
+    def forward(self, x: torch.Tensor, context: torch.Tensor) -> tuple[Any, Any]:
+        """z `(rows, features)` and ``log |dz/dx|`` `(rows,)`."""
+
+    def inverse(self, z: torch.Tensor, context: torch.Tensor) -> Any:
+        """x `(rows, features)`."""
+
+
+def negative_log_likelihood(flow: Flow, x: Any, context: Any) -> Any:
+    """Of each row, given that z is normal."""
+    z, logs = flow.forward(x, context)
+    return 0.5 * (z * z).sum(1) + 0.5 * x.shape[1] * math.log(2 * math.pi) - logs
 
 
 def import_torch() -> Any:
@@ -216,6 +229,10 @@ class CouplingFlow:
             total = total + logs
             x = self._torch.cat([still, y], 1)[:, back]
         return x, total
+
+    def loss(self, x: Any, context: Any) -> Any:
+        """Negative log-likelihood of each row."""
+        return negative_log_likelihood(self, x, context)
 
     def inverse(self, z: Any, context: Any) -> Any:
         """x `(rows, features)`; without gradients."""
@@ -352,6 +369,10 @@ class GivenFlow:
         """z `(rows, features)` and ``log |dz/dx|`` `(rows,)`."""
         found: tuple[Any, Any] = self._module(context).transform.call_and_ladj(x)
         return found
+
+    def loss(self, x: Any, context: Any) -> Any:
+        """Negative log-likelihood of each row."""
+        return negative_log_likelihood(self, x, context)
 
     def inverse(self, z: Any, context: Any) -> Any:
         """x `(rows, features)`; without gradients."""

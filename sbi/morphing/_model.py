@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rootml.errors import UsageError
+from rootml.sbi.morphing._calibrate import Band
 from rootml.sbi.morphing._draws import uniforms
 from rootml.sbi.morphing._flow import Flow, FlowFactory, FlowSpec, GivenFlow, State, import_torch
 from rootml.sbi.morphing._infer import FusedFlow, PlainFlow
@@ -25,7 +26,7 @@ Carry = Callable[[npt.NDArray[np.float32], npt.NDArray[np.float32]], npt.NDArray
 MORPHED, OUTSIDE, NOT_FINITE = 0, 1, 2
 """Why a row passes unchanged: a condition outside of the range, or NaN or infinity somewhere."""
 
-_UP, _DOWN = 0.8413447460685429, 0.15865525393145707
+_SIGNS: dict[Which, int] = {"up": 1, "down": -1}
 _TORCH_ROWS = 16_384
 _BLOCK = 32_768
 
@@ -35,7 +36,8 @@ class Member:
     """One training: member 0 on the samples as they are, others on bootstraps of them.
 
     Attributes:
-        sim, data: Gaussianisation in the two domains.
+        sim, data: Gaussianisation in the two domains; of the data for going back, see
+            `_calibrate.settle`.
         state: Parameters of the flow.
         history: Losses while it was trained.
     """
@@ -75,6 +77,7 @@ class Morph:
         spec: Shape of our flow; None if the user gave one, as `factory`.
         seed: Of the random numbers of atoms.
         compiled: Whether splines run compiled.
+        band: Of the ensemble; None: there are not two members besides the nominal one.
         info: Facts of the fit, for people.
     """
 
@@ -86,6 +89,7 @@ class Morph:
     seed: int
     compiled: bool
     factory: FlowFactory | None = None
+    band: Band | None = None
     info: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -109,8 +113,7 @@ class Morph:
         """Rows of the simulation, carried over.
 
         Args:
-            which: The nominal map, the upper or lower edge of the band of the ensemble, or the
-                number of a member.
+            which: The nominal map, the upper or lower edge of its band, or the number of a member.
         """
         return self.transform_all(rows, (which,))[0]
 
@@ -118,16 +121,16 @@ class Morph:
         """The same for several, with the work that they share done once."""
         reason, outside = self._judge(rows)
         good = np.flatnonzero(reason == MORPHED)
-        numbers = sorted({n for which in wanted for n in self._members(which)})
+        numbers = sorted({self.member(which) for which in wanted})
         results = [rows.features.copy() for _ in wanted]
         for start in range(0, len(good), _BLOCK):  # so that what is in between stays small
             block = good[start : start + _BLOCK]
             features, keys = rows.features[block], rows.keys[block]
             draws = uniforms(keys, len(self.names.features), seed=self.seed)
             context = self.conditions.context(rows.conditions[block])
-            found = {n: self._through(n, features, draws, context) for n in numbers}
+            z = {n: self._through(n, features, draws, context) for n in numbers}
             for values, which in zip(results, wanted, strict=True):
-                values[block] = _combine([found[n] for n in self._members(which)], which)
+                values[block] = self._back(z[self.member(which)], which)
         return [Outcome(values, reason, outside) for values in results]
 
     def _judge(self, rows: Rows) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
@@ -138,30 +141,39 @@ class Morph:
         reason[~finite] = NOT_FINITE
         return reason, (~inside[finite]).sum(axis=0)
 
-    def _members(self, which: Which) -> tuple[int, ...]:
+    def member(self, which: Which) -> int:
+        """The number of the member whose flow is used.
+
+        Raises:
+            UsageError: There is no such member, or no band.
+        """
         last = len(self.members) - 1
         if which == "nominal":
-            return (0,)
+            return 0
         if which in {"up", "down"}:
-            if last < 2:
+            if self.band is None:
                 message = (
                     f"{which!r} is an edge of the band of an ensemble of two bootstraps or more; "
                     f"this morpher has {last}: fit with ensemble=10"
                 )
                 raise UsageError(message)
-            return tuple(range(1, last + 1))
+            return 0
         if isinstance(which, bool) or not isinstance(which, int) or not 0 <= which <= last:
             message = (
                 f"which={which!r}: 'nominal', 'up', 'down', or the number of a member, "
                 f"0 (nominal) to {last}"
             )
             raise UsageError(message)
-        return (which,)
+        return which
 
-    def _through(self, member: int, features: Float, draws: Float, context: Any) -> Float:
-        tables = self.members[member]
-        z = tables.sim.forward(features, draws)
-        return tables.data.inverse(self.carry(member)(z, context))
+    def _through(self, member: int, features: Float, draws: Float, context: Any) -> Any:
+        return self.carry(member)(self.members[member].sim.forward(features, draws), context)
+
+    def _back(self, z: npt.NDArray[np.float32], which: Which) -> Float:
+        tables = self.members[self.member(which)].data
+        if self.band is None or which not in _SIGNS:
+            return tables.inverse(z)
+        return tables.inverse(self.band.move(z, _SIGNS[which]))
 
     # --- flows --------------------------------------------------------------------------------
 
@@ -181,18 +193,6 @@ class Morph:
         flow = GivenFlow.make(self.factory, features, self.conditions.columns)
         flow.load(state)
         return lambda z, context: _carry_by_torch(flow, z, context)
-
-
-def _combine(values: list[Float], which: Which) -> Float:
-    """One member, or for each value the member at the edge of the band: a possible value."""
-    if which not in {"up", "down"}:
-        return values[0]
-    ordered = np.sort(np.stack(values), axis=0)
-    share = _UP if which == "up" else _DOWN
-    # the k-th of n has on average k / (n + 1) below it
-    at = int(np.clip(np.rint(share * (len(values) + 1)) - 1, 0, len(values) - 1))
-    found: Float = ordered[at]
-    return found
 
 
 def _carry_by_torch(flow: Flow, z: Any, context: Any) -> npt.NDArray[np.float32]:

@@ -53,8 +53,9 @@ class Morpher:
         flow: Instead of it, ``(features, context) -> zuko flow``, e.g. ``lambda d, c:
             zuko.flows.NSF(d, c)``.
         ensemble: Number of Poisson bootstraps trained besides, for the variations up and down.
-        reweight: How the spectra of the conditions are made equal in training: ``"boosted"`` (a
-            boosted density ratio, needs xgboost), ``"binned"``, or ``"none"``.
+        reweight: How the spectra of the conditions are made equal in training: ``"network"`` or
+            ``"boosted"`` (a density ratio from networks, or from trees, which needs xgboost),
+            ``"binned"``, or ``"none"``.
         steps, batch_size, learning_rate, patience: Of the training; `patience` checks, of 20 in
             all, without a better validation loss end it.
         validation: Fraction of the events held out for that loss.
@@ -88,7 +89,7 @@ class Morpher:
         bins: int = 8,
         flow: FlowFactory | None = None,
         ensemble: int = 0,
-        reweight: Method = "boosted",
+        reweight: Method = "network",
         steps: int = 6000,
         batch_size: int = 1024,
         learning_rate: float = 2e-3,

@@ -89,7 +89,7 @@ def write_onnx(morph: Morph, path: Path, *, member: int) -> None:
             "to_onnx() writes our coupling flow; a flow given with flow= has no ONNX form here"
         )
         raise UsageError(message)
-    (number,) = morph._members(member)
+    number = morph.member(member)
     graph = _Graph(onnx)
     _build(graph, morph, morph.members[number])
     helper = onnx.helper

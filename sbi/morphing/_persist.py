@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from rootml.errors import StateError, UsageError
+from rootml.sbi.morphing._calibrate import Band
 from rootml.sbi.morphing._fit import Settings
 from rootml.sbi.morphing._flow import FlowFactory, FlowSpec, GivenFlow, State
 from rootml.sbi.morphing._model import Member, Morph
@@ -37,6 +38,8 @@ def save(settings: Settings, morph: Morph, path: Path) -> None:
     }
     arrays = {f"conditions.{name}": each for name, each in morph.conditions.arrays().items()}
     arrays |= {f"kinematics.{name}": each for name, each in morph.kinematics.arrays().items()}
+    if morph.band is not None:
+        arrays |= {f"band.{name}": each for name, each in morph.band.arrays().items()}
     for number, member in enumerate(morph.members):
         groups = {"sim": member.sim.arrays(), "data": member.data.arrays(), "flow": member.state}
         for group, found in groups.items():
@@ -113,10 +116,12 @@ def _morph(
         message = f"{where}: {len(members)} members for an ensemble of {settings.ensemble}"
         raise StateError(message)
     kinematics = Kinematics.from_parts(content["kinematics"], part(arrays, "kinematics."))
-    info = dict(content["info"])
+    info, band = dict(content["info"]), None
+    if len(members) > 2:
+        band = Band.from_arrays(part(arrays, "band."), len(names.features), where)
     return Morph(
         names, conditions, kinematics, tuple(members), spec, settings.seed, settings.compiled,
-        None if spec is not None else settings.flow, info,
+        None if spec is not None else settings.flow, band, info,
     )  # fmt: skip
 
 

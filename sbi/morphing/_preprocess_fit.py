@@ -91,7 +91,7 @@ class _Groups:
         self.x = ordered[first]
         self.counts = np.diff(np.append(first, len(ordered)))
         total = np.cumsum(np.add.reduceat(weights[order], first))
-        self.high = _monotone(total / total[-1])
+        self.high = monotone(total / total[-1])
         self.low = np.append(0.0, self.high[:-1])
 
     @property
@@ -112,7 +112,7 @@ class _Groups:
         return (self.shares > ATOM_SHARE) & (self.counts >= _ATOM_ROWS)
 
 
-def _monotone(cumulated: Float) -> Float:
+def monotone(cumulated: Float) -> Float:
     """Ascending, within [0, 1]; unchanged if it is so already."""
     upper = np.maximum.accumulate(cumulated)
     lower = np.minimum.accumulate(cumulated[::-1])[::-1]

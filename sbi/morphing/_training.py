@@ -1,10 +1,11 @@
 """Trains a flow on both domains by weighted maximum likelihood.
 
 Rows are drawn in proportion to their absolute weight, half of them from each domain, and enter
-with the sign of their weight. Adam with one cycle of the learning rate; a moving average of the
-parameters runs beside, and what is kept is whatever had the least loss on the validation rows.
-Rows drawn at a step follow from (seed, member, step) alone, so a training that is taken up again
-from a checkpoint ends as if it had never stopped.
+with the sign of their weight. The z of atoms, which is left to chance, is drawn anew each time, so
+it cannot be learned by heart. Adam with one cycle of the learning rate and decay of the networks'
+matrices; a moving average of the parameters runs beside, and what is kept is whatever had the
+least loss on the validation rows. What is drawn at a step follows from (seed, member, step) alone,
+so a training that is taken up again from a checkpoint ends as if it had never stopped.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +23,8 @@ import numpy as np
 import numpy.typing as npt
 
 from rootml.errors import ConvergenceError, StateError
-from rootml.sbi.morphing._flow import Flow, State, import_torch
+from rootml.sbi.morphing._flow import Learner, State, import_torch
+from rootml.sbi.morphing._preprocess import Intervals
 from rootml.sbi.morphing._save import read_file, write_file
 
 Array = npt.NDArray[np.float32]
@@ -44,12 +46,14 @@ class Schedule:
         steps, batch_size: Updates, and rows for each.
         learning_rate: At its highest.
         patience: Checks (20 in all) without improvement after which the training ends.
+        decay: Of matrices: at each step they shrink by this times the learning rate.
     """
 
     steps: int = 6000
     batch_size: int = 1024
     learning_rate: float = 2e-3
     patience: int = 6
+    decay: float = 0.1
 
     @property
     def interval(self) -> int:
@@ -81,11 +85,13 @@ class Problem:
         z: float32 `(rows, features)`, Gaussianised.
         context: float32 `(rows, columns)`, with the switch.
         weights: float64 `(rows,)`, signed; those of each domain add up to 1/2.
+        atoms: The z that are to be drawn anew at each step; None: none.
     """
 
     z: Array
     context: Array
     weights: npt.NDArray[np.float64]
+    atoms: Intervals | None = None
 
     def fingerprint(self) -> str:
         """A hash of all of it."""
@@ -115,7 +121,7 @@ class Trainer:
 
     def __init__(
         self,
-        flow: Flow,
+        flow: Learner,
         train: Problem,
         validation: Problem,
         schedule: Schedule,
@@ -130,7 +136,9 @@ class Trainer:
         self._seed, self._checkpoint = seed, checkpoint
         self._identity = {**(identity or {}), "steps": schedule.steps, "seed": list(seed)}
         self._identity |= {"batch_size": schedule.batch_size, "rate": schedule.learning_rate}
+        self._identity["decay"] = schedule.decay
         self._leaves = flow.parameters()
+        self._matrices = [leaf for leaf in self._leaves if leaf.ndim > 1]
         zeros = self._torch.zeros_like
         self._first = [zeros(leaf) for leaf in self._leaves]
         self._second = [zeros(leaf) for leaf in self._leaves]
@@ -168,14 +176,16 @@ class Trainer:
 
     def _step(self, step: int) -> None:
         torch = self._torch
-        rows = self._draw(step)
-        z, context = (
-            torch.from_numpy(part[rows]) for part in (self._train.z, self._train.context)
-        )
+        rng = self._rng(step)
+        rows = self._draw(rng)
+        drawn = self._train.z[rows]
+        if self._train.atoms is not None:
+            self._train.atoms.draw(drawn, rows, rng)
+        z, context = torch.from_numpy(drawn), torch.from_numpy(self._train.context[rows])
         sign = torch.from_numpy(self._sign[rows])
         for leaf in self._leaves:
             leaf.grad = None
-        loss = (sign * _loss(self.flow, z, context)).mean()
+        loss = (sign * self.flow.loss(z, context)).mean()
         value = float(loss.detach())
         if not math.isfinite(value):
             message = (
@@ -188,18 +198,23 @@ class Trainer:
         with torch.no_grad():
             self._update(step)
 
-    def _draw(self, step: int) -> npt.NDArray[np.intp]:
+    def _rng(self, step: int) -> np.random.Generator:
+        key = hashlib.sha256(repr((*self._seed, step)).encode()).digest()
+        return np.random.Generator(np.random.Philox(key=int.from_bytes(key[:16], "little")))
+
+    def _draw(self, rng: np.random.Generator) -> npt.NDArray[np.intp]:
         """Rows in proportion to their absolute weight, stratified."""
         size = self.schedule.batch_size
-        key = hashlib.sha256(repr((*self._seed, step)).encode()).digest()
-        rng = np.random.Generator(np.random.Philox(key=int.from_bytes(key[:16], "little")))
         at = (np.arange(size) + rng.random(size)) / size * self._cumulated[-1]
         found = np.searchsorted(self._cumulated, at, side="right")
         rows: npt.NDArray[np.intp] = np.minimum(found, len(self._cumulated) - 1)
         return rows
 
     def _update(self, step: int) -> None:
-        """Adam (Kingma, Ba: arXiv:1412.6980) with clipped gradients, and the average."""
+        """Adam with clipped gradients and decay of the matrices; the average of the parameters.
+
+        Kingma, Ba: arXiv:1412.6980; Loshchilov, Hutter: arXiv:1711.05101.
+        """
         torch = self._torch
         gradients = [leaf.grad for leaf in self._leaves]
         norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
@@ -212,8 +227,9 @@ class Trainer:
         below = torch._foreach_sqrt(self._second)
         torch._foreach_div_(below, math.sqrt(correct[1]))
         torch._foreach_add_(below, _SMALL)
-        rate = self.schedule.rate(step) / correct[0]
-        torch._foreach_addcdiv_(self._leaves, self._first, below, -rate)
+        rate = self.schedule.rate(step)
+        torch._foreach_mul_(self._matrices, 1 - rate * self.schedule.decay)
+        torch._foreach_addcdiv_(self._leaves, self._first, below, -rate / correct[0])
         torch._foreach_lerp_(self._average, self._leaves, _AVERAGE)
 
     # --- checks and checkpoints ---------------------------------------------------------------
@@ -247,7 +263,7 @@ class Trainer:
             for start in range(0, len(held.z), _CHUNK):
                 rows = slice(start, start + _CHUNK)
                 z, context = (torch.from_numpy(part[rows]) for part in (held.z, held.context))
-                loss = _loss(self.flow, z, context).numpy()
+                loss = self.flow.loss(z, context).numpy()
                 total += float((loss * held.weights[rows]).sum())
         return total / float(held.weights.sum())
 
@@ -275,12 +291,7 @@ class Trainer:
 
     def _resume(self, path: Path) -> None:
         content, arrays = read_file(path, CHECKPOINT)
-        if content.get("identity") != self._identity:
-            message = (
-                f"{str(path)!r} is a checkpoint of another training (data, settings or seed "
-                "differ); choose another folder for checkpoint=, or remove it"
-            )
-            raise StateError(message)
+        check_identity(path, content, self._identity)
         torch = self._torch
         with torch.no_grad():
             for name, tensors in self._groups().items():
@@ -291,10 +302,18 @@ class Trainer:
         self._now = _Progress(content["step"], content["best"], content["stale"], history, kept)
 
 
-def _loss(flow: Flow, z: Any, context: Any) -> Any:
-    """Negative log-likelihood of each row."""
-    y, logs = flow.forward(z, context)
-    return 0.5 * (y * y).sum(1) + 0.5 * z.shape[1] * math.log(2 * math.pi) - logs
+def check_identity(path: Path, content: Mapping[str, Any], identity: Any) -> None:
+    """See that a checkpoint belongs to this training.
+
+    Raises:
+        StateError: It does not.
+    """
+    if content.get("identity") != identity:
+        message = (
+            f"{str(path)!r} is a checkpoint of another training (data, settings or seed "
+            "differ); choose another folder for checkpoint=, or remove it"
+        )
+        raise StateError(message)
 
 
 @contextmanager

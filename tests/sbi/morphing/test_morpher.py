@@ -148,14 +148,30 @@ def test_features_beyond_the_training_range_are_extrapolated(morpher: Morpher) -
     assert all(np.isfinite(found[name]).all() for name in FEATURES)
 
 
-def test_variations_are_edges_of_the_members(morpher: Morpher, sim: rootml.Dataset) -> None:
+def test_variations_move_quantiles_as_members_do(morpher: Morpher, sim: rootml.Dataset) -> None:
+    """Quantiles of the column up lie by Student's t times the members' scatter above nominal."""
     before = events(sim)
-    members = np.stack([morpher.transform(before, which=k)["v1A"] for k in (1, 2, 3)])
-    assert np.array_equal(morpher.transform(before, which="up")["v1A"], members.max(axis=0))
-    assert np.array_equal(morpher.transform(before, which="down")["v1A"], members.min(axis=0))
-    nominal = morpher.transform(before)["v1A"]
-    assert np.array_equal(morpher.transform(before, which=0)["v1A"], nominal)
-    assert 0 < np.abs(members - nominal).mean() < 0.3
+    kinds: tuple[Any, ...] = ("nominal", "up", "down", 0, 1, 2, 3)
+    found = {which: morpher.transform(before, which=which) for which in kinds}
+    conditions = np.column_stack([before[n] for n in CONDITIONS]).astype("f8")
+    picked = np.random.default_rng(0).choice(
+        EVENTS, 200_000, p=(w := morpher.kinematics.weights(conditions)) / w.sum()
+    )
+    levels = np.linspace(0.1, 0.9, 17)
+    for name in FEATURES:
+        q = {which: np.quantile(each[name][picked], levels) for which, each in found.items()}
+        scatter = np.sqrt(np.mean([(q[k] - q[0]) ** 2 for k in (1, 2, 3)], axis=0))
+        scatter *= stats.t.ppf(stats.norm.cdf(1), 3)
+        smooth = q["down"] > 0  # within an atom a quantile does not move
+        for which, sign in (("up", 1), ("down", -1)):
+            moved = sign * (q[which] - q[0])
+            assert (moved >= -1e-6).all()
+            assert abs(moved[smooth].mean() / scatter[smooth].mean() - 1) < 0.25, (name, which)
+        assert np.array_equal(found[0][name], found["nominal"][name])
+    for name, (low, high) in GAPS.items():
+        for which in ("up", "down"):
+            x = found[which][name]
+            assert not ((x < 0) | ((x > low) & (x < high))).any()
     with pytest.raises(UsageError, match="a member, 0 \\(nominal\\) to 3"):
         morpher.transform(before, which=4)
 

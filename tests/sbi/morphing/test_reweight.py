@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rootml.errors import UsageError
+from rootml.errors import StateError, UsageError
 from rootml.sbi.morphing._reweight import Closure, Kinematics, Method, fit_kinematics
 from rootml.sbi.morphing._rows import Rows
 
@@ -31,6 +31,13 @@ def samples(seed: int = 0) -> tuple[Rows, Rows]:
     return rows(inside[0]), rows(inside[1], first=N)
 
 
+def needs(method: Method) -> None:
+    """Skip without the package."""
+    package = {"network": "torch", "boosted": "xgboost"}.get(method)
+    if package is not None:
+        pytest.importorskip(package)
+
+
 def spread(found: Kinematics) -> float:
     """Relative scatter of the factors over the true ratio, in slices of x."""
     x, y = (
@@ -42,9 +49,9 @@ def spread(found: Kinematics) -> float:
     return float(slices.std() / slices.mean())
 
 
-@pytest.mark.parametrize("method", ["boosted", "binned"])
+@pytest.mark.parametrize("method", ["network", "boosted", "binned"])
 def test_factors_are_the_ratio_of_the_densities(method: Method) -> None:
-    pytest.importorskip("xgboost")
+    needs(method)
     sim, data = samples()
     found = fit_kinematics(sim, data, ["x", "y"], method=method, seed=0)
     assert spread(found) < 0.08
@@ -54,17 +61,17 @@ def test_factors_are_the_ratio_of_the_densities(method: Method) -> None:
     assert closure.ks_before["x"] > 0.1
     assert closure.ks_after["x"] < 0.025
     assert 0.5 < closure.effective < 1
-    if method == "boosted":
+    if method != "binned":
         x = np.linspace(0, 3, 3001)
         p, q = (np.exp(-x / scale) / np.exp(-x / scale).sum() for scale in (2, 1))
         assert closure.auc_before == pytest.approx(p @ (np.cumsum(q) - q / 2), abs=0.02)
         assert abs(closure.auc_after - 0.5) < 0.015
 
 
-@pytest.mark.parametrize("method", ["boosted", "binned"])
+@pytest.mark.parametrize("method", ["network", "boosted", "binned"])
 def test_negative_weights_are_taken_away(method: Method) -> None:
     """The simulation has a bump too much, and the same bump with negative weights."""
-    pytest.importorskip("xgboost")
+    needs(method)
     sim, data = samples()
     rng = np.random.default_rng(5)
     bump = np.column_stack([rng.normal(1.5, 0.2, 6000), rng.uniform(size=6000)])
@@ -83,9 +90,9 @@ def test_none_leaves_everything() -> None:
     assert found.closure.ks_before == found.closure.ks_after
 
 
-@pytest.mark.parametrize("method", ["boosted", "binned", "none"])
+@pytest.mark.parametrize("method", ["network", "boosted", "binned", "none"])
 def test_factors_are_kept(method: Method) -> None:
-    pytest.importorskip("xgboost")
+    needs(method)
     sim, data = samples()
     short = [part.take(slice(0, 3000)) for part in (sim, data)]
     found = fit_kinematics(short[0], short[1], ["x", "y"], method=method, seed=0)
@@ -99,3 +106,26 @@ def test_too_few_rows_are_refused() -> None:
     sim, data = samples()
     with pytest.raises(UsageError, match="1 simulated rows .*reweight='none'"):
         fit_kinematics(sim.take(slice(0, 1)), data, ["x", "y"], method="binned", seed=0)
+
+
+@pytest.fixture(scope="module")
+def network() -> Kinematics:
+    """Of few rows."""
+    pytest.importorskip("torch")
+    short = [part.take(slice(0, 3000)) for part in samples()]
+    return fit_kinematics(short[0], short[1], ["x", "y"], method="network", seed=0)
+
+
+def test_a_network_goes_no_further_than_it_went_in_training(network: Kinematics) -> None:
+    """Far away it would grow without bound."""
+    inside = network.weights(np.concatenate([part.conditions[:3000] for part in samples()]))
+    far = network.weights(np.array([[1e9, 0.5], [-1e9, 0.5], [1.0, 1e30]]))
+    assert far.max() <= inside.max() * 1.5
+    assert far.min() >= inside.min() / 1.5
+
+
+def test_damaged_networks_are_refused(network: Kinematics) -> None:
+    arrays = network.arrays()
+    for name, values in (("w0", arrays["network0.w0"][:1]), ("ends", np.array([1.0, -1.0]))):
+        with pytest.raises(StateError, match="networks of the reweighting"):
+            Kinematics.from_parts(network.to_json(), {**arrays, f"network0.{name}": values})
