@@ -20,7 +20,7 @@ class Fittable(Protocol):
     any object with these, for likelihoods of your own. theta is an array in the order of
     `parameters`; functions must be able to take any value within the parameters' limits.
 
-    >>> import numpy as np
+    >>> import numpy as np, rootml
     >>> from rootml import sbi
     >>> class Parabola:                                   # two measurements of one number
     ...     parameters = {"m": sbi.Parameter(0.0)}
