@@ -48,10 +48,12 @@ from rootml.expressions._values import (
     is_strings,
     known_in,
     leaf_dtype,
+    number_by_number,
     plain,
     spread,
 )
 
+_ARITHMETIC = {"+": np.add, "-": np.subtract, "*": np.multiply}
 _COMPARE = {
     "<": np.less,
     "<=": np.less_equal,
@@ -123,11 +125,12 @@ def _constant(value: Any) -> Any:
 
 def _unary(operator: str, value: Value) -> Value:
     if operator == "!":
-        return replace(value, data=np.logical_not(as_logical(value.data)))
+        return replace(value, data=number_by_number(np.logical_not, as_logical(value.data)))
     number = as_number(value.data)
     if operator == "-":
         check_negative(operator, number)
-    return replace(value, data=-number if operator == "-" else number)
+        number = number_by_number(np.negative, number)
+    return replace(value, data=number)
 
 
 def _binary(operator: str, left: Value, right: Value) -> Value:
@@ -139,9 +142,9 @@ def _binary(operator: str, left: Value, right: Value) -> Value:
     integers = leaf_dtype(one).kind == leaf_dtype(other).kind == "i"
     match operator:
         case "/":
-            data = np.true_divide(one, other)
+            data = number_by_number(np.true_divide, one, other)
         case "**":
-            data = np.power(one * 1.0, other)
+            data = number_by_number(FUNCTIONS["power"].apply, one, other)
         case "//" | "%":
             return _divide(operator, one, other, (left, right), integers=integers)
         case "<<" | ">>":
@@ -149,7 +152,7 @@ def _binary(operator: str, left: Value, right: Value) -> Value:
         case _:
             if integers:
                 check_overflow(operator, one, other)
-            data = {"+": np.add, "-": np.subtract, "*": np.multiply}[operator](one, other)
+            data = number_by_number(_ARITHMETIC[operator], one, other)
     return combined(data, (left, right))
 
 
@@ -162,7 +165,7 @@ def _divide(
     """
     ufunc = np.floor_divide if operator == "//" else np.fmod
     if not integers:
-        return combined(ufunc(one, other), sides)
+        return combined(number_by_number(ufunc, one, other), sides)
     if operator == "//":
         check_negative(operator, one)  # by -1
     zero = other == 0
@@ -203,7 +206,7 @@ def _compare(operator: str, left: Value, right: Value) -> Value:
         equal = _equal_strings(left.data, right.data)
         return combined(equal if operator == "==" else ~equal, (left, right))
     one, other = align(as_number(left.data), as_number(right.data))
-    return combined(_COMPARE[operator](one, other), (left, right))
+    return combined(number_by_number(_COMPARE[operator], one, other), (left, right))
 
 
 def _refuse_lists_of_strings(side: Value) -> None:
@@ -237,7 +240,8 @@ def _logic(operator: str, left: Value, right: Value) -> Value:
     Element by element where one side has lists.
     """
     one, other = align(as_logical(left.data), as_logical(right.data))
-    data = (np.logical_and if operator == "&&" else np.logical_or)(one, other)
+    ufunc = np.logical_and if operator == "&&" else np.logical_or
+    data = number_by_number(ufunc, one, other)
     result = combined(data, (left, right))
     if result.valid is None:
         return result
@@ -272,7 +276,7 @@ def _bits_or_logic(operator: str, left: Value, right: Value) -> Value:
         raise ExpressionError(message)
     one, other = align(as_number(left.data), as_number(right.data))
     ufunc = np.bitwise_and if operator == "&" else np.bitwise_or
-    return combined(ufunc(one, other), (left, right))
+    return combined(number_by_number(ufunc, one, other), (left, right))
 
 
 def _choice(condition: Value, yes: Value, no: Value) -> Value:
@@ -342,7 +346,7 @@ def _call(name: str, arguments: list[Value]) -> Value:
     widest = max(numbers, key=lambda number: number.ndim)
     if not any(isinstance(number, ak.Array) for number in numbers):
         numbers = [align(number, widest)[0] for number in numbers]
-    return combined(function.apply(*numbers), arguments)
+    return combined(number_by_number(function.apply, *numbers), arguments)
 
 
 def _reduce(name: str, value: Value) -> Value:

@@ -6,7 +6,7 @@ import awkward as ak
 import numpy as np
 
 from rootml.errors import ExpressionError
-from rootml.expressions._values import Data, leaf_dtype
+from rootml.expressions._values import Data, flat, leaf_dtype
 
 INT64 = np.iinfo(np.int64)
 _BITS = 64
@@ -99,8 +99,10 @@ def check_shifted(before: Data, count: Data, back: Data) -> None:
 
 
 def _range(data: Data) -> tuple[int, int]:
-    flat = ak.to_numpy(ak.flatten(data, axis=None)) if isinstance(data, ak.Array) else data
-    return (int(flat.min()), int(flat.max())) if flat.size else (0, 0)
+    if isinstance(data, ak.Array):
+        lists = flat(data)
+        data = ak.to_numpy(ak.flatten(data, axis=None)) if lists is None else lists[1]
+    return (int(data.min()), int(data.max())) if data.size else (0, 0)
 
 
 def _magnitude(data: Data) -> int:

@@ -8,7 +8,7 @@ element.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -56,6 +56,53 @@ class Value:
     def jagged(self) -> bool:
         """Whether the data are awkward lists."""
         return isinstance(self.data, ak.Array)
+
+
+def flat(data: Data) -> tuple[npt.NDArray[np.int64], npt.NDArray[Any]] | None:
+    """Offsets and numbers of plain lists of numbers, one level deep; None: something else."""
+    if not isinstance(data, ak.Array):
+        return None
+    layout = data.layout
+    if type(layout) is not ak.contents.ListOffsetArray or layout.parameters:
+        return None
+    inner, offsets = layout.content, layout.offsets.data
+    if type(inner) is not ak.contents.NumpyArray or inner.parameters:
+        return None
+    content = inner.data
+    if type(content) is not np.ndarray or content.ndim != 1 or type(offsets) is not np.ndarray:
+        return None
+    if offsets.dtype != np.int64 or offsets[0] != 0:
+        return None
+    return offsets, content[: offsets[-1]]
+
+
+def number_by_number(function: Callable[..., Any], *operands: Data) -> Any:
+    """``function(*operands)`` for one that works on each number alone.
+
+    Lists of the same lengths lie behind one another: the function is called once with all their
+    numbers, which saves what awkward does at each step (a third of a millisecond).
+    """
+    known: list[Any] = [flat(operand) for operand in operands]
+    offsets = next((each[0] for each in known if each is not None), None)
+    if offsets is None:
+        return function(*operands)
+    numbers = []
+    for operand, each in zip(operands, known, strict=True):
+        if each is not None and same_offsets(each[0], offsets):
+            numbers.append(each[1])
+        elif not isinstance(operand, ak.Array) and operand.ndim == 0:
+            numbers.append(operand)
+        elif not isinstance(operand, ak.Array) and operand.shape == (len(offsets) - 1,):
+            numbers.append(np.repeat(operand, np.diff(offsets)))
+        else:
+            return function(*operands)
+    content = ak.contents.NumpyArray(function(*numbers))
+    return ak.Array(ak.contents.ListOffsetArray(ak.index.Index64(offsets), content))
+
+
+def same_offsets(one: npt.NDArray[np.int64], other: npt.NDArray[np.int64]) -> bool:
+    """Whether lists have the same lengths."""
+    return one is other or np.array_equal(one, other)
 
 
 def both(one: Any, other: Any) -> Any:
@@ -148,6 +195,9 @@ def leaf_dtype(data: Data) -> np.dtype[Any]:
     """
     if not isinstance(data, ak.Array):
         return data.dtype
+    lists = flat(data)
+    if lists is not None:
+        return lists[1].dtype
     layout = ak.to_layout(data)
     while not layout.is_numpy:
         if layout.is_record or layout.is_union or layout.parameter("__array__") is not None:
@@ -180,12 +230,18 @@ def as_number(data: Data) -> Data:
 
 def as_logical(data: Data) -> Data:
     """Data as bool: numbers are true when they are not zero."""
-    return data if leaf_dtype(data) == np.bool_ else data != 0
+    if leaf_dtype(data) == np.bool_:
+        return data
+    return number_by_number(lambda numbers: numbers != 0, data)
 
 
 def _cast(data: Data, dtype: np.dtype[Any]) -> Data:
     if isinstance(data, ak.Array):
-        return data if leaf_dtype(data) == dtype else ak.values_astype(data, dtype)
+        if leaf_dtype(data) == dtype:
+            return data
+        if flat(data) is not None:
+            return number_by_number(lambda numbers: numbers.astype(dtype), data)
+        return ak.values_astype(data, dtype)
     return data.astype(dtype, copy=False)
 
 
@@ -216,6 +272,9 @@ def align(one: Data, other: Data) -> tuple[Data, Data]:
 
 def _check_counts(one: Data, other: Data) -> None:
     if one.ndim < 2 or other.ndim < 2 or is_strings(one) or is_strings(other):
+        return
+    known = flat(one), flat(other)
+    if known[0] is not None and known[1] is not None and same_offsets(known[0][0], known[1][0]):
         return
     mine, theirs = (np.asarray(ak.num(side, axis=1)) for side in (one, other))
     different = np.flatnonzero(mine != theirs)
