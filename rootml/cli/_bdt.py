@@ -11,9 +11,11 @@ import typer
 
 from rootml.cli import _datasets as given
 from rootml.cli._output import echo, echo_facts, echo_grid, echo_json
+from rootml.errors import MissingColumnError
 
 if TYPE_CHECKING:
     from rootml.bdt import Forest
+    from rootml.dataset import Dataset
 
 _EXAMPLES = """\b
 Examples:
@@ -136,6 +138,7 @@ def predict(
         files=files or (), tree=tree, friends=friends or (), define=define or (), cut=cut or ()
     ).dataset()
     data = data.select(_columns(forest, column or []))
+    _check_features(data, forest)
     options: dict[str, Any] = {"overwrite": overwrite}
     if threads is not None:
         options["threads"] = threads
@@ -308,6 +311,20 @@ def _columns(forest: Forest, given: list[str]) -> list[str]:
     return [
         f"{name} = {expressions[name]}" if name in expressions else name for name in forest.names
     ]
+
+
+def _check_features(data: Dataset, forest: Forest) -> None:
+    """See that all features can be had.
+
+    Raises:
+        MissingColumnError: One cannot; says how to say what it is.
+    """
+    try:
+        data.types()
+    except MissingColumnError as error:
+        hint = f"--column '{forest.names[0]}=pt'"
+        message = f"{error}; say what a feature is with --column, e.g. {hint}"
+        raise MissingColumnError(message) from None
 
 
 def _range(text: str) -> tuple[int, int]:

@@ -29,11 +29,17 @@ def _silent(function: Callable[..., list[str]]) -> Callable[[Any, str], list[str
 
 
 @_silent
-def files_and_trees(ctx: Any, incomplete: str) -> list[str]:  # noqa: ARG001 - typer calls by name
-    """``data/sig`` to files, ``file.root:`` to its trees."""
+def files_and_trees(ctx: Any, incomplete: str) -> list[str]:
+    """``data/sig`` to files, ``file.root:`` to its trees.
+
+    bash makes three words of ``file.root:tree``, and replaces the last one.
+    """
     from rootml.storage import list_trees
 
-    path, colon, _tree = incomplete.rpartition(":")
+    given = _given(ctx)
+    if len(given) > 1 and given[-1] == ":":
+        return [name for name in list_trees(given[-2]) if name.startswith(incomplete)]
+    path, colon, _ = incomplete.rpartition(":")
     if colon and Path(path).is_file():
         found = [f"{path}:{name}" for name in list_trees(path) if name]
     else:
@@ -78,10 +84,12 @@ def columns_of(ctx: Any, incomplete: str) -> list[str]:
     return [head + name for name in names if name.startswith(word)]
 
 
+def _given(ctx: Any) -> list[str]:
+    """The files on the command line so far, parsed or not."""
+    return [str(each) for each in ctx.params.get("files") or ctx.args]
+
+
 def _first(ctx: Any) -> str:
-    """The first file given, before or behind the option that is completed."""
-    for name in ("files", "paths"):
-        given = ctx.params.get(name)
-        if given:
-            return str(given[0])
-    return str(ctx.args[0])
+    """The first of them, put together again where bash has divided it."""
+    given = _given(ctx)
+    return "".join(given[:3]) if given[1:2] == [":"] else given[0]

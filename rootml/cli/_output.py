@@ -17,6 +17,7 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import typer
@@ -24,6 +25,7 @@ import typer
 from rootml._repr import Grid, facts_text
 
 _FOLD = 12
+_SHORT = {"sum of weights": "sum w", "cumulative": "of all", "compression": "packing"}
 _GAP = 2
 
 
@@ -91,6 +93,8 @@ def echo_facts(facts: Sequence[tuple[str, str]]) -> None:
 def echo_grid(grid: Grid) -> None:
     """A table."""
     columns = width()
+    if columns is not None and _least_width(grid) > columns:
+        grid = replace(grid, header=tuple(_SHORT.get(name, name) for name in grid.header))
     if columns is None:
         typer.echo(str(grid))
     elif _least_width(grid) <= columns:
