@@ -7,6 +7,7 @@ imported; when each is raised and what to do comes from the TOML file.
 from __future__ import annotations
 
 import ast
+import logging
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,8 @@ SOURCE = HERE.parents[1] / "rootml" / "errors.py"
 WORDS = HERE / "errors.toml"
 PAGE = "errors.md"
 MARK = "<!-- the catalogue -->"
+
+logger = logging.getLogger("mkdocs.hooks.errors")  # a warning of MkDocs ends a strict build
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,9 @@ def entry(error: ErrorClass, said: dict[str, str]) -> str:
 def catalogue() -> str:
     """The table, and a section per class, as Markdown."""
     said, errors = words(), error_classes()[1:]
+    for missing in sorted({error.name for error in errors} - said.keys()):
+        logger.warning("%s has no entry for %s", WORDS.name, missing)
+        said[missing] = {"when": "(not described yet)", "do": "(not described yet)"}
     return "\n\n".join([overview(errors), *(entry(error, said[error.name]) for error in errors)])
 
 

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import doctest
-import importlib
-import importlib.util
 import io
 import os
 import re
@@ -23,12 +21,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 PROJECT = Path(__file__).parents[2]
 DOCS = PROJECT / "docs"
 PAGES = sorted(path for path in DOCS.rglob("*.md") if path.parent.name != "reference")
-EVENTS = 5_000
 
 FENCE = re.compile(
     r"^(?P<indent> *)```(?P<info>[^\n`]*)\n(?P<code>.*?)^(?P=indent)```$", re.DOTALL | re.MULTILINE
@@ -76,10 +72,20 @@ def line_of(text: str, position: int) -> int:
     return text.count("\n", 0, position) + 1
 
 
-def head_of(text: str) -> dict[str, Any]:
-    """The front matter of a page: `needs`, its optional packages; `tolerance`, see `agree`."""
+@dataclass(frozen=True)
+class Head:
+    """What the front matter of a page says: optional packages, and see `agree`."""
+
+    needs: tuple[str, ...] = ()
+    tolerance: float = 0.0
+
+
+def head_of(text: str) -> Head:
+    """The front matter of a page."""
     match = re.match(r"---\n(.*?)^---$", text, re.DOTALL | re.MULTILINE)
-    return dict(yaml.safe_load(match[1]) or {}) if match else {}
+    lines = dict(re.findall(r"^(\w+): *(.*)$", match[1], re.MULTILINE)) if match else {}
+    needs = re.findall(r"[\w.]+", lines.get("needs", ""))
+    return Head(tuple(needs), float(lines.get("tolerance", 0)))
 
 
 def agree(expected: str, printed: str, tolerance: float) -> bool:
@@ -115,24 +121,6 @@ def name_of(path: Path) -> str:
     return path.relative_to(DOCS).as_posix()
 
 
-@pytest.fixture(scope="session")
-def collisions(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """The files of the tutorials, made once."""
-    folder = tmp_path_factory.mktemp("collisions")
-    tutorial("collisions").make_files(folder, EVENTS)
-    return sorted(folder.iterdir())
-
-
-def tutorial(name: str) -> Any:
-    """A module of the folder of tutorials."""
-    spec = importlib.util.spec_from_file_location(name, PROJECT / "tutorials" / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @contextlib.contextmanager
 def tutorials_importable() -> Iterator[None]:
     """For what a page's setup takes from there."""
@@ -148,7 +136,7 @@ def pages_with_examples() -> list[Any]:
     found = []
     for path in PAGES:
         text = path.read_text(encoding="utf-8")
-        marks = [pytest.mark.needs_root] if "ROOT" in head_of(text).get("needs", ()) else []
+        marks = [pytest.mark.needs_root] if "ROOT" in head_of(text).needs else []
         if blocks(text):
             found.append(pytest.param(path, id=name_of(path), marks=marks))
     return found
@@ -157,25 +145,25 @@ def pages_with_examples() -> list[Any]:
 @pytest.mark.parametrize("path", pages_with_examples())
 def test_page_runs(
     path: Path,
-    collisions: list[Path],
+    collision_files: list[Path],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     request: pytest.FixtureRequest,
 ) -> None:
     text = path.read_text(encoding="utf-8")
     head = head_of(text)
-    for package in head.get("needs", ()):
+    for package in head.needs:
         if package == "ROOT":
             request.getfixturevalue("root")  # which imports it without its remarks
         else:
             pytest.importorskip(package)
-    for file in collisions:
+    for file in collision_files:
         os.link(file, tmp_path / file.name)
     monkeypatch.chdir(tmp_path)
     space: dict[str, Any] = {"__name__": "page"}
     with tutorials_importable():
         for block in blocks(text):
-            run(block, path, space, head.get("tolerance", 0.0))
+            run(block, path, space, head.tolerance)
 
 
 def run(block: Block, path: Path, space: dict[str, Any], tolerance: float) -> None:
