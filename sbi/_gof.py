@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from rootml._progress import track
 from rootml._repr import facts_html, facts_text
-from rootml.errors import UsageError
-from rootml.sbi._fit import FitResult
+from rootml.errors import ConvergenceError, UsageError
+from rootml.sbi._asimov import Generator, Toys
+from rootml.sbi._fit import FitResult, fit
 from rootml.sbi._fittable import mixture_of
+from rootml.sbi._likelihood import Likelihood
+from rootml.sbi._minimise import within
 from rootml.sbi._morph import Array
 from rootml.sbi._quantiles import chi2_tail
 
@@ -23,7 +28,8 @@ class GoodnessOfFit:
         expected: What the fit expects there.
         deviance: ``2 sum (e - n + n log(n / e))``, plus the auxiliary measurements' part.
         degrees: Number of bins and auxiliary measurements less the fitted parameters.
-        p_value: Probability of a greater deviance, by the chi^2 approximation.
+        p_value: Probability of a deviance as great, by the chi^2 approximation.
+        toys: Deviances of fitted toys, if there were any, ``(toy,)``.
     """
 
     observed: Array
@@ -31,13 +37,32 @@ class GoodnessOfFit:
     deviance: float
     degrees: int
     p_value: float
+    toys: Array | None = None
+
+    @property
+    def p_toys(self) -> float:
+        """The same probability from the toys.
+
+        Raises:
+            UsageError: There are none.
+        """
+        if self.toys is None:
+            message = "no toys were drawn: goodness_of_fit(result, toys=200, seed=1)"
+            raise UsageError(message)
+        edge = self.deviance - 1e-9 * (1.0 + self.deviance)  # equal counts, but for rounding
+        return float((self.toys >= edge).mean())
 
     def _facts(self) -> list[tuple[str, str]]:
-        return [
+        facts = [
             ("deviance", f"{self.deviance:.2f} for {self.degrees} degrees of freedom"),
             ("p-value", f"{self.p_value:.4g}"),
             ("bins", f"{len(self.observed)}, least expectation {self.expected.min():.3g}"),
         ]
+        if self.toys is not None:
+            p, number = self.p_toys, len(self.toys)
+            error = math.sqrt(p * (1.0 - p) / number)
+            facts.insert(2, ("by toys", f"{p:.4g} +- {error:.2g} ({number:,} toys)"))
+        return facts
 
     def __repr__(self) -> str:
         return facts_text(self._facts())
@@ -46,7 +71,15 @@ class GoodnessOfFit:
         return facts_html(self._facts())
 
 
-def goodness_of_fit(result: FitResult, *, bins: int = 20) -> GoodnessOfFit:
+def goodness_of_fit(
+    result: FitResult,
+    *,
+    bins: int = 20,
+    toys: int = 0,
+    seed: int = 0,
+    generator: Generator | None = None,
+    progress: bool | None = None,
+) -> GoodnessOfFit:
     """Test a fit by the saturated deviance.
 
     Unbinned events are counted in bins of the fitted density over that of the reference, whose
@@ -55,13 +88,62 @@ def goodness_of_fit(result: FitResult, *, bins: int = 20) -> GoodnessOfFit:
     physics/0310167.) The test sees what that ratio sees; `sbi`'s reweighting closure looks at
     features.
 
+    Where bins expect few events, or events have weights, the deviance does not follow chi^2; toys
+    tell what it follows.
+
     Args:
         bins: For the unbinned channel.
+        toys: How many to draw at the fitted point, each fitted and compared with its own fit.
+        seed: Of the toys.
+        generator: See `rootml.sbi.toys`.
+        progress: Show a bar; None: on a terminal.
 
     Raises:
-        UsageError: An unbinned channel without reference events; no mixture of columns.
-        ConvergenceError: The fit is not valid.
+        UsageError: An unbinned channel without reference events; no mixture of columns; toys of
+            weighted events, which are no counts.
+        ConvergenceError: The fit is not valid, or that of more than 1 % of the toys.
+
+    >>> from rootml.sbi import Model, Parameter, fit
+    >>> model = Model({"B": "n"}, {"n": Parameter(90.0, lower=0.0)})
+    >>> x = np.linspace(0.0, 2.0, 400)                  # the reference is flat, the density falls
+    >>> like = model.likelihood({"B": 2.0 - x[:100]}, reference={"B": 2.0 - x})
+    >>> goodness_of_fit(fit(like), bins=4).p_value < 1e-6  # nothing was seen at the far end
+    True
     """
+    found = _compared(result, bins)
+    if not toys:
+        return found
+    like = mixture_of(result.like, "goodness_of_fit")
+    if like.columns is not None and like.columns.weights is not None:
+        message = "toys of weighted events: how they fluctuate is not in the model, toys=0"
+        raise UsageError(message)
+    return replace(found, toys=_drawn(result, like, bins, toys, seed, generator, progress))
+
+
+def _drawn(
+    result: FitResult, like: Likelihood, bins: int, number: int, seed: int,
+    generator: Generator | None, progress: bool | None,
+) -> Array:  # fmt: skip
+    """The deviances of toys at the fitted point."""
+    names = like.model.all_parameters
+    truth = {name: value for name, value in result.values.items() if name in names}
+    source = Toys(like.model, like.reference, generator=generator, truth=truth, engine=like.engine)
+    held = {name: result.values[name] for name in result.fixed if name in names}
+    deviances = []
+    children = np.random.SeedSequence(seed).spawn(number)
+    for child in track(children, total=number, what="toys", enabled=progress):
+        toy = source.draw(np.random.default_rng(child))
+        again = fit(toy, fixed=held, start=within(toy, truth))
+        if again.valid:
+            deviances.append(_compared(again, bins).deviance)
+    if number - len(deviances) > 0.01 * number:
+        message = f"{number - len(deviances)} of {number} toys have no valid fit"
+        raise ConvergenceError(message)
+    return np.array(deviances)
+
+
+def _compared(result: FitResult, bins: int) -> GoodnessOfFit:
+    """Counts and expectations of one fit."""
     result.require_valid()
     like, theta = mixture_of(result.like, "goodness_of_fit"), result.theta
     observed, expected = [np.empty(0)], [np.empty(0)]
