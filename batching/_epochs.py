@@ -54,6 +54,7 @@ from rootml.batching._units import (
 )
 from rootml.batching._walk import Walk, forced_rows
 from rootml.errors import BufferTooSmallError, EmptySelectionError, StateError, UsageError
+from rootml.storage._paths import remote_of
 
 if TYPE_CHECKING:
     from rootml._threads import Held, Place
@@ -133,7 +134,7 @@ class Epochs:
             index = self.dataset.scan(
                 target_bytes=self.options.unit_bytes,
                 progress=self.options.progress,
-                threads=self.options.threads,
+                threads=max(self.options.threads, self._connections),
             )
             partitions = tuple(index.partitions)
         if not index.num_rows:
@@ -180,7 +181,7 @@ class Epochs:
                 map_partitions(
                     CountLabels(self.dataset._reader),
                     [choose(index, partition) for partition in partitions],
-                    threads=self.options.threads,
+                    threads=max(self.options.threads, self._connections),
                     progress=self.options.progress,
                     what=what,
                     place=self._place,
@@ -233,16 +234,23 @@ class Epochs:
 
     @property
     def decoders(self) -> int:
-        """Units that are decoded at the same time: in threads, each of which waits for a cluster.
+        """Units that are decoded at the same time: in threads, most of which wait.
 
-        A cluster gets as many as it has threads and as many again to go on with, as long as they
-        take no more than half of the buffer when they arrive here.
+        A cluster gets as many as it has threads and as many again to go on with, a server as many
+        as it may have connections, as long as they take no more than half of the buffer when they
+        arrive here.
         """
-        threads = self.options.threads
-        if self._place is None:
-            return threads
         fit = self.options.buffer_bytes // (2 * self.options.unit_bytes)
-        return max(1, min(2 * self._place.width, fit))
+        if self._place is not None:
+            return max(1, min(2 * self._place.width, fit))
+        return max(self.options.threads, min(self._connections, fit))
+
+    @cached_property
+    def _connections(self) -> int:
+        """Requests for remote files that may be under way at the same time; 0: all are local."""
+        paths = (spec.path for sample in self.dataset.samples for spec in sample.files.specs)
+        ways = (remote_of(path) for path in paths)
+        return max((way.connections for way in ways if way is not None), default=0)
 
     @property
     def _source(self) -> UnitSource:

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rootml._friends import FriendLink, JoinedTable, check_origin, recorded_friends
-from rootml._threads import ProcessLock, map_ordered
+from rootml._threads import WAITING, ProcessLock, map_ordered
 from rootml.errors import ChangedFileError, MissingColumnError, MissingFileError, SchemaError
 from rootml.storage import Columns, Fingerprint, Table, open_table
 from rootml.storage._headers import Header, HeaderCache, question
@@ -156,6 +156,8 @@ class Files:
         """What is remembered of all files; those not seen yet are opened, in threads."""
         self._recall()
         missing = [number for number in range(len(self)) if number not in self._infos]
+        if threads is None and any(is_remote(self.specs[number].path) for number in missing[:1]):
+            threads = WAITING
         for _ in map_ordered(self.info, missing, threads=threads):
             pass
         return [self._infos[number] for number in range(len(self))]
@@ -181,7 +183,7 @@ class Files:
 
     def _named(self, number: int) -> tuple[str, str | None]:
         spec = self.specs[number]
-        return spec.path, spec.tree
+        return str(spec.path), spec.tree  # a URL without credentials: it is kept on disk
 
     def _worth_keeping(self) -> list[int]:
         """Files whose headers are kept on disk: of many, and URLs; friends are read each time."""

@@ -19,6 +19,8 @@ T_contra = TypeVar("T_contra", contravariant=True)
 R_co = TypeVar("R_co", covariant=True)
 
 _MOST = 16
+WAITING = 16
+"""Threads that mostly wait for a server."""
 _AHEAD = 2
 
 
@@ -145,6 +147,8 @@ def map_partitions(
     if place is not None and place.here:
         results = place.map(function, partitions, what=what)
     else:
+        if threads is None and any("://" in str(getattr(p, "where", "")) for p in partitions[:1]):
+            threads = WAITING  # for a server: more of them than there are cores
         results = map_ordered(function, partitions, threads=threads)
     try:
         yield from track(results, total=len(partitions), what=what, enabled=progress)
