@@ -4,7 +4,7 @@
 # `data.on(client)` sends the passes over files to a Dask cluster: cutting, counting, skimming,
 # reading batches. The results are the same as here in threads, bit for bit and in the same order,
 # whatever the number of workers, which is checked below. The cluster is one of processes on this
-# machine; with HTCondor, Slurm or Kubernetes only the lines that make the client change.
+# machine; with HTCondor, Slurm or Kubernetes only the line that makes the cluster changes.
 #
 # **What to look at:** that nothing but `.on(client)` tells the cluster from the laptop; the
 # picture, with the losses of both trainings on each other.
@@ -74,14 +74,13 @@ def train(data: rootml.Dataset, epochs: int) -> tuple[list[float], float]:
 
 
 # %%
-def make_client() -> Any:
+def make_cluster() -> Any:
     """Two processes of two threads. On a batch system: dask_jobqueue.HTCondorCluster(...)."""
     for name in ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"):
         dask.config.set({f"distributed.nanny.pre-spawn-environ.{name}": 2**28})
-    cluster = LocalCluster(  # type: ignore[no-untyped-call]
+    return LocalCluster(  # type: ignore[no-untyped-call]
         n_workers=2, threads_per_worker=2, host="127.0.0.1", dashboard_address=None
     )
-    return Client(cluster)  # type: ignore[no-untyped-call]
 
 
 # %% [markdown]
@@ -92,8 +91,8 @@ def make_client() -> Any:
 def main() -> None:
     make_files(folder, 40_000 if small else 100_000)
     here, epochs = describe(), 3
-    with make_client() as client, client.cluster:
-        print(client.cluster)
+    with make_cluster() as cluster, Client(cluster) as client:  # type: ignore[no-untyped-call]
+        print(cluster)
         there = describe().on(client)
 
         print(there.cutflow(progress=False))
