@@ -3,8 +3,8 @@
 Everything on one thread, in CPU seconds; ours and the peers' turns alternate, figures are medians.
 Peers that are not installed are named as missing (zuko: a test dependency; nflows: by hand).
 
-    python benchmarks/morphing.py                    everything (half an hour of CPU)
-    python benchmarks/morphing.py --quick            a tenth of the events, one seed
+    python benchmarks/morphing.py                    everything (an hour of CPU)
+    python benchmarks/morphing.py --quick            a tenth of the events, one seed, two toys
     python benchmarks/morphing.py --only speed       some figures
 """
 
@@ -16,7 +16,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from harness.measure import installed, machine
 from harness.report import Row, logger, report
 from harness_morphing import quality
 from harness_morphing.peers import Peer, inputs, missing, seconds
-from harness_morphing.toy import CONDITIONS, FEATURES, GAPS, toy, write_toy
+from harness_morphing.toy import CONDITIONS, FEATURES, GAPS, Kind, toy, write_toy
 
 import rootml
 from rootml.sbi.morphing import Morpher
@@ -41,13 +41,14 @@ class Setup:
         events: Of each domain; seven tenths to train on.
         steps: Of each training.
         seeds: Of the trainings.
-        members: Bootstraps for the coverage.
+        members, replicas: Bootstraps, and independent toys, for the coverage.
     """
 
     events: int
     steps: int
     seeds: tuple[int, ...]
     members: int
+    replicas: int
     turns: int
     folder: Path
 
@@ -82,56 +83,108 @@ def matrix(columns: dict[str, Any], *, conditions: bool = True) -> Any:
     return np.column_stack([columns[name] for name in names]).astype(np.float64)
 
 
+@dataclass(frozen=True)
+class Trained:
+    """One training seed."""
+
+    auc: float
+    figures: quality.Figures
+    leaks: int
+    seconds: float
+
+
+BARS = {
+    "rho_mean": ("mean |delta rho|, %", 0.4, 3),
+    "rho_max": ("max |delta rho|, %", 1.2, 3),
+    "slices_mean": ("KS in slices, mean", 0.010, 4),
+    "slices_max": ("KS in slices, max", 0.02, 4),
+    "chi2": ("chi2/ndf, worst feature", 2.0, 2),
+}
+"""Of every seed, with 500k events: title, bar, digits."""
+
+
 def judge_quality(setup: Setup) -> Iterator[Row]:
-    """Each training seed: AUC, correlations, slices, chi2, leakage, CPU seconds."""
+    """The training seeds, beside the floor: more data, as much as the simulation is worth."""
     sim, data = files(setup)
     before, target = held_out(setup)
-    aucs, costs = [], []
     full = setup.events >= 500_000
+    truth = matrix(target)
+    found, floors = [], list[Trained]()
     for seed in setup.seeds:
         start = time.process_time()
         morpher = Morpher(FEATURES, CONDITIONS, id="event", steps=setup.steps, seed=seed)
         morpher.fit(sim, data, progress=False)
-        costs.append(time.process_time() - start)
-        after = morpher.transform(before)
+        seconds_spent = time.process_time() - start
         weights = morpher.kinematics.weights(matrix(before)[:, len(FEATURES) :])
-        a, b = matrix(target), matrix(after)
-        aucs.append(statistics.mean(quality.auc(a, b, weights, seed=k) for k in (0, 1)))
+        found.append(judge_one(morpher, before, truth, weights, seconds_spent))
+        logger.info("seed %d: %s", seed, found[-1])
         if seed == setup.seeds[0]:
-            first = quality.auc(a, matrix(before), weights, seed=0)
-            floor = quality.auc(a[:, 4:], b[:, 4:], weights, seed=0)
-            yield Row("AUC before", first, f"{first:.4f}")
-            yield Row("AUC of conditions alone (floor)", floor, f"{floor:.4f}")
-        yield from judge_one(seed, a, b, weights, full=full)
+            effective = weights.sum() ** 2 / (weights**2).sum()
+            yield from beside(before, truth, weights)
+            floors = [floor(truth, int(effective), seed) for seed in range(4)]
+            low, high = min(f.auc for f in floors), max(f.auc for f in floors)
+            yield Row("floor, data against data: AUC", high, f"{low:.4f} to {high:.4f}")
+    for name, (title, bar, digits) in BARS.items():
+        values = [getattr(each.figures, name) for each in found]
+        least = sorted(getattr(each.figures, name) for each in floors)
+        text = f"{listed(values, digits)}; floor {listed([least[0], least[-1]], digits)}"
+        yield Row(title, max(values), text, bar if full else None, at_most=True)
+    leaks = [each.leaks for each in found]
+    yield Row("rows outside of the supports", max(leaks), listed(leaks, 0), 0, at_most=True)
+    aucs = [each.auc for each in found]
     mean = statistics.mean(aucs)
-    text = f"{mean:.4f} ({', '.join(f'{each:.4f}' for each in aucs)})"
-    yield Row("AUC after, mean of the seeds", mean, text, 0.507 if full else 0.525, at_most=True)
-    worst = max(costs)
-    text = f"{worst:.0f} ({', '.join(f'{each:.0f}' for each in costs)})"
-    yield Row("CPU seconds of a fit", worst, text, 300 if full else 40, at_most=True)
+    text = f"{mean:.4f} (seeds: {listed(aucs, 4)})"
+    yield Row("AUC, mean of the seeds", mean, text, 0.507 if full else 0.525, at_most=True)
+    costs = [each.seconds for each in found]
+    limit = 300 if full else 40
+    yield Row("CPU seconds of a fit", max(costs), listed(costs, 0), limit, at_most=True)
 
 
-def judge_one(seed: int, data: Any, sim: Any, weights: Any, *, full: bool) -> Iterator[Row]:
-    """One training, all but its AUC; bars hold for the full size."""
-    features = len(FEATURES)
-    rho = quality.correlations(data, sim, weights)
-    parts = quality.slices(data, sim, weights, features)
-    tests = [quality.chi2(data[:, j], sim[:, j], weights) for j in range(features)]
-    for name, value, bar in (
-        ("mean |delta rho|, %", float(rho.mean()), 0.4),
-        ("max |delta rho|, %", float(rho.max()), 1.2),
-        ("KS in slices, mean", float(parts.mean()), 0.010),
-        ("KS in slices, max", float(parts.max()), 0.02),
-        ("chi2/ndf, worst feature", max(tests), 2.0),
-    ):
-        limit = bar if full else None
-        yield Row(f"seed {seed}: {name}", value, f"{value:.4f}", limit, at_most=True)
-    columns = {name: sim[:, j] for j, name in enumerate(FEATURES)}
+def listed(values: Sequence[float], digits: int) -> str:
+    """One for each seed."""
+    return ", ".join(f"{value:.{digits}f}" for value in values)
+
+
+def judge_one(
+    morpher: Morpher, before: dict[str, Any], truth: Any, weights: Any, spent: float
+) -> Trained:
+    """What one training has reached on events that it has not seen."""
+    after = morpher.transform(before)
+    sim = matrix(after)
     leaks = sum(
-        int((((columns[n] > low) & (columns[n] < high)) | (columns[n] < 0)).sum())
+        int((((after[n] > low) & (after[n] < high)) | (after[n] < 0)).sum())
         for n, (low, high) in GAPS.items()
     )
-    yield Row(f"seed {seed}: rows outside of the supports", leaks, str(leaks), 0, at_most=True)
+    auc = statistics.mean(quality.auc(truth, sim, weights, seed=k) for k in (0, 1))
+    return Trained(auc, quality.Figures.of(truth, sim, weights, len(FEATURES)), leaks, spent)
+
+
+def floor(truth: Any, rows: int, seed: int) -> Trained:
+    """An independent sample of the data instead of corrected simulation."""
+    again = matrix(dict(toy("data", rows, seed=1000 + seed)))
+    ones = np.ones(len(again))
+    auc = quality.auc(truth, again, ones, seed=seed)
+    return Trained(auc, quality.Figures.of(truth, again, ones, len(FEATURES)), 0, 0.0)
+
+
+def beside(before: dict[str, Any], truth: Any, weights: Any) -> Iterator[Row]:
+    """What there was before, and what the reweighted conditions alone leave."""
+    sim, features = matrix(before), len(FEATURES)
+    first = quality.auc(truth, sim, weights, seed=0)
+    yield Row("before: AUC", first, f"{first:.4f}")
+    old = quality.Figures.of(truth, sim, weights, features)
+    for name, (title, _, digits) in BARS.items():
+        value = getattr(old, name)
+        yield Row(f"before: {title}", value, f"{value:.{digits}f}")
+    alone = [quality.auc(truth[:, features:], sim[:, features:], weights, seed=k) for k in (0, 1)]
+    mean = statistics.mean(alone)
+    yield Row("floor, reweighted conditions alone: AUC", mean, listed(alone, 4))
+    rho = quality.correlations(truth[:, features:], sim[:, features:], weights)
+    text = f"mean {rho.mean():.3f}, max {rho.max():.3f}"
+    yield Row("floor, reweighted conditions alone: |delta rho|, %", float(rho.max()), text)
+    effective = float(weights.sum() ** 2 / (weights**2).sum())
+    text = f"{effective:,.0f} of {len(weights):,}"
+    yield Row("effective rows of the reweighted simulation", effective, text)
 
 
 # --- speed ---------------------------------------------------------------------------------------
@@ -225,40 +278,63 @@ def judge_training(setup: Setup) -> Iterator[Row]:
 # --- uncertainty ---------------------------------------------------------------------------------
 
 
+LEVELS = np.linspace(0.05, 0.95, 19)
+NOMINAL = 0.6827
+
+
 def judge_coverage(setup: Setup) -> Iterator[Row]:
-    """How often the true quantiles of the data lie in the bands of the ensemble."""
-    small = Setup(setup.events // 5, setup.steps // 3, (0,), setup.members, 1, setup.folder)
-    sim, data = files(small)
-    morpher = Morpher(
-        FEATURES, CONDITIONS, id="event", ensemble=small.members, steps=small.steps
-    ).fit(sim, data, progress=False)
-    truth = toy("data", 2_000_000, seed=77)
-    fresh: dict[str, Any] = dict(toy("sim", 400_000, seed=78))
+    """How often true quantiles of the data lie between those of the columns down and up.
+
+    Over independent toys, each with its own ensemble; quantiles of one toy move together, so the
+    errors come from the scatter between toys.
+    """
+    truth = toy("data", 1_000_000, seed=77)
+    expected = np.array([np.quantile(truth[name], LEVELS) for name in FEATURES])
+    fresh: dict[str, Any] = dict(toy("sim", 300_000, seed=78))
     fresh["event"] = np.arange(len(fresh["pt"]))
+    covered = np.array([covers(setup, k, fresh, expected) for k in range(setup.replicas)])
+    overall = np.nanmean(covered, axis=(1, 2))
+    title = f"coverage by up and down ({NOMINAL} due)"
+    yield Row(title, float(overall.mean()), f"{with_error(overall)}, {setup.replicas} toys")
+    for name, one in zip(FEATURES, covered.transpose(1, 0, 2), strict=True):
+        each = np.nanmean(one, axis=1)
+        yield Row(f"{title}, {name}", float(each.mean()), with_error(each))
+    for level in (0.1, 0.25, 0.5, 0.75, 0.9):
+        each = np.nanmean(covered[:, :, int(np.argmin(np.abs(LEVELS - level)))], axis=1)
+        yield Row(f"{title}, quantile {level}", float(each.mean()), with_error(each))
+    pull = abs(overall.mean() - NOMINAL) / error_of(overall)
+    yield Row("from what is due, standard errors", pull, f"{pull:.1f}", 3.0, at_most=True)
+
+
+def covers(setup: Setup, number: int, fresh: dict[str, Any], expected: Any) -> Any:
+    """1 or 0 `(features, levels)`; NaN within atoms, where quantiles have no uncertainty."""
+    datasets = []
+    kinds: tuple[tuple[Kind, int], ...] = (("sim", 5000 + number), ("data", 6000 + number))
+    for kind, seed in kinds:
+        path = setup.folder / f"{kind}_{number}_coverage.root"
+        write_toy(path, kind, 20_000, seed=seed)
+        datasets.append(rootml.open(str(path)))
+    morpher = Morpher(
+        FEATURES, CONDITIONS, id="event", ensemble=setup.members, steps=1000, seed=number
+    ).fit(*datasets, progress=False)
     weights = morpher.kinematics.weights(matrix(fresh)[:, len(FEATURES) :])
-    kinds: list[Any] = ["nominal", "up", "down", *range(1, small.members + 1)]
-    found = {which: morpher.transform(fresh, which=which) for which in kinds}
-    yield from coverage_rows(found, truth, weights, small.members)
+    down, up = (
+        np.array([weighted_quantiles(found[name], weights, LEVELS) for name in FEATURES])
+        for found in (morpher.transform(fresh, which="down"), morpher.transform(fresh, which="up"))
+    )
+    smooth = (down != 0) & (up != 0) & (expected != 0)
+    return np.where(smooth, (down <= expected) & (expected <= up), np.nan)
 
 
-def coverage_rows(found: Any, truth: Any, weights: Any, members: int) -> Iterator[Row]:
-    """Bands row by row (up, down), and bands of the quantiles of the members."""
-    levels = np.linspace(0.025, 0.975, 39)
-    inside: dict[str, list[bool]] = {"rows": [], "quantiles": []}
-    for name in FEATURES:
-        expected = np.quantile(truth[name], levels)
-        q = {
-            which: weighted_quantiles(each[name], weights, levels) for which, each in found.items()
-        }
-        # quantiles within an atom have no uncertainty: they are right or wrong
-        used = expected != 0
-        inside["rows"] += ((q["down"] <= expected) & (expected <= q["up"]))[used].tolist()
-        spread = np.std([q[k] for k in range(1, members + 1)], axis=0, ddof=1)
-        inside["quantiles"] += (np.abs(q["nominal"] - expected) <= spread)[used].tolist()
-    for kind, title in (("rows", "up and down, row by row"), ("quantiles", "members' quantiles")):
-        share = statistics.mean(inside[kind])
-        text = f"{share:.2f} of {len(inside[kind])} quantiles (0.68 due)"
-        yield Row(f"coverage of {title}", share, text)
+def error_of(each: Any) -> float:
+    """Of the mean over toys; not below the binomial error of one decision per toy and feature."""
+    scatter = float(np.std(each, ddof=1)) / np.sqrt(len(each))
+    least = float(np.sqrt(NOMINAL * (1 - NOMINAL) / (19 * len(FEATURES) * len(each))))
+    return float(max(scatter, least))
+
+
+def with_error(each: Any) -> str:
+    return f"{np.mean(each):.2f} +- {error_of(each):.2f}"
 
 
 def weighted_quantiles(values: Any, weights: Any, levels: Any) -> Any:
@@ -288,7 +364,8 @@ def parse() -> tuple[Setup, list[str], Path | None]:
     parser = argparse.ArgumentParser(description="rootml's morphing beside other flows.")
     parser.add_argument("--quick", action="store_true", help="a tenth of the events, one seed")
     parser.add_argument("--only", default=",".join(FIGURES), help="figures, comma-separated")
-    parser.add_argument("--members", type=int, default=10, help="bootstraps for the coverage")
+    parser.add_argument("--members", type=int, default=5, help="bootstraps for the coverage")
+    parser.add_argument("--toys", type=int, help="independent toys for the coverage")
     parser.add_argument("--data", type=Path, help="folder to keep the files in")
     parser.add_argument("--output", type=Path, help="also write the tables to this file")
     options = parser.parse_args()
@@ -299,8 +376,10 @@ def parse() -> tuple[Setup, list[str], Path | None]:
     folder = options.data or Path(tempfile.mkdtemp())
     folder.mkdir(parents=True, exist_ok=True)
     events, steps, seeds = (50_000, 800, (0,)) if options.quick else (500_000, 6000, (0, 1, 2))
-    turns = 2 if options.quick else 5
-    return Setup(events, steps, seeds, options.members, turns, folder), chosen, options.output
+    turns, toys = (2, 2) if options.quick else (5, 12)
+    toys = options.toys or toys
+    made = Setup(events, steps, seeds, options.members, toys, turns, folder)
+    return made, chosen, options.output
 
 
 def main() -> int:

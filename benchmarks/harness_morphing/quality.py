@@ -8,6 +8,7 @@ each condition, chi2 per bin of 30 bins between the quantiles 0.001 and 0.999 of
 from __future__ import annotations
 
 import itertools
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,33 @@ def auc(data: Float, sim: Float, weights: Float, *, seed: int) -> float:
     )  # fmt: skip
     score = booster.predict(parts[2], iteration_range=(0, booster.best_iteration + 1))
     return float(roc_auc_score(y[test], score, sample_weight=w[test]))
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What the bars are about, but for the AUC.
+
+    Attributes:
+        rho_mean, rho_max: Absolute differences of correlations, in per cent.
+        slices_mean, slices_max: KS distances in slices of the conditions.
+        chi2: Per degree of freedom, of the worst feature.
+    """
+
+    rho_mean: float
+    rho_max: float
+    slices_mean: float
+    slices_max: float
+    chi2: float
+
+    @classmethod
+    def of(cls, data: Float, sim: Float, weights: Float, features: int) -> Figures:
+        """Of matrices whose first columns are the features, the others conditions."""
+        rho = correlations(data, sim, weights)
+        parts = slices(data, sim, weights, features)
+        worst = max(chi2(data[:, j], sim[:, j], weights) for j in range(features))
+        return cls(
+            float(rho.mean()), float(rho.max()), float(parts.mean()), float(parts.max()), worst
+        )
 
 
 def ks(data: Float, sim: Float, weights: Float) -> float:

@@ -7,6 +7,6 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests" / "support"))
 
-from morphing_toy import CONDITIONS, FEATURES, GAPS, toy, write_toy
+from morphing_toy import CONDITIONS, FEATURES, GAPS, Kind, toy, write_toy
 
-__all__ = ["CONDITIONS", "FEATURES", "GAPS", "toy", "write_toy"]
+__all__ = ["CONDITIONS", "FEATURES", "GAPS", "Kind", "toy", "write_toy"]

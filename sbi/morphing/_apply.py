@@ -418,18 +418,29 @@ def _with_friends(sample: Sample, paths: Sequence[str], flag: str | None) -> Sam
 
 
 def _check_cuts(morph: Morph, dataset: Dataset) -> None:
-    """See that the selection will be the same, and that features can be exchanged.
+    """See that events and weights will be the same, and that features can be exchanged.
 
     Raises:
-        UsageError: A cut on a feature, or a feature that is computed.
+        UsageError: A cut on a feature, a weight made of it, or a feature that is computed.
     """
+    features = set(morph.names.features)
     for number, sample in enumerate(dataset.samples):
         program = dataset._reader.program(number)
-        cut = sorted(set(program.needs(program.cut_expressions)) & set(morph.names.features))
+        cut = sorted(set(program.needs(program.cut_expressions)) & features)
         if cut:
             message = (
-                f"{sample}: a cut uses the feature {cut[0]!r}; morph the events first and cut on "
-                "the result, or write corrected columns beside the events with apply()"
+                f"{sample}: a cut uses the feature {cut[0]!r}. It selects by the value before the "
+                "correction, and in the result the same words would mean the value after it. For "
+                "the latter, transform() the dataset without this cut and filter() the result; "
+                "for the former, write corrected columns beside the events with apply()"
+            )
+            raise UsageError(message)
+        weight = sorted(set(program.needs([program.weight])) & features)
+        if weight:
+            message = (
+                f"{sample}: the weight is made of the feature {weight[0]!r} and would change with "
+                "it, while an event keeps its weight; write corrected columns beside the events "
+                "with apply()"
             )
             raise UsageError(message)
         computed = [name for name in morph.names.features if name not in program.columns]

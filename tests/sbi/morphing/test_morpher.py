@@ -116,9 +116,14 @@ def test_every_container_gives_the_same(morpher: Morpher, sim: rootml.Dataset) -
     assert np.array_equal(ak.to_numpy(read.v1A), expected["v1A"])
 
 
-def test_a_cut_on_a_feature_is_not_moved(morpher: Morpher, sim: rootml.Dataset) -> None:
-    with pytest.raises(UsageError, match="a cut uses the feature 'v1A'"):
+def test_a_cut_or_weight_of_a_feature_is_not_moved(morpher: Morpher, sim: rootml.Dataset) -> None:
+    with pytest.raises(UsageError, match=r"a cut uses the feature 'v1A'.*filter\(\) the result"):
         morpher.transform(sim.filter("v1A > 0"))
+    after = morpher.transform(sim).filter("v1A > 0").to_awkward()
+    every = morpher.transform(events(sim))
+    assert np.array_equal(ak.to_numpy(after.event), every["event"][every["v1A"] > 0])
+    with pytest.raises(UsageError, match="the weight is made of the feature 'v2A'"):
+        morpher.transform(sim.with_weight("1 + abs(v2A)"))
     cut = morpher.transform(sim.filter("pt > 1").select(["v2A", "event"])).to_awkward()
     expected = morpher.transform(events(sim.filter("pt > 1")))
     assert np.array_equal(ak.to_numpy(cut.v2A), expected["v2A"])
