@@ -8,8 +8,10 @@ workspace under ``rootml:pyhf_workspace``. Files beside it are bound by their sh
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,12 +26,15 @@ from rootml.sbi._columns_files import (
     read_columns,
     write_columns,
 )
+from rootml.sbi._combined import CombinedLikelihood
+from rootml.sbi._fittable import Fittable
 from rootml.sbi._likelihood import Likelihood, build
 from rootml.sbi._model import Model, Nuisance, Parameter
-from rootml.sbi._samples import ShiftedLikelihood
+from rootml.sbi._samples import SampleShifts, ShiftedLikelihood
 
 _MIXTURE, _COLUMNS, _WORKSPACE = "rootml:ratio_mixture", "rootml:columns", "rootml:pyhf_workspace"
 _VERSION = "0.2"
+_PART = re.compile(r"[A-Za-z0-9_-]+")
 
 
 @dataclass(frozen=True)
@@ -41,16 +46,29 @@ class Saved:
         data: Columns by name: ``observed`` and ``reference``, if there are any.
         observed: Outcomes of auxiliary measurements.
         attachments: Other files that it is bound to, by name.
+        shifts: Those of a `ShiftedLikelihood`, and the prefix of its parameters.
     """
 
     model: Model
     data: dict[str, Columns]
     observed: dict[str, float]
     attachments: dict[str, Path]
+    shifts: tuple[SampleShifts, str] | None = None
+
+    def likelihood(self, engine: str) -> Likelihood:
+        """The likelihood of the events."""
+        like = build(
+            self.model, self.data.get("observed"), reference=self.data.get("reference"),
+            engine=engine, observed=self.observed,
+        )  # fmt: skip
+        if self.shifts is None:
+            return like
+        shifts, prefix = self.shifts
+        return ShiftedLikelihood(like, shifts, prefix=prefix)
 
 
 def save(
-    what: Model | Likelihood,
+    what: Model | Fittable,
     path: str | Path,
     *,
     format: str = "npz",  # noqa: A002 - the word of Dataset.skim
@@ -59,6 +77,8 @@ def save(
     """Save a model, or a likelihood with its events.
 
     Args:
+        what: A `Model`, `Likelihood`, `ShiftedLikelihood`, or `CombinedLikelihood` of these, each
+            part of which goes to a model file ``<stem>.<part>.json`` of its own.
         path: The JSON file; columns go to ``<stem>.observed.npz`` and ``<stem>.reference.npz``
             beside it.
         format: Of the columns: ``"npz"``, ``"parquet"`` or ``"root"``.
@@ -70,7 +90,7 @@ def save(
 
     Raises:
         MissingFileError: An attachment is not there.
-        UsageError: A `ShiftedLikelihood`, or no such format.
+        UsageError: Another likelihood, or no such format.
 
     >>> from rootml.sbi import Model, Parameter
     >>> model = Model({"S": "mu * 3", "B": "7"}, {"mu": Parameter(1.0, lower=0.0)})
@@ -78,11 +98,20 @@ def save(
     >>> load(save(like, "model.json"))(mu=2.0) == like(mu=2.0)
     True
     """
+    if isinstance(what, CombinedLikelihood):
+        return _save_parts(what, Path(path), format, attachments or {})
+    shifts = None
     if isinstance(what, ShiftedLikelihood):
-        message = "shifts of samples cannot be saved: save like.base, and apply them when loaded"
+        shifts, what = {"prefix": what.prefix, **what.shifts.to_json()}, what.base
+    if type(what) not in {Model, Likelihood}:
+        message = (
+            f"a {type(what).__name__} cannot be saved as a model file; of a RatioLikelihood, save "
+            "its .ratios"
+        )
         raise UsageError(message)
     like = what if isinstance(what, Likelihood) else None
     model = what.model if isinstance(what, Likelihood) else what
+    assert isinstance(model, Model)
     data = {}
     if like is not None and like.columns is not None:
         data["observed"] = like.columns
@@ -90,12 +119,35 @@ def save(
             data["reference"] = like.reference
     observed = None if like is None else like.observed
     return write(
-        Path(path), model, data, observed=observed, kind=format, attachments=attachments or {}
-    )
+        Path(path), model, data, observed=observed, kind=format, attachments=attachments or {},
+        shifts=shifts,
+    )  # fmt: skip
+
+
+def _save_parts(
+    like: CombinedLikelihood, path: Path, kind: str, attachments: Mapping[str, str | Path]
+) -> Path:
+    """One model file per part, bound by a file that names them."""
+    files = {}
+    for name, part in like.parts.items():
+        if not _PART.fullmatch(name):
+            message = f"part {name!r}: a name that becomes part of a file's is of A-Z a-z 0-9 _ -"
+            raise UsageError(message)
+        files[name] = save(part, path.with_name(f"{path.stem}.{name}.json"), format=kind)
+    document = {
+        "metadata": _metadata(),
+        "misc": {
+            "rootml": {
+                "combined": _attach(path.parent, files),
+                "attachments": _attach(path.parent, attachments),
+            }
+        },
+    }
+    return _put(path, document)
 
 
 def load(path: str | Path, *, engine: str = "auto") -> Any:
-    """Load what `save` wrote: a `Likelihood` if it was saved with events or only binned channels,
+    """Load what `save` wrote: a likelihood if it was saved with events or only binned channels,
     else a `Model`.
 
     Raises:
@@ -103,12 +155,12 @@ def load(path: str | Path, *, engine: str = "auto") -> Any:
         ChangedFileError: A file beside it is not the one that was saved.
         CorruptFileError: Not a model file, or one that does not fit together.
     """
+    parts = _parts(Path(path))
+    if parts is not None:
+        return CombinedLikelihood({k: load(file, engine=engine) for k, file in parts.items()})
     saved = read(Path(path))
     if saved.data or not saved.model.processes:
-        return build(
-            saved.model, saved.data.get("observed"), reference=saved.data.get("reference"),
-            engine=engine, observed=saved.observed,
-        )  # fmt: skip
+        return saved.likelihood(engine)
     return saved.model
 
 
@@ -120,6 +172,7 @@ def write(
     observed: Mapping[str, float] | None = None,
     kind: str = "npz",
     attachments: Mapping[str, str | Path] | None = None,
+    shifts: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write a model file and columns of any names beside it."""
     entries = []
@@ -128,7 +181,14 @@ def write(
         facts = write_columns(columns, file, kind)
         entries.append({"name": name, "type": _COLUMNS, **facts})
     document = _document(model, observed or {}, entries)
-    document["misc"] = {"rootml": {"attachments": _attach(path.parent, attachments or {})}}
+    more: dict[str, Any] = {"attachments": _attach(path.parent, attachments or {})}
+    if shifts is not None:
+        more["shifts"] = dict(shifts)
+    document["misc"] = {"rootml": more}
+    return _put(path, document)
+
+
+def _put(path: Path, document: Mapping[str, Any]) -> Path:
     part = path.with_name(path.name + ".part")
     part.write_text(json.dumps(document, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     return part.replace(path)
@@ -148,8 +208,6 @@ def _attach(folder: Path, attachments: Mapping[str, str | Path]) -> dict[str, di
 def _document(
     model: Model, observed: Mapping[str, float], data: list[dict[str, Any]]
 ) -> dict[str, Any]:
-    from rootml import __version__
-
     constraints = [
         _constraint(name, p)
         for name, p in model.all_parameters.items()
@@ -166,10 +224,7 @@ def _document(
         if isinstance(p, Nuisance) and p.constraint != "none"
     }
     return {
-        "metadata": {
-            "hs3_version": _VERSION,
-            "packages": [{"name": "rootml", "version": __version__}],
-        },
+        "metadata": _metadata(),
         "distributions": [*distributions, *constraints],
         "data": data,
         "likelihoods": [
@@ -194,6 +249,15 @@ def _document(
         "analyses": [
             {"name": "analysis", "likelihood": "likelihood", "domains": ["default_domain"]}
         ],
+    }
+
+
+def _metadata() -> dict[str, Any]:
+    from rootml import __version__
+
+    return {
+        "hs3_version": _VERSION,
+        "packages": [{"name": "rootml", "version": __version__}],
     }
 
 
@@ -252,13 +316,39 @@ def _values(model: Model) -> list[dict[str, Any]]:
 # --- from JSON -----------------------------------------------------------------------------------
 
 
-def read(path: Path) -> Saved:
-    """What a model file holds, checked."""
+def _parts(path: Path) -> dict[str, Path] | None:
+    """The model files of a combined likelihood; None: it is another model file."""
+    with _readable(path) as document:
+        ours = document.get("misc", {}).get("rootml", {})
+        parts = ours.get("combined")
+        if parts is None:
+            return None
+        for facts in ours.get("attachments", {}).values():
+            _attachment(path.parent, facts)
+        return {name: _attachment(path.parent, facts) for name, facts in parts.items()}
+
+
+@contextlib.contextmanager
+def _readable(path: Path) -> Iterator[dict[str, Any]]:
+    """The document in a file; what is wrong with its contents is a CorruptFileError."""
     if not path.is_file():
         message = f"no such model file: {path}"
         raise MissingFileError(message)
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        yield json.loads(path.read_text(encoding="utf-8"))
+    except RootmlError:
+        raise
+    except json.JSONDecodeError as error:
+        message = f"{path} is not JSON: {error}"
+        raise CorruptFileError(message) from error
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        message = f"{path} is no model file of rootml: {type(error).__name__}: {error}"
+        raise CorruptFileError(message) from error
+
+
+def read(path: Path) -> Saved:
+    """What a model file holds, checked."""
+    with _readable(path) as document:
         model = _model(document)
         points = _by_name(document["parameter_points"])["auxiliary_measurements"]["parameters"]
         observed = {p["name"].removesuffix("_observed"): float(p["value"]) for p in points}
@@ -266,15 +356,9 @@ def read(path: Path) -> Saved:
         extra = document.get("misc", {}).get("rootml", {}).get("attachments", {})
         data = {e["name"]: read_columns(e, path.parent) for e in entries}
         attachments = {k: _attachment(path.parent, v) for k, v in extra.items()}
-    except RootmlError:
-        raise
-    except (AttributeError, IndexError, KeyError, TypeError, UnicodeDecodeError) as error:
-        message = f"{path} is no model file of rootml: {type(error).__name__}: {error}"
-        raise CorruptFileError(message) from error
-    except json.JSONDecodeError as error:
-        message = f"{path} is not JSON: {error}"
-        raise CorruptFileError(message) from error
-    return Saved(model, data, observed, attachments)
+        given = document.get("misc", {}).get("rootml", {}).get("shifts")
+        shifts = None if given is None else (SampleShifts.from_json(given), str(given["prefix"]))
+        return Saved(model, data, observed, attachments, shifts)
 
 
 def _attachment(folder: Path, facts: Mapping[str, str]) -> Path:

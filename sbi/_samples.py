@@ -7,7 +7,7 @@ covariance can enter the likelihood as nuisance parameters that move the other p
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -51,6 +51,29 @@ class SampleShifts:
     def scaled(self, factor: float) -> SampleShifts:
         """Shifts times a factor: ``1 / sqrt(n)`` for the mean of n independent members."""
         return replace(self, shifts=self.shifts * factor)
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain numbers."""
+        return {
+            "names": list(self.names),
+            "shifts": self.shifts.tolist(),
+            "errors": self.errors.tolist(),
+        }
+
+    @classmethod
+    def from_json(cls, given: Mapping[str, Any]) -> SampleShifts:
+        """The inverse of `to_json`.
+
+        Raises:
+            ValueError: Numbers that do not belong together.
+        """
+        names = tuple(map(str, given["names"]))
+        shifts, errors = (np.asarray(given[key], np.float64) for key in ("shifts", "errors"))
+        fits = shifts.ndim == 2 and shifts.shape[1:] == errors.shape == (len(names),)
+        if not (fits and np.isfinite(shifts).all() and np.isfinite(errors).all()):
+            message = f"shifts {shifts.shape}, errors {errors.shape} of {len(names)} parameters"
+            raise ValueError(message)
+        return cls(names, shifts, errors)
 
     def _grid(self) -> Grid:
         spread = np.sqrt(np.diag(self.covariance))

@@ -12,7 +12,7 @@ from rootml.cli._output import echo, echo_json, note
 from rootml.errors import UsageError
 
 if TYPE_CHECKING:
-    from rootml.sbi import Likelihood
+    from rootml.sbi import Fittable
 
 _EXAMPLES = """\b
 Examples:
@@ -164,17 +164,17 @@ def diagnose(
     report.require_ok()
 
 
-def _likelihood(path: Path) -> Likelihood:
-    from rootml.sbi import Likelihood, load
+def _likelihood(path: Path) -> Fittable:
+    from rootml.sbi import Model, load
 
     found = load(path)
-    if not isinstance(found, Likelihood):
+    if isinstance(found, Model):
         message = (
             f"{path} holds a model without data; save a likelihood: "
             "rootml.sbi.save(model.likelihood(columns), ...)"
         )
         raise UsageError(message)
-    return found
+    return found  # type: ignore[no-any-return]
 
 
 def _assignment(text: str) -> tuple[str, float]:

@@ -12,6 +12,7 @@ import uproot
 from sbi_problems import SignalBackground
 
 from rootml import sbi
+from rootml.cli import main
 from rootml.errors import (
     ChangedFileError,
     CorruptFileError,
@@ -172,6 +173,100 @@ def test_not_a_model_file(tmp_path: Path) -> None:
     path.write_bytes(b"\xff\xfe")
     with pytest.raises(CorruptFileError):
         sbi.load(path)
+
+
+def shifted(like: sbi.Likelihood) -> sbi.ShiftedLikelihood:
+    """With the shifts of three replicas."""
+    names, rng = tuple(like.parameters)[:3], np.random.default_rng(1)
+    shifts = sbi.SampleShifts(names, rng.normal(0.0, 0.1, (4, 3)), np.array([0.1, 0.2, 0.3]))
+    return sbi.ShiftedLikelihood(like, shifts, prefix="finite")
+
+
+def test_shifts_of_samples_come_back(everything: sbi.Likelihood, tmp_path: Path) -> None:
+    like = shifted(everything)
+    assert len(like.parameters) > len(everything.parameters)
+    path = sbi.save(like, tmp_path / "model.json")
+    again = sbi.load(path)
+    assert isinstance(again, sbi.ShiftedLikelihood)
+    assert list(again.parameters) == list(like.parameters)
+    assert "finite0" in again.parameters
+    theta = like.start + 0.05
+    value, slopes = like.nll_gradient(theta)
+    found, rise = again.nll_gradient(theta)
+    assert found == value
+    assert np.array_equal(rise, slopes)
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda s: s["shifts"][0].pop(),
+        lambda s: s["names"].pop(),
+        lambda s: s.pop("prefix"),
+        lambda s: s.update(errors=[1.0, None, 1.0]),
+        lambda s: s.update(errors="three"),
+    ],
+    ids=range(5),
+)
+def test_shifts_that_do_not_fit_together(
+    everything: sbi.Likelihood, tmp_path: Path, edit: Any
+) -> None:
+    path = sbi.save(shifted(everything), tmp_path / "model.json")
+    change(path, lambda document: edit(document["misc"]["rootml"]["shifts"]))
+    with pytest.raises(CorruptFileError, match="no model file of rootml"):
+        sbi.load(path)
+
+
+def test_a_combination_comes_back(everything: sbi.Likelihood, tmp_path: Path) -> None:
+    """A model file per part, bound by checksums; events in the formats of the parts."""
+    simple = sbi.Model({"S": "mu * 3"}, {"mu": everything.parameters["mu"]})  # type: ignore[dict-item]
+    both = sbi.CombinedLikelihood(
+        {"ee": shifted(everything), "mumu": simple.likelihood({"S": [1.0, 2.0]})}
+    )
+    network = tmp_path / "ratios.onnx"
+    network.write_bytes(b"network")
+    path = sbi.save(both, tmp_path / "all.json", attachments={"ratios": network})
+    again = sbi.load(path)
+    assert isinstance(again, sbi.CombinedLikelihood)
+    assert list(again.parts) == ["ee", "mumu"]
+    assert again.nll_gradient(both.start)[0] == both.nll_gradient(both.start)[0]
+    assert sbi.load(tmp_path / "all.mumu.json").nll([1.0]) == both.parts["mumu"].nll([1.0])
+    network.write_bytes(b"another")
+    with pytest.raises(ChangedFileError, match=r"ratios\.onnx"):
+        sbi.load(path)
+    network.write_bytes(b"network")
+    part = tmp_path / "all.mumu.json"
+    part.write_text(part.read_text().replace("mu * 3", "mu * 4"))
+    with pytest.raises(ChangedFileError, match=r"all\.mumu\.json"):
+        sbi.load(path)
+    part.unlink()
+    with pytest.raises(MissingFileError, match=r"all\.mumu\.json"):
+        sbi.load(path)
+
+
+def test_a_combination_is_fitted_from_the_command_line(
+    problem: SignalBackground, data: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    half = problem.likelihood(data[::2]), problem.likelihood(data[1::2])
+    both = sbi.CombinedLikelihood(dict(zip("ab", half, strict=True)))
+    path = sbi.save(both, tmp_path / "both.json")
+    assert main(["sbi", "fit", str(path), "--impacts", "mu", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["values"] == pytest.approx(sbi.fit(both).values)
+    assert list(found["impacts"]) == ["jes"]
+
+
+def test_likelihoods_that_are_no_model_files(tmp_path: Path) -> None:
+    simple = sbi.Model({"S": "mu"}, {"mu": 1.0}).likelihood({"S": [1.0]})
+    with pytest.raises(UsageError, match=r"part '\.\./a'"):
+        sbi.save(sbi.CombinedLikelihood({"../a": simple}), tmp_path / "all.json")
+
+    class Mine(sbi.Likelihood):
+        """Something else."""
+
+    mine = Mine(simple.model, simple.unbinned)
+    with pytest.raises(UsageError, match="a Mine cannot be saved"):
+        sbi.save(mine, tmp_path / "all.json")
 
 
 def test_unknown_format(everything: sbi.Likelihood, tmp_path: Path) -> None:
