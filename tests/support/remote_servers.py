@@ -23,7 +23,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import pytest
 import trustme
@@ -59,11 +59,19 @@ def require(program: str | None, what: str) -> str:
     return program
 
 
+class Place(Protocol):
+    """A server, as far as the URL of a file is concerned."""
+
+    port: int
+
+    def url(self, name: str, port: int | None = None) -> str: ...
+
+
 # --- XRootD --------------------------------------------------------------------------------------
 
 
 class XRootDServer:
-    """The `xrootd` of the system (Debian: xrootd-server) over `folder`."""
+    """The `xrootd` of the system (Debian: xrootd-server) over `folder`, which all may read."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -71,9 +79,6 @@ class XRootDServer:
         self.process: subprocess.Popen[bytes] | None = None
         self._state = Path(tempfile.mkdtemp(prefix="xrd"))  # its sockets need a short path
         self._state.chmod(0o777)
-        for parent in (folder, *folder.parents):  # it does not run as root, and has to get there
-            if parent.stat().st_uid == os.getuid() and not parent.stat().st_mode & 0o001:
-                parent.chmod(parent.stat().st_mode | 0o055)
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
@@ -296,7 +301,7 @@ def moto_program() -> str | None:
 
 
 class MotoServer:
-    """An S3 store in memory that checks signatures (`moto_server`)."""
+    """An S3 store in memory (`moto_server`)."""
 
     key, secret = "AKIATESTTESTTESTTEST", "secret-of-the-test"
 
@@ -316,7 +321,11 @@ class MotoServer:
             request = urllib.request.Request(
                 f"http://127.0.0.1:{self.port}/{target}",
                 data=body,
-                headers={"Content-Type": "application/octet-stream"},  # not a form to parse
+                headers={
+                    "Content-Type": "application/octet-stream",  # not a form to parse
+                    "Authorization": f"AWS4-HMAC-SHA256 Credential={self.key}/20260101/us-east-1/"
+                    "s3/aws4_request, SignedHeaders=host, Signature=0",
+                },
                 method="PUT",
             )
             with urllib.request.urlopen(request, timeout=20) as answer:
@@ -334,6 +343,23 @@ class MotoServer:
     def close(self) -> None:
         self._process.kill()
         self._process.wait()
+
+
+class S3Place:
+    """The S3 store with the files of the folder in the bucket ``events``."""
+
+    def __init__(self, store: MotoServer, folder: Path) -> None:
+        self.store, self.port = store, store.port
+        self._folder = folder
+        self._stored: dict[str, int] = {}
+
+    def url(self, name: str, port: int | None = None) -> str:
+        del port  # the environment says it
+        stamp = (self._folder / name).stat().st_mtime_ns
+        if self._stored.get(name) != stamp:
+            self.store.put("events", name, (self._folder / name).read_bytes())
+            self._stored[name] = stamp
+        return f"s3://events/{name}"
 
 
 # --- a proxy -------------------------------------------------------------------------------------

@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Protocol
 
+import numpy as np
 import pytest
-from event_files import write_events
-from remote_servers import HttpsServer, MotoServer, XRootDServer
+from event_files import FILE_ROWS, write_events
+from remote_servers import HttpsServer, MotoServer, Place, S3Place, XRootDServer
 
 PROTOCOLS = ("root", "https", "s3")
 
 
-class Place(Protocol):
-    """A server, as far as the URL of a file is concerned."""
-
-    port: int
-
-    def url(self, name: str, port: int | None = None) -> str: ...
-
-
 @pytest.fixture(scope="session")
-def remote_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder that the servers serve."""
-    return tmp_path_factory.mktemp("remote")
+def remote_folder() -> Iterator[Path]:
+    """The folder that the servers serve; not one of pytest's, which other users may not enter."""
+    with tempfile.TemporaryDirectory(prefix="rootml-remote-") as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
 
 
 @pytest.fixture(scope="session")
@@ -68,23 +63,6 @@ def https(_web: HttpsServer, trust: None) -> Iterator[HttpsServer]:
     _web.ranges = _web.etags = True
 
 
-class S3Place:
-    """The S3 store with the files of the folder in the bucket ``events``."""
-
-    def __init__(self, store: MotoServer, folder: Path) -> None:
-        self.store, self.port = store, store.port
-        self._folder = folder
-        self._stored: dict[str, int] = {}
-
-    def url(self, name: str, port: int | None = None) -> str:
-        del port  # the environment says it
-        stamp = (self._folder / name).stat().st_mtime_ns
-        if self._stored.get(name) != stamp:
-            self.store.put("events", name, (self._folder / name).read_bytes())
-            self._stored[name] = stamp
-        return f"s3://events/{name}"
-
-
 @pytest.fixture(scope="session")
 def _moto(remote_folder: Path) -> Iterator[S3Place]:
     store = MotoServer()
@@ -112,10 +90,31 @@ def place(request: pytest.FixtureRequest) -> Place:
 
 
 @pytest.fixture(scope="session")
+def remote_samples(remote_folder: Path) -> Callable[[str], list[list[str]]]:
+    """As `event_files`, in the folder that the servers serve: names."""
+    made: dict[str, list[list[str]]] = {}
+
+    def names(format_: str) -> list[list[str]]:
+        if format_ not in made:
+            first, made[format_] = 0, []
+            for sample, sizes in enumerate(FILE_ROWS):
+                found = []
+                for number, rows in enumerate(sizes):
+                    ids = np.arange(first, first + rows, dtype=np.int64)
+                    path = write_events(
+                        remote_folder / f"{format_}_s{sample}_{number}", ids, format_
+                    )
+                    found.append(Path(path.partition(":")[0]).name)
+                    first += rows
+                made[format_].append(found)
+        return made[format_]
+
+    return names
+
+
+@pytest.fixture(scope="session")
 def remote_events(remote_folder: Path) -> Callable[[str, int], str]:
     """`remote_events("ttree", 2000)`: the name of a file of events 0 to 1999 in the folder."""
-    import numpy as np
-
     made: dict[tuple[str, int], str] = {}
 
     def name(format_: str, rows: int) -> str:

@@ -5,20 +5,17 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import awkward as ak
 import numpy as np
 import pytest
 import uproot
 from event_files import columns_of
+from remote_servers import HttpsServer, Place, S3Place, XRootDServer
 
 from rootml.errors import MissingFileError, MissingTreeError, UsageError
 from rootml.storage import Remote, expand_paths, list_trees, open_table
-
-if TYPE_CHECKING:
-    from conftest import Place, S3Place
-    from remote_servers import HttpsServer, XRootDServer
 
 ROWS = 1500
 RANGES = ((0, ROWS), (0, 1), (249, 251), (500, 750), (1333, ROWS), (700, 700))
@@ -73,7 +70,8 @@ def test_real_files_are_read_as_uproot_reads_the_local_copy(
                 if kind.kind == "unsupported":
                     continue
                 found = table.read([column], stop // 3, stop)[column]
-                path = next(key for key in local[tree].keys() if column in {key, key.split("/")[-1]})
+                keys: list[str] = local[tree].keys()
+                path = next(key for key in keys if column in {key, key.split("/")[-1]})
                 expected = local[tree][path].array(entry_start=stop // 3, entry_stop=stop)
                 assert_same(found, expected, column)
 
