@@ -7,6 +7,8 @@ mean something else to Markdown, and one to the parser of the sections:
 - a reST table (``====  ====``) would be a heading: it becomes a table;
 - ``::`` before an indented block would be shown: the block is fenced instead;
 - one line for several arguments (``test, validation: Fractions``) is split.
+
+Names of ours in backticks become links, where the reference has them.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from typing import Any
 import griffe
 
 _RULE = re.compile(r"^={2,}(?: +={2,})+$")
+_NAME = re.compile(r"(?<!`)`(?P<name>rootml(?:\.\w+)+|[A-Z]\w+\.[a-z]\w*)`(?!`)")
 _SHARED = re.compile(r"^(?P<indent> +)(?P<names>\w+(?:, \w+)+): (?P<text>.*)$")
 
 
@@ -163,10 +166,39 @@ def _shared_arguments(lines: list[str]) -> Iterator[str]:
             yield f"    {name}: See `{names[0]}`."
 
 
+def linked(text: str, package: str) -> str:
+    """The text with `rootml.name` and `Class.method` as links; plain where nothing is found.
+
+    Args:
+        package: Where a class without a module is looked for, but for `Dataset`.
+    """
+
+    def link(match: re.Match[str]) -> str:
+        name = match["name"]
+        where = "rootml" if name.startswith("Dataset.") else package
+        full = name if name.startswith("rootml.") else f"{where}.{name}"
+        return f'<autoref identifier="{full}" optional><code>{name}</code></autoref>'
+
+    parts = re.split(r"(^```.*?^```$)", text, flags=re.DOTALL | re.MULTILINE)
+    return "".join(part if part.startswith("```") else _NAME.sub(link, part) for part in parts)
+
+
+def package_of(path: str) -> str:
+    """The public package of an object, by its dotted path.
+
+    >>> package_of("rootml.sbi.morphing._report.Report.save")
+    'rootml.sbi.morphing'
+    """
+    parts = path.split(".")
+    first = next((k for k, part in enumerate(parts) if part.startswith("_")), 2)
+    return ".".join(parts[:first])
+
+
 class Docstrings(griffe.Extension):
     """Changes the docstring of each object once it is loaded."""
 
     def on_instance(self, *, obj: griffe.Object, **_: Any) -> None:
         """Called by griffe for every module, class, function and attribute."""
         if obj.docstring is not None:
-            obj.docstring.value = to_markdown(obj.docstring.value)
+            text = to_markdown(obj.docstring.value)
+            obj.docstring.value = linked(text, package_of(obj.path))

@@ -123,6 +123,21 @@ def test_docstrings_become_markdown() -> None:
     assert to_markdown("Plain, text: as it is.") == "Plain, text: as it is."
 
 
+def test_names_in_docstrings_become_links() -> None:
+    docstrings = hook("docstrings")
+    text = "See `Model.fit`, `rootml.open`, ``Model.fit``.\n```pycon\n`Model.fit`\n```"
+    link = '<autoref identifier="{}" optional><code>{}</code></autoref>'
+    assert docstrings.linked(text, "rootml.sbi") == (
+        f"See {link.format('rootml.sbi.Model.fit', 'Model.fit')}, "
+        f"{link.format('rootml.open', 'rootml.open')}, ``Model.fit``.\n"
+        "```pycon\n`Model.fit`\n```"
+    )
+    assert (
+        docstrings.package_of("rootml.sbi.morphing._report.Report.save") == "rootml.sbi.morphing"
+    )
+    assert docstrings.package_of("rootml._opening.open_dataset") == "rootml"
+
+
 # --- what pages say ------------------------------------------------------------------------------
 
 
