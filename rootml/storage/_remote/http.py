@@ -180,6 +180,7 @@ class HttpTransport:
                     other=0,
                     status=0,
                     redirect=_REDIRECTS,
+                    respect_retry_after_header=False,  # we do
                     remove_headers_on_redirect=[*self._headers, "Authorization", "Cookie"],
                 ),
             )
