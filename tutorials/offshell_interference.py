@@ -9,6 +9,11 @@
 # $$\mu S + \sqrt{\mu} I + B = (\mu - \sqrt{\mu})\, S + \sqrt{\mu}\, SBI + (1 - \sqrt{\mu})\, B ,$$
 #
 # some *coefficients* are negative, and all densities are positive. Only the total must be.
+#
+# **What to look at:** the interference in the first picture, below zero over much of the spectrum;
+# the likelihood in the second, which is no parabola; the coverage at the end.
+#
+# Needs `pip install 'rootml[sbi,plot]'`.
 
 # %%
 from __future__ import annotations
@@ -17,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib import pyplot as plt
 
 from rootml import sbi
 
@@ -46,6 +52,19 @@ MOST = {name: part.max() for name, part in parts(*grid).items()}
 AREA = {name: part.mean() for name, part in parts(*grid).items()}
 YIELD = {name: 5000 * area / AREA["SBI"] for name, area in AREA.items()}
 print("expected events:", {name: round(number) for name, number in YIELD.items()})
+
+
+mass, cosine = grid
+figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
+spectra = {name: part.mean(axis=1) for name, part in parts(mass, cosine).items()}
+spectra["I = SBI - S - B"] = spectra["SBI"] - spectra["S"] - spectra["B"]
+for name, density in spectra.items():
+    axes.plot(mass[:, 0], density * 5000 / AREA["SBI"] / 800, label=name)
+axes.axhline(0, color="grey", lw=1)
+axes.set(xlabel="mass (GeV)", ylabel="expected events / GeV", xlim=(200, 1000))
+axes.set_yscale("symlog", linthresh=0.1)
+axes.legend()
+figure.savefig(folder / "spectra.png")
 
 
 def draw(name: str, number: int) -> dict[str, Any]:

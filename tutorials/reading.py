@@ -4,6 +4,11 @@
 # What `rootml.open` gives and what can be said of it. Nothing is read before a line asks for
 # values; each method returns a new, unchanged description. To try it on your own files, change
 # the names of files and branches.
+#
+# **What to look at:** the errors, which name what is there instead; the cutflow; that a skim has
+# the same events.
+#
+# Needs `pip install 'rootml[plot]'`.
 
 # %%
 from __future__ import annotations
@@ -12,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 from collisions import make_files
+from matplotlib import pyplot as plt
 
 import rootml
 
@@ -50,6 +56,19 @@ chosen = by_root.define(HT="Sum$(Jet_pt)", hard="Sum$(Jet_pt > 50)").select(
 array = chosen.to_awkward()
 print(array.type)
 assert np.allclose(array["ratio"], array["MET_pt"] / array["HT"])
+
+# %% [markdown]
+# Samples keep their weights: a plot of one column, in events expected.
+
+# %%
+figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
+for sample, name in ((background, "background"), (signal, "signal")):
+    kept = sample.filter("nJet >= 2 && Jet_pt[1] > 30").select(["HT = Sum$(Jet_pt)"])
+    (x, _, w) = (np.concatenate(part) for part in zip(*kept.batches(4096).numpy(), strict=True))
+    axes.hist(x[:, 0], 50, range=(0, 800), weights=w, histtype="step", lw=2, label=name)
+axes.set(xlabel="HT (GeV)", ylabel="events", yscale="log")
+axes.legend()
+figure.savefig(folder / "reading.png")
 
 # %% [markdown]
 # A jagged cut needs to say what it means for the event, and a misspelt name is met with the

@@ -4,6 +4,9 @@
 # Distributed training gives each rank its share of every epoch; a training that was stopped goes
 # on with the batch it had not seen yet. Both keep the promise that each selected event comes
 # exactly once per epoch.
+#
+# **What to look at:** the numbers of events per rank, and that their union is all events, each
+# once; the state, which is short enough to read.
 
 # %%
 from __future__ import annotations

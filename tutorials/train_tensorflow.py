@@ -3,6 +3,11 @@
 #
 # `loader.tensorflow()` is a `tf.data.Dataset` of whole batches with static shapes: hand it to
 # `fit`. Keras takes the triple `(x, y, w)` as inputs, target and sample weights.
+#
+# **What to look at:** the static shapes; that the loss of the validation events follows that of
+# the training; the scores of both classes.
+#
+# Needs `pip install 'rootml[tensorflow,plot]'`.
 
 # %%
 from __future__ import annotations
@@ -10,7 +15,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import numpy as np
 from collisions import make_files
+from matplotlib import pyplot as plt
 
 import rootml
 
@@ -47,8 +54,17 @@ model = tf.keras.Sequential(
     ]
 )
 model.compile(optimizer=tf.keras.optimizers.Adam(3e-3), loss="binary_crossentropy")
-history = model.fit(dataset, epochs=3, verbose=2)
-assert history.history["loss"][-1] < history.history["loss"][0]
+judging = test.batches(512, balance="weights").tensorflow()
+fitted = model.fit(
+    dataset,
+    epochs=4,
+    validation_data=judging,
+    shuffle=False,  # the loader shuffles; Keras would only say that it does not
+    verbose=2,
+)
+history = fitted.history
+assert history["loss"][-1] < history["loss"][0]
+assert history["val_loss"][-1] < history["val_loss"][0]
 
 # %% [markdown]
 # ## Scores beside the events
@@ -58,4 +74,25 @@ assert history.history["loss"][-1] < history.history["loss"][0]
 
 # %%
 scores = model.predict(events.batches(4096).tensorflow().map(lambda x, y, w: x), verbose=0)[:, 0]
-print(events.write_friend(folder / "friends", {"score": scores}))
+friends = events.write_friend(folder / "friends", {"score": scores}, overwrite=True)
+print(friends)
+
+# %% [markdown]
+# Read back as friends, beside the labels:
+
+# %%
+figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
+for key, name in (("loss", "training"), ("val_loss", "test")):
+    left.plot(range(1, 5), history[key], "o-", label=name)
+left.set(xlabel="epoch", ylabel="loss", xticks=range(1, 5))
+left.legend()
+for sample in ("background", "signal"):
+    files = sorted(folder.glob(f"{sample}_*.root"))
+    beside = [path for path in friends if sample in path]
+    scored = rootml.open([f"{path}:Events" for path in files], friends=beside)
+    shown = scored.filter("score_valid").select(["score"]).to_awkward()["score"].to_numpy()
+    share = np.full(len(shown), 1 / len(shown))
+    right.hist(shown, bins=30, range=(0, 1), weights=share, histtype="step", lw=2, label=sample)
+right.set(xlabel="score", ylabel="share of the class", xlim=(0, 1))
+right.legend(loc="upper center")
+figure.savefig(folder / "tensorflow.png")
