@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rootml._repr import Grid
-from rootml.errors import SchemaError, UsageError, nearest
+from rootml.errors import RootmlError, SchemaError, UsageError, nearest
 from rootml.sbi._model import Nuisance, Parameter
 from rootml.sbi._morph import Array
+from rootml.sbi._numbers import is_a
 
 if TYPE_CHECKING:
     from rootml.sbi._binned_term import BinnedTerm
@@ -100,7 +101,19 @@ class Binned:
         """
         from rootml.sbi._pyhf import read_workspace
 
-        return read_workspace(workspace, measurement)
+        if not is_a(workspace, Mapping):
+            message = (
+                f"a pyhf workspace is a dict, as json.load gives it, not a "
+                f"{type(workspace).__name__}"
+            )
+            raise SchemaError(message)
+        try:
+            return read_workspace(workspace, measurement)
+        except RootmlError:
+            raise
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+            message = f"the pyhf workspace does not fit together: {type(error).__name__}: {error}"
+            raise SchemaError(message) from error
 
     def bind(self, names: Sequence[str]) -> BinnedTerm:
         """The term of the likelihood as a function of the parameters `names`, in this order."""

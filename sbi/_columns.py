@@ -12,6 +12,7 @@ import numpy.typing as npt
 from rootml._repr import Grid
 from rootml.errors import MissingColumnError, NonFiniteError, SchemaError, UsageError, nearest
 from rootml.sbi._morph import Array
+from rootml.sbi._numbers import is_a
 
 NOMINAL = "nominal"
 Pair: TypeAlias = tuple[Array, Array]
@@ -27,7 +28,7 @@ class Columns(Mapping[str, Mapping[str, Any]]):
         may_be_empty: Allow no events, as data of a small expectation may have.
 
     Raises:
-        SchemaError: Arrays of several lengths, or not one number per event.
+        SchemaError: No dict; arrays of several lengths, masked, or not one number per event.
         NonFiniteError: NaN or infinity; names process, count and the first events.
         UsageError: No events, or weights that sum to zero.
 
@@ -41,6 +42,12 @@ class Columns(Mapping[str, Mapping[str, Any]]):
     def __init__(
         self, ratios: Mapping[str, Any], weights: Any = None, *, may_be_empty: bool = False
     ) -> None:
+        if not is_a(ratios, Mapping | None):
+            message = (
+                "columns are a dict of one array per process, e.g. {'S': ratios, 'B': ratios}, "
+                f"not a {type(ratios).__name__}"
+            )
+            raise SchemaError(message)
         if not ratios:
             message = "no columns were given; one per process, e.g. {'S': ratios, 'B': ratios}"
             raise UsageError(message)
@@ -203,6 +210,13 @@ def _process(process: str, given: Any) -> dict[str, Any]:
 
 
 def _array(given: Any, process: str, label: str) -> Array:
+    if np.ma.is_masked(given):
+        events = np.flatnonzero(np.ma.getmaskarray(given))
+        message = (
+            f"the column {label} of process {process!r} is masked for {len(events):,} of "
+            f"{len(given):,} events, first number {events[0]}: leave them out, or fill them"
+        )
+        raise SchemaError(message)
     values = np.asarray(given)
     if values.ndim != 1 or values.dtype.kind not in "fiub":
         message = (

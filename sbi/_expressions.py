@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TypeAlias
 
-from rootml.errors import ExpressionError, nearest
+from rootml.errors import ExpressionError, MissingParameterError, nearest
 from rootml.expressions import parse
 from rootml.expressions._nodes import Binary, Call, Name, Node, Number, Unary
+from rootml.sbi._numbers import is_number
 
 Theta: TypeAlias = Sequence[float]
 Function: TypeAlias = Callable[[Theta], float]
@@ -33,7 +34,9 @@ class Constant:
     value: float
 
     def __str__(self) -> str:
-        return repr(int(self.value)) if self.value == int(self.value) else repr(self.value)
+        if math.isfinite(self.value) and self.value == int(self.value):
+            return repr(int(self.value))
+        return repr(self.value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +98,12 @@ class Formula:
         Raises:
             ExpressionError: Not arithmetic in the parameters; says what is not.
         """
-        return _parse(text if isinstance(text, str) else repr(float(text)))
+        if isinstance(text, str):
+            return _parse(text)
+        if not is_number(text):
+            message = f"a yield is a text or a finite number, not {text!r}"
+            raise ExpressionError(message)
+        return _parse(repr(float(text)))
 
     @property
     def names(self) -> frozenset[str]:
@@ -110,7 +118,13 @@ class Formula:
         """A plain function of the values of `parameters`, in their order.
 
         It returns NaN where the formula is not defined (``sqrt(-1)``, ``1 / 0``).
+
+        Raises:
+            MissingParameterError: It has a parameter that is none of these.
         """
+        for name in sorted(self.names - set(parameters)):
+            message = f"{self} has the parameter {name!r}; there is {nearest(name, parameters)}"
+            raise MissingParameterError(message)
         compiled = _compile(self.tree, {name: i for i, name in enumerate(parameters)})
 
         def guarded(theta: Theta) -> float:
@@ -130,7 +144,11 @@ class Formula:
 
 @lru_cache(maxsize=1024)
 def _parse(text: str) -> Formula:
-    return Formula(_convert(parse(text).tree, text))
+    tree = _convert(parse(text).tree, text)
+    if isinstance(tree, Constant) and not math.isfinite(tree.value):
+        message = f"the yield {text!r} is {tree.value}, not a finite number"
+        raise ExpressionError(message)
+    return Formula(tree)
 
 
 def _convert(node: Node, text: str) -> Term:

@@ -15,6 +15,7 @@ from rootml.errors import ConvergenceError, MissingParameterError, UsageError, n
 from rootml.sbi._fittable import Fittable
 from rootml.sbi._minimise import EDM_MOST, Minimum, Objective, invert, limits, polish, prepare
 from rootml.sbi._morph import Array
+from rootml.sbi._quantiles import check_level
 
 if TYPE_CHECKING:
     from rootml.sbi._scan import Contour, Profile
@@ -88,8 +89,10 @@ class FitResult:
 
         Raises:
             ConvergenceError: The fit is not valid, or an end was not found.
+            UsageError: A level that is not between 0 and 1.
         """
         self.check_free(name)
+        check_level(level)
         minuit = self._at_minimum()
         minuit.minos(name, cl=level)
         found = minuit.merrors[name]
@@ -214,6 +217,7 @@ def fit(
 
     Raises:
         MissingParameterError: `fixed` or `start` names no parameter.
+        UsageError: A start that is no number or outside of its range; no such strategy.
         DensityError: The density is not positive at the start.
 
     >>> from rootml.sbi import Model, Parameter

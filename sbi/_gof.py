@@ -110,6 +110,10 @@ def goodness_of_fit(
     >>> goodness_of_fit(fit(like), bins=4).p_value < 1e-6  # nothing was seen at the far end
     True
     """
+    for what, value, least in (("bins", bins, 1), ("toys", toys, 0), ("seed", seed, 0)):
+        if value < least:
+            message = f"{what}={value}: expected at least {least}"
+            raise UsageError(message)
     found = _compared(result, bins)
     if not toys:
         return found

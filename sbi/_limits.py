@@ -23,7 +23,7 @@ from rootml.sbi._fit import FitResult, fit
 from rootml.sbi._fittable import Fittable, mixture_of
 from rootml.sbi._likelihood import Likelihood
 from rootml.sbi._morph import Array
-from rootml.sbi._quantiles import normal_quantile, normal_tail
+from rootml.sbi._quantiles import check_level, normal_quantile, normal_tail
 from rootml.sbi._samples import ShiftedLikelihood
 from rootml.sbi._toys import ToyResults, toys
 
@@ -234,7 +234,7 @@ def limit(
     expected    15.168
     ...
     """
-    _check_level(level)
+    check_level(level)
     data = Statistic(like, name, null=null)
     expected = Statistic(_expected_null(data, reference), name, null=null)
     solve = _Solver(data, expected, 1.0 - level)
@@ -249,12 +249,6 @@ def _label(number: int | None) -> str:
     if number is None:
         return "observed"
     return "expected" if number == 0 else f"expected{number:+d}"
-
-
-def _check_level(level: float) -> None:
-    if not 0.0 < level < 1.0:
-        message = f"the confidence level must be between 0 and 1, not {level}"
-        raise UsageError(message)
 
 
 def _expected_null(data: Statistic, reference: Any) -> Fittable:
@@ -346,11 +340,11 @@ def limit_by_toys(
 
     Raises:
         ConvergenceError: CLs does not cross ``1 - level`` between the values.
-        UsageError: No mixture of columns.
+        UsageError: No mixture of columns; values that do not increase.
     """
-    _check_level(level)
+    check_level(level)
     like = mixture_of(like, "limit_by_toys")
-    grid = np.asarray(values, np.float64)
+    grid = rising(values)
     data = Statistic(like, name, null=null)
     kept = set(like.model.all_parameters)
     curves: dict[str, list[float]] = {_label(n): [] for n in (None, *BANDS)}
@@ -388,6 +382,20 @@ def limit_by_toys(
     error = float(np.interp(limit_at, grid, errors) / max(slope, 1e-300))
     band = tuple(found_at[_label(n)] for n in BANDS)
     return Limit(name, level, limit_at, band, "toys", grid, arrays, error)
+
+
+def rising(values: Any) -> Array:
+    """Values of a parameter at which toys are drawn.
+
+    Raises:
+        UsageError: None, or not finite, or not increasing.
+    """
+    grid = np.asarray(values, np.float64)
+    fine = grid.ndim == 1 and len(grid) > 0 and np.isfinite(grid).all()
+    if not (fine and (np.diff(grid) > 0.0).all()):
+        message = f"values= must be increasing numbers, not {values!r}"
+        raise UsageError(message)
+    return grid
 
 
 def _upper_of(results: ToyResults, name: str, value: float, null: float) -> Array:

@@ -15,6 +15,7 @@ from rootml.errors import MissingParameterError, UsageError, nearest
 from rootml.sbi._fittable import Fittable
 from rootml.sbi._model import Nuisance, Parameter
 from rootml.sbi._morph import Array
+from rootml.sbi._numbers import is_number
 
 _NEAR_LIMIT = 1e-3  # of a standard deviation: nearer than this is at the limit
 _EDM_GOAL = 1e-12  # Newton steps stop here
@@ -76,6 +77,7 @@ def prepare(
 
     Raises:
         MissingParameterError: `fixed` or `start` names no parameter.
+        UsageError: A start that is no number or outside of its range; no such strategy.
     """
     iminuit = optional_import("iminuit", feature="sbi.fit", extra="sbi")
     names = list(like.parameters)
@@ -86,6 +88,9 @@ def prepare(
                 raise MissingParameterError(message)
     values = {name: float(p.value or 0.0) for name, p in like.parameters.items()}
     values |= {**start, **fixed}
+    if strategy not in {0, 1, 2}:
+        message = f"strategy={strategy!r}: Minuit's strategies are 0, 1 and 2"
+        raise UsageError(message)
     free = np.array([not (p.fixed or name in fixed) for name, p in like.parameters.items()])
     _check_start(like, values, free)
     objective = Objective(like, free)
@@ -108,7 +113,7 @@ def prepare(
 def _check_start(like: Fittable, values: Mapping[str, float], free: npt.NDArray[np.bool_]) -> None:
     low, high = limits(like)
     for i, (name, value) in enumerate(values.items()):
-        if not math.isfinite(value) or (free[i] and not low[i] <= value <= high[i]):
+        if not is_number(value) or (free[i] and not low[i] <= value <= high[i]):
             message = f"a fit cannot start at {name} = {value}: its range is [{low[i]}, {high[i]}]"
             raise UsageError(message)
 

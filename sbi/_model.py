@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -15,6 +15,7 @@ from rootml._repr import Grid
 from rootml.errors import MissingParameterError, UsageError, nearest
 from rootml.sbi._expressions import Formula
 from rootml.sbi._morph import CODES
+from rootml.sbi._numbers import is_a, is_number
 
 if TYPE_CHECKING:
     from rootml.sbi._binned import Binned
@@ -102,7 +103,7 @@ class Nuisance:
         if positive and self.lower is None:
             set_(self, "lower", 1e-10)
         least = 1.0 if self.constraint == "lognormal" else 0.0
-        if not (math.isfinite(self.width) and self.width > least):
+        if not (is_number(self.width) and self.width > least):
             message = f"the width of a {self.constraint} constraint must exceed {least:g}, not "
             message += f"{self.width}"
             raise UsageError(message)
@@ -130,10 +131,14 @@ def _one_of(word: str, words: Collection[str], what: str) -> None:
 
 
 def _effect(process: str, effect: Effect | float) -> Effect:
-    if isinstance(effect, int | float):
-        up, down = float(effect), 1.0 / effect if effect else math.nan
+    up = down = math.nan
+    if is_number(effect):
+        up = float(effect)  # type: ignore[arg-type]
+        down = 1.0 / up if up else math.nan
     else:
-        up, down = map(float, effect)
+        sides = list(effect) if isinstance(effect, Iterable) else []
+        if len(sides) == 2 and all(map(is_number, sides)):
+            up, down = map(float, sides)
     if not (math.isfinite(up) and math.isfinite(down) and up > 0.0 and down > 0.0):
         message = (
             f"the effect on the yield of {process!r} must be two positive factors (up, down), "
@@ -236,12 +241,16 @@ class Model:
 
         Raises:
             MissingParameterError: No such parameter.
+            UsageError: A value that is no finite number.
         """
         known = self.all_parameters
-        for name in values:
+        for name, value in values.items():
             if name not in known:
                 message = f"the model has no parameter {name!r}; it has {nearest(name, known)}"
                 raise MissingParameterError(message)
+            if not is_number(value):
+                message = f"{name} = {value!r} is not a finite number"
+                raise UsageError(message)
         return [float(values.get(name, p.value)) for name, p in known.items()]  # type: ignore[arg-type]
 
     def likelihood(
@@ -291,7 +300,12 @@ class Model:
 
 
 def _parameter(given: Parameter | float) -> Parameter:
-    return given if isinstance(given, Parameter) else Parameter(float(given))
+    if isinstance(given, Parameter):
+        return given
+    if not is_number(given):
+        message = f"a parameter is a Parameter or a finite number where fits start, not {given!r}"
+        raise UsageError(message)
+    return Parameter(float(given))
 
 
 def _check_names(model: Model) -> None:
@@ -308,6 +322,9 @@ def _check_names(model: Model) -> None:
         message = f"{twice[0]!r} is both a parameter and a nuisance"
         raise UsageError(message)
     for name, nuisance in model.nuisances.items():
+        if not is_a(nuisance, Nuisance):
+            message = f"the nuisance {name!r} must be a Nuisance, not {nuisance!r}"
+            raise UsageError(message)
         for process in nuisance.yields:
             if process not in model.processes:
                 message = (

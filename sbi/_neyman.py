@@ -12,8 +12,9 @@ from rootml._repr import Grid
 from rootml.errors import ConvergenceError
 from rootml.sbi._fit import LEVEL
 from rootml.sbi._fittable import Fittable, mixture_of
-from rootml.sbi._limits import Statistic
+from rootml.sbi._limits import Statistic, rising
 from rootml.sbi._morph import Array
+from rootml.sbi._quantiles import check_level
 from rootml.sbi._toys import toys
 
 
@@ -104,10 +105,10 @@ def neyman(
 
     Raises:
         ConvergenceError: More than 1 % of the toys have no valid fit.
-        UsageError: No mixture of columns.
+        UsageError: No mixture of columns; values that do not increase.
     """
     like = mixture_of(like, "neyman")
-    grid = np.asarray(values, np.float64)
+    grid, level = rising(values), check_level(level)
     data = Statistic(like, name)
     kept = set(like.model.all_parameters)
     critical, observed, invalid = [], [], []

@@ -5,10 +5,23 @@ from __future__ import annotations
 from typing import Any
 
 from rootml._optional import optional_import
+from rootml.errors import UsageError
 
 
 def _special() -> Any:
     return optional_import("scipy.special", feature="sbi's intervals and limits", extra="sbi")
+
+
+def check_level(level: float) -> float:
+    """A confidence level.
+
+    Raises:
+        UsageError: Not between 0 and 1.
+    """
+    if not 0.0 < level < 1.0:
+        message = f"the confidence level must be between 0 and 1, not {level}"
+        raise UsageError(message)
+    return level
 
 
 def chi2_quantile(level: float, degrees: int) -> float:

@@ -105,7 +105,7 @@ def sample_shifts(
             small shifts and takes one gradient per replica.
 
     Raises:
-        UsageError: Fewer than two replicas.
+        UsageError: Fewer than two replicas, or one with other events.
         ConvergenceError: A fit did not converge.
     """
     result.require_valid()
@@ -122,6 +122,15 @@ def sample_shifts(
             like.columns if columns is None else columns,
             reference=like.reference if reference is None else reference,
         )
+        if other.columns is None or like.columns is None:
+            message = "sample_shifts needs an unbinned channel: only its columns are learned"
+            raise UsageError(message)
+        if other.columns.num_events != like.columns.num_events:
+            message = (
+                f"a replica has columns of {other.columns.num_events:,} events, the fit of "
+                f"{like.columns.num_events:,}: other ratios are due, at the same events"
+            )
+            raise UsageError(message)
         if refit:
             moved = fit(other, fixed=kept, start=result.values).require_valid()
             rows.append((moved.theta - result.theta)[free])

@@ -12,6 +12,7 @@ from rootml.errors import ConvergenceError, DensityError, UsageError
 from rootml.sbi._layout import Places
 from rootml.sbi._minimise import limits
 from rootml.sbi._morph import Array
+from rootml.sbi._quantiles import check_level, chi2_quantile
 
 if TYPE_CHECKING:
     from rootml.sbi._fit import FitResult
@@ -43,9 +44,7 @@ class Profile:
         Raises:
             ConvergenceError: The scan does not reach an end.
         """
-        from rootml.sbi._quantiles import chi2_quantile
-
-        edge = chi2_quantile(level, 1) ** 0.5
+        edge = chi2_quantile(check_level(level), 1) ** 0.5
         ends = []
         for sign in (-1.0, 1.0):
             side = np.flatnonzero((self.values - self.best) * sign > 0.0)
@@ -116,8 +115,8 @@ def profile(result: FitResult, name: str, *, points: int, sigmas: float, values:
         reach = sigmas * result.errors[name]
         values = np.linspace(max(best - reach, low), min(best + reach, high), points)
     grid = np.asarray(values, np.float64)
-    if grid.ndim != 1 or not len(grid):
-        message = f"values must be a list of numbers, not of shape {grid.shape}"
+    if grid.ndim != 1 or not len(grid) or not np.isfinite(grid).all():
+        message = f"values must be a list of finite numbers, not {grid.tolist()}"
         raise UsageError(message)
     t, theta = np.full(len(grid), np.nan), np.full((len(grid), len(result.values)), np.nan)
     for order in _outwards(grid, best):
@@ -154,6 +153,11 @@ def contour(
     """See `FitResult.contour`."""
     for name in (x, y):
         result.check_free(name)
+    if x == y:
+        message = f"a contour is of two parameters, not of {x!r} and {y!r}"
+        raise UsageError(message)
+    for level in levels:
+        check_level(level)
     minuit = result._at_minimum()
     curves = {}
     for level in levels:

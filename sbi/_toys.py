@@ -223,6 +223,9 @@ def toys(
     if number < 1 or workers < 1:
         message = f"{number} toys by {workers} workers: both must be positive"
         raise UsageError(message)
+    if seed < 0:
+        message = f"seed={seed}: a seed is a whole number from 0"
+        raise UsageError(message)
     if workers > 1 and callable(generator):
         message = "workers cannot call a function of this process: name it 'module:function'"
         raise UsageError(message)

@@ -200,9 +200,12 @@ class Unbinned:
     def explain(self, theta: Array) -> DensityError:
         """The error for a density that is not positive: where, how often, of which process."""
         with np.errstate(all="ignore"):
-            density = self.densities(theta)
-            plan = self.layout.plan(theta)
-            expected = self.yields.values(theta)
+            return self._explain(theta)
+
+    def _explain(self, theta: Array) -> DensityError:
+        density = self.densities(theta)
+        plan = self.layout.plan(theta)
+        expected = self.yields.values(theta)
         at = ", ".join(
             f"{name}={value:.6g}" for name, value in zip(self.layout.names, theta, strict=True)
         )
@@ -216,10 +219,22 @@ class Unbinned:
         bad = np.flatnonzero(~((density > 0.0) & np.isfinite(density)))
         if not len(bad):
             return DensityError(f"the likelihood is not a finite number at {at}")
+        endless = np.flatnonzero(~np.isfinite(density))
+        bad = endless if len(endless) else bad
         worst = self.columns.take(bad[:1])
         block = next(
             _kernels_numpy.blocks(self.layout.matrix(worst, "data"), None, self.layout, plan)
         )
-        guilty = self.layout.processes[int(np.argmin(expected * block.terms[:, 0]))]
-        what = f"the total density, pulled down by process {guilty!r}, is not positive at {at}"
+        parts = expected * block.terms[:, 0]
+        if len(endless):
+            what = f"the density{self._endless(parts, plan)} is not a finite number at {at}"
+        else:
+            guilty = self.layout.processes[int(np.argmin(parts))]
+            what = f"the total density, pulled down by process {guilty!r}, is not positive at {at}"
         return DensityError(offending(bad, density, what, len(density)))
+
+    def _endless(self, parts: Array, plan: Plan) -> str:
+        """The process whose density, or whose Z(alpha), is too large for a number."""
+        logs = np.zeros_like(parts) if self.normaliser is None else self.normaliser.values(plan)
+        broken = np.flatnonzero(~(np.isfinite(parts) & np.isfinite(logs)))
+        return f" of process {self.layout.processes[broken[0]]!r}" if len(broken) else ""

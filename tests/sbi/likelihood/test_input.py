@@ -12,6 +12,7 @@ from sbi_problems import SignalBackground
 from rootml import sbi
 from rootml.errors import (
     DensityError,
+    ExpressionError,
     MissingColumnError,
     MissingParameterError,
     NonFiniteError,
@@ -45,6 +46,13 @@ def holes(value: float) -> Any:
         ({"S": ONES, "B": ONES, "T": ONES}, UsageError, "'T', which is no process"),
         ({"S": [], "B": []}, UsageError, "no events"),
         ({}, UsageError, "no columns"),
+        (None, UsageError, "no columns"),
+        ([1.0, 2.0], SchemaError, "a dict of one array per process.*not a list"),
+        (np.ones(3), SchemaError, "not a ndarray"),
+        (
+            {"S": np.ma.masked_array([1.0, 2.0, 3.0], [False, True, True]), "B": np.ones(3)},
+            SchemaError, "'S' is masked for 2 of 3 events, first number 1",
+        ),
         ({"S": ONES, "B": np.ones((4, 2))}, SchemaError, "'B'.*one number per event"),
         ({"S": ONES, "B": np.array(["a"] * 4)}, SchemaError, "'B'.*one number per event"),
         ({"S": ONES, "B": {"jes": (ONES, ONES)}}, MissingColumnError, "'B' have no 'nominal'"),
@@ -70,6 +78,38 @@ def test_variations_without_a_logarithm(bad: float) -> None:
     ours = {"S": np.ones(100), "B": {"nominal": np.ones(100), "jes": (up, np.ones(100))}}
     with pytest.raises(NonFiniteError, match=r"'B'.*jes.up.*2 of 100 events.*7 "):
         MODEL.likelihood(ours, reference=ours)
+
+
+@pytest.mark.parametrize(
+    ("expected", "says"),
+    [
+        (math.inf, "finite number, not inf"), (math.nan, "not nan"), (None, "not None"),
+        (True, "not True"), ("inf", "'inf' is inf"), ("1e308 * 1e308", "is inf"),
+    ],
+)  # fmt: skip
+def test_yields_that_are_no_numbers(expected: Any, says: str) -> None:
+    with pytest.raises(ExpressionError, match=says):
+        sbi.Model({"S": expected})
+
+
+@pytest.mark.parametrize("code", ["log-quadratic", "code1", "code5"])
+def test_shapes_that_overflow(code: str) -> None:
+    """Far outside of what was simulated, one event grows beyond all numbers."""
+    model = sbi.Model({"S": "5", "B": "7"}, {}, {"jes": sbi.Nuisance(interpolation=code)})
+    up = np.ones(600)
+    up[300] = 1e70
+    ours = {"S": np.ones(600), "B": {"nominal": np.ones(600), "jes": (up, 1.0 / up)}}
+    like = model.likelihood(
+        ours, reference={"S": ONES, "B": {"nominal": ONES, "jes": (ONES, ONES)}}
+    )
+    for engine in ("compiled", "numpy"):
+        like = model.likelihood(ours, reference=like.reference, engine=engine)
+        assert math.isfinite(like(jes=4.0))
+        assert math.isnan(like.nll([5.0], strict=False))
+        with pytest.raises(
+            DensityError, match=r"of process 'B' is not a finite.* 1 of 600.*number 300 \(inf\)"
+        ):
+            like(jes=5.0)
 
 
 def test_huge_ratios_are_no_error() -> None:
