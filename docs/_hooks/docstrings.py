@@ -13,11 +13,16 @@ Names of ours in backticks become links, where the reference has them.
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterator
 from typing import Any
 
 import griffe
+
+MIXINS = {"OnCluster"}
+AFTER = 100_000
+"""Members are shown in the order of lines; what these bases add comes after a class's own."""
 
 _RULE = re.compile(r"^={2,}(?: +={2,})+$")
 _NAME = re.compile(r"(?<!`)`(?P<name>rootml(?:\.\w+)+|[A-Z]\w+\.[a-z]\w*)`(?!`)")
@@ -89,10 +94,16 @@ def _literals(lines: list[str]) -> Iterator[str]:
         while block and not block[-1].strip():
             block.pop()
         inner = min((_indent(item) for item in block if item.strip()), default=0)
-        language = (
-            "python" if any(" = " in item or "import " in item for item in block) else "text"
-        )
-        yield from ("", f"```{language}", *(item[inner:] for item in block), "```", "")
+        code = [item[inner:] for item in block]
+        yield from ("", f"```{_language(code)}", *code, "```", "")
+
+
+def _language(lines: list[str]) -> str:
+    try:
+        ast.parse("\n".join(lines))
+    except SyntaxError:
+        return "text"
+    return "python"
 
 
 def _tables(lines: list[str]) -> Iterator[str]:
@@ -195,7 +206,20 @@ def package_of(path: str) -> str:
 
 
 class Docstrings(griffe.Extension):
-    """Changes the docstring of each object once it is loaded."""
+    """Changes the docstring of each object once it is loaded; leaves out private arguments."""
+
+    def on_function_instance(self, *, func: griffe.Function, **_: Any) -> None:
+        """Called by griffe for every function and method."""
+        for name in [p.name for p in func.parameters if p.name.startswith("_")]:
+            del func.parameters[name]
+        if func.parent is not None and func.parent.name in MIXINS and func.lineno is not None:
+            func.lineno += AFTER
+
+    def on_class_members(self, *, cls: griffe.Class, **_: Any) -> None:
+        """Called by griffe for every class: private fields of dataclasses are no arguments."""
+        for name, member in list(cls.members.items()):
+            if member.is_attribute and name.startswith("_") and not name.startswith("__"):
+                del cls.members[name]
 
     def on_instance(self, *, obj: griffe.Object, **_: Any) -> None:
         """Called by griffe for every module, class, function and attribute."""

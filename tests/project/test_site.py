@@ -92,6 +92,8 @@ def test_methods_are_in_the_reference_and_private_names_are_not(site: Path) -> N
     assert len(shown) > 250
     private = [name for name in shown if re.match(r"_(?!_)", name.rsplit(".", 1)[-1])]
     assert private == []
+    for path in (site / "reference").rglob("*.html"):  # nor private arguments
+        assert re.findall(r'<span class="n">_[a-z]\w*</span>', path.read_text("utf-8")) == []
 
 
 def test_examples_are_no_quotations(site: Path) -> None:
@@ -108,6 +110,7 @@ def test_docstrings_become_markdown() -> None:
         "One.\n\n```pycon\n>>> f(1)\n2\n\n>>> g()\n```\n\nTwo."
     )
     assert to_markdown("So::\n\n    x = 1\n\nThen.") == "So:\n\n```python\nx = 1\n```\n\nThen."
+    assert to_markdown("::\n\n    auto *w = 1;") == "\n```text\nauto *w = 1;\n```\n"
     table = "====  ===\nmode  how\n====  ===\na     b | c\n      d\n====  ==="
     assert to_markdown(table).split("\n") == [
         "",
