@@ -122,8 +122,6 @@ Threads: TypeAlias = Annotated[
     int | None, typer.Option("--threads", metavar="N", help="Default: one per core.", min=1)
 ]
 
-_SPLIT = re.compile(r"""\s*,\s*(?![^(\[{]*[)\]}])""")
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Given:
@@ -201,7 +199,7 @@ class Given:
             "tree", "label", "weight", "cross_section", "luminosity", "sum_of_weights", "friends",
             "entries",
         ):  # fmt: skip
-            if getattr(self, option) not in {None, ()} and getattr(self, option) != []:
+            if getattr(self, option) not in (None, (), []):
                 spelt = self.names.get(option, f"--{option.replace('_', '-')}")
                 message = f"{spelt} is of files; {name} says itself what its samples are."
                 raise typer.BadParameter(message)
@@ -263,7 +261,20 @@ def expanded(data: Dataset, texts: Iterable[str]) -> list[str]:
 
 
 def _divided(data: Dataset, text: str) -> list[str]:
-    return [text] if text in data.columns else _SPLIT.split(text)
+    """The text at its commas, but for those in brackets and quotation marks."""
+    if text in data.columns:
+        return [text]
+    parts, depth, quote = [""], 0, ""
+    for letter in text:
+        if quote or letter in "'\"":
+            quote = "" if letter == quote else quote or letter
+        else:
+            depth += (letter in "([{") - (letter in ")]}")
+        if letter == "," and depth == 0 and not quote:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    return parts
 
 
 def _matching(data: Dataset, item: str) -> list[str]:

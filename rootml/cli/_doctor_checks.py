@@ -38,6 +38,7 @@ USES = {
     "root": "RooFit objects",
     "plot": "pictures",
     "xrootd": "root:// and globs in URLs",
+    "remote": "https:// and s3://",
 }
 
 _MODULES = {

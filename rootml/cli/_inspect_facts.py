@@ -49,9 +49,12 @@ def file_facts(path: str, tree: str | None) -> Facts:
     wrong = _list(path) if tree is None else None
     try:
         with reading(path), open_file(path, minimal_ttree_metadata=False) as file:
-            return facts | _root_facts(path, tree, file)
+            found = _root_facts(path, tree, file)
     except RootmlError as error:
         raise wrong or error from None
+    if wrong is not None and all("error" in each for each in found["trees"]):
+        raise wrong
+    return facts | found
 
 
 def _list(path: str) -> RootmlError | None:
@@ -131,7 +134,10 @@ def _branch_sizes(tree: Any, table: Table) -> dict[str, Facts]:
         inner = [branch, *branch.itervalues(recursive=True)]  # a split object: those below it
         packed = sum(int(each.compressed_bytes) for each in inner)
         unpacked = sum(int(each.uncompressed_bytes) for each in inner)
-        size = _size(packed, unpacked, _setting(int(branch.member("fCompress"))))
+        code = int(branch.member("fCompress"))
+        if code % 100 == 0 and packed < unpacked:  # it says nothing of its own
+            code = int(tree.file._fCompress)
+        size = _size(packed, unpacked, _setting(code))
         inside = any(each.num_baskets for each in inner) and not packed
         if inside:
             size |= {"packed_bytes": None, "unpacked_bytes": None}

@@ -135,3 +135,61 @@ def test_convert(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str
         ((tmp_path / "m.json", "--rounds", "0:99"), 1, "rounds 0 to 6"),
     ):
         assert message in fails(capsys, "bdt", "convert", model, *words, code=code)
+
+
+def test_predict_a_dataset_in_toml(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = f"cuts = ['eta < 1']\n[[sample]]\nfiles = '{folder}/events.root'\n"
+    (tmp_path / "data.toml").write_text(text)
+    words: list[str | Path] = ["bdt", "predict", folder / "model.json", tmp_path / "data.toml"]
+    words += ["-o", tmp_path / "friends", "--engine", "numpy", "--margin", "--json"]
+    (path,) = json.loads(run(capsys, *words, "--cut", "pt > 0"))["files"]
+    (tree,) = uproot.open(path).values(filter_classname="TTree")
+    columns = events(folder)
+    passed = (columns["eta"] < 1) & (columns["pt"] > 0)
+    score = tree["score"].array(library="np")
+    assert np.array_equal(np.isfinite(score), passed)
+    expected = wanted(folder, output_margin=True)[passed]
+    assert score[passed].astype(np.float32).tobytes() == expected.tobytes()
+    words[2] = folder / "nameless.json"
+    said = fails(capsys, *words, "-c", "f0=nothing", "-c", "f1=eta")
+    assert "no column 'nothing'" in said
+    assert "--column 'f0=pt'" in said
+
+
+def test_bench(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words: list[str | Path] = ["bdt", "bench", folder / "model.json", "-n", "2000", "--turns", "2"]
+    words += ["--engine", "numpy"]
+    found = json.loads(run(capsys, *words, "--json"))
+    ours, theirs = found["engines"]
+    assert (ours["name"], theirs["name"]) == ("rootml numpy", "xgboost")
+    assert theirs["equal"] is True
+    assert theirs["ratio"] == pytest.approx(theirs["ns_per_event"] / ours["ns_per_event"])
+    assert ours["events_per_second"] == pytest.approx(1e9 / ours["ns_per_event"])
+    assert "xgboost" in run(capsys, *words)
+    assert "xgboost" not in run(capsys, *words, "--no-peer")
+
+
+def test_random_rows_go_everywhere(folder: Path) -> None:
+    """Leaves that XGBoost reaches with them: all of those that any event can reach."""
+    from rootml.cli._bdt_bench import random_rows
+
+    rows = random_rows(load(folder / "model.json"), 20_000)
+    assert rows.dtype == np.float32
+    booster = xgboost.Booster(model_file=folder / "model.json")
+    booster.feature_names = None
+    leaves = booster.predict(xgboost.DMatrix(rows), pred_leaf=True)
+    dumps = booster.get_dump()
+    reached = [len(set(leaves[:, tree].tolist())) for tree in range(len(dumps))]
+    there = [dump.count("leaf=") for dump in dumps]
+    assert sum(reached) >= 0.9 * sum(there)
+    assert np.isnan(rows).any()
+
+
+def test_convert_says_what_it_wrote(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "m.hpp"
+    found = json.loads(run(capsys, "bdt", "convert", folder / "model.json", out, "--json"))
+    assert found == {"file": str(out), "format": "cpp", "bytes": out.stat().st_size}

@@ -54,6 +54,25 @@ def test_apply_writes_a_friend_beside_each_entry(
     assert main(words) == 1
     assert str(path) in capsys.readouterr().err  # is there already
     assert main([*words, "--overwrite"]) == 0
+    capsys.readouterr()
+    assert main([*words, "--overwrite", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["paths"], found["rows"]) == ([str(path)], int(selected.sum()))
+    assert found["outside"].keys() == {"pt", "eta"}
+
+
+def test_fit_from_toml_files_with_json(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for kind in ("sim", "data"):
+        text = f"cuts = ['pt < 4']\n[[sample]]\nfiles = '{kind}.root:Events'\n"
+        (folder / f"{kind}.toml").write_text(text)
+    words = ["morph", "fit", f"{folder}/small.morph", "--sim", f"{folder}/sim.toml"]
+    words += ["--data", f"{folder}/data.toml", "--steps", "5", "--reweight", "none", "--quiet"]
+    assert main([*words, *NAMES, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["features"] == ["v1A", "v1B"]
+    assert found["bytes"] == (folder / "small.morph").stat().st_size
+    assert main([*words, *NAMES, "--sim-weight", "2"]) == 2
+    assert "--sim-weight is of files" in capsys.readouterr().err
 
 
 def test_validate_prints_tables_json_and_draws(
