@@ -154,7 +154,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
         path = self.server.folder / self.path.split("?")[0].lstrip("/")
         try:
             stat = path.stat()
-            data = path.read_bytes()
         except OSError:
             self.reply(404, b"no such file")
             return
@@ -167,13 +166,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return
         found = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
         if found is None or not self.server.ranges:
-            self.reply(200, data, headers)
-        elif int(found[1]) >= len(data):
-            self.reply(416, b"", {"Content-Range": f"bytes */{len(data)}"})
+            self.reply(200, path.read_bytes(), headers)
+        elif int(found[1]) >= stat.st_size:
+            self.reply(416, b"", {"Content-Range": f"bytes */{stat.st_size}"})
         else:
-            start, stop = int(found[1]), min(int(found[2]) + 1, len(data))
-            headers["Content-Range"] = f"bytes {start}-{stop - 1}/{len(data)}"
-            self.reply(206, data[start:stop], headers)
+            start, stop = int(found[1]), min(int(found[2]) + 1, stat.st_size)
+            headers["Content-Range"] = f"bytes {start}-{stop - 1}/{stat.st_size}"
+            with path.open("rb") as file:
+                file.seek(start)
+                self.reply(206, file.read(stop - start), headers)
 
     def reply(self, status: int, data: bytes, headers: dict[str, str] | None = None) -> None:
         self.server.served.append(
@@ -445,7 +446,7 @@ class Proxy:
 
     def _downstream(self, pipe: _Pipe) -> None:
         with suppress(OSError):
-            while data := pipe.server.recv(1 << 18):
+            while data := pipe.server.recv(1 << 20):
                 self._wait_while_stalled()
                 pipe.client.sendall(data)
                 with self._lock:

@@ -120,14 +120,31 @@ def _make_room(database: sqlite3.Connection, limit: int, size: int) -> None:
     database.execute("UPDATE total SET size = size - ?", (freed,))
 
 
-class _Connections(threading.local):
-    """Connections of this thread, one per database and process."""
+class _Connections:
+    """Open databases by process and path; closed when their thread ends."""
 
     def __init__(self) -> None:
         self.open: dict[tuple[int, str], sqlite3.Connection] = {}
 
+    def forget(self, path: str) -> None:
+        database = self.open.pop((os.getpid(), path), None)
+        if database is not None:
+            database.close()
 
-_connections = _Connections()
+    def __del__(self) -> None:
+        for process, path in list(self.open):
+            if process == os.getpid():  # what was inherited by a fork is the parent's
+                self.forget(path)
+
+
+class _Local(threading.local):
+    """Each thread has its own."""
+
+    def __init__(self) -> None:
+        self.connections = _Connections()
+
+
+_local = _Local()
 
 
 @contextmanager
@@ -139,12 +156,12 @@ def _database(cache: Cache) -> Iterator[sqlite3.Connection]:
     """
     path = str(Path(cache.path) / _NAME)
     try:
-        key = (os.getpid(), path)
-        if key not in _connections.open:
-            _connections.open[key] = _connect(path)
-        yield _connections.open[key]
+        key, known = (os.getpid(), path), _local.connections.open
+        if key not in known:
+            known[key] = _connect(path)
+        yield known[key]
     except (sqlite3.Error, OSError) as error:
-        _connections.open.pop((os.getpid(), path), None)
+        _local.connections.forget(path)
         message = (
             f"the cache of remote files in {os.fspath(cache.path)!r} cannot be used "
             f"({type(error).__name__}: {error}); remove it, or choose another folder"
@@ -155,14 +172,18 @@ def _database(cache: Cache) -> Iterator[sqlite3.Connection]:
 def _connect(path: str) -> sqlite3.Connection:
     Path(path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-    database = sqlite3.connect(path, timeout=_BUSY, isolation_level=None)
-    database.execute("PRAGMA journal_mode=WAL")
-    database.execute("PRAGMA synchronous=OFF")  # what a power cut takes is read again
-    database.execute("PRAGMA journal_size_limit=16777216")
-    if not database.execute("SELECT 1 FROM sqlite_master WHERE name='total'").fetchone():
-        with _written(database):
-            for statement in _TABLES.split(";\n"):
-                database.execute(statement)
+    database = sqlite3.connect(path, timeout=_BUSY, isolation_level=None, check_same_thread=False)
+    try:
+        database.execute("PRAGMA journal_mode=WAL")
+        database.execute("PRAGMA synchronous=OFF")  # what a power cut takes is read again
+        database.execute("PRAGMA journal_size_limit=16777216")
+        if not database.execute("SELECT 1 FROM sqlite_master WHERE name='total'").fetchone():
+            with _written(database):
+                for statement in _TABLES.split(";\n"):
+                    database.execute(statement)
+    except BaseException:
+        database.close()
+        raise
     return database
 
 
