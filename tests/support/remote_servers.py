@@ -24,6 +24,7 @@ from dataclasses import dataclass, field
 from email.utils import formatdate
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
+from urllib.parse import quote
 
 import pytest
 import trustme
@@ -323,7 +324,7 @@ class MotoServer:
         """Store an object; the bucket is made if need be."""
         for target, body in ((bucket, b""), (f"{bucket}/{key}", data)):
             request = urllib.request.Request(
-                f"http://127.0.0.1:{self.port}/{target}",
+                f"http://127.0.0.1:{self.port}/{quote(target)}",
                 data=body,
                 headers={
                     "Content-Type": "application/octet-stream",  # not a form to parse

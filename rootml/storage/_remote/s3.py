@@ -155,12 +155,13 @@ class S3Transport(HttpTransport):
             return bytes(answer.read(_MOST_LISTED))
 
 
-def list_keys(bucket: str, prefix: str, options: Remote) -> Iterator[str]:
+def list_keys(bucket: str, prefix: str, options: Remote, *, at_once: int = 1000) -> Iterator[str]:
     """Keys of a bucket that begin with `prefix` (ListObjectsV2)."""
     from rootml.storage._remote.tasks import persist
 
     place = S3Transport(f"s3://{bucket}/", options)
     query = {"list-type": "2", "prefix": prefix, "encoding-type": "url"}
+    query["max-keys"] = str(at_once)
     while True:
         text = persist(lambda: place.page(query), options)
         if b"<!" in text:
