@@ -134,7 +134,7 @@ class Epochs:
             index = self.dataset.scan(
                 target_bytes=self.options.unit_bytes,
                 progress=self.options.progress,
-                threads=max(self.options.threads, self._connections),
+                threads=max(self.options.threads, self._units_ahead),
             )
             partitions = tuple(index.partitions)
         if not index.num_rows:
@@ -181,7 +181,7 @@ class Epochs:
                 map_partitions(
                     CountLabels(self.dataset._reader),
                     [choose(index, partition) for partition in partitions],
-                    threads=max(self.options.threads, self._connections),
+                    threads=max(self.options.threads, self._units_ahead),
                     progress=self.options.progress,
                     what=what,
                     place=self._place,
@@ -237,20 +237,20 @@ class Epochs:
         """Units that are decoded at the same time: in threads, most of which wait.
 
         A cluster gets as many as it has threads and as many again to go on with, a server as many
-        as it may have connections, as long as they take no more than half of the buffer when they
+        as `Remote` says, as long as they take no more than half of the buffer when they
         arrive here.
         """
         fit = self.options.buffer_bytes // (2 * self.options.unit_bytes)
         if self._place is not None:
             return max(1, min(2 * self._place.width, fit))
-        return max(self.options.threads, min(self._connections, fit))
+        return max(self.options.threads, min(self._units_ahead, fit))
 
     @cached_property
-    def _connections(self) -> int:
-        """Requests for remote files that may be under way at the same time; 0: all are local."""
+    def _units_ahead(self) -> int:
+        """Units of remote files that may be read at the same time; 0: all are local."""
         paths = (spec.path for sample in self.dataset.samples for spec in sample.files.specs)
         ways = (remote_of(path) for path in paths)
-        return max((way.connections for way in ways if way is not None), default=0)
+        return max((way.units_ahead for way in ways if way is not None), default=0)
 
     @property
     def _source(self) -> UnitSource:

@@ -102,7 +102,7 @@ def stream(place: Place, events: int) -> None:
         before, start = place.received(), time.perf_counter()
         rows = sum(len(x) for x in loader.numpy())
         times.append(time.perf_counter() - start)
-        place.nbytes = place.received() - before
+        place.nbytes = max(place.nbytes, place.received() - before)
         assert rows == events
     assert loader.mode == "pool"
     loader.close()

@@ -72,11 +72,14 @@ class Place(Protocol):
 
 
 class XRootDServer:
-    """The `xrootd` of the system (Debian: xrootd-server) over `folder`, which all may read."""
+    """The `xrootd` of the system (Debian: xrootd-server) over `folder`, which all may read.
+
+    It speaks http too, on `web_port`.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.port = free_port()
+        self.port, self.web_port = free_port(), free_port()
         self.process: subprocess.Popen[bytes] | None = None
         self._state = Path(tempfile.mkdtemp(prefix="xrd"))  # its sockets need a short path
         self._state.chmod(0o777)
@@ -86,6 +89,7 @@ class XRootDServer:
         config = self._state / "xrootd.cfg"
         config.write_text(
             f"xrd.port {self.port}\nxrd.protocol xrootd *\nall.export /\n"
+            f"xrd.protocol XrdHttp:{self.web_port} libXrdHttp.so\n"
             f"oss.localroot {self.folder}\nall.adminpath {self._state}/admin\n"
             f"all.pidpath {self._state}/admin\nxrd.network nodnr\n"
         )
@@ -165,7 +169,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if match and match != headers.get("ETag"):
             self.reply(412, b"")
             return
-        found = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
+        wanted = self.headers.get("Range", "")
+        if "," in wanted and self.server.ranges and self.server.several:
+            self.reply_several(path, stat.st_size, wanted, headers)
+            return
+        found = re.fullmatch(r"bytes=(\d+)-(\d+)", wanted)
         if found is None or not self.server.ranges:
             self.reply(200, path.read_bytes(), headers)
         elif int(found[1]) >= stat.st_size:
@@ -176,6 +184,17 @@ class Handler(http.server.BaseHTTPRequestHandler):
             with path.open("rb") as file:
                 file.seek(start)
                 self.reply(206, file.read(stop - start), headers)
+
+    def reply_several(self, path: Path, size: int, wanted: str, headers: dict[str, str]) -> None:
+        body = b""
+        with path.open("rb") as file:
+            for start, stop in re.findall(r"(\d+)-(\d+)", wanted):
+                file.seek(int(start))
+                data = file.read(int(stop) + 1 - int(start))
+                head = f"--limit\r\nContent-Range: bytes {start}-{stop}/{size}\r\n\r\n"
+                body += head.encode() + data + b"\r\n"
+        headers["Content-Type"] = "multipart/byteranges; boundary=limit"
+        self.reply(206, body + b"--limit--\r\n", headers)
 
     def reply(self, status: int, data: bytes, headers: dict[str, str] | None = None) -> None:
         self.server.served.append(
@@ -203,7 +222,7 @@ class HttpsServer(http.server.ThreadingHTTPServer):
     def __init__(self, folder: Path, *, port: int = 0, plain: bool = False) -> None:
         super().__init__(("127.0.0.1", port), Handler)
         self.folder = folder
-        self.ranges = self.etags = True
+        self.ranges = self.etags = self.several = True
         self.served: list[Served] = []
         self.faults: list[Fault] = []
         self.plain = plain

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any
 
+from rootml.storage._blocks import Buffer
 from rootml.storage._remote.cache import Shelf, shelf_of
 from rootml.storage._remote.options import Remote
 from rootml.storage._remote.tasks import persist, run_all
@@ -131,7 +132,7 @@ class RemoteFile:
         ends = [(0, min(_HEAD, size)), (max(0, size - _TAIL), size)]
         wanted = [end for end in ends if _kept.find(self._number, *end) is None]
         for start, data in self._get([end for end in wanted if end[0] < end[1]]):
-            _kept.put(self._number, start, data)
+            _kept.put(self._number, start, bytes(data))
 
     # --- a source -----------------------------------------------------------------------------
 
@@ -145,7 +146,8 @@ class RemoteFile:
             return b""
         found = _kept.find(self._number, offset, stop)
         if found is None:
-            ((_, data),) = self._get([(offset, min(max(stop, offset + _AHEAD), self.stat.size))])
+            ((_, got),) = self._get([(offset, min(max(stop, offset + _AHEAD), self.stat.size))])
+            data = bytes(got)
             _kept.put(self._number, offset, data)
             found = data[:size]
         return found
@@ -172,7 +174,7 @@ class RemoteFile:
 
     # --- reading ------------------------------------------------------------------------------
 
-    def _get(self, pieces: Sequence[Piece]) -> list[tuple[int, bytes]]:
+    def _get(self, pieces: Sequence[Piece]) -> list[tuple[int, Buffer]]:
         """The pieces (or larger ones around them) with their positions, sorted."""
         if not pieces:
             return []
@@ -187,7 +189,7 @@ class RemoteFile:
             found |= new
         return [(start, found[start, stop]) for start, stop in sorted(found)]
 
-    def _ask(self, pieces: Sequence[Piece]) -> list[tuple[int, bytes]]:
+    def _ask(self, pieces: Sequence[Piece]) -> list[tuple[int, Buffer]]:
         """Ask the server for all of the pieces."""
         stat, transport = self.stat, self._transport
         batches = transport.batches(pieces)
@@ -209,7 +211,7 @@ class RemoteFile:
 class Window:
     """Pieces of a remote file that were read; what is not among them is read when asked for."""
 
-    def __init__(self, file: RemoteFile, parts: Sequence[tuple[int, bytes]]) -> None:
+    def __init__(self, file: RemoteFile, parts: Sequence[tuple[int, Buffer]]) -> None:
         self._file = file
         self._starts = [start for start, _ in parts]
         self._parts = [memoryview(data) for _, data in parts]

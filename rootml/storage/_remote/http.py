@@ -1,9 +1,10 @@
 """Ranges of files on web servers.
 
-Every range is a request of its own, several at a time: servers that answer many ranges with one
-response are rare, those that get it wrong are not. Opening a file asks for its first bytes: that
-tells its size and state, and whether the server knows ranges at all. One that sends the whole file
-instead is refused; nothing would be slower in silence.
+A unit is one request for many ranges, where the server can answer that (XRootD, dCache, nginx and
+Apache can); else every range is a request of its own, many at a time. That is found out with the
+first unit, per server. Opening a file asks for its first bytes: that tells its size and state, and
+whether the server knows ranges at all. One that sends the whole file instead is refused; nothing
+would be slower in silence.
 
 Every answer is compared with what the file was: the size in Content-Range, ETag, Last-Modified; a
 strong ETag is also sent along (If-Match), so that a changed file is never begun to be sent.
@@ -11,6 +12,7 @@ strong ETag is also sent along (If-Match), so that a changed file is never begun
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import ssl
@@ -25,21 +27,30 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 from rootml._optional import optional_import
 from rootml._threads import ProcessLock
 from rootml.errors import RootmlError
+from rootml.storage._blocks import Buffer
 from rootml.storage._remote.options import Remote
 from rootml.storage._remote.transport import Piece, Stat
 from rootml.storage._remote.trouble import Changed, Transient, Trouble
 from rootml.storage._remote.urls import redact, scrub
 
+logger = logging.getLogger(__name__)
+
 HEAD = 4096
+_MOST_RANGES = 64  # headers of 8 kB are refused by many
+_MOST_BYTES = 16 << 20
 _REDIRECTS = 8
 _SAVE = 1 << 20
 _HEALING = {408, 425, 429, 500, 502, 503, 504}
 _OK, _PARTIAL, _FORBIDDEN, _UNAUTHORISED = 200, 206, 403, 401
 _MISSING, _GONE, _NO_MATCH, _NO_RANGE = 404, 410, 412, 416
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
+_PART_RANGE = re.compile(rb"(?im)^content-range:\s*bytes (\d+)-(\d+)/(\d+)\s*$")
+_BOUNDARY = re.compile(r"multipart/byteranges\s*;.*?boundary=\"?([^\";]+)", re.IGNORECASE)
 
 _lock = ProcessLock()
 _managers: dict[tuple[int, int, str], Any] = {}
+_single: set[str] = set()
+"""Servers that do not answer several ranges at a time."""
 
 
 def _manager(connections: int, proxy: str) -> Any:
@@ -75,6 +86,8 @@ class HttpTransport:
     """One file on a web server."""
 
     verifies = False
+    several = True
+    """Whether several ranges may be asked for with one request."""
 
     def __init__(self, url: str, options: Remote) -> None:
         self._options = options
@@ -88,6 +101,7 @@ class HttpTransport:
             self._headers |= {"Authorization": basic["authorization"]}
         self._url = urlunsplit((parts.scheme, host, parts.path, parts.query, ""))
         self.identity = redact(url)
+        self._server = f"{parts.scheme}://{host}"
         self._proxy = _proxy(self._url)
         _manager(options.connections, self._proxy)  # say at once that a package is missing
 
@@ -99,12 +113,29 @@ class HttpTransport:
                 return Stat(0, 0, ""), b""
             size, length = self._extent(answer, 0, HEAD)
             data = _body(answer, length, deadline)
-            return Stat(size, _modified(answer.headers), answer.headers.get("ETag", "")), data
+            mark = _modified(answer.headers), answer.headers.get("ETag", "")
+            return Stat(size, *mark), bytes(data)
 
     def batches(self, pieces: Sequence[Piece]) -> list[list[Piece]]:
-        return [[piece] for piece in pieces]
+        found: list[list[Piece]] = []
+        together = self.several and self._server not in _single
+        size = 0
+        for start, stop in pieces:
+            full = found and (len(found[-1]) == _MOST_RANGES or size + stop - start > _MOST_BYTES)
+            if not found or not together or full:
+                found.append([])
+                size = 0
+            found[-1].append((start, stop))
+            size += stop - start
+        return found
 
-    def read(self, batch: Sequence[Piece], stat: Stat) -> list[bytes]:
+    def read(self, batch: Sequence[Piece], stat: Stat) -> list[Buffer]:
+        if len(batch) > 1 and self._server not in _single:
+            found = self._read_several(batch, stat)
+            if found is not None:
+                return found
+            logger.info("%s answers one range at a time: as many requests are made", self._server)
+            _single.add(self._server)
         return [self._read(piece, stat) for piece in batch]
 
     def verify(self, stat: Stat) -> None: ...
@@ -113,15 +144,36 @@ class HttpTransport:
 
     # --- one request --------------------------------------------------------------------------
 
-    def _read(self, piece: Piece, stat: Stat) -> bytes:
-        start, stop = piece
-        headers = {"Range": f"bytes={start}-{stop - 1}"}
+    @contextmanager
+    def _ask_for(self, ranges: str, stat: Stat) -> Iterator[tuple[Any, float]]:
+        """Ask for ranges of the file that was opened, not of another one."""
+        headers = {"Range": f"bytes={ranges}"}
         if stat.tag and not stat.tag.startswith("W/"):
             headers["If-Match"] = stat.tag
         with self._ask("GET", headers) as (answer, deadline):
             if answer.status in {_NO_MATCH, _NO_RANGE}:
                 message = f"it has changed on the server since it was opened ({answer.status})"
                 raise Changed(message)
+            yield answer, deadline
+
+    def _read_several(self, batch: Sequence[Piece], stat: Stat) -> list[Buffer] | None:
+        """All pieces with one request; None, where the server does not answer that."""
+        ranges = ",".join(f"{start}-{stop - 1}" for start, stop in batch)
+        with self._ask_for(ranges, stat) as (answer, deadline):
+            boundary = _BOUNDARY.search(answer.headers.get("Content-Type", ""))
+            if answer.status != _PARTIAL or boundary is None:
+                return None
+            body = _body(answer, _length(answer), deadline)
+            mark = _modified(answer.headers), answer.headers.get("ETag", "")
+        parts = []
+        for start, data, size in _parts(body, boundary[1].strip().encode("latin-1")):
+            _compare(stat, Stat(size, *mark))
+            parts.append((start, data))
+        return [_cut_out(parts, piece) for piece in batch]
+
+    def _read(self, piece: Piece, stat: Stat) -> Buffer:
+        start, stop = piece
+        with self._ask_for(f"{start}-{stop - 1}", stat) as (answer, deadline):
             size, length = self._extent(answer, start, stop)
             now = Stat(size, _modified(answer.headers), answer.headers.get("ETag", ""))
             _compare(stat, now)
@@ -239,7 +291,7 @@ def _check_status(answer: Any) -> None:
     raise Trouble(message)
 
 
-def _body(answer: Any, length: int, deadline: float) -> bytes:
+def _body(answer: Any, length: int, deadline: float) -> bytearray:
     """Exactly `length` bytes, piecewise: a server that trickles must not outlive the deadline."""
     data = bytearray(length)
     at = 0
@@ -253,7 +305,47 @@ def _body(answer: Any, length: int, deadline: float) -> bytes:
         if at < length and time.monotonic() > deadline:
             message = "no complete answer within the time limit"
             raise Transient(message)
-    return bytes(data)
+    return data
+
+
+def _length(answer: Any) -> int:
+    length = answer.headers.get("Content-Length", "")
+    if not length.isdigit():
+        message = "an answer of unknown length"
+        raise Transient(message)
+    return int(length)
+
+
+def _parts(body: bytearray, boundary: bytes) -> Iterator[tuple[int, memoryview, int]]:
+    """Position, bytes and size of the file of each part of a multipart answer (RFC 9110, 14.6).
+
+    Raises:
+        Transient: It is not what such an answer is.
+    """
+    view, at = memoryview(body), 0
+    delimiter = b"--" + boundary
+    while True:
+        begin = body.find(delimiter, at) + len(delimiter)
+        if body[begin : begin + 2] == b"--":
+            return
+        end = body.find(b"\r\n\r\n", begin)
+        stated = _PART_RANGE.search(body[begin:end].replace(b"\r", b""))
+        if begin < len(delimiter) or end < 0 or stated is None:
+            message = "an answer of several ranges that is damaged"
+            raise Transient(message)
+        first, last, size = map(int, stated.groups())
+        at = end + 4 + last + 1 - first
+        yield first, view[end + 4 : at], size
+
+
+def _cut_out(parts: Sequence[tuple[int, memoryview]], piece: Piece) -> memoryview:
+    """A piece from the parts, which a server may have joined or sorted."""
+    start, stop = piece
+    for first, data in parts:
+        if first <= start and stop <= first + len(data):
+            return data[start - first : stop - first]
+    message = f"bytes {start} to {stop} are missing in the answer"
+    raise Transient(message)
 
 
 def _modified(headers: Mapping[str, str]) -> int:

@@ -61,20 +61,20 @@ class Remote:
             do not return at the same moment. A longer wait that the server asks for is kept.
         gap: Bytes between two wanted ranges that are read along rather than asking twice. All gaps
             together stay below a twentieth of what is wanted.
-        connections: Requests of this process that are under way at the same time, and the units
-            that a loader reads ahead.
+        connections: Requests of this process that are under way at the same time; a quarter as
+            many units are read ahead by a loader.
         cache: Where to keep what was read; None: nowhere.
         headers: Sent with each request to web servers, e.g. an Authorization. Never shown.
 
     >>> Remote(timeout=20, retries=3)
-    Remote(timeout=20, retries=3, backoff=0.5, gap='16 kB', connections=16, cache=None)
+    Remote(timeout=20, retries=3, backoff=0.5, gap='16 kB', connections=64, cache=None)
     """
 
     timeout: float = 60.0
     retries: int = 6
     backoff: float = 0.5
     gap: int | str = "16 kB"
-    connections: int = 16
+    connections: int = 64
     cache: Cache | None = None
     headers: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)
 
@@ -93,6 +93,11 @@ class Remote:
         if not all(isinstance(text, str) and text.isprintable() for text in texts):
             message = "headers must be {name: value}, both of them printable text"
             raise UsageError(message)
+
+    @property
+    def units_ahead(self) -> int:
+        """Units that are read at the same time: each may need several requests."""
+        return max(1, self.connections // 4)
 
     @property
     def gap_bytes(self) -> int:

@@ -135,6 +135,8 @@ def split_s3(url: str) -> tuple[str, str]:
 class S3Transport(HttpTransport):
     """One object, or (for listing) a bucket."""
 
+    several = False  # no store answers several ranges at a time
+
     def __init__(self, url: str, options: Remote) -> None:
         bucket, key = split_s3(url)
         self._account = account()

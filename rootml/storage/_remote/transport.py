@@ -8,6 +8,7 @@ from typing import Protocol, TypeAlias
 from urllib.parse import urlsplit
 
 from rootml.errors import UsageError
+from rootml.storage._blocks import Buffer
 from rootml.storage._remote.options import Remote
 from rootml.storage._remote.urls import redact
 
@@ -50,7 +51,7 @@ class Transport(Protocol):
     def batches(self, pieces: Sequence[Piece]) -> list[list[Piece]]:
         """What one request each is for."""
 
-    def read(self, batch: Sequence[Piece], stat: Stat) -> list[bytes]:
+    def read(self, batch: Sequence[Piece], stat: Stat) -> list[Buffer]:
         """One request: the bytes of each piece.
 
         Raises:

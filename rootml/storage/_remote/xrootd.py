@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 from rootml._optional import optional_import
 from rootml._threads import ProcessLock
 from rootml.errors import UsageError
+from rootml.storage._blocks import Buffer
 from rootml.storage._remote.options import Remote
 from rootml.storage._remote.transport import Piece, Stat
 from rootml.storage._remote.trouble import Changed, Transient, Trouble
@@ -101,7 +102,7 @@ class XRootDTransport:
             ranges, size = ranges + more, size + stop - start
         return found
 
-    def read(self, batch: Sequence[Piece], stat: Stat) -> list[bytes]:
+    def read(self, batch: Sequence[Piece], stat: Stat) -> list[Buffer]:
         del stat
         file = self._handle()
         wanted = [
@@ -116,7 +117,7 @@ class XRootDTransport:
             raise Transient(message) from None
         self._check(status)
         buffers = iter([chunk.buffer for chunk in found.chunks])
-        result = []
+        result: list[Buffer] = []
         for (start, stop), chunks in zip(batch, wanted, strict=True):
             parts = list(itertools.islice(buffers, len(chunks)))
             data = parts[0] if len(parts) == 1 else b"".join(parts)

@@ -12,6 +12,8 @@ import pytest
 from event_files import FILE_ROWS, write_events
 from remote_servers import HttpsServer, MotoServer, Place, S3Place, XRootDServer
 
+from rootml.storage._remote.http import _single
+
 PROTOCOLS = ("root", "https", "s3")
 
 
@@ -60,7 +62,8 @@ def https(_web: HttpsServer, trust: None) -> Iterator[HttpsServer]:
     _web.served.clear()
     yield _web
     _web.faults.clear()
-    _web.ranges = _web.etags = True
+    _web.ranges = _web.etags = _web.several = True
+    _single.clear()
 
 
 @pytest.fixture(scope="session")

@@ -76,6 +76,32 @@ def test_real_files_are_read_as_uproot_reads_the_local_copy(
                 assert_same(found, expected, column)
 
 
+@pytest.mark.parametrize("several", [True, False])
+def test_a_web_server_that_answers_several_ranges_is_asked_once(
+    https: HttpsServer, remote_events: Callable[[str, int], str], several: bool
+) -> None:
+    https.several = several
+    expected = columns_of(np.arange(500, 750, dtype=np.int64))
+    with open_table(https.url(remote_events("ttree", ROWS)), remote=Remote(gap=0)) as table:
+        table.read(["x", "k", "weight"], 0, 10)
+        https.served.clear()
+        found = table.read(["x", "k", "weight"], 500, 750)
+    for name in found:
+        assert_same(found[name], expected[name], name)
+    assert len(https.served) == (1 if several else 3)
+
+
+def test_the_web_side_of_xrootd(
+    xrootd: XRootDServer, remote_events: Callable[[str, int], str]
+) -> None:
+    url = f"http://127.0.0.1:{xrootd.web_port}/{remote_events('ttree', ROWS)}"
+    expected = columns_of(np.arange(100, 1300, dtype=np.int64))
+    with open_table(url, "Events", remote=Remote(gap=0)) as table:
+        found = table.read(["id", "x", "jet", "flag"], 100, 1300)
+    for name in found:
+        assert_same(found[name], expected[name], name)
+
+
 def test_globs_where_the_protocol_lists(
     xrootd: XRootDServer, s3: S3Place, https: HttpsServer, remote_folder: Path
 ) -> None:
