@@ -393,6 +393,7 @@ class Epochs:
             stage=self.timing,
             ahead=threads,
             workspace=self.workspace,
+            early=threads if self._units_ahead and mode == "pool" else 0,
         )
 
     def _order_of(self, epoch: int, pool: Executor) -> npt.NDArray[np.int64]:

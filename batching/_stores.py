@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -42,6 +42,9 @@ class Store(Protocol):
 
     def submit(self, piece: int) -> None:
         """Begin to load a piece (once)."""
+
+    def prepare(self, pieces: Iterable[int]) -> None:
+        """Pieces that are going to be submitted, the first ones first, when there is room."""
 
     def wait(self, piece: int) -> None:
         """Wait until the piece is loaded; raise what its loading raised."""
@@ -121,6 +124,8 @@ class ChainStore:
             self._source.load, self._pieces[piece].unit, self._buffers
         )
 
+    def prepare(self, pieces: Iterable[int]) -> None: ...
+
     def wait(self, piece: int) -> None:
         self._futures[piece].result()
 
@@ -189,6 +194,8 @@ class ResidentStore:
         return True
 
     def submit(self, piece: int) -> None: ...
+
+    def prepare(self, pieces: Iterable[int]) -> None: ...
 
     def wait(self, piece: int) -> None: ...
 
@@ -269,6 +276,11 @@ class PoolStore:
     """Open units in one arena; a block is one gather from all over the arena.
 
     The size of the arena is fixed when it is made; a unit may lie in several extents of it.
+
+    Args:
+        ahead: Units that are loaded at the same time.
+        early: Units that are read before there is room for them in the arena, which is full most
+            of the time: so a distant server is asked for several at once. They wait beside it.
     """
 
     def __init__(
@@ -283,6 +295,7 @@ class PoolStore:
         stage: Stage,
         ahead: int,
         workspace: Workspace,
+        early: int = 0,
     ) -> None:
         self._workspace = workspace
         self._buffers = workspace.buffers
@@ -298,6 +311,8 @@ class PoolStore:
         self._free = _Extents(rows)
         self._loading: dict[int, Future[None]] = {}
         self._open: dict[int, _OpenPiece] = {}
+        self._most_early = early
+        self._early: dict[int, Future[Unit]] = {}
 
     def has_room(self, piece: int) -> bool:
         waiting = sum(not future.done() for future in self._loading.values())
@@ -305,7 +320,16 @@ class PoolStore:
 
     def submit(self, piece: int) -> None:
         extents = self._free.take(self._pieces[piece].rows)
-        self._loading[piece] = self._pool.submit(self._load, piece, extents)
+        early = self._early.pop(piece, None)
+        self._loading[piece] = self._pool.submit(self._load, piece, extents, early)
+
+    def prepare(self, pieces: Iterable[int]) -> None:
+        for piece in pieces:
+            if len(self._early) >= self._most_early:
+                return
+            if piece not in self._early:
+                unit = self._pieces[piece].unit
+                self._early[piece] = self._pool.submit(self._source.load, unit, self._buffers)
 
     def wait(self, piece: int) -> None:
         future = self._loading.get(piece)
@@ -313,9 +337,10 @@ class PoolStore:
             future.result()
             del self._loading[piece]
 
-    def _load(self, number: int, extents: list[Extent]) -> None:
+    def _load(self, number: int, extents: list[Extent], early: Future[Unit] | None) -> None:
         piece = self._pieces[number]
-        unit = self._source.load(piece.unit, self._buffers)
+        # what is loaded early was given to the same threads before this: it runs, or is done
+        unit = self._source.load(piece.unit, self._buffers) if early is None else early.result()
         with self._stage("fill"):
             rng = stream(*self._key, Purpose.UNIT, piece.unit)
             order = rng.permutation(unit.num_rows)[piece.start : piece.stop]
@@ -367,6 +392,7 @@ class PoolStore:
 
     def close(self) -> None:
         self._open.clear()
+        self._early.clear()
         arena, self._arena = self._arena, {}
         if arena:
             self._workspace.give_arena(self._rows, arena)

@@ -175,6 +175,7 @@ class Stream:
             self._store.submit(waiting.popleft())
         while waiting and self._store.has_room(waiting[0]):
             self._store.submit(waiting.popleft())
+        self._store.prepare(waiting)
         with self._timing("decode (waited for)"):
             for take in block.takes:
                 self._store.wait(take.piece)
