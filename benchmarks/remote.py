@@ -1,16 +1,18 @@
 """Remote files beside local ones: bytes over the wire, and epochs over a slow connection.
 
-Servers on 127.0.0.1 are read through a proxy that delivers everything a client sends 50 ms late,
-as a server 50 ms away would: the system's XRootD, a web server with TLS, and a web server without
-that stands for an S3 store (moto, as tests use it, is no server to measure with). Server and proxy
-are processes of their own on the same cores. An epoch streams all files, shuffled, with a buffer
-that holds a fraction of them (mode "pool"), so that every epoch reads everything anew.
+XRootD servers on 127.0.0.1 are read through a proxy that delivers everything a client sends 50 ms
+late, as a server 50 ms away would: by root://, by https:// (several ranges a request), and by
+plain http as an S3 store answers it (signed, one range a request; moto of the tests is too slow to
+measure with). Servers and proxies are processes of their own on the same cores. The events are
+like those of NanoAOD: two lists and three scalars are read, of 24 columns. An epoch streams all
+files, shuffled, with a buffer that holds half of them (mode "pool"), so that every epoch reads
+everything anew.
 
-- bytes: all that came through the proxy in an epoch, over the compressed size of the columns
-  asked for, as uproot knows it;
+- bytes: all that came through the proxy in the dearer of two epochs, over the compressed size of
+  the columns asked for, as uproot knows it; the first epoch pays for the metadata;
 - speed: events per second over those of the same loader with local files, in turns; the best turn
   of each counts; "first" includes the opening of all files;
-- uproot by hand: `uproot.iterate` through the same proxy, and locally.
+- uproot by hand: `uproot.iterate` of the same columns through the same proxy, and locally.
 
     python benchmarks/remote.py             three turns
     python benchmarks/remote.py --quick     fewer events, one turn
@@ -20,7 +22,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import sys
 import tempfile
 import time
@@ -30,36 +31,68 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import awkward as ak
 import numpy as np
 import uproot
 from harness.measure import machine
 from harness.report import Row, report
 
 import rootml
+from rootml.batching import Padded
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 
 DELAY = 0.05
 CLUSTER = 50_000
-COLUMNS = 24
-WANTED = tuple(f"c{number:02d}" for number in range(0, COLUMNS, 2))
+OTHERS = 19
+JETS = ("Jet_pt", "Jet_eta")
+SCALARS = ("MET_pt", "nMuon", "trigger")
+WANTED = (*JETS, *SCALARS)
 
 
 # --- data ----------------------------------------------------------------------------------------
 
 
+def rounded(values: Any) -> Any:
+    """float32 with 10 bits of mantissa, as NanoAOD stores it."""
+    bits = np.asarray(values, np.float32).view(np.uint32) & np.uint32(0xFFFFE000)
+    return bits.view(np.float32)
+
+
 def write(folder: Path, files: int, events: int) -> list[str]:
-    """Names of files of normal numbers with 12 bits of mantissa."""
+    """Names of files of events."""
     rng = np.random.default_rng(7)
     names = [f"events_{number}.root" for number in range(files)]
     for name in names:
-        with uproot.recreate(folder / name, compression=uproot.ZSTD(1)) as file:
-            tree = file.mktree("Events", {f"c{n:02d}": np.float32 for n in range(COLUMNS)})
+        with uproot.recreate(folder / name, compression=uproot.ZSTD(5)) as file:
+            tree = None
             for _ in range(0, events, CLUSTER):
-                raw = rng.normal(size=(COLUMNS, CLUSTER)).astype(np.float32)
-                rounded = (raw.view(np.uint32) & np.uint32(0xFFFFF800)).view(np.float32)
-                tree.extend({f"c{n:02d}": rounded[n] for n in range(COLUMNS)})
+                part = events_of(rng)
+                if tree is None:
+                    types = {column: ak.type(values).content for column, values in part.items()}
+                    tree = file.mktree("Events", types)
+                tree.extend(part)
     return names
+
+
+def events_of(rng: np.random.Generator) -> dict[str, Any]:
+    """A cluster of events: what is read, with other columns before, between and behind."""
+    jets = rng.poisson(4.0, CLUSTER)
+    total = int(jets.sum())
+    read = {
+        "Jet_pt": ak.unflatten(rounded(rng.exponential(40, total)), jets),
+        "Jet_eta": ak.unflatten(rounded(rng.normal(0, 2, total)), jets),
+        "MET_pt": rounded(rng.exponential(30, CLUSTER)),
+        "nMuon": rng.poisson(0.8, CLUSTER).astype(np.int32),
+        "trigger": rng.random(CLUSTER) < 0.7,
+    }
+    found: dict[str, Any] = {}
+    for number in range(OTHERS):
+        if number % 4 == 2 and read:
+            name = next(iter(read))
+            found[name] = read.pop(name)
+        found[f"other_{number}"] = rounded(rng.normal(size=CLUSTER))
+    return found | read
 
 
 def needed_bytes(paths: list[Path]) -> int:
@@ -79,7 +112,7 @@ class Place:
     """Where the same files are read from.
 
     Attributes:
-        uproot: Whether uproot can read there with what is installed; else why not.
+        uproot: Why uproot cannot read there with what is installed, "" if it can.
         received: Bytes that came through the proxy so far.
     """
 
@@ -96,11 +129,14 @@ class Place:
 def stream(place: Place, events: int) -> None:
     """Two epochs of a loader."""
     data = rootml.open([f"{url}:Events" for url in place.urls]).select([*WANTED])
-    size = events * len(WANTED) * 4
-    loader = data.batches(4096, shuffle=True, seed=1, buffer_bytes=size // 2, unit_bytes="4 MB")
+    inputs = {"event": [*SCALARS], "jets": Padded([*JETS], length=6)}
+    size = events * (3 * 4 + 6 * (2 * 4 + 1))
+    loader = data.batches(
+        4096, shuffle=True, seed=1, inputs=inputs, buffer_bytes=size // 2, unit_bytes="5 MB"
+    )
     for times in (place.first, place.later):
         before, start = place.received(), time.perf_counter()
-        rows = sum(len(x) for x in loader.numpy())
+        rows = sum(batch.num_rows for batch in loader.iterate())
         times.append(time.perf_counter() - start)
         place.nbytes = max(place.nbytes, place.received() - before)
         assert rows == events
@@ -113,8 +149,8 @@ def iterate(place: Place, events: int) -> None:
     start = time.perf_counter()
     rows = 0
     for url in place.urls:
-        for part in uproot.iterate({url: "Events"}, [*WANTED], step_size=100_000, library="np"):
-            rows += len(np.stack([part[name] for name in WANTED], axis=1))
+        for part in uproot.iterate({url: "Events"}, [*WANTED], step_size=100_000):
+            rows += len(part)
     place.by_hand.append(time.perf_counter() - start)
     assert rows == events
 
@@ -155,39 +191,35 @@ def places(stack: ExitStack, folder: Path, names: list[str]) -> list[Place]:
     from remote_process import RemoteProcess
     from remote_servers import XRootDServer
 
-    found = [Place("local", [str(folder / name) for name in names])]
-    ca = folder / "ca.pem"
-    os.environ["SSL_CERT_FILE"] = str(ca)
+    def serve(*, secure: bool) -> XRootDServer:
+        server = XRootDServer(folder, secure=secure)
+        stack.callback(server.close)
+        server.start()
+        return server
 
-    def away(port: int) -> RemoteProcess:
-        return stack.enter_context(RemoteProcess("proxy", port, DELAY))
+    def away(name: str, port: int, address: str, reason: str = "") -> Place:
+        proxy = stack.enter_context(RemoteProcess("proxy", port, DELAY))
+        urls = [f"{address.format(port=proxy.port)}{file}" for file in names]
+        if name == "s3://":
+            os.environ["AWS_ENDPOINT_URL"] = f"http://127.0.0.1:{proxy.port}"
+        return Place(name, urls, lambda: proxy.received, reason)
 
-    if shutil.which("xrootd"):
-        xrootd = XRootDServer(folder)
-        stack.callback(xrootd.close)
-        xrootd.start()
-        proxy = away(xrootd.port)
-        urls = [xrootd.url(name, proxy.port) for name in names]
-        found.append(Place("root://", urls, lambda proxy=proxy: proxy.received))  # type: ignore[misc]
-    else:
-        print("xrootd is not installed: root:// is not measured")
-    web = stack.enter_context(RemoteProcess("https", str(folder), str(ca)))
-    proxy = away(web.port)
-    urls = [f"https://127.0.0.1:{proxy.port}/{name}" for name in names]
-    found.append(Place("https://", urls, lambda proxy=proxy: proxy.received))  # type: ignore[misc]
+    secure, plain = serve(secure=True), serve(secure=False)
+    assert secure.authority is not None
+    secure.authority.cert_pem.write_to_path(str(folder / "ca.pem"))
     (folder / "events").symlink_to(folder)
-    store = stack.enter_context(RemoteProcess("http", str(folder), ""))
-    proxy = away(store.port)
     os.environ |= {
-        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{proxy.port}",
+        "SSL_CERT_FILE": str(folder / "ca.pem"),
         "AWS_ACCESS_KEY_ID": "key",
         "AWS_SECRET_ACCESS_KEY": "secret",
     }
-    urls = [f"s3://events/{name}" for name in names]
-    place = Place("s3://", urls, lambda proxy=proxy: proxy.received)  # type: ignore[misc]
-    place.uproot = "s3fs cannot be installed beside our pins"
-    found.append(place)
-    return found
+    no_s3fs = "s3fs cannot be installed beside our pins"
+    return [
+        Place("local", [str(folder / name) for name in names]),
+        away("root://", plain.port, "root://127.0.0.1:{port}//"),
+        away("https://", secure.web_port, "https://127.0.0.1:{port}/"),
+        away("s3://", plain.web_port, "s3://events/", no_s3fs),
+    ]
 
 
 def measure(files: int, events: int, turns: int) -> Iterator[tuple[str, Iterator[Row]]]:
@@ -212,10 +244,10 @@ def measure(files: int, events: int, turns: int) -> Iterator[tuple[str, Iterator
 def main(arguments: Any) -> int:
     """Measure and print."""
     os.environ["ROOTML_CACHE"] = ""
-    files, events, turns = (4, 200_000, 1) if arguments.quick else (8, 500_000, 2)
+    files, events, turns = (4, 200_000, 1) if arguments.quick else (8, 500_000, 3)
     opening = (
-        f"{machine()}; {files} files of {events:,} events, {len(WANTED)} of {COLUMNS} float32 "
-        f"columns, clusters of {CLUSTER:,}"
+        f"{machine()}; {files} files of {events:,} events in clusters of {CLUSTER:,}, "
+        f"{len(WANTED)} of {len(WANTED) + OTHERS} columns read"
     )
     return report(opening, measure(files, events, turns), arguments.output)
 

@@ -74,11 +74,12 @@ class Place(Protocol):
 class XRootDServer:
     """The `xrootd` of the system (Debian: xrootd-server) over `folder`, which all may read.
 
-    It speaks http too, on `web_port`.
+    It speaks http too, on `web_port`: https if `secure`, by a certificate of `authority`.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, secure: bool = False) -> None:
         self.folder = folder
+        self.authority = trustme.CA() if secure else None
         self.port, self.web_port = free_port(), free_port()
         self.process: subprocess.Popen[bytes] | None = None
         self._state = Path(tempfile.mkdtemp(prefix="xrd"))  # its sockets need a short path
@@ -91,7 +92,7 @@ class XRootDServer:
             f"xrd.port {self.port}\nxrd.protocol xrootd *\nall.export /\n"
             f"xrd.protocol XrdHttp:{self.web_port} libXrdHttp.so\n"
             f"oss.localroot {self.folder}\nall.adminpath {self._state}/admin\n"
-            f"all.pidpath {self._state}/admin\nxrd.network nodnr\n"
+            f"all.pidpath {self._state}/admin\nxrd.network nodnr\n" + self._security()
         )
         (self._state / "admin").mkdir(exist_ok=True)
         (self._state / "admin").chmod(0o777)
@@ -104,6 +105,20 @@ class XRootDServer:
             cwd=self._state,
         )
         wait_for_port(self.port)
+
+    def _security(self) -> str:
+        """Lines of the configuration for TLS."""
+        if self.authority is None:
+            return ""
+        leaf = self.authority.issue_cert("127.0.0.1", "localhost")
+        authority, chain, key = (self._state / name for name in ("ca.pem", "chain.pem", "key.pem"))
+        self.authority.cert_pem.write_to_path(str(authority))
+        chain.write_bytes(b"".join(blob.bytes() for blob in leaf.cert_chain_pems))
+        leaf.private_key_pem.write_to_path(str(key))
+        key.chmod(0o400)
+        if os.getuid() == 0:
+            shutil.chown(key, "nobody")
+        return f"xrd.tls {chain} {key}\nxrd.tlsca certfile {authority}\n"
 
     def stop(self) -> None:
         """Kill it."""
