@@ -243,7 +243,7 @@ class Epochs:
         fit = self.options.buffer_bytes // (2 * self.options.unit_bytes)
         if self._place is not None:
             return max(1, min(2 * self._place.width, fit))
-        return max(self.options.threads, min(self._units_ahead, fit))
+        return self.options.threads + min(self._units_ahead, fit)
 
     @cached_property
     def _units_ahead(self) -> int:
@@ -393,7 +393,7 @@ class Epochs:
             stage=self.timing,
             ahead=threads,
             workspace=self.workspace,
-            early=threads if self._units_ahead and mode == "pool" else 0,
+            early=threads - self.options.threads if mode == "pool" and not self._place else 0,
         )
 
     def _order_of(self, epoch: int, pool: Executor) -> npt.NDArray[np.int64]:
