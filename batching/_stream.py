@@ -23,6 +23,7 @@ from rootml.batching._layout import Dense, Layout, Ragged, slice_ragged
 from rootml.batching._stores import Store
 from rootml.batching._timing import Timing
 from rootml.batching._walk import Block, Walk
+from rootml.storage._remote import work_until
 
 THREAD_NAME = "rootml-batching"
 _LOOK_AHEAD = 64
@@ -62,7 +63,13 @@ class Stream:
     ) -> None:
         self._layout = layout
         self._walk = walk
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix=THREAD_NAME)
+        self._stop = threading.Event()
+        self._pool = ThreadPoolExecutor(
+            threads,
+            thread_name_prefix=THREAD_NAME,
+            initializer=work_until,  # closing does not wait for a server that is gone
+            initargs=(self._stop,),
+        )
         self._store = make_store(self._pool)
         self._timing = timing
         self._skip = skip
@@ -70,7 +77,6 @@ class Stream:
         self._queue: queue.Queue[_Filled | _Failed | None] = queue.Queue(
             max(1, min(4, _QUEUE_BYTES // size))
         )
-        self._stop = threading.Event()
         self._thread = threading.Thread(target=self._produce, name=THREAD_NAME, daemon=True)
 
     def batches(self) -> Iterator[Batch]:

@@ -17,7 +17,17 @@ from __future__ import annotations
 
 from rootml.storage._remote.file import RemoteFile
 from rootml.storage._remote.options import Cache, Remote, check_remote
+from rootml.storage._remote.tasks import work_until
 from rootml.storage._remote.trouble import Changed, Trouble
 from rootml.storage._remote.urls import redact
 
-__all__ = ["Cache", "Changed", "Remote", "RemoteFile", "Trouble", "check_remote", "redact"]
+__all__ = [
+    "Cache",
+    "Changed",
+    "Remote",
+    "RemoteFile",
+    "Trouble",
+    "check_remote",
+    "redact",
+    "work_until",
+]

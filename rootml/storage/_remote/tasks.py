@@ -19,6 +19,7 @@ T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 _LONGEST = 30.0
+_SLICE = 0.1
 
 _lock = ProcessLock()
 _pools: dict[tuple[int, int], ThreadPoolExecutor] = {}
@@ -33,36 +34,58 @@ def _pool(connections: int) -> ThreadPoolExecutor:
         return _pools[key]
 
 
+class _Thread(threading.local):
+    """What each thread knows of who it works for."""
+
+    closing: threading.Event | None = None
+
+
+_thread = _Thread()
+
+
+def work_until(closing: threading.Event) -> None:
+    """Make no further tries in this thread when `closing` is set: nobody waits any more."""
+    _thread.closing = closing
+
+
 def pause(options: Remote, failed: int, asked: float) -> float:
     """Seconds to wait after try number `failed`; the jitter keeps many readers apart."""
     due = min(_LONGEST, options.backoff * 2.0 ** min(failed - 1, 32))
     return max(due * random.uniform(0.5, 1.5), min(asked, _LONGEST))
 
 
-def persist(ask: Callable[[], T], options: Remote, stop: threading.Event | None = None) -> T:
+def persist(ask: Callable[[], T], options: Remote, *stops: threading.Event) -> T:
     """What `ask` returns, after as many tries as allowed.
 
     Args:
-        stop: Set when there is no use in going on.
+        stops: One is set when there is no use in going on.
 
     Raises:
         Trouble: What no other try would cure, or the last error, with the number of tries.
     """
-    stop = stop or threading.Event()
+    if _thread.closing is not None:
+        stops = (*stops, _thread.closing)
     began, failed = time.monotonic(), 0
     while True:
         try:
             return ask()
         except Transient as error:
             failed += 1
-            if failed > options.retries or stop.is_set():
+            if failed > options.retries or any(stop.is_set() for stop in stops):
                 spent = time.monotonic() - began
                 times = "once" if failed == 1 else f"{failed} times in {spent:.1f} s"
                 message = f"{error} (tried {times})"
                 raise Trouble(message) from None
             wait_for = pause(options, failed, error.wait)
             logger.info("%s; try %d follows in %.1f s", error, failed + 1, wait_for)
-        stop.wait(wait_for)
+        _sleep(wait_for, stops)
+
+
+def _sleep(seconds: float, stops: Sequence[threading.Event]) -> None:
+    """Wait, but not on when one of `stops` is set."""
+    until = time.monotonic() + seconds
+    while (left := until - time.monotonic()) > 0 and not any(stop.is_set() for stop in stops):
+        time.sleep(min(left, _SLICE))
 
 
 def run_all(tasks: Sequence[Callable[[], T]], options: Remote) -> list[T]:
@@ -74,11 +97,12 @@ def run_all(tasks: Sequence[Callable[[], T]], options: Remote) -> list[T]:
     if len(tasks) == 1:
         return [persist(tasks[0], options)]
     stop = threading.Event()
+    stops = (stop,) if _thread.closing is None else (stop, _thread.closing)
     errors: list[BaseException] = []
 
     def guarded(task: Callable[[], T]) -> T:
         try:
-            return persist(task, options, stop)
+            return persist(task, options, *stops)
         except BaseException as error:
             errors.append(error)
             stop.set()

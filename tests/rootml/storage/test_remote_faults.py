@@ -30,6 +30,7 @@ from remote_servers import (
 
 import rootml
 from rootml.batching import BatchLoader
+from rootml.batching._stream import THREAD_NAME
 from rootml.errors import ChangedFileError, MissingFileError, RemoteError, UsageError
 from rootml.storage import Remote, open_table
 
@@ -307,6 +308,34 @@ def test_an_epoch_survives_a_server_that_restarts(
     consume(loader, ids, restart)
     back.join()
     assert ids == list(range(LONG))
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_leaving_a_loop_does_not_wait_for_a_server_that_is_gone(
+    shuffle: bool,
+    remote_folder: Path,
+    long_file: str,
+    request: pytest.FixtureRequest,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    server = Mortal("root", remote_folder)
+    request.addfinalizer(server.close)
+    stubborn = Remote(timeout=2, retries=100, backoff=1, connections=4)
+    data = rootml.open(f"{server.url(long_file)}:Events", remote=stubborn).select(["x"])
+    options: dict[str, Any] = {"buffer_bytes": 300_000} if shuffle else {}
+    loader = data.batches(500, shuffle=shuffle, unit_bytes=30_000, **options)
+    began = 0.0
+    for number, _ in enumerate(loader.iterate()):
+        if number == 3:
+            server.stop()
+        if number == 30:
+            time.sleep(0.5)
+            assert "; try 2 follows in " in caplog.text
+            began = time.monotonic()
+            break
+    loader.close()
+    assert time.monotonic() - began < 6
+    assert not [t for t in threading.enumerate() if t.name.startswith(THREAD_NAME)]
 
 
 # --- a file that changes -------------------------------------------------------------------------
