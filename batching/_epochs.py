@@ -10,6 +10,7 @@ import threading
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor, as_completed
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -55,6 +56,7 @@ from rootml.batching._units import (
 from rootml.batching._walk import Walk, forced_rows
 from rootml.errors import BufferTooSmallError, EmptySelectionError, StateError, UsageError
 from rootml.storage._paths import remote_of
+from rootml.storage._remote import in_turn
 
 if TYPE_CHECKING:
     from rootml._threads import Held, Place
@@ -97,6 +99,7 @@ class Epochs:
         self._spill: Spill | None = None
         self._spill_shards: int | None = None
         self._held: Held[UnitJob, Prepared] | None = None
+        self._turns = threading.Semaphore(options.threads)
         factors = None
         if options.balance is not None and not dataset.has_label:
             message = f"{dataset}: balance= needs classes: open the samples with label="
@@ -106,7 +109,7 @@ class Epochs:
         self.dataset, self.layout = compile_layout(dataset, request, factors)
 
     def __getstate__(self) -> dict[str, Any]:
-        hidden = {"_lock", "_resident", "_next_order", "_held", "workspace"}
+        hidden = {"_lock", "_resident", "_next_order", "_held", "_turns", "workspace"}
         return {key: value for key, value in self.__dict__.items() if key not in hidden}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -115,6 +118,7 @@ class Epochs:
         self._resident = None
         self._next_order = None
         self._held = None
+        self._turns = threading.Semaphore(self.options.threads)
         self.workspace = Workspace()
 
     # --- the selection ------------------------------------------------------------------------
@@ -263,7 +267,7 @@ class Epochs:
                 self._held = place.hold(decode, what="decoding")
             held = None if place is None else self._held
         units = DatasetUnits(decode, held, chosen.partitions, chosen.index, chosen.keys)
-        return _Timed(units, self.timing)
+        return _Timed(units, self.timing, self._turns if held is None else None)
 
     # --- the mode -----------------------------------------------------------------------------
 
@@ -508,7 +512,9 @@ class Epochs:
 class _Timed:
     source: UnitSource
     timing: Timing
+    turns: threading.Semaphore | None
 
     def load(self, unit: int, allocate: Allocate = np.empty) -> Any:
-        with self.timing("decode"):
+        turn = nullcontext() if self.turns is None else in_turn(self.turns)
+        with turn, self.timing("decode"):
             return self.source.load(unit, allocate)

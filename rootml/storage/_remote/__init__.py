@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from rootml.storage._remote.file import RemoteFile
 from rootml.storage._remote.options import Cache, Remote, check_remote
-from rootml.storage._remote.tasks import work_until
+from rootml.storage._remote.tasks import in_turn, work_until
 from rootml.storage._remote.trouble import Changed, Trouble
 from rootml.storage._remote.urls import redact
 
@@ -28,6 +28,7 @@ __all__ = [
     "RemoteFile",
     "Trouble",
     "check_remote",
+    "in_turn",
     "redact",
     "work_until",
 ]

@@ -7,8 +7,9 @@ import os
 import random
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from typing import TypeVar
 
 from rootml._threads import ProcessLock
@@ -38,6 +39,7 @@ class _Thread(threading.local):
     """What each thread knows of who it works for."""
 
     closing: threading.Event | None = None
+    turn: threading.Semaphore | None = None
 
 
 _thread = _Thread()
@@ -46,6 +48,35 @@ _thread = _Thread()
 def work_until(closing: threading.Event) -> None:
     """Make no further tries in this thread when `closing` is set: nobody waits any more."""
     _thread.closing = closing
+
+
+@contextmanager
+def in_turn(turns: threading.Semaphore) -> Iterator[None]:
+    """Compute while holding one of `turns`, which is given to others while this thread waits.
+
+    Many threads wait for servers; when all of them decode at once, those suffer that everything
+    waits for.
+    """
+    with turns:
+        _thread.turn = turns
+        try:
+            yield
+        finally:
+            _thread.turn = None
+
+
+@contextmanager
+def _waiting() -> Iterator[None]:
+    """Let others compute meanwhile."""
+    turn = _thread.turn
+    if turn is None:
+        yield
+        return
+    turn.release()
+    try:
+        yield
+    finally:
+        turn.acquire()
 
 
 def pause(options: Remote, failed: int, asked: float) -> float:
@@ -94,8 +125,11 @@ def run_all(tasks: Sequence[Callable[[], T]], options: Remote) -> list[T]:
     Raises:
         Trouble: The first one; the other tasks make no further tries.
     """
-    if len(tasks) == 1:
-        return [persist(tasks[0], options)]
+    with _waiting():
+        return [persist(tasks[0], options)] if len(tasks) == 1 else _run(tasks, options)
+
+
+def _run(tasks: Sequence[Callable[[], T]], options: Remote) -> list[T]:
     stop = threading.Event()
     stops = (stop,) if _thread.closing is None else (stop, _thread.closing)
     errors: list[BaseException] = []
