@@ -17,6 +17,15 @@ from rootml.storage._remote.http import _single
 PROTOCOLS = ("root", "https", "s3")
 
 
+@pytest.fixture(autouse=True)
+def _no_headers_of_other_runs(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Servers come back at the same address with other files."""
+    if request.path.name.startswith("test_remote"):
+        monkeypatch.setenv("ROOTML_CACHE", "")
+
+
 @pytest.fixture(scope="session")
 def remote_folder() -> Iterator[Path]:
     """The folder that the servers serve; not one of pytest's, which other users may not enter."""
