@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import itertools
-import threading
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any
 
+from rootml._threads import ProcessLock
 from rootml.storage._blocks import Buffer
 from rootml.storage._remote.cache import Shelf, shelf_of
 from rootml.storage._remote.options import Remote
@@ -30,7 +30,7 @@ class _Kept:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._lock = threading.Lock()
+        self._lock = ProcessLock()
         self._pieces: OrderedDict[tuple[int, int, int], bytes] = OrderedDict()
         self._files: dict[int, dict[Piece, None]] = {}
         self._size = 0

@@ -13,7 +13,6 @@ from __future__ import annotations
 import itertools
 import math
 import os
-import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
@@ -79,7 +78,7 @@ class XRootDTransport:
         self._path = parts.path[1:] + (f"?{parts.query}" if parts.query else "")
         self._timeout = max(1, math.ceil(options.timeout))
         self._number = next(_numbers)
-        self._lock = threading.RLock()
+        self._lock = ProcessLock()
         self._file: Any = None
         self._process = os.getpid()
         self.identity = redact(url)

@@ -28,6 +28,8 @@ MODES: dict[str, dict[str, Any]] = {
     "disk": {"shuffle": True, "buffer_bytes": 90_000, "unit_bytes": 6_000, "cache": "shuffled"},
 }
 
+POOL: dict[str, Any] = {"buffer_bytes": 400_000, "unit_bytes": 6_000}
+
 
 def opened(place: Place, samples: Samples, format_: str = "ttree", **options: Any) -> Any:
     """Background and signal from a server."""
@@ -100,6 +102,20 @@ def test_workers_of_a_cluster_read_by_themselves(
     ):
         found = data.on(client).to_awkward()
     assert ak.array_equal(found, expected)
+
+
+def test_workers_of_torch_read_by_themselves(place: Place, remote_samples: Samples) -> None:
+    data = pytest.importorskip("torch.utils.data")
+    loader = (
+        opened(place, remote_samples)
+        .select(["x", "y", "k"])
+        .batches(100, shuffle=True, seed=2, observers=["id"], **POOL)
+    )
+    here = np.concatenate([batch.observers["id"] for batch in loader.iterate()])  # type: ignore[index]
+    assert sorted(here) == list(range(NUM_EVENTS))
+    workers = data.DataLoader(loader.torch(), batch_size=None, num_workers=2)
+    found = [observers["id"].numpy() for *_, observers in workers]
+    assert sorted(np.concatenate(found)) == list(range(NUM_EVENTS))
 
 
 # --- how much is read ----------------------------------------------------------------------------
