@@ -111,7 +111,7 @@ def test_workers_of_torch_read_by_themselves(place: Place, remote_samples: Sampl
         .select(["x", "y", "k"])
         .batches(100, shuffle=True, seed=2, observers=["id"], **POOL)
     )
-    here = np.concatenate([batch.observers["id"] for batch in loader.iterate()])  # type: ignore[index]
+    here = np.concatenate([batch.observers["id"] for batch in loader.iterate()])
     assert sorted(here) == list(range(NUM_EVENTS))
     workers = data.DataLoader(loader.torch(), batch_size=None, num_workers=2)
     found = [observers["id"].numpy() for *_, observers in workers]
