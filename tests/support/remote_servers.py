@@ -240,6 +240,7 @@ class HttpsServer(http.server.ThreadingHTTPServer):
         self.ranges = self.etags = self.several = True
         self.served: list[Served] = []
         self.faults: list[Fault] = []
+        self.broken: list[Fault] = []
         self.plain = plain
         self.port = int(self.server_address[1])
         if not plain:
@@ -302,6 +303,27 @@ def reset(handler: Handler) -> bool:
 
 def cut(handler: Handler) -> bool:
     """Promise an answer and break off in the middle of it."""
+    data = _promise(handler)
+    handler.server.broken.append(cut)
+    handler.wfile.write(data[: len(data) // 2])
+    handler.wfile.flush()
+    return reset(handler)
+
+
+def trickle(handler: Handler) -> bool:
+    """Send the answer so slowly that it never ends, but never so slowly that nothing comes."""
+    data = _promise(handler)
+    handler.server.broken.append(trickle)
+    with suppress(OSError):
+        for byte in data:
+            handler.wfile.write(bytes([byte]))
+            handler.wfile.flush()
+            time.sleep(0.1)
+    return reset(handler)
+
+
+def _promise(handler: Handler) -> bytes:
+    """Send the head of the answer to a request for one range; the bytes that are due."""
     found = re.fullmatch(r"bytes=(\d+)-(\d+)", handler.headers["Range"])
     assert found is not None
     start, stop = int(found[1]), int(found[2]) + 1
@@ -315,9 +337,7 @@ def cut(handler: Handler) -> bool:
     handler.send_header("Content-Range", f"bytes {start}-{stop - 1}/{len(data)}")
     handler.send_header("Content-Length", str(stop - start))
     handler.end_headers()
-    handler.wfile.write(data[start : start + (stop - start) // 2])
-    handler.wfile.flush()
-    return reset(handler)
+    return data[start:stop]
 
 
 def stall(seconds: float) -> Fault:

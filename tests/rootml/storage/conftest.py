@@ -69,6 +69,7 @@ def _web(remote_folder: Path) -> Iterator[HttpsServer]:
 def https(_web: HttpsServer, trust: None) -> Iterator[HttpsServer]:
     """The web server, as it was before any test."""
     _web.served.clear()
+    _web.broken.clear()
     yield _web
     _web.faults.clear()
     _web.ranges = _web.etags = _web.several = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -116,6 +117,25 @@ def test_workers_of_torch_read_by_themselves(place: Place, remote_samples: Sampl
     workers = data.DataLoader(loader.torch(), batch_size=None, num_workers=2)
     found = [observers["id"].numpy() for *_, observers in workers]
     assert sorted(np.concatenate(found)) == list(range(NUM_EVENTS))
+
+
+def test_friends_on_the_server(
+    place: Place, remote_samples: Samples, remote_folder: Path, tmp_path: Path
+) -> None:
+    name = remote_samples("ttree")[0][0]
+    local = rootml.open(f"{remote_folder / name}:Events")
+    score = np.arange(700, dtype=np.float32) ** 2
+    (path,) = local.write_friend(tmp_path, {"score": score})
+    shutil.copy(path, remote_folder / f"friend_of_{name}")
+    (remote_folder / f"friend_of_{name}").chmod(0o644)
+    data = rootml.open(
+        f"{place.url(name)}:Events",
+        friends=place.url(f"friend_of_{name}"),
+        remote=Remote(timeout=20),
+    )
+    found = data.filter("score > 100").select(["id", "score"]).to_awkward()
+    assert found["id"].tolist() == list(range(11, 700))
+    np.testing.assert_array_equal(found["score"], score[11:])
 
 
 # --- how much is read ----------------------------------------------------------------------------

@@ -26,6 +26,7 @@ from remote_servers import (
     free_port,
     reset,
     stall,
+    trickle,
 )
 
 import rootml
@@ -48,7 +49,9 @@ def values_are_right(table: Any, start: int = 0, stop: int = ROWS) -> bool:
 
 
 @pytest.mark.parametrize(
-    "fault", [busy, reset, cut, stall(3)], ids=["503", "reset", "cut", "stall"]
+    "fault",
+    [busy, reset, cut, trickle, stall(3)],
+    ids=["503", "reset", "cut", "trickle", "stall"],
 )
 def test_what_passes_is_waited_for(
     https: HttpsServer, remote_events: Callable[[str, int], str], fault: Any
@@ -57,8 +60,9 @@ def test_what_passes_is_waited_for(
     with open_table(url, remote=Remote(timeout=1, retries=3, backoff=0.05)) as table:
         _ = table.columns
         https.faults[:] = [fault, fault]
-        assert values_are_right(table)
+        assert values_are_right(table, 0, 250)  # one range
         assert https.faults == []
+        assert https.broken == [fault, fault][: 2 * (fault in {cut, trickle})]
 
 
 def test_a_server_that_asks_for_time_gets_it(
@@ -444,3 +448,29 @@ def test_keys_of_a_store_are_never_shown(s3: S3Place, monkeypatch: pytest.Monkey
         open_table("s3://events/f.root", remote=Remote(retries=0))
     assert s3.store.key not in str(caught.value)
     assert s3.store.secret not in str(caught.value)
+
+
+def test_redirections_are_followed_without_credentials(
+    https: HttpsServer, remote_events: Callable[[str, int], str], remote_folder: Path
+) -> None:
+    other = HttpsServer(remote_folder)
+    try:
+        name = remote_events("ttree", ROWS)
+
+        def elsewhere(handler: Any) -> bool:
+            handler.reply(307, b"", {"Location": other.url(name)})
+            return True
+
+        url = https.url(name).replace("://", f"://me:{SECRETS[0]}@")
+        https.faults[:] = [elsewhere] * 99
+        remote = Remote(retries=0, headers={"X-Token": SECRETS[2]})
+        with open_table(url, "Events", remote=remote) as table:
+            assert values_are_right(table)
+        assert all(served.status == 307 for served in https.served)
+        assert "Authorization" in https.served[0].headers
+        assert other.served
+        for served in other.served:
+            assert served.status == 206
+            assert not {"Authorization", "X-Token"} & {*served.headers}
+    finally:
+        other.close()
