@@ -188,6 +188,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if "," in wanted and self.server.ranges and self.server.several:
             self.reply_several(path, stat.st_size, wanted, headers)
             return
+        if "," in wanted and self.server.refuses_several:
+            self.reply(416, b"")
+            return
         found = re.fullmatch(r"bytes=(\d+)-(\d+)", wanted)
         if found is None or not self.server.ranges:
             self.reply(200, path.read_bytes(), headers)
@@ -239,6 +242,7 @@ class HttpsServer(http.server.ThreadingHTTPServer):
         self.folder = folder
         self.ranges = self.etags = self.several = True
         self.served: list[Served] = []
+        self.refuses_several = False
         self.faults: list[Fault] = []
         self.broken: list[Fault] = []
         self.plain = plain

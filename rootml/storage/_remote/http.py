@@ -151,7 +151,7 @@ class HttpTransport:
         if stat.tag and not stat.tag.startswith("W/"):
             headers["If-Match"] = stat.tag
         with self._ask("GET", headers) as (answer, deadline):
-            if answer.status in {_NO_MATCH, _NO_RANGE}:
+            if answer.status == _NO_MATCH or (answer.status == _NO_RANGE and "," not in ranges):
                 message = f"it has changed on the server since it was opened ({answer.status})"
                 raise Changed(message)
             yield answer, deadline
@@ -159,17 +159,23 @@ class HttpTransport:
     def _read_several(self, batch: Sequence[Piece], stat: Stat) -> list[Buffer] | None:
         """All pieces with one request; None, where the server does not answer that."""
         ranges = ",".join(f"{start}-{stop - 1}" for start, stop in batch)
-        with self._ask_for(ranges, stat) as (answer, deadline):
-            boundary = _BOUNDARY.search(answer.headers.get("Content-Type", ""))
-            if answer.status != _PARTIAL or boundary is None:
-                return None
-            body = _body(answer, _length(answer), deadline)
-            mark = _modified(answer.headers), answer.headers.get("ETag", "")
+        try:
+            with self._ask_for(ranges, stat) as (answer, deadline):
+                boundary = _BOUNDARY.search(answer.headers.get("Content-Type", ""))
+                if answer.status != _PARTIAL or boundary is None:
+                    return None
+                body = _body(answer, _length(answer), deadline)
+                mark = _modified(answer.headers), answer.headers.get("ETag", "")
+        except (Transient, Changed):
+            raise
+        except Trouble:  # several ranges are refused; if it is more than that, one will be too
+            return None
         parts = []
         for start, data, size in _parts(body, boundary[1].strip().encode("latin-1")):
             _compare(stat, Stat(size, *mark))
             parts.append((start, data))
-        return [_cut_out(parts, piece) for piece in batch]
+        found = [_cut_out(parts, piece) for piece in batch]
+        return [data for data in found if data is not None] if None not in found else None
 
     def _read(self, piece: Piece, stat: Stat) -> Buffer:
         start, stop = piece
@@ -338,14 +344,13 @@ def _parts(body: bytearray, boundary: bytes) -> Iterator[tuple[int, memoryview, 
         yield first, view[end + 4 : at], size
 
 
-def _cut_out(parts: Sequence[tuple[int, memoryview]], piece: Piece) -> memoryview:
-    """A piece from the parts, which a server may have joined or sorted."""
+def _cut_out(parts: Sequence[tuple[int, memoryview]], piece: Piece) -> memoryview | None:
+    """A piece from the parts, which a server may have joined or sorted; None: left out."""
     start, stop = piece
     for first, data in parts:
         if first <= start and stop <= first + len(data):
             return data[start - first : stop - first]
-    message = f"bytes {start} to {stop} are missing in the answer"
-    raise Transient(message)
+    return None
 
 
 def _modified(headers: Mapping[str, str]) -> int:

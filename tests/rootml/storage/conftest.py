@@ -73,6 +73,7 @@ def https(_web: HttpsServer, trust: None) -> Iterator[HttpsServer]:
     yield _web
     _web.faults.clear()
     _web.ranges = _web.etags = _web.several = True
+    _web.refuses_several = False
     _single.clear()
 
 

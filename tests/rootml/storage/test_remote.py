@@ -76,11 +76,12 @@ def test_real_files_are_read_as_uproot_reads_the_local_copy(
                 assert_same(found, expected, column)
 
 
-@pytest.mark.parametrize("several", [True, False])
+@pytest.mark.parametrize("several", ["answered", "ignored", "refused"])
 def test_a_web_server_that_answers_several_ranges_is_asked_once(
-    https: HttpsServer, remote_events: Callable[[str, int], str], several: bool
+    https: HttpsServer, remote_events: Callable[[str, int], str], several: str
 ) -> None:
-    https.several = several
+    https.several = several == "answered"
+    https.refuses_several = several == "refused"
     expected = columns_of(np.arange(500, 750, dtype=np.int64))
     with open_table(https.url(remote_events("ttree", ROWS)), remote=Remote(gap=0)) as table:
         table.read(["x", "k", "weight"], 0, 10)
@@ -88,7 +89,7 @@ def test_a_web_server_that_answers_several_ranges_is_asked_once(
         found = table.read(["x", "k", "weight"], 500, 750)
     for name in found:
         assert_same(found[name], expected[name], name)
-    assert len(https.served) == (1 if several else 3)
+    assert len(https.served) == (1 if several == "answered" else 3)
 
 
 def test_the_web_side_of_xrootd(
