@@ -1,0 +1,83 @@
+"""Every tutorial is a notebook, runs in a fresh folder, and leaves the pictures it promises."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TUTORIALS = Path(__file__).parents[2] / "tutorials"
+HELPERS = {"collisions", "jets", "nano", "page", "photons"}  # imported by the others
+NEEDS = {
+    "dask_cluster": ("distributed", "matplotlib"),
+    "fit_in_roofit": ("ROOT", "torch", "iminuit", "matplotlib"),
+    "morph_photons": ("torch", "xgboost", "scipy", "matplotlib"),
+    "move_from_rdataloader": ("ROOT", "torch", "matplotlib"),
+    "move_from_uproot": ("matplotlib",),
+    "move_from_weaver": ("weaver", "lightning", "torch", "matplotlib"),
+    "offshell_interference": ("iminuit", "matplotlib"),
+    "particle_clouds": ("torch", "matplotlib"),
+    "reading": ("matplotlib",),
+    "sharing": (),
+    "train_bdt": ("xgboost", "llvmlite", "matplotlib"),
+    "train_tensorflow": ("tensorflow", "matplotlib"),
+    "train_torch": ("torch", "matplotlib"),
+}
+ELSEWHERE = {"quickstart", "train_distributed"}  # have tests of their own
+SCRIPTS = sorted(path.stem for path in TUTORIALS.glob("*.py"))
+
+
+def test_every_script_is_known() -> None:
+    assert {*NEEDS, *HELPERS} | ELSEWHERE >= set(SCRIPTS) >= {*NEEDS, *HELPERS, "quickstart"}
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_script_is_a_notebook(name: str) -> None:
+    """jupytext makes a valid notebook of it, which begins with a title, with prose and code."""
+    jupytext = pytest.importorskip("jupytext")
+    nbformat = pytest.importorskip("nbformat")
+    notebook = jupytext.read(TUTORIALS / f"{name}.py", fmt="py:percent")
+    nbformat.validate(notebook)
+    assert notebook.cells[0].cell_type == "markdown"
+    assert notebook.cells[0].source.startswith("# ")
+    for cell in notebook.cells:
+        assert cell.source.strip()
+        if cell.cell_type == "code":
+            compile(cell.source, name, "exec")
+    again = jupytext.reads(jupytext.writes(notebook, fmt="ipynb"), fmt="ipynb")
+    assert [cell.source for cell in again.cells] == [cell.source for cell in notebook.cells]
+    assert {cell.cell_type for cell in notebook.cells} == {"markdown", "code"}
+
+
+@pytest.mark.parametrize("name", NEEDS)
+def test_tutorial_runs(name: str, tmp_path: Path) -> None:
+    for package in NEEDS[name]:
+        if importlib.util.find_spec(package) is None:
+            pytest.skip(f"needs {package}")
+    settings = {
+        "MPLBACKEND": "Agg",
+        "OMP_NUM_THREADS": "1",  # two at a time
+        "PYTHONPATH": str(TUTORIALS),
+        "ROOTML_TUTORIALS": "small",
+    }
+    done = subprocess.run(
+        [sys.executable, str(TUTORIALS / f"{name}.py")],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **settings},
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    assert done.stdout
+    promised = set(re.findall(r'"([\w-]+\.png)"', (TUTORIALS / f"{name}.py").read_text("utf-8")))
+    drawn = {path.name: path for path in tmp_path.rglob("*.png")}
+    assert promised <= set(drawn)
+    assert drawn or name == "sharing", "a tutorial shows what there is to see"
+    for path in drawn.values():
+        assert path.stat().st_size > 4_000
