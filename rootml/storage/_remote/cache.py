@@ -13,9 +13,11 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import xxhash
 
@@ -23,8 +25,11 @@ from rootml.errors import CorruptFileError
 from rootml.storage._remote.options import Cache
 from rootml.storage._remote.transport import Piece, Stat
 
+T = TypeVar("T")
+
 _NAME = "rootml-cache-1.sqlite"
 _BUSY = 60.0
+_PAUSE = 0.02
 _FRESH = 60.0
 _SPARE = 10  # room is made for a tenth more than needed, so that it is not made every time
 _PAGE, _PAGE_USED, _ROW = 4096, 4092, 256
@@ -49,35 +54,38 @@ class Shelf:
 
     def get(self, pieces: Sequence[Piece]) -> dict[Piece, bytes]:
         """Those of the pieces that are there and whole."""
+        return _with_database(self._cache, partial(self._get, pieces))
+
+    def _get(self, pieces: Sequence[Piece], database: sqlite3.Connection) -> dict[Piece, bytes]:
         found: dict[Piece, bytes] = {}
+        stale: list[tuple[float, bytes, int, int]] = []
         now = time.time()
-        with _database(self._cache) as database:
-            query = "SELECT data, sum, used FROM ranges WHERE file=? AND start=? AND stop=?"
-            stale: list[tuple[float, bytes, int, int]] = []
-            for start, stop in pieces:
-                row = database.execute(query, (self._key, start, stop)).fetchone()
-                if row is None or len(row[0]) != stop - start or _sum(row[0]) != row[1]:
-                    continue
-                found[start, stop] = row[0]
-                if now - row[2] > _FRESH:
-                    stale.append((now, self._key, start, stop))
-            if stale:
-                touch = "UPDATE ranges SET used=? WHERE file=? AND start=? AND stop=?"
-                with _written(database):
-                    database.executemany(touch, stale)
+        query = "SELECT data, sum, used FROM ranges WHERE file=? AND start=? AND stop=?"
+        for start, stop in pieces:
+            row = database.execute(query, (self._key, start, stop)).fetchone()
+            if row is None or len(row[0]) != stop - start or _sum(row[0]) != row[1]:
+                continue
+            found[start, stop] = row[0]
+            if now - row[2] > _FRESH:
+                stale.append((now, self._key, start, stop))
+        if stale:
+            touch = "UPDATE ranges SET used=? WHERE file=? AND start=? AND stop=?"
+            with _written(database):
+                database.executemany(touch, stale)
         return found
 
     def put(self, pieces: Mapping[Piece, bytes]) -> None:
         """Keep the pieces, and drop what was not used for longest to stay below the limit."""
-        limit = self._cache.bytes
+        if sum(_cost(len(data)) for data in pieces.values()) <= self._cache.bytes:
+            _with_database(self._cache, partial(self._put, pieces))
+
+    def _put(self, pieces: Mapping[Piece, bytes], database: sqlite3.Connection) -> None:
         size = sum(_cost(len(data)) for data in pieces.values())
-        if size > limit:
-            return  # a single unit that is larger than the cache
         now = time.time()
-        with _database(self._cache) as database, _written(database):
-            _make_room(database, limit, size)
-            same = "WHERE file=? AND start=? AND stop=?"
-            remove = f"DELETE FROM ranges {same} RETURNING length(data)"
+        same = "WHERE file=? AND start=? AND stop=?"
+        remove = f"DELETE FROM ranges {same} RETURNING length(data)"
+        with _written(database):
+            _make_room(database, self._cache.bytes, size)
             for (start, stop), data in pieces.items():
                 for (old,) in database.execute(remove, (self._key, start, stop)).fetchall():
                     size -= _cost(old)
@@ -147,26 +155,30 @@ class _Local(threading.local):
 _local = _Local()
 
 
-@contextmanager
-def _database(cache: Cache) -> Iterator[sqlite3.Connection]:
-    """The database of a cache.
+def _with_database(cache: Cache, work: Callable[[sqlite3.Connection], T]) -> T:
+    """The result of `work`, which may be done twice: SQLite is busy while others open or close it.
 
     Raises:
-        CorruptFileError: It is damaged, or cannot be written.
+        CorruptFileError: The database is damaged, or cannot be written.
     """
     path = str(Path(cache.path) / _NAME)
-    try:
-        key, known = (os.getpid(), path), _local.connections.open
-        if key not in known:
-            known[key] = _connect(path)
-        yield known[key]
-    except (sqlite3.Error, OSError) as error:
-        _local.connections.forget(path)
-        message = (
-            f"the cache of remote files in {os.fspath(cache.path)!r} cannot be used "
-            f"({type(error).__name__}: {error}); remove it, or choose another folder"
-        )
-        raise CorruptFileError(message) from error
+    deadline = time.monotonic() + _BUSY
+    while True:
+        try:
+            key, known = (os.getpid(), path), _local.connections.open
+            if key not in known:
+                known[key] = _connect(path)
+            return work(known[key])
+        except (sqlite3.Error, OSError) as error:
+            _local.connections.forget(path)
+            busy = isinstance(error, sqlite3.OperationalError) and "locked" in str(error)
+            if not busy or time.monotonic() > deadline:
+                message = (
+                    f"the cache of remote files in {os.fspath(cache.path)!r} cannot be used "
+                    f"({type(error).__name__}: {error}); remove it, or choose another folder"
+                )
+                raise CorruptFileError(message) from error
+        time.sleep(_PAUSE)
 
 
 def _connect(path: str) -> sqlite3.Connection:
