@@ -16,6 +16,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 import numpy as np
@@ -25,9 +26,10 @@ from photons import CONDITIONS, FEATURES, make_files
 import rootml
 from rootml.sbi.morphing import Morpher
 
+small = os.environ.get("ROOTML_TUTORIALS") == "small"  # for the tests
 parser = argparse.ArgumentParser(description="Morph simulated photons onto data.")
-parser.add_argument("--events", type=int, default=15_000, help="of each; more is better")
-parser.add_argument("--steps", type=int, default=600, help="of the training")
+parser.add_argument("--events", type=int, default=8_000 if small else 15_000, help="of each")
+parser.add_argument("--steps", type=int, default=400 if small else 600, help="of the training")
 options, _ = parser.parse_known_args()
 
 folder = Path("tutorial-photons")

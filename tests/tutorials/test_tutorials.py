@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 TUTORIALS = Path(__file__).parents[2] / "tutorials"
+SHARED = Path(__file__).parents[3] / "shared" / "data"
+DATA = Path(os.environ.get("ROOTML_TEST_DATA", SHARED)).resolve()
 HELPERS = {"collisions", "jets", "nano", "page", "photons"}  # imported by the others
 NEEDS = {
     "dask_cluster": ("distributed", "matplotlib"),
@@ -54,30 +56,44 @@ def test_script_is_a_notebook(name: str) -> None:
     assert {cell.cell_type for cell in notebook.cells} == {"markdown", "code"}
 
 
-@pytest.mark.parametrize("name", NEEDS)
-def test_tutorial_runs(name: str, tmp_path: Path) -> None:
+def run(name: str, folder: Path, **settings: str) -> str:
+    """What a tutorial prints, run as a user does, in small; skip without its packages."""
     for package in NEEDS[name]:
         if importlib.util.find_spec(package) is None:
             pytest.skip(f"needs {package}")
-    settings = {
+    environment = {
+        **os.environ,
         "MPLBACKEND": "Agg",
         "OMP_NUM_THREADS": "1",  # two at a time
         "PYTHONPATH": str(TUTORIALS),
+        "ROOTML_TEST_DATA": str(DATA),
         "ROOTML_TUTORIALS": "small",
+        **settings,
     }
     done = subprocess.run(
         [sys.executable, str(TUTORIALS / f"{name}.py")],
-        cwd=tmp_path,
+        cwd=folder,
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, **settings},
+        env=environment,
     )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
-    assert done.stdout
+    return done.stdout
+
+
+@pytest.mark.parametrize("name", NEEDS)
+def test_tutorial_runs(name: str, tmp_path: Path) -> None:
+    assert run(name, tmp_path)
     promised = set(re.findall(r'"([\w-]+\.png)"', (TUTORIALS / f"{name}.py").read_text("utf-8")))
     drawn = {path.name: path for path in tmp_path.rglob("*.png")}
     assert promised <= set(drawn)
     assert drawn or name == "sharing", "a tutorial shows what there is to see"
     for path in drawn.values():
         assert path.stat().st_size > 4_000
+
+
+def test_clouds_are_made_where_the_open_data_are_absent(tmp_path: Path) -> None:
+    assert "reading tutorial-clouds/ttbar.root" in run(
+        "particle_clouds", tmp_path, ROOTML_TEST_DATA=str(tmp_path)
+    )
