@@ -1,5 +1,5 @@
 # %% [markdown]
-# # The whole of rootml in two minutes
+# # The whole of rootml in a minute
 #
 # What `make quickstart` runs: it makes ROOT files of simulated collisions, streams them into a
 # training in torch and into XGBoost, compiles the forest and scores the files, learns likelihood
@@ -528,9 +528,9 @@ def run(page: Page, folder: Path, options: argparse.Namespace) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="The whole of rootml on generated ROOT files.")
-    parser.add_argument("--events", type=int, default=400_000, help="simulated collisions")
-    parser.add_argument("--photons", type=int, default=15_000, help="events with photons")
-    parser.add_argument("--steps", type=int, default=500, help="of the training of the flow")
+    parser.add_argument("--events", type=int, default=800_000, help="simulated collisions")
+    parser.add_argument("--photons", type=int, default=30_000, help="events with photons")
+    parser.add_argument("--steps", type=int, default=1_200, help="of the training of the flow")
     parser.add_argument("--output", type=Path, default=Path("quickstart-output"))
     options, _ = parser.parse_known_args(arguments)
     folder: Path = options.output
