@@ -170,7 +170,7 @@ def test_file_is_one_room(path: Path) -> None:
 
 @pytest.mark.parametrize("path", EVERYTHING, ids=relative)
 def test_module_says_what_it_is(path: Path) -> None:
-    if path.parent.name == "tutorials":
+    if path.parent == PROJECT / "tutorials":
         assert path.read_text(encoding="utf-8").startswith("# %% [markdown]\n# # ")
     else:
         assert ast.get_docstring(parsed(path)), "a module starts with a docstring"
