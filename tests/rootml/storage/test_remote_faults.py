@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import sys
 import threading
 import time
 import traceback
@@ -32,7 +33,13 @@ from remote_servers import (
 import rootml
 from rootml.batching import BatchLoader
 from rootml.batching._stream import THREAD_NAME
-from rootml.errors import ChangedFileError, MissingFileError, RemoteError, UsageError
+from rootml.errors import (
+    ChangedFileError,
+    MissingFileError,
+    MissingPackageError,
+    RemoteError,
+    UsageError,
+)
 from rootml.storage import Remote, open_table
 
 QUICK = Remote(timeout=5, retries=4, backoff=0.05)
@@ -192,6 +199,23 @@ def test_unknown_scheme_and_options() -> None:
             Remote(**options)
     with pytest.raises(UsageError, match=r"remote must be rootml.storage.Remote"):
         rootml.open("https://host/f.root", remote="fast")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("url", "module", "extra"),
+    [
+        ("https://host/f.root", "urllib3", "remote"),
+        ("s3://bucket/f.root", "urllib3", "remote"),
+        ("root://host//f.root", "XRootD.client", "xrootd"),
+        ("root://host//f*.root", "XRootD.client", "xrootd"),
+    ],
+)
+def test_a_missing_package_is_named_with_its_extra(
+    url: str, module: str, extra: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(MissingPackageError, match=rf"pip install 'rootml\[{extra}\]'"):
+        rootml.open(url).describe()
 
 
 # --- a server that dies in the middle of an epoch ------------------------------------------------
