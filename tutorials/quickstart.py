@@ -528,9 +528,9 @@ def run(page: Page, folder: Path, options: argparse.Namespace) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="The whole of rootml on generated ROOT files.")
-    parser.add_argument("--events", type=int, default=800_000, help="simulated collisions")
-    parser.add_argument("--photons", type=int, default=30_000, help="events with photons")
-    parser.add_argument("--steps", type=int, default=1_200, help="of the training of the flow")
+    parser.add_argument("--events", type=int, default=500_000, help="simulated collisions")
+    parser.add_argument("--photons", type=int, default=20_000, help="events with photons")
+    parser.add_argument("--steps", type=int, default=800, help="of the training of the flow")
     parser.add_argument("--output", type=Path, default=Path("quickstart-output"))
     options, _ = parser.parse_known_args(arguments)
     folder: Path = options.output
