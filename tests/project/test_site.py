@@ -172,3 +172,15 @@ def test_picture_of_the_architecture_is_told_in_words() -> None:
     for part in ("rootml.batching", "rootml.bdt", "rootml.sbi", "morphing", "Dataset"):
         assert part in drawn
         assert part in text
+
+
+def test_every_tutorial_is_a_page(site: Path) -> None:
+    """Its title as the heading, its text as text, its code as code; the list leads to it."""
+    scripts = sorted((PROJECT / "tutorials").glob("*.py"))
+    listed = page(site / "tutorials" / "index.html").links
+    assert len(scripts) > 10
+    for script in scripts:
+        text = (site / "tutorials" / script.stem / "index.html").read_text(encoding="utf-8")
+        assert "language-python" in text, script
+        assert "# %%" not in text, script
+        assert f"{script.stem}/" in listed, script
