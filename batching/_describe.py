@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import html
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from rootml._repr import facts_html, titled_html
 from rootml.batching._bytes import format_bytes
 from rootml.batching._mixing import measure_mixing
 from rootml.batching._plan import Mode
@@ -42,12 +42,7 @@ class LoaderDescription:
         return "\n".join(f"{label:<{width}}  {value}" for label, value in self.rows)
 
     def _repr_html_(self) -> str:
-        cells = "".join(
-            f"<tr><th style='text-align:left'>{html.escape(label)}</th>"
-            f"<td style='text-align:left'>{html.escape(value)}</td></tr>"
-            for label, value in self.rows
-        )
-        return f"<table>{cells}</table>"
+        return titled_html("rootml.batching.BatchLoader", facts_html(self.rows))
 
 
 def describe(loader: BatchLoader, epochs: Epochs) -> LoaderDescription:
@@ -73,6 +68,22 @@ def describe(loader: BatchLoader, epochs: Epochs) -> LoaderDescription:
         rows.append(("delivered so far", f"{timing.rows:,} rows in {timing.batches:,} batches"))
     rows += [(f"time: {stage}", f"{spent:.3f} s") for stage, spent in timing.seconds.items()]
     return LoaderDescription(tuple(rows), dict(timing.seconds))
+
+
+def loader_html(loader: BatchLoader, epochs: Epochs) -> str:
+    """What a loader was asked for, as HTML; without a look at the events."""
+    options, spec = epochs.options, loader.spec
+    facts = [
+        ("dataset", str(loader.dataset)),
+        ("batches of", f"{options.batch_size:,}"),
+        ("order", f"shuffled, seed {options.seed}" if options.shuffle else MODES["sequential"]),
+        *_inputs(loader),
+        ("target", ", ".join(spec.targets) if spec.targets else "none"),
+        ("weight", "yes" if spec.has_weight else "none"),
+    ]
+    if loader.world > 1:
+        facts.insert(3, ("rank", f"{loader.rank} of {loader.world}"))
+    return titled_html("rootml.batching.BatchLoader", facts_html(facts))
 
 
 def _shard(loader: BatchLoader) -> str:

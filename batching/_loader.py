@@ -14,7 +14,7 @@ from rootml.batching._batch import Batch, BatchSpec
 from rootml.batching._cast import NonFinite
 from rootml.batching._clock import Clock, LocalClock, SharedClock
 from rootml.batching._compile import Inputs, Request, Targets
-from rootml.batching._describe import LoaderDescription, describe
+from rootml.batching._describe import LoaderDescription, describe, loader_html
 from rootml.batching._epochs import Epochs
 from rootml.batching._options import check_epoch, check_options, check_whole
 from rootml.batching._plan import Mode, Sharing
@@ -204,6 +204,9 @@ class BatchLoader:
             f"{spec.name} ({spec.kind}, {len(spec.features)})" for spec in self.spec.inputs
         )
         return f"<BatchLoader: batches of {options.batch_size}, {order}{shard}; inputs {names}>"
+
+    def _repr_html_(self) -> str:
+        return loader_html(self, self._epochs)
 
     # --- shards and epochs --------------------------------------------------------------------
 

@@ -37,7 +37,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from rootml._repr import facts_html, facts_text, shorten
+from rootml._repr import facts_html, facts_text, shorten, titled_html
 from rootml.bdt._structure import check_offsets, level_depths
 from rootml.errors import ModelError, UsageError, nearest
 
@@ -519,7 +519,7 @@ class Forest:
         return "Forest\n" + facts_text([(f"  {name}", value) for name, value in self._facts()])
 
     def _repr_html_(self) -> str:
-        return facts_html([("Forest", ""), *self._facts()])
+        return titled_html("rootml.bdt.Forest", facts_html(self._facts()))
 
 
 def _float_dtype(name: str, array: Any) -> np.dtype[Any]:

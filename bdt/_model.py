@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from rootml._repr import facts_html, facts_text, shorten
+from rootml._repr import facts_html, facts_text, shorten, titled_html
 from rootml.bdt._forest import Forest
 from rootml.bdt._inputs import Table, as_input
 from rootml.bdt.engine._numpy import NumpyEngine
@@ -216,7 +216,7 @@ class Model:
         return "Model\n" + facts_text([(f"  {name}", value) for name, value in self._facts()])
 
     def _repr_html_(self) -> str:
-        return facts_html([("Model", ""), *self._facts()])
+        return titled_html("rootml.bdt.Model", facts_html(self._facts()))
 
 
 def compile_forest(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rootml._reader import Reader
-from rootml._repr import Grid, facts_html, facts_text, percent, shorten, size
+from rootml._repr import Grid, facts_html, facts_text, percent, shorten, size, titled_html
 from rootml._sample import Sample
 from rootml._selection import SelectionIndex
 from rootml._splits import Split
@@ -75,7 +75,7 @@ class Description:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        return facts_html(self._facts()) + self._grid().html()
+        return titled_html("rootml.Dataset", facts_html(self._facts()), self._grid().html())
 
 
 def describe(reader: Reader, index: SelectionIndex, sums: Sequence[Steps]) -> Description:

@@ -1,4 +1,8 @@
-"""Tables as text and as HTML: one look for everything a user prints."""
+"""Tables as text and as HTML: one look for everything a user prints.
+
+The HTML takes colours and fonts from the page it is shown in, light or dark; it has no style
+sheet, script or id that could meet another's. What comes from files and users is escaped.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ from dataclasses import dataclass
 from html import escape
 
 _LEFT = 1
+_NAME = "text-align:left;vertical-align:top;white-space:nowrap"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,21 +41,16 @@ class Grid:
 
     def html(self) -> str:
         """An HTML table; texts are escaped."""
-        head = "".join(f"<th>{escape(text)}</th>" for text in self.header)
+        head = "".join(self._cell("th", i, text) for i, text in enumerate(self.header))
         body = "".join(
-            "<tr>"
-            + "".join(
-                f'<td style="text-align:{_side(i, self.left)}">{escape(text)}</td>'
-                for i, text in enumerate(row)
-            )
-            + "</tr>"
+            "<tr>" + "".join(self._cell("td", i, text) for i, text in enumerate(row)) + "</tr>"
             for row in self.rows
         )
         return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
-
-def _side(column: int, left: int) -> str:
-    return "left" if column < left else "right"
+    def _cell(self, tag: str, column: int, text: str) -> str:
+        side = "left" if column < self.left else "right"
+        return f'<{tag} style="text-align:{side}">{escape(text)}</{tag}>'
 
 
 def facts_text(facts: Sequence[tuple[str, str]]) -> str:
@@ -62,11 +62,17 @@ def facts_text(facts: Sequence[tuple[str, str]]) -> str:
 def facts_html(facts: Sequence[tuple[str, str]]) -> str:
     """The same as an HTML table; texts are escaped."""
     rows = "".join(
-        f'<tr><th style="text-align:left">{escape(name)}</th>'
-        f'<td style="text-align:left">{escape(value)}</td></tr>'
+        f'<tr><th style="{_NAME}">{escape(name)}</th>'
+        f'<td style="text-align:left;overflow-wrap:anywhere">{escape(value)}</td></tr>'
         for name, value in facts
     )
     return f"<table><tbody>{rows}</tbody></table>"
+
+
+def titled_html(title: str, *parts: str) -> str:
+    """Parts that are HTML already, under a title; wide tables get a scroll bar of their own."""
+    head = f'<p style="margin:0.5em 0"><strong>{escape(title)}</strong></p>'
+    return f'<div style="overflow-x:auto">{head}{"".join(parts)}</div>'
 
 
 def shorten(items: Sequence[str], most: int = 8) -> str:

@@ -15,7 +15,7 @@ from rootml._describe import Description, describe, sample_facts
 from rootml._identity import dataset_fingerprint, selection_key
 from rootml._on_cluster import OnCluster
 from rootml._reader import EventBlock, Reader
-from rootml._repr import facts_html, shorten
+from rootml._repr import facts_html, shorten, titled_html
 from rootml._sample import (
     Define,
     Filter,
@@ -596,4 +596,4 @@ class Dataset(OnCluster):
         return facts
 
     def _repr_html_(self) -> str:
-        return f"<b>rootml.Dataset</b>{facts_html(self._facts())}"
+        return titled_html("rootml.Dataset", facts_html(self._facts()))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from rootml._repr import Grid, facts_html, facts_text
+from rootml._repr import Grid, facts_html, facts_text, titled_html
 from rootml.errors import ConvergenceError, MissingParameterError, UsageError, nearest
 from rootml.sbi._fittable import Fittable
 from rootml.sbi._minimise import EDM_MOST, Minimum, Objective, invert, limits, polish, prepare
@@ -190,7 +190,8 @@ class FitResult:
         return f"{facts_text(self._facts())}\n{self._grid()}"
 
     def _repr_html_(self) -> str:
-        return facts_html(self._facts()) + self._grid().html()
+        tables = facts_html(self._facts()), self._grid().html()
+        return titled_html("rootml.sbi.FitResult", *tables)
 
 
 def fit(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rootml._repr import facts_html, facts_text
+from rootml._repr import facts_html, facts_text, titled_html
 from rootml.errors import DensityError, MissingParameterError, UsageError, nearest
 from rootml.sbi._columns import Columns, as_columns
 from rootml.sbi._constraints import Constraints
@@ -271,7 +271,7 @@ class Likelihood:
         return facts_text([("Likelihood", ""), *self._facts()])
 
     def _repr_html_(self) -> str:
-        return facts_html(self._facts())
+        return titled_html("rootml.sbi.Likelihood", facts_html(self._facts()))
 
 
 def build(

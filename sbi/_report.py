@@ -9,7 +9,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from rootml._repr import Grid
+from rootml._repr import Grid, titled_html
 from rootml.errors import ConvergenceError
 
 
@@ -120,4 +120,5 @@ class Report:
     def _repr_html_(self) -> str:
         remarks = [f"<b>LOOK</b> {escape(each)}" for each in dict.fromkeys(self._remarks())]
         texts = [*(escape(note) for note in self.notes), *remarks]
-        return self._grid().html() + "".join(f"<p>{text}</p>" for text in texts)
+        paragraphs = (f"<p>{text}</p>" for text in texts)
+        return titled_html("rootml.sbi.Report", self._grid().html(), *paragraphs)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from rootml._repr import Grid, facts_html, facts_text, shorten
+from rootml._repr import Grid, facts_html, facts_text, shorten, titled_html
 from rootml._splits import check_by, check_seed
 from rootml.errors import UsageError
 from rootml.sbi.morphing._fit import ENGINES, Engine, Settings, use_compiled
@@ -437,8 +437,8 @@ class Morpher:
         return f"{text}\n{self._ranges_grid()}" if self.fitted else text
 
     def _repr_html_(self) -> str:
-        text = f"<b>rootml.sbi.morphing.Morpher</b>{facts_html(self._facts())}"
-        return f"{text}{self._ranges_grid().html()}" if self.fitted else text
+        grid = self._ranges_grid().html() if self.fitted else ""
+        return titled_html("rootml.sbi.morphing.Morpher", facts_html(self._facts()), grid)
 
 
 def _check_names(features: Any, conditions: Any, ids: Any) -> Names:

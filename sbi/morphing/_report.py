@@ -6,12 +6,11 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 
 import numpy as np
 
-from rootml._repr import Grid, facts_html, facts_text
+from rootml._repr import Grid, facts_html, facts_text, titled_html
 from rootml.errors import MissingFileError, StateError
 from rootml.sbi.morphing._metrics import Float
 from rootml.sbi.morphing._metrics_frechet import Distance
@@ -212,10 +211,8 @@ class Report:
         return f"<Report of {len(self.features)} features: AUC {areas}>"
 
     def _repr_html_(self) -> str:
-        title = f"<b>{escape('rootml.sbi.morphing.Report')}</b>"
-        return (
-            title + facts_html(self._facts()) + self.summary().html() + self.per_feature().html()
-        )
+        grids = self.summary().html(), self.per_feature().html()
+        return titled_html("rootml.sbi.morphing.Report", facts_html(self._facts()), *grids)
 
 
 _BEFORE, _AFTER = "before", "after"
