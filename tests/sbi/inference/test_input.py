@@ -13,7 +13,8 @@ from sbi_problems import SignalBackground
 from rootml import sbi
 from rootml.errors import MissingParameterError, RootmlError, SchemaError, UsageError
 
-P, N = sbi.Parameter, sbi.Nuisance
+untyped: Any = sbi  # as users without a type checker see it
+nuisance: Any = sbi.Nuisance
 
 
 @pytest.fixture(scope="module")
@@ -74,16 +75,16 @@ def test_of_toys(problem: SignalBackground) -> None:
 @pytest.mark.parametrize(
     ("make", "error", "says"),
     [
-        (lambda: sbi.Model({"S": "mu"}, {"mu": "a"}), UsageError, "not 'a'"),
-        (lambda: sbi.Model({"S": "mu"}, {"mu": None}), UsageError, "not None"),
-        (lambda: sbi.Model({"S": "1"}, {}, {"a": 1.0}), UsageError, "'a' must be a Nuisance"),
-        (lambda: N(yields={"B": "x"}), UsageError, "'B' must be two positive factors"),
-        (lambda: N(yields={"B": (1.0, 2.0, 3.0)}), UsageError, "'B' must be two positive"),
-        (lambda: N(width="1"), UsageError, "width of a gaussian"),
-        (lambda: sbi.Binned.from_pyhf("workspace.json"), SchemaError, "not a str"),
-        (lambda: sbi.Binned.from_pyhf({}), SchemaError, "'channels'"),
+        (lambda: untyped.Model({"S": "mu"}, {"mu": "a"}), UsageError, "not 'a'"),
+        (lambda: untyped.Model({"S": "mu"}, {"mu": None}), UsageError, "not None"),
+        (lambda: untyped.Model({"S": "1"}, {}, {"a": 1.0}), UsageError, "'a' must be a Nuisance"),
+        (lambda: nuisance(yields={"B": "x"}), UsageError, "'B' must be two positive factors"),
+        (lambda: nuisance(yields={"B": (1.0, 2.0, 3.0)}), UsageError, "'B' must be two positive"),
+        (lambda: nuisance(width="1"), UsageError, "width of a gaussian"),
+        (lambda: untyped.Binned.from_pyhf("workspace.json"), SchemaError, "not a str"),
+        (lambda: untyped.Binned.from_pyhf({}), SchemaError, "'channels'"),
         (
-            lambda: sbi.Binned.from_pyhf({
+            lambda: untyped.Binned.from_pyhf({
                 "channels": [{}], "observations": [{}], "measurements": [{"config": {}}]}),
             SchemaError, "does not fit together",
         ),
@@ -100,9 +101,12 @@ def test_of_models(make: Any, error: type[RootmlError], says: str) -> None:
 
 
 def test_numbers_of_any_type_are_numbers() -> None:
-    model = sbi.Model(
+    model = untyped.Model(
         {"S": np.float32(3.0), "B": np.int64(7)}, {"mu": np.float64(1.5)},
-        {"a": N(yields={"B": np.array([1.25, 0.5])}), "b": N(yields={"S": np.float32(2.0)})},
+        {
+            "a": nuisance(yields={"B": np.array([1.25, 0.5])}),
+            "b": nuisance(yields={"S": np.float32(2.0)}),
+        },
     )  # fmt: skip
     assert model.expected() == {"S": 3.0, "B": 7.0}
     assert model.nuisances["a"].yields == {"B": (1.25, 0.5)}
