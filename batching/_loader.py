@@ -386,6 +386,16 @@ class BatchLoader:
         rest = Rest(latest.epoch, latest.mode, latest.begun) if latest.begun else None
         return latest.epoch, rest
 
+    def batches_left(self) -> int:
+        """Batches of the next iteration: those of an epoch, or what a loaded state left of it.
+
+        Of an iteration in this process, without worker processes.
+        """
+        epoch = self.epoch
+        progress = self._begin(epoch, 1, self._rest_of(epoch))
+        plan = self._epochs.plan(progress.mode, epoch, progress.history)
+        return plan.batches(progress.sharing, self._rank) - progress.start
+
     def _rest_of(self, epoch: int) -> Rest | None:
         """What a loaded state left over of this epoch, if anything."""
         return self._rest if self._rest is not None and self._rest.epoch == epoch else None

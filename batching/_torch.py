@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import logging
+import sys
 from collections.abc import Generator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -10,10 +12,13 @@ import numpy as np
 
 from rootml._optional import optional_import
 from rootml.batching._batch import Batch, PaddedArray, RaggedArray
-from rootml.errors import UsageError
+from rootml.errors import ShardError, UsageError
 
 if TYPE_CHECKING:
     from rootml.batching._loader import BatchLoader
+
+logger = logging.getLogger(__name__)
+_DISPATCHER = ("accelerate.data_loader", "DataLoaderDispatcher")
 
 
 def torch_batches(loader: BatchLoader, *, device: Any = None) -> Any:
@@ -28,11 +33,17 @@ def torch_batches(loader: BatchLoader, *, device: Any = None) -> Any:
     its own, so workers are rarely worth their processes. Epochs advance with every iteration, also
     in worker processes; `BatchLoader.set_epoch` before an iteration chooses one.
 
+    With several ranks give each its shard, whatever started them: ``loader.shard(rank, world)``,
+    with what ``torch.distributed`` or ``accelerate.Accelerator`` says. accelerate's ``prepare()``
+    is for the model and the optimiser: of a loader it would let rank 0 read for all, and repeat
+    rows of a short last batch.
+
     With a `device`, tensors are pinned and sent without blocking; this path has not been tried on
     a GPU. It cannot be combined with worker processes.
 
     Raises:
         MissingPackageError: torch is not installed.
+        ShardError: From an iteration: it was given to accelerate's ``prepare()`` on several ranks.
     """
     data = optional_import("torch.utils.data", feature="BatchLoader.torch()", extra="torch")
     return _dataset_class(data.IterableDataset)(loader, device)
@@ -70,6 +81,7 @@ class _TorchBatches:
         data = optional_import("torch.utils.data", feature="BatchLoader.torch()", extra="torch")
         info = data.get_worker_info()
         if info is None:
+            _check_ranks(self.loader)
             return self._tensors(self.loader.iterate())
         if self.device is not None:
             message = (
@@ -97,6 +109,43 @@ class _TorchBatches:
 
     def __repr__(self) -> str:
         return f"<TorchBatches of {self.loader!r}>"
+
+
+def _check_ranks(loader: BatchLoader) -> None:
+    """See that ranks that train together neither lose events nor see some twice.
+
+    Raises:
+        ShardError: accelerate hands out the batches of one rank to all.
+    """
+    distributed: Any = optional_import("torch.distributed", feature="ranks", extra="torch")
+    if not distributed.is_available() or not distributed.is_initialized():
+        return
+    rank, world = distributed.get_rank(), distributed.get_world_size()
+    if world > 1 and _is_dispatched():
+        message = (
+            "a loader that is given to accelerate's prepare() is read by rank 0, which sends each "
+            "batch to all: a shard's events would be lost, and rows of a short last batch come "
+            "twice; iterate over loader.shard(accelerator.process_index, "
+            "accelerator.num_processes).torch() itself"
+        )
+        raise ShardError(message)
+    if world > 1 and loader.world == 1:
+        logger.warning(
+            "this is rank %d of %d, and its loader is not sharded: each rank gets every event; "
+            "use loader.shard(%d, %d)", rank, world, rank, world,
+        )  # fmt: skip
+
+
+def _is_dispatched() -> bool:
+    """Whether it is accelerate that iterates, on one rank for all."""
+    module, name = _DISPATCHER
+    frame = sys._getframe(1) if module in sys.modules else None
+    while frame is not None:
+        owner = frame.f_locals.get("self") if frame.f_globals.get("__name__") == module else None
+        if type(owner).__name__ == name:
+            return True
+        frame = frame.f_back
+    return False
 
 
 def to_tensors(batch: Batch, device: Any = None) -> Any:

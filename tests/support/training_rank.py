@@ -8,6 +8,7 @@ it decoded.
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,7 @@ def main(job: dict[str, Any]) -> None:
     report["state"] = loader.state_dict()
     Path(job["report"]).write_text(json.dumps(report), encoding="utf-8")
     dist.destroy_process_group()
+    os._exit(0)  # a thread of gloo that still lets go of a tensor would abort Python's own end
 
 
 def count_decoding() -> list[int]:
