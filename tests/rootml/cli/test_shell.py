@@ -80,8 +80,9 @@ def test_a_closed_pipe_ends_it_quietly(words: list[str], folder: Path) -> None:
 
 def test_interrupted(folder: Path) -> None:
     code = (
-        "import sys, time, rootml.cli._inspect_facts as facts\n"
+        "import signal, sys, time, rootml.cli._inspect_facts as facts\n"
         "from rootml.cli import main\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # shells may ignore it
         "def wait(*_):\n    print('ready', file=sys.stderr, flush=True); time.sleep(60)\n"
         "facts.file_facts = wait\n"
         "sys.exit(main(['inspect', 'events.root']))"
