@@ -78,7 +78,8 @@ class Band:
 def grid(weights: Float) -> Float | None:
     """Levels on the normal scale that so many rows can fill; None: hardly any."""
     squares = float((weights**2).sum())
-    effective = float(weights.sum()) ** 2 / squares if squares else 0.0
+    total = max(0.0, float(weights.sum()))
+    effective = total**2 / squares if squares else 0.0
     if effective < 4 * _BEYOND:
         return None
     reach = min(_REACH, -float(normal_quantile(np.array([_BEYOND / effective]))[0]))

@@ -28,7 +28,7 @@ from rootml.sbi.morphing._preprocess import Conditions, Gaussianiser, join_inter
 from rootml.sbi.morphing._preprocess_fit import conditions as fit_conditions
 from rootml.sbi.morphing._preprocess_fit import gaussianiser
 from rootml.sbi.morphing._reweight import Method, kept_kinematics
-from rootml.sbi.morphing._rows import Names, Rows, concatenate_rows, read_rows
+from rootml.sbi.morphing._rows import Names, Rows, concatenate_rows, read_rows, spaced
 from rootml.sbi.morphing._training import Check, Problem, Schedule, Trainer, training_bar
 
 if TYPE_CHECKING:
@@ -217,7 +217,7 @@ def fit_rows(
 def _some(settings: Settings, rows: Rows, most: int) -> Rows:
     """Evenly spaced ones, at most so many; fewer of them for a flow that may be slow."""
     most = most if settings.flow is None else most // 8
-    return rows.take(slice(None, None, -(-len(rows) // most)))
+    return rows.thin(most)
 
 
 def _settle(settings: Settings, made: Morph, sim: Rows) -> Morph:
@@ -315,7 +315,7 @@ def _problem(parts: Sequence[Any], *, held: bool, what: str) -> Problem:
         used = on if held else ~on & (boot * mass != 0)
         rows = np.flatnonzero(used)
         if held:
-            rows = rows[:_MOST_VALIDATION]
+            rows = rows[spaced(len(rows), _MOST_VALIDATION)]
         mine = mass[rows] if held else mass[rows] * boot[rows]
         if not mine.sum() > 0:
             domain = ("simulation", "data")[number]

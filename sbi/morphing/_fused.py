@@ -138,6 +138,14 @@ def _dense(flat: Any, place: Any, h: Any, out: Any, last: Any) -> None:
 
 
 @inline
+def _clear(values: Any, first: Any, end: Any) -> None:
+    """Zeros in some rows."""
+    for q in range(first, end):
+        for e in range(LANES):
+            values[q, e] = _ZERO
+
+
+@inline
 def _spline(
     x: Any,
     row: Any,
@@ -229,15 +237,18 @@ def _layer(
     for q in range(context):
         for e in range(LANES):
             h[kept + q, e] = c[q, e]
-    for q in range(inputs, places[0, 2]):
-        for e in range(LANES):
-            h[q, e] = _ZERO
+    # rows of padding meet weights of zero, but zero times what was left there may be NaN
+    _clear(h, inputs, places[0, 2])
     last = places.shape[0] - 1
     for k in range(last + 1):
         if k % 2 == 0:
             _dense(flat, places[k], h, out, k == last)
+            if k < last:
+                _clear(out, places[k, 3], places[k + 1, 2])
         else:
             _dense(flat, places[k], out, h, k == last)
+            if k < last:
+                _clear(h, places[k, 3], places[k + 1, 2])
     raw = out if last % 2 == 0 else h
     for q in range(features - kept):
         _spline(

@@ -197,7 +197,7 @@ def fit_kinematics(
         MissingPackageError: ``"boosted"`` without xgboost, ``"network"`` without torch.
         UsageError: Too few rows to divide.
     """
-    sim, data = sim.take(slice(0, _MOST_ROWS)), data.take(slice(0, _MOST_ROWS))
+    sim, data = sim.thin(_MOST_ROWS), data.thin(_MOST_ROWS)
     if method == "none":
         found = Kinematics("none")
         found.closure = _closure(found, sim, sim, data, names, seed=seed)
@@ -296,10 +296,11 @@ def _closure(
     weights = sim.weights, sim.weights * found.weights(sim.conditions)
     aucs = [float("nan")] * 2
     if found.method in {"boosted", "network"}:
-        few = slice(0, _CLOSURE_ROWS)
-        short, target = sim.take(few), data.take(few)
         area = _auc if found.method == "boosted" else _auc_by_networks
-        aucs = [area(replace(short, weights=w[few]), target, seed=seed) for w in weights]
+        target = data.thin(_CLOSURE_ROWS)
+        aucs = [
+            area(replace(sim, weights=w).thin(_CLOSURE_ROWS), target, seed=seed) for w in weights
+        ]
     distances = [
         {
             name: _ks(data.conditions[:, j], sim.conditions[:, j], data.weights, w)

@@ -97,11 +97,20 @@ class Rows:
             self.events[rows],
         )
 
+    def thin(self, most: int) -> Rows:
+        """At most so many, evenly spaced: files may be sorted, the first rows unlike the rest."""
+        return self if len(self) <= most else self.take(spaced(len(self), most))
+
     @property
     def finite(self) -> npt.NDArray[np.bool_]:
         """Rows without NaN or infinity in a feature or a condition."""
         groups = (self.features, self.conditions)
         return np.logical_and(*(np.asarray(np.isfinite(each).all(axis=1)) for each in groups))
+
+
+def spaced(count: int, most: int) -> npt.NDArray[np.intp]:
+    """Numbers of all rows, or of `most` evenly spaced ones."""
+    return np.linspace(0, max(0, count - 1), min(count, most)).astype(np.intp)
 
 
 def concatenate_rows(parts: Sequence[Rows]) -> Rows:

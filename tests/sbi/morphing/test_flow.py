@@ -164,6 +164,25 @@ def test_fused_flow_gives_a_row_the_same_bits_anywhere() -> None:
     assert flow.morph(x[:0], context[:0]).shape == (0, 5)
 
 
+@pytest.mark.parametrize("hidden", [(18, 16), (16, 18), (5, 7, 6), (1,)])
+def test_widths_that_are_padded_take_nothing_from_other_rows(hidden: tuple[int, ...]) -> None:
+    """Zero weights of the padding met whatever was left in memory: NaN, after a row of NaN."""
+    pytest.importorskip("numba")
+    rng = np.random.default_rng(0)
+    spec = coupling_spec(4, 5, layers=6, hidden=hidden, bins=BINS)
+    state = {n: v + np.float32(0.1) for n, v in spec.initial(rng).items()}
+    x = rng.normal(size=(301, 4)).astype(np.float32)
+    context = rng.normal(size=(301, 5)).astype(np.float32)
+    expected = PlainFlow(spec, state).morph(x, context)
+    flow = FusedFlow(spec, state)
+    bad = context.copy()
+    bad[:64] = np.nan
+    found = flow.morph(x, bad)
+    assert np.isfinite(found[64:]).all()
+    np.testing.assert_allclose(found[64:], expected[64:], atol=2e-3)
+    assert np.array_equal(found[64:], flow.morph(x, context)[64:])
+
+
 @pytest.mark.parametrize("value", [1e30, -1e6, -BOUND, BOUND, 88.0, -0.0])
 def test_extreme_values_pass_through_all_engines(value: float) -> None:
     pytest.importorskip("numba")

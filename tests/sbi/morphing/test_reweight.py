@@ -82,6 +82,17 @@ def test_negative_weights_are_taken_away(method: Method) -> None:
     assert (found.weights(bump) >= 0).all()
 
 
+@pytest.mark.parametrize("method", ["network", "boosted", "binned"])
+def test_sorted_files_are_seen_whole(method: Method, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of more rows than are used, not just the first ones, all below 1 here."""
+    needs(method)
+    monkeypatch.setattr("rootml.sbi.morphing._reweight._MOST_ROWS", 6000)
+    sim, data = (part.take(np.argsort(part.conditions[:, 0])) for part in samples())
+    assert sim.conditions[6000, 0] < 1
+    found = fit_kinematics(sim, data, ["x", "y"], method=method, seed=0)
+    assert spread(found) < 0.2
+
+
 def test_none_leaves_everything() -> None:
     sim, data = samples()
     found = fit_kinematics(sim, data, ["x", "y"], method="none", seed=0)
