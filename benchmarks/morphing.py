@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import xgboost
 from harness.measure import installed, machine
 from harness.report import Row, logger, report
 from harness_morphing import quality
@@ -396,7 +397,7 @@ def main() -> int:
     logger.setLevel(logging.INFO)
     torch.set_num_threads(1)
     others = ", ".join(map(installed, ("zuko", "nflows", "numba")))
-    others += f", xgboost {quality.xgboost.__version__}"
+    others += f", xgboost {xgboost.__version__}"
     opening = [f"Measured on {machine()}, {others}.\n"]
     opening += [f"Missing, so not compared: {name}.\n" for name in missing()]
     tables = [(TITLES[name], FIGURES[name](setup)) for name in chosen]

@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -132,6 +133,18 @@ class _Network:
                 leaf.copy_(self._torch.from_numpy(state[name]))
 
 
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """For products so small that threads only wait for each other; and sums in one order."""
+    torch = import_torch()
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def fit_network(
     train: tuple[Rows, Rows], held: tuple[Rows, Rows], *, seed: tuple[int, int]
 ) -> RatioNetwork:
@@ -150,7 +163,8 @@ def fit_network(
     network = _Network(scale.columns - 1, np.random.default_rng([*seed, 17]))
     schedule = Schedule(steps, batch, _RATE, _PATIENCE)
     trainer = Trainer(network, problem, _problem(scale, held), schedule, seed=seed)
-    state, _ = trainer.run(lambda _step, _check: None)
+    with _one_thread():
+        state, _ = trainer.run(lambda _step, _check: None)
     found = RatioNetwork(scale, state)
     margins = found.margin(values[mass > 0])
     return RatioNetwork(scale, state, float(margins.min()), float(margins.max()))

@@ -558,3 +558,47 @@ def test_it_says_what_it_is(morpher: Morpher) -> None:
     assert "random numbers by place" in repr(Morpher(FEATURES, CONDITIONS))
     odd = Morpher(["<b>"], ["pt"])
     assert "&lt;b&gt;" in odd._repr_html_()
+
+
+# --- all at once ---------------------------------------------------------------------------------
+
+
+def test_lists_integers_signs_repeated_ids_and_single_rows(tmp_path: Path) -> None:
+    """Events with no, one or more rows, ids twice, partitions of one event, a band."""
+    datasets = {}
+    for kind, mean in (("sim", 2.0), ("data", 3.0)):
+        rng = np.random.default_rng([5, kind == "data"])
+        counts = rng.integers(0, 4, 3000)
+        rows = int(counts.sum())
+        pt, n = rng.exponential(size=rows).astype("f4"), rng.poisson(mean, rows).astype("i2")
+        x = (mean + rng.normal(size=rows)).astype("f4")
+        columns = {
+            name: ak.unflatten(each, counts) for name, each in (("pt", pt), ("n", n), ("x", x))
+        }
+        weight = np.where(rng.uniform(size=3000) < 0.1, -1.0, 1.0)
+        array = ak.Array({**columns, "w": weight, "event": np.arange(3000) // 2})
+        path = tmp_path / f"{kind}.parquet"
+        ak.to_parquet(array[:20], path, row_group_size=1)
+        datasets[kind, "few"] = rootml.open(str(path), weight="w")
+        ak.to_parquet(array, tmp_path / f"{kind}_all.parquet")
+        datasets[kind, "all"] = rootml.open(str(tmp_path / f"{kind}_all.parquet"), weight="w")
+    chosen: Any = {"layers": 2, "steps": 30, "batch_size": 256, "ensemble": 2, "id": "event"}
+    morpher = Morpher(["n", "x"], "pt", **chosen)
+    morpher.fit(datasets["sim", "all"], datasets["data", "all"], progress=False)
+    events_ = datasets["sim", "few"].to_awkward()
+    for which in ("nominal", "up", "down"):
+        after = morpher.transform(events_, which=which, flag="ok")
+        n = ak.to_numpy(ak.flatten(after.n))
+        assert n.dtype == np.int16
+        assert (n >= 0).all()
+        assert ak.num(after.x).tolist() == ak.num(events_.x).tolist()
+        assert np.isfinite(ak.to_numpy(ak.flatten(after.x))).all()
+    nominal = morpher.transform(events_)
+    done = morpher.apply(datasets["sim", "few"], tmp_path / "corr", progress=False)
+    friend = rootml.open(done.paths[0]).to_awkward()
+    assert friend.n_corr.tolist() == nominal.n.tolist()
+    np.testing.assert_allclose(
+        ak.to_numpy(ak.flatten(friend.x_corr)), ak.to_numpy(ak.flatten(nominal.x)), rtol=1e-6
+    )
+    assert ak.all(friend.x_corr_up >= friend.x_corr)
+    assert ak.all(friend.x_corr_down <= friend.x_corr)
