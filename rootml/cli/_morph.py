@@ -81,7 +81,7 @@ def fit(
     data_weight: DataWeight = None,
     steps: Annotated[int, typer.Option(help="Steps of the training.", min=1)] = 6000,
     ensemble: Annotated[int, typer.Option(help="Bootstraps, for up and down.", min=0)] = 0,
-    reweight: Annotated[str, typer.Option(help="boosted, binned or none.")] = "boosted",
+    reweight: Annotated[str, typer.Option(help="network, boosted, binned or none.")] = "network",
     seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
     checkpoint: Annotated[
         Path | None, typer.Option(help="Folder of checkpoints, to go on after an interruption.")
