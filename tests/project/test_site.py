@@ -18,6 +18,7 @@ PUBLIC = (
     "rootml.bdt",
     "rootml.errors",
     "rootml.expressions",
+    "rootml.toml",
     "rootml.sbi",
     "rootml.sbi.morphing",
     "rootml.sbi.roofit",
