@@ -154,7 +154,7 @@ def root_worker(path: str, threads: int, number: int) -> None:
     print(json.dumps(turns(count, number)))
 
 
-def compared(path: Path, number: int, bars: dict[str, float]) -> Iterator[Row]:
+def compared(path: Path, number: int) -> Iterator[Row]:
     """Rows of one file against both peers."""
     for workers in (1, 2):
         found = on_dask(path, workers, number)
@@ -162,12 +162,10 @@ def compared(path: Path, number: int, bars: dict[str, float]) -> Iterator[Row]:
         counts = {name: count for name, (count, _) in found.items()}
         assert len(set(counts.values())) == 1, counts
         mine = found["rootml"][1]
-        for peer in ("RDataFrame", "dask-awkward"):
+        for peer, bar in (("RDataFrame", 1.0), ("dask-awkward", 5.0)):
             ratio = found[peer][1] / mine
             text = f"{ratio:.2f}x ({found[peer][1]:.3f} s against {mine:.3f} s)"
-            yield Row(
-                f"{workers} worker(s), against {peer}", ratio, text, bars.get(peer), unit="x"
-            )
+            yield Row(f"{workers} worker(s), against {peer}", ratio, text, bar, unit="x")
 
 
 def limit(path: Path, number: int) -> Iterator[Row]:
@@ -313,12 +311,12 @@ def tables(options: argparse.Namespace) -> Iterator[tuple[str, Iterator[Row]]]:
     wide = write(DATA / f"filter_wide_{events}.root", events, triggers=TRIGGERS)
     yield (
         f"The filter stage, {events:,} events, 5 of {TRIGGERS + 5:,} columns",
-        compared(wide, 2, {"RDataFrame": 1.0, "dask-awkward": 5.0}),
+        compared(wide, 2),
     )
     narrow = write(DATA / f"filter_narrow_{events}.root", events)
     yield (
         f"The filter stage, {events:,} events, 5 of 5 columns",
-        compared(narrow, number, {"RDataFrame": 1.0}),
+        compared(narrow, number),
     )
     yield "The limit of the same five columns", limit(narrow, number)
 

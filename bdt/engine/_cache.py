@@ -13,14 +13,13 @@ import hashlib
 import logging
 import os
 import stat
-import sys
 import tempfile
 from contextlib import suppress
 from pathlib import Path
 
+from rootml import _caches
+
 FORMAT = 1
-VARIABLE = "ROOTML_CACHE"
-"""Environment variable: another folder, or empty for none."""
 _MOST = 1 << 26
 _log = logging.getLogger(__name__)
 
@@ -32,24 +31,8 @@ def cache_key(*parts: object) -> str:
 
 
 def cache_folder() -> Path | None:
-    """Where kernels are kept; None if nowhere.
-
-    The variable `ROOTML_CACHE`, else what the system has for it, with ``rootml/bdt`` below.
-    """
-    given = os.environ.get(VARIABLE)
-    if given is not None:
-        return Path(given) / "bdt" if given else None
-    if sys.platform == "darwin":
-        base = Path("~/Library/Caches")
-    elif sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA") or "~/AppData/Local")
-    else:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
-    try:
-        base = base.expanduser()
-    except RuntimeError:  # no home
-        return None
-    return base / "rootml" / "bdt" if base.is_absolute() else None
+    """Where kernels are kept; None if nowhere."""
+    return _caches.cache_folder("bdt")
 
 
 class ObjectCache:

@@ -24,7 +24,6 @@ import json
 import logging
 import os
 import stat
-import sys
 import tempfile
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -36,12 +35,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from rootml._caches import cache_folder
 from rootml.storage._base import Fingerprint
 from rootml.storage._paths import is_remote
 
 FORMAT = 1
 """Of the documents; also to be raised when `Table.clusters` or `cheap_cuts` come to mean else."""
-VARIABLE = "ROOTML_CACHE"
 _MOST_BYTES = 1 << 28
 _MOST_CUTS = 32
 _log = logging.getLogger(__name__)
@@ -71,29 +70,11 @@ def question(names: Iterable[str], start: int, stop: int, most: int) -> str:
     return f"{start}:{stop}:{most}:{digest}"
 
 
-def cache_folder() -> Path | None:
-    """Where documents are kept; None if nowhere."""
-    given = os.environ.get(VARIABLE)
-    if given is not None:
-        return Path(given) / "headers" if given else None
-    if sys.platform == "darwin":
-        base = Path("~/Library/Caches")
-    elif sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA") or "~/AppData/Local")
-    else:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
-    try:
-        base = base.expanduser()
-    except RuntimeError:  # no home
-        return None
-    return base / "rootml" / "headers" if base.is_absolute() else None
-
-
 class HeaderCache:
     """The documents in a folder; an unusable folder is as good as an empty one."""
 
     def __init__(self, folder: Path | None = None) -> None:
-        self._folder = cache_folder() if folder is None else folder
+        self._folder = cache_folder("headers") if folder is None else folder
 
     def recall(
         self, wanted: Iterable[tuple[str, str | None]]
