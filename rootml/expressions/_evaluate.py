@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from itertools import pairwise
@@ -124,9 +125,14 @@ def _constant(value: Any) -> Any:
 
 
 def _unary(operator: str, value: Value) -> Value:
-    if operator == "!":
+    if operator == "!" or (operator == "~" and leaf_dtype(value.data).kind == "b"):
         return replace(value, data=number_by_number(np.logical_not, as_logical(value.data)))
     number = as_number(value.data)
+    if operator == "~":
+        if leaf_dtype(number).kind != "i":
+            message = "'~' needs a condition or whole numbers; write '!' for 'is zero'"
+            raise ExpressionError(message)
+        return replace(value, data=number_by_number(np.invert, number))
     if operator == "-":
         check_negative(operator, number)
         number = number_by_number(np.negative, number)
@@ -377,7 +383,7 @@ def _any_or_all(name: str, data: Data, known: Data, there: Mask | None) -> Value
 def _one_level(data: Data) -> Data:
     """The numbers of each event in one list."""
     if not isinstance(data, ak.Array):
-        return data.reshape(len(data), -1)
+        return data.reshape(len(data), math.prod(data.shape[1:]))  # -1 would not do without events
     while data.ndim > 2:
         data = ak.flatten(data, axis=2)
     return data

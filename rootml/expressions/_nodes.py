@@ -50,7 +50,7 @@ class Name:
 
 @dataclass(frozen=True, slots=True)
 class Unary:
-    """``-x``, ``+x``, ``!x`` (also spelled ``not`` and ``~``)."""
+    """``-x``, ``+x``, ``!x`` (also spelled ``not``), ``~x``."""
 
     operator: str
     operand: Node

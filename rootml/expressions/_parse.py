@@ -3,9 +3,11 @@
 Precedence, loosest first::
 
     c ? a : b     a if c else b
-    ||  or  |
-    &&  and  &
+    ||  or
+    &&  and
     not
+    |
+    &
     <  <=  >  >=  ==  !=          chained as in Python
     <<  >>
     +  -
@@ -15,7 +17,8 @@ Precedence, loosest first::
     x[...]  f(...)
 
 ``&`` and ``|`` bind looser than comparisons (unlike in Python), so ``a > 1 & b > 2`` means what
-its author thinks.
+its author thinks; and tighter than ``&&`` and ``||``, as in C++, ROOT and Python: ``a | b && c``
+is ``(a | b) && c``.
 """
 
 from __future__ import annotations
@@ -184,14 +187,23 @@ class _Parser:
         return node
 
     def disjunction(self) -> Node:
-        return self._left(self.conjunction, "||", "|")
+        return self._left(self.conjunction, "||")
 
     def conjunction(self) -> Node:
-        return self._left(self.negation, "&&", "&")
+        return self._left(self.negation, "&&")
 
     def negation(self) -> Node:
         if self.word("not"):
             return Unary("!", self._deeper(self.negation))
+        return self._left(self.bits, "|")
+
+    def bits(self) -> Node:
+        return self._left(self.bit, "&")
+
+    def bit(self) -> Node:
+        """An operand of ``&``; after one, ``not`` reaches as far as a comparison."""
+        if self.word("not"):
+            return Unary("!", self._deeper(self.bit))
         return self.comparison()
 
     def comparison(self) -> Node:
@@ -215,7 +227,7 @@ class _Parser:
         operator = self.accept("-", "+", "!", "~")
         if operator is not None:
             operand = self._deeper(self.unary)
-            return Unary("!" if operator == "~" else operator, operand)
+            return Unary(operator, operand)
         return self.power()
 
     def _deeper(self, rule: Callable[[], Node]) -> Node:
@@ -283,6 +295,9 @@ class _Parser:
         token = self.token
         self.at += 1
         if token.kind == "number":
+            if re.match("0[0-9]+[uUlL]*$", token.text):
+                problem = f"{token.text} is octal in C and refused by Python; write it without a 0"
+                raise error_at(self.text, token.position, problem)
             return Number(_number(token.text))
         if token.kind == "text":
             return Text(re.sub(r"\\(.)", r"\1", token.text[1:-1]))
@@ -296,7 +311,7 @@ class _Parser:
 
     def _named(self, token: _Token) -> Node:
         name = self._dotted(token)
-        if name in self.known:
+        if name in self.known and self.token.text != "(":  # abs(x), also where there is an "abs"
             return Name(name)
         if self.accept("("):
             return self._call(name, token)

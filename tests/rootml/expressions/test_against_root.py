@@ -92,6 +92,10 @@ SAME_AS_RDATAFRAME = [
     "std::isfinite(x) && x > 40",
     "u > 3 && i > -100",
     "d > 1e1 || d < -.5e+1",
+    "d > 0 | x > 0 && n > 2",
+    "n > 2 && d > 0 | x > 0",
+    "n > 2 || d > 0 & x > 0",
+    "d > 0 & x > 0 || f",
 ]
 
 AGAINST_VECOPS = [

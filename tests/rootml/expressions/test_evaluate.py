@@ -223,6 +223,29 @@ def test_nested_lists() -> None:
     assert column_values(parse("Alt$(v[0][1], -1)"), columns, 3).tolist() == [2, -1, -1]
 
 
+@pytest.mark.parametrize("number", [0, 1, 3])
+def test_reducers_of_fixed_arrays_with_any_number_of_events(number: int) -> None:
+    """Without events too: types are found that way."""
+    values = np.arange(number * 6, dtype=np.float32).reshape(number, 2, 3)
+    columns = {"m": values}
+    found = column_values(parse("Sum$(m)"), columns, number)
+    np.testing.assert_array_equal(found, values.sum(axis=(1, 2)))
+    found = column_values(parse("Max$(m[1]) - Length$(m)"), columns, number)
+    np.testing.assert_array_equal(found, values[:, 1].max(axis=1) - 6)
+
+
+def test_the_complement_of_integers_and_of_conditions() -> None:
+    """Of integers bit by bit, as in C and Python; of conditions the other one, as in NumPy."""
+    flags = np.array([0, 1, 4, 5, 255], np.uint8)
+    columns = {"flags": flags, "good": flags > 2, "x": flags * 0.5, "v": ak.Array([[4, 1]] * 5)}
+    found = column_values(parse("~flags & 4"), columns, 5)
+    np.testing.assert_array_equal(found, ~flags & 4)
+    np.testing.assert_array_equal(column_values(parse("~good"), columns, 5), flags <= 2)
+    assert column_values(parse("~v"), columns, 5).tolist() == [[-5, -2]] * 5
+    with pytest.raises(ExpressionError, match="needs a condition or whole numbers"):
+        column_values(parse("~x"), columns, 5)
+
+
 TYPES = {
     "n": ColumnType("scalar", np.dtype(np.uint32)),
     "x": ColumnType("scalar", np.dtype(np.float32)),
@@ -245,6 +268,8 @@ TYPES = {
         ("pt > 2", "jagged", "bool", (), 1),
         ("m[0]", "fixed", "float32", (3,), 0),
         ("m[0][1]", "scalar", "float32", (), 0),
+        ("Sum$(m)", "scalar", "float64", (), 0),
+        ("Max$(m[0])", "scalar", "float64", (), 0),
         ("3", "scalar", "int64", (), 0),
     ],
 )

@@ -59,7 +59,13 @@ SAME = [
     ("1.5f + 10L + 0x1F", "1.5 + 10 + 31"),
     ("s == 'x'", 's == "x"'),
     ("true || False", "True or false"),
-    ("~flag", "!flag"),
+    ("a | b && c", "(a | b) && c"),  # as C++, TTree::Draw and Python, all three
+    ("a && b | c & d", "a && (b | (c & d))"),
+    ("a > 1 | b > 2 or c", "((a > 1) | (b > 2)) or c"),
+    ("not a | b", "not (a | b)"),  # as Python
+    ("!a | b", "(!a) | b"),
+    ("a & not b | c", "(a & (not b)) | c"),
+    ("~a > 1", "(~a) > 1"),
 ]
 
 
@@ -83,6 +89,7 @@ def test_two_spellings_of_one_tree(one: str, other: str) -> None:
         ("sqrt(a, b)", "takes 1 argument"),
         ("'open", "unexpected character"),
         ("x[1.5:2]", "must be whole numbers"),
+        ("flags & 010", "010 is octal in C"),
         ("x[::0]", "step"),
         ("a if b", "expected 'else'"),
         ("(" * 150 + "a" + ")" * 150, "nested too deeply"),
@@ -108,6 +115,12 @@ def test_columns_with_special_characters() -> None:
     assert parse("a-b", known).column == "a-b"
     assert parse("Aux.pt > 1", known).names == {"Aux.pt"}
     assert parse("Aux.pt.x + Aux.pt", known).names == {"Aux.pt", "Aux.pt.x"}
+
+
+def test_a_column_may_be_named_like_a_function() -> None:
+    known = frozenset(["abs", "x"])
+    assert parse("abs(x) + abs", known) == parse("fabs(x) + abs", known)
+    assert parse("abs(x) + abs", known).names == known
 
 
 def test_missing_names_offer_the_nearest() -> None:
@@ -142,7 +155,7 @@ def trees() -> st.SearchStrategy[Node]:
         compare = st.sampled_from(["<", "<=", ">", ">=", "==", "!="])
         ends = st.none() | st.integers(-3, 3)
         return st.one_of(
-            st.builds(Unary, st.sampled_from("-+!"), inner),
+            st.builds(Unary, st.sampled_from("-+!~"), inner),
             st.builds(Binary, binary, inner, inner),
             st.builds(lambda a, o, b: Comparison(a, (o,), (b,)), inner, compare, inner),
             st.builds(
