@@ -66,6 +66,7 @@ class JoinedTable(Table):
         self._tables = [main, *(open_table(link.path, link.tree) for link in links)]
         for friend in self._tables[1:]:
             _check_entries(main, friend)
+            _check_index(main, friend)
         names = [link.alias or friend.name for link, friend in self._with_links()]
         _check_aliases(names, [link.path for link in links])
         self._columns: Columns | None = None
@@ -169,6 +170,42 @@ def _check_entries(main: Table, friend: Table) -> None:
             f"{main.num_entries:,}: a friend has one entry for each entry of the tree"
         )
         raise SchemaError(message)
+
+
+def _check_index(main: Table, friend: Table) -> None:
+    """See that a friend with an index goes with the tree by its entries too.
+
+    ROOT looks the entry of such a friend up by the values of the index (``TTree::BuildIndex``,
+    ``TTree::AddFriend``); here entry `i` of both belongs together.
+
+    Raises:
+        SchemaError: It does not, or that cannot be told.
+    """
+    if friend.index is None:
+        return
+    names = [name for name in friend.index if name not in {"", "0"}]
+    told = f"friend {friend.where} has an index, by {' and '.join(map(repr, names))}"
+    todo = "write it in the order of the tree, without an index"
+    for name in names:
+        mine, theirs = (
+            table.columns[name] if name in table.columns else None for table in (main, friend)
+        )
+        if mine is None or theirs is None or {mine.kind, theirs.kind} != {"scalar"}:
+            message = (
+                f"{told}: whether its entries are in the order of {main.where}, which lacks such "
+                f"a column, cannot be told; {todo}"
+            )
+            raise SchemaError(message)
+        both = [table.read([name], 0, main.num_entries)[name] for table in (main, friend)]
+        different = np.flatnonzero(both[0] != both[1])
+        if len(different):
+            first = int(different[0])
+            message = (
+                f"{told}, and its entries are in another order than those of {main.where}: "
+                f"{name!r} is {both[1][first]} in its entry {first:,} and {both[0][first]} there. "
+                f"Friends are joined by entries here; {todo}"
+            )
+            raise SchemaError(message)
 
 
 def check_origin(joined: JoinedTable) -> None:

@@ -136,6 +136,8 @@ class Table(abc.ABC):
         num_entries: Entries in the table.
         fingerprint: Identity of the file at the time of opening.
         url: Where to open a remote one again: a text with what `path` hides; None: local.
+        index: What ROOT matches this tree by, when it is a friend, instead of by entries: the
+            major and minor expressions of ``TTree::BuildIndex``; None: by entries.
     """
 
     path: str
@@ -144,6 +146,7 @@ class Table(abc.ABC):
     num_entries: int
     fingerprint: Fingerprint
     url: str | None = None
+    index: tuple[str, str] | None = None
 
     @property
     @abc.abstractmethod

@@ -103,6 +103,29 @@ class Tree:
             for classname, start, _ in self._objects(self.branches_at)
         ]
 
+    def index(self) -> tuple[str, str] | None:
+        """The major and minor expressions of the tree's index; None without one.
+
+        Behind branches and leaves (ROOT: ``TTree``) come fAliases, fIndexValues, fIndex and
+        fTreeIndex; a ``TTreeIndex`` has its two texts behind the TNamed of its base.
+        """
+        _, _, at = self._header(self.branches_at)
+        _, _, at = self._header(at)  # fLeaves
+        _, _, at = self._object(at)
+        for size in (8, 4):
+            (count,) = _UINT.unpack_from(self.data, at)
+            at += 4 + size * count
+        classname, at, _ = self._object(at)
+        if classname is None:
+            return None
+        if classname != "TTreeIndex":
+            return classname, ""
+        _, at, _ = self._header(at)
+        _, _, at = self._header(at)
+        major, at = string(self.data, at)
+        minor, _ = string(self.data, at)
+        return major, minor
+
     def branch_at(self, classname: str, position: int, path: str, *, top: bool) -> Branch:
         """One branch at a position that `branches` gave."""
         folder, _, _ = path.rpartition("/")

@@ -118,10 +118,11 @@ class TTreeTable(Table):
         try:
             record = read_record(file.source, key, file.size)
             tree = read_tree(record, key.keylen, key.classname)
+            index = tree.index()
         except Unusual:
             return cls.through_uproot(path, name, guard)
         table._key = key
-        table.num_entries = tree.entries
+        table.num_entries, table.index = tree.entries, index
         table._bounds = header_clusters(tree)
         return table
 

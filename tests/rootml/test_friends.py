@@ -322,3 +322,52 @@ def test_friends_that_root_recorded(tmp_path: Path, root: Any) -> None:
     np.testing.assert_array_equal(found["x"], x[4:])
     np.testing.assert_array_equal(found["s.x"], -x[4:])
     np.testing.assert_array_equal(found["y_side"], x[4:])
+
+
+INDEXED = """
+void make_indexed_friends(const char *folder) {
+  for (auto kind : {"main", "sorted", "reversed", "computed"}) {
+    TString name(kind);
+    TFile file(TString::Format("%s/%s.root", folder, kind), "RECREATE");
+    TTree tree(name == "main" ? "T" : "F", "");
+    int run, event; float s;
+    tree.Branch("run", &run); tree.Branch("event", &event);
+    if (name != "main") tree.Branch("s", &s);
+    for (int k = 0; k < 50; ++k) {
+      int row = name == "reversed" ? 49 - k : k;
+      run = row / 10; event = row % 10; s = 2 * row; tree.Fill();
+    }
+    if (name == "computed") tree.BuildIndex("10 * run + event");
+    else if (name != "main") tree.BuildIndex("run", "event");
+    tree.Write();
+  }
+  TFile file(TString::Format("%s/recorded.root", folder), "RECREATE");
+  TTree tree("T", ""); int run, event;
+  tree.Branch("run", &run); tree.Branch("event", &event);
+  for (int k = 0; k < 50; ++k) { run = k / 10; event = k % 10; tree.Fill(); }
+  tree.AddFriend("F", TString::Format("%s/reversed.root", folder));
+  tree.Write();
+}
+"""
+
+
+@pytest.mark.needs_root
+def test_friends_with_an_index(tmp_path: Path, root: Any) -> None:
+    """ROOT finds their entries by value: the same as by entry, or refused."""
+    root.gInterpreter.Declare(INDEXED)
+    root.make_indexed_friends(str(tmp_path))
+    main = f"{tmp_path}/main.root:T"
+    for name in ("sorted", "reversed", "computed"):
+        file = root.TFile.Open(f"{tmp_path}/main.root")
+        tree = file.Get("T")
+        tree.AddFriend("F", f"{tmp_path}/{name}.root")
+        count = tree.Draw("s - 20 * run - 2 * event", "", "goff")
+        assert [tree.GetV1()[k] for k in range(count)] == [0] * 50
+    found = rootml.open(main, friends=f"{tmp_path}/sorted.root").to_awkward()
+    assert found["s"].tolist() == (20 * found["run"] + 2 * found["event"]).tolist()
+    with pytest.raises(SchemaError, match="'run' is 4 in its entry 0 and 0 there"):
+        rootml.open(main, friends=f"{tmp_path}/reversed.root").to_awkward()
+    with pytest.raises(SchemaError, match="by '10 .* run.*cannot be told"):
+        rootml.open(main, friends=f"{tmp_path}/computed.root").to_awkward()
+    with pytest.raises(SchemaError, match="by 'run' and 'event', and its entries"):
+        rootml.open(f"{tmp_path}/recorded.root").select(["s"]).to_awkward()
