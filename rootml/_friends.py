@@ -187,9 +187,7 @@ def _check_index(main: Table, friend: Table) -> None:
     told = f"friend {friend.where} has an index, by {' and '.join(map(repr, names))}"
     todo = "write it in the order of the tree, without an index"
     for name in names:
-        mine, theirs = (
-            table.columns[name] if name in table.columns else None for table in (main, friend)
-        )
+        mine, theirs = (table.columns.get(name) for table in (main, friend))
         if mine is None or theirs is None or {mine.kind, theirs.kind} != {"scalar"}:
             message = (
                 f"{told}: whether its entries are in the order of {main.where}, which lacks such "
