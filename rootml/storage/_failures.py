@@ -15,7 +15,10 @@ from rootml.errors import (
 )
 from rootml.storage._remote import Changed, Trouble
 
-_UNSUPPORTED = ("CannotBeAwkward", "CannotBeStrided", "NotNumerical", "UnknownInterpretation")
+_UNSUPPORTED = {
+    "CannotBeAwkward", "CannotBeStrided", "NotImplementedError", "NotNumerical",
+    "UnknownInterpretation",
+}  # fmt: skip
 
 
 def _about(columns: Sequence[str], start: int | None, stop: int | None) -> str:
@@ -66,7 +69,8 @@ def reading(
         about = _about(columns, start, stop)
         detail = f"{type(error).__name__}: {error}".strip()[:500]
         if type(error).__name__ in _UNSUPPORTED:
-            message = f"{where}: {about or 'this'} cannot be read: {detail}"
+            first = detail.partition("\n")[0]  # uproot's further lines say where it stopped
+            message = f"{where}: {about or 'this'} cannot be read: {first}"
             raise UnsupportedTypeError(message) from error
         message = f"{where}{': ' * bool(about)}{about} is damaged or not readable ({detail})"
         raise CorruptFileError(message) from error

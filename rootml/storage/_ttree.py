@@ -28,7 +28,7 @@ from rootml.storage._names import name_columns
 from rootml.storage._rootfile import Key, RootFile, read_record
 from rootml.storage._source import Source
 from rootml.storage._types import side_by_side, uniform
-from rootml.storage._uproot import UprootTree, type_of_uproot
+from rootml.storage._uproot import UprootTree, array_of, type_of_uproot
 
 logger = logging.getLogger(__name__)
 
@@ -354,7 +354,7 @@ class TTreeTable(Table):
 
     def _uproot_array(self, tree: Any, name: str, start: int, stop: int) -> Column:
         branch = tree[self._known().path(name)]
-        array = branch.array(entry_start=start, entry_stop=stop, library="ak")
+        array = array_of(branch, start, stop)
         if len(array) != stop - start:
             message = f"{len(array)} entries came out"
             raise ValueError(message)

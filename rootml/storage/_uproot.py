@@ -8,7 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import awkward as ak
 import uproot
+from uproot.interpretation.grouped import AsGrouped
 
 from rootml.storage._base import ColumnType
 from rootml.storage._guard import Guard
@@ -88,6 +90,19 @@ class UprootTree:
             except queue.Empty:
                 return
             file.close()
+
+
+def array_of(branch: Any, start: int, stop: int) -> ak.Array:
+    """Entries ``[start, stop)`` of a branch.
+
+    A split object is put together from its members here: uproot 5.7 raises KeyError if one of them
+    is a split object as well.
+    """
+    if not isinstance(branch.interpretation, AsGrouped):
+        return branch.array(entry_start=start, entry_stop=stop, library="ak")
+    members = branch.interpretation.subbranches
+    layouts = [ak.to_layout(array_of(branch[name], start, stop)) for name in members]
+    return ak.Array(ak.contents.RecordArray(layouts, list(members), stop - start))
 
 
 def type_of_uproot(branch: Any) -> ColumnType:
