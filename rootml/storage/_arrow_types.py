@@ -256,4 +256,7 @@ def to_column(leaf: Leaf, table: Any, offset: int, length: int, name: str = "") 
     if kind.kind == "string":
         _refuse_nulls(array, name)
         array = array.cast(pa.large_string())
-    return uniform(_generic(array), kind)
+    layout = _generic(array)
+    if kind.kind == "string" and layout.is_option:  # of a dictionary; without nulls, as was seen
+        layout = layout.project()
+    return uniform(layout, kind)

@@ -8,6 +8,7 @@ from typing import Any
 
 import awkward as ak
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet
 import pytest
 import uproot
@@ -84,6 +85,19 @@ def test_two_samples_of_one_file(tmp_path: Path) -> None:
     flags = ALL["flag"][:300]
     for name, wanted in zip(paths, (IDS[:300][flags], IDS[:300][~flags]), strict=True):
         np.testing.assert_array_equal(uproot.open(name)["Events/id"].array(), wanted)
+
+
+@pytest.mark.parametrize("target", ["root", "rntuple", "parquet", "arrow"])
+def test_strings_with_a_dictionary(tmp_path: Path, target: str) -> None:
+    """As pandas writes categories: skimmed as a whole, and in part."""
+    table = pa.table({"x": [1, 2, 3], "s": pa.array(["mu", "e", "mu"]).dictionary_encode()})
+    pyarrow.parquet.write_table(table, f"{tmp_path}/in.parquet")
+    data = rootml.open(f"{tmp_path}/in.parquet")
+    for number, part in enumerate((data, data.filter("x > 1"))):
+        (path,) = part.skim(f"{tmp_path}/{number}", format=target)
+        wanted = table["s"].to_pylist()[number:]
+        assert rootml.open(path).to_awkward()["s"].to_list() == wanted
+        assert part.to_arrow()["s"].to_pylist() == wanted
 
 
 def test_real_files_survive(real_file: Callable[[str], str], tmp_path: Path) -> None:
