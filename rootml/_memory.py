@@ -31,9 +31,12 @@ def to_awkward(data: Dataset, *, progress: bool | None, threads: int | None) -> 
 
 def to_arrow(data: Dataset, *, progress: bool | None, threads: int | None) -> Any:
     """See `Dataset.to_arrow`."""
-    schema = arrow_batch(nothing(data).columns).schema
     batches = [arrow_batch(block.columns) for block in _blocks(data, progress, threads)]
-    return pa.Table.from_batches(batches, schema=schema)
+    if not batches:
+        batches = [arrow_batch(nothing(data).columns)]
+    schema = pa.unify_schemas([batch.schema for batch in batches])  # nulls may be in one alone
+    tables = (pa.Table.from_batches([batch]) for batch in batches)
+    return pa.concat_tables([table.cast(schema) for table in tables])
 
 
 def _blocks(data: Dataset, progress: bool | None, threads: int | None) -> Iterable[EventBlock]:

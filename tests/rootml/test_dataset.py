@@ -11,6 +11,7 @@ from typing import Any
 import awkward as ak
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet
 import pytest
 import uproot
 from event_files import FORMATS, NUM_BACKGROUND, NUM_EVENTS, columns_of, write_events
@@ -453,3 +454,24 @@ def test_empty_selection_is_a_dataset_too(data: rootml.Dataset) -> None:
     assert nothing.to_arrow().schema.field("x").type == pa.float32()
     assert nothing.describe().num_rows == 0
     assert nothing.cutflow().steps[-1].sums.count == 0
+
+
+def test_arrow_with_nulls_in_some_partitions(tmp_path: Path) -> None:
+    """Within lists and records, where there may be nulls: as Arrow reads them."""
+    parts = [
+        pa.table(
+            {
+                "names": pa.array([["a"], [], [None] if number else ["b"]]),
+                "hit": pa.array([{"x": 1, "y": [1.0]}, {"x": None if number else 2, "y": []}] * 2)[
+                    :3
+                ],
+            }
+        )
+        for number in range(2)
+    ]
+    paths = [f"{tmp_path}/{number}.parquet" for number in range(2)]
+    for path, part in zip(paths, parts, strict=True):
+        pa.parquet.write_table(part, path)
+    found = rootml.open(paths).select(["names", "hit"]).to_arrow()
+    assert found.column("names").num_chunks == 2
+    assert found.to_pylist() == pa.concat_tables(parts).to_pylist()
