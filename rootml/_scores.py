@@ -6,6 +6,7 @@ arrays for all events, from batches as they come, or by calling a function on th
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -40,7 +41,7 @@ def as_column(name: str, values: Any) -> Column:
     if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
         message = f"{name!r}: is a masked array with masked values; fill them first"
         raise UnsupportedTypeError(message)
-    column = values if isinstance(values, ak.Array) else np.asarray(values)
+    column = _as_array(name, values)
     if isinstance(column, np.ndarray) and column.ndim == 0:
         message = f"{name!r}: give one value per selected event, not {values!r}"
         raise UsageError(message)
@@ -49,6 +50,19 @@ def as_column(name: str, values: Any) -> Column:
         message = f"{name!r}: values of type {kind} cannot be written; give numbers"
         raise UnsupportedTypeError(message)
     return column
+
+
+def _as_array(name: str, values: Any) -> Any:
+    if isinstance(values, ak.Array):
+        return values
+    try:
+        return np.asarray(values)
+    except (TypeError, ValueError, RuntimeError) as error:
+        if isinstance(values, (list, tuple)):  # lists of different lengths
+            with contextlib.suppress(TypeError, ValueError):
+                return ak.Array(values)
+        message = f"{name!r}: values of type {type(values).__name__} cannot be written: {error}"
+        raise UnsupportedTypeError(message) from error
 
 
 def as_columns(values: Any, what: str) -> Values:
@@ -275,7 +289,8 @@ def source_of(data: Dataset, values: Any, *, in_order: bool, place: Elsewhere | 
         return ArraySource(data, values)
     if callable(values):
         return FunctionSource(data, values, place)
-    if isinstance(values, Iterable) and not isinstance(values, (str, bytes, np.ndarray, ak.Array)):
+    lazy = isinstance(values, Iterable) and not hasattr(values, "columns")  # a pandas.DataFrame
+    if lazy and not isinstance(values, (str, bytes, np.ndarray, ak.Array)):
         stream = StreamSource(data, values)
         return stream if in_order else ArraySource(data, stream.rest())
     message = (

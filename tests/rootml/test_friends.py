@@ -8,6 +8,7 @@ from typing import Any
 
 import awkward as ak
 import numpy as np
+import pandas as pd
 import pytest
 import uproot
 from event_files import FORMATS, NUM_EVENTS, columns_of, write_events
@@ -152,7 +153,9 @@ def test_one_file_in_several_samples(tmp_path: Path) -> None:
 def test_vectors_lists_integers_and_bools(events: Events, tmp_path: Path) -> None:
     data = events("ttree").filter("k > 3").select(["id", "jet"])
     mask = ALL["k"] > 3
-    values = {
+    lists = [[float(k)] * (k % 3) for k in IDS[mask].tolist()]
+    values: dict[str, Any] = {
+        "as_lists": lists,
         "probabilities": np.stack([score_of(IDS), score_of(IDS) * 2], axis=1)[mask],
         "jet_score": ALL["jet"][mask] * 2,
         "category": IDS[mask],
@@ -162,7 +165,7 @@ def test_vectors_lists_integers_and_bools(events: Events, tmp_path: Path) -> Non
     found = ak.concatenate([uproot.open(path)["Friends"].arrays() for path in paths])
     for name, column in values.items():
         np.testing.assert_array_equal(found[f"{name}_valid"], mask)
-        assert ak.array_equal(found[name][mask], column, check_parameters=False), name
+        assert ak.array_equal(found[name][mask], ak.Array(column), check_parameters=False), name
     rest = found[~mask]
     assert np.isnan(ak.to_numpy(rest["probabilities"])).all()
     assert ak.all(ak.num(rest["jet_score"]) == 0)
@@ -195,6 +198,8 @@ def test_entry_range_and_empty_selection(tmp_path: Path) -> None:
         ({"s": np.zeros(NUM_EVENTS, np.float16)}, UnsupportedTypeError, "float16"),
         ({}, UsageError, "give {name: values}"),
         (np.zeros(NUM_EVENTS), UsageError, "not ndarray"),
+        (pd.DataFrame({"s": np.zeros(NUM_EVENTS)}), UsageError, "not DataFrame"),
+        ({"s": [[1.0], "a"] * (NUM_EVENTS // 2)}, UnsupportedTypeError, "'s': values of type"),
         ([{"s": np.zeros(10)}], UsageError, "values end after 10 events"),
         ([{"s": np.zeros(5000)}], UsageError, "left over after 3,902"),
         ([{"s": np.zeros(10)}, {"t": np.zeros(10)}], SchemaError, "at first and are"),
