@@ -33,10 +33,11 @@ class Resample:
     ratio: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.kind not in {"under", "over"}:
+        if self.kind not in ("under", "over"):  # it may be something without a hash
             message = f"Resample(kind={self.kind!r}): expected 'under' or 'over'"
             raise UsageError(message)
-        if not 0 < self.ratio <= 1:
+        ratio: Any = self.ratio
+        if not isinstance(ratio, (int, float, np.number)) or not 0 < ratio <= 1:
             message = f"Resample(ratio={self.ratio!r}): expected a number in (0, 1]"
             raise UsageError(message)
 

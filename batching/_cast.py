@@ -26,8 +26,11 @@ def float_dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:
     >>> float_dtype("float32")
     dtype('float32')
     """
-    result = np.dtype(dtype)
-    if result not in _EXACT:
+    try:
+        result = np.dtype(dtype)
+    except TypeError:
+        result = np.dtype(object)
+    if result not in _EXACT or dtype is None:
         message = f"dtype={dtype!r}: features are float32 or float64"
         raise UsageError(message)
     return result
@@ -91,11 +94,11 @@ def _check_integers(values: npt.NDArray[Any], dtype: np.dtype[Any], what: str) -
     back = np.where(inside, cast, 0).astype(values.dtype)
     changed = ~inside | (back != values)
     if changed.any():
-        value = values[changed][0]
+        value, wider = values[changed][0], "use dtype='float64', " * (dtype == np.float32)
         message = (
             f"{what}: the value {value} would become {cast[changed][0]:.0f} in {dtype.name} "
-            f"({int(changed.sum())} of {values.size} values change); use dtype='float64', carry "
-            "the column as an observer (which keeps its type), or define a smaller quantity"
+            f"({int(changed.sum())} of {values.size} values change); {wider}carry the column as "
+            "an observer (which keeps its type), or define a smaller quantity"
         )
         raise CastError(message)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -104,7 +104,7 @@ def _target_names(target: FlatField | None, *, label: bool) -> tuple[str, ...]:
 def _resolve(dataset: Dataset, request: Request) -> tuple[Dataset, _Names]:
     """Turn texts into column names; texts that are no output column become new ones."""
     vector = isinstance(request.targets, str)
-    targets = [request.targets] if isinstance(request.targets, str) else request.targets or []
+    targets = _listed([request.targets] if vector else request.targets or [], "targets")
     observers = _listed(request.observers or [], "observers")
     texts = [*_texts(request.inputs), *targets, *observers]
     new = [text for text in dict.fromkeys(texts) if text not in dataset.columns]
@@ -170,22 +170,31 @@ def _texts(inputs: Inputs) -> list[str]:
     if inputs is None:
         return []
     if not isinstance(inputs, Mapping):
-        return list(_listed(inputs, "inputs"))
+        return _listed(inputs, "inputs")
     texts: list[str] = []
-    for key, value in inputs.items():
+    named: Mapping[Any, Any] = inputs
+    for key, value in named.items():
+        if not isinstance(key, str) or not key:
+            message = f"inputs={{{key!r}: ...}}: expected {{name: columns}}, a name is a text"
+            raise UsageError(message)
         columns = value.columns if isinstance(value, (Padded, Ragged)) else value
         texts += _listed(columns, f"inputs[{key!r}]")
     return texts
 
 
-def _listed(names: Sequence[str], what: str) -> Sequence[str]:
+def _listed(names: Any, what: str) -> list[str]:
     if isinstance(names, str):
         message = f"{what}={names!r}: expected a list of names, [{names!r}]"
         raise UsageError(message)
-    if len(set(names)) != len(names):
-        message = f"{what}: a name is there twice: {list(names)}"
+    found = list(names) if isinstance(names, Iterable) else [names]
+    for name in found:
+        if not isinstance(name, str):
+            message = f"{what}: expected a list of names, not {name!r}"
+            raise UsageError(message)
+    if len(set(found)) != len(found):
+        message = f"{what}: a name is there twice: {found}"
         raise UsageError(message)
-    return names
+    return found
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,14 @@ import numpy as np
 import numpy.typing as npt
 
 from rootml.batching._batch import Batch, PaddedArray, RaggedArray
-from rootml.errors import EmptySelectionError, SchemaError, StateError, UsageError
+from rootml.errors import (
+    EmptySelectionError,
+    SchemaError,
+    StateError,
+    UnsupportedTypeError,
+    UsageError,
+)
+from rootml.storage._paths import missing_file
 
 if TYPE_CHECKING:
     from rootml.batching._loader import BatchLoader
@@ -46,29 +53,34 @@ class Scale:
 
     def apply(self, values: Any) -> Any:
         """Transform an array whose last axis is the features; NaN stays NaN."""
-        self._check(values)
+        dtype = self._check(values)
         if self.x is None or self.z is None:
             result: Any = (values - self.mean) / self.std
         else:
             result = _interpolate(values, self.x, self.z)
-        return result.astype(values.dtype)
+        return result.astype(dtype)
 
     def invert(self, values: Any) -> Any:
         """Undo `apply`; values beyond the outermost knots come back as these."""
-        self._check(values)
+        dtype = self._check(values)
         if self.x is None or self.z is None:
             result: Any = values * self.std + self.mean
         else:
             result = _interpolate(values, self.z, self.x)
-        return result.astype(values.dtype)
+        return result.astype(dtype)
 
-    def _check(self, values: Any) -> None:
-        if values.shape[-1] != len(self.features):
+    def _check(self, values: Any) -> np.dtype[Any]:
+        """The dtype of what comes out: that of floats, float64 for integers and bools."""
+        if values.dtype.kind not in "biuf":
+            message = f"numbers are needed, the array is of {values.dtype}"
+            raise UnsupportedTypeError(message)
+        if values.shape[-1:] != (len(self.features),):
             message = (
                 f"expected {len(self.features)} features {list(self.features)} on the last axis, "
                 f"the array is {values.shape}"
             )
             raise SchemaError(message)
+        return values.dtype if values.dtype.kind == "f" else np.dtype(np.float64)
 
     def to_json(self) -> dict[str, Any]:
         """As plain numbers."""
@@ -161,11 +173,27 @@ class Standardizer:
         return self
 
     def fit_array(self, values: Any, weights: Any = None, *, features: Any = None) -> Self:
-        """Fit an array `(rows, features)` that is in memory already, as the input ``x``."""
+        """Fit an array `(rows, features)` that is in memory already, as the input ``x``.
+
+        Raises:
+            SchemaError: An array of another shape, or weights or names for another one.
+            EmptySelectionError, UsageError: As `fit`.
+        """
         values = np.asarray(values)
-        names = features or tuple(f"f{j}" for j in range(values.shape[-1]))
-        fit = _Fit(tuple(names), self, 0)
-        fit.add(values, None if weights is None else np.asarray(weights, dtype=np.float64))
+        if values.ndim != 2:
+            message = f"expected an array (rows, features), the array is {values.shape}"
+            raise SchemaError(message)
+        names = tuple(features or (f"f{j}" for j in range(values.shape[1])))
+        mass = None if weights is None else np.asarray(weights, dtype=np.float64)
+        if len(names) != values.shape[1] or (mass is not None and mass.shape != values.shape[:1]):
+            message = (
+                f"{len(names)} features {list(names)}"
+                + ("" if mass is None else f" and weights {mass.shape}")
+                + f" do not fit an array {values.shape}: one name per column, one weight per row"
+            )
+            raise SchemaError(message)
+        fit = _Fit(names, self, 0)
+        fit.add(values, mass)
         self.scales = {"x": fit.scale()}
         return self
 
@@ -184,7 +212,10 @@ class Standardizer:
     # --- applying -----------------------------------------------------------------------------
 
     def transform(self, x: Any, *, input: str | None = None) -> Any:  # noqa: A002
-        """Transform an array, a `PaddedArray`, a `RaggedArray`, or a dict of them."""
+        """Transform an array, a `PaddedArray`, a `RaggedArray`, or a dict of them.
+
+        Floats keep their dtype, integers become float64.
+        """
         return self._apply(x, input, "apply")
 
     def inverse(self, x: Any, *, input: str | None = None) -> Any:  # noqa: A002
@@ -254,9 +285,17 @@ class Standardizer:
 
         Raises:
             StateError: Not such a file, or of another version.
+            MissingFileError: No such file.
         """
         try:
-            content = json.loads(Path(path).read_text(encoding="utf-8"))
+            text = Path(path).read_text(encoding="utf-8")
+        except FileNotFoundError:
+            raise missing_file(str(path)) from None
+        except ValueError as error:
+            message = f"{path}: not a saved Standardizer: {error}"
+            raise StateError(message) from error
+        try:
+            content = json.loads(text)
             if content["format"] != FORMAT or content["version"] != VERSION:
                 message = (
                     f"{path}: format {content['format']!r} version {content['version']!r}, "

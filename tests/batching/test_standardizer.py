@@ -16,7 +16,14 @@ from sklearn.preprocessing import StandardScaler
 
 from rootml.batching import PaddedArray, RaggedArray, Standardizer
 from rootml.batching._standardizer import _Fit
-from rootml.errors import EmptySelectionError, SchemaError, StateError, UsageError
+from rootml.errors import (
+    EmptySelectionError,
+    MissingFileError,
+    SchemaError,
+    StateError,
+    UnsupportedTypeError,
+    UsageError,
+)
 
 RNG = np.random.default_rng(5)
 
@@ -218,6 +225,29 @@ def test_errors() -> None:
         Standardizer().fit_array(sample(10)).transform(np.zeros((1, 3)))
     with pytest.raises(UsageError, match="method"):
         Standardizer("minmax")  # type: ignore[arg-type]
+    with pytest.raises(MissingFileError, match="no such file"):
+        Standardizer.load("nowhere.json")
+
+
+def test_arrays_of_other_kinds_and_shapes() -> None:
+    """Integers are not scaled to integers."""
+    scaler = Standardizer().fit_array(np.array([[1.0, 10.0], [4.0, 40.0]]))
+    whole = np.array([[1, 30], [2, 10]])
+    wanted = (whole - [2.5, 25.0]) / [1.5, 15.0]
+    np.testing.assert_allclose(scaler.transform(whole), wanted)
+    np.testing.assert_allclose(scaler.transform(whole.tolist()), wanted)
+    np.testing.assert_allclose(scaler.inverse(np.array([[1, -1]])), [[4.0, 10.0]])
+    with pytest.raises(UnsupportedTypeError, match="numbers are needed"):
+        scaler.transform(np.array([["a", "b"]]))
+    with pytest.raises(SchemaError, match=r"the array is \(\)"):
+        scaler.transform(3.0)
+    for values, more, problem in (
+        (np.zeros(3), {}, r"\(rows, features\), the array is \(3,\)"),
+        (np.zeros((3, 2)), {"weights": np.ones(2)}, r"weights \(2,\) do not fit"),
+        (np.zeros((3, 2)), {"features": ["a"]}, r"1 features \['a'\] do not fit"),
+    ):
+        with pytest.raises(SchemaError, match=problem):
+            Standardizer().fit_array(values, **more)
 
 
 def test_repr_escapes_names() -> None:
