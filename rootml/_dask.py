@@ -23,8 +23,6 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import contextlib
-import ctypes
 import importlib
 import os
 import secrets
@@ -33,11 +31,11 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from functools import cache
 from typing import Any, ClassVar, Generic, TypeVar
 
 import zstandard
 
+from rootml._heap import keep_heap, warm_heap
 from rootml._optional import optional_import
 from rootml.errors import (
     ClusterError,
@@ -58,9 +56,6 @@ _PIECE = 4 << 20  # Dask warns of tasks above 10 MB
 _LOOK_AGAIN = 5.0
 _HEALING = (CorruptFileError, MissingFileError)
 """Errors of ours that another try may cure: shared file systems have bad moments."""
-_EAGER = 1 << 20
-_TRIM, _MMAP = -1, -3  # malloc.h: M_TRIM_THRESHOLD, M_MMAP_THRESHOLD
-_KEEP, _LARGEST = 128 << 20, 32 << 20
 _CLOSED = {"CommClosedError", "ClosedClientError"}
 _LOST = (asyncio.CancelledError, concurrent.futures.CancelledError)
 
@@ -136,26 +131,10 @@ def _unpack(raw: bytes) -> Any:
     return pickle.loads(zstandard.ZstdDecompressor().decompress(raw))
 
 
-@cache
-def keep_heap() -> bool:
-    """Let glibc keep freed memory in a process where Dask's nanny told it not to.
-
-    The nanny sets ``MALLOC_TRIM_THRESHOLD_=65536``: each array above 128 kB is then mapped anew
-    and zeroed page by page, which makes a scan three times as long. Where the variable has another
-    value, somebody chose it, and it stays. Returns whether something was done.
-    """
-    eager = os.environ.get("MALLOC_TRIM_THRESHOLD_", "")
-    if not eager.isdecimal() or int(eager) >= _EAGER:
-        return False
-    with contextlib.suppress(OSError, AttributeError):  # another C library
-        libc = ctypes.CDLL(None)
-        return bool(libc.mallopt(_MMAP, _LARGEST) and libc.mallopt(_TRIM, _KEEP))
-    return False
-
-
 def _work(job: Packed | Small, item: Any) -> Any:
     """One item, on a worker."""
     keep_heap()
+    warm_heap()
     try:
         return job.function(item)
     except RootmlError as error:

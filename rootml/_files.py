@@ -23,7 +23,8 @@ import numpy.typing as npt
 from rootml._friends import FriendLink, JoinedTable, check_origin, recorded_friends
 from rootml._threads import WAITING, ProcessLock, map_ordered
 from rootml.errors import ChangedFileError, MissingColumnError, MissingFileError, SchemaError
-from rootml.storage import Columns, Fingerprint, Table, open_table
+from rootml.storage import Columns, ColumnType, Fingerprint, Table, open_table
+from rootml.storage._base import LazyColumns
 from rootml.storage._headers import Header, HeaderCache, question
 from rootml.storage._paths import is_remote
 
@@ -93,11 +94,17 @@ class Files:
 
     def __getstate__(self) -> dict[str, Any]:
         hidden = {"_tables", "_process"}
-        return {name: value for name, value in self.__dict__.items() if name not in hidden}
+        state = {name: value for name, value in self.__dict__.items() if name not in hidden}
+        columns = self._columns
+        if isinstance(columns, LazyColumns):  # names, and the types that somebody asked for
+            state["_columns"] = (tuple(columns), columns.aliases, columns.told)
+        return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._forget_tables()
+        if isinstance(state["_columns"], tuple):
+            self._columns = self._lazily(*state["_columns"])
 
     def __len__(self) -> int:
         return len(self.specs)
@@ -263,8 +270,22 @@ class Files:
     def columns(self) -> Columns:
         """The columns of the reference file."""
         if self._columns is None:
-            self._columns = self.table(self.reference()).columns
+            found = self.table(self.reference()).columns
+            lazy = isinstance(found, LazyColumns)
+            self._columns = self._lazily(tuple(found), found.aliases, {}) if lazy else found
         return self._columns
+
+    def _lazily(
+        self, names: tuple[str, ...], aliases: dict[str, str], told: dict[str, ColumnType]
+    ) -> LazyColumns:
+        """Columns of the reference file, which is opened again if a type is asked for then."""
+        return LazyColumns(dict.fromkeys(names), aliases, self._types_of, told)
+
+    def _types_of(self, names: Sequence[str]) -> dict[str, ColumnType]:
+        columns = self.table(self.reference()).columns
+        if len(names) > 1 and isinstance(columns, LazyColumns):
+            columns.complete()
+        return {name: columns[name] for name in names}
 
     def follow_recorded_friends(self) -> bool:
         """Join the friends that the files record from now on; False if that brings nothing new."""

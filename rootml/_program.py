@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import awkward as ak
@@ -33,6 +34,7 @@ from rootml.expressions import (
     parse,
     resolve_names,
 )
+from rootml.expressions._nodes import Name
 from rootml.storage import Column, Columns, ColumnType
 
 
@@ -79,7 +81,7 @@ class Program:
                 define.name, self._resolve(define.text, define.name), define.missing
             )
         self._check_circles()
-        self.outputs = self._outputs()
+        self.outputs: Mapping[str, Expression] = self._outputs()
         self.cuts = [
             self.resolve(cut.text) if isinstance(cut, Filter) else None for cut in self.sample.cuts
         ]
@@ -115,12 +117,11 @@ class Program:
         for name in self.definitions:
             visit(name, ())
 
-    def _outputs(self) -> dict[str, Expression]:
+    def _outputs(self) -> Mapping[str, Expression]:
         texts = self.sample.outputs
         if texts is None:
-            hidden = self.sample.files.recorded_names
-            names = [n for n, t in self.columns.items() if t.kind != "unsupported"]
-            texts = (*(n for n in names if n not in hidden), *self.definitions)
+            found = AllColumns(self)
+            return {name: self.resolve(name) for name in found} if self.sample.suffixes else found
         return {text: self.resolve(text) for text in texts}
 
     def _maybe(self, value: Number | str | None) -> Expression | None:
@@ -267,6 +268,30 @@ class Program:
 def _placed(error: RootmlError, where: str) -> RootmlError:
     """The same error with the place it belongs to in front."""
     return type(error)(f"{where}: {error}")
+
+
+class AllColumns(Mapping[str, Expression]):
+    """Whatever can be read, where nothing is selected; looked at when somebody asks."""
+
+    def __init__(self, program: Program) -> None:
+        self._program = program
+
+    @cached_property
+    def _found(self) -> dict[str, Expression]:
+        program = self._program
+        hidden = program.sample.files.recorded_names
+        names = (name for name, kind in program.columns.items() if kind.kind != "unsupported")
+        shown = (name for name in names if name not in hidden)
+        return {name: Expression(Name(name)) for name in (*shown, *program.definitions)}
+
+    def __getitem__(self, name: str) -> Expression:
+        return self._found[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._found)
+
+    def __len__(self) -> int:
+        return len(self._found)
 
 
 class Values(Mapping[str, Any]):

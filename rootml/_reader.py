@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from rootml._buffers import Allocate
 from rootml._columns import cast, exact_type, packed, take_all
+from rootml._heap import warm_heap
 from rootml._program import Program, Values
 from rootml._sample import Filter, Sample
 from rootml._splits import Hashes, Split, hash_ids, hash_text
@@ -166,6 +167,14 @@ class Reader:
 
     # --- partitions ---------------------------------------------------------------------------
 
+    def ranges(self, *, threads: int | None = None) -> list[list[tuple[int, int, int]]]:
+        """``(file, start, stop)`` of each file within its sample's entry range; opens all files.
+
+        Raises:
+            UsageError: An entry range beyond the end.
+        """
+        return [sample.file_ranges(sample.files.infos(threads=threads)) for sample in self.samples]
+
     def partitions(
         self, target_bytes: int, *, scan: bool = False, threads: int | None = None
     ) -> tuple[Partition, ...]:
@@ -214,7 +223,7 @@ class Reader:
     def _entry_bytes(self, number: int, *, scan: bool) -> int:
         """Decoded bytes of an entry, as the reference file has it: the same on every machine."""
         program = self.program(number)
-        outputs = [program.outputs[name] for name in self.columns]
+        outputs = [] if scan else [program.outputs[name] for name in self.columns]
         wanted = program.cut_expressions if scan else outputs
         wanted = [*wanted, *(e for e in (program.label, program.weight) if e is not None)]
         files = program.sample.files
@@ -414,6 +423,7 @@ class Reader:
         threads: int | None = None,
     ) -> Iterator[tuple[Partition, PartScan]]:
         """`scan_partition` for all of them, in order."""
+        warm_heap()
         self.programs()
         self.scales()
         partitions = self.partitions(DEFAULT_BYTES, scan=True, threads=threads)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
 from rootml._identity import selection_key
 from rootml._reader import Reader
 from rootml._selection import Selection, SelectionIndex, load_selection
 from rootml._threads import ProcessLock
-from rootml.partitions import DEFAULT_BYTES, Partition
+from rootml.partitions import DEFAULT_BYTES
 
 
 class Scans:
@@ -18,25 +19,30 @@ class Scans:
     def __init__(self) -> None:
         self._lock = ProcessLock()
         self._selection: Selection | None = None
-        self._indices: dict[tuple[Partition, ...], SelectionIndex] = {}
+        self._indices: dict[Any, SelectionIndex] = {}
 
     def index(
         self,
         reader: Reader,
-        partitions: Sequence[Partition],
+        target_bytes: int | None,
         *,
         saved: str | os.PathLike[str] | None,
         progress: bool | None,
         threads: int | None,
     ) -> SelectionIndex:
-        """The selection over `partitions`; see `Dataset.scan`."""
-        known = tuple(partitions)
+        """The selection over partitions of `target_bytes`; see `Dataset.scan`."""
+        size = DEFAULT_BYTES if target_bytes is None else target_bytes
+        columns = tuple((sample.outputs, sample.definitions) for sample in reader.samples)
         with self._lock:
-            if self._selection is None:
-                self._selection = _find(reader, saved, progress, threads)
-            if known not in self._indices:
-                self._indices[known] = SelectionIndex(self._selection, known)
-            index = self._indices[known]
+            index = self._indices.get((columns, size))
+            if index is None:
+                divide = partial(reader.partitions, size, threads=threads)
+                chosen = all(names is not None for names, _ in columns)
+                known = divide() if chosen else None  # else there may be a thousand columns
+                if self._selection is None:
+                    self._selection = _find(reader, saved, progress, threads)
+                index = SelectionIndex(self._selection, divide, known)
+                self._indices[columns, size] = index
             if saved is not None and not os.path.exists(saved):  # noqa: PTH110 - takes both
                 index.save(saved)
         return index
@@ -52,9 +58,9 @@ def _find(
     progress: bool | None,
     threads: int | None,
 ) -> Selection:
+    reader.ranges(threads=threads)  # opens all files
     key = selection_key(reader)
     if saved is not None and os.path.exists(saved):  # noqa: PTH110 - takes both
-        reader.partitions(DEFAULT_BYTES, threads=threads)
         return load_selection(saved, reader, key)
     prints = {
         path: mark

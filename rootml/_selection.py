@@ -12,7 +12,7 @@ import math
 import os
 import secrets
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -32,6 +32,7 @@ from rootml.storage import Fingerprint
 _FORMAT = 1
 _DAMAGE = (ValueError, KeyError, TypeError, IndexError, EOFError, zipfile.BadZipFile, OSError)
 Key = tuple[int, int]
+_ONES = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).sum(axis=1, dtype=np.uint8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,13 @@ class FileMask:
         begin = first // 8
         mask = np.unpackbits(self.bits[begin : -(-last // 8)]).view(bool)
         return mask[first - 8 * begin : last - 8 * begin]
+
+    @property
+    def count(self) -> int:
+        """How many of them pass."""
+        size = self.stop - self.start
+        whole = int(_ONES[self.bits[: size // 8]].sum(dtype=np.int64))
+        return whole + int(np.unpackbits(self.bits[size // 8 :], count=size % 8).sum())
 
 
 class Selection:
@@ -113,35 +121,69 @@ class Selection:
             raise StateError(message)
         return self.masks[key].part(partition.start, partition.stop)
 
+    @cached_property
+    def num_entries(self) -> int:
+        """Entries in all, selected or not."""
+        ranges = self.reader.ranges()
+        return sum(stop - start for files in ranges for _, start, stop in files)
+
+    @cached_property
+    def num_rows(self) -> int:
+        """Selected entries in all."""
+        if self.masks is None:
+            return self.num_entries
+        return sum(mask.count for mask in self.masks.values())
+
+    def verify(self) -> None:
+        """See `SelectionIndex.verify`."""
+        for path, known in self.prints.items():
+            if known.modified:
+                verify_file(path, known)
+
 
 def _join(found: Sequence[tuple[Partition, PartScan]]) -> dict[Key, FileMask]:
     parts: dict[Key, list[tuple[Partition, Any]]] = {}
     for partition, part in found:
-        key = (partition.sample, partition.file)
-        bits = np.unpackbits(part.mask, count=partition.num_entries)  # type: ignore[arg-type]
-        parts.setdefault(key, []).append((partition, bits))
+        parts.setdefault((partition.sample, partition.file), []).append((partition, part.mask))
     return {
-        key: FileMask(
-            rows[0][0].start,
-            rows[-1][0].stop,
-            np.packbits(np.concatenate([bits for _, bits in rows])),
-        )
+        key: FileMask(rows[0][0].start, rows[-1][0].stop, _join_bits(rows))
         for key, rows in parts.items()
     }
 
 
+def _join_bits(rows: Sequence[tuple[Partition, Any]]) -> npt.NDArray[np.uint8]:
+    """The packed bits of neighbours as one."""
+    if any(partition.num_entries % 8 for partition, _ in rows[:-1]):
+        bits = [np.unpackbits(mask, count=partition.num_entries) for partition, mask in rows]
+        return np.packbits(np.concatenate(bits))
+    return np.concatenate([mask for _, mask in rows])
+
+
 class SelectionIndex:
-    """Which entries of which partitions pass a selection.
+    """Which entries of which partitions pass a selection."""
 
-    Attributes:
-        partitions: Ranges of entries in the order of the dataset.
-        counts: int64, selected entries of each partition.
-    """
-
-    def __init__(self, selection: Selection, partitions: Iterable[Partition]) -> None:
+    def __init__(
+        self,
+        selection: Selection,
+        divide: Callable[[], tuple[Partition, ...]],
+        known: tuple[Partition, ...] | None = None,
+    ) -> None:
+        """`divide` makes the partitions, if they are not `known` and somebody asks for them."""
         self._selection = selection
-        self.partitions = tuple(partitions)
-        self.counts = np.array([self._count(partition) for partition in self.partitions], np.int64)
+        self._divide = divide
+        self._partitions = known
+
+    @property
+    def partitions(self) -> tuple[Partition, ...]:
+        """Ranges of entries in the order of the dataset."""
+        if self._partitions is None:
+            self._partitions = self._divide()
+        return self._partitions
+
+    @cached_property
+    def counts(self) -> npt.NDArray[np.int64]:
+        """Selected entries of each partition."""
+        return np.array([self._count(partition) for partition in self.partitions], np.int64)
 
     def _count(self, partition: Partition) -> int:
         mask = self._selection.mask(partition)
@@ -152,15 +194,15 @@ class SelectionIndex:
         """Identity of the selection: files, cuts, label and weight."""
         return self._selection.key
 
-    @cached_property
+    @property
     def num_rows(self) -> int:
         """Selected entries in all."""
-        return int(self.counts.sum())
+        return self._selection.num_rows
 
     @property
     def num_entries(self) -> int:
         """Entries in all, selected or not."""
-        return sum(partition.num_entries for partition in self.partitions)
+        return self._selection.num_entries
 
     def mask(self, number: int) -> Mask | None:
         """Which entries of partition `number` pass, bool; None: there is no cut, all pass."""
@@ -222,9 +264,7 @@ class SelectionIndex:
             ChangedFileError: One was written since.
             MissingFileError: One is gone.
         """
-        for path, known in self._selection.prints.items():
-            if known.modified:
-                verify_file(path, known)
+        self._selection.verify()
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the index to one file (NumPy ``.npz``, nothing executable), atomically."""
@@ -285,7 +325,7 @@ def load_selection(path: str | os.PathLike[str], reader: Reader, key: str) -> Se
     except _DAMAGE as error:
         message = f"{where} is damaged, or not a selection index: {error!r}"
         raise CorruptFileError(message) from error
-    SelectionIndex(selection, ()).verify()
+    selection.verify()
     if selection.key != key:
         message = (
             f"{where} belongs to another selection: other files, cuts, label or weight; remove it "

@@ -383,9 +383,8 @@ class Dataset(OnCluster):
             ChangedFileError: A file was written since it was opened, or since the index was saved.
             StateError: The saved index belongs to other data.
         """
-        partitions = self.partitions(target_bytes)
         return self._scans.index(
-            self._reader, partitions, saved=saved, progress=progress, threads=threads
+            self._reader, target_bytes, saved=saved, progress=progress, threads=threads
         )
 
     def read(

@@ -8,7 +8,7 @@ tested for all formats by one parametrised test.
 from __future__ import annotations
 
 import abc
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, ItemsView, Iterator, Mapping, Sequence, ValuesView
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -26,6 +26,7 @@ Array: TypeAlias = npt.NDArray[Any]
 Column: TypeAlias = "Array | ak.Array"
 """NumPy for scalar and fixed-shape columns, awkward for everything else."""
 
+_ONE_BY_ONE = 64
 Kind = Literal["scalar", "fixed", "jagged", "string", "other", "unsupported"]
 
 
@@ -124,6 +125,71 @@ class Columns(Mapping[str, ColumnType]):
 
     def __repr__(self) -> str:
         return f"<{len(self)} columns: {', '.join(list(self)[:8])}{', ...' * (len(self) > 8)}>"
+
+
+class LazyColumns(Columns):
+    """Columns whose types are found out when they are asked for; all of them after a few.
+
+    Args:
+        names: The listed names, in file order.
+        find: Finds the types of some of them, or of more than those; safe to call from threads.
+        types: Where those that were found are kept.
+    """
+
+    def __init__(
+        self,
+        names: Mapping[str, Any],
+        aliases: dict[str, str],
+        find: Callable[[Sequence[str]], Mapping[str, ColumnType]],
+        types: dict[str, ColumnType],
+    ) -> None:
+        self._names = names
+        self.aliases = aliases
+        self._types = types
+        self._find = find
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Columns, (dict(self.items()), self.aliases)
+
+    @property
+    def told(self) -> dict[str, ColumnType]:
+        """The types that are known by now."""
+        return dict(self._types)
+
+    def canonical(self, name: str) -> str:
+        return name if name in self._names else self.aliases[name]
+
+    def __getitem__(self, name: str) -> ColumnType:
+        name = self.canonical(name)
+        if name not in self._types:
+            if len(self._types) < _ONE_BY_ONE:
+                self._types.update(self._find([name]))
+            else:
+                self.complete()
+        return self._types[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names or name in self.aliases
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def complete(self) -> None:
+        """Find out all types."""
+        missing = [name for name in self._names if name not in self._types]
+        if missing:
+            self._types.update(self._find(missing))
+
+    def items(self) -> ItemsView[str, ColumnType]:
+        self.complete()
+        return super().items()
+
+    def values(self) -> ValuesView[ColumnType]:
+        self.complete()
+        return super().values()
 
 
 class Table(abc.ABC):

@@ -1,24 +1,36 @@
 """TTree: plain branches by direct basket reading, everything else through uproot.
 
-Opening reads the file's header and the head of the tree's record; branches are parsed at the first
-question about columns and again, only those asked for, at the first read. What stays in memory are
-names and types (shared by files of the same layout) and the seek tables of the branches in use.
+Opening reads the file's header and the record of the tree. Of the branches, names and places are
+found at the first question about columns, all at once (`_survey`); types and seek tables are
+parsed of those branches alone that somebody asks for. What stays in memory are names (shared by
+files of the same layout), and types and seek tables of the branches in use.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
+import weakref
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache, reduce
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from rootml._buffers import Allocate
-from rootml.storage._base import Array, Column, Columns, ColumnType, Fingerprint, Table
+from rootml.errors import RootmlError
+from rootml.storage._base import (
+    Array,
+    Column,
+    Columns,
+    ColumnType,
+    Fingerprint,
+    LazyColumns,
+    Table,
+)
 from rootml.storage._baskets import Int64s, Plan, cheap_cuts, plan_of, read_flat, read_jagged
 from rootml.storage._branches import Branch, Tree, Unusual, read_tree
 from rootml.storage._failures import reading
@@ -27,28 +39,22 @@ from rootml.storage._interpret import storage_of, type_of_branch
 from rootml.storage._names import name_columns
 from rootml.storage._rootfile import Key, RootFile, read_record
 from rootml.storage._source import Source
+from rootml.storage._survey import CLASSES, common_bounds, survey
 from rootml.storage._types import side_by_side, uniform
 from rootml.storage._uproot import UprootTree, array_of, type_of_uproot
 
 logger = logging.getLogger(__name__)
 
 _NEVER_FLUSHED = 0
-_CLASSES = ("TBranch", "TBranchElement", "TBranchObject")
-
-
-def walk(branches: Sequence[Branch]) -> Iterator[Branch]:
-    """Branches of split objects behind the object, as uproot lists them."""
-    for branch in branches:
-        yield branch
-        yield from walk(branch.children)
+_MOST_RECORDS, _LARGE_RECORD = 4, 8 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What trees of the same branches share: column names and types, and the branches behind."""
+    """What trees of the same branches share: names of columns, and the branches behind."""
 
-    columns: Columns
     index: dict[str, int]
+    aliases: dict[str, str]
     paths: tuple[str, ...]
 
     def path(self, name: str) -> str:
@@ -57,15 +63,34 @@ class Layout:
 
 
 @lru_cache(maxsize=64)
-def make_layout(paths: tuple[str, ...], types: tuple[ColumnType, ...]) -> Layout:
+def make_layout(paths: tuple[str, ...]) -> Layout:
     """The layout of a tree. Of two branches of one path the first counts, as in uproot."""
     first: dict[str, int] = {}
     for number, path in enumerate(paths):
         first.setdefault(path, number)
     names, aliases = name_columns(list(first))
-    index = dict(zip(names, first.values(), strict=True))
-    columns = Columns({name: types[number] for name, number in index.items()}, aliases)
-    return Layout(columns, index, paths)
+    return Layout(dict(zip(names, first.values(), strict=True)), aliases, paths)
+
+
+class _Records:
+    """The records of the trees that were read last, for the next questions about them."""
+
+    def __init__(self) -> None:
+        self._recent: tuple[tuple[Any, bytes], ...] = ()
+
+    def read(self, source: Source, key: Key, path: str, known: Fingerprint) -> bytes:
+        """The record of a tree in a file that was seen to be the one that is `known`."""
+        mark = (path, known, key)
+        for other, record in self._recent:
+            if other == mark:
+                return record
+        record = read_record(source, key, known.size)
+        if len(record) <= _LARGE_RECORD:  # one assignment: threads may lose one another's
+            self._recent = ((mark, record), *self._recent[: _MOST_RECORDS - 1])
+        return record
+
+
+_RECORDS = _Records()
 
 
 def header_clusters(tree: Tree) -> Int64s | None:
@@ -103,6 +128,9 @@ class TTreeTable(Table):
         self._lock = threading.RLock()
         self._key: Key | None = None
         self._layout: Layout | None = None
+        self._columns: Columns | None = None
+        self._told: dict[str, ColumnType] = {}
+        self._lazy: weakref.ref[LazyColumns] | None = None
         self._places: npt.NDArray[np.int32] = np.empty((0, 3), np.int32)
         self._bytes: Int64s = np.empty(0, np.int64)
         self._plans: dict[str, Plan | None] = {}
@@ -139,14 +167,21 @@ class TTreeTable(Table):
         return table
 
     def _tree(self, source: Source, key: Key) -> Tree:
-        record = read_record(source, key, self._guard.fingerprint.size)
+        record = _RECORDS.read(source, key, self.path, self.fingerprint)
         return read_tree(record, key.keylen, key.classname)
 
     # -- columns ---------------------------------------------------------------------------------
 
     @property
     def columns(self) -> Columns:
-        return self._known().columns
+        layout = self._known()
+        if self._columns is not None:
+            return self._columns
+        lazy = None if self._lazy is None else self._lazy()
+        if lazy is None:
+            lazy = LazyColumns(layout.index, layout.aliases, self._types, self._told)
+            self._lazy = weakref.ref(lazy)
+        return lazy
 
     def _known(self) -> Layout:
         """The layout, parsed at the first call."""
@@ -166,35 +201,53 @@ class TTreeTable(Table):
 
     def _parse_directly(self, key: Key) -> Layout:
         with self._guard.source(self.where) as source:
-            tree = self._tree(source, key)
-        branches = list(walk(tree.branches()))
-        layout = make_layout(
-            tuple(branch.path for branch in branches), tuple(self._types(branches))
-        )
-        if len(layout.index) < len(branches):
+            found = survey(self._tree(source, key))
+        layout = make_layout(found.paths)
+        if len(layout.index) < len(found.paths):
             message = "%s has several branches of the same name; the first of each is read"
             logger.warning(message, self.where)
-        places = [
-            (_CLASSES.index(branch.classname), branch.position, branch.top) for branch in branches
-        ]
-        self._places = np.array(places, np.int32).reshape(-1, 3)
-        zipped = [sum(inner.zip_bytes for inner in walk([branch])) for branch in branches]
-        self._bytes = np.array(zipped, np.int64)
-        if self._bounds is None:
-            self._bounds = self._common_bounds(tree, branches)
+        self._places = np.stack([found.codes, found.positions, found.top], axis=1).astype(np.int32)
+        self._bytes = found.zipped
         return layout
 
-    def _types(self, branches: Sequence[Branch]) -> list[ColumnType]:
-        types = [self._type(branch) for branch in branches]
-        if None not in types:
-            return [kind for kind in types if kind is not None]
-        with self._uproot.open() as tree:
-            return [
-                type_of_uproot(tree[branch.path]) if kind is None else kind
-                for branch, kind in zip(branches, types, strict=True)
-            ]
+    def _types(self, names: Sequence[str]) -> dict[str, ColumnType]:
+        """The types of some columns; those of all, if uproot has to be asked."""
+        with self._lock, reading(self.where):
+            found = self._types_told(names)
+            if None not in found.values():
+                return {name: kind for name, kind in found.items() if kind is not None}
+            layout = self._known()
+            found = self._types_told(list(layout.index))
+            with self._uproot.open() as tree:
+                return {
+                    name: type_of_uproot(tree[layout.path(name)]) if kind is None else kind
+                    for name, kind in found.items()
+                }
 
-    def _type(self, branch: Branch) -> ColumnType | None:
+    def _types_told(self, names: Sequence[str]) -> dict[str, ColumnType | None]:
+        """Types as far as they can be told without uproot."""
+        if self._key is None:
+            return dict.fromkeys(names)
+        with self._guard.source(self.where) as source:
+            tree = self._tree(source, self._key)
+        return {name: self._type(tree, name) for name in names}
+
+    def _branch(self, tree: Tree, name: str) -> Branch:
+        """The branch behind a column.
+
+        Raises:
+            Unusual: uproot has to read it.
+        """
+        layout = self._known()
+        number = layout.index[name]
+        code, position, top = self._places[number].tolist()
+        return tree.branch_at(CLASSES[code], position, layout.paths[number], top=bool(top))
+
+    def _type(self, tree: Tree, name: str) -> ColumnType | None:
+        try:
+            branch = self._branch(tree, name)
+        except Unusual:
+            return None
         if branch.file_name:
             text = f"its data is in another file, {branch.file_name!r}"
             return ColumnType("unsupported", text=text)
@@ -208,30 +261,31 @@ class TTreeTable(Table):
     def _parse_with_uproot(self) -> Layout:
         with self._uproot.open() as tree:
             paths = tuple(tree.keys(recursive=True))
-            types = tuple(type_of_uproot(tree[path]) for path in paths)
+            types = [type_of_uproot(tree[path]) for path in paths]
             zipped = [int(tree[path].compressed_bytes) for path in paths]
             bounds = [0, *tree.common_entry_offsets(), self.num_entries]
         self._bytes = np.array(zipped, np.int64)
         self._bounds = np.unique(np.array(bounds, np.int64))
-        return make_layout(paths, types)
-
-    def _common_bounds(self, tree: Tree, branches: Sequence[Branch]) -> Int64s:
-        """Entries at which every branch begins a basket."""
-        whole = np.unique(np.array([0, self.num_entries], np.int64))
-        sets = []
-        for branch in branches:
-            if branch.entries == self.num_entries and not branch.children:
-                _, bounds, seeks = tree.tables(branch)
-                sets.append(bounds[: len(np.flatnonzero(seeks)) + 1])
-        common = reduce(np.intersect1d, sets, whole if not sets else sets[0])
-        inside = common[(common > 0) & (common < self.num_entries)]
-        return np.union1d(whole, inside)
+        layout = make_layout(paths)
+        known = {name: types[number] for name, number in layout.index.items()}
+        self._columns = Columns(known, layout.aliases)
+        return layout
 
     def clusters(self) -> Int64s:
         if self._bounds is None:
-            self._known()
-        assert self._bounds is not None  # parsing sets it
+            with self._lock, reading(self.where):
+                self._bounds = self._common_bounds()
         return self._bounds.copy()
+
+    def _common_bounds(self) -> Int64s:
+        """Those of a tree whose header states none."""
+        self._known()
+        if self._key is None:
+            assert self._bounds is not None  # from uproot
+            return self._bounds
+        with self._guard.source(self.where) as source:
+            tree = self._tree(source, self._key)
+        return common_bounds(tree, survey(tree))
 
     def stored_bytes(self, columns: Sequence[str]) -> int:
         names = set(check_columns(self, columns).values())
@@ -290,14 +344,11 @@ class TTreeTable(Table):
                         self._plans[name] = self._make_plan(tree, name)
 
     def _make_plan(self, tree: Tree, name: str) -> Plan | None:
-        layout = self._known()
-        number = layout.index[name]
-        code, position, top = self._places[number].tolist()
-        branch = tree.branch_at(_CLASSES[code], position, layout.paths[number], top=bool(top))
-        storage = storage_of(branch)
-        if storage is None:
-            return None
         try:
+            branch = self._branch(tree, name)
+            storage = storage_of(branch)
+            if storage is None:
+                return None
             return plan_of(tree, branch, storage, self._guard.fingerprint.size)
         except Unusual:
             return None
@@ -361,5 +412,9 @@ class TTreeTable(Table):
         return uniform(array, self.columns[name])
 
     def close(self) -> None:
+        lazy = None if self._lazy is None else self._lazy()
+        if lazy is not None and not self._guard.closed:  # somebody may ask it later
+            with suppress(RootmlError):
+                lazy.complete()
         self._guard.close()
         self._uproot.close()

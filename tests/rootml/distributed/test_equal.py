@@ -258,7 +258,7 @@ def test_short_work_is_shared_by_all_workers(threads: Any, length: int) -> None:
 
 def test_memory_is_kept_where_the_nanny_forbids_it() -> None:
     for value, wanted in (("65536", True), (str(2**28), False), ("", False)):
-        script = "from rootml._dask import keep_heap; print(keep_heap())"
+        script = "from rootml._heap import keep_heap; print(keep_heap())"
         environment = {**os.environ, "MALLOC_TRIM_THRESHOLD_": value}
         command = [sys.executable, "-c", script]
         done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
