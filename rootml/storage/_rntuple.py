@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import awkward as ak
 import numpy as np
 import numpy.typing as npt
 
@@ -31,6 +33,7 @@ from rootml.storage._types import side_by_side, uniform
 from rootml.storage._uproot import UprootTree, type_of_uproot
 
 _CHAR = "char"
+_VARIANT = 3  # the structural role of its field
 _SAMPLED = 64
 
 
@@ -40,6 +43,38 @@ def _type(field: Any) -> ColumnType:
     if kind.text == _CHAR and kind.kind == "scalar":
         return replace(kind, dtype=np.dtype(np.int8))
     return kind
+
+
+def _array_of(tree: Any, name: str, start: int, stop: int, clusters: Int64s) -> ak.Array:
+    """Entries ``[start, stop)`` of a field, around two mistakes of uproot 5.7.
+
+    Variants of several clusters: the places of their values, counted in each cluster, are taken
+    for places in all that is read. Arrays of fixed length in a field that was added late: entries
+    are subtracted from a number of elements, unless one reads from the first entry on.
+    """
+    field = tree[name]
+    variant, late = _oddities(tree, field.field_id)
+    if variant and late:
+        message = "a variant with an array of fixed length, added when there were entries already"
+        raise NotImplementedError(message)
+    if late:
+        return field.array(entry_start=0, entry_stop=stop)[start:]
+    inside = clusters[(clusters > start) & (clusters < stop)] if variant else []
+    edges = [start, *map(int, inside), stop]
+    parts = [field.array(entry_start=a, entry_stop=b) for a, b in itertools.pairwise(edges)]
+    return parts[0] if len(parts) == 1 else ak.concatenate(parts)
+
+
+def _oddities(tree: Any, number: int) -> tuple[bool, bool]:
+    """Whether a field has a variant in it, and an array of fixed length that was added late."""
+    fields, family = tree.field_records, {number}
+    for each, field in enumerate(fields):  # parents come before their children
+        if field.parent_field_id in family:
+            family.add(each)
+    family |= {fields[each].source_field_id for each in family} - {None}
+    late = any(c.first_element_index for c in tree.column_records if c.field_id in family)
+    fixed = any(fields[each].repetition for each in family)
+    return any(int(fields[each].struct_role) == _VARIANT for each in family), late and fixed
 
 
 class RNTupleTable(Table):
@@ -151,7 +186,7 @@ class RNTupleTable(Table):
 
     def _array(self, tree: Any, name: str, start: int, stop: int) -> Column:
         kind = self.columns[name]
-        array = tree[name].array(entry_start=start, entry_stop=stop)
+        array = _array_of(tree, name, start, stop, self._clusters)
         if kind.text == _CHAR and kind.kind == "scalar":
             return np.asarray(uniform(array, type_of_uproot(tree[name]))).view(np.int8)
         return uniform(array, kind)

@@ -117,8 +117,8 @@ def type_of_uproot(branch: Any) -> ColumnType:
         else:
             record, path = branch.to_akform()
             array = record.length_zero_array(highlevel=False)
-            for step in path:
-                array = array[step]
+            for step in path:  # of a tuple one member is left, called "0" whichever it is
+                array = array[step if step in array.fields else "0"]
             form = array.form
         return type_of_form(form, text)
     except Exception as error:  # noqa: BLE001 - dozens of classes, assertions among them

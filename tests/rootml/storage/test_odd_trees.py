@@ -9,6 +9,7 @@ import pytest
 
 import rootml
 from rootml.errors import UnsupportedTypeError
+from rootml.storage import open_table
 
 pytestmark = pytest.mark.needs_root
 
@@ -37,9 +38,42 @@ void make_rootml_split_tree(const char *path, int level) {
 """
 
 
+MAKE_RNTUPLE = """
+#include <ROOT/RField.hxx>
+#include <ROOT/RNTupleModel.hxx>
+#include <ROOT/RNTupleWriter.hxx>
+#include <variant>
+void make_rootml_rntuple(const char *path) {
+  using namespace ROOT;
+  auto model = RNTupleModel::Create();
+  auto variant = model->MakeField<std::variant<int, float>>("variant");
+  auto variants = model->MakeField<std::vector<std::variant<int, float>>>("variants");
+  auto pairs = model->MakeField<std::vector<std::pair<int, float>>>("pairs");
+  auto writer = RNTupleWriter::Recreate(std::move(model), "N", path);
+  std::shared_ptr<std::array<int, 2>> late;
+  for (int k = 0; k < 60; ++k) {
+    if (k == 30) {
+      auto updater = writer->CreateModelUpdater();
+      updater->BeginUpdate();
+      updater->AddField(RFieldBase::Create("late", "std::array<int,2>").Unwrap());
+      updater->CommitUpdate();
+      late = writer->GetModel().GetDefaultEntry().GetPtr<std::array<int, 2>>("late");
+    }
+    if (k % 2) *variant = k; else *variant = 0.5f * k;
+    variants->assign(k % 3, *variant);
+    pairs->assign(k % 3, {k, 0.5f * k});
+    if (late) *late = {k, -k};
+    writer->Fill();
+    if (k % 20 == 19) writer->CommitCluster(true);
+  }
+}
+"""
+
+
 @pytest.fixture(scope="module")
 def make(root: Any) -> Any:
     root.gInterpreter.Declare(MAKE)
+    root.gInterpreter.Declare(MAKE_RNTUPLE)
     return root
 
 
@@ -69,3 +103,21 @@ def test_what_uproot_cannot_read_is_not_called_damaged(make: Any, tmp_path: Path
     assert data.select(["run"]).to_awkward()["run"].to_list() == list(range(20))
     with pytest.raises(UnsupportedTypeError, match="column 'tracks'.*cannot be read: Not.*wise"):
         data.select(["tracks"]).to_awkward()
+
+
+def test_fields_of_an_rntuple_that_uproot_mixes_up(make: Any, tmp_path: Path) -> None:
+    """Over several clusters, and from the middle of them: against what was written."""
+    path = f"{tmp_path}/n.root"
+    make.make_rootml_rntuple(path)
+    variant = [k if k % 2 else 0.5 * k for k in range(60)]
+    written: dict[str, list[Any]] = {
+        "variant": variant,
+        "variants": [[variant[k]] * (k % 3) for k in range(60)],
+        "late": [[k, -k] if k >= 30 else [0, 0] for k in range(60)],
+        "pairs.0": [[k] * (k % 3) for k in range(60)],
+        "pairs.1": [[0.5 * k] * (k % 3) for k in range(60)],
+    }
+    with open_table(path, "N") as table:
+        for start, stop in ((0, 60), (20, 40), (10, 50), (29, 31), (39, 60), (40, 41)):
+            for name, values in table.read(list(written), start, stop).items():
+                assert values.tolist() == written[name][start:stop], (name, start, stop)
