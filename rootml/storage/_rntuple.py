@@ -59,7 +59,7 @@ def _array_of(tree: Any, name: str, start: int, stop: int, clusters: Int64s) -> 
         raise NotImplementedError(message)
     if late:
         return field.array(entry_start=0, entry_stop=stop)[start:]
-    inside = clusters[(clusters > start) & (clusters < stop)] if variant else []
+    inside: Any = clusters[(clusters > start) & (clusters < stop)] if variant else []
     edges = [start, *map(int, inside), stop]
     parts = [field.array(entry_start=a, entry_stop=b) for a, b in itertools.pairwise(edges)]
     return parts[0] if len(parts) == 1 else ak.concatenate(parts)
