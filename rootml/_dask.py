@@ -1,4 +1,4 @@
-"""Work on a Dask cluster: one future per partition, a bounded number of them, results in order.
+"""Work on a Dask cluster: futures of neighbouring partitions, a few at a time, results in order.
 
 There is no task graph over columns: its building takes longer than the work it describes. What is
 the same for all partitions (files, cuts, columns, or a function of the user's) is packed once and
@@ -7,16 +7,20 @@ and a worker that comes later gets it too. A partition is described by a small o
 
 ::
 
-    job  = Small(token, bytes)                     goes along with each item, if it is short
+    job  = Small(token, bytes)                     goes along with each task, if it is short
     job  = replicate(submit(Packed, bytes))        else once; made again if its worker dies
-    next = submit(work, job, partition)            about two per thread of the cluster at a time
-    yield next.result(), in order                  then it is forgotten, here and there
+    next = submit(work, job, partitions)           as many as are worth a task (`rootml._groups`),
+                                                   about two tasks per thread at a time
+    yield from next.result(), in order             then it is forgotten, here and there
 
 A short job is no future of its own: Dask prefers the workers that have what a task depends on, and
 as long as a task takes less than the scheduler's reaction, that one worker gets all of them.
 
 What can help is tried again: a worker that dies (Dask's own setting, ``allowed-failures``), an
-error that is not known to be final (`_RETRIES` times). Everything else comes back as one error.
+error that is not known to be final (`_RETRIES` times). Everything else comes back as one error. Of
+several items in a task, each has an outcome of its own; those that failed in a way that another
+try may cure, and all of a task whose workers died, are sent again one by one, so that what is said
+of an item is true of that item.
 """
 
 from __future__ import annotations
@@ -29,12 +33,15 @@ import secrets
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar, Generic, TypeVar
 
 import zstandard
 
+from rootml._groups import MOST_ITEMS, Pace, cost_of, size_of
 from rootml._heap import keep_heap, warm_heap
 from rootml._optional import optional_import
 from rootml.errors import (
@@ -143,13 +150,63 @@ def _work(job: Packed | Small, item: Any) -> Any:
         return _Final(error)
 
 
-class Job(Generic[T, R]):
-    """A function on the cluster, to be called with many items; `rootml._threads.Held`."""
+class _Again:
+    """Stands for the result of an item that is worth another try."""
 
-    def __init__(self, client: Any, function: Callable[[T], R], what: str) -> None:
-        self._client = client
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """The outcomes of a task, and what they took."""
+
+    outcomes: list[Any]
+    seconds: float
+    nbytes: int
+
+
+def _work_alone(job: Packed | Small, item: Any) -> _Done:
+    """An item that is a task of its own, on a worker; Dask tries again what it raises."""
+    start = time.perf_counter()
+    outcome = _work(job, item)
+    return _Done([outcome], time.perf_counter() - start, size_of(outcome))
+
+
+def _work_all(job: Packed | Small, items: Sequence[Any]) -> _Done:
+    """A group of items, on a worker."""
+    start = time.perf_counter()
+    outcomes: list[Any] = []
+    for item in items:
+        try:
+            outcomes.append(_work(job, item))
+        except Exception:  # noqa: BLE001 - whatever it is, it will be raised when it is alone
+            outcomes.append(_Again())
+    return _Done(outcomes, time.perf_counter() - start, size_of(outcomes))
+
+
+@dataclass(eq=False, slots=True)
+class _Call(Generic[T, R]):
+    """An item that a thread waits for."""
+
+    item: T
+    taken: bool = False
+    outcome: tuple[R | None, BaseException | None] | None = None
+
+
+class Job(Generic[T, R]):
+    """A function on the cluster, to be called with many items; `rootml._threads.Held`.
+
+    Several threads may call it. Two tasks per thread of the cluster are under way at a time; calls
+    that have to wait for that go together.
+    """
+
+    def __init__(self, place: DaskPlace, function: Callable[[T], R], what: str) -> None:
+        self.pace = Pace()
+        self._place = place
+        self._client = place.client
         self._name = f"rootml-{what.replace(' ', '-')}"
-        if client.status == "closed":
+        self._turn = threading.Condition()
+        self._waiting: deque[_Call[T, R]] = deque()
+        self._running = 0
+        if self._client.status == "closed":
             message = f"{what}: on the Dask cluster: the client is closed"
             raise ClusterError(message)
         raw = _pack(function)
@@ -166,16 +223,20 @@ class Job(Generic[T, R]):
         self._client.replicate([job])
         return job
 
-    def _submit(self, function: Any, *args: Any) -> Any:
+    def _submit(self, function: Any, *args: Any, retries: int = _RETRIES) -> Any:
         key = f"{self._name}-{secrets.token_hex(8)}"
-        return self._client.submit(function, *args, key=key, pure=False, retries=_RETRIES)
+        return self._client.submit(function, *args, key=key, pure=False, retries=retries)
 
-    def submit(self, item: T) -> Any:
-        """Begin to work on an item; a future."""
+    # --- one item -----------------------------------------------------------------------------
+
+    def _alone(self, item: T, *, tried: int = 0) -> R:
+        """The result of an item in a task of its own."""
         with _cluster(_where(item)):
-            return self._submit(_work, self._job, item)
+            future = self._submit(_work_alone, self._job, item, retries=_RETRIES - tried)
+        return self._checked(self._done_alone(future, item).outcomes[0], item)
 
-    def result(self, future: Any, item: T) -> R:
+    @staticmethod
+    def _done_alone(future: Any, item: T) -> _Done:
         """Wait for a future, and forget it.
 
         Raises:
@@ -185,7 +246,7 @@ class Job(Generic[T, R]):
         where = _where(item)
         try:
             with _cluster(where):
-                result = future.result()
+                return future.result()  # type: ignore[no-any-return]
         except ClusterError as error:
             cause = error.__cause__
             if isinstance(cause, Exception) and future.status == "error" and not _killed(cause):
@@ -196,12 +257,107 @@ class Job(Generic[T, R]):
             raise _placed(error, where) from error.__cause__
         finally:
             future.release()
-        if isinstance(result, _Final):
-            raise _placed(result.error, where)
-        return result  # type: ignore[no-any-return]
+
+    @staticmethod
+    def _checked(outcome: Any, item: T) -> R:
+        if isinstance(outcome, _Final):
+            raise _placed(outcome.error, _where(item))
+        return outcome  # type: ignore[no-any-return]
+
+    # --- neighbours ---------------------------------------------------------------------------
+
+    def submit(self, items: Sequence[T]) -> Any:
+        """Begin to work on items in one task; a future."""
+        with _cluster(_where(items[0])):
+            if len(items) == 1:
+                return self._submit(_work_alone, self._job, items[0])
+            return self._submit(_work_all, self._job, items, retries=0)
+
+    def results(self, future: Any, items: Sequence[T]) -> Iterator[Callable[[], R]]:
+        """Wait for what `submit` gave, and forget it: for each item what gives or raises it."""
+        done = self._done(future, items)
+        if done is not None:
+            self.pace.learn([cost_of(item) for item in items], done.seconds, done.nbytes)
+        for number, item in enumerate(items):
+            outcome = None
+            if done is not None:
+                outcome, done.outcomes[number] = done.outcomes[number], None
+            if done is None:  # one of them did it: which?
+                yield partial(self._alone, item)
+            elif isinstance(outcome, _Again):
+                yield partial(self._alone, item, tried=1)
+            else:
+                yield partial(self._checked, outcome, item)
+
+    def _done(self, future: Any, items: Sequence[T]) -> _Done | None:
+        """The outcomes of a task; None: its workers died, or its results could not be sent."""
+        if len(items) == 1:
+            return self._done_alone(future, items[0])
+        try:
+            with _cluster(_where(items[0])):
+                return future.result()  # type: ignore[no-any-return]
+        except ClusterError:
+            if future.status != "error":
+                raise
+            return None
+        finally:
+            future.release()
+
+    # --- from threads -------------------------------------------------------------------------
 
     def __call__(self, item: T) -> R:
-        return self.result(self.submit(item), item)
+        call: _Call[T, R] = _Call(item)
+        with self._turn:
+            self._waiting.append(call)
+        while call.outcome is None:
+            group = self._next(call)
+            if group:
+                self._work_on(group)
+        result, error = call.outcome
+        if error is not None:
+            raise error
+        return result  # type: ignore[return-value]
+
+    def _next(self, call: _Call[T, R]) -> list[_Call[T, R]]:
+        """Wait for `call`, or for its turn: then the calls that are made with the next task."""
+        most = _AHEAD * self._place.width
+        with self._turn:
+            while call.outcome is None and (call.taken or self._running >= most):
+                self._turn.wait()
+            if call.outcome is not None:
+                return []
+            costs = [cost_of(each.item) for each in self._waiting]
+            count = self.pace.take(
+                costs, sum(cost.seconds for cost in costs), most - self._running
+            )
+            group = [self._waiting.popleft() for _ in range(count)]
+            for each in group:
+                each.taken = True
+            self._running += 1
+        return group
+
+    def _work_on(self, group: list[_Call[T, R]]) -> None:
+        """Make some calls, and say so."""
+        items = [call.item for call in group]
+        failed: BaseException | None = None
+        try:
+            results = self.results(self.submit(items), items)
+            for call, result in zip(group, results, strict=True):
+                try:
+                    call.outcome = (result(), None)
+                except Exception as error:  # noqa: BLE001 - raised in the thread that called
+                    call.outcome = (None, error)
+        except BaseException as error:
+            failed = error
+            if not isinstance(error, Exception):
+                raise
+        finally:
+            with self._turn:
+                for call in group:
+                    if call.outcome is None:
+                        call.outcome = (None, failed)
+                self._running -= 1
+                self._turn.notify_all()
 
 
 class DaskPlace:
@@ -234,18 +390,32 @@ class DaskPlace:
         return width
 
     def hold(self, function: Callable[[T], R], *, what: str) -> Job[T, R]:
-        return Job(self.client, function, what)
+        return Job(self, function, what)
 
     def map(self, function: Callable[[T], R], items: Iterable[T], *, what: str) -> Iterator[R]:
         job = self.hold(function, what=what)
-        pending: deque[tuple[Any, T]] = deque()
+        waiting = list(items)
+        costs = [cost_of(item) for item in waiting]
+        left, begun = sum(cost.seconds for cost in costs), 0
+        pending: deque[tuple[Any, list[T]]] = deque()
+
+        def fill() -> None:
+            nonlocal left, begun
+            while begun < len(waiting) and len(pending) < _AHEAD * self.width:
+                near = costs[begun : begun + MOST_ITEMS]
+                count = job.pace.take(near, left, self.width)
+                group = waiting[begun : begun + count]
+                pending.append((job.submit(group), group))
+                left -= sum(cost.seconds for cost in near[:count])
+                begun += count
+
         try:
-            for item in items:
-                while len(pending) >= _AHEAD * self.width:
-                    yield job.result(*pending.popleft())
-                pending.append((job.submit(item), item))
+            fill()
             while pending:
-                yield job.result(*pending.popleft())
+                for number, result in enumerate(job.results(*pending.popleft())):
+                    if number == 0:
+                        fill()  # before somebody takes a long look at the results
+                    yield result()
         finally:
             for future, _ in pending:
                 future.release()
