@@ -50,7 +50,7 @@ from rootml.expressions._values import (
     known_in,
     leaf_dtype,
     number_by_number,
-    plain,
+    of_column,
     spread,
 )
 
@@ -84,7 +84,7 @@ class _Evaluator:
                 return Value(np.array(text))
             case Name(name):
                 found = self.columns[name]  # a derived column may come with its missing elements
-                return found if isinstance(found, Value) else Value(plain(found))
+                return found if isinstance(found, Value) else of_column(found)
             case Unary(operator, operand):
                 return _unary(operator, self.value(operand))
             case Comparison():

@@ -187,6 +187,58 @@ def plain(data: Data) -> Data:
     return data
 
 
+def of_column(column: Data) -> Value:
+    """A column as a file gives it; what is null there (Arrow, ``std::optional``) is missing.
+
+    Nulls of strings and records stay: these are not computed with.
+    """
+    data = plain(column)
+    if not isinstance(data, ak.Array):
+        return Value(data)
+    layout: Any = ak.to_layout(data)
+    there: Mask | None = None
+    if layout.is_option:
+        inner = layout.content
+        if not (inner.is_numpy or inner.is_list) or inner.parameter("__array__") is not None:
+            return Value(data)
+        there = ~np.asarray(ak.is_none(data))
+        layout = _numbers_filled(layout) if inner.is_numpy else _lists_filled(layout, there)
+    if layout.is_numpy:
+        return Value(ak.to_numpy(layout), there)
+    known = None
+    if _nullable(layout):
+        known = ak.transform(_numbers_there, layout)
+        layout = ak.transform(_numbers_filled, layout, highlevel=False)
+    return Value(ak.Array(layout), there, known)
+
+
+def _nullable(layout: Any) -> bool:
+    """Whether numbers within the lists of `layout` may be null."""
+    while layout.is_list and layout.parameter("__array__") is None:
+        layout = layout.content
+    return bool(layout.is_option and layout.content.is_numpy)
+
+
+def _numbers_filled(layout: Any, **_: Any) -> Any:
+    if not layout.is_option:
+        return None
+    values = np.zeros(len(layout), layout.content.dtype)
+    values[~np.asarray(ak.is_none(layout))] = ak.to_numpy(layout.project())
+    return ak.contents.NumpyArray(values)
+
+
+def _numbers_there(layout: Any, **_: Any) -> Any:
+    return ak.contents.NumpyArray(~np.asarray(ak.is_none(layout))) if layout.is_option else None
+
+
+def _lists_filled(layout: Any, there: Mask) -> Any:
+    """Empty lists where there is none."""
+    lists = layout.project().to_ListOffsetArray64(True)
+    ends = np.zeros(len(layout) + 1, np.int64)
+    ends[1:][there] = np.diff(lists.offsets.data)
+    return ak.contents.ListOffsetArray(ak.index.Index64(np.cumsum(ends)), lists.content)
+
+
 def leaf_dtype(data: Data) -> np.dtype[Any]:
     """The dtype of the numbers, however deep they are.
 

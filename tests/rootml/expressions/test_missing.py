@@ -255,3 +255,38 @@ def test_the_message_invents_no_names() -> None:
     with pytest.raises(MissingElementError, match="cut them away, or give a value") as caught:
         column_values(parse("pt[0]"), columns, 2)
     assert "nJet" not in str(caught.value)
+
+
+NULLS = {
+    "o": ak.Array([1.0, None, 3.0, None]),
+    "n": ak.Array([[1, None], [], None, [5]]),
+    "i": np.array([1, 2, 3, 4]),
+}
+
+
+@pytest.mark.parametrize(
+    ("cut", "passing"),
+    [
+        ("o > 2", [2]),
+        ("!(o > 2)", [0]),
+        ("o > 2 || i > 3", [2, 3]),
+        ("(o > 0 ? 1 : 0) == 1", [0, 2]),
+        ("Alt$(o, 9) > 2", [1, 2, 3]),
+        ("Length$(n) >= 0", [0, 1, 3]),
+        ("Sum$(n) >= 0", [1, 3]),
+        ("any(n > 0)", [0, 3]),
+        ("all(n > 0)", [1, 3]),
+        ("n[0] > 0", [0, 3]),
+        ("n[1] > 0 || i == 1", [0]),
+    ],
+)
+def test_nulls_of_a_file_are_missing(cut: str, passing: list[int]) -> None:
+    """A column with nulls, lists with nulls, and null lists."""
+    assert np.flatnonzero(cut_mask(parse(cut), NULLS, 4)).tolist() == passing
+
+
+def test_a_reducer_of_a_number_that_may_be_null() -> None:
+    with pytest.raises(ExpressionError, match="this is one value per event"):
+        cut_mask(parse("Sum$(o) > 1"), NULLS, 4)
+    with pytest.raises(ExpressionError, match="an index needs a list"):
+        cut_mask(parse("o[0] > 1"), NULLS, 4)
