@@ -67,6 +67,7 @@ if TYPE_CHECKING:
 _BLOCK_ROWS = 16_384
 _BLOCK_BYTES = 8 << 20
 _ORDER_BYTES = np.dtype(np.int64).itemsize
+_SMALL_ROWS, _MANY_SMALL = 5_000, 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,13 +241,14 @@ class Epochs:
     def decoders(self) -> int:
         """Units that are decoded at the same time: in threads, most of which wait.
 
-        A cluster gets as many as it has threads and as many again to go on with, a server as many
-        as `Remote` says, as long as they take no more than half of the buffer when they
-        arrive here.
+        A cluster gets as many as it has threads and as many again to go on with, more if they are
+        small (it takes those together), a server as many as `Remote` says, as long as they take no
+        more than half of the buffer when they arrive here.
         """
         fit = self.options.buffer_bytes // (2 * self.options.unit_bytes)
         if self._place is not None:
-            return max(1, min(2 * self._place.width, fit))
+            small = self.num_rows < _SMALL_ROWS * len(self.chosen.keys)
+            return max(1, min((_MANY_SMALL if small else 2) * self._place.width, fit))
         return self.options.threads + min(self._units_ahead, fit)
 
     @cached_property

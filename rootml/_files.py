@@ -283,8 +283,8 @@ class Files:
 
     def _types_of(self, names: Sequence[str]) -> dict[str, ColumnType]:
         columns = self.table(self.reference()).columns
-        if len(names) > 1 and isinstance(columns, LazyColumns):
-            columns.complete()
+        if isinstance(columns, LazyColumns):
+            columns.tell(names)
         return {name: columns[name] for name in names}
 
     def follow_recorded_friends(self) -> bool:
@@ -315,16 +315,20 @@ class Files:
         if not missing:
             return
         expected, table = self.columns, self.table(number)
+        found = table.columns
+        for columns in (expected, found):
+            if isinstance(columns, LazyColumns):
+                columns.tell(columns.canonical(name) for name in missing if name in columns)
         for name in missing:
-            self._check_column(table, name, expected)
+            self._check_column(table, name, found, expected)
         done.update(missing)
 
-    def _check_column(self, table: Table, name: str, expected: Columns) -> None:
+    def _check_column(self, table: Table, name: str, found: Columns, expected: Columns) -> None:
         first = self.info(self.reference()).where
-        if name not in table.columns:
+        if name not in found:
             message = f"{table.where} has no column {name!r}, which {first} has"
             raise MissingColumnError(message)
-        mine, theirs = table.columns[name], expected[name]
+        mine, theirs = found[name], expected[name]
         if not mine.same_as(theirs):
             message = (
                 f"column {name!r} is {theirs} in {first} and {mine} in {table.where}: files of "

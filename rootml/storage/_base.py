@@ -8,7 +8,7 @@ tested for all formats by one parametrised test.
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, ItemsView, Iterator, Mapping, Sequence, ValuesView
+from collections.abc import Callable, ItemsView, Iterable, Iterator, Mapping, Sequence, ValuesView
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -162,10 +162,7 @@ class LazyColumns(Columns):
     def __getitem__(self, name: str) -> ColumnType:
         name = self.canonical(name)
         if name not in self._types:
-            if len(self._types) < _ONE_BY_ONE:
-                self._types.update(self._find([name]))
-            else:
-                self.complete()
+            self.tell([name] if len(self._types) < _ONE_BY_ONE else self)
         return self._types[name]
 
     def __contains__(self, name: object) -> bool:
@@ -177,18 +174,18 @@ class LazyColumns(Columns):
     def __len__(self) -> int:
         return len(self._names)
 
-    def complete(self) -> None:
-        """Find out all types."""
-        missing = [name for name in self._names if name not in self._types]
+    def tell(self, names: Iterable[str]) -> None:
+        """Find out the types of listed names."""
+        missing = [name for name in names if name not in self._types]
         if missing:
             self._types.update(self._find(missing))
 
     def items(self) -> ItemsView[str, ColumnType]:
-        self.complete()
+        self.tell(self)
         return super().items()
 
     def values(self) -> ValuesView[ColumnType]:
-        self.complete()
+        self.tell(self)
         return super().values()
 
 

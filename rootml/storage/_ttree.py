@@ -47,6 +47,7 @@ logger = logging.getLogger(__name__)
 
 _NEVER_FLUSHED = 0
 _MOST_RECORDS, _LARGE_RECORD = 4, 8 << 20
+_MOST_BRANCHES = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +131,7 @@ class TTreeTable(Table):
         self._layout: Layout | None = None
         self._columns: Columns | None = None
         self._told: dict[str, ColumnType] = {}
+        self._branches: dict[str, Branch] = {}
         self._lazy: weakref.ref[LazyColumns] | None = None
         self._places: npt.NDArray[np.int32] = np.empty((0, 3), np.int32)
         self._bytes: Int64s = np.empty(0, np.int64)
@@ -238,6 +240,8 @@ class TTreeTable(Table):
         Raises:
             Unusual: uproot has to read it.
         """
+        if name in self._branches:
+            return self._branches[name]
         layout = self._known()
         number = layout.index[name]
         code, position, top = self._places[number].tolist()
@@ -248,6 +252,8 @@ class TTreeTable(Table):
             branch = self._branch(tree, name)
         except Unusual:
             return None
+        if len(self._branches) < _MOST_BRANCHES:
+            self._branches[name] = branch  # whose seek table is often the next thing wanted
         if branch.file_name:
             text = f"its data is in another file, {branch.file_name!r}"
             return ColumnType("unsupported", text=text)
@@ -346,6 +352,7 @@ class TTreeTable(Table):
     def _make_plan(self, tree: Tree, name: str) -> Plan | None:
         try:
             branch = self._branch(tree, name)
+            self._branches.pop(name, None)
             storage = storage_of(branch)
             if storage is None:
                 return None
@@ -415,6 +422,6 @@ class TTreeTable(Table):
         lazy = None if self._lazy is None else self._lazy()
         if lazy is not None and not self._guard.closed:  # somebody may ask it later
             with suppress(RootmlError):
-                lazy.complete()
+                lazy.tell(lazy)
         self._guard.close()
         self._uproot.close()
