@@ -223,21 +223,68 @@ def cluster_ranges(
     tree: Any, names: Collection[str], start: int, stop: int
 ) -> Iterator[tuple[int, int]]:
     """All pages of top fields and what is inside, in the clusters that uproot is going to read."""
-    fields = tree.field_records
-    inside = {number for number, field in enumerate(fields) if field.field_name in names}
-    inside = {number for number in inside if fields[number].parent_field_id == number}
+    tops = [
+        number
+        for number, field in enumerate(tree.field_records)
+        if field.field_name in names and field.parent_field_id == number
+    ]
+    for page in _pages_in(tree, family_of(tree, tops), start, stop):
+        yield int(page.locator.offset), int(page.locator.num_bytes)
+
+
+def family_of(tree: Any, numbers: Iterable[int]) -> set[int]:
+    """The fields of these numbers, what is inside of them, and what they are projected from."""
+    fields, family = tree.field_records, set(numbers)
     for number, field in enumerate(fields):  # parents come first
-        if field.parent_field_id in inside:
-            inside.add(number)
-    inside |= {fields[number].source_field_id for number in inside} - {None}
-    columns = [int(column.idx) for column in tree.column_records if column.field_id in inside]
+        if field.parent_field_id in family:
+            family.add(number)
+    return family | ({fields[number].source_field_id for number in family} - {None})
+
+
+def _pages_in(tree: Any, fields: Collection[int], start: int, stop: int) -> Iterator[Any]:
+    """The pages of the columns of `fields` in the clusters with entries ``[start, stop)``."""
+    columns = [int(column.idx) for column in tree.column_records if column.field_id in fields]
     for cluster, links in zip(tree.cluster_summaries, tree.page_link_list, strict=True):
         first = cluster.num_first_entry
         if start < first + cluster.num_entries and first < stop:
             for number in columns:
                 for page in links[number].pages if number < len(links) else ():
                     if int(page.locator.type) == _STANDARD:
-                        yield int(page.locator.offset), int(page.locator.num_bytes)
+                        yield page
+
+
+def check_page_lists(tree: Any) -> None:
+    """Compare the checksums of the lists of pages, which uproot does not look at.
+
+    Raises:
+        ValueError: One does not match.
+    """
+    for record in tree.footer.cluster_group_records:
+        link = record.page_list_link
+        chunk, _ = tree.read_locator(link.locator, link.env_uncomp_size)
+        raw = bytes(chunk.raw_data)
+        stated = int.from_bytes(raw[-_CHECKSUM:], "little")
+        if xxhash.xxh3_64_intdigest(raw[:-_CHECKSUM]) != stated:
+            message = "the checksum of a list of pages does not match"
+            raise ValueError(message)
+
+
+def check_pages(source: Source, tree: Any, field: int, start: int, stop: int) -> None:
+    """Compare the checksums of the pages of a field, which uproot does not look at.
+
+    Raises:
+        ValueError: One does not match.
+    """
+    family = family_of(tree, [field])
+    while field != (field := tree.field_records[field].parent_field_id):
+        family.add(field)  # where the lists end that it is in
+    for page in _pages_in(tree, family, start, stop):
+        if page.has_checksum:
+            place, size = int(page.locator.offset), int(page.locator.num_bytes)
+            raw = source.view(size + _CHECKSUM, place)
+            if xxhash.xxh3_64_intdigest(raw[:size]) != int.from_bytes(raw[size:], "little"):
+                message = f"the checksum of the page at {place} does not match"
+                raise ValueError(message)
 
 
 # --- reading ------------------------------------------------------------------------------------

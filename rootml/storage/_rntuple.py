@@ -19,8 +19,11 @@ from rootml.storage._guard import Guard, check_columns, check_range
 from rootml.storage._pages import (
     FieldPages,
     Int64s,
+    check_page_lists,
+    check_pages,
     cluster_ranges,
     element_ranges,
+    family_of,
     fields_by_name,
     first_ranges,
     list_offsets,
@@ -67,11 +70,7 @@ def _array_of(tree: Any, name: str, start: int, stop: int, clusters: Int64s) -> 
 
 def _oddities(tree: Any, number: int) -> tuple[bool, bool]:
     """Whether a field has a variant in it, and an array of fixed length that was added late."""
-    fields, family = tree.field_records, {number}
-    for each, field in enumerate(fields):  # parents come before their children
-        if field.parent_field_id in family:
-            family.add(each)
-    family |= {fields[each].source_field_id for each in family} - {None}
+    fields, family = tree.field_records, family_of(tree, [number])
     late = any(c.first_element_index for c in tree.column_records if c.field_id in family)
     fixed = any(fields[each].repetition for each in family)
     return any(int(fields[each].struct_role) == _VARIANT for each in family), late and fixed
@@ -92,6 +91,8 @@ class RNTupleTable(Table):
         self._bounds: npt.NDArray[np.int64] | None = None
         with self._uproot.open() as tree:
             self.num_entries = int(tree.num_entries)
+            if guard.remote is None:  # a remote one would be read twice
+                check_page_lists(tree)
             mark = guard.fingerprint
             self.fingerprint = Fingerprint(mark.size, mark.modified, str(tree.file.uuid))
             starts = [cluster.num_first_entry for cluster in tree.cluster_summaries]
@@ -186,6 +187,9 @@ class RNTupleTable(Table):
 
     def _array(self, tree: Any, name: str, start: int, stop: int) -> Column:
         kind = self.columns[name]
+        if self._guard.remote is None:
+            with self._guard.source(self.where) as source:
+                check_pages(source, tree, tree[name].field_id, start, stop)
         array = _array_of(tree, name, start, stop, self._clusters)
         if kind.text == _CHAR and kind.kind == "scalar":
             return np.asarray(uniform(array, type_of_uproot(tree[name]))).view(np.int8)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import rootml
-from rootml.errors import UnsupportedTypeError
+from rootml.errors import RootmlError, UnsupportedTypeError
 from rootml.storage import open_table
 
 pytestmark = pytest.mark.needs_root
@@ -121,3 +122,27 @@ def test_fields_of_an_rntuple_that_uproot_mixes_up(make: Any, tmp_path: Path) ->
         for start, stop in ((0, 60), (20, 40), (10, 50), (29, 31), (39, 60), (40, 41)):
             for name, values in table.read(list(written), start, stop).items():
                 assert values.tolist() == written[name][start:stop], (name, start, stop)
+
+
+def test_damage_in_pages_that_uproot_reads_is_found(make: Any, tmp_path: Path) -> None:
+    """By the checksums of pages and of their lists; uproot compares neither."""
+    path = tmp_path / "n.root"
+    make.make_rootml_rntuple(str(path))
+    names, rng, found = ["variants", "pairs.1", "late"], np.random.default_rng(4), 0
+    with open_table(str(path), "N") as table:
+        whole = {name: column.tolist() for name, column in table.read(names, 0, 60).items()}
+    raw = np.frombuffer(path.read_bytes(), np.uint8)
+    for number in range(150):
+        damaged = raw.copy()
+        damaged[rng.integers(1000, len(raw))] ^= 1 << rng.integers(0, 8)
+        copy = tmp_path / f"{number}.root"
+        copy.write_bytes(damaged.tobytes())
+        try:
+            with open_table(str(copy), "N") as table:
+                read = {name: column.tolist() for name, column in table.read(names, 0, 60).items()}
+        except RootmlError as error:
+            assert str(copy) in str(error)  # noqa: PT017
+            found += 1
+        else:
+            assert read == whole
+    assert found > 10
