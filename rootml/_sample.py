@@ -188,11 +188,13 @@ def check_value(value: Any, what: str) -> Number | str | None:
     """
     if value is None or (isinstance(value, str) and value.strip()):
         return value.strip() if isinstance(value, str) else None
-    if isinstance(value, (bool, np.bool_, int, np.integer)):
+    whole = isinstance(value, (bool, np.bool_, int, np.integer))
+    if whole and -(2**63) <= int(value) < 2**63:
         return int(value)
     if isinstance(value, (float, np.floating)) and math.isfinite(value):
         return float(value)
-    message = f"{what} must be a finite number, a column or an expression, not {value!r}"
+    kind = "a number of at most 64 bits" if whole else "a finite number"
+    message = f"{what} must be {kind}, a column or an expression, not {value!r}"
     raise UsageError(message)
 
 

@@ -15,7 +15,7 @@ the order or the neighbours of an event: a skim keeps every event on its side.
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -179,7 +179,7 @@ def check_by(by: Any) -> tuple[str, ...] | None:
     """
     if by is None:
         return None
-    names = (by,) if isinstance(by, str) else tuple(by)
+    names = tuple(by) if isinstance(by, Iterable) and not isinstance(by, str) else (by,)
     if not names or not all(isinstance(name, str) and name for name in names):
         message = f"by must be the name of a column or a list of names, not {by!r}"
         raise UsageError(message)

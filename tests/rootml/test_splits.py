@@ -16,6 +16,7 @@ from scipy import stats
 
 import rootml
 from rootml._splits import hash_ids
+from rootml.errors import UsageError
 
 Events = Callable[[str], rootml.Dataset]
 IDS = np.arange(NUM_EVENTS)
@@ -145,3 +146,20 @@ def test_without_identity_the_entry_decides_and_that_is_said(events: Events) -> 
     np.testing.assert_array_equal(np.sort(np.concatenate([ids_of(train), ids_of(test)])), IDS)
     assert "not stable under skimming" in str(train.describe())
     assert "not stable" not in str(data.split(test=0.5, by="id")[0].describe())
+
+
+@pytest.mark.parametrize("by", [3, [], "", ["id", 3], [""]])
+def test_identities_that_are_no_names(events: Events, by: Any) -> None:
+    with pytest.raises(UsageError, match="by must be the name of a column or a list of names"):
+        events("ttree").split(test=0.5, by=by)
+
+
+def test_labels_that_no_column_holds(events: Events) -> None:
+    data = events("ttree")
+    for label, problem in (
+        (2**63, "a number of at most 64 bits"),
+        (float("nan"), "a finite number"),
+    ):
+        with pytest.raises(UsageError, match=f"label must be {problem}"):
+            data.with_label(label)
+    assert data.with_label(2**63 - 1).has_label
