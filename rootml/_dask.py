@@ -296,8 +296,8 @@ class Job(Generic[T, R]):
         try:
             with _cluster(_where(items[0])):
                 return future.result()  # type: ignore[no-any-return]
-        except ClusterError:
-            if future.status != "error":
+        except ClusterError as error:
+            if _lost(error.__cause__):
                 raise
             return None
         finally:
@@ -435,10 +435,8 @@ def _cluster(where: str) -> Iterator[None]:
         yield
     except RootmlError:
         raise
-    except _LOST as error:
-        raise _gone(where, error) from error
-    except Exception as error:
-        if type(error).__name__ in _CLOSED:
+    except (Exception, asyncio.CancelledError) as error:
+        if _lost(error):
             raise _gone(where, error) from error
         if _killed(error):
             message = (
@@ -456,7 +454,12 @@ def _gone(where: str, error: BaseException) -> ClusterError:
     return ClusterError(message)
 
 
-def _killed(error: Exception) -> bool:
+def _lost(error: BaseException | None) -> bool:
+    """Whether the scheduler is gone, or has forgotten the work."""
+    return isinstance(error, _LOST) or type(error).__name__ in _CLOSED
+
+
+def _killed(error: BaseException) -> bool:
     from distributed.scheduler import KilledWorker
 
     return isinstance(error, KilledWorker)

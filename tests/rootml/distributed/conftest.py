@@ -33,6 +33,17 @@ def processes(process_cluster: Any) -> Iterator[Any]:
         yield client
 
 
+@pytest.fixture
+def two(process_cluster: Any, processes: Any) -> Iterator[Any]:
+    """A client of two worker processes or more; those that died are there again at the end."""
+    if len(process_cluster.worker_spec) < 2:  # never fewer: that confuses those that come back
+        process_cluster.scale(2)
+    number = len(process_cluster.worker_spec)
+    processes.wait_for_workers(number)
+    yield processes
+    processes.wait_for_workers(number)
+
+
 @pytest.fixture(scope="session")
 def threads() -> Iterator[Any]:
     """A client of three workers with a thread each, all in this process."""

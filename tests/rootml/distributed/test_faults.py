@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -31,15 +31,6 @@ from rootml.errors import (
 Events = Callable[[str], rootml.Dataset]
 IDS = np.arange(NUM_EVENTS, dtype=np.int64)
 ALL = columns_of(IDS)
-
-
-@pytest.fixture
-def two(process_cluster: Any, processes: Any) -> Iterator[Any]:
-    """A client of two worker processes; those that died are there again at the end."""
-    process_cluster.scale(max(2, len(process_cluster.workers)))
-    processes.wait_for_workers(2)
-    yield processes
-    processes.wait_for_workers(2)
 
 
 def halves(paths: list[str]) -> Any:

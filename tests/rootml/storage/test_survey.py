@@ -237,7 +237,8 @@ def test_another_file_of_the_same_name_and_length(wide: str, tmp_path: Path) -> 
     stat, raw = Path(wide).stat(), Path(wide).read_bytes()
     other = tmp_path / "other.root"
     with uproot.recreate(other) as file:
-        file["T"] = {"d": IDS}
+        file.mktree("T", {"d": IDS.dtype})
+        file["T"].extend({"d": IDS})
     Path(wide).write_bytes(other.read_bytes().ljust(len(raw), b"\0"))
     os.utime(wide, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     with open_table(wide, "T") as table:
