@@ -86,14 +86,15 @@ def write_state(
     }
 
 
-def read_state(
-    epochs: Epochs, state: Mapping[str, Any]
-) -> tuple[int, Mode, tuple[Segment, ...], int | None]:
+def read_state(epochs: Epochs, state: Any) -> tuple[int, Mode, tuple[Segment, ...], int | None]:
     """Epoch, mode, delivered segments and number of shards of a state that fits this loader.
 
     Raises:
         StateError: It does not fit; says in what.
     """
+    if not isinstance(state, Mapping):
+        message = f"a loader state is a dict, as state_dict() gives it, not {state!r:.60}"
+        raise StateError(message)
     if state.get("format") != FORMAT or state.get("version") != VERSION:
         message = (
             f"not a loader state of version {VERSION}: format {state.get('format')!r}, "

@@ -10,7 +10,7 @@ import numpy as np
 
 from rootml._optional import optional_import
 from rootml.batching._batch import Batch
-from rootml.errors import UnsupportedTypeError
+from rootml.errors import UnsupportedTypeError, UsageError
 
 if TYPE_CHECKING:
     from rootml.batching._loader import BatchLoader
@@ -21,7 +21,9 @@ def xgboost_batches(loader: BatchLoader, *, cache_prefix: str | None = None) -> 
 
     XGBoost passes over the data several times and needs the same batches each time, so it always
     gets the epoch at which the loader stands. Load with ``nonfinite="keep"`` to hand NaN on as
-    missing values.
+    missing values. XGBoost takes no brackets and no ``<`` in names of features: they become
+    parentheses and ``lt``; columns that are to be found by name later are better given one,
+    ``"lead = Jet_pt[0]"``.
 
     Args:
         cache_prefix: Where ``ExtMemQuantileDMatrix`` or ``DMatrix`` keep their pages.
@@ -29,6 +31,7 @@ def xgboost_batches(loader: BatchLoader, *, cache_prefix: str | None = None) -> 
     Raises:
         MissingPackageError: xgboost is not installed.
         UnsupportedTypeError: Inputs other than one flat matrix.
+        UsageError: When XGBoost takes them: negative weights, which it refuses.
 
     Example::
 
@@ -70,6 +73,7 @@ def _iterator_class(base: Any) -> Any:
             if batch.y is not None:
                 fields["label"] = batch.y
             if batch.w is not None:
+                _check_weights(batch.w, str(self.loader._epochs.dataset))
                 fields["weight"] = batch.w
             input_data(**fields)
             return True
@@ -84,6 +88,16 @@ def _iterator_class(base: Any) -> Any:
             return f"<XGBoostBatches of {self.loader!r}>"
 
     return XGBoostBatches
+
+
+def _check_weights(weights: Any, where: str) -> None:
+    negative = int((weights < 0).sum())
+    if negative:
+        message = (
+            f"{where}: XGBoost takes no negative weights; {negative} of {len(weights)} in a batch "
+            "are. Train with filter('weight > 0'), by the name of the weight, or with_weight(...)"
+        )
+        raise UsageError(message)
 
 
 def _safe(name: str) -> str:

@@ -11,7 +11,7 @@ import pytest
 
 import rootml
 from rootml.batching import Resample
-from rootml.errors import CastError, UsageError
+from rootml.errors import CastError, StateError, UsageError
 
 
 @pytest.fixture
@@ -50,3 +50,18 @@ def test_a_wider_dtype_is_no_advice_for_what_has_the_widest(data: rootml.Dataset
         list(data.select(["big"]).batches(2, dtype="float64").numpy())
     with pytest.raises(CastError, match="use dtype='float64', carry the column"):
         list(data.select(["big"]).batches(2).numpy())
+
+
+@pytest.mark.parametrize("state", [None, 3, "{}", []])
+def test_states_that_are_no_dicts(data: rootml.Dataset, state: Any) -> None:
+    with pytest.raises(StateError, match="a loader state is a dict"):
+        data.batches(2).load_state_dict(state)
+
+
+def test_negative_weights_in_xgboost(data: rootml.Dataset) -> None:
+    xgboost = pytest.importorskip("xgboost")
+    weighted = data.select(["x"]).with_weight("2.5 - x").with_label(1)
+    with pytest.raises(UsageError, match="t.parquet.*no negative weights; 1 of 3"):
+        xgboost.QuantileDMatrix(weighted.batches(3).xgboost())
+    matrix = xgboost.QuantileDMatrix(weighted.filter("2.5 - x > 0").batches(2).xgboost())
+    assert matrix.get_weight().tolist() == [1.5, 0.5]
