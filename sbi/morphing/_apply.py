@@ -8,6 +8,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -21,16 +22,24 @@ from rootml._friends import match_friends
 from rootml._repr import facts_html, facts_text, percent
 from rootml._scores import as_column
 from rootml._threads import map_partitions
+from rootml._work import Chosen
 from rootml.errors import (
     EmptySelectionError,
     SchemaError,
     UnsupportedTypeError,
     UsageError,
 )
-from rootml.partitions import Partition
 from rootml.sbi.morphing._model import NOT_FINITE, Morph, Outcome, Which
 from rootml.sbi.morphing._preprocess import Table
-from rootml.sbi.morphing._rows import Rows, check_present, event_keys, rows_of, unflatten
+from rootml.sbi.morphing._rows import (
+    ReadRows,
+    Rows,
+    check_present,
+    event_keys,
+    rows_of,
+    selected,
+    unflatten,
+)
 from rootml.storage import Column, type_of_values
 
 if TYPE_CHECKING:
@@ -78,6 +87,26 @@ class Applied:
         return f"<b>Applied</b>{facts_html(self._facts())}"
 
 
+@dataclass(frozen=True, slots=True)
+class _Counts:
+    """What became of some rows, in numbers: all that a worker has to tell of it."""
+
+    rows: int
+    unchanged: int
+    not_finite: int
+    outside: npt.NDArray[np.int64]
+
+    @classmethod
+    def of(cls, outcome: Outcome) -> _Counts:
+        reason = outcome.reason
+        return cls(
+            len(reason),
+            int(np.count_nonzero(reason)),
+            int(np.count_nonzero(reason == NOT_FINITE)),
+            outcome.outside,
+        )
+
+
 class _Tally:
     """Counts over partitions."""
 
@@ -86,11 +115,11 @@ class _Tally:
         self.rows = self.unchanged = self.not_finite = 0
         self.outside = np.zeros(len(conditions), np.int64)
 
-    def add(self, outcome: Outcome) -> None:
-        self.rows += len(outcome.reason)
-        self.unchanged += int(np.count_nonzero(outcome.reason))
-        self.not_finite += int(np.count_nonzero(outcome.reason == NOT_FINITE))
-        self.outside += outcome.outside
+    def add(self, counts: _Counts) -> None:
+        self.rows += counts.rows
+        self.unchanged += counts.unchanged
+        self.not_finite += counts.not_finite
+        self.outside += counts.outside
 
     def by_condition(self) -> dict[str, int]:
         return dict(zip(self.conditions, self.outside.tolist(), strict=True))
@@ -291,7 +320,7 @@ def transform(
         raise UsageError(message)
     outcome = morph.transform(rows, which)
     tally = _Tally(morph.names.conditions)
-    tally.add(outcome)
+    tally.add(_Counts.of(outcome))
     tally.log()
     new = _feature_columns(morph, outcome, rows, _kinds(columns, morph.names.features))
     if flag is not None:
@@ -358,31 +387,51 @@ def _stream(
     tally: _Tally,
     progress: bool | None,
 ) -> Iterator[Columns]:
-    """Corrected columns, partition by partition, in order; computed in threads."""
-    names = morph.names
-    chosen = dataset.select(names.columns)
-    index = chosen.scan()
-    places = [p for p, n in zip(index.partitions, index.counts.tolist(), strict=True) if n]
-    if not places:
+    """Corrected columns, partition by partition, in order; computed in threads or on a cluster."""
+    columns = dataset.select(morph.names.columns)
+    reader = columns._reader
+    chosen = selected(columns, progress=progress)
+    if not chosen:
         message = f"{dataset}: no event is selected, so there is nothing to morph"
         raise EmptySelectionError(message)
+    results = map_partitions(
+        _Correct(ReadRows(reader, morph.names, weight=False), morph, tuple(wanted.items()), flag),
+        chosen,
+        progress=progress,
+        what="morphing",
+        place=reader.place,
+    )
+    with closing(results):  # type: ignore[type-var]  # a generator
+        for corrected, counts in results:
+            tally.add(counts)
+            yield corrected
 
-    def compute(partition: Partition) -> tuple[Columns, Outcome]:
-        block = chosen.read(partition, index=index, ids=True)
-        keys = event_keys(block.columns, names, block.num_rows, block.entries, partition.path)
-        rows = rows_of(block.columns, names, keys, where=partition.where)
-        outcomes = morph.transform_all(rows, tuple(wanted.values()))
-        kinds = _kinds(block.columns, names.features)
+
+@dataclass(frozen=True, slots=True)
+class _Correct:
+    """Reads partitions and corrects their features, here or on a cluster.
+
+    Attributes:
+        wanted: The end of the new columns' names, and which map gives them.
+        flag: The name of the column that says which rows were changed, by the first map.
+    """
+
+    read: ReadRows
+    morph: Morph
+    wanted: tuple[tuple[str, Which], ...]
+    flag: str
+
+    def __call__(self, chosen: Chosen) -> tuple[Columns, _Counts]:
+        rows, given = self.read.both(chosen)
+        suffixes, maps = zip(*self.wanted, strict=True)
+        outcomes = self.morph.transform_all(rows, maps)
+        kinds = _kinds(given, self.morph.names.features)
         columns: Columns = {}
-        for suffix, outcome in zip(wanted, outcomes, strict=True):
-            new = _feature_columns(morph, outcome, rows, kinds)
+        for suffix, outcome in zip(suffixes, outcomes, strict=True):
+            new = _feature_columns(self.morph, outcome, rows, kinds)
             columns |= {f"{name}{suffix}": column for name, column in new.items()}
-        columns[flag] = unflatten(outcomes[0].morphed, rows.counts)
-        return columns, outcomes[0]
-
-    for columns, outcome in map_partitions(compute, places, progress=progress, what="morphing"):
-        tally.add(outcome)
-        yield columns
+        columns[self.flag] = unflatten(outcomes[0].morphed, rows.counts)
+        return columns, _Counts.of(outcomes[0])
 
 
 _SUFFIX = "_morphed"
@@ -401,7 +450,8 @@ def _transform_dataset(
     name = flag or f"is{_SUFFIX}"
     done = _write(morph, dataset, folder, {_SUFFIX: which}, name, {}, None)
     samples = [_with_friends(sample, done.paths, flag) for sample in dataset.samples]
-    return Dataset(samples).vary("morphed", suffix=_SUFFIX)
+    there = Dataset(samples, _place=dataset._reader.place)
+    return there.vary("morphed", suffix=_SUFFIX)
 
 
 def _with_friends(sample: Sample, paths: Sequence[str], flag: str | None) -> Sample:

@@ -1,12 +1,6 @@
-"""The last steps of a fit: marginal distributions that close, and the band of the ensemble.
+"""The last step of a fit: the band of the ensemble.
 
-*Settling.* What leaves the flow is nearly, not exactly, a standard normal variable over the rows
-of the simulation with their kinematic factors. The knots of the data's tables are moved to where
-its quantiles really are, so that each feature alone has the distribution of the data of the fit::
-
-    z_knot  ->  z_knot + (quantile of z' at Phi(z_knot)) - z_knot,    smoothly over some 40 levels
-
-*The band.* Each member of the ensemble gives the corrected rows another distribution, feature by
+Each member of the ensemble gives the corrected rows another distribution, feature by
 feature. At some 40 levels its quantiles are compared with those of the nominal map, on the normal
 scale; the root of the mean square of the differences, times the factor of Student's t for so few
 members, is how uncertain the quantile is. "Up" and "down" are the nominal values moved by so much
@@ -17,7 +11,7 @@ nominal column, atoms, edges and gaps in their right places.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,7 +19,7 @@ import numpy.typing as npt
 
 from rootml.errors import StateError
 from rootml.sbi.morphing._normal import normal_quantile
-from rootml.sbi.morphing._preprocess import Float, Gaussianiser
+from rootml.sbi.morphing._preprocess import Float
 from rootml.sbi.morphing._preprocess_fit import monotone
 
 _LEVELS, _REACH = 41, 3.0
@@ -94,18 +88,6 @@ def quantiles(values: Float, weights: Float, levels: Float) -> Float:
     middle = 0.5 * (np.append(0.0, after[:-1]) + after)
     found: Float = np.interp(levels, normal_quantile(middle), values[order])
     return found
-
-
-def settle(tables: Gaussianiser, z: npt.NDArray[np.float32], weights: Float) -> Gaussianiser:
-    """The data's tables, for z `(rows, features)` as they leave the flow; for going back only."""
-    levels = grid(weights)
-    if levels is None:
-        return tables
-    settled = []
-    for j, table in enumerate(tables.tables):
-        found = quantiles(z[:, j].astype(np.float64), weights, levels)
-        settled.append(replace(table, z=table.z + np.interp(table.z, levels, found - levels)))
-    return Gaussianiser(tuple(settled))
 
 
 def find_band(

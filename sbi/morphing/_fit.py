@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from rootml.errors import EmptySelectionError, UsageError
-from rootml.sbi.morphing._calibrate import Band, find_band, settle
+from rootml.sbi.morphing._calibrate import Band, find_band
 from rootml.sbi.morphing._draws import VALIDATION, poisson_one, uniforms
 from rootml.sbi.morphing._flow import (
     CouplingFlow,
@@ -29,7 +30,15 @@ from rootml.sbi.morphing._preprocess_fit import conditions as fit_conditions
 from rootml.sbi.morphing._preprocess_fit import gaussianiser
 from rootml.sbi.morphing._reweight import Method, kept_kinematics
 from rootml.sbi.morphing._rows import Names, Rows, concatenate_rows, read_rows, spaced
-from rootml.sbi.morphing._training import Check, Problem, Schedule, Trainer, training_bar
+from rootml.sbi.morphing._settle import settle
+from rootml.sbi.morphing._training import (
+    Check,
+    Problem,
+    Schedule,
+    Trainer,
+    one_thread,
+    training_bar,
+)
 
 if TYPE_CHECKING:
     from rootml.dataset import Dataset
@@ -293,7 +302,8 @@ def _train_member(
         identity={"problem": train.fingerprint() if path else "", "spec": repr(spec)},
     )
     what = f"training {number + 1} of {settings.ensemble + 1}"
-    with training_bar(what, settings.schedule.steps, enabled=progress) as report:
+    alone = nullcontext() if spec is None else one_thread()  # a flow of the user's may be large
+    with alone, training_bar(what, settings.schedule.steps, enabled=progress) as report:
         state, history = trainer.run(report)
     logger.info("%s: validation loss %.5f", what, min(check.validation for check in history))
     return Member(_tables(parts, 0), _tables(parts, 1), state, tuple(_checks(history)))

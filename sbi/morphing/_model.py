@@ -37,7 +37,7 @@ class Member:
 
     Attributes:
         sim, data: Gaussianisation in the two domains; of the data for going back, see
-            `_calibrate.settle`.
+            `_settle.settle`.
         state: Parameters of the flow.
         history: Losses while it was trained.
     """

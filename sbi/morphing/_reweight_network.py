@@ -14,8 +14,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,7 +26,7 @@ from rootml.sbi.morphing._flow import State, import_torch
 from rootml.sbi.morphing._preprocess import Conditions, Float, part
 from rootml.sbi.morphing._preprocess_fit import conditions as fit_conditions
 from rootml.sbi.morphing._rows import Rows
-from rootml.sbi.morphing._training import Problem, Schedule, Trainer
+from rootml.sbi.morphing._training import Problem, Schedule, Trainer, one_thread
 
 _HIDDEN = (64, 64)
 _RATE, _PATIENCE = 3e-3, 20
@@ -133,18 +132,6 @@ class _Network:
                 leaf.copy_(self._torch.from_numpy(state[name]))
 
 
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """For products so small that threads only wait for each other; and sums in one order."""
-    torch = import_torch()
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
 def fit_network(
     train: tuple[Rows, Rows], held: tuple[Rows, Rows], *, seed: tuple[int, int]
 ) -> RatioNetwork:
@@ -163,7 +150,7 @@ def fit_network(
     network = _Network(scale.columns - 1, np.random.default_rng([*seed, 17]))
     schedule = Schedule(steps, batch, _RATE, _PATIENCE)
     trainer = Trainer(network, problem, _problem(scale, held), schedule, seed=seed)
-    with _one_thread():
+    with one_thread():
         state, _ = trainer.run(lambda _step, _check: None)
     found = RatioNetwork(scale, state)
     margins = found.margin(values[mass > 0])

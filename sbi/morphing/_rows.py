@@ -10,7 +10,7 @@ random numbers are functions of that and of the seed, see `_draws`.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from rootml._splits import hash_ids, hash_text
 from rootml._threads import map_partitions
+from rootml._work import Chosen, Read, choose
 from rootml.errors import (
     CastError,
     MissingColumnError,
@@ -29,12 +30,12 @@ from rootml.errors import (
     UnsupportedTypeError,
     nearest,
 )
-from rootml.partitions import Partition
 from rootml.sbi.morphing._draws import SAMPLE, Keys, uniforms
 from rootml.storage import Column, type_of_values
 
 if TYPE_CHECKING:
-    from rootml.dataset import Dataset, EventBlock
+    from rootml._reader import Reader
+    from rootml.dataset import Dataset
 
 logger = logging.getLogger(__name__)
 
@@ -244,24 +245,47 @@ def _check_id(name: str, column: Column, file: str) -> None:
 # --- reading -------------------------------------------------------------------------------------
 
 
-def read_blocks(
-    dataset: Dataset, names: Names, *, progress: bool | None = None, what: str = "reading"
-) -> Iterator[tuple[Partition, EventBlock]]:
-    """The selected events with those columns, partition by partition, in order."""
-    chosen = dataset.select(names.columns)
-    index = chosen.scan(progress=progress)
-    places = [p for p, n in zip(index.partitions, index.counts.tolist(), strict=True) if n]
+@dataclass(frozen=True, slots=True)
+class ReadRows:
+    """Reads the rows of partitions, here or on a cluster."""
 
-    def read(partition: Partition) -> tuple[Partition, EventBlock]:
-        return partition, chosen.read(partition, index=index, weight=True, ids=True)
+    reader: Reader
+    names: Names
+    weight: bool = True
 
-    yield from map_partitions(read, places, progress=progress, what=what)
+    def __call__(self, chosen: Chosen) -> Rows:
+        return self.both(chosen)[0]
+
+    def both(self, chosen: Chosen) -> tuple[Rows, dict[str, Column]]:
+        """The rows, and the columns that they were made of."""
+        block = Read(self.reader, weight=self.weight, ids=True)(chosen)
+        place = chosen.partition
+        keys = event_keys(block.columns, self.names, block.num_rows, block.entries, place.path)
+        rows = rows_of(block.columns, self.names, keys, block.weight, where=place.where)
+        return rows, block.columns
 
 
-def block_rows(partition: Partition, block: EventBlock, names: Names) -> Rows:
-    """The rows of what was read."""
-    keys = event_keys(block.columns, names, block.num_rows, block.entries, partition.path)
-    return rows_of(block.columns, names, keys, block.weight, where=partition.where)
+@dataclass(frozen=True, slots=True)
+class _FiniteRows:
+    """Rows that can be used, and how many cannot: what `read_rows` wants of a partition."""
+
+    read: ReadRows
+
+    def __call__(self, chosen: Chosen) -> tuple[Rows, int]:
+        rows = self.read(chosen)
+        bad = int(np.count_nonzero(~np.isfinite(rows.weights)))
+        if bad:
+            message = f"{chosen.where}: {bad:,} rows have a weight that is NaN or infinite"
+            raise NonFiniteError(message)
+        good = rows.finite
+        return rows.take(good), int((~good).sum())
+
+
+def selected(dataset: Dataset, *, progress: bool | None = None) -> list[Chosen]:
+    """The partitions with a selected event, in order."""
+    index = dataset.scan(progress=progress)
+    numbers = np.flatnonzero(index.counts).tolist()
+    return [choose(index, index.partitions[number]) for number in numbers]
 
 
 def read_rows(
@@ -286,15 +310,18 @@ def read_rows(
     """
     parts: list[Rows] = []
     kept = total = bad = 0
-    for partition, block in read_blocks(dataset, names, progress=progress, what=what):
-        rows = block_rows(partition, block, names)
-        if not np.isfinite(rows.weights).all():
-            number = int(np.count_nonzero(~np.isfinite(rows.weights)))
-            message = f"{partition.where}: {number:,} rows have a weight that is NaN or infinite"
-            raise NonFiniteError(message)
-        good = rows.finite
-        parts.append(rows.take(good))
-        total, bad = total + int(good.sum()), bad + int((~good).sum())
+    columns = dataset.select(names.columns)
+    reader = columns._reader
+    found = map_partitions(
+        _FiniteRows(ReadRows(reader, names)),
+        selected(columns, progress=progress),
+        progress=progress,
+        what=what,
+        place=reader.place,
+    )
+    for rows, lost in found:
+        parts.append(rows)
+        total, bad = total + len(rows), bad + lost
         kept += len(parts[-1])
         if kept > 2 * limit:
             parts = [_thin(parts, limit, seed)]

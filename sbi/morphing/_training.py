@@ -302,6 +302,18 @@ class Trainer:
         self._now = _Progress(content["step"], content["best"], content["stale"], history, kept)
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """For products so small that threads only wait for each other; and sums in one order."""
+    torch = import_torch()
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def check_identity(path: Path, content: Mapping[str, Any], identity: Any) -> None:
     """See that a checkpoint belongs to this training.
 

@@ -15,8 +15,9 @@ from scipy import stats
 import rootml
 from rootml.errors import StateError
 from rootml.sbi.morphing import Morpher
-from rootml.sbi.morphing._calibrate import Band, find_band, quantiles, settle, student
+from rootml.sbi.morphing._calibrate import Band, find_band, quantiles, student
 from rootml.sbi.morphing._preprocess_fit import gaussianiser
+from rootml.sbi.morphing._settle import settle
 
 
 @pytest.mark.parametrize("degrees", [2, 3, 5, 10, 30])
@@ -47,11 +48,6 @@ def test_settling_closes_a_distribution() -> None:
     assert distances[0] > 0.04
     assert distances[1] < 1.95 * np.sqrt(2 / 50_000)
     assert not ((after > 0) & (after < 1)).any()
-
-
-def test_few_rows_settle_nothing() -> None:
-    tables = gaussianiser(np.arange(100.0)[:, None], np.ones(100), ["x"], domain="data")
-    assert settle(tables, np.ones((100, 1), np.float32), np.ones(100)) is tables
 
 
 def test_the_width_is_the_scatter_of_members() -> None:
