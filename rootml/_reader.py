@@ -31,7 +31,8 @@ from rootml.errors import (
     UsageError,
     nearest,
 )
-from rootml.expressions import Expression, cut_mask
+from rootml.expressions import Expression
+from rootml.expressions._staged import staged_mask
 from rootml.partitions import DEFAULT_BYTES, Partition, join_clusters
 from rootml.storage import Array, Column, ColumnType
 
@@ -367,7 +368,7 @@ class Reader:
         for cut, condition, ids in cuts:
             if isinstance(cut, Filter):
                 assert condition is not None
-                passed = passed & self._pass(condition, values, cut)
+                passed = self._pass(condition, values, cut, passed)
             else:
                 key = (cut.by, cut.seed, cut.stream)
                 if key not in hashes:
@@ -376,9 +377,9 @@ class Reader:
             masks.append(passed)
         return masks
 
-    def _pass(self, condition: Expression, values: Values, cut: Filter) -> Mask:
+    def _pass(self, condition: Expression, values: Values, cut: Filter, among: Mask) -> Mask:
         try:
-            return cut_mask(condition, values, values.num_events)
+            return staged_mask(condition, values, values.num_events, among=among)
         except ExpressionError as error:
             named = "" if cut.name == cut.text else f", cut {cut.name!r}"
             message = f"{values.where}{named}: {error}"

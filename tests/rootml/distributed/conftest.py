@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import dask
@@ -17,13 +18,15 @@ def process_cluster() -> Iterator[Any]:
     """Worker processes that a nanny starts again when they die; begins with one."""
     options = {
         "distributed.scheduler.allowed-failures": 1,  # each death costs seconds
+        # else one that dies again so long after is closed for good while it comes back
+        "distributed.deploy.lost-worker-timeout": "1 h",
         "distributed.nanny.environ.OMP_NUM_THREADS": 1,
     }
-    with (
-        dask.config.set(options),
-        DASK.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0") as cluster,
-    ):
+    with dask.config.set(options):
+        cluster = DASK.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0")
         yield cluster
+        with suppress(KeyError):  # Dask's own, about a worker that died while it was coming back
+            cluster.close()
 
 
 @pytest.fixture(scope="session")
