@@ -4,38 +4,76 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rootml.errors import EmptySelectionError, UsageError
+from rootml._threads import map_partitions
+from rootml._work import Chosen, Read, choose
+from rootml.errors import EmptySelectionError, RootmlError, UsageError
 
 if TYPE_CHECKING:
     from rootml.bdt._model import Model
     from rootml.dataset import Dataset
 
 
-def score_dataset(model: Model, data: Dataset, *, threads: int, margin: bool) -> Any:
+@dataclass(frozen=True, slots=True)
+class _Score:
+    """Reads partitions and scores their selected events, here or on a cluster."""
+
+    read: Read
+    model: Model
+    threads: int
+    margin: bool
+
+    def __call__(self, chosen: Chosen) -> Any:
+        columns = self.read(chosen).columns
+        try:
+            return self.model._scores(columns, self.threads, margin=self.margin)
+        except RootmlError as error:
+            message = f"{chosen.where}: {error}"
+            raise type(error)(message) from error
+
+
+def score_dataset(
+    model: Model, data: Dataset, *, threads: int, margin: bool, progress: bool | None = None
+) -> Any:
     """One score per selected event, in the order of the dataset.
+
+    Here one partition is read and scored after the other, by `threads`; on a cluster several are
+    under way, each scored by `threads` of its worker, which compiles the model for itself.
 
     Raises:
         EmptySelectionError: No event is selected.
     """
-    index = data.scan(progress=False)
-    found = []
-    for partition, count in zip(index.partitions, index.counts.tolist(), strict=True):
-        if count:
-            block = data.read(partition, index=index)
-            found.append(model._scores(block.columns, threads, margin=margin))
-    if not found:
+    index = data.scan(progress=progress)
+    numbers = np.flatnonzero(index.counts)
+    if not len(numbers):
         message = f"{data}: no event is selected, so there is nothing to score"
         raise EmptySelectionError(message)
+    found = list(
+        map_partitions(
+            _Score(Read(data._reader, _features(model, data)), model, threads, margin),
+            [choose(index, index.partitions[int(number)]) for number in numbers],
+            threads=1,
+            progress=progress,
+            what="scoring",
+            place=data._reader.place,
+        )
+    )
     if isinstance(found[0], np.ndarray):
         return np.concatenate(found)
     import awkward as ak
 
     return ak.concatenate(found)
+
+
+def _features(model: Model, data: Dataset) -> tuple[str, ...] | None:
+    """The columns that the model looks at; None: all, for scoring to say what is missing."""
+    names = model.forest.feature_names
+    return names if names is not None and set(names) <= set(data.columns) else None
 
 
 def write_friend(

@@ -141,8 +141,9 @@ def as_input(data: Any, forest: Forest) -> Input:
     if kind == "pandas":
         return Input(_from_pandas(data, forest))
     if isinstance(data, Mapping):
-        if any(isinstance(column, ak.Array) for column in data.values()):
-            return _from_awkward(_zipped(data), forest)
+        wanted = {name: data[name] for name in _wanted(list(data), forest)}
+        if any(isinstance(column, ak.Array) for column in wanted.values()):
+            return _from_awkward(_zipped(wanted), forest)
         return Input(_from_named(list(data), data.__getitem__, forest))
     if isinstance(data, (list, tuple)):
         if any(isinstance(column, ak.Array) for column in data):

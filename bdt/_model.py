@@ -48,7 +48,8 @@ class Model:
       found by the names of the features, further ones are not looked at. Nulls count as missing;
     - awkward lists of records (jets of events): one score per jet, in the same lists; columns that
       are one number per event are spread over the event's jets;
-    - a `rootml` Dataset, read partition by partition: one score per selected event.
+    - a `rootml` Dataset, read partition by partition: one score per selected event. If it is on a
+      cluster (`Dataset.on`), each worker compiles the model for itself, and scores what it reads.
 
     Integers are cast to the float type in which the model compares, if no value changes, else that
     is an error. float64 is cast to float32 where the library itself does (XGBoost).
@@ -97,7 +98,8 @@ class Model:
 
         Args:
             data: See the class.
-            threads: As many run beside one another for this call; None: as compiled.
+            threads: As many run beside one another for this call; None: as compiled. On a cluster
+                that goes for each of the tasks.
 
         Returns:
             float32 or float64 (the type of the library's sums), shape (rows,), or (rows, outputs)

@@ -15,7 +15,8 @@ class OnCluster:
         """The same events; passes over them are made on a Dask cluster instead of in threads here.
 
         That goes for ``scan``, ``cutflow``, ``describe``, ``to_awkward``, ``to_arrow``, ``skim``,
-        ``write_friend`` (with a function) and ``batches``, and for datasets made from this one.
+        ``write_friend`` (with a function) and ``batches``, for scores of forests and for morphing,
+        and for datasets made from this one.
         Results are the same, bit for bit and in the same order, whatever the number of workers.
 
         Work is sent as plain futures over ranges of entries, about two per thread of the cluster

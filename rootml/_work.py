@@ -65,6 +65,7 @@ class Read:
     columns: tuple[str, ...] | None = None
     label: bool = False
     weight: bool = False
+    ids: bool = False
 
     def __call__(self, chosen: Chosen, allocate: Allocate = np.empty) -> EventBlock:
         return self.reader.block(
@@ -74,5 +75,6 @@ class Read:
             select=False,
             label=self.label,
             weight=self.weight,
+            ids=self.ids,
             allocate=allocate,
         )

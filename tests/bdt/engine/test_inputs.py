@@ -171,6 +171,14 @@ def test_columns_of_lists_side_by_side(model: Model, x: NDArray[np.float32]) -> 
     assert np.array_equal(ak.flatten(found), walk(model.forest, x)[:, 0])
 
 
+def test_further_columns_of_a_mapping_are_not_looked_at(
+    model: Model, x: NDArray[np.float32]
+) -> None:
+    further = {"jets": ak.Array([[1.0]] * len(x)), "other": ak.Array([[], [1, 2]]), "text": "no"}
+    found = model.predict_margin({**named(x), **further})
+    assert np.array_equal(found, walk(model.forest, x)[:, 0])
+
+
 def test_quantities_of_the_event_are_spread_over_its_jets(
     model: Model, x: NDArray[np.float32]
 ) -> None:
