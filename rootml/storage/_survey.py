@@ -10,12 +10,14 @@ field after the other::
     at = behind fBranches, fLeaves and fBaskets        the tables of baskets, and there it must end
 
 Split objects are walked one by one (`Tree.branches`), and so are all branches of a tree in which
-one is of another make. Leaves, and with them types, are left to `Tree.branch_at`.
+one is of another make, or of one that has so few that it takes no longer. Leaves, and with them
+types, are left to `Tree.branch_at`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any, TypeAlias
@@ -34,6 +36,7 @@ _CLASS = 0x80000000
 _MAP_OFFSET = 2
 _REFERENCED = 1 << 4
 _LONG = 255
+_NARROW = 12 << 10  # bytes of a tree's record: some twenty branches
 # bytes from the begin of TBranch's own numbers to fMaxBaskets, fEntries, fZipBytes, their end
 _NUMBERS = {10: (28, 36, 52, 60), 11: (28, 36, 60, 68), 12: (28, 36, 60, 68)}
 _BEFORE_BITS, _BEHIND_BITS = 24, (4, 12, 36, 44)  # version 13 has ROOT::TIOFeatures in between
@@ -78,10 +81,10 @@ def survey(tree: Tree) -> Survey:
         Unusual: Something that uproot has to read.
         ValueError, IndexError, struct.error: Damage.
     """
-    try:
-        return _survey(tree)
-    except (Unusual, IndexError, UnicodeDecodeError):
-        return _joined([_one_by_one(branch) for branch in tree.branches()])
+    if len(tree.data) > _NARROW:
+        with suppress(Unusual, IndexError, UnicodeDecodeError):
+            return _survey(tree)
+    return _one_by_one(tree.branches())
 
 
 def common_bounds(tree: Tree, found: Survey) -> Int64s:
@@ -249,14 +252,14 @@ def _opened(tree: Tree, whole: Survey, split: list[int]) -> Survey:
         branch = tree.branch_at(
             classname, int(whole.positions[number]), whole.paths[number], top=True
         )
-        parts += [_part(whole, last, number), _one_by_one(branch)]
+        parts += [_part(whole, last, number), _one_by_one([branch])]
         last = number + 1
     return _joined([*parts, _part(whole, last, len(whole.paths))])
 
 
-def _one_by_one(branch: Branch) -> Survey:
-    """A branch and the branches in it."""
-    found = list(walk([branch]))
+def _one_by_one(branches: Sequence[Branch]) -> Survey:
+    """Branches that were parsed, and the branches in them."""
+    found = list(walk(branches))
     tables = [[each.tables[1], each.tables[2]] for each in found]
     return Survey(
         tuple(each.path for each in found),
@@ -266,7 +269,7 @@ def _one_by_one(branch: Branch) -> Survey:
         np.array([sum(i.zip_bytes for i in walk([each])) for each in found], np.int64),
         np.array([-1 if each.children else each.entries for each in found], np.int64),
         np.array([each.max_baskets for each in found], np.int64),
-        np.array(tables, np.int64),
+        np.array(tables, np.int64).reshape(-1, 2),
     )
 
 
@@ -276,13 +279,9 @@ def _part(whole: Survey, start: int, stop: int) -> Survey:
 
 def _joined(parts: Sequence[Survey]) -> Survey:
     """Several one after the other."""
-    names = list(Survey.__dataclass_fields__)
+    names = list(Survey.__dataclass_fields__)[1:]
     paths = tuple(path for part in parts for path in part.paths)
-    if not parts:
-        none = np.zeros(0, np.int64)
-        empty = none.reshape(0, 2)
-        return Survey((), none.astype(np.int8), none, none.astype(bool), none, none, none, empty)
-    arrays = [np.concatenate([getattr(part, name) for part in parts]) for name in names[1:]]
+    arrays = [np.concatenate([getattr(part, name) for part in parts]) for name in names]
     return Survey(paths, *arrays)
 
 

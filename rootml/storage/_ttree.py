@@ -203,7 +203,10 @@ class TTreeTable(Table):
 
     def _parse_directly(self, key: Key) -> Layout:
         with self._guard.source(self.where) as source:
-            found = survey(self._tree(source, key))
+            tree = self._tree(source, key)
+        found = survey(tree)
+        if self._bounds is None and len(found.paths) <= _MOST_BRANCHES:  # else if asked for
+            self._bounds = common_bounds(tree, found)
         layout = make_layout(found.paths)
         if len(layout.index) < len(found.paths):
             message = "%s has several branches of the same name; the first of each is read"
@@ -286,9 +289,9 @@ class TTreeTable(Table):
     def _common_bounds(self) -> Int64s:
         """Those of a tree whose header states none."""
         self._known()
-        if self._key is None:
-            assert self._bounds is not None  # from uproot
+        if self._bounds is not None:  # found on the way
             return self._bounds
+        assert self._key is not None  # else they are from uproot
         with self._guard.source(self.where) as source:
             tree = self._tree(source, self._key)
         return common_bounds(tree, survey(tree))
