@@ -55,6 +55,8 @@ def split_tree(text: str) -> tuple[str, str | None]:
         file, _, tree = text.rpartition(":")
         if len(file) < 2 or tree.startswith(("/", "\\")) or re.match(r"\d+/", tree):
             return text, None
+        if is_remote(file) and "/" not in file.partition("://")[2]:
+            return text, None  # in front of a port or a password
     tree = re.sub(r"/+", "/", tree.strip()).strip("/")
     if not tree:
         message = f"{redact(text)!r} ends in a colon without the name of a tree"

@@ -26,6 +26,9 @@ Everything but `files` may be left out. Other keys of a sample: `title`, `lumino
 (``{ start = 0, stop = 1000 }``), `friends` (as `rootml.open` takes them), `vary` (suffixes of a
 systematic variation), `define`, `select`. A side of folds is a cut as well:
 ``{ fold = 0, of = 5, side = "test" }``.
+How URLs are read (`rootml.storage.Remote`) is ``remote = { timeout = 20, retries = 3 }``, with
+``cache = { path = "...", limit = "10 GB" }``. Secrets are never written: of its headers the file
+holds the names, and `load` takes the values; a URL with a user, a password or a query is refused.
 A key that is not known is an error, and so is a dataset that holds what TOML cannot say.
 """
 

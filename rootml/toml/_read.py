@@ -33,8 +33,9 @@ from rootml._sample import (
 )
 from rootml._splits import RANGE, Split, check_by, check_seed, fold_sides, split_sides
 from rootml.errors import CorruptFileError, RootmlError, UsageError, nearest
-from rootml.storage import expand_paths
-from rootml.storage._paths import is_remote, missing_file
+from rootml.storage import Remote, expand_paths
+from rootml.storage._paths import Url, is_remote, missing_file
+from rootml.toml._remote import CACHE, REMOTE, from_table
 from rootml.toml._write import FORMAT, VERSION
 
 if TYPE_CHECKING:
@@ -45,21 +46,26 @@ T = TypeVar("T")
 _CHANGES = {"cuts", "define", "select"}
 _HEAD = {"format", "version", "sample"} | _CHANGES
 _SAMPLE = _CHANGES | {
-    "cross_section", "entries", "files", "friends", "label", "luminosity", "sum_of_weights",
-    "title", "vary", "weight",
+    "cross_section", "entries", "files", "friends", "label", "luminosity", "remote",
+    "sum_of_weights", "title", "vary", "weight",
 }  # fmt: skip
 _EXACT = {"by", "outside", "seed", "split", "start", "stop", "stream"}
 _FRACTIONS = {"by", "seed", "split", "test", "validation"}
 _FOLDS = {"by", "fold", "of", "seed", "side"}
 
 
-def load(path: str | os.PathLike[str]) -> Dataset:
+def load(path: str | os.PathLike[str], *, headers: Mapping[str, str] | None = None) -> Dataset:
     """The dataset that a TOML file describes; reads no events.
+
+    Args:
+        headers: Values of the headers that the file names for requests to web servers (key
+            `remote` of a sample), which it does not hold itself, for they are secrets.
 
     Raises:
         MissingFileError: No such file, or it names files that do not exist.
         CorruptFileError: Not TOML; says in which line.
-        UsageError: A key or a value that means nothing here; says which.
+        UsageError: A key or a value that means nothing here; says which. A header that the file
+            names and that is not given, or the other way round.
         ExpressionError: A cut or definition that cannot be parsed.
     """
     path = Path(path)
@@ -73,14 +79,20 @@ def load(path: str | os.PathLike[str]) -> Dataset:
     except UnicodeDecodeError as error:
         message = f"{str(path)!r} is not a TOML file: it is not UTF-8 text ({error})"
         raise CorruptFileError(message) from None
-    return _Reader(str(path), path.absolute().parent).dataset(text)
+    return _Reader(str(path), path.absolute().parent, headers).dataset(text)
 
 
-def loads(text: str, *, folder: str | os.PathLike[str] = ".") -> Dataset:
+def loads(
+    text: str,
+    *,
+    folder: str | os.PathLike[str] = ".",
+    headers: Mapping[str, str] | None = None,
+) -> Dataset:
     """The dataset that a TOML text describes; see `load`.
 
     Args:
         folder: What relative paths of files belong to.
+        headers: As for `load`.
 
     >>> import pyarrow as pa, pyarrow.parquet
     >>> pa.parquet.write_table(pa.table({"pt": [10.0, 60.0, 35.0]}), "events.parquet")
@@ -93,15 +105,17 @@ def loads(text: str, *, folder: str | os.PathLike[str] = ".") -> Dataset:
     >>> data.to_awkward().tolist()
     [{'pt': 60.0}, {'pt': 35.0}]
     """
-    return _Reader("the TOML text", Path(folder).absolute()).dataset(text)
+    return _Reader("the TOML text", Path(folder).absolute(), headers).dataset(text)
 
 
 class _Reader:
     """Reads one text; `where` is what errors call it, `folder` what paths belong to."""
 
-    def __init__(self, where: str, folder: Path) -> None:
+    def __init__(self, where: str, folder: Path, headers: Mapping[str, str] | None) -> None:
         self.where = where
         self.folder = folder
+        self.headers = {} if headers is None else dict(headers)
+        self.named: set[str] = set()
 
     def refuse(self, about: str, said: str) -> NoReturn:
         message = f"{self.where}: {about}: {said}"
@@ -121,6 +135,12 @@ class _Reader:
             Dataset([self.sample(table, f"[[sample]] {number}", content)])
             for number, table in enumerate(samples, 1)
         ]
+        unknown = sorted(self.headers.keys() - self.named)
+        if unknown:
+            named = sorted(self.named)
+            self.refuse(
+                "headers", f"{unknown} are given, and no sample names them; named: {named}"
+            )
         data = parts[0]
         for part in parts[1:]:
             data = data + part
@@ -173,7 +193,8 @@ class _Reader:
         self.check_keys(table, _SAMPLE, about)
         if "files" not in table:
             self.refuse(about, "files = ... is missing")
-        specs = self.checked(lambda: self.specs(table, about), f"{about}: files")
+        remote = self.remote(table, f"{about}: remote")
+        specs = self.checked(lambda: self.specs(table, about, remote), f"{about}: files")
         title = table.get("title", _title(table["files"], specs))
         if not isinstance(title, str):
             self.refuse(f"{about}: title", f"expected a text, not {title!r}")
@@ -215,15 +236,38 @@ class _Reader:
 
     # --- files --------------------------------------------------------------------------------
 
-    def specs(self, table: Mapping[str, Any], about: str) -> list[FileSpec]:
+    def remote(self, table: Mapping[str, Any], about: str) -> Remote:
+        """How the URLs of a sample are read."""
+        value = table.get("remote", {})
+        if not isinstance(value, Mapping):
+            self.refuse(about, f"expected {{ timeout = 20, ... }}, not {value!r}")
+        self.check_keys(value, REMOTE, about)
+        facts = dict(value)
+        if "cache" in facts:
+            facts["cache"] = self.cache(facts["cache"], f"{about}: cache")
+        if "headers" in facts:
+            if isinstance(facts["headers"], Mapping):
+                said = "expected the names, not the values, which are secrets: load(headers=...)"
+                self.refuse(f"{about}: headers", said)
+            facts["headers"] = self.texts(facts["headers"], f"{about}: headers")
+            self.named |= set(facts["headers"])
+        return self.checked(lambda: from_table(facts, self.headers), about)
+
+    def cache(self, value: Any, about: str) -> dict[str, Any]:
+        if not isinstance(value, Mapping) or "path" not in value:
+            self.refuse(about, f'expected {{ path = "...", limit = "10 GB" }}, not {value!r}')
+        self.check_keys(value, CACHE, about)
+        return {**value, "path": self.path(value["path"], f"{about}: path")}
+
+    def specs(self, table: Mapping[str, Any], about: str, remote: Remote) -> list[FileSpec]:
         value = table["files"]
         found: list[FileSpec] = []
         for item in value if isinstance(value, list) else [value]:
             if isinstance(item, Mapping):
-                found.append(self.file(item, f"{about}: files"))
+                found.append(self.file(item, f"{about}: files", remote))
                 continue
             path = self.path(item, f"{about}: files")
-            found += [FileSpec(*each) for each in expand_paths(path)]
+            found += [FileSpec(*each) for each in expand_paths(path, remote=remote)]
         self.check_twice(found)
         if "friends" not in table:
             return found
@@ -252,24 +296,27 @@ class _Reader:
             return text
         return os.path.join(self.folder, text)  # noqa: PTH118 - keeps the spelling
 
-    def file(self, table: Mapping[str, Any], about: str) -> FileSpec:
+    def file(self, table: Mapping[str, Any], about: str, remote: Remote) -> FileSpec:
         """``{ file, tree, friends }``: taken as it is, no pattern."""
         self.check_keys(table, {"file", "tree", "friends"}, about)
         friends = self.tables(table.get("friends", []), f"{about}: friends")
         return FileSpec(
-            self.literal(table, about),
+            self.literal(table, about, remote),
             self.name(table, "tree", about),
-            tuple(self.link(friend, f"{about}: friends") for friend in friends),
+            tuple(self.link(friend, f"{about}: friends", remote) for friend in friends),
         )
 
-    def link(self, table: Mapping[str, Any], about: str) -> FriendLink:
+    def link(self, table: Mapping[str, Any], about: str, remote: Remote) -> FriendLink:
         self.check_keys(table, {"file", "tree", "alias"}, about)
         alias = self.name(table, "alias", about)
-        return FriendLink(self.literal(table, about), self.name(table, "tree", about), alias)
+        path = self.literal(table, about, remote)
+        return FriendLink(path, self.name(table, "tree", about), alias)
 
-    def literal(self, table: Mapping[str, Any], about: str) -> str:
+    def literal(self, table: Mapping[str, Any], about: str, remote: Remote) -> str:
         path = self.path(table.get("file"), f"{about}: file")
-        if not is_remote(path) and not Path(path).exists():
+        if is_remote(path):
+            return Url(path, remote)
+        if not Path(path).exists():
             raise missing_file(path)
         return path
 

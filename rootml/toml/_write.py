@@ -24,6 +24,7 @@ from rootml._splits import Split
 from rootml.errors import UsageError
 from rootml.storage._atomic import AtomicPath
 from rootml.storage._paths import is_remote, split_tree
+from rootml.toml._remote import as_table, options, public
 
 if TYPE_CHECKING:
     from rootml.dataset import Dataset
@@ -50,9 +51,13 @@ def dumps(data: Dataset, *, folder: str | os.PathLike[str] | None = None) -> str
         folder: Where the text will lie: files below it are named relative to it, so that both can
             be moved together. None: all paths are absolute.
 
+    Credentials are not written: a URL with a user, a password or a query is an error, and of the
+    headers of `rootml.storage.Remote` only the names are there; `load` takes their values. Where a
+    dataset is computed (`Dataset.on`) is not a part of it.
+
     Raises:
-        UsageError: Something that TOML cannot say, such as a Python function; the message names
-            it. Where a dataset is computed (`Dataset.on`) is not a part of it.
+        UsageError: Something that TOML cannot say, such as a Python function, or must not; the
+            message names it.
 
     >>> import pyarrow as pa, pyarrow.parquet, rootml
     >>> pa.parquet.write_table(pa.table({"pt": [10.0, 60.0, 35.0]}), "events.parquet")
@@ -112,7 +117,9 @@ def _sample(sample: Sample, base: Path | None) -> dict[str, Any]:
     """What differs from the default, in the order in which it is written."""
     _check_known(sample)
     facts: dict[str, Any] = {"title": sample.title}
-    facts["files"] = [_file(spec, base) for spec in sample.files.specs]
+    specs = sample.files.specs
+    facts["files"] = [_file(spec, base, sample.title) for spec in specs]
+    facts["remote"] = _remote(sample, base)
     facts |= {"label": sample.label, "weight": sample.weight}
     if sample.normalisation is not None:
         norm = sample.normalisation
@@ -148,19 +155,39 @@ def _refusal(sample: Sample | None, what: str, value: Any) -> UsageError:
     )
 
 
-def _file(spec: FileSpec, base: Path | None) -> str | dict[str, Any]:
-    path = _relative(spec.path, base)
+def _file(spec: FileSpec, base: Path | None, title: str) -> str | dict[str, Any]:
+    whole = public(spec.path, title)
+    path = _relative(whole, base)
     text = path if spec.tree is None else f"{path}:{spec.tree}"
-    whole = spec.path if spec.tree is None else f"{spec.path}:{spec.tree}"
-    plain = split_tree(whole) == (spec.path, spec.tree) and not _SPECIAL.search(text)
+    full = whole if spec.tree is None else f"{whole}:{spec.tree}"
+    plain = split_tree(full) == (whole, spec.tree) and not _SPECIAL.search(text)
     if plain and not spec.friends:
         return text
     links = [
-        _without_none({"file": _relative(link.path, base), "tree": link.tree, "alias": link.alias})
+        _without_none(
+            {
+                "file": _relative(public(link.path, title), base),
+                "tree": link.tree,
+                "alias": link.alias,
+            }
+        )
         for link in spec.friends
         if not link.recorded
     ]
     return _without_none({"file": path, "tree": spec.tree, "friends": links or None})
+
+
+def _remote(sample: Sample, base: Path | None) -> dict[str, Any] | None:
+    specs = sample.files.specs
+    paths = [spec.path for spec in specs]
+    paths += [link.path for spec in specs for link in spec.friends if not link.recorded]
+    remote = options(paths, sample.title)
+    if remote is None:
+        return None
+    facts = as_table(remote)
+    if "cache" in facts:
+        facts["cache"]["path"] = _relative(facts["cache"]["path"], base)
+    return facts
 
 
 def _relative(path: str, base: Path | None) -> str:

@@ -16,6 +16,8 @@ import uproot
 
 import rootml
 from rootml import toml
+from rootml._files import Files
+from rootml._friends import FriendLink
 from rootml._sample import Filter, Sample
 from rootml.errors import (
     CorruptFileError,
@@ -24,6 +26,8 @@ from rootml.errors import (
     RootmlError,
     UsageError,
 )
+from rootml.storage import Cache, Remote
+from rootml.storage._paths import remote_of
 
 
 @pytest.fixture
@@ -121,6 +125,87 @@ def test_remote_paths_stay_as_they_are() -> None:
         "root://host:1094//store/f.root:Events", "https://h/a.root",
     ]  # fmt: skip
     assert plain(toml.loads(text)) == plain(data)
+
+
+REMOTES = {
+    "patience": Remote(timeout=20, retries=3, backoff=0.25),
+    "greed": Remote(gap=0, connections=8),
+    "a limit as text": Remote(gap="1 MB"),
+    "a cache": Remote(cache=Cache("/nowhere/cache", limit="2 GB")),
+    "a cache of bytes": Remote(cache=Cache("/nowhere/cache", limit=10**9)),
+}
+
+
+@pytest.mark.parametrize("how", REMOTES)
+def test_how_urls_are_read_is_written(how: str) -> None:
+    urls = ["https://h/a.root:Events", "https://h/b.root"]
+    near = rootml.open({"https://h/d.root": "Events"}, remote=REMOTES[how], label=0)
+    data = rootml.open(urls, remote=REMOTES[how], label=1) + near
+    back = toml.loads(toml.dumps(data))
+    for sample in back.samples:
+        assert [remote_of(spec.path) for spec in sample.files.specs] == [REMOTES[how]] * len(
+            sample.files.specs
+        )
+    assert plain(back) == plain(data)
+    assert toml.dumps(back) == toml.dumps(data)
+
+
+def test_a_literal_url_is_read_as_its_sample_says() -> None:
+    text = """
+        [[sample]]
+        files = { file = "https://me:hidden@h/a[1].root", tree = "Events" }
+        remote = { timeout = 5, cache = { path = "kept" } }
+    """
+    (sample,) = toml.loads(text, folder="/place").samples
+    (spec,) = sample.files.specs
+    assert remote_of(spec.path) == Remote(timeout=5, cache=Cache("/place/kept"))
+    assert "hidden" not in f"{spec.path}"
+
+
+def test_headers_are_named_and_not_written() -> None:
+    headers = {"Authorization": "Bearer s3cret", "X-Site": "s3cret too"}
+    remote = Remote(headers=headers, timeout=9)
+    text = toml.dumps(rootml.open("https://h/a.root:Events", remote=remote))
+    assert "s3cret" not in text
+    table = tomllib.loads(text)["sample"][0]["remote"]
+    assert table == {"timeout": 9, "headers": ["Authorization", "X-Site"]}
+    (sample,) = toml.loads(text, headers=headers).samples
+    assert remote_of(sample.files.specs[0].path) == remote
+    with pytest.raises(
+        UsageError, match=r"remote: headers \['X-Site'\] .* load\(\.\.\., headers="
+    ):
+        toml.loads(text, headers={"Authorization": "Bearer s3cret"})
+    with pytest.raises(UsageError, match=r"\['X-Other'\] are given"):
+        toml.loads(text, headers={**headers, "X-Other": "no"})
+
+
+@pytest.mark.parametrize("tree", ["", ":Events"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://me:s3cret@h/a.root", "https://h/a.root?X-Amz-Signature=s3cret",
+        "root://s3cret@h//a.root", "https://h/a.root#s3cret",
+    ],
+)  # fmt: skip
+def test_credentials_of_urls_are_refused(url: str, tree: str, tmp_path: Path) -> None:
+    data = rootml.open({url: tree[1:] or None}, label=1)
+    with pytest.raises(
+        UsageError, match=r"//h/+a\.root' of .*cannot be written.*headers"
+    ) as caught:
+        toml.save(data, tmp_path / "data.toml")
+    assert "s3cret" not in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_credentials_of_friends_are_refused(folder: Path) -> None:
+    data = rootml.open(f"{folder}/a.root:dir/Events")
+    (sample,) = data.samples
+    (spec,) = sample.files.specs
+    link = FriendLink("https://me:s3cret@h/f.root", "T", "T")
+    files = Files([replace(spec, friends=(link,))])
+    with pytest.raises(UsageError, match="cannot be written") as caught:
+        toml.dumps(rootml.Dataset([replace(sample, files=files)]))
+    assert "s3cret" not in str(caught.value)
 
 
 def test_files_beside_it_move_with_it(folder: Path) -> None:
@@ -252,6 +337,14 @@ def test_a_new_field_of_a_sample_is_not_left_out(
         ("[define]\nx = {text = '1', missing = 'y'}\nA", UsageError, "missing"),
         ("[define]\nx = '1'\nA\ndefine = {x = '2'}", UsageError, "already"),
         ("A\nvary = 3", UsageError, "vary"),
+        ("A\nremote = 3", UsageError, "remote: expected {"),
+        ("A\nremote = {time = 3}", UsageError, "no key 'time'; nearest: 'timeout'"),
+        ("A\nremote = {timeout = -3}", UsageError, "remote: timeout=-3"),
+        ("A\nremote = {cache = 'x'}", UsageError, "remote: cache: expected"),
+        ("A\nremote = {cache = {path = 'x', limit = 'y'}}", UsageError, "remote: limit"),
+        ("A\nremote = {cache = {path = 'x', size = 1}}", UsageError, "no key 'size'"),
+        ("A\nremote = {headers = {X = 'y'}}", UsageError, "the names, not the values"),
+        ("A\nremote = {headers = ['X']}", UsageError, "['X'] are sent"),
         ("A\ntitle = 3", UsageError, "title"),
     ],
 )  # fmt: skip
