@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+from rootml import _caches
 from rootml._optional import optional_import
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -26,17 +27,19 @@ _FLAGS = {"reassoc", "contract", "nsz"}  # sums may be reordered
 
 
 def cache_folder() -> Path | None:
-    """Where compiled kernels are kept: the user's own, closed to others; None: nowhere.
+    """Where compiled kernels are kept; None if nowhere. Nothing is made by asking."""
+    return _caches.cache_folder("kernels")
 
-    ``$XDG_CACHE_HOME/rootml/kernels``, by default under ``~/.cache``.
-    """
-    base = os.environ.get("XDG_CACHE_HOME")
+
+def _made_folder() -> Path | None:
+    """The cache, made if need be: the user's own, closed to others; None: there cannot be one."""
+    folder = cache_folder()
+    if folder is None:
+        return None
     try:
-        root = Path(base) if base else Path.home() / ".cache"
-        folder = root / "rootml" / "kernels"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         facts = folder.lstat()
-    except (OSError, RuntimeError):
+    except OSError:
         return None
     closed = stat.S_ISDIR(facts.st_mode) and not facts.st_mode & 0o077
     ours = not hasattr(os, "getuid") or facts.st_uid == os.getuid()
@@ -59,7 +62,7 @@ def jit(function: F) -> F:
     Sums may be reordered and products contracted; NaN, infinities and division keep their
     meaning, and there are no checks of bounds.
     """
-    folder = cache_folder()
+    folder = _made_folder()  # numba makes its own folders when it is asked to keep a function
     if folder is None:
         return numba.njit(**_options())(function)  # type: ignore[no-any-return]
     with _cache_at(folder / _version_of(function)):

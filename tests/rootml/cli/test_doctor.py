@@ -117,6 +117,8 @@ def test_the_engine_and_its_cache(monkeypatch: Any, tmp_path: Path, capsys: Any)
         "what": "forests", "folder": str(tmp_path / "cache" / "bdt"), "writable": True,
         "reason": "",
     }  # fmt: skip
+    kernels = [str(tmp_path / "cache" / "kernels")] * (len(found["caches"]) - 1)
+    assert [cache["folder"] for cache in found["caches"][1:]] == kernels
     assert not (tmp_path / "cache").exists()
     (tmp_path / "cache").write_text("a file")
     monkeypatch.setenv("ROOTML_CACHE", "")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -97,12 +100,40 @@ def _log(values):  # type: ignore[no-untyped-def]
     return _jit.vector_log(values[0])
 
 
-def test_cache_is_private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    folder = _jit.cache_folder()
-    assert folder == tmp_path / "rootml" / "kernels"
+@pytest.mark.parametrize("variable", ["ROOTML_CACHE", "XDG_CACHE_HOME"])
+def test_cache_is_private(variable: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ROOTML_CACHE", raising=False)
+    monkeypatch.setenv(variable, str(tmp_path))
+    folder = (
+        tmp_path / "kernels" if variable == "ROOTML_CACHE" else tmp_path / "rootml" / "kernels"
+    )
+    assert _jit.cache_folder() == folder
+    assert not list(tmp_path.iterdir())  # asking makes nothing
+    assert _jit._made_folder() == folder
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     folder.chmod(0o755)
-    assert _jit.cache_folder() is None
-    monkeypatch.setenv("XDG_CACHE_HOME", "/proc/nowhere")
-    assert _jit.cache_folder() is None
+    assert _jit._made_folder() is None
+    monkeypatch.setenv(variable, "/proc/nowhere")
+    assert _jit._made_folder() is None
+
+
+def test_kernels_are_kept_where_the_variable_says(tmp_path: Path) -> None:
+    code = (
+        "import numpy as np; from rootml.sbi import _jit\n"
+        "from rootml.sbi._kernels_second import *\n"
+        "print(_jit.cache_folder())"
+    )
+    for place, kept in ((str(tmp_path / "cache"), True), ("", False)):
+        environment = {**os.environ, "ROOTML_CACHE": place, "HOME": str(tmp_path / "home")}
+        environment |= {"XDG_CACHE_HOME": str(tmp_path / "xdg")}
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert done.stdout.strip() == (str(tmp_path / "cache" / "kernels") if kept else "None")
+        assert (tmp_path / "cache" / "kernels").is_dir()
+        assert not (tmp_path / "xdg" / "rootml").exists()
+        assert not (tmp_path / "home").exists()
