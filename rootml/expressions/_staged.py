@@ -42,6 +42,7 @@ from rootml.expressions._values import flat, same_offsets
 
 Mask = npt.NDArray[np.bool_]
 _FEW = 0.4
+_LEAST = 8192  # events; with fewer it takes longer to find out how to do it
 _SMALL = 4
 _REDUCERS = {"sum": "f", "max": "f", "min": "f", "any": "b", "all": "b", "count": "i"}
 _ELEMENTWISE = {"abs", "sqrt", "exp", "log", "cos", "sin", "cosh", "sinh"}
@@ -58,6 +59,8 @@ def staged_mask(
     Raises:
         ExpressionError: As `cut_mask`.
     """
+    if num_events < _LEAST:
+        return among & cut_mask(expression, columns, num_events)
     with suppress(ExpressionError):  # the cut as a whole says it better
         light, heavy = _divided(expression.tree, columns)
         if heavy and (light or not among.all()):

@@ -76,6 +76,11 @@ CUTS = {
 }
 
 
+@pytest.fixture(autouse=True)
+def few_events_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_staged, "_LEAST", 1)
+
+
 @pytest.fixture
 def staged(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """In how many events lists were looked at."""
