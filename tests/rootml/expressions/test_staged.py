@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import awkward as ak
 import numpy as np
 import pytest
 
+import rootml
 from rootml.errors import ExpressionError
 from rootml.expressions import _staged, cut_mask, parse
 from rootml.expressions._staged import staged_mask
@@ -152,3 +154,22 @@ def test_errors_of_events_that_are_cut_away_remain(text: str, match: str) -> Non
     with pytest.raises(ExpressionError) as whole:
         cut_mask(parse(text), COLUMNS, EVENTS)
     assert str(caught.value) == str(whole.value)
+
+
+def test_a_scan_of_many_events(tmp_path: Path, staged: list[int]) -> None:
+    rng = np.random.default_rng(8)
+    counts = rng.poisson(3.0, 20_000)
+    pt = ak.unflatten(rng.exponential(30, counts.sum()).astype(np.float32), counts)
+    met, fired = rng.exponential(30, 20_000), rng.random(20_000) < 0.3
+    ak.to_parquet(ak.Array({"pt": pt, "met": met, "fired": fired}), str(tmp_path / "f.parquet"))
+    data = rootml.open(str(tmp_path / "f.parquet")).filter("fired && any(pt > 60)")
+    index = data.filter("met > 20 && Length$(pt) < 5").scan(threads=1)
+    first = fired & ak.to_numpy(ak.any(pt > 60, axis=1))
+    wanted = first & (met > 20) & (counts < 5)
+    found = [index.mask(number) for number in range(len(index.partitions))]
+    np.testing.assert_array_equal(
+        np.concatenate([each for each in found if each is not None]), wanted
+    )
+    passed = [int(step.count) for step in (steps[None] for steps in index._selection.steps()[0])]
+    assert passed == [20_000, first.sum(), wanted.sum()]
+    assert sum(staged) > 0
