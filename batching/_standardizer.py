@@ -21,6 +21,7 @@ from rootml.errors import (
     UnsupportedTypeError,
     UsageError,
 )
+from rootml.storage._atomic import check_target
 from rootml.storage._paths import missing_file
 
 if TYPE_CHECKING:
@@ -266,10 +267,14 @@ class Standardizer:
         """Write an ONNX model ``x -> z`` that does `transform` for one input in float32."""
         from rootml.batching._standardizer_export import write_onnx
 
-        write_onnx(self.scale(input), Path(path))
+        write_onnx(self.scale(input), check_target(path))
 
     def save(self, path: str | Path) -> None:
-        """Write to a JSON file."""
+        """Write to a JSON file.
+
+        Raises:
+            MissingFileError: There is no such folder.
+        """
         content = {
             "format": FORMAT,
             "version": VERSION,
@@ -277,7 +282,7 @@ class Standardizer:
             "weighted": self.weighted,
             "inputs": {name: scale.to_json() for name, scale in self.scales.items()},
         }
-        Path(path).write_text(json.dumps(content), encoding="utf-8")
+        check_target(path).write_text(json.dumps(content), encoding="utf-8")
 
     @classmethod
     def load(cls, path: str | Path) -> Standardizer:

@@ -40,6 +40,7 @@ from numpy.typing import DTypeLike, NDArray
 from rootml._repr import facts_html, facts_text, shorten, titled_html
 from rootml.bdt._structure import check_offsets, level_depths
 from rootml.errors import ModelError, UsageError, nearest
+from rootml.storage._atomic import check_target
 
 if TYPE_CHECKING:
     from rootml.bdt._model import EngineName, Model
@@ -458,10 +459,13 @@ class Forest:
         """Write the forest as our own JSON (``*.forest.json``), which `rootml.bdt.load` reads.
 
         Every field is kept, every float exactly.
+
+        Raises:
+            MissingFileError: There is no such folder.
         """
         from rootml.bdt.readers._forest_json import write_forest_json
 
-        Path(path).write_text(write_forest_json(self), encoding="utf-8")
+        check_target(path).write_text(write_forest_json(self), encoding="utf-8")
 
     def to_onnx(self, path: str | Path) -> None:
         """Write an ONNX model: input ``features``, outputs ``margin`` and ``prediction``.
@@ -471,12 +475,13 @@ class Forest:
         runtime has its own exp. Where NaN is an error for the library, the model lets it pass.
 
         Raises:
+            MissingFileError: There is no such folder.
             MissingPackageError: The package onnx is not installed.
             UnsupportedModelError: A link that ONNX has no operator for ("probit").
         """
         from rootml.bdt.writers._onnx import onnx_model
 
-        Path(path).write_bytes(onnx_model(self).SerializeToString())
+        check_target(path).write_bytes(onnx_model(self).SerializeToString())
 
     def to_cpp(self, path: str | Path, *, name: str | None = None) -> None:
         """Write a C++17 header with a struct `name` (from the name of the file, if left out).
@@ -487,12 +492,13 @@ class Forest:
         with ``-ffast-math``. Where NaN is an error for the library, the result is NaN.
 
         Raises:
+            MissingFileError: There is no such folder.
             UsageError: A `name` that C++ does not take.
             UnsupportedModelError: A forest of millions of nodes, or the link "probit".
         """
         from rootml.bdt.writers._cpp import class_name, cpp_header
 
-        target = Path(path)
+        target = check_target(path)
         target.write_text(cpp_header(self, class_name(target, name)), encoding="utf-8")
 
     # --- repr ------------------------------------------------------------------------------------

@@ -28,6 +28,7 @@ from rootml._sums import MANY, Label, Steps, Sums, add_sums, total
 from rootml.errors import CorruptFileError, MissingFileError, StateError, UsageError
 from rootml.partitions import Partition
 from rootml.storage import Fingerprint
+from rootml.storage._atomic import check_target
 
 _FORMAT = 1
 _DAMAGE = (ValueError, KeyError, TypeError, IndexError, EOFError, zipfile.BadZipFile, OSError)
@@ -278,7 +279,7 @@ class SelectionIndex:
             "steps": _steps_to_json(selection.steps()),
             "prints": {path: asdict(mark) for path, mark in selection.prints.items()},
         }
-        target = Path(path)
+        target = check_target(path)
         temporary = target.with_name(f".{target.name}.{secrets.token_hex(6)}.part")
         bits = [mask.bits for mask in masks.values()]
         try:
@@ -289,9 +290,6 @@ class SelectionIndex:
                     bits=np.concatenate(bits) if bits else np.zeros(0, np.uint8),
                 )
             temporary.replace(target)
-        except FileNotFoundError:
-            message = f"cannot write {str(target)!r}: there is no folder {str(target.parent)!r}"
-            raise MissingFileError(message) from None
         finally:
             temporary.unlink(missing_ok=True)
 

@@ -31,6 +31,7 @@ from rootml.sbi._fittable import Fittable
 from rootml.sbi._likelihood import Likelihood, build
 from rootml.sbi._model import Model, Nuisance, Parameter
 from rootml.sbi._samples import SampleShifts, ShiftedLikelihood
+from rootml.storage._atomic import check_target
 
 _MIXTURE, _COLUMNS, _WORKSPACE = "rootml:ratio_mixture", "rootml:columns", "rootml:pyhf_workspace"
 _VERSION = "0.2"
@@ -89,7 +90,7 @@ def save(
         The JSON file.
 
     Raises:
-        MissingFileError: An attachment is not there.
+        MissingFileError: There is no such folder, or an attachment is not there.
         UsageError: Another likelihood, or no such format.
 
     >>> from rootml.sbi import Model, Parameter
@@ -98,8 +99,9 @@ def save(
     >>> load(save(like, "model.json"))(mu=2.0) == like(mu=2.0)
     True
     """
+    path = check_target(path)
     if isinstance(what, CombinedLikelihood):
-        return _save_parts(what, Path(path), format, attachments or {})
+        return _save_parts(what, path, format, attachments or {})
     shifts = None
     if isinstance(what, ShiftedLikelihood):
         shifts, what = {"prefix": what.prefix, **what.shifts.to_json()}, what.base
@@ -119,7 +121,7 @@ def save(
             data["reference"] = like.reference
     observed = None if like is None else like.observed
     return write(
-        Path(path), model, data, observed=observed, kind=format, attachments=attachments or {},
+        path, model, data, observed=observed, kind=format, attachments=attachments or {},
         shifts=shifts,
     )  # fmt: skip
 

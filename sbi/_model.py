@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from numbers import Real
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from rootml._repr import Grid
@@ -157,7 +158,15 @@ def finite_limits(parameter: Parameter | Nuisance) -> None:
 
 
 def check_range(value: float, lower: float | None, upper: float | None) -> None:
-    """Refuse a value that is not finite or lies outside its limits."""
+    """Refuse what is no number, and a value that is not finite or lies outside its limits."""
+    given = {"value": value, "lower": lower, "upper": upper}
+    for what, number in given.items():
+        if what != "value" and number is None:
+            continue
+        if is_a(number, bool) or not is_a(number, Real):
+            message = f"{what}={number!r} of a parameter: a number is needed, not a "
+            message += type(number).__name__
+            raise UsageError(message)
     low = -math.inf if lower is None else lower
     high = math.inf if upper is None else upper
     if not (math.isfinite(value) and low <= value <= high and low < high):

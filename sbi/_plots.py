@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rootml._optional import optional_import
 from rootml.sbi._model import Nuisance
+from rootml.storage._atomic import check_target
 
 if TYPE_CHECKING:
     from rootml.sbi._fit import FitResult
@@ -24,10 +25,11 @@ def figure(*, height: float = 3.8, width: float = 5.2) -> tuple[Any, Any]:
     return made, made.add_subplot()
 
 
-def finish(made: Any, path: str | Path | None) -> Any:
-    """Write `made` to `path` if there is one."""
+def finish(made: Any, path: Any) -> Any:
+    """Write `made` to `path`, or a stream, if there is one."""
     if path is not None:
-        made.savefig(path, dpi=150)
+        target = check_target(path) if isinstance(path, (str, os.PathLike)) else path
+        made.savefig(target, dpi=150)
     return made
 
 

@@ -8,22 +8,37 @@ from pathlib import Path
 
 from rootml.errors import MissingFileError, UsageError
 from rootml.storage._paths import is_remote
+from rootml.storage._remote import redact
+
+
+def check_target(path: str | os.PathLike[str]) -> Path:
+    """The path of a file that is about to be written, if it can be.
+
+    Files go into folders that are there (whatever is given a folder to write to makes it).
+
+    Raises:
+        MissingFileError: There is no such folder.
+        UsageError: A URL, or a folder.
+    """
+    text = os.fspath(path)
+    if is_remote(text):
+        message = f"cannot write to {redact(text)!r}: writing goes to local files"
+        raise UsageError(message)
+    final = Path(text)
+    if not final.parent.is_dir():
+        message = f"cannot write {text!r}: there is no folder {str(final.parent)!r}"
+        raise MissingFileError(message)
+    if final.is_dir():
+        message = f"cannot write {text!r}: it is a folder"
+        raise UsageError(message)
+    return final
 
 
 class AtomicPath:
     """A temporary name in the folder of `path`, which becomes `path` by `commit`."""
 
     def __init__(self, path: str) -> None:
-        if is_remote(path):
-            message = f"cannot write to {path!r}: writing goes to local files"
-            raise UsageError(message)
-        self.final = Path(path)
-        if not self.final.parent.is_dir():
-            message = f"cannot write {path!r}: there is no folder {str(self.final.parent)!r}"
-            raise MissingFileError(message)
-        if self.final.is_dir():
-            message = f"cannot write {path!r}: it is a folder"
-            raise UsageError(message)
+        self.final = check_target(path)
         # the suffix stays last: some libraries look at it
         name = f".{self.final.stem}.{secrets.token_hex(6)}.part{self.final.suffix}"
         self.temporary = self.final.with_name(name)

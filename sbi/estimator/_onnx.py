@@ -16,6 +16,7 @@ import numpy as np
 from rootml._optional import optional_import
 from rootml.errors import CorruptFileError, MissingFileError, StateError
 from rootml.sbi.estimator._graph import Array, Graph, Node
+from rootml.storage._atomic import check_target
 
 KEY, FORMAT, VERSION = "rootml", "rootml.sbi.ratios", 1
 OPSET, IR_VERSION = 17, 8
@@ -57,7 +58,7 @@ def write_onnx(path: Path, graph: Graph, facts: Mapping[str, Any], *, rows: int 
     text = json.dumps({"format": FORMAT, "version": VERSION, **facts}, sort_keys=True)
     make.set_model_props(model, {KEY: text})
     onnx.checker.check_model(model)
-    path.write_bytes(model.SerializeToString())
+    check_target(path).write_bytes(model.SerializeToString())
 
 
 def read_onnx(path: Path) -> tuple[Graph, dict[str, Any]]:

@@ -18,6 +18,7 @@ from rootml.sbi.morphing._metrics_support import Support
 from rootml.sbi.morphing._report_json import from_plain, to_plain
 from rootml.sbi.morphing._two_sample import TwoSample
 from rootml.sbi.morphing._validate_compare import Comparison, Options
+from rootml.storage._atomic import check_target
 
 FORMAT, VERSION = "rootml.sbi.morphing.Report", 1
 FLOOR = "floor"
@@ -111,8 +112,12 @@ class Report:
         return found
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write `to_json` to a file."""
-        Path(path).write_text(self.to_json() + "\n", encoding="utf-8")
+        """Write `to_json` to a file.
+
+        Raises:
+            MissingFileError: There is no such folder.
+        """
+        check_target(path).write_text(self.to_json() + "\n", encoding="utf-8")
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Report:

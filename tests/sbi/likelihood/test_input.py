@@ -229,3 +229,12 @@ def test_reprs_show_and_escape(like: sbi.Likelihood) -> None:
     assert "events" in repr(like.columns)
     for thing in (like, like.model, like.columns):
         assert "<table>" in thing._repr_html_()  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("what", ["value", "lower", "upper"])
+@pytest.mark.parametrize("kind", [sbi.Nuisance, sbi.Parameter])
+@pytest.mark.parametrize("given", ["1", True, [1.0], np.array([0.0, 1.0]), 1j])
+def test_values_and_limits_are_numbers(what: str, kind: Any, given: Any) -> None:
+    with pytest.raises(UsageError, match=rf"{what}=.* of a parameter: a number is needed"):
+        kind(**{"value": 0.5, what: given})
+    assert kind(value=np.float32(0.5), lower=np.int64(0), upper=np.inf).upper is None
