@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -34,15 +34,28 @@ from rootml.errors import (
 )
 from rootml.sbi._asimov import Generator, Toys
 from rootml.sbi._columns import Columns, as_columns
+from rootml.sbi._combined import CombinedLikelihood
 from rootml.sbi._fit import FitResult, fit
+from rootml.sbi._fittable import Fittable
 from rootml.sbi._json import write
 from rootml.sbi._likelihood import Likelihood
 from rootml.sbi._minimise import within
 from rootml.sbi._model import Model
 from rootml.sbi._morph import Array
+from rootml.sbi._numbers import is_a
 
 _HEADER, _MODEL = "toys.json", "toys-model.json"
 _PAUSE = 0.05  # seconds between looks at the workers
+
+
+class Source(Protocol):
+    """What toys are drawn from."""
+
+    truth: dict[str, float]
+
+    def draw(self, rng: np.random.Generator) -> Fittable:
+        """The likelihood of one random data set."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -63,7 +76,7 @@ class Task:
     engine: str
     fixed: Mapping[str, float]
 
-    def run(self, source: Toys, number: int) -> dict[str, Any]:
+    def run(self, source: Source, number: int) -> dict[str, Any]:
         """Draw and fit toy `number`; plain data."""
         rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(number,)))
         like = source.draw(rng)
@@ -76,16 +89,24 @@ class Task:
             "nll": best.nll,
             "valid": best.valid,
             "conditional": conditional,
-            "events": 0.0 if like.columns is None else like.columns.sum_of_weights,
+            "events": _events(like),
         }
 
-    def _held(self, like: Likelihood, best: FitResult, test: Mapping[str, float]) -> float:
+    def _held(self, like: Fittable, best: FitResult, test: Mapping[str, float]) -> float:
         """Minus log L with parameters held; NaN without a minimum or a likelihood there."""
         try:
             found = fit(like, fixed={**self.fixed, **test}, start=best.values)
         except DensityError:
             return math.nan
         return found.nll if found.valid else math.nan
+
+
+def _events(like: Fittable) -> float:
+    """Unbinned events, of all parts."""
+    if isinstance(like, CombinedLikelihood):
+        return sum(map(_events, like.parts.values()))
+    columns = like.columns if isinstance(like, Likelihood) else None
+    return 0.0 if columns is None else columns.sum_of_weights
 
 
 @dataclass(frozen=True)
@@ -214,6 +235,11 @@ def toys(
     >>> len(results), round(float(results.errors.mean()), 2)
     (20, 0.1)
     """
+    if not is_a(model, Model):
+        message = f"toys() takes a Model, not a {type(model).__name__}"
+        if is_a(model, CombinedLikelihood):
+            message += "; a CombinedLikelihood has a method toys()"
+        raise UsageError(message)
     events = None if reference is None else as_columns(reference)
     names = list(model.all_parameters)
     point = dict(zip(names, model.theta(**(truth or {})), strict=True))

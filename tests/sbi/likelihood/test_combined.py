@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from sbi_problems import SignalBackground
-from scipy import optimize
+from scipy import optimize, stats
 
 from rootml import sbi
 from rootml.errors import DensityError, MissingParameterError, UsageError
@@ -157,3 +157,52 @@ def test_limits_need_mixtures() -> None:
         sbi.neyman(both, "mu", values=[1.0], number=1, seed=1)
     with pytest.raises(UsageError, match="not a CombinedLikelihood"):
         sbi.goodness_of_fit(sbi.fit(both))
+
+
+# --- toys ----------------------------------------------------------------------------------------
+
+EVENTS = {"S": np.ones(4000)}
+
+
+def test_toys_are_those_of_the_sum_of_two_counts() -> None:
+    """N ~ 100 mu 1.1^g in two channels, g measured to 1: mu and its error are known."""
+    luminosity = {"g": sbi.Nuisance(yields={"S": 1.1}, yield_interpolation="code1")}
+    parts = {name: channel(n, 5, nuisances=luminosity) for name, n in (("ee", 40), ("mm", 60))}
+    both = sbi.CombinedLikelihood(parts)
+    references = dict.fromkeys(parts, EVENTS)
+    truth = {"mu": 1.2, "g": 0.5}
+    found = both.toys(300, seed=4, references=references, truth=truth, tests=[{"mu": 1.2}])
+    assert found.valid.all()
+    mu, g = found.values.T
+    counts = found.events
+    np.testing.assert_allclose(mu, counts / (100 * 1.1**g), rtol=1e-4)
+    width = np.sqrt(1 / counts + math.log(1.1) ** 2)
+    np.testing.assert_allclose(found.errors[:, 0], mu * width, rtol=1e-3)
+    np.testing.assert_allclose(found.errors[:, 1], 1.0, rtol=1e-3)
+    # what was drawn: counts of Poisson, the measurement of g once, by itself
+    expected = 120 * 1.1**0.5
+    assert stats.chi2.cdf(((counts - expected) ** 2 / expected).sum(), 300) == pytest.approx(
+        0.5, abs=0.499
+    )
+    assert stats.kstest(g - 0.5, "norm").pvalue > 1e-3
+    assert abs(np.corrcoef(counts, g)[0, 1]) < 0.2
+    assert stats.kstest(found.statistic(), "chi2", args=(1,)).pvalue > 1e-3
+    again = both.toys(2, seed=4, references=references, truth=truth)
+    np.testing.assert_array_equal(again.values, found.values[:2])
+
+
+def test_toys_that_cannot_be_drawn() -> None:
+    parts = {"ee": channel(40, 5, nuisances={}), "mm": channel(60, 5, nuisances={})}
+    both = sbi.CombinedLikelihood(parts)
+    with pytest.raises(UsageError, match=r"part 'mm' has no reference .*references={'mm'"):
+        both.toys(2, seed=1, references={"ee": EVENTS})
+    with pytest.raises(UsageError, match="no part 'me'; there is 'ee'"):
+        both.toys(2, seed=1, references={"me": EVENTS})
+    with pytest.raises(UsageError, match="part 'all' is a CombinedLikelihood"):
+        sbi.CombinedLikelihood({"all": both}).toys(2, seed=1)
+    with pytest.raises(UsageError, match="0 toys"):
+        both.toys(0, seed=1)
+    with pytest.raises(MissingParameterError, match="'nu'"):
+        both.toys(1, seed=1, truth={"nu": 1.0})
+    with pytest.raises(UsageError, match=r"CombinedLikelihood has a method toys\(\)"):
+        sbi.toys(both, EVENTS, number=1, seed=1)  # type: ignore[arg-type]
