@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from rootml._bytes import format_bytes
 from rootml._reader import Reader
-from rootml._repr import Grid, facts_html, facts_text, percent, shorten, size, titled_html
+from rootml._repr import Grid, facts_html, facts_text, percent, shorten, titled_html
 from rootml._sample import Sample
 from rootml._selection import SelectionIndex
 from rootml._splits import Split
@@ -50,7 +51,7 @@ class Description:
             ("entries", f"{self.num_entries:,}"),
             ("selected", f"{self.num_rows:,} ({share})"),
             ("columns", shorten(columns, 40)),
-            ("to read", f"about {size(self.stored_bytes)}, compressed"),
+            ("to read", f"about {format_bytes(self.stored_bytes)}, compressed"),
             *(("note", note) for note in self.notes),
         ]
 

@@ -88,16 +88,3 @@ def shorten(items: Sequence[str], most: int = 8) -> str:
 def percent(part: float, whole: float) -> str:
     """``part / whole`` as a percentage; "-" where that means nothing."""
     return f"{100 * part / whole:.2f} %" if whole else "-"
-
-
-def size(count: float) -> str:
-    """A number of bytes.
-
-    >>> size(12_345_678)
-    '12.3 MB'
-    """
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"

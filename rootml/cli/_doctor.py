@@ -62,7 +62,8 @@ def doctor(
 
 
 def _show(facts: dict[str, Any], packages: list[Any]) -> None:
-    from rootml._repr import Grid, size
+    from rootml._bytes import format_bytes
+    from rootml._repr import Grid
     from rootml.cli._doctor_checks import USES, by_extra
 
     engine = facts["bdt_engine"]
@@ -75,7 +76,7 @@ def _show(facts: dict[str, Any], packages: list[Any]) -> None:
         ("features", ", ".join(facts["cpu_features"]) or "unknown"),
         ("cores", str(facts["cores"])),
         ("memory", "unknown" if memory is None else
-         size(memory) + ("" if free is None else f", {size(free)} available")),
+         format_bytes(memory) + ("" if free is None else f", {format_bytes(free)} available")),
         ("open files", "unknown" if facts["open_files"] is None else f"{facts['open_files']:,}"),
         ("forests", f"engine {engine['engine']}, instructions {engine['isa']}"
          + (f" ({engine['reason']})" if engine["reason"] else "")),

@@ -98,12 +98,13 @@ def _meets(name: str, patterns: list[str]) -> bool:
 
 
 def _show(facts: Facts, *, wanted: bool) -> None:
-    from rootml._repr import shorten, size
+    from rootml._bytes import format_bytes
+    from rootml._repr import shorten
 
     names = {"root": "ROOT file", "parquet": "Parquet file", "arrow": "Arrow file"}
     about = [names[facts["format"]]]
     if facts["bytes"] is not None:
-        about.append(size(facts["bytes"]))
+        about.append(format_bytes(facts["bytes"]))
     if facts["writer"]:
         about.append(f"written by {facts['writer']}")
     others = [f"{count} {kind}" for kind, count in facts.get("others", {}).items()]
@@ -164,13 +165,13 @@ def _clusters(clusters: Facts) -> str:
 
 
 def _sizes(tree: Facts) -> str:
-    from rootml._repr import size
+    from rootml._bytes import format_bytes
 
     if not tree["packed_bytes"]:
         return "not recorded" if tree["entries"] else "nothing"
     ratio = f", ratio {tree['ratio']:.2f}" if tree["ratio"] else ""
     how = ", ".join(tree["compression"]) or "no compression"
-    packed, unpacked = size(tree["packed_bytes"]), size(tree["unpacked_bytes"])
+    packed, unpacked = format_bytes(tree["packed_bytes"]), format_bytes(tree["unpacked_bytes"])
     return f"{packed} packed, {unpacked} unpacked{ratio}, {how}"
 
 
@@ -181,14 +182,15 @@ def _friend(friend: Facts) -> str:
 
 
 def _trees(trees: list[Facts]) -> Grid:
-    from rootml._repr import Grid, size
+    from rootml._bytes import format_bytes
+    from rootml._repr import Grid
 
     rows = []
     for tree in trees:
         if "error" in tree:
             rows.append((tree["name"], tree["class"], "not readable", "", "", "", ""))
             continue
-        packed = "-" if tree["packed_bytes"] is None else size(tree["packed_bytes"])
+        packed = "-" if tree["packed_bytes"] is None else format_bytes(tree["packed_bytes"])
         rows.append(
             (tree["name"], tree["class"], ", ".join(tree["compression"]) or "-",
              f"{tree['entries']:,}", f"{len(tree['columns']):,}", f"{tree['clusters']['count']:,}",
@@ -199,7 +201,8 @@ def _trees(trees: list[Facts]) -> Grid:
 
 
 def _columns(tree: Facts) -> Grid:
-    from rootml._repr import Grid, size
+    from rootml._bytes import format_bytes
+    from rootml._repr import Grid
 
     kinds = {column["compression"] for column in tree["columns"]} - {None}
     mixed = len(kinds) > 1
@@ -210,8 +213,8 @@ def _columns(tree: Facts) -> Grid:
         row = [column["name"], _type(column)]
         row += [column["compression"] or "-"] if mixed else []
         row += [
-            "-" if packed is None else size(packed),
-            "-" if unpacked is None else size(unpacked),
+            "-" if packed is None else format_bytes(packed),
+            "-" if unpacked is None else format_bytes(unpacked),
         ]
         rows.append((*row, f"{column['ratio']:.2f}" if column["ratio"] else "-"))
     return Grid(tuple(header), rows, left=3 if mixed else 2)

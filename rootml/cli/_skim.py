@@ -171,10 +171,10 @@ def _say_left_out(data: Dataset) -> None:
 
 
 def _say_sizes(data: Dataset, paths: list[str], rows: int) -> None:
-    from rootml._repr import size
+    from rootml._bytes import format_bytes
 
     infos = [info for sample in data.samples for info in sample.files.infos()]
     before = sum(info.prints[0][1].size for info in infos)
     after = sum(Path(path).stat().st_size for path in paths)
     entries = sum(info.num_entries for info in infos)
-    note(f"{rows:,} of {entries:,} events, {size(after)} of {size(before)}")
+    note(f"{rows:,} of {entries:,} events, {format_bytes(after)} of {format_bytes(before)}")
