@@ -308,3 +308,15 @@ def test_standardizers_read_on_workers(events: Events, threads: Any) -> None:
     assert (
         scale.mean.tobytes() == Standardizer(weighted=False).fit(data).scales["x"].mean.tobytes()
     )
+
+
+def test_events_for_ratios_are_read_on_workers(events: Events, threads: Any) -> None:
+    """What `Ratios.ratios` and the checks of estimators take of a dataset."""
+    from rootml.sbi.estimator._events import chunks
+
+    data = events("ttree").filter("k > 1").select(NAMES)
+    with tasks_of(threads, "decoding") as tasks:
+        found = list(chunks(data.on(threads), NAMES, NAMES))
+    assert tasks
+    np.testing.assert_array_equal(np.concatenate([x for x, _ in found]), matrix(data))
+    assert settled(threads)
