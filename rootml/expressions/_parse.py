@@ -145,6 +145,12 @@ class _Parser:
     def error(self, problem: str, token: _Token | None = None) -> ExpressionError:
         token = token or self.token
         found = "the end" if token.kind == "end" else repr(token.text)
+        before = self.tokens[self.at - 1].text
+        if token.text == "." and token is self.token and before in self.known:
+            found += (
+                f": {before!r} is a column, of whose members none is one that expressions know; "
+                f"select {before!r} as a whole to have them as a record"
+            )
         return error_at(self.text, token.position, f"{problem}, found {found}")
 
     # --- the grammar --------------------------------------------------------------------------

@@ -117,6 +117,12 @@ def test_columns_with_special_characters() -> None:
     assert parse("Aux.pt.x + Aux.pt", known).names == {"Aux.pt", "Aux.pt.x"}
 
 
+def test_members_that_are_no_columns() -> None:
+    for text in ("leaves.x > 1", "abs(leaves.x)"):
+        with pytest.raises(ExpressionError, match="found '.': 'leaves' is a column, of whose mem"):
+            parse(text, frozenset(["leaves"]))
+
+
 def test_a_column_may_be_named_like_a_function() -> None:
     known = frozenset(["abs", "x"])
     assert parse("abs(x) + abs", known) == parse("fabs(x) + abs", known)
