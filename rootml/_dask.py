@@ -48,6 +48,7 @@ from rootml.errors import (
     ClusterError,
     CorruptFileError,
     MissingFileError,
+    RemoteError,
     RootmlError,
     UsageError,
 )
@@ -145,7 +146,7 @@ def _work(job: Packed | Small, item: Any) -> Any:
     try:
         return job.function(item)
     except RootmlError as error:
-        if isinstance(error, _HEALING):
+        if isinstance(error, _HEALING) or (isinstance(error, RemoteError) and error.transient):
             raise
         return _Final(error)
 

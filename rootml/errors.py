@@ -91,7 +91,14 @@ class ChangedFileError(RootmlError, OSError):
 
 
 class RemoteError(RootmlError, OSError):
-    """A server that cannot be reached, refuses, or failed at every try; says how often it was."""
+    """A server that cannot be reached, refuses, or failed at every try; says how often it was.
+
+    Attributes:
+        transient: Whether it might answer later, or to another machine: a worker of a cluster is
+            asked again then.
+    """
+
+    transient: bool = False
 
 
 class MissingTreeError(RootmlError, KeyError):

@@ -13,7 +13,7 @@ from rootml.errors import (
     RootmlError,
     UnsupportedTypeError,
 )
-from rootml.storage._remote import Changed, Trouble
+from rootml.storage._remote import Changed, Exhausted, Trouble
 
 _UNSUPPORTED = {
     "CannotBeAwkward", "CannotBeStrided", "NotImplementedError", "NotNumerical",
@@ -30,6 +30,13 @@ def _about(columns: Sequence[str], start: int | None, stop: int | None) -> str:
     if start is not None:
         parts.append(f"entries {start} to {stop}")
     return ", ".join(parts)
+
+
+def remote_error(message: str, trouble: Trouble) -> RemoteError:
+    """The error for the user, which knows whether another try later may help."""
+    found = RemoteError(message)
+    found.transient = isinstance(trouble, Exhausted)
+    return found
 
 
 @contextmanager
@@ -58,8 +65,9 @@ def reading(
     except Trouble as error:
         about = _about(columns, start, stop)
         message = f"{where}{': ' * bool(about)}{about}: {error}"
-        kind = ChangedFileError if isinstance(error, Changed) else RemoteError
-        raise kind(message) from None
+        if isinstance(error, Changed):
+            raise ChangedFileError(message) from None
+        raise remote_error(message, error) from None
     except FileNotFoundError as error:
         message = f"no such file: {where}: {error}"
         raise MissingFileError(message) from error

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, Self, TypeAlias
 from urllib.parse import urlsplit, urlunsplit
 
-from rootml.errors import MissingFileError, RemoteError, UsageError, nearest
+from rootml.errors import MissingFileError, UsageError, nearest
+from rootml.storage._failures import remote_error
 from rootml.storage._remote import Remote, Trouble, check_remote, redact
 
 Paths: TypeAlias = (
@@ -96,7 +97,7 @@ def _remote_glob(pattern: str, remote: Remote) -> list[str]:
         return list_remote(pattern, remote)
     except Trouble as error:
         message = f"cannot list {redact(pattern)!r}: {error}"
-        raise RemoteError(message) from None
+        raise remote_error(message, error) from None
 
 
 def _matches(pattern: str, remote: Remote) -> list[str]:

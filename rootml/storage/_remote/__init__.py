@@ -18,12 +18,13 @@ from __future__ import annotations
 from rootml.storage._remote.file import RemoteFile
 from rootml.storage._remote.options import Cache, Remote, check_remote
 from rootml.storage._remote.tasks import in_turn, work_until
-from rootml.storage._remote.trouble import Changed, Trouble
+from rootml.storage._remote.trouble import Changed, Exhausted, Trouble
 from rootml.storage._remote.urls import redact
 
 __all__ = [
     "Cache",
     "Changed",
+    "Exhausted",
     "Remote",
     "RemoteFile",
     "Trouble",

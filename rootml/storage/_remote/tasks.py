@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from rootml._threads import ProcessLock
 from rootml.storage._remote.options import Remote
-from rootml.storage._remote.trouble import Transient, Trouble
+from rootml.storage._remote.trouble import Exhausted, Transient
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -92,7 +92,8 @@ def persist(ask: Callable[[], T], options: Remote, *stops: threading.Event) -> T
         stops: One is set when there is no use in going on.
 
     Raises:
-        Trouble: What no other try would cure, or the last error, with the number of tries.
+        Exhausted: The last error, with the number of tries.
+        Trouble: What no other try would cure.
     """
     if _thread.closing is not None:
         stops = (*stops, _thread.closing)
@@ -106,7 +107,7 @@ def persist(ask: Callable[[], T], options: Remote, *stops: threading.Event) -> T
                 spent = time.monotonic() - began
                 times = "once" if failed == 1 else f"{failed} times in {spent:.1f} s"
                 message = f"{error} (tried {times})"
-                raise Trouble(message) from None
+                raise Exhausted(message) from None
             wait_for = pause(options, failed, error.wait)
             logger.info("%s; try %d follows in %.1f s", error, failed + 1, wait_for)
         _sleep(wait_for, stops)

@@ -19,5 +19,9 @@ class Transient(Trouble):
         self.wait = wait
 
 
+class Exhausted(Trouble):
+    """One that might have succeeded, but did not at any of the tries that were allowed."""
+
+
 class Changed(Trouble):
     """The file on the server is not the one that was opened."""

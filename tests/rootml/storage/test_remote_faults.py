@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -159,6 +159,63 @@ def test_a_refusal_is_not_repeated(
     with pytest.raises(RemoteError, match="refuses: 403.*credentials"):
         open_table(https.url(remote_events("ttree", ROWS)), remote=QUICK)
     assert len(https.faults) == 1
+
+
+@pytest.fixture(scope="module")
+def workers() -> Iterator[Any]:
+    """A client of two workers in this process, where the server's certificate is known."""
+    distributed: Any = pytest.importorskip("distributed")
+    options = {"n_workers": 2, "threads_per_worker": 1, "processes": False}
+    with (
+        distributed.LocalCluster(**options, dashboard_address=":0") as cluster,
+        distributed.Client(cluster, set_as_default=False) as client,
+    ):
+        yield client
+
+
+def test_a_worker_is_asked_again_when_its_tries_are_used_up(
+    https: HttpsServer, remote_events: Callable[[str, int], str], workers: Any
+) -> None:
+    """Three failures, of which a worker bears one: the second of its tasks succeeds."""
+    url = https.url(remote_events("ttree", ROWS))
+    opened = rootml.open(f"{url}:Events", remote=Remote(retries=1, backoff=0.01)).on(workers)
+    data = opened.filter("x > 0")
+    expected = np.flatnonzero(columns_of(np.arange(ROWS, dtype=np.int64))["x"] > 0)
+    opened.filter("y > 0").scan(progress=False)  # the driver knows the file now
+    https.faults[:] = [busy] * 3
+    assert data.scan(progress=False).num_rows == len(expected)
+    assert https.faults == []
+
+
+def test_a_server_that_always_fails_workers_is_one_error(
+    https: HttpsServer, remote_events: Callable[[str, int], str], workers: Any
+) -> None:
+    url = https.url(remote_events("ttree", ROWS))
+    opened = rootml.open(f"{url}:Events", remote=Remote(retries=1, backoff=0.01)).on(workers)
+    data = opened.filter("x > 0")
+    opened.filter("y > 0").scan(progress=False)
+    https.faults[:] = [busy] * 999
+    with pytest.raises(RemoteError, match=r"entries 0 to .*503.*tried 2 times") as caught:
+        data.scan(progress=False)
+    assert url in str(caught.value)
+    assert len(https.faults) <= 999 - 6  # three tasks of two tries
+
+
+def test_a_refusal_is_not_repeated_on_workers(
+    https: HttpsServer, remote_events: Callable[[str, int], str], workers: Any
+) -> None:
+    def forbid(handler: Any) -> bool:
+        handler.reply(403, b"")
+        return True
+
+    url = https.url(remote_events("ttree", ROWS))
+    opened = rootml.open(f"{url}:Events", remote=QUICK).on(workers)
+    data = opened.filter("x > 0")
+    opened.filter("y > 0").scan(progress=False)
+    https.faults[:] = [forbid] * 99
+    with pytest.raises(RemoteError, match="refuses: 403"):
+        data.scan(progress=False)
+    assert len(https.faults) == 98
 
 
 def test_a_certificate_that_nobody_trusts(
