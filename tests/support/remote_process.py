@@ -4,6 +4,7 @@
 
     python remote_process.py https FOLDER CA_FILE     prints its port; so does http FOLDER ""
     python remote_process.py proxy PORT DELAY         prints its port; "bytes" gives what it passed
+                                                      on, "delay 0.1" sets the delay before
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ def main(kind: str, first: str, second: str) -> None:
     else:
         server = Proxy(int(first), delay=float(second))
     print(server.port, flush=True)  # noqa: T201
-    for _ in sys.stdin:
+    for line in sys.stdin:
+        if line.startswith("delay"):
+            server.delay = float(line.split()[1])
         print(server.received, flush=True)  # noqa: T201
     server.close()
 
@@ -53,6 +56,12 @@ class RemoteProcess:
         assert self._process.stdin is not None
         print("bytes", file=self._process.stdin, flush=True)
         return self._read()
+
+    def set_delay(self, seconds: float) -> None:
+        """Of everything that a client of a proxy sends from now on."""
+        assert self._process.stdin is not None
+        print(f"delay {seconds}", file=self._process.stdin, flush=True)
+        self._read()
 
     def close(self) -> None:
         """End it."""
