@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from numbers import Real
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -92,7 +93,7 @@ class Likelihood:
 
         Raises:
             MissingParameterError: One is missing or misspelt.
-            UsageError: A value outside the parameter's limits.
+            UsageError: A value that is no number, or outside the parameter's limits.
         """
         for name in values:
             if name not in self._parameters:
@@ -109,6 +110,11 @@ class Likelihood:
             )
             raise MissingParameterError(message)
         for name, (low, high) in zip(self._names, self._limits, strict=True):
+            if not isinstance(values[name], Real):  # else an array of one number may do
+                array = np.asarray(values[name])
+                if array.ndim or array.dtype.kind not in "iuf":
+                    message = f"{name} = {values[name]!r}: one number is needed for a parameter"
+                    raise UsageError(message)
             if not low <= values[name] <= high:
                 message = f"{name} = {values[name]} is outside of its range [{low}, {high}]"
                 raise UsageError(message)

@@ -91,7 +91,9 @@ def fit(
 ) -> None:
     """Learn the correction of simulation to data, and write it to MODEL."""
     from rootml.sbi.morphing import Morpher
+    from rootml.storage._atomic import check_target
 
+    check_target(model)  # before the training, not after it
     morpher = Morpher(
         feature,
         condition,

@@ -16,6 +16,7 @@ from rootml.sbi.morphing._model import Morph, Which
 from rootml.sbi.morphing._reweight import METHODS, Kinematics, Method
 from rootml.sbi.morphing._rows import Names
 from rootml.sbi.morphing._training import Check, Schedule
+from rootml.storage._atomic import check_target
 
 if TYPE_CHECKING:
     from rootml.dataset import Dataset
@@ -334,11 +335,12 @@ class Morpher:
         """Write everything to one file: JSON and arrays, with a checksum; no code.
 
         Raises:
+            MissingFileError: There is no such folder.
             UsageError: Not fitted.
         """
         from rootml.sbi.morphing._persist import save
 
-        save(self._settings, self._morph, Path(path))
+        save(self._settings, self._morph, check_target(path))
 
     @classmethod
     def load(
@@ -377,12 +379,13 @@ class Morpher:
             which: The number of a member of the ensemble; 0: the nominal map.
 
         Raises:
+            MissingFileError: There is no such folder.
             MissingPackageError: onnx is not installed.
             UsageError: The flow was given by the user.
         """
         from rootml.sbi.morphing._onnx import write_onnx
 
-        write_onnx(self._morph, Path(path), member=which)
+        write_onnx(self._morph, check_target(path), member=which)
 
     def draws(self, values: Any) -> Any:
         """The uniform random numbers `(rows, features)` that `transform` uses for `values`.

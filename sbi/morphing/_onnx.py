@@ -118,7 +118,6 @@ def write_onnx(morph: Morph, path: Path, *, member: int) -> None:
     }
     helper.set_model_props(model, facts)
     onnx.checker.check_model(model)
-    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(model.SerializeToString())
 
 

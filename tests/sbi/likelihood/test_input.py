@@ -151,9 +151,11 @@ def test_weights(weights: Any, error: type[RootmlError], says: str) -> None:
         ({"mu": 1.0, "jse": 0.0}, MissingParameterError, "no parameter 'jse'; it has 'jes'"),
         ({"mu": 5.1, "jes": 0.0}, UsageError, r"mu = 5.1 is outside of its range \[0.0, 5.0\]"),
         ({"mu": math.nan, "jes": 0.0}, UsageError, "outside"),
+        ({"mu": np.ones(2), "jes": 0.0}, UsageError, r"mu = array\(\[1., 1.\]\): one number"),
+        ({"mu": "1", "jes": 0.0}, UsageError, "mu = '1': one number is needed"),
     ],
 )
-def test_points(values: dict[str, float], error: type[RootmlError], says: str) -> None:
+def test_points(values: dict[str, Any], error: type[RootmlError], says: str) -> None:
     like = MODEL.likelihood({"S": ONES, "B": ONES})
     for call in (like, like.gradient, like.hessian):
         with pytest.raises(error, match=says):

@@ -1,4 +1,4 @@
-"""What a training is given to learn from, and to be judged by."""
+"""What a training is given to learn from and to be judged by; where it is kept."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from morphing_toy import CONDITIONS, FEATURES
 from scipy import stats
 
 import rootml
+from rootml.errors import MissingFileError
 from rootml.sbi.morphing import Morpher
 from rootml.sbi.morphing._training import Trainer
 
@@ -47,3 +48,11 @@ def test_sorted_files_are_validated_whole(
         stats.norm.ppf((both < np.quantile(everything, q)).mean()) for q in (0.1, 0.5, 0.9)
     ]
     np.testing.assert_allclose(ranks, expected, atol=0.15)
+
+
+@pytest.mark.parametrize("method", ["save", "to_onnx"])
+def test_a_folder_that_is_missing_is_named(morpher: Morpher, method: str, tmp_path: Path) -> None:
+    place = tmp_path / "none"
+    with pytest.raises(MissingFileError, match=r"there is no folder '.*none'"):
+        getattr(morpher, method)(place / "file.x")
+    assert not place.exists()
