@@ -13,8 +13,10 @@ from __future__ import annotations
 import itertools
 import math
 import os
+import sys
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -53,14 +55,29 @@ _set_up: list[int] = []
 
 def client_for(url: str) -> Any:
     """The client library, set to leave patience to us."""
-    client = optional_import("XRootD.client", feature=f"reading {redact(url)}", extra="xrootd")
-    with _lock:
+    with _lock, _own_symbols():
+        client = optional_import("XRootD.client", feature=f"reading {redact(url)}", extra="xrootd")
         if not _set_up:
             for name, value in _ENVIRONMENT.items():
                 if f"XRD_{name.upper()}" not in os.environ:
                     client.EnvPutInt(name, value)
             _set_up.append(1)
     return client
+
+
+@contextmanager
+def _own_symbols() -> Iterator[None]:
+    """Load the client so that it uses the libraries that it came with, whoever came before.
+
+    TensorFlow and ROOT (its own XRootD client) bring functions of the same names; with these a
+    client that was imported after them ended the process.
+    """
+    before = sys.getdlopenflags()
+    sys.setdlopenflags(before | getattr(os, "RTLD_DEEPBIND", 0))
+    try:
+        yield
+    finally:
+        sys.setdlopenflags(before)
 
 
 class XRootDTransport:

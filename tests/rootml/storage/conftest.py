@@ -12,7 +12,7 @@ import pytest
 from event_files import FILE_ROWS, write_events
 from remote_servers import HttpsServer, MotoServer, Place, S3Place, XRootDServer
 
-from rootml.storage._remote.http import _single
+from rootml.storage._remote.http import _managers, _single
 
 PROTOCOLS = ("root", "https", "s3")
 
@@ -67,7 +67,8 @@ def _web(remote_folder: Path) -> Iterator[HttpsServer]:
 
 @pytest.fixture
 def https(_web: HttpsServer, trust: None) -> Iterator[HttpsServer]:
-    """The web server, as it was before any test."""
+    """The web server, as it was before any test, and no connection to it."""
+    _managers.clear()
     _web.served.clear()
     _web.broken.clear()
     yield _web

@@ -161,6 +161,22 @@ def test_a_refusal_is_not_repeated(
     assert len(https.faults) == 1
 
 
+def test_an_empty_answer_leaves_a_connection_that_can_be_used(
+    https: HttpsServer, remote_events: Callable[[str, int], str]
+) -> None:
+    def forbid(handler: Any) -> bool:
+        handler.reply(403, b"")
+        return True
+
+    url, impatient = https.url(remote_events("ttree", ROWS)), Remote(timeout=5, retries=0)
+    for _ in range(3):
+        https.faults[:] = [forbid]
+        with pytest.raises(RemoteError, match="refuses: 403"):
+            open_table(url, remote=impatient)
+        with open_table(url, remote=impatient) as table:
+            assert values_are_right(table)
+
+
 @pytest.fixture(scope="module")
 def workers() -> Iterator[Any]:
     """A client of two workers in this process, where the server's certificate is known."""
