@@ -84,7 +84,7 @@ class Visit:
         self.page: Page = browser.new_page(viewport=WIDE, color_scheme=scheme)  # type: ignore[arg-type]
         self.page.on("console", self._console)
         self.page.on("pageerror", lambda error: self._note("error", str(error)))
-        self.page.on("requestfailed", lambda request: self._note("failed", request.url))
+        self.page.on("requestfailed", self._failed)
         self.page.on("response", self._response)
         self.page.on("request", self._request)
 
@@ -94,6 +94,10 @@ class Visit:
     def _console(self, message: Any) -> None:
         if message.type in {"error", "warning"}:
             self._note(message.type, message.text)
+
+    def _failed(self, request: Any) -> None:
+        if request.failure != "net::ERR_ABORTED":  # we went on to the next page while it loaded
+            self._note("failed", f"{request.url}: {request.failure}")
 
     def _response(self, response: Any) -> None:
         if response.status >= 400:
