@@ -21,6 +21,7 @@ from rootml.errors import StateError
 from rootml.sbi.morphing._normal import normal_quantile
 from rootml.sbi.morphing._preprocess import Float
 from rootml.sbi.morphing._preprocess_fit import monotone
+from rootml.sbi.morphing._settle import worth
 
 _LEVELS, _REACH = 41, 3.0
 _BEYOND = 50
@@ -71,9 +72,7 @@ class Band:
 
 def grid(weights: Float) -> Float | None:
     """Levels on the normal scale that so many rows can fill; None: hardly any."""
-    squares = float((weights**2).sum())
-    total = max(0.0, float(weights.sum()))
-    effective = total**2 / squares if squares else 0.0
+    effective = worth(weights)
     if effective < 4 * _BEYOND:
         return None
     reach = min(_REACH, -float(normal_quantile(np.array([_BEYOND / effective]))[0]))

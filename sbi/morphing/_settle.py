@@ -47,7 +47,7 @@ def settle(tables: Gaussianiser, z: npt.NDArray[np.float32], weights: Float) -> 
 
     Weights may be negative; tables for rows worth less than 200 events are returned as they are.
     """
-    if _worth(weights) < _LEAST_EVENTS:
+    if worth(weights) < _LEAST_EVENTS:
         return tables
     settled = []
     for j, table in enumerate(tables.tables):
@@ -99,14 +99,14 @@ def _found(u: Float, weights: Float, edges: Float) -> _Moved:
 
 def _between(v: Float, weights: Float) -> Float:
     """The smooth distribution function of v `(rows,)` in [0, 1] at the nodes, `(nodes,)`."""
-    worth = _worth(weights)
-    degree = int(min(_BLOCKS[-1][1], np.sqrt(worth / _EVENTS_PER_SQUARE)))
+    events = worth(weights)
+    degree = int(min(_BLOCKS[-1][1], np.sqrt(events / _EVENTS_PER_SQUARE)))
     if degree < 1:
         return _NODES
     made, (middle, mass) = _NODES, _grouped(v, weights)
     for _ in range(_PASSES):
         where = np.interp(middle, _NODES, made)
-        coefficients = _shrunk(_legendre(where, degree).T @ mass / mass.sum(), worth)
+        coefficients = _shrunk(_legendre(where, degree).T @ mass / mass.sum(), events)
         if not coefficients.any():
             break
         density = 1 + _legendre(_NODES, degree) @ coefficients
@@ -124,12 +124,12 @@ def _grouped(v: Float, weights: Float) -> tuple[Float, Float]:
     return np.add.reduceat(v[order], starts) / sizes, mass
 
 
-def _shrunk(coefficients: Float, worth: float) -> Float:
+def _shrunk(coefficients: Float, events: float) -> Float:
     """Each block times the share of its square that noise does not explain."""
     result = np.zeros_like(coefficients)
     for first, last in _BLOCKS:
         block = coefficients[first - 1 : last]
-        square = worth * float(block @ block)
+        square = events * float(block @ block)
         if square > len(block):
             result[first - 1 : last] = block * (1 - len(block) / square)
     return result
@@ -150,7 +150,7 @@ def _cumulated(coefficients: Float) -> Float:
     return monotone(_NODES + each @ (coefficients / norms))
 
 
-def _worth(weights: Float) -> float:
-    """As many events of equal weight."""
+def worth(weights: Float) -> float:
+    """As many events of equal weight; 0 where the weights add up to nothing positive."""
     squares = float((weights**2).sum())
     return max(0.0, float(weights.sum())) ** 2 / squares if squares else 0.0

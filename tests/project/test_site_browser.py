@@ -84,7 +84,7 @@ class Visit:
         self.page: Page = browser.new_page(viewport=WIDE, color_scheme=scheme)  # type: ignore[arg-type]
         self.page.on("console", self._console)
         self.page.on("pageerror", lambda error: self._note("error", str(error)))
-        self.page.on("requestfailed", self._failed)
+        self.page.on("requestfailed", lambda request: self._note("failed", request.url))
         self.page.on("response", self._response)
         self.page.on("request", self._request)
 
@@ -94,10 +94,6 @@ class Visit:
     def _console(self, message: Any) -> None:
         if message.type in {"error", "warning"}:
             self._note(message.type, message.text)
-
-    def _failed(self, request: Any) -> None:
-        if request.failure != "net::ERR_ABORTED":  # we went on to the next page while it loaded
-            self._note("failed", f"{request.url}: {request.failure}")
 
     def _response(self, response: Any) -> None:
         if response.status >= 400:
@@ -109,7 +105,7 @@ class Visit:
 
     def go(self, place: str) -> None:
         """Open a page of the site, and wait until nothing more is loaded."""
-        self.page.goto(self.address + place, wait_until="load")
+        self.page.goto(self.address + place, wait_until="networkidle")
 
     def overflow(self) -> float:
         """By how many pixels the page is wider than the window."""

@@ -247,7 +247,6 @@ class HttpTransport:
                 yield answer, deadline
             finally:
                 if answer.length_remaining == 0:
-                    answer.drain_conn()  # of nothing; else an empty answer stays open
                     answer.release_conn()
                 else:
                     answer.close()  # what is left is not worth waiting for

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import pickle
 import subprocess
@@ -18,6 +17,7 @@ import distributed
 import numpy as np
 import pytest
 import uproot
+from dask_state import settled
 from event_files import FORMATS, NUM_BACKGROUND, NUM_EVENTS, check_batch, check_epoch, columns_of
 
 import rootml
@@ -40,16 +40,6 @@ def chosen(data: rootml.Dataset) -> rootml.Dataset:
 def assert_same(found: Any, wanted: Any) -> None:
     assert found.type == wanted.type
     assert ak.array_equal(found, wanted, equal_nan=True)
-
-
-def settled(client: Any) -> bool:
-    """Whether the client holds nothing on its cluster, a moment after the last use."""
-    for _ in range(100):
-        gc.collect()
-        if not client.futures:
-            return True
-        time.sleep(0.05)
-    return False
 
 
 def halve(columns: Any) -> Any:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +13,7 @@ import awkward as ak
 import distributed
 import numpy as np
 import pytest
+from dask_state import settled
 from morphing_small import small
 from morphing_toy import write_toy
 
@@ -38,15 +37,6 @@ def tasks_of(client: Any, what: str) -> Iterator[list[str]]:
     with DASK.client.get_task_stream(client, plot=False) as stream:
         yield found
     found += [task["key"] for task in stream.data if task["key"].startswith(f"rootml-{what}-")]
-
-
-def settled(client: Any) -> bool:
-    for _ in range(100):
-        gc.collect()
-        if not client.futures:
-            return True
-        time.sleep(0.05)
-    return False
 
 
 def kill_after_the_first(client: Any) -> Any:

@@ -189,15 +189,20 @@ def workers() -> Iterator[Any]:
         yield client
 
 
+def planned(url: str, remote: Remote, workers: Any) -> Any:
+    """A selection for workers to read, of a file that the driver knows already."""
+    opened = rootml.open(f"{url}:Events", remote=remote).on(workers)
+    opened.filter("y > 0").scan(progress=False)
+    return opened.filter("x > 0")
+
+
 def test_a_worker_is_asked_again_when_its_tries_are_used_up(
     https: HttpsServer, remote_events: Callable[[str, int], str], workers: Any
 ) -> None:
     """Three failures, of which a worker bears one: the second of its tasks succeeds."""
     url = https.url(remote_events("ttree", ROWS))
-    opened = rootml.open(f"{url}:Events", remote=Remote(retries=1, backoff=0.01)).on(workers)
-    data = opened.filter("x > 0")
+    data = planned(url, Remote(retries=1, backoff=0.01), workers)
     expected = np.flatnonzero(columns_of(np.arange(ROWS, dtype=np.int64))["x"] > 0)
-    opened.filter("y > 0").scan(progress=False)  # the driver knows the file now
     https.faults[:] = [busy] * 3
     assert data.scan(progress=False).num_rows == len(expected)
     assert https.faults == []
@@ -207,9 +212,7 @@ def test_a_server_that_always_fails_workers_is_one_error(
     https: HttpsServer, remote_events: Callable[[str, int], str], workers: Any
 ) -> None:
     url = https.url(remote_events("ttree", ROWS))
-    opened = rootml.open(f"{url}:Events", remote=Remote(retries=1, backoff=0.01)).on(workers)
-    data = opened.filter("x > 0")
-    opened.filter("y > 0").scan(progress=False)
+    data = planned(url, Remote(retries=1, backoff=0.01), workers)
     https.faults[:] = [busy] * 999
     with pytest.raises(RemoteError, match=r"entries 0 to .*503.*tried 2 times") as caught:
         data.scan(progress=False)
@@ -225,9 +228,7 @@ def test_a_refusal_is_not_repeated_on_workers(
         return True
 
     url = https.url(remote_events("ttree", ROWS))
-    opened = rootml.open(f"{url}:Events", remote=QUICK).on(workers)
-    data = opened.filter("x > 0")
-    opened.filter("y > 0").scan(progress=False)
+    data = planned(url, QUICK, workers)
     https.faults[:] = [forbid] * 99
     with pytest.raises(RemoteError, match="refuses: 403"):
         data.scan(progress=False)
