@@ -31,9 +31,9 @@ quickstart: $(STAMPS)/quickstart
 	@$(PY) tutorials/quickstart.py
 
 test: $(STAMPS)/test
-	$(PY) -m pytest -n 2 --dist worksteal -m "not slow" --ignore-glob="*/storage/test_remote*" $(ARGS)
+	$(PY) -m pytest -n 2 --dist worksteal -m "not slow" --ignore=tests/rootml/storage/remote $(ARGS)
 # apart: XRootD's client once ended a process with ROOT, torch and TensorFlow in it
-	$(PY) -m pytest -n 2 --dist worksteal -m "not slow" tests/rootml/storage/test_remote*.py $(ARGS) || test $$? = 5
+	$(PY) -m pytest -n 2 --dist worksteal -m "not slow" tests/rootml/storage/remote $(ARGS) || test $$? = 5
 
 test-full: $(STAMPS)/test
 	$(PY) -m pytest -n 2 --dist worksteal $(ARGS)

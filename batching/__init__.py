@@ -13,11 +13,11 @@ rows), and one module per output.
 
 from __future__ import annotations
 
-from rootml.batching._balance import Resample
-from rootml.batching._batch import Batch, BatchSpec, InputSpec, PaddedArray, RaggedArray
-from rootml.batching._inputs import Padded, Ragged
 from rootml.batching._loader import BatchLoader
 from rootml.batching._standardizer import Standardizer
+from rootml.batching.inputs._batch import Batch, BatchSpec, InputSpec, PaddedArray, RaggedArray
+from rootml.batching.inputs._inputs import Padded, Ragged
+from rootml.batching.order._balance import Resample
 
 __all__ = [
     "Batch",

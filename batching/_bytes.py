@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from rootml._bytes import format_bytes, parse_bytes
+from rootml._internal.sizes import format_bytes, parse_bytes
 
 __all__ = ["format_bytes", "parse_bytes"]

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rootml._repr import facts_html, titled_html
+from rootml._internal.reprs import facts_html, titled_html
 from rootml.batching._bytes import format_bytes
-from rootml.batching._mixing import measure_mixing
-from rootml.batching._plan import Mode
+from rootml.batching.order._plan import Mode
+from rootml.batching.order._shuffle_quality import measure_mixing
 
 if TYPE_CHECKING:
-    from rootml.batching._epochs import Epochs
     from rootml.batching._loader import BatchLoader
+    from rootml.batching.rows._epoch_source import EpochSource
 
 MODES = {
     "sequential": "in the order of the dataset",
@@ -45,7 +45,7 @@ class LoaderDescription:
         return titled_html("rootml.batching.BatchLoader", facts_html(self.rows))
 
 
-def describe(loader: BatchLoader, epochs: Epochs) -> LoaderDescription:
+def describe(loader: BatchLoader, epochs: EpochSource) -> LoaderDescription:
     """The description of a loader; plans the first epoch if that is not done yet."""
     options, spec, timing = epochs.options, loader.spec, epochs.timing
     mode = epochs.mode(1)
@@ -70,7 +70,7 @@ def describe(loader: BatchLoader, epochs: Epochs) -> LoaderDescription:
     return LoaderDescription(tuple(rows), dict(timing.seconds))
 
 
-def loader_html(loader: BatchLoader, epochs: Epochs) -> str:
+def loader_html(loader: BatchLoader, epochs: EpochSource) -> str:
     """What a loader was asked for, as HTML; without a look at the events."""
     options, spec = epochs.options, loader.spec
     facts = [
@@ -97,7 +97,7 @@ def _tail(loader: BatchLoader) -> str:
     return "" if last == loader.batch_size else f", the last of {last:,}"
 
 
-def _mixing(loader: BatchLoader, epochs: Epochs, mode: Mode) -> list[tuple[str, str]]:
+def _mixing(loader: BatchLoader, epochs: EpochSource, mode: Mode) -> list[tuple[str, str]]:
     if mode != "pool":
         return []
     sharing = epochs.sharing(mode, loader.world, 1)
@@ -117,7 +117,7 @@ def _inputs(loader: BatchLoader) -> list[tuple[str, str]]:
     return lines
 
 
-def _weight(epochs: Epochs) -> str:
+def _weight(epochs: EpochSource) -> str:
     factors = epochs.layout.class_weights
     if factors is None:
         return "yes" if epochs.layout.weight else "none"
@@ -125,7 +125,7 @@ def _weight(epochs: Epochs) -> str:
     return f"balanced by factors per label: {shown}"
 
 
-def _units(epochs: Epochs) -> str:
+def _units(epochs: EpochSource) -> str:
     counts = epochs.chosen.counts
     return (
         f"{len(counts):,} in {len(set(epochs.chosen.sources.tolist()))} source(s), "
@@ -133,7 +133,7 @@ def _units(epochs: Epochs) -> str:
     )
 
 
-def _memory(epochs: Epochs, mode: str) -> str:
+def _memory(epochs: EpochSource, mode: str) -> str:
     total = format_bytes(epochs.resident_bytes)
     size = f"{epochs.row_bytes} bytes per row, {total} in all"
     if mode == "sequential":

@@ -8,24 +8,24 @@ import threading
 from collections.abc import Generator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rootml._optional import optional_import
-from rootml.batching._balance import Balance
-from rootml.batching._batch import Batch, BatchSpec
-from rootml.batching._cast import NonFinite
-from rootml.batching._clock import Clock, LocalClock, SharedClock
-from rootml.batching._compile import Inputs, Request, Targets
+from rootml._internal.optional import optional_import
 from rootml.batching._describe import LoaderDescription, describe, loader_html
-from rootml.batching._epochs import Epochs
 from rootml.batching._options import check_epoch, check_options, check_whole
-from rootml.batching._plan import Mode, Sharing
-from rootml.batching._shares import batch_sizes
-from rootml.batching._state import Progress, Rest, read_state, write_state
-from rootml.batching._stream import Stream
+from rootml.batching.inputs._batch import Batch, BatchSpec
+from rootml.batching.inputs._cast import NonFinite
+from rootml.batching.inputs._compile import Inputs, Request, Targets
+from rootml.batching.order._balance import Balance
+from rootml.batching.order._epoch_counter import EpochCounter, LocalClock, SharedClock
+from rootml.batching.order._plan import Mode, Sharing
+from rootml.batching.order._sharding import batch_sizes
+from rootml.batching.order._state import Progress, Rest, read_state, write_state
+from rootml.batching.rows._epoch_source import EpochSource
+from rootml.batching.rows._stream import Stream
 from rootml.errors import ShardError, StateError, UsageError
 
 if TYPE_CHECKING:
-    from rootml.batching._arrow import ArrowBatches, AwkwardBatches
-    from rootml.batching._numpy import NumpyBatches
+    from rootml.batching.adapters._arrow import ArrowBatches, AwkwardBatches
+    from rootml.batching.adapters._numpy import NumpyBatches
     from rootml.dataset import Dataset
 
 
@@ -126,9 +126,9 @@ class BatchLoader:
         request = Request(
             inputs, targets, observers, options.dtype, options.nonfinite, batch_size, drop_last
         )
-        self._epochs = Epochs(dataset, request, options)
+        self._epochs = EpochSource(dataset, request, options)
         self._rank, self._world = 0, 1
-        self._clock: Clock = LocalClock()
+        self._clock: EpochCounter = LocalClock()
         self._rest: Rest | None = None
         self._latest: Progress | None = None
         self._lock = threading.Lock()
@@ -422,20 +422,20 @@ class BatchLoader:
 
     def numpy(self) -> NumpyBatches:
         """An iterable of tuples of NumPy arrays; every iteration is the next epoch."""
-        from rootml.batching._numpy import NumpyBatches
+        from rootml.batching.adapters._numpy import NumpyBatches
 
         return NumpyBatches(self)
 
     def torch(self, device: Any = None) -> Any:
-        """A torch IterableDataset of tuples of tensors; see `rootml.batching._torch`."""
-        from rootml.batching._torch import torch_batches
+        """A torch IterableDataset of tuples of tensors; see `rootml.batching.adapters._torch`."""
+        from rootml.batching.adapters._torch import torch_batches
 
         self.prepare()
         return torch_batches(self, device=device)
 
     def tensorflow(self) -> Any:
-        """A ``tf.data.Dataset``; see `rootml.batching._tensorflow`."""
-        from rootml.batching._tensorflow import tensorflow_batches
+        """A ``tf.data.Dataset``; see `rootml.batching.adapters._tensorflow`."""
+        from rootml.batching.adapters._tensorflow import tensorflow_batches
 
         self.prepare()
         return tensorflow_batches(self)
@@ -448,8 +448,8 @@ class BatchLoader:
         predict: BatchLoader | None = None,
         num_workers: int = 0,
     ) -> Any:
-        """A Lightning DataModule that trains on this; see `rootml.batching._lightning`."""
-        from rootml.batching._lightning import lightning_module
+        """A Lightning DataModule that trains on this; see `..adapters._lightning`."""
+        from rootml.batching.adapters._lightning import lightning_module
 
         return lightning_module(
             self, validation=validation, test=test, predict=predict, num_workers=num_workers
@@ -457,19 +457,19 @@ class BatchLoader:
 
     def arrow(self) -> ArrowBatches:
         """An iterable of ``pyarrow.RecordBatch``; every iteration is the next epoch."""
-        from rootml.batching._arrow import ArrowBatches
+        from rootml.batching.adapters._arrow import ArrowBatches
 
         return ArrowBatches(self)
 
     def awkward(self) -> AwkwardBatches:
         """An iterable of awkward record arrays; every iteration is the next epoch."""
-        from rootml.batching._arrow import AwkwardBatches
+        from rootml.batching.adapters._arrow import AwkwardBatches
 
         return AwkwardBatches(self)
 
     def xgboost(self, *, cache_prefix: str | None = None) -> Any:
-        """An ``xgboost.DataIter``; see `rootml.batching._xgboost`."""
-        from rootml.batching._xgboost import xgboost_batches
+        """An ``xgboost.DataIter``; see `rootml.batching.adapters._xgboost`."""
+        from rootml.batching.adapters._xgboost import xgboost_batches
 
         return xgboost_batches(self, cache_prefix=cache_prefix)
 

@@ -9,9 +9,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from rootml.batching._balance import Resample, check_balance
 from rootml.batching._bytes import parse_bytes
-from rootml.batching._cast import NonFinite, check_nonfinite, float_dtype
+from rootml.batching.inputs._cast import NonFinite, check_nonfinite, float_dtype
+from rootml.batching.order._balance import Resample, check_balance
 from rootml.errors import UsageError
 
 _LAST_EPOCH = 2**62  # the next ones still fit into an int64

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 import numpy.typing as npt
 
-from rootml.batching._batch import Batch, PaddedArray, RaggedArray
+from rootml._internal.atomic import check_target
+from rootml.batching.inputs._batch import Batch, PaddedArray, RaggedArray
 from rootml.errors import (
     EmptySelectionError,
     SchemaError,
@@ -21,7 +22,6 @@ from rootml.errors import (
     UnsupportedTypeError,
     UsageError,
 )
-from rootml.storage._atomic import check_target
 from rootml.storage._paths import missing_file
 
 if TYPE_CHECKING:

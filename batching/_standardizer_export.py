@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rootml._optional import optional_import
+from rootml._internal.optional import optional_import
 
 if TYPE_CHECKING:
     from rootml.batching._standardizer import Scale

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rootml._threads import map_partitions
-from rootml._work import Chosen, Read, choose
+from rootml.dataset._tasks import ReadTask, SelectedPartition, select_partition
 from rootml.errors import EmptySelectionError, RootmlError, UsageError
+from rootml.execution._threads import map_partitions
 
 if TYPE_CHECKING:
     from rootml.bdt._model import Model
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 class _Score:
     """Reads partitions and scores their selected events, here or on a cluster."""
 
-    read: Read
+    read: ReadTask
     model: Model
     threads: int
     margin: bool
 
-    def __call__(self, chosen: Chosen) -> Any:
+    def __call__(self, chosen: SelectedPartition) -> Any:
         columns = self.read(chosen).columns
         try:
             return self.model._scores(columns, self.threads, margin=self.margin)
@@ -55,12 +55,12 @@ def score_dataset(
         raise EmptySelectionError(message)
     found = list(
         map_partitions(
-            _Score(Read(data._reader, _features(model, data)), model, threads, margin),
-            [choose(index, index.partitions[int(number)]) for number in numbers],
+            _Score(ReadTask(data._reader, _features(model, data)), model, threads, margin),
+            [select_partition(index, index.partitions[int(number)]) for number in numbers],
             threads=1,
             progress=progress,
             what="scoring",
-            place=data._reader.place,
+            executor=data._reader.executor,
         )
     )
     if isinstance(found[0], np.ndarray):

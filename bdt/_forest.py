@@ -37,10 +37,10 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from rootml._repr import facts_html, facts_text, shorten, titled_html
+from rootml._internal.atomic import check_target
+from rootml._internal.reprs import facts_html, facts_text, shorten, titled_html
 from rootml.bdt._structure import check_offsets, level_depths
 from rootml.errors import ModelError, UsageError, nearest
-from rootml.storage._atomic import check_target
 
 if TYPE_CHECKING:
     from rootml.bdt._model import EngineName, Model

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from rootml._repr import facts_html, facts_text, shorten, titled_html
+from rootml._internal.reprs import facts_html, facts_text, shorten, titled_html
 from rootml.bdt._forest import Forest
 from rootml.bdt._inputs import Table, as_input
-from rootml.bdt.engine._numpy import NumpyEngine
+from rootml.bdt.engine.binding._numpy import NumpyEngine
 from rootml.errors import UsageError, nearest
 
 if TYPE_CHECKING:
@@ -241,10 +241,10 @@ def _make_engine(forest: Forest, engine: str, isa: str | None) -> Engine:
             message = f"isa={isa!r} is for engine='llvm'; NumPy chooses its own"
             raise UsageError(message)
         return NumpyEngine(forest)
-    from rootml.bdt.engine._target import require_llvm
+    from rootml.bdt.engine.binding._target import require_llvm
 
     require_llvm()
-    from rootml.bdt.engine._llvm import LlvmEngine
+    from rootml.bdt.engine.binding._llvm import LlvmEngine
 
     return LlvmEngine(forest, isa=isa)
 

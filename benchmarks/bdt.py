@@ -30,7 +30,7 @@ from harness_bdt.models import SPECS, events, model_path
 from harness_bdt.timing import in_turns, one_event, ratio, start_up, two_threads
 from numpy.typing import NDArray
 
-from rootml._repr import Grid
+from rootml._internal.reprs import Grid
 
 BARS = {
     ("A", "XGBoost"): 20.0, ("B", "XGBoost"): 36.0, ("C", "XGBoost"): 30.0,

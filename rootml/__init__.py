@@ -16,8 +16,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from rootml import errors
-from rootml._opening import open_dataset as open  # noqa: A004 - the word users look for
 from rootml.dataset import Dataset
+from rootml.dataset._opening import open_dataset as open  # noqa: A004 - the word users look for
 from rootml.errors import nearest
 
 if TYPE_CHECKING:

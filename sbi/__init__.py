@@ -13,36 +13,35 @@
 
 from __future__ import annotations
 
-from rootml.sbi._asimov import asimov
-from rootml.sbi._binned import Binned
-from rootml.sbi._columns import Columns
-from rootml.sbi._combined import CombinedLikelihood
-from rootml.sbi._diagnostics import diagnose
-from rootml.sbi._expressions import Formula
-from rootml.sbi._fit import FitResult, fit
-from rootml.sbi._fittable import Fittable
-from rootml.sbi._gof import GoodnessOfFit, goodness_of_fit
-from rootml.sbi._impacts import Impacts, impacts
-from rootml.sbi._json import load, save
-from rootml.sbi._likelihood import Likelihood
-from rootml.sbi._limits import Discovery, Limit, discovery, limit, limit_by_toys
-from rootml.sbi._model import Model, Nuisance, Parameter
-from rootml.sbi._neyman import Neyman, neyman
-from rootml.sbi._report import Check, Report
-from rootml.sbi._samples import (
+from rootml.sbi.diagnostics._diagnose import diagnose
+from rootml.sbi.diagnostics._report import Check, Report
+from rootml.sbi.estimator import ParametricRatios, RatioEstimator, RatioLikelihood, Ratios
+from rootml.sbi.files._json import load, save
+from rootml.sbi.inference._asimov import asimov
+from rootml.sbi.inference._fit import FitResult, fit
+from rootml.sbi.inference._goodness_of_fit import GoodnessOfFit, goodness_of_fit
+from rootml.sbi.inference._impacts import Impacts, impacts
+from rootml.sbi.inference._limits import Discovery, Limit, discovery, limit, limit_by_toys
+from rootml.sbi.inference._neyman import Neyman, neyman
+from rootml.sbi.inference._samples import (
     SampleShifts,
     ShiftedLikelihood,
     bootstrap_reference,
     sample_shifts,
 )
-from rootml.sbi._scan import Contour, Profile
-from rootml.sbi._toys import ToyResults, toys
-from rootml.sbi.estimator import ParametricRatios, RatioEstimator, RatioLikelihood, Ratios
+from rootml.sbi.inference._scan import Contour, Profile
+from rootml.sbi.inference._toys import ToyResults, toys
+from rootml.sbi.likelihood._binned import Binned
+from rootml.sbi.likelihood._columns import RatioColumns
+from rootml.sbi.likelihood._combined import CombinedLikelihood
+from rootml.sbi.likelihood._expressions import Formula
+from rootml.sbi.likelihood._fittable import Fittable
+from rootml.sbi.likelihood._likelihood import Likelihood
+from rootml.sbi.likelihood._model import Model, Nuisance, Parameter
 
 __all__ = [
     "Binned",
     "Check",
-    "Columns",
     "CombinedLikelihood",
     "Contour",
     "Discovery",
@@ -59,6 +58,7 @@ __all__ = [
     "Parameter",
     "ParametricRatios",
     "Profile",
+    "RatioColumns",
     "RatioEstimator",
     "RatioLikelihood",
     "Ratios",

@@ -118,7 +118,7 @@ exact.plot("mu", path=folder / "likelihood.png")
 # What was to be expected? Asimov data are the reference events, weighted to the model.
 
 # %%
-reference = sbi.Columns(ratios_of(draw("B", 100_000)))
+reference = sbi.RatioColumns(ratios_of(draw("B", 100_000)))
 expected = sbi.fit(sbi.asimov(model, reference, mu=1.0))
 print(f"expected: {expected.values['mu']:.3f} +- {expected.errors['mu']:.3f}")
 

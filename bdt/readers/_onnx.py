@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rootml._optional import optional_import
+from rootml._internal.optional import optional_import
 from rootml.bdt._forest import Forest, Link
 from rootml.bdt._structure import order_by_tree
 from rootml.errors import ModelError, UnsupportedModelError

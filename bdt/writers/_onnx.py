@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rootml._optional import optional_import
+from rootml._internal.optional import optional_import
 from rootml.bdt._forest import ZERO, Forest
 from rootml.errors import UnsupportedModelError
 

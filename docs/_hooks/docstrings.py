@@ -197,7 +197,7 @@ def linked(text: str, package: str) -> str:
 def package_of(path: str) -> str:
     """The public package of an object, by its dotted path.
 
-    >>> package_of("rootml.sbi.morphing._report.Report.save")
+    >>> package_of("rootml.sbi.morphing.validation._report.Report.save")
     'rootml.sbi.morphing'
     """
     parts = path.split(".")

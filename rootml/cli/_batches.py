@@ -15,9 +15,9 @@ from rootml.cli._output import echo, echo_facts, echo_grid, echo_json, note
 from rootml.errors import UnsupportedTypeError
 
 if TYPE_CHECKING:
-    from rootml._repr import Grid
+    from rootml._internal.reprs import Grid
     from rootml.batching import BatchLoader
-    from rootml.batching._batch import Batch
+    from rootml.batching.inputs._batch import Batch
     from rootml.dataset import Dataset
 
 EXAMPLES = """\b
@@ -140,7 +140,7 @@ def _plain_columns(data: Dataset) -> Dataset:
     Raises:
         UnsupportedTypeError: There is none.
     """
-    from rootml._repr import shorten
+    from rootml._internal.reprs import shorten
 
     types = data.types()
     values = [value for sample in data.samples for value in (sample.label, sample.weight)]
@@ -231,7 +231,7 @@ def _columns(loader: BatchLoader, batch: Batch) -> list[tuple[str, Any]]:
 
 
 def _show(shapes: dict[str, str], columns: list[tuple[str, Any]], rows: int) -> None:
-    from rootml._repr import Grid
+    from rootml._internal.reprs import Grid
 
     echo("first batch: " + ", ".join(f"{name} {shape}" for name, shape in shapes.items()))
     shown = columns if len(columns) <= _SHOWN + 2 else [*columns[:_SHOWN], *columns[-2:]]
@@ -304,7 +304,7 @@ def _one(loader: BatchLoader, epoch: int) -> tuple[_Epoch, Batch]:
 
 
 def _speeds(speed: list[_Epoch]) -> Grid:
-    from rootml._repr import Grid
+    from rootml._internal.reprs import Grid
 
     stages = list(dict.fromkeys(stage for run in speed for stage in run.stages))
     header = ("epoch", "events", "events/s", "MB/s", "seconds", "first batch", *stages)

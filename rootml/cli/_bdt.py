@@ -70,7 +70,7 @@ def info(
             found["importance"] = dict(ranked)
         echo_json(found)
         return
-    from rootml._repr import Grid
+    from rootml._internal.reprs import Grid
 
     echo_facts(forest._facts())
     if importance is not None:
@@ -84,7 +84,7 @@ def compile_model(
     model: ModelFile, *, engine: Engine = "llvm", isa: Isa = None, as_json: given.AsJson = False
 ) -> None:
     """Compile a model for this machine, so that the code lies in the cache for later jobs."""
-    from rootml.bdt.engine._cache import cache_folder
+    from rootml.bdt.engine.binding._cache import cache_folder
 
     forest = _load(model, None)
     start = time.perf_counter()
@@ -225,7 +225,7 @@ def bench(
     Events are made to go everywhere in the trees. XGBoost is its own
     inplace_predict, in turns with ours, with as many threads.
     """
-    from rootml._repr import Grid
+    from rootml._internal.reprs import Grid
     from rootml.cli import _bdt_bench as benchmark
 
     forest = _load(model, missing)

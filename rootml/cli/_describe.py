@@ -11,10 +11,10 @@ from rootml.cli import _datasets as given
 from rootml.cli._output import echo, echo_facts, echo_grid, echo_json, note
 
 if TYPE_CHECKING:
-    from rootml._cutflow import Cutflow
-    from rootml._describe import Description
-    from rootml._sums import Label, Sums
     from rootml.dataset import Dataset
+    from rootml.dataset._cutflow import Cutflow
+    from rootml.dataset._describe import Description
+    from rootml.dataset._weight_sums import Label, Sums
 
 EXAMPLES = """\b
 Examples:
@@ -78,7 +78,7 @@ def describe(
 
 def _show(data: Dataset, found: Description, flow: Cutflow) -> None:
     if len(data.samples) > 1:
-        from rootml._describe import sample_facts
+        from rootml.dataset._describe import sample_facts
 
         echo_facts([("sample", sample_facts(sample)) for sample in data.samples])
     echo_facts(_facts_of(data, found))
@@ -95,7 +95,7 @@ def _show(data: Dataset, found: Description, flow: Cutflow) -> None:
 
 def _facts_of(data: Dataset, found: Description) -> list[tuple[str, str]]:
     """The facts; of columns that nobody chose, a few names."""
-    from rootml._repr import shorten
+    from rootml._internal.reprs import shorten
 
     if all(sample.outputs is not None for sample in data.samples):
         return found._facts()
@@ -105,8 +105,8 @@ def _facts_of(data: Dataset, found: Description) -> list[tuple[str, str]]:
 
 def balance(found: Description) -> Any:
     """Events and weights by label, with the share of each class."""
-    from rootml._repr import Grid, percent
-    from rootml._sums import total
+    from rootml._internal.reprs import Grid, percent
+    from rootml.dataset._weight_sums import total
 
     whole = total(found.labels.values())
     header = (
@@ -124,7 +124,7 @@ def balance(found: Description) -> Any:
 
 
 def _facts(data: Dataset, found: Description, flow: Cutflow) -> dict[str, Any]:
-    from rootml._sums import total
+    from rootml.dataset._weight_sums import total
 
     whole = total(found.labels.values())
     labels = [

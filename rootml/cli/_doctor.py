@@ -62,8 +62,8 @@ def doctor(
 
 
 def _show(facts: dict[str, Any], packages: list[Any]) -> None:
-    from rootml._bytes import format_bytes
-    from rootml._repr import Grid
+    from rootml._internal.reprs import Grid
+    from rootml._internal.sizes import format_bytes
     from rootml.cli._doctor_checks import USES, by_extra
 
     engine = facts["bdt_engine"]

@@ -18,9 +18,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from rootml._progress import track
-from rootml._threads import available_cores
+from rootml._internal.progress import track
 from rootml.errors import RootmlError
+from rootml.execution._threads import available_cores
 
 Status = Literal["ok", "missing", "old", "broken", "not tried"]
 BAD = {"old", "broken"}
@@ -233,7 +233,7 @@ def _cpu_name() -> str:
 
 def _cpu_features() -> list[str]:
     with suppress(RootmlError, ImportError):
-        from rootml.bdt.engine._target import host_target
+        from rootml.bdt.engine.binding._target import host_target
 
         there = {text[1:] for text in host_target().features.split(",") if text[:1] == "+"}
         return [flag for flag in _FLAGS if flag.replace("_", ".") in there or flag in there]
@@ -272,7 +272,7 @@ def _open_files() -> int | None:
 
 def engine() -> dict[str, str]:
     """What `Forest.compile()` will use here."""
-    from rootml.bdt.engine._target import host_target
+    from rootml.bdt.engine.binding._target import host_target
 
     try:
         target = host_target()
@@ -285,11 +285,11 @@ def engine() -> dict[str, str]:
 
 def caches() -> list[dict[str, Any]]:
     """Where compiled code is kept, and whether it can be."""
-    from rootml.bdt.engine._cache import cache_folder
+    from rootml.bdt.engine.binding._cache import cache_folder
 
     found = [_cache("forests", cache_folder())]
     try:
-        from rootml.sbi._jit import cache_folder as kernels
+        from rootml.sbi.likelihood._jit import cache_folder as kernels
     except Exception:  # noqa: BLE001 - without numba, or with a broken one, nothing is compiled
         return found
     return [*found, _cache("likelihoods", kernels())]

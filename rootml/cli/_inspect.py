@@ -11,7 +11,7 @@ from rootml.cli import _datasets as given
 from rootml.cli._output import echo, echo_facts, echo_grid, echo_json, note
 
 if TYPE_CHECKING:
-    from rootml._repr import Grid
+    from rootml._internal.reprs import Grid
 
 EXAMPLES = """\b
 Examples:
@@ -98,8 +98,8 @@ def _meets(name: str, patterns: list[str]) -> bool:
 
 
 def _show(facts: Facts, *, wanted: bool) -> None:
-    from rootml._bytes import format_bytes
-    from rootml._repr import shorten
+    from rootml._internal.reprs import shorten
+    from rootml._internal.sizes import format_bytes
 
     names = {"root": "ROOT file", "parquet": "Parquet file", "arrow": "Arrow file"}
     about = [names[facts["format"]]]
@@ -131,7 +131,7 @@ def _show(facts: Facts, *, wanted: bool) -> None:
 
 
 def _show_tree(tree: Facts) -> None:
-    from rootml._repr import shorten
+    from rootml._internal.reprs import shorten
 
     what = tree.get("class") or tree["format"]
     if tree["name"]:
@@ -165,7 +165,7 @@ def _clusters(clusters: Facts) -> str:
 
 
 def _sizes(tree: Facts) -> str:
-    from rootml._bytes import format_bytes
+    from rootml._internal.sizes import format_bytes
 
     if not tree["packed_bytes"]:
         return "not recorded" if tree["entries"] else "nothing"
@@ -182,8 +182,8 @@ def _friend(friend: Facts) -> str:
 
 
 def _trees(trees: list[Facts]) -> Grid:
-    from rootml._bytes import format_bytes
-    from rootml._repr import Grid
+    from rootml._internal.reprs import Grid
+    from rootml._internal.sizes import format_bytes
 
     rows = []
     for tree in trees:
@@ -201,8 +201,8 @@ def _trees(trees: list[Facts]) -> Grid:
 
 
 def _columns(tree: Facts) -> Grid:
-    from rootml._bytes import format_bytes
-    from rootml._repr import Grid
+    from rootml._internal.reprs import Grid
+    from rootml._internal.sizes import format_bytes
 
     kinds = {column["compression"] for column in tree["columns"]} - {None}
     mixed = len(kinds) > 1

@@ -90,8 +90,8 @@ def fit(
     as_json: given.AsJson = False,
 ) -> None:
     """Learn the correction of simulation to data, and write it to MODEL."""
+    from rootml._internal.atomic import check_target
     from rootml.sbi.morphing import Morpher
-    from rootml.storage._atomic import check_target
 
     check_target(model)  # before the training, not after it
     morpher = Morpher(

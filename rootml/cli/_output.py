@@ -22,7 +22,7 @@ from typing import Any
 
 import typer
 
-from rootml._repr import Grid, facts_text
+from rootml._internal.reprs import Grid, facts_text
 
 _FOLD = 12
 _SHORT = {"sum of weights": "sum w", "cumulative": "of all", "compression": "packing"}

@@ -119,9 +119,9 @@ def _check_writable(data: Dataset, kind: str | None, *, skip: bool) -> Dataset:
     Raises:
         UnsupportedTypeError: It does not, and they are not to be skipped.
     """
-    from rootml._outfiles import check_format
-    from rootml._repr import shorten
+    from rootml._internal.reprs import shorten
     from rootml.errors import UnsupportedTypeError
+    from rootml.output._output_files import check_format
 
     infos = [info for sample in data.samples for info in sample.files.infos()]
     made, types = check_format(kind, [info.format for info in infos]), data.types()
@@ -163,7 +163,7 @@ def _say_left_out(data: Dataset) -> None:
     """Without columns asked for, those that cannot be read are not there: say so."""
     for program in data._reader.programs():
         if program.sample.outputs is None:
-            from rootml._repr import shorten
+            from rootml._internal.reprs import shorten
 
             bad = [name for name, kind in program.columns.items() if kind.kind == "unsupported"]
             if bad:
@@ -171,7 +171,7 @@ def _say_left_out(data: Dataset) -> None:
 
 
 def _say_sizes(data: Dataset, paths: list[str], rows: int) -> None:
-    from rootml._bytes import format_bytes
+    from rootml._internal.sizes import format_bytes
 
     infos = [info for sample in data.samples for info in sample.files.infos()]
     before = sum(info.prints[0][1].size for info in infos)

@@ -15,7 +15,7 @@ from rootml.storage._base import (
 from rootml.storage._buffered import type_of_values
 from rootml.storage._open import find_friends, list_trees, open_table, open_writer
 from rootml.storage._paths import expand_paths
-from rootml.storage._remote import Cache, Remote
+from rootml.storage.remote import Cache, Remote
 
 __all__ = [
     "Array",

@@ -18,7 +18,7 @@ import awkward as ak
 import numpy as np
 import numpy.typing as npt
 
-from rootml._buffers import Allocate
+from rootml._internal.buffers import Allocate
 
 Array: TypeAlias = npt.NDArray[Any]
 """A NumPy array in native byte order, first axis: entries."""

@@ -10,8 +10,8 @@ from typing import Any
 import awkward as ak
 import numpy as np
 
+from rootml._internal.atomic import AtomicPath
 from rootml.errors import SchemaError, UsageError
-from rootml.storage._atomic import AtomicPath
 from rootml.storage._base import Column, ColumnType, Writer
 from rootml.storage._types import type_of_form
 

@@ -13,7 +13,7 @@ from rootml.errors import (
     RootmlError,
     UnsupportedTypeError,
 )
-from rootml.storage._remote import Changed, Exhausted, Trouble
+from rootml.storage.remote import Changed, Exhausted, TransportError
 
 _UNSUPPORTED = {
     "CannotBeAwkward", "CannotBeStrided", "NotImplementedError", "NotNumerical",
@@ -32,7 +32,7 @@ def _about(columns: Sequence[str], start: int | None, stop: int | None) -> str:
     return ", ".join(parts)
 
 
-def remote_error(message: str, trouble: Trouble) -> RemoteError:
+def remote_error(message: str, trouble: TransportError) -> RemoteError:
     """The error for the user, which knows whether another try later may help."""
     found = RemoteError(message)
     found.transient = isinstance(trouble, Exhausted)
@@ -62,7 +62,7 @@ def reading(
         yield
     except (RootmlError, ImportError):
         raise
-    except Trouble as error:
+    except TransportError as error:
         about = _about(columns, start, stop)
         message = f"{where}{': ' * bool(about)}{about}: {error}"
         if isinstance(error, Changed):

@@ -15,8 +15,8 @@ from rootml.errors import (
 )
 from rootml.storage._base import Fingerprint, Table
 from rootml.storage._paths import missing_file
-from rootml.storage._remote import RemoteFile
 from rootml.storage._source import LocalSource, Source
+from rootml.storage.remote import RemoteFile
 
 
 class Guard:

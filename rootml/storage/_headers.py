@@ -35,7 +35,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rootml._caches import cache_folder
+from rootml._internal.caches import cache_folder
 from rootml.storage._base import Fingerprint
 from rootml.storage._paths import is_remote
 

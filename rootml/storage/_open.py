@@ -15,20 +15,20 @@ from rootml.errors import (
     UsageError,
     nearest,
 )
-from rootml.storage._arrow import ArrowTable, ParquetTable
-from rootml.storage._arrow_writer import ArrowWriter, ParquetWriter
 from rootml.storage._base import ColumnType, FriendSpec, Table, Writer
 from rootml.storage._failures import reading
 from rootml.storage._guard import Guard
 from rootml.storage._paths import Url, is_remote, missing_file, remote_of
-from rootml.storage._remote import Remote, RemoteFile, check_remote, redact
-from rootml.storage._rntuple import RNTupleTable
-from rootml.storage._rntuple_writer import RNTupleWriter
-from rootml.storage._rootfile import Key, RootFile
 from rootml.storage._source import LocalSource
-from rootml.storage._ttree import TTreeTable
-from rootml.storage._ttree_writer import TTreeWriter
 from rootml.storage._uproot import open_file
+from rootml.storage.arrow._storage import ArrowTable, ParquetTable
+from rootml.storage.arrow._writer import ArrowWriter, ParquetWriter
+from rootml.storage.remote import Remote, RemoteFile, check_remote, redact
+from rootml.storage.rntuple._storage import RNTupleTable
+from rootml.storage.rntuple._writer import RNTupleWriter
+from rootml.storage.ttree._rootfile import Key, RootFile
+from rootml.storage.ttree._storage import TTreeTable
+from rootml.storage.ttree._writer import TTreeWriter
 
 TTREES = {"TTree", "TNtuple", "TNtupleD"}
 RNTUPLES = {"ROOT::RNTuple", "ROOT::Experimental::RNTuple"}

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from rootml.errors import MissingFileError, UsageError, nearest
 from rootml.storage._failures import remote_error
-from rootml.storage._remote import Remote, Trouble, check_remote, redact
+from rootml.storage.remote import Remote, TransportError, check_remote, redact
 
 Paths: TypeAlias = (
     "str | os.PathLike[str] | Iterable[Paths] | Mapping[str | os.PathLike[str], str | None]"
@@ -91,11 +91,11 @@ def missing_file(path: str) -> MissingFileError:
 
 
 def _remote_glob(pattern: str, remote: Remote) -> list[str]:
-    from rootml.storage._remote.listing import list_remote
+    from rootml.storage.remote._listing import list_remote
 
     try:
         return list_remote(pattern, remote)
-    except Trouble as error:
+    except TransportError as error:
         message = f"cannot list {redact(pattern)!r}: {error}"
         raise remote_error(message, error) from None
 

@@ -8,7 +8,7 @@ from typing import Any
 import awkward as ak
 import numpy as np
 
-from rootml._buffers import Allocate
+from rootml._internal.buffers import Allocate
 from rootml.storage._base import Array, Column, ColumnType
 
 _NUMERIC = "biuf"

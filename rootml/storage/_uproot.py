@@ -15,9 +15,9 @@ from uproot.interpretation.grouped import AsGrouped
 from rootml.storage._base import ColumnType
 from rootml.storage._guard import Guard
 from rootml.storage._paths import is_remote
-from rootml.storage._remote import Remote, RemoteFile
 from rootml.storage._types import type_of_form
 from rootml.storage._uproot_source import RemoteSource
+from rootml.storage.remote import Remote, RemoteFile
 
 # No caches: arrays are handed out as writable, and trees of many files would pile up.
 _OPTIONS: dict[str, Any] = {"object_cache": None, "array_cache": None}

@@ -10,7 +10,7 @@ import numpy as np
 from uproot.source.chunk import Chunk, Source
 
 from rootml.storage import _source
-from rootml.storage._remote import RemoteFile
+from rootml.storage.remote import RemoteFile
 
 
 class RemoteSource(Source):  # type: ignore[misc]  # uproot is not typed

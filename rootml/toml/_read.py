@@ -18,10 +18,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-from rootml._files import Files, FileSpec
-from rootml._friends import FriendLink, match_friends
-from rootml._opening import _title
-from rootml._sample import (
+from rootml.dataset._opening import _title
+from rootml.dataset._sample import (
     Define,
     Filter,
     Sample,
@@ -31,8 +29,10 @@ from rootml._sample import (
     extended,
     parse_selection,
 )
-from rootml._splits import RANGE, Split, check_by, check_seed, fold_sides, split_sides
+from rootml.dataset._splits import RANGE, Split, check_by, check_seed, fold_sides, split_sides
 from rootml.errors import CorruptFileError, RootmlError, UsageError, nearest
+from rootml.files._files import Files, FileSpec
+from rootml.files._friends import FriendLink, match_friends
 from rootml.storage import Remote, expand_paths
 from rootml.storage._paths import Url, is_remote, missing_file
 from rootml.toml._remote import CACHE, REMOTE, from_table

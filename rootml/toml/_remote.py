@@ -14,7 +14,7 @@ from typing import Any
 from rootml.errors import UsageError
 from rootml.storage import Cache, Remote
 from rootml.storage._paths import is_remote, remote_of
-from rootml.storage._remote import redact
+from rootml.storage.remote import redact
 
 _PLAIN = ("timeout", "retries", "backoff", "gap", "connections")
 REMOTE = {*_PLAIN, "cache", "headers"}

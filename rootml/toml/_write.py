@@ -18,11 +18,11 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rootml._files import FileSpec
-from rootml._sample import Define, Filter, Sample, parse_selection
-from rootml._splits import Split
+from rootml._internal.atomic import AtomicPath
+from rootml.dataset._sample import Define, Filter, Sample, parse_selection
+from rootml.dataset._splits import Split
 from rootml.errors import UsageError
-from rootml.storage._atomic import AtomicPath
+from rootml.files._files import FileSpec
 from rootml.storage._paths import is_remote, split_tree
 from rootml.toml._remote import as_table, options, public
 

@@ -19,7 +19,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from rootml._optional import optional_import
+from rootml._internal.optional import optional_import
 from rootml.sbi.estimator._graph import Builder
 
 Float: TypeAlias = npt.NDArray[np.float64]

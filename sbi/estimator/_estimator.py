@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from rootml._optional import optional_import
+from rootml._internal.optional import optional_import
 from rootml.dataset import Dataset
 from rootml.errors import UsageError
 from rootml.sbi.estimator._calibration import Calibrate

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rootml._progress import track
+from rootml._internal.progress import track
 from rootml.batching import BatchLoader
 from rootml.dataset import Dataset
 from rootml.errors import (

@@ -41,9 +41,9 @@ from rootml.sbi.estimator._samples import (
 )
 from rootml.sbi.estimator._training import (
     History,
-    Lesson,
+    ProgressDisplay,
     Settings,
-    Watch,
+    TrainingTask,
     softmax_loss,
     train_network,
 )
@@ -79,7 +79,7 @@ def learn_classes(estimator: RatioEstimator, given: Any, reference: Any, began: 
     histories: list[History] = []
     held: list[HeldOut] = []
     matrix = differences(len(samples.densities), samples.reference)
-    watch = Watch(estimator.ensemble, estimator.progress)
+    watch = ProgressDisplay(estimator.ensemble, estimator.progress)
     with watch.showing():
         for number in range(estimator.ensemble):
             parts = _divided(samples, estimator, number)
@@ -157,13 +157,13 @@ def _divided(samples: Samples, estimator: RatioEstimator, number: int) -> Divisi
 
 
 def _train(
-    parts: Division, scale: Scale, estimator: RatioEstimator, number: int, watch: Watch
+    parts: Division, scale: Scale, estimator: RatioEstimator, number: int, watch: ProgressDisplay
 ) -> tuple[Layers, History]:
     settings = estimator.settings
     seed = settings.seed + 7919 * (number + 1)
     train = make_loader(parts.train, settings, shuffle=True, seed=seed)
     stop = make_loader(parts.stop, settings, shuffle=False)
-    lesson = Lesson(
+    lesson = TrainingTask(
         softmax_loss((scale.mean, scale.width), balance(parts.train)),
         len(scale.mean), len(parts.train.scan().labels),
     )  # fmt: skip

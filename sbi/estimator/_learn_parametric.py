@@ -47,7 +47,7 @@ from rootml.sbi.estimator._samples import (
     sums_of,
 )
 from rootml.sbi.estimator._score import score_norm, scores_of
-from rootml.sbi.estimator._training import History, Lesson, Watch, train_network
+from rootml.sbi.estimator._training import History, ProgressDisplay, TrainingTask, train_network
 
 if TYPE_CHECKING:
     from rootml.sbi.estimator._estimator import RatioEstimator
@@ -269,7 +269,7 @@ def learn_parametric(
     histories: list[History] = []
     checks: list[tuple[Float, Float]] = []
     shares: list[float] = []
-    watch = Watch(estimator.ensemble, estimator.progress)
+    watch = ProgressDisplay(estimator.ensemble, estimator.progress)
     with watch.showing():
         for number in range(estimator.ensemble):
             trained = _member(task, number, watch)
@@ -357,7 +357,7 @@ class _Trained:
     rest: PairLoader
 
 
-def _member(task: _Task, number: int, watch: Watch) -> _Trained:
+def _member(task: _Task, number: int, watch: ProgressDisplay) -> _Trained:
     """One trained network."""
     estimator = task.estimator
     settings, by = estimator.settings, estimator.by
@@ -381,7 +381,7 @@ def _member(task: _Task, number: int, watch: Watch) -> _Trained:
     columns = sum(map(len, task.names))
     try:
         base = fit_base(train, columns, epoch=0) if task.has_base else None
-        lesson = Lesson(pair_loss(base), columns, 1, from_zero=base is not None)
+        lesson = TrainingTask(pair_loss(base), columns, 1, from_zero=base is not None)
         show = watch.member(number, settings.epochs * len(train))
         layers, history = train_network(lesson, train, stop, settings, seed=seed, show=show)
     finally:

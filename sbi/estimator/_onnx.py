@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from rootml._optional import optional_import
+from rootml._internal.atomic import check_target
+from rootml._internal.optional import optional_import
 from rootml.errors import CorruptFileError, MissingFileError, StateError
 from rootml.sbi.estimator._graph import Array, Graph, Node
-from rootml.storage._atomic import check_target
 
 KEY, FORMAT, VERSION = "rootml", "rootml.sbi.ratios", 1
 OPSET, IR_VERSION = 17, 8

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from rootml._repr import facts_html, facts_text
+from rootml._internal.reprs import facts_html, facts_text
 from rootml.errors import DensityError, MissingParameterError, UsageError, nearest
-from rootml.sbi._columns import offending, refuse
-from rootml.sbi._model import Parameter
 from rootml.sbi.estimator._events import ROWS, chunks
 from rootml.sbi.estimator._graph import Graph
 from rootml.sbi.estimator._onnx import write_onnx
 from rootml.sbi.estimator._record import TrainingRecord
+from rootml.sbi.likelihood._columns import offending, refuse
+from rootml.sbi.likelihood._model import Parameter
 
 if TYPE_CHECKING:
     from rootml.sbi.roofit import RooFitObjects

@@ -11,9 +11,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from rootml._repr import facts_html, facts_text
+from rootml._internal.reprs import facts_html, facts_text
 from rootml.errors import DensityError, NonFiniteError, UsageError
-from rootml.sbi._columns import Columns
 from rootml.sbi.estimator._assemble import averaged
 from rootml.sbi.estimator._events import chunks
 from rootml.sbi.estimator._graph import Builder, Graph
@@ -21,6 +20,7 @@ from rootml.sbi.estimator._normalisation import expectation
 from rootml.sbi.estimator._onnx import write_onnx
 from rootml.sbi.estimator._record import Norm, TrainingRecord
 from rootml.sbi.estimator._samples import NOMINAL, output_name
+from rootml.sbi.likelihood._columns import RatioColumns
 
 Float: TypeAlias = npt.NDArray[np.float64]
 Scores: TypeAlias = "Callable[[Float], Float]"
@@ -92,7 +92,7 @@ class Ratios:
 
     def columns(
         self, data: Any, *, member: int | None = None, progress: bool | None = None
-    ) -> Columns:
+    ) -> RatioColumns:
         """Ratio columns as `Model.likelihood` takes them, with the weights of the data.
 
         ``{"S": r, "B": {"nominal": r, "jes": (r_up, r_down)}}``, float64; that of the reference
@@ -108,7 +108,7 @@ class Ratios:
             NonFiniteError: An input that is NaN or infinite, or a ratio that is.
         """
         logs, weights = self._evaluate(data, member, progress)
-        with np.errstate(over="ignore"):  # Columns names the events whose ratio is infinite
+        with np.errstate(over="ignore"):  # RatioColumns names the events whose ratio is infinite
             found = dict(zip(self.outputs, np.exp(logs).T, strict=True))
         found[self.reference] = np.ones(len(logs))
         columns: dict[str, Any] = {}
@@ -124,9 +124,9 @@ class Ratios:
                     for side in ("up", "down")
                 )
                 columns[process][nuisance] = (up, down)
-        return Columns(columns, weights)
+        return RatioColumns(columns, weights)
 
-    def replicas(self, data: Any, reference: Any = None) -> Iterator[tuple[Columns, Any]]:
+    def replicas(self, data: Any, reference: Any = None) -> Iterator[tuple[RatioColumns, Any]]:
         """Columns of each network of the ensemble, as `rootml.sbi.sample_shifts` takes them.
 
         Their shifts are those of single networks, trained with ``bootstrap=True`` on replicas of

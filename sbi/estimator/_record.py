@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from rootml._repr import Grid
+from rootml._internal.reprs import Grid
 from rootml.sbi.estimator._samples import Sums
 from rootml.sbi.estimator._training import History
 

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from rootml._optional import optional_import
+from rootml._internal.optional import optional_import
 from rootml.errors import ConvergenceError
 from rootml.sbi.estimator._network import Layers, layers_of, torch_network
 
@@ -46,7 +46,7 @@ class History:
 
 
 @dataclass(frozen=True)
-class Lesson:
+class TrainingTask:
     """What one network learns.
 
     Attributes:
@@ -79,7 +79,7 @@ class Batches(Protocol):
 
 
 def train_network(
-    lesson: Lesson,
+    lesson: TrainingTask,
     train: Batches,
     held_out: Batches,
     settings: Settings,
@@ -143,7 +143,7 @@ def train_network(
     return kept, History(tuple(losses), tuple(checks), best)
 
 
-def _held_out(lesson: Lesson, network: Any, loader: Batches, torch: Any, seed: int) -> float:
+def _held_out(lesson: TrainingTask, network: Any, loader: Batches, torch: Any, seed: int) -> float:
     """The mean loss on held-out events, with the same random pairs in each epoch."""
     draws = torch.Generator().manual_seed(seed + 2)
     total = rows = 0.0
@@ -180,7 +180,7 @@ def _silent(_step: int, _loss: float) -> None:
     """Show nothing."""
 
 
-class Watch:
+class ProgressDisplay:
     """A bar per network with its loss, on a terminal; silent where nobody watches."""
 
     def __init__(self, members: int, enabled: bool | None) -> None:
@@ -190,7 +190,7 @@ class Watch:
         self._task: Any = None
 
     @contextlib.contextmanager
-    def showing(self) -> Iterator[Watch]:
+    def showing(self) -> Iterator[ProgressDisplay]:
         """Show while the block runs."""
         if not self.enabled:
             yield self

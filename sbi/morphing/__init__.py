@@ -19,24 +19,24 @@ samples, for anybody: `_metrics`, `_metrics_frechet`, `_metrics_kernel`, `_metri
 
 from __future__ import annotations
 
-from rootml.sbi.morphing._apply import Applied
-from rootml.sbi.morphing._metrics_sample import Sample
 from rootml.sbi.morphing._morpher import Morpher
-from rootml.sbi.morphing._report import Report
-from rootml.sbi.morphing._reweight import Closure, Kinematics
-from rootml.sbi.morphing._training import Check
-from rootml.sbi.morphing._validate import make_report, validate
-from rootml.sbi.morphing._validate_compare import Comparison, Options
+from rootml.sbi.morphing.flow._training import LossRecord
+from rootml.sbi.morphing.inference._apply import Applied
+from rootml.sbi.morphing.reweighting._reweight import Closure, Kinematics
+from rootml.sbi.morphing.validation._metrics_sample import Sample
+from rootml.sbi.morphing.validation._report import ClosureReport
+from rootml.sbi.morphing.validation._validate import make_report, validate
+from rootml.sbi.morphing.validation._validate_compare import Comparison, Options
 
 __all__ = [
     "Applied",
-    "Check",
     "Closure",
+    "ClosureReport",
     "Comparison",
     "Kinematics",
+    "LossRecord",
     "Morpher",
     "Options",
-    "Report",
     "Sample",
     "make_report",
     "validate",

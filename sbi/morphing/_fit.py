@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from rootml.errors import EmptySelectionError, UsageError
-from rootml.sbi.morphing._calibrate import Band, find_band
-from rootml.sbi.morphing._draws import VALIDATION, poisson_one, uniforms
-from rootml.sbi.morphing._flow import (
+from rootml.sbi.morphing._uncertainty_band import Band, find_band
+from rootml.sbi.morphing.files._model import Member, Morph
+from rootml.sbi.morphing.flow._flow import (
     CouplingFlow,
     Flow,
     FlowFactory,
@@ -24,21 +24,21 @@ from rootml.sbi.morphing._flow import (
     GivenFlow,
     coupling_spec,
 )
-from rootml.sbi.morphing._model import Member, Morph
-from rootml.sbi.morphing._preprocess import Conditions, Gaussianiser, join_intervals
-from rootml.sbi.morphing._preprocess_fit import conditions as fit_conditions
-from rootml.sbi.morphing._preprocess_fit import gaussianiser
-from rootml.sbi.morphing._reweight import Method, kept_kinematics
-from rootml.sbi.morphing._rows import Names, Rows, concatenate_rows, read_rows, spaced
-from rootml.sbi.morphing._settle import settle
-from rootml.sbi.morphing._training import (
-    Check,
+from rootml.sbi.morphing.flow._training import (
+    LossRecord,
     Problem,
     Schedule,
     Trainer,
     one_thread,
     training_bar,
 )
+from rootml.sbi.morphing.inference._rows import Names, Rows, concatenate_rows, read_rows, spaced
+from rootml.sbi.morphing.preprocessing._atom_draws import VALIDATION, poisson_one, uniforms
+from rootml.sbi.morphing.preprocessing._marginal_closure import settle
+from rootml.sbi.morphing.preprocessing._preprocess import Conditions, Gaussianiser, join_intervals
+from rootml.sbi.morphing.preprocessing._preprocess_fit import conditions as fit_conditions
+from rootml.sbi.morphing.preprocessing._preprocess_fit import gaussianiser
+from rootml.sbi.morphing.reweighting._reweight import Method, kept_kinematics
 
 if TYPE_CHECKING:
     from rootml.dataset import Dataset
@@ -80,7 +80,7 @@ def use_compiled(engine: Engine) -> bool:
         return False
     if engine == "auto" and importlib.util.find_spec("numba") is None:
         return False
-    from rootml.sbi.morphing import _spline_compiled  # noqa: F401 - or say what is missing
+    from rootml.sbi.morphing.flow import _spline_compiled  # noqa: F401 - or say what is missing
 
     return True
 
@@ -314,8 +314,8 @@ def _tables(parts: Sequence[Any], side: int) -> Gaussianiser:
     return found
 
 
-def _checks(history: Sequence[Check]) -> Sequence[Check]:
-    return [Check(int(c.step), float(c.train), float(c.validation)) for c in history]
+def _checks(history: Sequence[LossRecord]) -> Sequence[LossRecord]:
+    return [LossRecord(int(c.step), float(c.train), float(c.validation)) for c in history]
 
 
 def _problem(parts: Sequence[Any], *, held: bool, what: str) -> Problem:

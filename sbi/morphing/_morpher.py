@@ -7,20 +7,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from rootml._repr import Grid, facts_html, facts_text, shorten, titled_html
-from rootml._splits import check_by, check_seed
+from rootml._internal.atomic import check_target
+from rootml._internal.reprs import Grid, facts_html, facts_text, shorten, titled_html
+from rootml.dataset._splits import check_by, check_seed
 from rootml.errors import UsageError
 from rootml.sbi.morphing._fit import ENGINES, Engine, Settings, use_compiled
-from rootml.sbi.morphing._flow import FlowFactory, pairs_meet
-from rootml.sbi.morphing._model import Morph, Which
-from rootml.sbi.morphing._reweight import METHODS, Kinematics, Method
-from rootml.sbi.morphing._rows import Names
-from rootml.sbi.morphing._training import Check, Schedule
-from rootml.storage._atomic import check_target
+from rootml.sbi.morphing.files._model import Morph, Which
+from rootml.sbi.morphing.flow._flow import FlowFactory, pairs_meet
+from rootml.sbi.morphing.flow._training import LossRecord, Schedule
+from rootml.sbi.morphing.inference._rows import Names
+from rootml.sbi.morphing.reweighting._reweight import METHODS, Kinematics, Method
 
 if TYPE_CHECKING:
     from rootml.dataset import Dataset
-    from rootml.sbi.morphing._apply import Applied
+    from rootml.sbi.morphing.inference._apply import Applied
 
 
 _LAYERS = 6
@@ -193,7 +193,7 @@ class Morpher:
         return dict(zip(self.conditions, pairs, strict=True))
 
     @property
-    def history(self) -> list[list[Check]]:
+    def history(self) -> list[list[LossRecord]]:
         """Losses (step, train, validation) at each check, for each member.
 
         Raises:
@@ -279,7 +279,7 @@ class Morpher:
             UnsupportedTypeError: A container or column of another type.
             SchemaError: Lists of different lengths.
         """
-        from rootml.sbi.morphing._apply import transform
+        from rootml.sbi.morphing.inference._apply import transform
 
         return transform(self._morph, values, which=which, flag=flag, folder=folder)
 
@@ -311,7 +311,7 @@ class Morpher:
         Returns:
             Paths of the files, and how many rows passed unchanged and why.
         """
-        from rootml.sbi.morphing._apply import apply
+        from rootml.sbi.morphing.inference._apply import apply
 
         return apply(
             self._morph,
@@ -325,7 +325,7 @@ class Morpher:
 
     def validate(self, sim: Dataset, data: Dataset, **options: Any) -> Any:
         """Compare corrected simulation with data: see `rootml.sbi.morphing.validate`."""
-        from rootml.sbi.morphing._validate import validate
+        from rootml.sbi.morphing.validation._validate import validate
 
         return validate(self, sim, data, **options)
 
@@ -338,7 +338,7 @@ class Morpher:
             MissingFileError: There is no such folder.
             UsageError: Not fitted.
         """
-        from rootml.sbi.morphing._persist import save
+        from rootml.sbi.morphing.files._persist import save
 
         save(self._settings, self._morph, check_target(path))
 
@@ -359,7 +359,7 @@ class Morpher:
             MissingFileError, CorruptFileError: No such file, or a damaged one.
             StateError: A file of another kind or version, or of another `flow`.
         """
-        from rootml.sbi.morphing._persist import load
+        from rootml.sbi.morphing.files._persist import load
 
         settings, morph = load(Path(path), flow=flow, compiled=use_compiled(engine))
         made = cls.__new__(cls)
@@ -383,7 +383,7 @@ class Morpher:
             MissingPackageError: onnx is not installed.
             UsageError: The flow was given by the user.
         """
-        from rootml.sbi.morphing._onnx import write_onnx
+        from rootml.sbi.morphing.inference._onnx import write_onnx
 
         write_onnx(self._morph, check_target(path), member=which)
 
@@ -393,7 +393,7 @@ class Morpher:
         Args:
             values: As in `transform`, but no `Dataset`; of lists, all elements one after another.
         """
-        from rootml.sbi.morphing._apply import draws
+        from rootml.sbi.morphing.inference._apply import draws
 
         return draws(self._morph, values)
 

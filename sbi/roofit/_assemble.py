@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rootml.sbi._morph import Array
+from rootml.sbi.likelihood._interpolation import Array
 from rootml.sbi.roofit._data import make_data
 
 if TYPE_CHECKING:
     from rootml.sbi.roofit._binned import BinnedChannel
-    from rootml.sbi.roofit._workshop import Workshop
+    from rootml.sbi.roofit._factory import Factory
 
 TOP = "model"
 DATA = "data"
@@ -53,7 +53,7 @@ class Assembled:
     observables: Mapping[str, Any]
 
 
-def extended(shop: Workshop, name: str, density: Any, total: Any) -> Any:
+def extended(shop: Factory, name: str, density: Any, total: Any) -> Any:
     """``density`` as a pdf of integral 1 that expects `total` events."""
     title = "density over that of the reference, as a pdf"
     # the reference's density is a factor without parameters: the pdf is normalised as it is
@@ -62,7 +62,7 @@ def extended(shop: Workshop, name: str, density: Any, total: Any) -> Any:
 
 
 def assemble(
-    shop: Workshop,
+    shop: Factory,
     events: Events | None,
     channels: Sequence[BinnedChannel],
     constraints: Sequence[tuple[Any, Any]],
@@ -95,7 +95,7 @@ def assemble(
     return Assembled(top, data, {v.GetName(): v for v in variables.values()})
 
 
-def _constrained(shop: Workshop, name: str, pdf: Any, constraints: Sequence[Any]) -> Any:
+def _constrained(shop: Factory, name: str, pdf: Any, constraints: Sequence[Any]) -> Any:
     """The product with constraints."""
     if not constraints:
         return pdf

@@ -13,22 +13,22 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from rootml._repr import facts_html, facts_text
+from rootml._internal.reprs import facts_html, facts_text
 from rootml.errors import UsageError
-from rootml.sbi import _kernels_numpy
-from rootml.sbi._columns import Columns
-from rootml.sbi._model import Parameter, check_range
-from rootml.sbi._morph import Array
-from rootml.sbi.roofit import _calls
+from rootml.sbi.likelihood import _kernels_numpy
+from rootml.sbi.likelihood._columns import RatioColumns
+from rootml.sbi.likelihood._interpolation import Array
+from rootml.sbi.likelihood._model import Parameter, check_range
+from rootml.sbi.roofit import _callbacks
 from rootml.sbi.roofit._data import make_variable
-from rootml.sbi.roofit._keep import Keep, Lease
+from rootml.sbi.roofit._factory import Factory
+from rootml.sbi.roofit._ownership import Handle, Owner
 from rootml.sbi.roofit._parameters import make_parameter
 from rootml.sbi.roofit._root import bridge
-from rootml.sbi.roofit._workshop import Workshop
 
 if TYPE_CHECKING:
-    from rootml.sbi._likelihood import Likelihood
-    from rootml.sbi._unbinned import Unbinned
+    from rootml.sbi.likelihood._likelihood import Likelihood
+    from rootml.sbi.likelihood._unbinned import Unbinned
 
 EventFunction: TypeAlias = Callable[[dict[str, Array], dict[str, float]], Any]
 
@@ -46,7 +46,7 @@ class RooFitFunction:
     function: Any
     observables: Mapping[str, Any]
     parameters: Mapping[str, Any]
-    lease: Lease
+    lease: Handle
 
     def _facts(self) -> list[tuple[str, str]]:
         return [
@@ -92,8 +92,8 @@ def function(
     1.0
     """
     _check_names(observables, parameters)
-    keep = Keep()
-    shop = Workshop(keep)
+    keep = Owner()
+    shop = Factory(keep)
     columns = {}
     for key, (low, high) in observables.items():
         check_range(0.5 * (low + high), low, high)
@@ -135,13 +135,13 @@ def _check_names(observables: Mapping[str, Any], parameters: Mapping[str, Any]) 
 
 
 def _make(
-    shop: Workshop, batch: _calls.Batch, name: str, title: str, variables: Sequence[Any]
+    shop: Factory, batch: _callbacks.Batch, name: str, title: str, variables: Sequence[Any]
 ) -> Any:
-    number = _calls.register_batch(batch)
-    shop.keep.at_end(lambda: _calls.forget(number))
+    number = _callbacks.register_batch(batch)
+    shop.keep.at_end(lambda: _callbacks.forget(number))
     listed = shop.arguments(variables)
     return shop.keep.own(
-        bridge().Batch(shop.names(name), title, listed, number, _calls.batch_pointer())
+        bridge().Batch(shop.names(name), title, listed, number, _callbacks.batch_pointer())
     )
 
 
@@ -167,7 +167,7 @@ class BatchDensity:
         density: The density, with integral 1.
     """
 
-    def __init__(self, shop: Workshop, like: Likelihood, parameters: Mapping[str, Any]) -> None:
+    def __init__(self, shop: Factory, like: Likelihood, parameters: Mapping[str, Any]) -> None:
         assert like.unbinned is not None
         self.variables: dict[str, Any] = {}
         self.arrays: dict[str, Array] = {}
@@ -212,7 +212,7 @@ class _Density:
         nested: dict[str, Any] = {}
         for (process, label), values in zip(self._keys, given, strict=True):
             nested.setdefault(process, {})[label] = values
-        columns = Columns({process: _pairs(labels) for process, labels in nested.items()})
+        columns = RatioColumns({process: _pairs(labels) for process, labels in nested.items()})
         matrix = self._unbinned.layout.matrix(columns, "given")
         self._known = [array.copy() for array in given], matrix
         return matrix

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rootml.sbi._binned import Modifier, Sample
-from rootml.sbi._morph import Array
+from rootml.sbi.likelihood._binned import Modifier, Sample
+from rootml.sbi.likelihood._interpolation import Array
 from rootml.sbi.roofit._effects import Effect, piecewise
 
 if TYPE_CHECKING:
-    from rootml.sbi._binned import Binned
-    from rootml.sbi.roofit._workshop import Workshop
+    from rootml.sbi.likelihood._binned import Binned
+    from rootml.sbi.roofit._factory import Factory
 
 _SHAPE_CODE = 4  # polynomial and linear, added to the nominal
 
@@ -46,7 +46,7 @@ class BinnedChannel:
 
 
 def make_channels(
-    shop: Workshop, binned: Binned, parameters: Mapping[str, Any]
+    shop: Factory, binned: Binned, parameters: Mapping[str, Any]
 ) -> list[BinnedChannel]:
     """All channels of `binned`."""
     return [
@@ -60,9 +60,7 @@ def make_channels(
 class _Channel:
     """Makes the objects of one channel."""
 
-    def __init__(
-        self, shop: Workshop, name: str, bins: int, parameters: Mapping[str, Any]
-    ) -> None:
+    def __init__(self, shop: Factory, name: str, bins: int, parameters: Mapping[str, Any]) -> None:
         self.shop, self.name, self.bins, self.parameters = shop, name, bins, parameters
         title = f"bins of {name}"
         self.x = shop.make("RooRealVar", f"bin_{name}", title, 0.5, 0.0, float(bins))

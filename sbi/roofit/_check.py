@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rootml.errors import MismatchError
-from rootml.sbi._model import Nuisance
-from rootml.sbi._morph import Array
+from rootml.sbi.likelihood._interpolation import Array
+from rootml.sbi.likelihood._model import Nuisance
 
 if TYPE_CHECKING:
-    from rootml.sbi._fittable import Fittable
+    from rootml.sbi.likelihood._fittable import Fittable
 
 _POINTS = 5
 _SPREAD = 1.5  # standard deviations around the start values

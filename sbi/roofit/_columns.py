@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rootml.sbi._layout import Factor
-from rootml.sbi._morph import CODES, Array
+from rootml.sbi.likelihood._interpolation import CODES, Array
+from rootml.sbi.likelihood._layout import Factor
 from rootml.sbi.roofit._data import make_variable
 from rootml.sbi.roofit._effects import (
     LOG_QUADRATIC,
@@ -29,9 +29,9 @@ from rootml.sbi.roofit._effects import (
 from rootml.sbi.roofit._log_z import approximate
 
 if TYPE_CHECKING:
-    from rootml.sbi._likelihood import Likelihood
-    from rootml.sbi._unbinned import Unbinned
-    from rootml.sbi.roofit._workshop import Workshop
+    from rootml.sbi.likelihood._likelihood import Likelihood
+    from rootml.sbi.likelihood._unbinned import Unbinned
+    from rootml.sbi.roofit._factory import Factory
 
 Arrays = dict[str, Array]
 LABELS = {True: ("slope", "curve"), False: ("up", "down")}
@@ -49,7 +49,7 @@ class ColumnDensity:
 
     def __init__(
         self,
-        shop: Workshop,
+        shop: Factory,
         like: Likelihood,
         parameters: Mapping[str, Any],
         yields: Mapping[str, Any],

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from rootml.sbi._model import Nuisance
+from rootml.sbi.likelihood._model import Nuisance
 
 if TYPE_CHECKING:
-    from rootml.sbi._likelihood import Likelihood
-    from rootml.sbi.roofit._workshop import Workshop
+    from rootml.sbi.likelihood._likelihood import Likelihood
+    from rootml.sbi.roofit._factory import Factory
 
 
 def make_constraints(
-    shop: Workshop, like: Likelihood, parameters: Mapping[str, Any]
+    shop: Factory, like: Likelihood, parameters: Mapping[str, Any]
 ) -> tuple[list[tuple[Any, Any]], dict[str, Any]]:
     """Pairs of parameter and pdf of its auxiliary measurement, and the outcomes by nuisance."""
     pdfs, outcomes = [], {}
@@ -25,7 +25,7 @@ def make_constraints(
     return pdfs, outcomes
 
 
-def _outcome(shop: Workshop, name: str, constraint: str, value: float) -> Any:
+def _outcome(shop: Factory, name: str, constraint: str, value: float) -> Any:
     infinity = shop.root.RooNumber.infinity()
     least = -infinity if constraint == "gaussian" else 0.0
     title = f"auxiliary measurement of {name}"
@@ -34,9 +34,7 @@ def _outcome(shop: Workshop, name: str, constraint: str, value: float) -> Any:
     return made
 
 
-def _constraint(
-    shop: Workshop, name: str, nuisance: Nuisance, parameter: Any, outcome: Any
-) -> Any:
+def _constraint(shop: Factory, name: str, nuisance: Nuisance, parameter: Any, outcome: Any) -> Any:
     title = f"constraint of {name}"
     width = shop.constant(nuisance.width)
     if nuisance.constraint == "gaussian":

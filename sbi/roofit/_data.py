@@ -7,23 +7,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rootml.sbi._morph import Array
+from rootml.sbi.likelihood._interpolation import Array
 from rootml.sbi.roofit._root import quiet
 
 if TYPE_CHECKING:
-    from rootml.sbi.roofit._workshop import Workshop
+    from rootml.sbi.roofit._factory import Factory
 
 WEIGHT = "weight"
 
 
-def make_variable(shop: Workshop, name: str, title: str, value: float = 1.0) -> Any:
+def make_variable(shop: Factory, name: str, title: str, value: float = 1.0) -> Any:
     """A column: a RooRealVar without limits, so that no event can be out of range."""
     infinity = shop.root.RooNumber.infinity()
     return shop.make("RooRealVar", name, title, value, -infinity, infinity)
 
 
 def make_data(
-    shop: Workshop,
+    shop: Factory,
     name: str,
     variables: Mapping[str, Any],
     arrays: Mapping[str, Array],

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rootml.sbi.roofit._workshop import Workshop
+from rootml.sbi.roofit._factory import Factory
 
 LOG_QUADRATIC = "log-quadratic"
 _MULTIPLICATIVE = {"code1": 1, "code4": 6, "code5": 5}
@@ -34,7 +34,7 @@ class Effect:
     second: Any
 
 
-def piecewise(shop: Workshop, name: str, title: str, effects: Sequence[Effect]) -> list[Any]:
+def piecewise(shop: Factory, name: str, title: str, effects: Sequence[Effect]) -> list[Any]:
     """Factors for all effects that are not log-quadratic."""
     together = [e for e in effects if e.code in _MULTIPLICATIVE]
     alone = [e for e in effects if e.code == "code0"]
@@ -42,7 +42,7 @@ def piecewise(shop: Workshop, name: str, title: str, effects: Sequence[Effect]) 
     return [_piecewise(shop, name, title, group) for group in groups]
 
 
-def _piecewise(shop: Workshop, name: str, title: str, effects: Sequence[Effect]) -> Any:
+def _piecewise(shop: Factory, name: str, title: str, effects: Sequence[Effect]) -> Any:
     made = shop.make(
         "PiecewiseInterpolation", name, title, shop.constant(1.0),
         shop.arguments(e.second for e in effects), shop.arguments(e.first for e in effects),

@@ -8,7 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rootml.sbi._expressions import Application, Constant, Formula, Operation, Term, Variable
+from rootml.sbi.likelihood._expressions import (
+    Application,
+    Constant,
+    Formula,
+    Operation,
+    Term,
+    Variable,
+)
 
 
 def text(formula: Formula, parameters: Sequence[str]) -> str:

@@ -21,9 +21,9 @@ from typing import TypeAlias
 import numpy as np
 
 from rootml.errors import UsageError
-from rootml.sbi._morph import Array
+from rootml.sbi.likelihood._interpolation import Array
 from rootml.sbi.roofit._formulas import number
-from rootml.sbi.roofit._pieces import Pieces, interpolate
+from rootml.sbi.roofit._piecewise import PiecewisePolynomial, interpolate
 
 LogZ: TypeAlias = Callable[[Array], float]
 Powers: TypeAlias = tuple[int, ...]
@@ -46,7 +46,7 @@ class Surrogate:
         error: The largest error found, in units of the NLL over ``1 + |alpha|^2 / 2``.
     """
 
-    axes: tuple[Pieces, ...]
+    axes: tuple[PiecewisePolynomial, ...]
     powers: tuple[Powers, ...]
     coefficients: Array
     error: float
@@ -125,7 +125,10 @@ def _many(log_z: LogZ, points: Array) -> Array:
 
 
 def _with_mixed(
-    log_z: LogZ, axes: tuple[Pieces, ...], allowed: Callable[[Array], Array], reach: float
+    log_z: LogZ,
+    axes: tuple[PiecewisePolynomial, ...],
+    allowed: Callable[[Array], Array],
+    reach: float,
 ) -> Surrogate:
     """The axes with the shortest mixed polynomial that is good enough, or the best one."""
     rng = np.random.default_rng(20)
@@ -155,7 +158,7 @@ def _with_mixed(
     return best
 
 
-def best_axes(axes: tuple[Pieces, ...], points: Array) -> Array:
+def best_axes(axes: tuple[PiecewisePolynomial, ...], points: Array) -> Array:
     """The sum of the axes' functions."""
     return Surrogate(axes, (), np.zeros(0), 0.0)(points)
 

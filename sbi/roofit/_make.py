@@ -5,21 +5,21 @@ from __future__ import annotations
 from typing import Any, Literal, TypeAlias
 
 from rootml.errors import UsageError
-from rootml.sbi._fittable import Fittable
-from rootml.sbi._likelihood import Likelihood
+from rootml.sbi.likelihood._fittable import Fittable
+from rootml.sbi.likelihood._likelihood import Likelihood
 from rootml.sbi.roofit._assemble import Assembled, Events, assemble, extended
 from rootml.sbi.roofit._batch import BatchDensity
 from rootml.sbi.roofit._binned import make_channels
 from rootml.sbi.roofit._check import Check, check
 from rootml.sbi.roofit._columns import ColumnDensity
 from rootml.sbi.roofit._constraints import make_constraints
-from rootml.sbi.roofit._keep import Keep
+from rootml.sbi.roofit._factory import Factory
 from rootml.sbi.roofit._nll import make_nll
 from rootml.sbi.roofit._objects import RooFitObjects
+from rootml.sbi.roofit._ownership import Owner
 from rootml.sbi.roofit._parameters import make_parameters
 from rootml.sbi.roofit._rates import make_yields
 from rootml.sbi.roofit._root import quiet
-from rootml.sbi.roofit._workshop import Workshop
 
 Route: TypeAlias = Literal["columns", "nll", "function"]
 ROUTES = ("columns", "nll", "function")
@@ -72,8 +72,8 @@ def to_roofit(
 
 
 def _nll(like: Fittable) -> RooFitObjects:
-    keep = Keep(immortal=True)
-    shop = Workshop(keep)
+    keep = Owner(immortal=True)
+    shop = Factory(keep)
     parameters = make_parameters(shop, like)
     nll = make_nll(like, parameters.values(), keep, shop.names("nll"))
     found = check(like, parameters, nll.getVal, tolerance=_EXACT, route="nll")
@@ -81,7 +81,7 @@ def _nll(like: Fittable) -> RooFitObjects:
 
 
 def _pdf(like: Likelihood, route: Route, tolerance: float, reach: float) -> RooFitObjects:
-    shop = Workshop(Keep())
+    shop = Factory(Owner())
     narrow = _ranges(like, reach) if route == "columns" else None
     parameters = make_parameters(shop, like, narrow)
     made: ColumnDensity | BatchDensity | None = None

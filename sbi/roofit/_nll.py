@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rootml.sbi.roofit import _calls
+from rootml.sbi.roofit import _callbacks
 from rootml.sbi.roofit._root import bridge, import_root
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from rootml.sbi._fittable import Fittable
-    from rootml.sbi.roofit._keep import Keep
+    from rootml.sbi.likelihood._fittable import Fittable
+    from rootml.sbi.roofit._ownership import Owner
 
 
-def make_nll(like: Fittable, parameters: Iterable[Any], keep: Keep, name: str) -> Any:
+def make_nll(like: Fittable, parameters: Iterable[Any], keep: Owner, name: str) -> Any:
     """A RooAbsReal whose value is ``like.nll`` at the values of `parameters`, in their order.
 
     Where a density is not positive the value is NaN, from which MINUIT steps back.
@@ -22,11 +22,11 @@ def make_nll(like: Fittable, parameters: Iterable[Any], keep: Keep, name: str) -
     variables = import_root().RooArgList()
     for parameter in parameters:
         variables.add(parameter)
-    number = _calls.register_nll(
+    number = _callbacks.register_nll(
         len(like.parameters),
         lambda theta: like.nll(theta, strict=False),
         lambda theta: like.nll_gradient(theta, strict=False),
     )
-    keep.at_end(lambda: _calls.forget(number))
+    keep.at_end(lambda: _callbacks.forget(number))
     title = "negative log-likelihood of rootml.sbi"
-    return keep.own(bridge().Nll(name, title, variables, number, _calls.nll_pointer()))
+    return keep.own(bridge().Nll(name, title, variables, number, _callbacks.nll_pointer()))

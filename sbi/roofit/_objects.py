@@ -9,15 +9,15 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from rootml._repr import Grid, facts_html, facts_text
+from rootml._internal.reprs import Grid, facts_html, facts_text
 from rootml.errors import UsageError
-from rootml.sbi._model import Nuisance
+from rootml.sbi.likelihood._model import Nuisance
 from rootml.sbi.roofit._root import quiet
 
 if TYPE_CHECKING:
-    from rootml.sbi._fittable import Fittable
+    from rootml.sbi.likelihood._fittable import Fittable
     from rootml.sbi.roofit._check import Check
-    from rootml.sbi.roofit._keep import Lease
+    from rootml.sbi.roofit._ownership import Handle
 
 _logger = logging.getLogger(__name__)
 _INSTEAD = {
@@ -48,7 +48,7 @@ class RooFitObjects:
     route: str
     likelihood: Fittable
     parameters: Mapping[str, Any]
-    lease: Lease
+    lease: Handle
     check: Check
     observables: Mapping[str, Any] = field(default_factory=dict)
     global_observables: Mapping[str, Any] = field(default_factory=dict)

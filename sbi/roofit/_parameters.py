@@ -6,11 +6,11 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from rootml.sbi._model import Nuisance, Parameter
+from rootml.sbi.likelihood._model import Nuisance, Parameter
 
 if TYPE_CHECKING:
-    from rootml.sbi._fittable import Fittable
-    from rootml.sbi.roofit._workshop import Workshop
+    from rootml.sbi.likelihood._fittable import Fittable
+    from rootml.sbi.roofit._factory import Factory
 
 Range = tuple[float, float]
 _DEVIATIONS = 10.0
@@ -19,7 +19,7 @@ _FIRST_STEP = 0.1
 
 
 def make_parameters(
-    shop: Workshop, like: Fittable, ranges: Mapping[str, Range] | None = None
+    shop: Factory, like: Fittable, ranges: Mapping[str, Range] | None = None
 ) -> dict[str, Any]:
     """One RooRealVar per parameter, by the model's name and in the model's order.
 
@@ -33,7 +33,7 @@ def make_parameters(
 
 
 def make_parameter(
-    name: str, parameter: Parameter | Nuisance, shop: Workshop, narrow: Range | None = None
+    name: str, parameter: Parameter | Nuisance, shop: Factory, narrow: Range | None = None
 ) -> Any:
     """A RooRealVar with the limits of a parameter, within `narrow`.
 

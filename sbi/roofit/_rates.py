@@ -5,23 +5,23 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from rootml.sbi._model import Nuisance
+from rootml.sbi.likelihood._model import Nuisance
 from rootml.sbi.roofit import _formulas
 from rootml.sbi.roofit._effects import Effect, exponent, log_quadratic, piecewise
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from rootml.sbi._model import Model
-    from rootml.sbi.roofit._workshop import Workshop
+    from rootml.sbi.likelihood._model import Model
+    from rootml.sbi.roofit._factory import Factory
 
 
-def make_yields(shop: Workshop, model: Model, parameters: Mapping[str, Any]) -> dict[str, Any]:
+def make_yields(shop: Factory, model: Model, parameters: Mapping[str, Any]) -> dict[str, Any]:
     """Per process its expected number of events, as a function of the parameters."""
     return {process: _make(shop, model, process, parameters) for process in model.processes}
 
 
-def _make(shop: Workshop, model: Model, process: str, parameters: Mapping[str, Any]) -> Any:
+def _make(shop: Factory, model: Model, process: str, parameters: Mapping[str, Any]) -> Any:
     formula = model.formulas[process]
     used = [name for name in parameters if name in formula.names]
     title = f"expected events of {process}"
@@ -39,7 +39,7 @@ def _make(shop: Workshop, model: Model, process: str, parameters: Mapping[str, A
 
 
 def _effects(
-    shop: Workshop, model: Model, process: str, parameters: Mapping[str, Any]
+    shop: Factory, model: Model, process: str, parameters: Mapping[str, Any]
 ) -> list[Effect]:
     found = []
     for name, nuisance in model.nuisances.items():

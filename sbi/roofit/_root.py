@@ -9,7 +9,7 @@ from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-from rootml._optional import optional_import
+from rootml._internal.optional import optional_import
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

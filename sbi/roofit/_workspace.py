@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rootml.sbi._model import Nuisance
+from rootml.sbi.likelihood._model import Nuisance
 from rootml.sbi.roofit._root import quiet
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ import rootml
 from rootml import sbi, toml
 from rootml.batching import Standardizer
 from rootml.errors import MissingFileError, UsageError
-from rootml.sbi import _plots
+from rootml.sbi.inference import _plots
 
 
 @pytest.fixture

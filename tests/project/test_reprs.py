@@ -32,9 +32,9 @@ from morphing_toy import CONDITIONS, FEATURES, toy, write_toy
 import rootml
 from rootml import sbi
 from rootml.bdt import Forest
-from rootml.sbi._fit import FitResult
-from rootml.sbi._report import Check
-from rootml.sbi._report import Report as DiagnosticsReport
+from rootml.sbi.diagnostics._report import Check
+from rootml.sbi.diagnostics._report import Report as DiagnosticsReport
+from rootml.sbi.inference._fit import FitResult
 
 GOLDEN = Path(__file__).parent / "golden"
 RENEW = "ROOTML_RENEW_GOLDEN"
@@ -120,9 +120,9 @@ def fitted_morpher() -> Any:
 
 def morphing_report() -> Any:
     pytest.importorskip("xgboost")
-    from rootml.sbi.morphing._metrics_sample import Sample
-    from rootml.sbi.morphing._validate import make_report
-    from rootml.sbi.morphing._validate_compare import Options
+    from rootml.sbi.morphing.validation._metrics_sample import Sample
+    from rootml.sbi.morphing.validation._validate import make_report
+    from rootml.sbi.morphing.validation._validate_compare import Options
 
     names = {FEATURES[0]: EVIL}
 

@@ -137,9 +137,10 @@ def test_names_in_docstrings_become_links() -> None:
         "```pycon\n`Model.fit`\n```"
     )
     assert (
-        docstrings.package_of("rootml.sbi.morphing._report.Report.save") == "rootml.sbi.morphing"
+        docstrings.package_of("rootml.sbi.morphing.validation._report.ClosureReport.save")
+        == "rootml.sbi.morphing"
     )
-    assert docstrings.package_of("rootml._opening.open_dataset") == "rootml"
+    assert docstrings.package_of("rootml.dataset._opening.open_dataset") == "rootml"
 
 
 # --- what pages say ------------------------------------------------------------------------------

@@ -71,7 +71,7 @@ def signal_background(number: int) -> Fits:
         rng = np.random.default_rng(child)
         x = problem.draw(rng, 1.0, 0.5)
         outcome = float(rng.normal(0.5, 1.0))
-        columns = sbi.Columns(problem.columns(x))
+        columns = sbi.RatioColumns(problem.columns(x))
         base = (
             model.likelihood(columns, reference=reference)
             if base is None
@@ -169,10 +169,10 @@ def test_off_shell_interference() -> None:
     assert np.median(fits.errors[:, 0]) == pytest.approx(expected, rel=0.15)
 
 
-def _off_shell_reference() -> sbi.Columns:
+def _off_shell_reference() -> sbi.RatioColumns:
     problem = OffShell()
     cells = np.arange(len(problem.B))
-    return sbi.Columns(problem.columns(cells), problem.B)
+    return sbi.RatioColumns(problem.columns(cells), problem.B)
 
 
 def test_twenty_nuisances_have_one_minimum() -> None:

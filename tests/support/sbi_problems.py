@@ -54,12 +54,12 @@ class SignalBackground:
             },
         }
 
-    def reference(self, points: int = 2000) -> sbi.Columns:
+    def reference(self, points: int = 2000) -> sbi.RatioColumns:
         """The reference on a grid of the midpoint rule: its sums are integrals."""
         step = (self.high - self.low) / points
         x: Array = np.asarray(self.low + step * (np.arange(points) + 0.5), np.float64)
         weights = 0.1 * self.signal(x) + 0.9 * self.background(x)
-        return sbi.Columns(self.columns(x), weights * step)
+        return sbi.RatioColumns(self.columns(x), weights * step)
 
     def draw(self, rng: np.random.Generator, mu: float = 1.0, jes: float = 0.0) -> Array:
         """One data set."""
@@ -92,16 +92,16 @@ class SignalBackground:
         return float(mu * signal + background - np.log(density).sum() + 0.5 * (jes - outcome) ** 2)
 
 
-def draw_toy(rng: np.random.Generator, truth: Mapping[str, float]) -> sbi.Columns:
+def draw_toy(rng: np.random.Generator, truth: Mapping[str, float]) -> sbi.RatioColumns:
     """A generator of toys for `SignalBackground`, found by its name."""
     problem = SignalBackground()
-    return sbi.Columns(problem.columns(problem.draw(rng, truth["mu"], truth["jes"])))
+    return sbi.RatioColumns(problem.columns(problem.draw(rng, truth["mu"], truth["jes"])))
 
 
 def many_nuisances(
     events: int, nuisances: int, *, seed: int = 0, processes: int = 3, reference: int = 2000,
     codes: tuple[str, ...] = ("log-quadratic",), weighted: bool = False, curved: bool = True,
-) -> tuple[sbi.Model, sbi.Columns, sbi.Columns]:  # fmt: skip
+) -> tuple[sbi.Model, sbi.RatioColumns, sbi.RatioColumns]:  # fmt: skip
     """Synthetic columns: every nuisance tilts every process by a few per cent."""
     rng = np.random.default_rng(seed)
 
@@ -130,7 +130,7 @@ def many_nuisances(
         },
     )  # fmt: skip
     weights = rng.uniform(0.1, 2.0, events) if weighted else None
-    return model, sbi.Columns(columns(events), weights), sbi.Columns(columns(reference))
+    return model, sbi.RatioColumns(columns(events), weights), sbi.RatioColumns(columns(reference))
 
 
 class OffShell:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pytest
 
 from rootml import sbi
-from rootml.sbi._binned import example_workspace
+from rootml.sbi.likelihood._binned import example_workspace
 
 Array = npt.NDArray[np.float64]
 UPPER = 10.0

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from bdt_forests import random_forest, rows_on_thresholds, walk
 
-from rootml.bdt.engine import _jit
-from rootml.bdt.engine._cache import ObjectCache, cache_folder, cache_key
-from rootml.bdt.engine._target import host_target
+from rootml.bdt.engine.binding import _jit
+from rootml.bdt.engine.binding._cache import ObjectCache, cache_folder, cache_key
+from rootml.bdt.engine.binding._target import host_target
 from rootml.errors import MissingPackageError
 
 IR = """
@@ -178,7 +178,7 @@ def test_threads_compile_and_score_at_once() -> None:
 
 
 def test_without_llvmlite_the_error_says_what_works(monkeypatch: pytest.MonkeyPatch) -> None:
-    from rootml.bdt.engine import _target
+    from rootml.bdt.engine.binding import _target
 
     forest = random_forest(np.random.default_rng(0), trees=2, depth=2)
     _target._binding.cache_clear()

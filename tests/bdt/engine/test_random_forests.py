@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from rootml.bdt import Forest
 from rootml.bdt._inputs import Table
-from rootml.bdt.engine._llvm import LlvmEngine
-from rootml.bdt.engine._numpy import NumpyEngine
-from rootml.bdt.engine._target import CPUS, host_target
+from rootml.bdt.engine.binding._llvm import LlvmEngine
+from rootml.bdt.engine.binding._numpy import NumpyEngine
+from rootml.bdt.engine.binding._target import CPUS, host_target
 from rootml.errors import UnsupportedModelError, UsageError
 
 DOUBLE = {"input_dtype": np.float64, "dtype": np.float64}

@@ -211,7 +211,7 @@ def test_skim_goes_on_and_refuses_what_is_there(
     assert "is there already; remove it, or give --overwrite" in said
     run(*words, "--overwrite")
 
-    from rootml import _skim
+    from rootml.output import _skim
 
     real, made = _skim._WriteFile.write, []
 

@@ -12,7 +12,7 @@ import pytest
 from event_files import FILE_ROWS, write_events
 from remote_servers import HttpsServer, MotoServer, Place, S3Place, XRootDServer
 
-from rootml.storage._remote.http import _managers, _single
+from rootml.storage.remote._http import _managers, _single
 
 PROTOCOLS = ("root", "https", "s3")
 

@@ -16,7 +16,7 @@ import pytest
 import uproot
 
 import rootml
-from rootml._reader import Reader
+from rootml.dataset._reader import Reader
 from rootml.errors import ChangedFileError
 from rootml.partitions import Partition
 from rootml.storage import open_table
@@ -82,7 +82,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         paths.append(path)
         return open_table(path, tree)
 
-    monkeypatch.setattr("rootml._files.open_table", counting)
+    monkeypatch.setattr("rootml.files._files.open_table", counting)
     return paths
 
 
@@ -227,7 +227,7 @@ def test_few_local_files_are_not_kept(folder: Path) -> None:
 def test_processes_at_the_same_time(folder: Path) -> None:
     script = f"""
 import rootml
-from rootml._reader import Reader
+from rootml.dataset._reader import Reader
 for _ in range(5):
     data = rootml.open({str(folder / "*.root")!r})
     Reader(data.samples).partitions({SMALL})

@@ -12,7 +12,7 @@ import uproot
 
 from rootml.errors import UnsupportedTypeError
 from rootml.storage import Table, list_trees, open_table
-from rootml.storage._rntuple import RNTupleTable
+from rootml.storage.rntuple._storage import RNTupleTable
 
 RealFile = Callable[[str], str]
 FILES = {

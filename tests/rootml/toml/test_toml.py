@@ -16,9 +16,7 @@ import uproot
 
 import rootml
 from rootml import toml
-from rootml._files import Files
-from rootml._friends import FriendLink
-from rootml._sample import Filter, Sample
+from rootml.dataset._sample import Filter, Sample
 from rootml.errors import (
     CorruptFileError,
     ExpressionError,
@@ -26,6 +24,8 @@ from rootml.errors import (
     RootmlError,
     UsageError,
 )
+from rootml.files._files import Files
+from rootml.files._friends import FriendLink
 from rootml.storage import Cache, Remote
 from rootml.storage._paths import remote_of
 

@@ -15,9 +15,9 @@ from sbi_learned import write
 import rootml
 from rootml import sbi
 from rootml.errors import ConvergenceError, MissingColumnError, UsageError
-from rootml.sbi._diagnostics_checks import Events, Pair, all_checks, area_under_curve, compare
-from rootml.sbi._samples import SampleShifts
-from rootml.sbi._toys import ToyResults
+from rootml.sbi.diagnostics._checks import Events, Pair, all_checks, area_under_curve, compare
+from rootml.sbi.inference._samples import SampleShifts
+from rootml.sbi.inference._toys import ToyResults
 
 Float = Any
 

@@ -21,7 +21,7 @@ from rootml.errors import (
     StateError,
     UsageError,
 )
-from rootml.sbi._binned import example_workspace
+from rootml.sbi.likelihood._binned import example_workspace
 
 
 def test_asimov_data_are_what_is_expected(problem: SignalBackground) -> None:
@@ -74,7 +74,7 @@ def test_asimov_refuses(problem: SignalBackground) -> None:
 
 def test_toys_follow_the_model(problem: SignalBackground) -> None:
     """Number of events, and the distribution of x, as drawn from the reference."""
-    from rootml.sbi._asimov import Toys
+    from rootml.sbi.inference._asimov import Toys
 
     source = Toys(problem.model(), problem.reference(10000), truth={"mu": 1.5, "jes": 1.0})
     rng = np.random.default_rng(6)
@@ -150,7 +150,7 @@ def test_toys_refuse_a_small_reference(problem: SignalBackground) -> None:
 
 
 def test_results_leave_invalid_fits_out_and_say_so() -> None:
-    from rootml.sbi._toys import Task, collect
+    from rootml.sbi.inference._toys import Task, collect
 
     task = Task({"mu": 1.0}, 1, (), "auto", {})
     rows = [
@@ -194,11 +194,13 @@ def test_shifts_of_a_reference_sample_have_the_right_size(problem: SignalBackgro
     rng = np.random.default_rng(2)
     x = problem.draw(rng)
 
-    def fresh(number: int = 400) -> sbi.Columns:
+    def fresh(number: int = 400) -> sbi.RatioColumns:
         signal = rng.uniform(size=number) < 0.1
         u = rng.uniform(size=number)
         tail = -np.log1p(u * math.expm1(-3.5)) / 0.35
-        return sbi.Columns(problem.columns(np.where(signal, rng.normal(4.0, 0.6, number), tail)))
+        return sbi.RatioColumns(
+            problem.columns(np.where(signal, rng.normal(4.0, 0.6, number), tail))
+        )
 
     model = problem.model()
     like = model.likelihood(problem.columns(x), reference=fresh())

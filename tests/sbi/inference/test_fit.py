@@ -224,7 +224,7 @@ def test_weighted_events_have_the_covariance_of_their_spread() -> None:
     weights = np.random.default_rng(8).normal(1.0, 1.5, 400)
     assert (weights < 0.0).any()
     model = sbi.Model({"S": "mu * 100"}, {"mu": sbi.Parameter(1.0, lower=0.0)})
-    result = sbi.fit(model.likelihood(sbi.Columns({"S": np.ones(400)}, weights)))
+    result = sbi.fit(model.likelihood(sbi.RatioColumns({"S": np.ones(400)}, weights)))
     assert result.values["mu"] == pytest.approx(weights.sum() / 100, rel=1e-6)
     assert result.errors["mu"] == pytest.approx(math.sqrt(weights.sum()) / 100, rel=1e-5)
     found = result.weighted_covariance()[0, 0]
@@ -247,7 +247,7 @@ def test_goodness_of_fit(problem: SignalBackground, like: sbi.Likelihood) -> Non
 
 
 def test_goodness_of_fit_of_bins_is_the_saturated_deviance() -> None:
-    from rootml.sbi._binned import example_workspace
+    from rootml.sbi.likelihood._binned import example_workspace
 
     result = sbi.fit(sbi.Model({}, binned=example_workspace()).likelihood(None))
     found = sbi.goodness_of_fit(result)

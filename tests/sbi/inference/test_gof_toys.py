@@ -20,9 +20,9 @@ def deviance(n: np.ndarray, e: np.ndarray) -> np.ndarray:
     return np.asarray(2.0 * (e - n + logs).sum(axis=-1))
 
 
-def steps() -> sbi.Columns:
+def steps() -> sbi.RatioColumns:
     """A density of four steps, each as likely as it is high."""
-    return sbi.Columns({"B": np.repeat([0.4, 0.8, 1.2, 1.6], 250)})
+    return sbi.RatioColumns({"B": np.repeat([0.4, 0.8, 1.2, 1.6], 250)})
 
 
 def test_few_events_in_bins() -> None:
@@ -67,7 +67,7 @@ def test_what_is_refused(problem: SignalBackground) -> None:
     result = sbi.fit(problem.likelihood(x))
     with pytest.raises(UsageError, match="no toys were drawn"):
         _ = sbi.goodness_of_fit(result).p_toys
-    weighted = sbi.Columns(problem.columns(x), np.full(len(x), 0.5))
+    weighted = sbi.RatioColumns(problem.columns(x), np.full(len(x), 0.5))
     other = problem.model().likelihood(weighted, reference=problem.reference())
     with pytest.raises(UsageError, match="toys of weighted events"):
         sbi.goodness_of_fit(sbi.fit(other), toys=3)

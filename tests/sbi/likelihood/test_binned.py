@@ -12,7 +12,7 @@ from sbi_problems import SignalBackground
 
 from rootml import sbi
 from rootml.errors import DensityError, RootmlError, SchemaError, UsageError
-from rootml.sbi._binned import example_workspace
+from rootml.sbi.likelihood._binned import example_workspace
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*RefResolver:DeprecationWarning")  # in pyhf
 SETTINGS = {"normsys": {"interpcode": "code4"}, "histosys": {"interpcode": "code4p"}}

@@ -14,7 +14,7 @@ from sbi_problems import many_nuisances
 
 from rootml import sbi
 from rootml.errors import DensityError, UsageError
-from rootml.sbi import _jit
+from rootml.sbi.likelihood import _jit
 
 CODES = ("log-quadratic", "code0", "code1", "code4", "code5")
 
@@ -48,7 +48,7 @@ def test_extreme_densities() -> None:
     ratios = np.array([5e-324, 1e-310, 2.3e-308, 1e-200, 1.0, 1e200, 1.7e308])
     for weights in (None, np.linspace(0.5, 2.0, 7)):
         model = sbi.Model({"S": "mu"}, {"mu": 1.0})
-        columns = sbi.Columns({"S": ratios}, weights)
+        columns = sbi.RatioColumns({"S": ratios}, weights)
         expected = 1.0 - np.sum((1.0 if weights is None else weights) * np.log(ratios))
         for engine in ("numpy", "compiled"):
             like = model.likelihood(columns, engine=engine)
@@ -120,7 +120,7 @@ def test_cache_is_private(variable: str, tmp_path: Path, monkeypatch: pytest.Mon
 def test_kernels_are_kept_where_the_variable_says(tmp_path: Path) -> None:
     code = (
         "import numpy as np; from rootml.sbi import _jit\n"
-        "from rootml.sbi._kernels_second import *\n"
+        "from rootml.sbi.likelihood._kernels_hessian import *\n"
         "print(_jit.cache_folder())"
     )
     for place, kept in ((str(tmp_path / "cache"), True), ("", False)):

@@ -141,7 +141,7 @@ def test_reference_of_other_columns() -> None:
 )
 def test_weights(weights: Any, error: type[RootmlError], says: str) -> None:
     with pytest.raises(error, match=says):
-        sbi.Columns({"S": ONES}, weights)
+        sbi.RatioColumns({"S": ONES}, weights)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,9 @@ STEPS = [
 ]  # fmt: skip
 
 
-def oracle(x: Any, reference: sbi.Columns, mu: float, alpha: float) -> tuple[float, np.ndarray]:
+def oracle(
+    x: Any, reference: sbi.RatioColumns, mu: float, alpha: float
+) -> tuple[float, np.ndarray]:
     """Minus log L and its gradient, written down."""
     signal, background = PROBLEM.yields
 
@@ -46,7 +48,7 @@ def oracle(x: Any, reference: sbi.Columns, mu: float, alpha: float) -> tuple[flo
     return float(value), np.array(slopes)
 
 
-def check(like: Any, x: Any, reference: sbi.Columns, point: Any, *, gradient: bool) -> None:
+def check(like: Any, x: Any, reference: sbi.RatioColumns, point: Any, *, gradient: bool) -> None:
     value, slopes = oracle(x, reference, *point)
     assert like.nll(point) == pytest.approx(value, rel=1e-12)
     if gradient:

@@ -71,8 +71,8 @@ class Case:
                 },  # not jes, jer
             }
 
-        self.columns = sbi.Columns(columns(EVENTS), rng.uniform(0.5, 1.5, EVENTS))
-        self.reference = sbi.Columns(columns(REFERENCE), rng.uniform(0.5, 1.5, REFERENCE))
+        self.columns = sbi.RatioColumns(columns(EVENTS), rng.uniform(0.5, 1.5, EVENTS))
+        self.reference = sbi.RatioColumns(columns(REFERENCE), rng.uniform(0.5, 1.5, REFERENCE))
         self.model = sbi.Model(
             {"S": "mu * 30", "I": "-sqrt(mu) * 4 * lumi", "B": "80 * lumi"},
             {"mu": sbi.Parameter(1.0, lower=0.0)},
@@ -115,7 +115,9 @@ class Case:
             for i, w in enumerate(self.reference.weights)
         )
 
-    def ratio(self, columns: sbi.Columns, process: str, i: int, alphas: dict[str, Any]) -> Any:
+    def ratio(
+        self, columns: sbi.RatioColumns, process: str, i: int, alphas: dict[str, Any]
+    ) -> Any:
         """The morphed ratio of one event."""
         nominal = mp(columns.ratio(process)[i])
         value = nominal

@@ -15,9 +15,9 @@ from scipy import stats
 import rootml
 from rootml.errors import StateError
 from rootml.sbi.morphing import Morpher
-from rootml.sbi.morphing._calibrate import Band, find_band, quantiles, student
-from rootml.sbi.morphing._preprocess_fit import gaussianiser
-from rootml.sbi.morphing._settle import settle
+from rootml.sbi.morphing._uncertainty_band import Band, find_band, quantiles, student
+from rootml.sbi.morphing.preprocessing._marginal_closure import settle
+from rootml.sbi.morphing.preprocessing._preprocess_fit import gaussianiser
 
 
 @pytest.mark.parametrize("degrees", [2, 3, 5, 10, 30])

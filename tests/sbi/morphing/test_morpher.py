@@ -346,7 +346,7 @@ def test_seeds_decide_everything(sim: rootml.Dataset, data: rootml.Dataset) -> N
 def test_a_training_goes_on_where_it_was_left(
     sim: rootml.Dataset, data: rootml.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from rootml.sbi.morphing._training import Trainer
+    from rootml.sbi.morphing.flow._training import Trainer
 
     before = {name: column[:50] for name, column in events(sim).items()}
     expected = small(ensemble=1).fit(sim, data)
@@ -525,8 +525,8 @@ def test_a_truncated_file_is_found(saved: Path, length: int) -> None:
 
 
 def test_files_of_others_are_refused(saved: Path, tmp_path: Path) -> None:
-    from rootml.sbi.morphing._persist import KIND
-    from rootml.sbi.morphing._save import read_file, write_file
+    from rootml.sbi.morphing.files._persist import KIND
+    from rootml.sbi.morphing.files._save import read_file, write_file
 
     content, arrays = read_file(saved, KIND)
     cases: list[tuple[dict[str, Any], dict[str, Any], str]] = [

@@ -109,7 +109,7 @@ def test_weighted_events(roofit: Any, route: Any) -> None:
     x = draw(400, 3000, 5)
     weights = np.random.default_rng(1).choice([1.3, 0.9, -0.4], len(x), p=[0.5, 0.4, 0.1])
     like = model().likelihood(
-        sbi.Columns(columns(x), weights), reference=columns(draw(500, 4500, 2))
+        sbi.RatioColumns(columns(x), weights), reference=columns(draw(500, 4500, 2))
     )
     objects = like.to_roofit(route)
     fit(roofit, objects)

@@ -11,12 +11,12 @@ import pytest
 
 from rootml import sbi
 from rootml.errors import MissingPackageError, UsageError
-from rootml.sbi._expressions import Formula
+from rootml.sbi.likelihood._expressions import Formula
 from rootml.sbi.roofit import _root, to_roofit
 from rootml.sbi.roofit._formulas import text
 from rootml.sbi.roofit._log_z import approximate
 from rootml.sbi.roofit._names import Names
-from rootml.sbi.roofit._pieces import interpolate
+from rootml.sbi.roofit._piecewise import interpolate
 
 
 def test_missing_root(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,8 +8,8 @@ import pytest
 from scipy import linalg
 
 from rootml.errors import UsageError
-from rootml.sbi.morphing._metrics_frechet import fpd, frechet
-from rootml.sbi.morphing._metrics_kernel import (
+from rootml.sbi.morphing.validation._metrics_frechet import fpd, frechet
+from rootml.sbi.morphing.validation._metrics_kernel import (
     _discrepancy_by_map,
     discrepancy,
     gaussian,

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from rootml.errors import UsageError
-from rootml.sbi.morphing import _metrics as metrics
+from rootml.sbi.morphing.validation import _metrics as metrics
 
 SIZES = [(1, 1), (1, 500), (400, 300)]
 

@@ -27,19 +27,19 @@ from rootml.errors import (
     UnsupportedTypeError,
     UsageError,
 )
-from rootml.sbi.morphing._metrics_sample import Sample
-from rootml.sbi.morphing._plots import file_names
-from rootml.sbi.morphing._report import Report
-from rootml.sbi.morphing._rows import Names, Rows
-from rootml.sbi.morphing._validate import make_report, validate_correction
-from rootml.sbi.morphing._validate_compare import Options
+from rootml.sbi.morphing.inference._rows import Names, Rows
+from rootml.sbi.morphing.validation._metrics_sample import Sample
+from rootml.sbi.morphing.validation._plots import file_names
+from rootml.sbi.morphing.validation._report import ClosureReport
+from rootml.sbi.morphing.validation._validate import make_report, validate_correction
+from rootml.sbi.morphing.validation._validate_compare import Options
 
 Float = npt.NDArray[np.float64]
 QUICK = Options(classifier="trees", slices=3)
 
 
 @pytest.fixture(scope="module")
-def report() -> Report:
+def report() -> ClosureReport:
     """The paper's toy: simulation before, and independent data as the perfect correction."""
     data = Sample.of(toy("data", 4000), what="data")
     samples = {
@@ -56,7 +56,7 @@ def report() -> Report:
     )
 
 
-def test_a_perfect_correction_is_at_the_floor(report: Report) -> None:
+def test_a_perfect_correction_is_at_the_floor(report: ClosureReport) -> None:
     assert report.before.classifier.auc > 0.75
     assert report.after.classifier.auc == pytest.approx(0.5, abs=4 * report.after.classifier.error)
     assert report.before.worst_chi_square > 10
@@ -69,7 +69,7 @@ def test_a_perfect_correction_is_at_the_floor(report: Report) -> None:
     assert report.before.slice_distances.max() > 4 * report.after.slice_distances.max()
 
 
-def test_numbers_are_those_of_scipy_and_numpy(report: Report) -> None:
+def test_numbers_are_those_of_scipy_and_numpy(report: ClosureReport) -> None:
     data, sim = toy("data", 4000), toy("sim", 4000)
     for name, found in zip(FEATURES, report.before.features, strict=True):
         a, b = data[name].astype(float), sim[name].astype(float)
@@ -84,9 +84,9 @@ def test_numbers_are_those_of_scipy_and_numpy(report: Report) -> None:
     np.testing.assert_allclose(report.correlations, matrices[1], atol=1e-9)
 
 
-def test_json_there_and_back(report: Report, tmp_path: Path) -> None:
+def test_json_there_and_back(report: ClosureReport, tmp_path: Path) -> None:
     report.save(tmp_path / "report.json")
-    again = Report.load(tmp_path / "report.json")
+    again = ClosureReport.load(tmp_path / "report.json")
     assert again.to_json() == report.to_json()
     assert str(again) == str(report)
     json.loads(report.to_json(), parse_constant=pytest.fail)  # no NaN or Infinity
@@ -94,9 +94,9 @@ def test_json_there_and_back(report: Report, tmp_path: Path) -> None:
     assert numbers["auc"] == report.before.classifier.auc
 
 
-def test_other_files_are_no_reports(report: Report, tmp_path: Path) -> None:
+def test_other_files_are_no_reports(report: ClosureReport, tmp_path: Path) -> None:
     with pytest.raises(MissingFileError, match=r"no report at .*absent\.json"):
-        Report.load(tmp_path / "absent.json")
+        ClosureReport.load(tmp_path / "absent.json")
     content = json.loads(report.to_json())
     for text, words in (
         ("{", "no report"),
@@ -106,12 +106,12 @@ def test_other_files_are_no_reports(report: Report, tmp_path: Path) -> None:
         (json.dumps({**content, "report": None}), "cannot be read"),
     ):
         with pytest.raises(StateError, match=words):
-            Report.from_json(text)
+            ClosureReport.from_json(text)
     with pytest.raises(StateError, match="no comparison 'later': there are before, after, floor"):
         report["later"]
 
 
-def test_texts(report: Report) -> None:
+def test_texts(report: ClosureReport) -> None:
     text = str(report)
     for word in (*FEATURES, *CONDITIONS, "before", "after", "floor", "made for a test", "AUC"):
         assert word in text
@@ -128,7 +128,7 @@ def test_html_escapes_names() -> None:
     assert found.conditions_only is None
 
 
-def test_pictures(report: Report, tmp_path: Path) -> None:
+def test_pictures(report: ClosureReport, tmp_path: Path) -> None:
     paths = [Path(path) for path in report.plot(tmp_path / "pictures")]
     assert len(paths) == len(set(paths)) == len(FEATURES) + 2 + len(CONDITIONS)
     for path in paths:

@@ -19,7 +19,7 @@ import uproot
 from scipy import linalg
 
 import rootml
-from rootml.sbi.morphing import Morpher, Report
+from rootml.sbi.morphing import ClosureReport, Morpher
 
 TUTORIALS = Path(__file__).parents[4] / "tutorials"
 
@@ -86,7 +86,7 @@ def test_photons_close(photons: ModuleType, tmp_path: Path) -> None:
         sample.split(test=0.4, by="event") for sample in (sim, data)
     )
     morpher = Morpher(photons.FEATURES, photons.CONDITIONS, id="event", steps=2000)
-    report: Report = morpher.fit(sim_fit, data_fit).validate(sim_test, data_test)
+    report: ClosureReport = morpher.fit(sim_fit, data_fit).validate(sim_test, data_test)
     assert report.before.classifier.auc > 0.66
     assert report.after.classifier.auc < 0.54
     assert report.before.worst_chi_square > 20

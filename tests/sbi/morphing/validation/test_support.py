@@ -9,8 +9,8 @@ import numpy.typing as npt
 import pytest
 from scipy import stats
 
-from rootml.sbi.morphing._metrics_support import Support
-from rootml.sbi.morphing._slices import compare_slices, slice_edges, slice_number
+from rootml.sbi.morphing.validation._metrics_support import Support
+from rootml.sbi.morphing.validation._slices import compare_slices, slice_edges, slice_number
 
 Float = npt.NDArray[np.float64]
 Draw = Callable[[np.random.Generator, int], Float]

@@ -10,7 +10,7 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from rootml.errors import UsageError
-from rootml.sbi.morphing._two_sample import Kind, area, two_sample
+from rootml.sbi.morphing.validation._two_sample import Kind, area, two_sample
 
 KINDS: tuple[Kind, ...] = ("network", "trees", "both")
 

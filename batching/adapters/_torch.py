@@ -1,0 +1,186 @@
+"""Output as torch tensors: an IterableDataset that shares an epoch among DataLoader workers."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import sys
+from collections.abc import Generator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rootml._internal.optional import optional_import
+from rootml.batching.inputs._batch import Batch, PaddedArray, RaggedArray
+from rootml.errors import ShardError, UsageError
+
+if TYPE_CHECKING:
+    from rootml.batching._loader import BatchLoader
+
+logger = logging.getLogger(__name__)
+_DISPATCHER = ("accelerate.data_loader", "DataLoaderDispatcher")
+
+
+def torch_batches(loader: BatchLoader, *, device: Any = None) -> Any:
+    """A ``torch.utils.data.IterableDataset`` of tuples of tensors.
+
+    A tuple is ``x``, ``(x, y)`` or ``(x, y, w)``, with observers a last dict of tensors. Named
+    inputs are a dict; a padded input ``jets`` is two tensors, ``jets`` and ``jets_mask``, a ragged
+    one ``jets`` and ``jets_offsets``.
+
+    It is to be iterated as it is, or given to ``DataLoader(dataset, batch_size=None,
+    num_workers=n)``: the workers then share each epoch, every row once. The loader has threads of
+    its own, so workers are rarely worth their processes. Epochs advance with every iteration, also
+    in worker processes; `BatchLoader.set_epoch` before an iteration chooses one.
+
+    With several ranks give each its shard, whatever started them: ``loader.shard(rank, world)``,
+    with what ``torch.distributed`` or ``accelerate.Accelerator`` says. accelerate's ``prepare()``
+    is for the model and the optimiser: of a loader it would let rank 0 read for all, and repeat
+    rows of a short last batch.
+
+    With a `device`, tensors are pinned and sent without blocking; this path has not been tried on
+    a GPU. It cannot be combined with worker processes.
+
+    Raises:
+        MissingPackageError: torch is not installed.
+        ShardError: From an iteration: it was given to accelerate's ``prepare()`` on several ranks.
+    """
+    data = optional_import("torch.utils.data", feature="BatchLoader.torch()", extra="torch")
+    return _dataset_class(data.IterableDataset)(loader, device)
+
+
+@functools.cache
+def _dataset_class(base: Any) -> Any:
+    """The class is made when torch is there, once, and under a name that pickle finds."""
+    made = type("TorchBatches", (_TorchBatches, base), {"__module__": __name__})
+    globals()["TorchBatches"] = made
+    return made
+
+
+def __getattr__(name: str) -> Any:  # a spawned worker unpickles the class before it is made
+    if name == "TorchBatches":
+        data = optional_import("torch.utils.data", feature="BatchLoader.torch()", extra="torch")
+        return _dataset_class(data.IterableDataset)
+    message = f"module {__name__!r} has no attribute {name!r}"
+    raise AttributeError(message)
+
+
+class _TorchBatches:
+    """See `torch_batches`."""
+
+    def __init__(self, loader: BatchLoader, device: Any) -> None:
+        torch = optional_import("torch", feature="BatchLoader.torch()", extra="torch")
+        self.loader = loader
+        self.device = None if device is None else torch.device(device)
+        self._clock = loader.share_clock()
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    def __iter__(self) -> Generator[Any, None, None]:
+        data = optional_import("torch.utils.data", feature="BatchLoader.torch()", extra="torch")
+        info = data.get_worker_info()
+        if info is None:
+            _check_ranks(self.loader)
+            return self._tensors(self.loader.iterate())
+        if self.device is not None:
+            message = (
+                "torch(device=...) moves batches by itself: use it without DataLoader workers"
+            )
+            raise UsageError(message)
+        epoch = self._clock.join(info.seed - info.id, info.num_workers)
+        batches = self.loader.iterate(epoch=epoch, worker=info.id, workers=info.num_workers)
+        return self._tensors(batches)
+
+    def _tensors(self, batches: Generator[Batch, None, None]) -> Generator[Any, None, None]:
+        try:
+            for batch in batches:
+                yield to_tensors(batch, self.device)
+        finally:
+            batches.close()
+
+    def state_dict(self) -> dict[str, Any]:
+        """As `BatchLoader.state_dict`: the protocol of torchdata's StatefulDataLoader."""
+        return self.loader.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """As `BatchLoader.load_state_dict`."""
+        self.loader.load_state_dict(state)
+
+    def __repr__(self) -> str:
+        return f"<TorchBatches of {self.loader!r}>"
+
+
+def _check_ranks(loader: BatchLoader) -> None:
+    """See that ranks that train together neither lose events nor see some twice.
+
+    Raises:
+        ShardError: accelerate hands out the batches of one rank to all.
+    """
+    distributed: Any = optional_import("torch.distributed", feature="ranks", extra="torch")
+    if not distributed.is_available() or not distributed.is_initialized():
+        return
+    rank, world = distributed.get_rank(), distributed.get_world_size()
+    if world > 1 and _is_dispatched():
+        message = (
+            "a loader that is given to accelerate's prepare() is read by rank 0, which sends each "
+            "batch to all: a shard's events would be lost, and rows of a short last batch come "
+            "twice; iterate over loader.shard(accelerator.process_index, "
+            "accelerator.num_processes).torch() itself"
+        )
+        raise ShardError(message)
+    if world > 1 and loader.world == 1:
+        logger.warning(
+            "this is rank %d of %d, and its loader is not sharded: each rank gets every event; "
+            "use loader.shard(%d, %d)", rank, world, rank, world,
+        )  # fmt: skip
+
+
+def _is_dispatched() -> bool:
+    """Whether it is accelerate that iterates, on one rank for all."""
+    module, name = _DISPATCHER
+    frame = sys._getframe(1) if module in sys.modules else None
+    while frame is not None:
+        owner = frame.f_locals.get("self") if frame.f_globals.get("__name__") == module else None
+        if type(owner).__name__ == name:
+            return True
+        frame = frame.f_back
+    return False
+
+
+def to_tensors(batch: Batch, device: Any = None) -> Any:
+    """The parts of a batch as tensors that share its memory (on the CPU)."""
+    torch = optional_import("torch", feature="BatchLoader.torch()", extra="torch")
+
+    def tensor(array: np.ndarray[Any, Any]) -> Any:
+        made = torch.from_numpy(array)
+        if device is None or device.type == "cpu":
+            return made
+        return made.pin_memory().to(device, non_blocking=True)
+
+    def inputs() -> Any:
+        if not isinstance(batch.x, dict):
+            return None if batch.x is None else _parts("x", batch.x, tensor)
+        merged: dict[str, Any] = {}
+        for name, value in batch.x.items():
+            part = _parts(name, value, tensor)
+            merged.update(part if isinstance(part, dict) else {name: part})
+        return merged
+
+    observers = batch.observers
+    parts = [
+        inputs(),
+        None if batch.y is None else tensor(batch.y),
+        None if batch.w is None else tensor(batch.w),
+        None if observers is None else {name: tensor(value) for name, value in observers.items()},
+    ]
+    kept = [part for part in parts if part is not None]
+    return kept[0] if len(kept) == 1 else tuple(kept)
+
+
+def _parts(name: str, value: Any, tensor: Any) -> Any:
+    if isinstance(value, PaddedArray):
+        return {name: tensor(value.values), f"{name}_mask": tensor(value.mask)}
+    if isinstance(value, RaggedArray):
+        return {name: tensor(value.values), f"{name}_offsets": tensor(value.offsets)}
+    return tensor(value)

@@ -1,0 +1,459 @@
+"""How events become rows: which columns go where in a batch, and with which type.
+
+A `Layout` is made once per loader. Its *dense* fields have one fixed-size row per event and live
+in arrays that are allocated for many rows at a time; *ragged* fields have values and offsets.
+Columns arrive one by one and rows leave one by one, so filling transposes; it does so in tiles
+that stay in the cache.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import awkward as ak
+import numpy as np
+import numpy.typing as npt
+
+from rootml._internal.buffers import Allocate
+from rootml.batching.inputs._batch import Batch, BatchSpec, InputSpec, PaddedArray, RaggedArray
+from rootml.batching.inputs._cast import NonFinite, all_finite, check_cast, settle
+from rootml.errors import NonFiniteError, SchemaError
+
+if TYPE_CHECKING:
+    from rootml.dataset import EventBlock
+
+Array = npt.NDArray[Any]
+Strips = tuple[Array, ...]
+"""Columns of a matrix, as arrays `(columns, events)` of neighbours in memory."""
+
+Dense = dict[str, Array]
+Ragged = dict[str, RaggedArray]
+
+TILE_ROWS = 8192
+"""Rows transposed at a time: 28 float32 columns of a tile fit into the second-level cache."""
+
+WEIGHT, TARGET = "w", "y"
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """One number per event: a scalar column, or one element of a fixed array column."""
+
+    column: str
+    element: tuple[int, ...] | None = None
+
+    @property
+    def name(self) -> str:
+        """As shown to the user, e.g. ``"matrix[0][1]"``."""
+        return self.column + "".join(f"[{i}]" for i in self.element or ())
+
+    def of(self, columns: Mapping[str, Any]) -> Array:
+        """Its values, `(events,)`."""
+        values: Array = columns[self.column]
+        if self.element is None:
+            return values
+        index: tuple[Any, ...] = (slice(None), *self.element)
+        part: Array = values[index]
+        return part
+
+
+@dataclass(frozen=True, slots=True)
+class FlatField:
+    """A matrix `(rows, feature)`, or a vector if `vector`."""
+
+    key: str
+    features: tuple[Feature, ...]
+    dtype: np.dtype[Any]
+    nonfinite: NonFinite
+    vector: bool = False
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one row."""
+        return () if self.vector else (len(self.features),)
+
+
+@dataclass(frozen=True, slots=True)
+class ListField:
+    """Jagged columns with common counts: padded to `length`, or ragged if that is None."""
+
+    key: str
+    columns: tuple[str, ...]
+    dtype: np.dtype[Any]
+    nonfinite: NonFinite
+    length: int | None
+    value: float = 0.0
+
+    @property
+    def mask_key(self) -> str:
+        """Key of the mask that goes with the values."""
+        return f"mask of {self.key}"
+
+
+@dataclass(frozen=True, slots=True)
+class RawField:
+    """An observer: as it is in the file."""
+
+    key: str
+    column: str
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Lists:
+    """The columns of a ListField over the events of a unit: common offsets, one content each."""
+
+    offsets: npt.NDArray[np.int64]
+    contents: tuple[Array, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A unit's events, checked, cast where a plain assignment would not do, ready to be filled."""
+
+    where: str
+    num_rows: int
+    flat: dict[str, Strips]
+    lists: dict[str, Lists]
+    raw: Dense
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The fields of a batch, and the columns that a dataset must deliver for them.
+
+    Attributes:
+        label: Whether the target is the dataset's label.
+        weight: Whether rows have a weight.
+        class_weights: Factors on the weight per label value, for ``balance="weights"``.
+    """
+
+    spec: BatchSpec
+    flat: tuple[FlatField, ...]
+    lists: tuple[ListField, ...]
+    raw: tuple[RawField, ...]
+    label: bool
+    weight: bool
+    weight_dtype: np.dtype[Any]
+    class_weights: Mapping[float, float] | None = None
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns to read, each once."""
+        names = [feature.column for field in self.flat for feature in field.features]
+        names += [column for field in self.lists for column in field.columns]
+        names += [field.column for field in self.raw]
+        return tuple(name for name in dict.fromkeys(names) if name != LABEL_COLUMN)
+
+    @property
+    def needs_label(self) -> bool:
+        """Whether the labels must be read."""
+        return self.label or self.class_weights is not None
+
+    @property
+    def ragged(self) -> tuple[ListField, ...]:
+        """The list fields that are not padded."""
+        return tuple(field for field in self.lists if field.length is None)
+
+    def dense_row(self) -> dict[str, tuple[np.dtype[Any], tuple[int, ...]]]:
+        """Type and shape of one row of every dense field."""
+        row: dict[str, tuple[np.dtype[Any], tuple[int, ...]]] = {}
+        for field in self.flat:
+            row[field.key] = (field.dtype, field.shape)
+        for padded in self.lists:
+            if padded.length is not None:
+                row[padded.key] = (padded.dtype, (padded.length, len(padded.columns)))
+                row[padded.mask_key] = (np.dtype(bool), (padded.length,))
+        for raw in self.raw:
+            row[raw.key] = (raw.dtype, raw.shape)
+        if self.weight:
+            row[WEIGHT] = (self.weight_dtype, ())
+        return row
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one row of all dense fields."""
+        return sum(
+            dtype.itemsize * int(np.prod(shape, dtype=np.int64))
+            for dtype, shape in self.dense_row().values()
+        )
+
+    def allocate(self, rows: int, allocate: Allocate = np.empty) -> Dense:
+        """Uninitialised arrays for `rows` rows of the dense fields."""
+        return {
+            key: allocate((rows, *shape), dtype)
+            for key, (dtype, shape) in self.dense_row().items()
+        }
+
+    def prepare(self, block: EventBlock, where: str) -> Prepared:
+        """Check the values of a unit that was read.
+
+        Raises:
+            CastError: A value that would change in the dtype of its field.
+            NonFiniteError: NaN or infinity in a list column or a weight, policy "error".
+            SchemaError: Lists of different lengths in one padded or ragged input.
+        """
+        columns: dict[str, Any] = dict(block.columns)
+        if self.label:
+            columns[LABEL_COLUMN] = block.label
+        flat = {
+            field.key: _strips(
+                [
+                    check_cast(
+                        feature.of(columns), field.dtype, f"{where}, column {feature.name!r}"
+                    )
+                    for feature in field.features
+                ]
+            )
+            for field in self.flat
+        }
+        lists = {field.key: _lists(field, columns, where) for field in self.lists}
+        raw: Dense = {field.key: columns[field.column] for field in self.raw}
+        if self.weight:
+            raw[WEIGHT] = self._weights(block, where)
+        return Prepared(where, block.num_rows, flat, lists, raw)
+
+    def _weights(self, block: EventBlock, where: str) -> Array:
+        weights = np.ones(block.num_rows) if block.weight is None else block.weight
+        if not all_finite(weights):
+            settle(weights, "error", f"{where}, weight", is_input=False)
+        if self.class_weights is not None:
+            assert block.label is not None
+            weights = weights * _lookup(block.label, self.class_weights)
+        return check_cast(weights, self.weight_dtype, f"{where}, weight")
+
+    def fill(self, unit: Prepared, start: int, stop: int, dense: Dense, at: int) -> None:
+        """Write rows ``[start, stop)`` of the unit to rows ``at ...`` of the dense arrays.
+
+        Raises:
+            NonFiniteError: NaN or infinity in a feature, policy "error".
+        """
+        for first in range(start, stop, TILE_ROWS):
+            last = min(stop, first + TILE_ROWS)
+            to = slice(at + first - start, at + last - start)
+            for field in self.flat:
+                _fill_flat(field, unit, first, last, dense[field.key][to])
+            for padded in self.lists:
+                if padded.length is not None:
+                    values, mask = dense[padded.key][to], dense[padded.mask_key][to]
+                    _fill_padded(padded, unit.lists[padded.key], first, last, values, mask)
+            for key, values in unit.raw.items():
+                dense[key][to] = values[first:last]
+
+    def ragged_rows(self, unit: Prepared, start: int, stop: int) -> Ragged:
+        """Rows ``[start, stop)`` of the ragged fields."""
+        result: Ragged = {}
+        for field in self.ragged:
+            lists = unit.lists[field.key]
+            offsets = lists.offsets[start : stop + 1]
+            values = np.empty((offsets[-1] - offsets[0], len(lists.contents)), field.dtype)
+            for j, content in enumerate(lists.contents):
+                values[:, j] = content[offsets[0] : offsets[-1]]
+            result[field.key] = RaggedArray(values, offsets - offsets[0])
+        return result
+
+    def batch(self, dense: Dense, ragged: Ragged, start: int, stop: int) -> Batch:
+        """Rows ``[start, stop)`` as a batch (views of the dense arrays)."""
+        rows = slice(start, stop)
+        inputs: dict[str, Any] = {}
+        for spec in self.spec.inputs:
+            if spec.kind == "padded":
+                mask = dense[_mask_key(spec.name)][rows]
+                inputs[spec.name] = PaddedArray(dense[input_key(spec.name)][rows], mask)
+            elif spec.kind == "ragged":
+                inputs[spec.name] = slice_ragged(ragged[input_key(spec.name)], start, stop)
+            else:
+                inputs[spec.name] = dense[input_key(spec.name)][rows]
+        x = next(iter(inputs.values())) if self.spec.single else inputs or None
+        observers = {field.column: dense[field.key][rows] for field in self.raw}
+        return Batch(
+            x=x,
+            y=dense[TARGET][rows] if TARGET in dense else None,
+            w=dense[WEIGHT][rows] if self.weight else None,
+            observers=observers or None,
+            num_rows=stop - start,
+        )
+
+
+LABEL_COLUMN = "the label of the dataset"
+"""Stands for the label among the columns; no branch can have this name, it is never read."""
+
+
+def input_key(name: str) -> str:
+    """Key of the array of an input."""
+    return f"input {name}"
+
+
+def _mask_key(name: str) -> str:
+    return f"mask of {input_key(name)}"
+
+
+def _lookup(labels: Array, factors: Mapping[float, float]) -> npt.NDArray[np.float64]:
+    keys = np.array(sorted(factors), dtype=np.float64)
+    values = np.array([factors[key] for key in sorted(factors)])
+    place = np.minimum(np.searchsorted(keys, labels), len(keys) - 1)
+    return np.where(keys[place] == labels, values[place], np.nan)
+
+
+def _fill_flat(field: FlatField, unit: Prepared, first: int, last: int, tile: Array) -> None:
+    strips = unit.flat[field.key]
+    if field.vector:
+        tile[:] = strips[0][0, first:last]
+    else:
+        at = 0
+        for strip in strips:
+            tile[:, at : at + len(strip)] = strip[:, first:last].T
+            at += len(strip)
+    if field.nonfinite == "keep" or all_finite(tile):
+        return
+    for j, feature in enumerate(field.features):
+        what = f"{unit.where}, column {feature.name!r}"
+        values = tile if field.vector else tile[:, j]
+        settle(values, field.nonfinite, what, is_input=field.key != TARGET)
+
+
+def _strips(columns: Sequence[Array]) -> Strips:
+    """Join columns that lie side by side in memory.
+
+    Columns decoded together usually do. A strip is transposed by one call that runs over whole
+    rows: twice as fast as column by column, and the lock of the interpreter is let go once per
+    tile instead of once per column.
+    """
+    runs: list[list[Array]] = []
+    for column in columns:
+        if runs and _follows(runs[-1][-1], column):
+            runs[-1].append(column)
+        else:
+            runs.append([column])
+    return tuple(
+        np.lib.stride_tricks.as_strided(
+            run[0], (len(run), len(run[0])), (run[0].nbytes, run[0].itemsize), writeable=False
+        )
+        if len(run) > 1
+        else run[0][None]
+        for run in runs
+    )
+
+
+def _follows(one: Array, other: Array) -> bool:
+    """Whether `other` begins in the same buffer where `one` ends."""
+    return (
+        one.base is not None
+        and one.base is other.base
+        and one.dtype == other.dtype
+        and one.shape == other.shape
+        and one.flags.c_contiguous
+        and other.flags.c_contiguous
+        and one.ctypes.data + one.nbytes == other.ctypes.data
+    )
+
+
+def _lists(field: ListField, columns: Mapping[str, Any], where: str) -> Lists:
+    offsets: npt.NDArray[np.int64] | None = None
+    contents = []
+    for name in field.columns:
+        mine, content = _offsets_and_content(columns[name])
+        if offsets is None:
+            offsets = mine
+        elif not np.array_equal(offsets, mine):
+            raise _different_counts(field.columns[0], name, offsets, mine, where)
+        what = f"{where}, column {name!r}"
+        content = check_cast(content, field.dtype, what)
+        if field.nonfinite != "keep" and not all_finite(content):
+            content = content.copy()
+            settle(content, field.nonfinite, what)
+        contents.append(content)
+    assert offsets is not None
+    return Lists(offsets, tuple(contents))
+
+
+def _offsets_and_content(column: ak.Array) -> tuple[npt.NDArray[np.int64], Array]:
+    layout = ak.to_layout(column).to_ListOffsetArray64(True)  # True: offsets start at zero
+    content = ak.to_numpy(layout.content)
+    offsets = np.asarray(layout.offsets.data, dtype=np.int64)
+    return offsets, content[: offsets[-1]]
+
+
+def _different_counts(one: str, other: str, mine: Array, theirs: Array, where: str) -> SchemaError:
+    counts, others = np.diff(mine), np.diff(theirs)
+    row = int(np.flatnonzero(counts != others)[0]) if len(counts) == len(others) else 0
+    message = (
+        f"{where}: {one!r} and {other!r} cannot be in one input, because their lists have "
+        f"different lengths: {counts[row]} and {others[row]} in row {row}"
+    )
+    return SchemaError(message)
+
+
+def _fill_padded(
+    field: ListField, lists: Lists, first: int, last: int, values: Array, mask: Array
+) -> None:
+    """Build the rows of all elements that are kept, then put them into place by one scatter."""
+    length, width = values.shape[1:]
+    offsets = lists.offsets[first : last + 1]
+    counts = np.diff(offsets)
+    np.less(np.arange(length), counts[:, None], out=mask)
+    values[:] = field.value
+    places = np.flatnonzero(mask)
+    elements = np.empty((len(places), width), values.dtype)
+    kept: Any = slice(None)
+    if len(places) < offsets[-1] - offsets[0]:  # some lists are cut
+        within = np.arange(offsets[-1] - offsets[0]) - np.repeat(offsets[:-1] - offsets[0], counts)
+        kept = within < length
+    for j, content in enumerate(lists.contents):
+        elements[:, j] = content[offsets[0] : offsets[-1]][kept]
+    whole = np.dtype((np.void, width * values.itemsize))  # one element of all columns at a time
+    values.view(whole).reshape(-1)[places] = elements.view(whole).reshape(-1)
+
+
+def slice_ragged(array: RaggedArray, start: int, stop: int) -> RaggedArray:
+    offsets = array.offsets[start : stop + 1]
+    return RaggedArray(array.values[offsets[0] : offsets[-1]], offsets - offsets[0])
+
+
+def concatenate_ragged(parts: Sequence[RaggedArray]) -> RaggedArray:
+    """The rows of all parts, one after the other."""
+    if len(parts) == 1:
+        return parts[0]
+    counts = np.concatenate([np.diff(part.offsets) for part in parts])
+    offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
+    return RaggedArray(np.concatenate([part.values for part in parts]), offsets)
+
+
+def join_ragged(parts: Sequence[Ragged]) -> Ragged:
+    """The rows of all parts, one after the other, field by field."""
+    keys = parts[0].keys() if parts else ()
+    return {key: concatenate_ragged([part[key] for part in parts]) for key in keys}
+
+
+def take_ragged(array: RaggedArray, rows: npt.NDArray[np.integer[Any]]) -> RaggedArray:
+    """The given rows, in the given order."""
+    starts = array.offsets[rows]
+    counts = array.offsets[rows + 1] - starts
+    offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
+    within = np.arange(offsets[-1]) - np.repeat(offsets[:-1], counts)
+    return RaggedArray(array.values[np.repeat(starts, counts) + within], offsets)
+
+
+__all__ = [
+    "LABEL_COLUMN",
+    "TARGET",
+    "WEIGHT",
+    "Dense",
+    "Feature",
+    "FlatField",
+    "InputSpec",
+    "Layout",
+    "ListField",
+    "NonFiniteError",
+    "Prepared",
+    "Ragged",
+    "RawField",
+    "concatenate_ragged",
+    "input_key",
+    "join_ragged",
+    "slice_ragged",
+    "take_ragged",
+]

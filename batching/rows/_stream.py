@@ -1,0 +1,195 @@
+"""The pipeline of one iterator: decode ahead, gather blocks, hand out batches.
+
+::
+
+    pool of threads    decode units (decompress, cut, check, fill)         several at a time
+    one thread         follow the walk: wait for units, gather a block     a few blocks ahead
+    the consumer       slices of the block; errors of the threads appear here
+
+Timing decides how far ahead the threads are, never what is in a batch.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass
+
+from rootml.batching.inputs._batch import Batch
+from rootml.batching.inputs._layout import Dense, Layout, Ragged, slice_ragged
+from rootml.batching.order._schedule import Block, Walk
+from rootml.batching.rows._stores import Store
+from rootml.batching.rows._timing import Timing
+from rootml.storage.remote import work_until
+
+THREAD_NAME = "rootml-batching"
+_LOOK_AHEAD = 64
+_QUEUE_BYTES = 32 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class _Filled:
+    sizes: tuple[int, ...]
+    dense: Dense
+    ragged: Ragged
+
+
+@dataclass(frozen=True, slots=True)
+class _Failed:
+    error: BaseException
+
+
+class Stream:
+    """Batches of one walk, made in the background.
+
+    Args:
+        make_store: Makes the store that loads and gathers, given the threads to decode in.
+        skip: Batches at the start of the walk that were delivered before.
+    """
+
+    def __init__(
+        self,
+        layout: Layout,
+        walk: Walk,
+        make_store: Callable[[Executor], Store],
+        *,
+        threads: int,
+        timing: Timing,
+        skip: int = 0,
+        block_rows: int,
+    ) -> None:
+        self._layout = layout
+        self._walk = walk
+        self._stop = threading.Event()
+        self._pool = ThreadPoolExecutor(
+            threads,
+            thread_name_prefix=THREAD_NAME,
+            initializer=work_until,  # closing does not wait for a server that is gone
+            initargs=(self._stop,),
+        )
+        self._store = make_store(self._pool)
+        self._timing = timing
+        self._skip = skip
+        size = max(1, block_rows * max(1, layout.row_bytes))
+        self._queue: queue.Queue[_Filled | _Failed | None] = queue.Queue(
+            max(1, min(4, _QUEUE_BYTES // size))
+        )
+        self._thread = threading.Thread(target=self._produce, name=THREAD_NAME, daemon=True)
+
+    def batches(self) -> Iterator[Batch]:
+        """The batches; closing the generator stops the threads and waits for them."""
+        self._thread.start()
+        try:
+            while True:
+                with self._timing("wait"):
+                    item = self._queue.get()
+                if item is None:
+                    return
+                if isinstance(item, _Failed):
+                    raise item.error
+                start = 0
+                for size in item.sizes:
+                    batch = self._layout.batch(item.dense, item.ragged, start, start + size)
+                    self._timing.count(size)
+                    start += size
+                    yield batch
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Stop the threads; what they were doing is thrown away."""
+        self._stop.set()
+        while True:  # a producer that waits for room in the queue must see the event
+            try:
+                self._queue.get_nowait()
+            except queue.Empty:
+                break
+        # The garbage collector may close us from one of our own threads, which cannot join itself.
+        wait = not threading.current_thread().name.startswith(THREAD_NAME)
+        self._pool.shutdown(wait=wait, cancel_futures=True)
+        if wait:
+            if self._thread.ident is not None:
+                self._thread.join()
+            self._store.close()
+
+    def _produce(self) -> None:
+        try:
+            for block, skip in self._blocks():
+                if self._stop.is_set():
+                    return
+                if skip < len(block.sizes):
+                    self._put(self._fill(block, skip))
+                for piece in block.finished:
+                    self._store.release(piece)
+            self._put(None)
+        except BaseException as error:  # noqa: BLE001 - it is raised again where the consumer is
+            if not self._stop.is_set():
+                self._put(_Failed(error))
+
+    def _fill(self, block: Block, skip: int) -> _Filled:
+        with self._timing("gather"):
+            dense, ragged = self._store.gather(block)
+        first = sum(block.sizes[:skip])
+        return _Filled(
+            block.sizes[skip:],
+            {key: values[first:] for key, values in dense.items()},
+            {key: slice_ragged(array, first, block.rows) for key, array in ragged.items()},
+        )
+
+    def _blocks(self) -> Iterator[tuple[Block, int]]:
+        """Blocks whose pieces are loaded, and how many of their batches to leave out.
+
+        Pieces are loaded strictly in the order in which the walk first uses them. Then the room
+        that the walk counts with is there when a piece is needed, however far ahead loading is.
+        """
+        ahead: deque[tuple[Block, int]] = deque()
+        waiting: deque[int] = deque()
+        known: set[int] = set()
+        blocks = self._rest_of_walk()
+        while True:
+            while len(ahead) < _LOOK_AHEAD and len(waiting) < _LOOK_AHEAD:
+                following = next(blocks, None)
+                if following is None:
+                    break
+                ahead.append(following)
+                new = [t.piece for t in following[0].takes if t.piece not in known]
+                known.update(new)
+                waiting.extend(new)
+            if not ahead:
+                return
+            block, skip = ahead.popleft()
+            self._load(block, waiting)
+            yield block, skip
+            known.difference_update(block.finished)
+
+    def _rest_of_walk(self) -> Iterator[tuple[Block, int]]:
+        skip = self._skip
+        for block in self._walk.blocks():
+            if skip >= len(block.sizes):
+                skip -= len(block.sizes)
+                continue
+            yield block, skip
+            skip = 0
+
+    def _load(self, block: Block, waiting: deque[int]) -> None:
+        needed = {take.piece for take in block.takes}.intersection(waiting)
+        while needed:
+            needed.discard(waiting[0])
+            self._store.submit(waiting.popleft())
+        while waiting and self._store.has_room(waiting[0]):
+            self._store.submit(waiting.popleft())
+        self._store.prepare(waiting)
+        with self._timing("decode (waited for)"):
+            for take in block.takes:
+                self._store.wait(take.piece)
+
+    def _put(self, item: _Filled | _Failed | None) -> None:
+        while not self._stop.is_set():
+            try:
+                self._queue.put(item, timeout=0.1)
+            except queue.Full:
+                continue
+            return

@@ -1,0 +1,313 @@
+"""The compiled engine: tables of one forest, and calls of the kernels for its shape."""
+
+from __future__ import annotations
+
+import ctypes
+import dataclasses
+import itertools
+import math
+from collections import deque
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rootml.bdt._forest import Forest
+from rootml.bdt._inputs import Table
+from rootml.bdt._links import predictions
+from rootml.bdt.engine.binding import _jit
+from rootml.bdt.engine.binding._target import Target, host_target
+from rootml.bdt.engine.codegen._code import BLOCK, ROW
+from rootml.bdt.engine.codegen._emit_block import (
+    MODEL,
+    PART,
+    WORK,
+    Shape,
+    emit_predict,
+    emit_rows_function,
+)
+from rootml.bdt.engine.codegen._emit_lanes import LANES, lane_bytes
+from rootml.bdt.engine.codegen._emit_links import emit_exp, emit_link
+from rootml.bdt.engine.codegen._emit_predicates import PLANES_BYTES, TABLE_BYTES
+from rootml.bdt.engine.codegen._emit_trees import Order, leaves_of, order_of
+from rootml.bdt.engine.codegen._ir import ir
+from rootml.bdt.engine.tables._lanes import make_lanes
+from rootml.bdt.engine.tables._plan import Plan, make_plan
+from rootml.bdt.engine.tables._predicates import Tests, strict_nodes
+from rootml.bdt.engine.tables._traversal import can_walk, make_walk
+from rootml.bdt.engine.tables._trees import Leaves, Program, make_program
+from rootml.errors import UnsupportedModelError
+
+_SPARE = 4
+_LIBM = ("lightgbm", "xgboost")
+"""Libraries that call the C library's exponential."""
+MOST_MEMORY = 1 << 31
+"""Bytes of work space for a thread; offsets within are 32 bits wide."""
+FEW = 16
+"""Rows up to which trees are walked side by side instead of events."""
+_NONE = np.zeros(0, np.int64)
+
+
+class Memory:
+    """Arrays that begin at a multiple of 64, as an array of their addresses.
+
+    Attributes:
+        few: Input and scores of a few rows, two of the arrays with their dtypes and shapes.
+        few_addresses: Theirs.
+    """
+
+    def __init__(self, *sizes: int) -> None:
+        starts = np.cumsum([0, *(-(-max(size, 1) // 64) * 64 for size in sizes)])
+        raw = np.zeros(int(starts[-1]) + 64, np.uint8)
+        first = -raw.ctypes.data % 64
+        self._raw = raw
+        self.few: tuple[NDArray[Any], ...] = ()
+        self.few_addresses: tuple[int, ...] = ()
+        self.parts = [raw[first + a : first + b] for a, b in itertools.pairwise(starts)]
+        self.addresses = np.array([part.ctypes.data for part in self.parts], np.int64)
+        self.pointer = self.addresses.ctypes.data
+
+
+def aligned(array: NDArray[Any]) -> NDArray[Any]:
+    """A copy that begins at a multiple of 64, at least one vector long."""
+    raw = np.zeros(array.nbytes + 128, np.uint8)
+    first = -raw.ctypes.data % 64
+    made = raw[first : first + array.nbytes].view(array.dtype).reshape(array.shape)
+    made[...] = array
+    return made
+
+
+class LlvmEngine:
+    """Scores with compiled kernels; safe to call from several threads at once."""
+
+    name = "llvm"
+
+    def __init__(
+        self, forest: Forest, *, isa: str | None = None, method: str | None = None, parts: int = 0
+    ) -> None:
+        self.target = host_target(isa)
+        self.prepare(forest, method, parts)
+        self._model = self._tables()
+        self._model_pointer = self._model.ctypes.data
+        self._spare: deque[Memory] = deque([self._new_memory()], maxlen=_SPARE)
+        library = _jit.load(
+            lambda: kernel_ir(self.shape, self.target), self.shape.key, self.target
+        )
+        pointer, number = ctypes.c_void_p, ctypes.c_int64
+        self._predict = library.function("predict", None, pointer, pointer, pointer)
+        self._exp = library.function("exp_many", None, pointer, pointer, number)
+        self._features, self._outputs = forest.num_features, forest.num_outputs
+        self._dtype, self._input_dtype = forest.dtype, forest.input_dtype
+        self._linked = forest.link != "identity"
+        self._link = None
+        if self._has_link:
+            real = ctypes.c_float if forest.dtype.itemsize == 4 else ctypes.c_double
+            self._link = library.function("link", None, pointer, number, number, real)
+        self._scale = forest.link_scale
+        self._score_rows = None
+        if self.shape.rows:
+            self._score_rows = library.function(
+                "score_rows", None, pointer, pointer, pointer, number, pointer
+            )
+
+    def prepare(self, forest: Forest, method: str | None, parts: int = 0) -> None:
+        """Everything that needs no machine: how the forest is evaluated, its tables, its shape."""
+        self._forest = forest
+        self._keep: list[Any] = []
+        nodes = strict_nodes(forest)
+        plan = make_plan(forest, nodes, method, parts)
+        self._walk = make_walk(forest, nodes) if can_walk(forest) else None
+        self._lanes = make_lanes(forest, nodes) if plan.parts else None
+        order, leaves = self._layout(plan)
+        self._parts = [
+            (tests, make_program(forest, nodes, tests.row, plan.kinds, trees, leaves))
+            for trees, tests in plan.parts
+        ]
+        self.shape = self._shape(order, leaves)
+
+    def _layout(self, plan: Plan) -> tuple[Order, Leaves]:
+        dtype = self._forest.dtype
+        if not plan.parts:
+            return Order(dtype, by_words=False, natural=True), Leaves(dtype, 0, 16)
+        order = order_of(self.target, dtype, plan.most_bits)
+        return order, leaves_of(self.target, dtype, order.by_words)
+
+    def _shape(self, order: Order, leaves: Leaves) -> Shape:
+        forest = self._forest
+        tests = [tests for tests, _ in self._parts]
+        return Shape(
+            input_dtype=forest.input_dtype,
+            order=order,
+            leaves=leaves,
+            levels=frozenset().union(*(each.levels for each in tests)),
+            kinds=frozenset().union(*(program.kinds for _, program in self._parts)),
+            category_rule=forest.category_rule if forest.has_categories else "",
+            blank=not math.isnan(forest.missing) or bool(forest.zero_missing.any()),
+            finish=forest.divisor != 1.0 or not forest.base_first,
+            walk=not self._parts,
+            rows=self._walk is not None,
+            lanes=(self._lanes.depth, self._lanes.entries) if self._lanes else None,
+            sets=forest.has_categories,
+            vectors=forest.leaf_width > 1,
+            link=(forest.link, forest.library) if self._has_link else ("", ""),
+        )
+
+    @property
+    def _has_link(self) -> bool:
+        return self._forest.link in {"sigmoid", "softmax"} and self._forest.library in _LIBM
+
+    # --- tables ----------------------------------------------------------------------------------
+
+    def _address(self, array: NDArray[Any]) -> int:
+        made = aligned(array)
+        self._keep.append(made)
+        return int(made.ctypes.data)
+
+    def _record(self, names: tuple[str, ...], values: dict[str, int]) -> NDArray[np.int64]:
+        return np.array([values[name] for name in names], np.int64)
+
+    def _part(self, tests: Tests, program: Program) -> NDArray[np.int64]:
+        arrays = {
+            "groups": tests.groups, "heaps": tests.heaps, "runs": tests.runs, "lows": tests.lows,
+            "direct": tests.direct, "bitmaps": tests.bitmaps,
+            "category_rows": tests.category_rows, "segments": program.segments,
+            "nodes": program.nodes, "leaves": program.leaves,
+        }  # fmt: skip
+        values = {name: self._address(array) for name, array in arrays.items()}
+        values |= {"num_groups": len(tests.groups), "num_segments": len(program.segments)}
+        values["width"] = self._forest.leaf_width
+        return self._record(PART, values)
+
+    def _tables(self) -> NDArray[np.int64]:
+        forest = self._forest
+        used = np.unique(forest.feature[forest.feature >= 0]).astype(np.int64)
+        base, zeros = forest.base, np.zeros_like(forest.base)
+        arrays = {
+            "parts": np.concatenate([_NONE, *(self._part(*part) for part in self._parts)]),
+            "used": used,
+            "base": base if forest.base_first else zeros,
+            "divisor": np.array([forest.divisor], forest.dtype),
+            "missing": np.array([forest.missing], forest.input_dtype),
+            "zero": forest.zero_missing.astype(np.int64),
+        }
+        arrays["late"] = np.full_like(base, -0.0) if forest.base_first else base
+        if self._walk is not None:
+            arrays |= {f"walk_{field.name}": getattr(self._walk, field.name)
+                       for field in dataclasses.fields(self._walk)}  # fmt: skip
+        values = dict.fromkeys(MODEL, 0)
+        values |= {name: self._address(array) for name, array in arrays.items()}
+        values |= {
+            "trees": forest.num_trees, "width": forest.leaf_width,
+            "features": forest.num_features, "outputs": forest.num_outputs,
+            "num_parts": len(self._parts), "num_used": len(used),
+        }  # fmt: skip
+        if self._lanes is not None:
+            tables = {name: self._address(getattr(self._lanes, name)) for name in LANES[:-1]}
+            record = self._record(LANES, {**tables, "num_entries": len(self._lanes.columns)})
+            values["lanes"] = self._address(record)
+        model = self._record(MODEL, values)
+        self._keep.append(model)
+        return model
+
+    def _memory(self) -> Memory:
+        """Work space of one thread: an old one, or new."""
+        try:
+            return self._spare.pop()
+        except IndexError:
+            return self._new_memory()
+
+    def _new_memory(self) -> Memory:
+        forest = self._forest
+        size = forest.dtype.itemsize * BLOCK
+        sizes = {
+            "columns": forest.num_features * BLOCK * forest.input_dtype.itemsize + 64 * 16,
+            "planes": PLANES_BYTES,
+            "table": TABLE_BYTES,
+            "bytes": 2 * BLOCK + ROW,
+            "masks": max((tests.num_rows for tests, _ in self._parts), default=0) * ROW,
+            "sums": forest.num_outputs * size,
+            "slots": max((program.slots for _, program in self._parts), default=1) * ROW,
+            "ordered": size,
+            "leaf": lane_bytes(self._lanes.depth) if self._lanes else 8 * (forest.num_trees + 8),
+        }
+        if sum(sizes.values()) > MOST_MEMORY:
+            message = (
+                f"{self._forest.num_features:,} features, {self._forest.num_outputs:,} outputs: "
+                f"each thread would need {sum(sizes.values()) / 1e9:.0f} GB; engine='numpy' may do"
+            )
+            raise UnsupportedModelError(message)
+        few = FEW * forest.num_features * forest.input_dtype.itemsize
+        memory = Memory(
+            *(sizes[name] for name in WORK), few, FEW * forest.num_outputs * forest.dtype.itemsize
+        )
+        memory.parts[WORK.index("slots")][:ROW] = 255
+        memory.few = tuple(
+            part.view(dtype)[: FEW * width].reshape(FEW, width)
+            for part, dtype, width in zip(
+                memory.parts[-2:],
+                (forest.input_dtype, forest.dtype),
+                (forest.num_features, forest.num_outputs),
+                strict=True,
+            )
+        )
+        memory.few_addresses = tuple(memory.addresses[-2:].tolist())
+        return memory
+
+    # --- calls -----------------------------------------------------------------------------------
+
+    def margins(self, table: Table, out: NDArray[Any]) -> None:
+        """Margins of all rows into `out`, C-contiguous, shape (rows, outputs)."""
+        memory = self._memory()
+        job = table.job(out)
+        self._predict(self._model_pointer, memory.pointer, job.ctypes.data)
+        self._spare.append(memory)
+
+    def quick(self, data: Any, link: bool) -> NDArray[Any] | None:
+        """Scores of a few rows of the forest's own dtype; None: not such input."""
+        if type(data) is not np.ndarray or data.dtype != self._input_dtype or data.ndim != 2:
+            return None
+        rows, features = data.shape
+        if features != self._features or not 0 < rows <= FEW or self._score_rows is None:
+            return None
+        try:
+            memory = self._spare.pop()
+        except IndexError:
+            memory = self._new_memory()
+        x, scores = memory.few
+        x[:rows] = data
+        addresses = memory.few_addresses
+        self._score_rows(self._model_pointer, memory.pointer, addresses[0], rows, addresses[1])
+        if link and self._link is not None:
+            self._link(addresses[1], rows, self._outputs, self._scale)
+        made: NDArray[Any] = scores[:rows].copy()
+        self._spare.append(memory)
+        if link and self._link is None and self._linked:
+            made = predictions(made, self._forest, self.exp)
+        return made[:, 0] if made.shape[1] == 1 else made
+
+    def predictions(self, margins: NDArray[Any]) -> NDArray[Any]:
+        """From margins, shape (rows, outputs), which may be overwritten."""
+        if self._link is None:
+            return predictions(margins, self._forest, self.exp)
+        self._link(margins.ctypes.data, *margins.shape, self._scale)
+        return margins
+
+    def exp(self, x: NDArray[Any]) -> NDArray[Any]:
+        """The C library's exponential of the forest's float type."""
+        given = np.ascontiguousarray(x, self._forest.dtype)
+        made = np.empty_like(given)
+        self._exp(given.ctypes.data, made.ctypes.data, given.size)
+        return made
+
+
+def kernel_ir(shape: Shape, target: Target) -> str:
+    """The module of kernels for a shape, as LLVM's assembly."""
+    module = ir.Module("rootml.bdt")
+    module.triple = target.triple
+    emit_predict(module, target, shape)
+    if shape.rows:
+        emit_rows_function(module, target, shape)
+    emit_exp(module, target, shape.order.kind.element)
+    if shape.link[0]:
+        emit_link(module, target, shape.order.kind.element, *shape.link)
+    return str(module)

@@ -1,0 +1,452 @@
+"""Emitter: the function that scores blocks of 512 events, from the kernels of all stages.
+
+::
+
+    predict(model, work, job):
+        for each block of 512 events:
+            columns = the block's columns in the dtype of the thresholds   # `_emit_inputs`
+            columns: missing values -> NaN
+            sums = base                                                    # or 0
+            for each part of the forest:
+                masks = one bit per event and distinct test                # `_emit_tests`
+                sums += leaves, tree by tree                               # `_emit_trees`
+            out = sums in the order of the events                          # divided, base added
+
+All tables are data: a kernel serves every forest of the same `Shape`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from rootml.bdt.engine.binding._target import Target
+from rootml.bdt.engine.codegen._code import (
+    BLOCK,
+    F32,
+    F64,
+    I64,
+    PTR,
+    ROW,
+    Code,
+    Value,
+)  # fmt: skip
+from rootml.bdt.engine.codegen._emit_inputs import emit_blank, emit_column, emit_rows, size_of
+from rootml.bdt.engine.codegen._emit_lanes import emit_lanes
+from rootml.bdt.engine.codegen._emit_predicates import (
+    emit_categories,
+    emit_category_bytes,
+    emit_direct,
+    emit_rank,
+    emit_runs,
+    emit_table,
+)  # fmt: skip
+from rootml.bdt.engine.codegen._emit_traversal import (
+    emit_set_test,
+    emit_walk_block,
+    emit_walk_rows,
+)
+from rootml.bdt.engine.codegen._emit_trees import Order, emit_full, emit_irregular
+from rootml.bdt.engine.tables._trees import IRREGULAR, Leaves
+
+MODEL = (
+    "features", "outputs", "parts", "num_parts", "used", "num_used", "base", "late", "divisor",
+    "missing", "zero", "walk_nodes", "walk_words", "walk_values", "walk_depths", "walk_together",
+    "walk_outputs", "trees", "width", "lanes",
+)  # fmt: skip
+"""Elements of the array `model`: numbers, and addresses of arrays."""
+PART = (
+    "groups", "num_groups", "heaps", "runs", "lows", "direct", "bitmaps", "category_rows",
+    "segments", "num_segments", "nodes", "leaves", "width",
+)  # fmt: skip
+WORK = ("columns", "planes", "table", "bytes", "masks", "sums", "slots", "ordered", "leaf")
+"""Memory of one thread; 64-byte aligned."""
+JOB = ("count", "by_rows", "size", "x", "stride", "columns", "strides", "sizes", "out")
+"""Input and output: rows of `size`-byte floats, or columns each with address, stride, size."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a forest needs of the kernels: two of the same shape share them."""
+
+    input_dtype: np.dtype[Any]
+    order: Order
+    leaves: Leaves
+    levels: frozenset[int]
+    kinds: frozenset[int]
+    category_rule: str
+    blank: bool
+    finish: bool
+    walk: bool
+    rows: bool
+    lanes: tuple[int, int] | None
+    sets: bool
+    link: tuple[str, str]
+    vectors: bool
+
+    @property
+    def key(self) -> str:
+        """All of it as text."""
+        values = dataclasses.asdict(self)
+        values |= {name: sorted(values[name]) for name in ("levels", "kinds")}
+        return repr(values)
+
+    @property
+    def kind(self) -> Any:
+        """LLVM's type of thresholds."""
+        return F32 if self.input_dtype.itemsize == 4 else F64
+
+
+class _Record:
+    """An array of 8-byte numbers and addresses, by name."""
+
+    def __init__(self, code: Code, names: Sequence[str], pointer: Value) -> None:
+        self._code, self._names, self._pointer = code, names, pointer
+
+    def number(self, name: str) -> Value:
+        return self._code.slot(self._pointer, self._names.index(name))
+
+    def address(self, name: str) -> Value:
+        return self._code.slot(self._pointer, self._names.index(name), PTR)
+
+
+def emit_predict(module: Any, target: Target, shape: Shape) -> Any:
+    """See the module."""
+    fill = _emit_fill(module, target, shape)
+    score = _emit_walk(module, target, shape) if shape.walk else _emit_parts(module, target, shape)
+    begin = _emit_begin(module, target, shape)
+    finish = _emit_finish(module, target, shape)
+    code = Code(module, target, "predict", [PTR, PTR, PTR])
+    b, (model_at, work_at, job_at) = code.b, code.args
+    job = _Record(code, JOB, job_at)
+    count = job.number("count")
+    with code.loop(count, BLOCK) as first:
+        left = b.sub(count, first)
+        events = b.select(b.icmp_signed("<", left, I64(BLOCK)), left, I64(BLOCK))
+        b.call(fill, [model_at, work_at, job_at, first, events])
+        b.call(begin, [model_at, work_at])
+        b.call(score, [model_at, work_at])
+        b.call(finish, [model_at, work_at, job_at, first, events])
+    return code.end()
+
+
+def _emit_parts(module: Any, target: Target, shape: Shape) -> Any:
+    """Masks and trees, part by part."""
+    tests = _emit_tests(module, target, shape)
+    trees = _emit_trees(module, target, shape)
+    code = Code(module, target, "parts", [PTR, PTR]).private()
+    b, (model_at, work_at) = code.b, code.args
+    model = _Record(code, MODEL, model_at)
+    parts, number = model.address("parts"), model.number("num_parts")
+    with code.loop(number) as i:
+        part = code.at(parts, b.mul(i, I64(8 * len(PART))))
+        b.call(tests, [part, work_at])
+        b.call(trees, [part, work_at])
+    return code.end()
+
+
+def _walk_tables(model: _Record, depths: str) -> list[Value]:
+    """What both walkers take of the model, in the order of their arguments."""
+    return [
+        *(model.address(f"walk_{name}") for name in ("nodes", "words", "values", depths)),
+        model.number("trees"), model.address("walk_outputs"), model.number("width"),
+    ]  # fmt: skip
+
+
+def _set_test(module: Any, target: Target, shape: Shape) -> Any:
+    if not shape.sets:
+        return None
+    known = module.globals.get("set_test")
+    return known or emit_set_test(module, target, shape.kind, shape.category_rule)
+
+
+def _emit_walk(module: Any, target: Target, shape: Shape) -> Any:
+    """Walkers through all trees."""
+    sums = shape.order.kind.element
+    walk = emit_walk_block(module, target, shape.kind, sums, _set_test(module, target, shape))
+    code = Code(module, target, "walk", [PTR, PTR]).private()
+    b, (model_at, work_at) = code.b, code.args
+    model, work = _Record(code, MODEL, model_at), _Record(code, WORK, work_at)
+    tables = _walk_tables(model, "depths")
+    b.call(walk, [work.address("columns"), *tables, work.address("sums")])
+    return code.end()
+
+
+def emit_rows_function(module: Any, target: Target, shape: Shape) -> Any:
+    """Few rows: ``score_rows(model, work, x, rows, out)``; x contiguous, of the input's dtype."""
+    sums = shape.order.kind.element
+    code = Code(module, target, "score_rows", [PTR, PTR, PTR, I64, PTR])
+    b, (model_at, work_at, x, rows, out) = code.b, code.args
+    model, work = _Record(code, MODEL, model_at), _Record(code, WORK, work_at)
+    if shape.lanes is not None:
+        lanes = emit_lanes(module, target, shape.kind, sums, *shape.lanes)
+        b.call(
+            lanes,
+            [x, rows, model.number("features"), model.address("lanes"), model.number("trees"),
+             model.address("walk_outputs"), model.address("base"), model.number("outputs"),
+             work.address("leaf"), out],
+        )  # fmt: skip
+        return code.end()
+    walk = emit_walk_rows(module, target, shape.kind, sums, _set_test(module, target, shape))
+    b.call(
+        walk,
+        [x, rows, model.number("features"), *_walk_tables(model, "together"),
+         model.address("base"), model.number("outputs"), work.address("leaf"), out],
+    )  # fmt: skip
+    return code.end()
+
+
+def _emit_fill(module: Any, target: Target, shape: Shape) -> Any:
+    """The block's columns: whole blocks of rows by transposition, all else column by column."""
+    kind = shape.kind
+    rows = {size: emit_rows(module, target, given, kind) for size, given in ((4, F32), (8, F64))}
+    column = {
+        size: emit_column(module, target, given, kind) for size, given in ((4, F32), (8, F64))
+    }
+    blank = emit_blank(module, target, kind) if shape.blank else None
+    code = Code(module, target, "fill", [PTR, PTR, PTR, I64, I64]).private()
+    b, (model_at, work_at, job_at, first, events) = code.b, code.args
+    model, job = _Record(code, MODEL, model_at), _Record(code, JOB, job_at)
+    columns = _Record(code, WORK, work_at).address("columns")
+    used, number = model.address("used"), model.number("num_used")
+    wide = BLOCK * size_of(kind)
+
+    def by_size(size: Value, functions: dict[int, Any], arguments: list[Value]) -> None:
+        with b.if_else(b.icmp_signed("==", size, I64(4))) as (then, otherwise):
+            with then:
+                b.call(functions[4], arguments)
+            with otherwise:
+                b.call(functions[8], arguments)
+
+    with b.if_else(b.icmp_signed("!=", job.number("by_rows"), I64(0))) as (then, otherwise):
+        with then:
+            size, stride = job.number("size"), job.number("stride")
+            x = code.at(job.address("x"), b.mul(first, stride))
+            with b.if_else(b.icmp_signed("==", events, I64(BLOCK))) as (whole, rest):
+                with whole:
+                    by_size(size, rows, [x, stride, model.number("features"), columns])
+                with rest, code.loop(number) as i:
+                    feature = code.load(I64, used, b.mul(i, I64(8)), align=8)
+                    into = code.at(columns, b.mul(feature, I64(wide)))
+                    start = code.at(x, b.mul(feature, size))
+                    by_size(size, column, [start, stride, events, into])
+        with otherwise, code.loop(number) as i:
+            feature = code.load(I64, used, b.mul(i, I64(8)), align=8)
+            into = code.at(columns, b.mul(feature, I64(wide)))
+            place = b.mul(feature, I64(8))
+            start = code.load(PTR, job.address("columns"), place, align=8)
+            stride = code.load(I64, job.address("strides"), place, align=8)
+            size = code.load(I64, job.address("sizes"), place, align=8)
+            start = code.at(start, b.mul(first, stride))
+            by_size(size, column, [start, stride, events, into])
+    if blank is not None:
+        missing = code.load(kind, model.address("missing"), align=8)
+        zeros = model.address("zero")
+        with code.loop(number) as i:
+            feature = code.load(I64, used, b.mul(i, I64(8)), align=8)
+            zero = code.load(I64, zeros, b.mul(feature, I64(8)), align=8)
+            b.call(blank, [code.at(columns, b.mul(feature, I64(wide))), missing, zero])
+    return code.end()
+
+
+def _emit_tests(module: Any, target: Target, shape: Shape) -> Any:
+    """All masks of a part, group by group."""
+    kind = shape.kind
+    code = Code(module, target, "tests", [PTR, PTR]).private()
+    b, (part_at, work_at) = code.b, code.args
+    part, work = _Record(code, PART, part_at), _Record(code, WORK, work_at)
+    groups, masks = part.address("groups"), work.address("masks")
+    columns, planes = work.address("columns"), work.address("planes")
+    made: dict[str, Any] = {}
+
+    def kernel(name: str, emit: Any, *arguments: Any) -> Any:
+        if name not in made:
+            made[name] = emit(module, target, *arguments)
+        return made[name]
+
+    with code.loop(part.number("num_groups")) as i:
+        group = code.at(groups, b.mul(i, I64(64)))
+        feature, levels, start, row, first, count, last, extra = (
+            code.slot(group, j) for j in range(8)
+        )
+        x = code.at(columns, b.mul(feature, I64(BLOCK * size_of(kind))))
+        out = code.at(masks, b.mul(row, I64(ROW)))
+        after = b.append_basic_block("next")
+        switch = b.switch(levels, after)
+        for level in sorted(shape.levels):
+            with code.case(switch, level, after):
+                if level > 0:
+                    tree = code.at(part.address("heaps"), b.mul(start, I64(size_of(kind))))
+                    table = work.address("table")
+                    b.call(kernel(f"rank{level}", emit_rank, kind, level), [x, tree, planes])
+                    b.call(kernel(f"table{level}", emit_table, level), [planes, table])
+                    run = code.at(part.address("runs"), b.mul(first, I64(16)))
+                    lows = code.at(part.address("lows"), b.mul(row, I64(2)))
+                    b.call(kernel("runs", emit_runs), [run, count, lows, table, out])
+                elif level == 0:
+                    values = code.at(part.address("direct"), b.mul(start, I64(size_of(kind))))
+                    right = kernel("right", emit_direct, kind, False)
+                    left = kernel("left", emit_direct, kind, True)
+                    b.call(right, [x, values, count, out])
+                    values = code.at(values, b.mul(count, I64(size_of(kind))))
+                    below = code.at(out, b.mul(count, I64(ROW)))
+                    b.call(left, [x, values, last, below])
+                else:
+                    places = work.address("bytes")
+                    make = kernel("bytes", emit_category_bytes, kind, shape.category_rule)
+                    b.call(make, [x, first, places])
+                    at = start
+                    for then, number in (("right", count), ("left", last), ("more", extra)):
+                        bitmaps = code.at(part.address("bitmaps"), b.mul(at, I64(64)))
+                        rows = code.at(part.address("category_rows"), b.mul(at, I64(4)))
+                        call = kernel(f"categories_{then}", emit_categories, then)
+                        b.call(call, [bitmaps, rows, number, places, masks])
+                        at = b.add(at, number)
+        b.position_at_end(after)
+    return code.end()
+
+
+def _emit_trees(module: Any, target: Target, shape: Shape) -> Any:
+    """All leaves of a part, segment by segment."""
+    order, leaves = shape.order, shape.leaves
+    vectors = shape.vectors
+    kernels = {
+        kind: emit_full(module, target, order, leaves, kind, vectors=vectors)
+        if kind <= IRREGULAR
+        else emit_irregular(module, target, order, leaves, kind - IRREGULAR, vectors=vectors)
+        for kind in sorted(shape.kinds)
+    }
+    code = Code(module, target, "trees", [PTR, PTR]).private()
+    b, (part_at, work_at) = code.b, code.args
+    part, work = _Record(code, PART, part_at), _Record(code, WORK, work_at)
+    segments, masks, slots = part.address("segments"), work.address("masks"), work.address("slots")
+    nodes_at, leaves_at, sums_at = (
+        part.address("nodes"), part.address("leaves"), work.address("sums"),
+    )  # fmt: skip
+    width = part.number("width")
+    with code.loop(part.number("num_segments")) as i:
+        segment = code.at(segments, b.mul(i, I64(64)))
+        kind, count, nodes, table, output, groups, zero, zeros = (
+            code.slot(segment, j) for j in range(8)
+        )
+        nodes, table = code.at(nodes_at, nodes), code.at(leaves_at, table)
+        sums = code.at(sums_at, b.mul(output, I64(BLOCK * order.dtype.itemsize)))
+        after = b.append_basic_block("next")
+        switch = b.switch(kind, after)
+        for number, kernel in kernels.items():
+            with code.case(switch, number, after):
+                if number <= IRREGULAR:
+                    b.call(kernel, [count, nodes, table, width, masks, sums])
+                else:
+                    arguments = [
+                        nodes,
+                        count,
+                        table,
+                        width,
+                        groups,
+                        zero,
+                        zeros,
+                        masks,
+                        slots,
+                        sums,
+                    ]
+                    b.call(kernel, arguments)
+        b.position_at_end(after)
+    return code.end()
+
+
+def _emit_begin(module: Any, target: Target, shape: Shape) -> Any:
+    """Sums begin with the base, or with 0."""
+    kind = shape.order.kind
+    size = shape.order.dtype.itemsize
+    code = Code(module, target, "begin", [PTR, PTR]).private()
+    b, (model_at, work_at) = code.b, code.args
+    model, work = _Record(code, MODEL, model_at), _Record(code, WORK, work_at)
+    base, sums = model.address("base"), work.address("sums")
+    with code.loop(model.number("outputs")) as output:
+        value = code.load(kind.element, base, b.mul(output, I64(size)), align=size)
+        start = code.at(sums, b.mul(output, I64(BLOCK * size)))
+        filled = code.spread(kind, value)
+        for at in range(0, BLOCK * size, 64):
+            code.store(filled, start, at, 64)
+    return code.end()
+
+
+def _emit_finish(module: Any, target: Target, shape: Shape) -> Any:
+    """Sums in the order of the events, to where the user wants them.
+
+    ::
+
+        for each output:
+            ordered = the sums, shuffled back (divided; late base added)
+            out[event, output] = ordered[event]        # directly, where there is one output
+    """
+    order = shape.order
+    size, kind = order.dtype.itemsize, order.kind
+    code = Code(module, target, "finish", [PTR, PTR, PTR, I64, I64]).private()
+    b, (model_at, work_at, job_at, first, events) = code.b, code.args
+    model, work = _Record(code, MODEL, model_at), _Record(code, WORK, work_at)
+    outputs = model.number("outputs")
+    out = _Record(code, JOB, job_at).address("out")
+    out = code.at(out, b.mul(b.mul(first, outputs), I64(size)))
+    single = b.icmp_signed("==", outputs, I64(1))
+    direct = b.and_(single, b.icmp_signed("==", events, I64(BLOCK)))
+    ordered = b.select(direct, out, work.address("ordered"))
+    stride = b.mul(outputs, I64(size))
+    with code.loop(outputs) as output:
+        place = b.mul(output, I64(size))
+        sums = code.at(work.address("sums"), b.mul(output, I64(BLOCK * size)))
+        late = divisor = None
+        if shape.finish:
+            value = code.load(kind.element, model.address("late"), place, align=size)
+            late = code.spread(kind, value)
+            value = code.load(kind.element, model.address("divisor"), align=size)
+            divisor = code.spread(kind, value)
+        for part in range(8):
+            registers = [
+                code.load(kind, sums, 64 * (part * size + j), align=64) for j in range(size)
+            ]
+            for event, value in _in_order(code, order.events[part], registers):
+                if late is not None:
+                    value = b.fadd(b.fdiv(value, divisor), late)  # noqa: PLW2901
+                code.store(value, ordered, event * size, size)
+        target_at = code.at(out, place)
+        with b.if_then(b.not_(direct)), code.loop(events) as event:
+            value = code.load(kind.element, ordered, b.mul(event, I64(size)), align=size)
+            code.store(value, code.at(target_at, b.mul(event, stride)), 0, size)
+    return code.end()
+
+
+def _in_order(code: Code, events: Any, registers: list[Value]) -> list[tuple[int, Value]]:
+    """Runs of consecutive events out of the registers that hold them: (first event, values)."""
+    lanes = registers[0].type.count
+    place = {int(event): i for i, event in enumerate(events.reshape(-1))}
+    found = []
+    for first in sorted(event for event in place if event % lanes == 0):
+        where = np.array([place[first + i] for i in range(lanes)])
+        parts = [
+            _pick(code, registers[j], registers[j + 1], where - j * lanes)
+            for j in range(0, len(registers), 2)
+        ]
+        found.append((first, _merge(code, parts, where // (2 * lanes), lanes)))
+    return found
+
+
+def _pick(code: Code, x: Value, y: Value, where: Any) -> Value:
+    lanes = x.type.count
+    index = [int(i) if 0 <= i < 2 * lanes else int(n) for n, i in enumerate(where)]
+    return code.shuffle(x, y, index)
+
+
+def _merge(code: Code, parts: list[Value], which: Any, lanes: int) -> Value:
+    """Lane by lane the value of part number `which`."""
+    made = parts[0]
+    for number, part in enumerate(parts[1:], start=1):
+        made = code.shuffle(
+            made, part, [n + lanes * int(w == number) for n, w in enumerate(which)]
+        )
+    return made

@@ -1,0 +1,388 @@
+"""Emitters: masks become numbers of leaves, and those values that are added to the sums.
+
+A block's sums are kept in the order in which the shuffles below leave the events; `Order` follows
+them on numbers, so that the last step can put them right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rootml.bdt.engine.binding._gather import gather
+from rootml.bdt.engine.binding._target import Target
+from rootml.bdt.engine.codegen._code import (
+    BLOCK,
+    BYTES,
+    F32,
+    I8,
+    I32,
+    I64,
+    MASK,
+    PTR,
+    ROW,
+    Code,
+    Value,
+    splat,
+    vector,
+)  # fmt: skip
+from rootml.bdt.engine.codegen._ir import ir
+from rootml.bdt.engine.tables._lookup import ByteTable, select_by_bits
+from rootml.bdt.engine.tables._trees import Leaves
+
+WIDE = vector(I64, 8)
+
+
+# --- how leaves are looked up, and the order that follows ----------------------------------------
+
+
+@dataclass(frozen=True)
+class Order:
+    """Where the sum of each event of a block is.
+
+    Attributes:
+        dtype: Of the sums.
+        by_words: Whether index bytes are taken out of 32-bit words (AVX-512, small trees), or
+            looked up as bytes.
+        natural: Whether no shuffle ever happens: the walkers' sums.
+    """
+
+    dtype: np.dtype[Any]
+    by_words: bool
+    natural: bool = False
+
+    @property
+    def kind(self) -> Any:
+        """A register of sums."""
+        return vector(F32, 16) if self.dtype.itemsize == 4 else vector(ir.DoubleType(), 8)
+
+    @property
+    def lanes(self) -> int:
+        """Sums in a register."""
+        return 64 // self.dtype.itemsize
+
+    @cached_property
+    def bytes_of(self) -> NDArray[np.int64]:
+        """Which of 64 index bytes belongs to which lane, shape (registers, lanes)."""
+        size = self.dtype.itemsize
+        if self.by_words:
+            return np.arange(64).reshape(16, 4).T
+        return np.arange(64).reshape(4, size, 16 // size).transpose(1, 0, 2).reshape(size, -1)
+
+    @cached_property
+    def events(self) -> NDArray[np.int64]:
+        """Which event each sum belongs to, shape (8, registers, lanes)."""
+        if self.natural:
+            return np.arange(512).reshape(8, -1, self.lanes)
+        return index_events()[:, self.bytes_of]
+
+
+def leaves_of(target: Target, dtype: np.dtype[Any], by_words: bool) -> Leaves:
+    """How tables of leaves must lie in memory for a target."""
+    planes = 0
+    if not by_words:
+        planes = {"avx512vbmi": 8, "avx2": 6, "x86-64": 6, "neon": 8}.get(target.name, 0)
+    return Leaves(dtype, planes, 64 if planes and target.vbmi else 16)
+
+
+def order_of(target: Target, dtype: np.dtype[Any], most_bits: int) -> Order:
+    """Words where permutations of floats are cheaper: up to 32 leaves, or without VBMI."""
+    words = target.avx512 and dtype.itemsize == 4 and (most_bits <= 5 or not target.vbmi)
+    return Order(dtype, words)
+
+
+# --- from masks to index bytes -------------------------------------------------------------------
+
+
+def _zip(width: int, high: int) -> list[int]:
+    """Interleave elements of `width` bytes of the low or high half of each 16 bytes of x and y."""
+    index: list[int] = []
+    for lane in range(4):
+        for element in range(8 // width):
+            for source in (0, 64):
+                first = source + 16 * lane + 8 * high + element * width
+                index += range(first, first + width)
+    return index
+
+
+_PAIRS = ((0, 1), (2, 3), (4, 5), (6, 7))
+
+
+def _transpose_bytes(planes: Sequence[Any], shuffle: Any) -> list[Any]:
+    """8 vectors of 64 bytes: byte p of all eight become one 64-bit word."""
+    s = [shuffle(planes[i], planes[j], _zip(1, h)) for i, j in _PAIRS for h in (0, 1)]
+    t = [shuffle(s[i], s[i + 2], _zip(2, h)) for g in (0, 4) for i in (g, g + 1) for h in (0, 1)]
+    return [shuffle(t[i], t[4 + i], _zip(4, h)) for i in range(4) for h in (0, 1)]
+
+
+def index_events() -> NDArray[np.int64]:
+    """Which event each index byte belongs to, shape (8, 64)."""
+    numbers = [np.arange(64) for _ in range(8)]
+    words = _transpose_bytes(numbers, lambda x, y, index: np.concatenate([x, y])[index])
+    return np.stack([8 * word + np.arange(64) % 8 for word in words])
+
+
+def index_bytes(code: Code, bits: Sequence[Value]) -> list[Value]:
+    """Masks of the bits of an index, the highest first, to eight vectors of index bytes.
+
+    ::
+
+        byte p of eight masks -> one 64-bit word           # three rounds of interleaving
+        8 x 8 bits transposed: one index byte per event    # gf2p8affineqb, or three swaps
+    """
+    b = code.b
+    low_first = [b.bitcast(bit, BYTES) for bit in reversed(bits)]
+    low_first += [splat(BYTES, 0)] * (8 - len(bits))
+    if code.target.gfni:
+        words = _transpose_bytes(low_first[::-1], code.shuffle)
+        unit = b.bitcast(splat(WIDE, 0x8040201008040201), BYTES)
+        name = "llvm.x86.vgf2p8affineqb.512"
+        return [code.call(name, BYTES, unit, word, I8(0)) for word in words]
+    found = []
+    for word in _transpose_bytes(low_first, code.shuffle):
+        x = b.bitcast(word, WIDE)
+        for shift, mask in ((7, 0x00AA00AA00AA00AA), (14, 0x0000CCCC0000CCCC), (28, 0xF0F0F0F0)):
+            swap = b.and_(b.xor(x, b.lshr(x, splat(WIDE, shift))), splat(WIDE, mask))
+            x = b.xor(x, b.xor(swap, b.shl(swap, splat(WIDE, shift))))
+        found.append(b.bitcast(x, BYTES))
+    return found
+
+
+def choose_leaf(code: Code, mask_of: Callable[[int], Value], depth: int) -> list[Value]:
+    """Bits of the leaf's number in a full tree: a multiplexer over the masks of its nodes.
+
+    `mask_of` loads the mask of a node.
+
+    ::
+
+        bit[0] = mask of the root
+        bit[l] = mask of the one node of level l that bit[0] .. bit[l - 1] lead to:
+                 2**l masks, halved by each bit:  chosen = bit ? first : second
+    """
+    bits: list[Value] = []
+
+    def chosen(level: int, above: int, place: int) -> Value:
+        if above == level:
+            return mask_of((1 << level) - 1 + place)
+        yes = chosen(level, above + 1, 2 * place + 1)
+        no = chosen(level, above + 1, 2 * place)
+        return code.either(bits[above], yes, no)
+
+    for level in range(depth):
+        bit = chosen(level, 0, 0)
+        bits.append(bit)
+    return bits
+
+
+# --- leaves --------------------------------------------------------------------------------------
+
+
+class Lookup:
+    """Values of the leaves of one tree for 64 index bytes, in registers in the order `Order`."""
+
+    def __init__(self, code: Code, order: Order, leaves: Leaves, table: Value, bits: int) -> None:
+        self._code, self._order, self._table, self._bits = code, order, table, bits
+        self._planes = bits <= leaves.planes
+        entries = leaves.entries(bits)
+        if order.by_words:
+            count = max(1, (1 << bits) // 16)
+            self._words = [code.load(order.kind, table, 64 * i) for i in range(count)]
+        elif self._planes:
+            size = order.dtype.itemsize
+            self._tables = [
+                ByteTable(code, code.at(table, entries * i), entries) for i in range(size)
+            ]
+
+    def __call__(self, index: Value) -> list[Value]:
+        if self._order.by_words:
+            return self._from_words(index)
+        if self._planes:
+            return self._from_planes(index)
+        return self._gathered(index)
+
+    def _from_words(self, index: Value) -> list[Value]:
+        b = self._code.b
+        words = b.bitcast(index, vector(I32, 16))
+        return [
+            self._permute(b.lshr(words, splat(words.type, 8 * byte)) if byte else words)
+            for byte in range(4)
+        ]
+
+    def _permute(self, index: Value) -> Value:
+        code, kind = self._code, self._order.kind
+        if len(self._words) == 1:
+            return code.call("llvm.x86.avx512.permvar.sf.512", kind, self._words[0], index)
+        found = [
+            code.call("llvm.x86.avx512.vpermi2var.ps.512", kind, low, index, high)
+            for low, high in zip(self._words[::2], self._words[1::2], strict=True)
+        ]
+        return select_by_bits(code, found, index, 32)
+
+    def _from_planes(self, index: Value) -> list[Value]:
+        planes = [look(index) for look in self._tables]
+        width = 1
+        while width < self._order.dtype.itemsize:  # bytes to 16-bit words, those to floats, ...
+            planes = self._zip_pairs(planes, width)
+            width *= 2
+        return [self._code.b.bitcast(x, self._order.kind) for x in planes]
+
+    def _zip_pairs(self, planes: list[Value], width: int) -> list[Value]:
+        """Interleave pieces of `width` bytes with those that follow them in the value.
+
+        The list holds the registers of the first piece, of the second, and so on.
+        """
+        parts = self._order.dtype.itemsize // width
+        each = len(planes) // parts
+        made = []
+        for piece in range(0, parts, 2):
+            for i in range(each):
+                low, high = planes[piece * each + i], planes[(piece + 1) * each + i]
+                made += [self._code.shuffle(low, high, _zip(width, h)) for h in (0, 1)]
+        return made
+
+    def _gathered(self, index: Value) -> list[Value]:
+        code, order = self._code, self._order
+        found = []
+        for places in order.bytes_of:
+            few = code.shuffle(index, index, places.tolist())
+            wide = code.b.zext(few, vector(I32, order.lanes))
+            found.append(gather(code, order.kind, self._table, wide))
+        return found
+
+
+def add_leaves(code: Code, order: Order, indices: list[list[Value]], lookups: list[Lookup],
+               sums: Value) -> None:  # fmt: skip
+    """Add the leaves of some trees, one after the other, to the sums of a block.
+
+    ::
+
+        for 64 events at a time:
+            for each tree: sum += leaf[index byte]     # looked up in registers
+    """
+    size = order.dtype.itemsize
+    for part in range(8):
+        values = [look(index[part]) for look, index in zip(lookups, indices, strict=True)]
+        for register in range(size):
+            at = 64 * (part * size + register)
+            total = code.load(order.kind, sums, at, align=64)
+            for each in values:
+                total = code.b.fadd(total, each[register])
+            code.store(total, sums, at, 64)
+
+
+# --- kernels -------------------------------------------------------------------------------------
+
+
+def _outputs(
+    code: Code, order: Order, width: Value | None, sums: Value
+) -> Iterator[tuple[Value, Value]]:
+    """Sums of each output in turn with its number: of one, or of all where leaves are vectors."""
+    if width is None:
+        yield I64(0), sums
+        return
+    with code.loop(width) as output:
+        yield output, code.at(sums, code.b.mul(output, I64(BLOCK * order.dtype.itemsize)))
+
+
+def emit_full(
+    module: Any, target: Target, order: Order, leaves: Leaves, depth: int, *, vectors: bool
+) -> Any:
+    """A kernel: a segment of full trees of one depth.
+
+    ::
+
+        full(count, offsets, tables, width, masks, sums):
+            for each two trees, and a last one:
+                index = numbers of the leaves, from the masks    # `choose_leaf`, `index_bytes`
+                for each output of vectors:
+                    sums += first tree's leaves; sums += second's    # `add_leaves`
+    """
+    code = Code(module, target, f"full{depth}", [I64, PTR, PTR, I64, PTR, PTR]).private()
+    b, (count, offsets, tables, width, masks, sums) = code.b, code.args
+    together = 2 if target.avx512 and depth <= 6 else 1
+    nodes, table = 4 * ((1 << depth) - 1), leaves.size(depth)
+
+    def trees(first: Value, number: int) -> None:
+        indices = []
+        for i in range(number):
+            start = code.at(offsets, b.mul(b.add(first, I64(i)), I64(nodes)))
+            bits = choose_leaf(code, partial(_mask, code, masks, start), depth)
+            indices.append(index_bytes(code, bits))
+        for output, into in _outputs(code, order, width if vectors else None, sums):
+            lookups = []
+            for i in range(number):
+                which = b.add(b.mul(b.add(first, I64(i)), width), output)
+                place = code.at(tables, b.mul(which, I64(table)))
+                lookups.append(Lookup(code, order, leaves, place, depth))
+            add_leaves(code, order, indices, lookups, into)
+
+    whole = b.and_(count, I64(-together))
+    with code.loop(whole, together) as i:
+        trees(i, together)
+    if together > 1:
+        with code.loop(b.and_(count, I64(together - 1))) as i:
+            trees(b.add(whole, i), 1)
+    return code.end()
+
+
+def _mask(code: Code, masks: Value, offsets: Value, node: int) -> Value:
+    return code.load(MASK, masks, code.load(I32, offsets, 4 * node, align=4), align=64)
+
+
+def emit_irregular(
+    module: Any, target: Target, order: Order, leaves: Leaves, bits: int, *, vectors: bool
+) -> Any:
+    """A kernel: one tree of any shape.
+
+    ::
+
+        irregular(steps, count, table, width, groups, zero, zeros, masks, slots, sums):
+            slots[zero .. zero + zeros] = no event
+            for each step:                             # a node; parents before children
+                slots[left]  = slots[at] & masks[mask]
+                slots[right] = slots[at] & ~masks[mask]
+            for each group of leaves:
+                bit j of the index = events in any leaf whose number has bit j
+                for each output of vectors: sums += leaves
+    """
+    arguments = [PTR, I64, PTR, I64, I64, I64, I64, PTR, PTR, PTR]
+    code = Code(module, target, f"irregular{bits}", arguments).private()
+    b = code.b
+    steps, count, table, width, groups, zero, zeros, masks, slots, sums = code.args
+    with code.loop(zeros) as i:
+        place = b.mul(b.add(zero, i), I64(ROW))
+        code.store(splat(MASK, 0), code.at(slots, place), 0, 64)
+    with code.loop(count) as i:
+        step = code.at(steps, b.mul(i, I64(16)))
+        mask, at, left, right = (code.load(I32, step, 4 * j, align=4) for j in range(4))
+        here, test = code.load(MASK, slots, at, align=64), code.load(MASK, masks, mask, align=64)
+        code.store(b.and_(here, test), code.at(slots, left), 0, 64)
+        code.store(b.and_(here, b.not_(test)), code.at(slots, right), 0, 64)
+    with code.loop(groups) as i:
+        leaf = code.at(slots, b.mul(i, I64(ROW << bits)))
+        planes = _number_bits(code, leaf, bits, 0)[1]
+        index = index_bytes(code, planes[::-1])
+        for output, into in _outputs(code, order, width if vectors else None, sums):
+            which = b.add(b.mul(i, width), output)
+            place = code.at(table, b.mul(which, I64(leaves.size(bits))))
+            add_leaves(code, order, [index], [Lookup(code, order, leaves, place, bits)], into)
+    return code.end()
+
+
+def _number_bits(code: Code, slots: Value, bits: int, first: int) -> tuple[Value, list[Value]]:
+    """Events in any of 2**bits leaves, and for each bit of a leaf's number, the lowest first,
+    those in a leaf that has it. Leaf 0 is nowhere.
+    """
+    if bits == 0:
+        empty = first == 0
+        mask = splat(MASK, 0) if empty else code.load(MASK, slots, ROW * first, align=64)
+        return mask, []
+    low, below = _number_bits(code, slots, bits - 1, first)
+    high, above = _number_bits(code, slots, bits - 1, first + (1 << (bits - 1)))
+    both = [code.b.or_(x, y) for x, y in zip(below, above, strict=True)]
+    return code.b.or_(low, high), [*both, high]

@@ -1,0 +1,109 @@
+"""From a forest to tables for few rows: one event in many trees at once.
+
+An event is a table of at most 256 bytes: for each group of thresholds its rank, once with NaN on
+top (NaN goes right) and once with NaN at the bottom (it goes left), as far as nodes ask for it. A
+node of a full tree is two bytes: where to look, and the number that the rank must be below. The
+nodes at one place of 64 trees lie side by side.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rootml.bdt._forest import Forest
+from rootml.bdt.engine.tables._predicates import MOST, Nodes, search_tree
+from rootml.bdt.engine.tables._trees import MOST_DEPTH
+
+TREES = 512
+"""Trees that are evaluated at once."""
+LEVELS = 8
+"""Of all search trees."""
+MOST_ENTRIES = 256
+_MOST_BYTES = 1 << 26
+
+
+@dataclass(frozen=True)
+class Lanes:
+    """Tables of `emit_lanes`.
+
+    Attributes:
+        depth: Of all trees, padded.
+        entries: Bytes of the table of an event: 64, 128 or 256.
+        columns: int64: column of each entry.
+        default: int64: 0 where NaN goes to the bottom, else 255.
+        heaps: Shape (entries, 256): thresholds as search trees.
+        where, below: uint8, shape (blocks, nodes, 512): the two bytes of each node.
+        values: Shape (trees, 2**depth).
+    """
+
+    depth: int
+    entries: int
+    columns: NDArray[np.int64]
+    default: NDArray[np.int64]
+    heaps: NDArray[Any]
+    where: NDArray[np.uint8]
+    below: NDArray[np.uint8]
+    values: NDArray[Any]
+
+
+def make_lanes(forest: Forest, nodes: Nodes) -> Lanes | None:
+    """Tables of a forest, or None where it is not of the kind: deep, with category sets or
+    vectors in its leaves, or of very many features or thresholds.
+    """
+    depth = max(forest.depth, 1)
+    blocks = -(-forest.num_trees // TREES)
+    if depth > MOST_DEPTH or forest.has_categories or forest.leaf_width > 1:
+        return None
+    size = forest.num_trees * (forest.dtype.itemsize << depth) + 1024 * (blocks << depth)
+    if size > _MOST_BYTES:
+        return None
+    feature, threshold = forest.feature[nodes.index], nodes.threshold + 0.0
+    order = np.lexsort((threshold, feature))
+    new = np.ones((2, len(order)), np.bool_)
+    new[0, 1:] = feature[order][1:] != feature[order][:-1]
+    new[1, 1:] = new[0, 1:] | (threshold[order][1:] != threshold[order][:-1])
+    number = np.cumsum(new[1]) - 1
+    within = number - number[new[0]][np.cumsum(new[0]) - 1]
+    chunk, place = np.empty(len(order), np.int64), np.empty(len(order), np.int64)
+    chunk[order], place[order] = within // MOST, within % MOST + 1
+    keys = np.stack([feature, chunk, ~nodes.default], axis=1).astype(np.int64)
+    known, entry = np.unique(keys, axis=0, return_inverse=True)
+    if len(known) > MOST_ENTRIES:
+        return None
+    entry = entry.reshape(-1)
+    heaps = np.full((max(len(known), 1), 1 << LEVELS), np.inf, forest.input_dtype)
+    for i, (column, part, _) in enumerate(known.tolist()):
+        mine = np.unique(threshold[(feature == column) & (chunk == part)])
+        heaps[i] = search_tree(mine, LEVELS)
+    bytes_of = np.zeros((forest.num_nodes, 2), np.uint8)
+    bytes_of[nodes.index, 0], bytes_of[nodes.index, 1] = entry, place
+    where, below, values = _place(forest, nodes, bytes_of, depth, blocks)
+    entries = next(count for count in (64, 128, 256) if len(known) <= count)
+    return Lanes(
+        depth, entries, known[:, 0].copy(), 255 * known[:, 2], heaps, where, below, values
+    )  # fmt: skip
+
+
+def _place(
+    forest: Forest, nodes: Nodes, bytes_of: NDArray[np.uint8], depth: int, blocks: int
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[Any]]:
+    """Nodes and leaves at their places in full trees, level by level."""
+    made = np.zeros((2, blocks, (1 << depth) - 1, TREES), np.uint8)
+    values = np.zeros((forest.num_trees, 1 << depth), forest.dtype)
+    node, tree = forest.tree_offset[:-1], np.arange(forest.num_trees)
+    place = np.zeros(len(node), np.int64)
+    for level in range(depth + 1):
+        leaf = nodes.left[node] < 0
+        width = 1 << (depth - level)
+        at = place[leaf, None] * width + np.arange(width)
+        values[tree[leaf, None], at] = forest.value[node[leaf], 0][:, None]
+        node, tree, place = node[~leaf], tree[~leaf], place[~leaf]
+        made[:, tree // TREES, (1 << level) - 1 + place, tree % TREES] = bytes_of[node].T
+        tree = np.concatenate([tree, tree])
+        place = np.concatenate([2 * place + 1, 2 * place])
+        node = np.concatenate([nodes.left[node], nodes.right[node]]).astype(np.int64)
+    return made[0], made[1], values

@@ -1,0 +1,52 @@
+"""Files that appear under their name only when they are complete."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+from rootml.errors import MissingFileError, UsageError
+from rootml.storage._paths import is_remote
+from rootml.storage.remote import redact
+
+
+def check_target(path: str | os.PathLike[str]) -> Path:
+    """The path of a file that is about to be written, if it can be.
+
+    Files go into folders that are there (whatever is given a folder to write to makes it).
+
+    Raises:
+        MissingFileError: There is no such folder.
+        UsageError: A URL, or a folder.
+    """
+    text = os.fspath(path)
+    if is_remote(text):
+        message = f"cannot write to {redact(text)!r}: writing goes to local files"
+        raise UsageError(message)
+    final = Path(text)
+    if not final.parent.is_dir():
+        message = f"cannot write {text!r}: there is no folder {str(final.parent)!r}"
+        raise MissingFileError(message)
+    if final.is_dir():
+        message = f"cannot write {text!r}: it is a folder"
+        raise UsageError(message)
+    return final
+
+
+class AtomicPath:
+    """A temporary name in the folder of `path`, which becomes `path` by `commit`."""
+
+    def __init__(self, path: str) -> None:
+        self.final = check_target(path)
+        # the suffix stays last: some libraries look at it
+        name = f".{self.final.stem}.{secrets.token_hex(6)}.part{self.final.suffix}"
+        self.temporary = self.final.with_name(name)
+
+    def commit(self) -> None:
+        """Give the finished file its name, replacing an older one."""
+        os.replace(self.temporary, self.final)  # noqa: PTH105 - says that it replaces
+
+    def discard(self) -> None:
+        """Remove the temporary file, if it is there."""
+        self.temporary.unlink(missing_ok=True)

@@ -1,0 +1,16 @@
+"""What a user holds: `Dataset`, its samples, cuts, columns, splits and selection index.
+
+`_dataset` is the public class; `_sample` what `rootml.open` was told, `_resolved_sample` the same
+beside the columns of its files; `_reader` reads partitions, `_selection` and `_scan_cache` find
+which events pass. `_tasks` is what is sent to threads and clusters.
+"""
+
+from __future__ import annotations
+
+from rootml.dataset._dataset import Dataset
+from rootml.dataset._reader import EventBlock
+from rootml.dataset._sample import Sample
+from rootml.dataset._selection import SelectionIndex
+from rootml.partitions import Partition
+
+__all__ = ["Dataset", "EventBlock", "Partition", "Sample", "SelectionIndex"]

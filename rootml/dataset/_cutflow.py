@@ -1,0 +1,131 @@
+"""What each cut leaves: events and sums of weights per label."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+from rootml._internal.reprs import Grid, percent
+from rootml.dataset._sample import Sample
+from rootml.dataset._weight_sums import Label, Steps, Sums, add_sums, total
+from rootml.errors import UsageError
+
+FIRST = "all events"
+
+
+@dataclass(frozen=True, slots=True)
+class CutStep:
+    """One row of a cutflow.
+
+    Attributes:
+        name: Name of the cut (its text, if it has no name), or "all events".
+        labels: Sums over the events that pass this cut and those before it, by label (None: the
+            data have no label).
+    """
+
+    name: str
+    labels: dict[Label, Sums]
+
+    @property
+    def sums(self) -> Sums:
+        """Sums over all labels."""
+        return total(self.labels.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """The cuts that one or several samples went through.
+
+    Attributes:
+        samples: Titles of the samples.
+        steps: All events first, then after each cut.
+    """
+
+    samples: tuple[str, ...]
+    steps: tuple[CutStep, ...]
+
+    def grid(self) -> Grid:
+        """Rows for the table: per label and step events, sum of weights, efficiencies."""
+        weighted = any(
+            sums.sumw != sums.count or sums.negative
+            for step in self.steps
+            for sums in step.labels.values()
+        )
+        header = ["label", "cut", "events", "relative", "cumulative"]
+        header += ["sum of weights", "relative", "cumulative"] if weighted else []
+        rows = []
+        for label in self.steps[0].labels:
+            first = before = self.steps[0].labels[label]
+            for step in self.steps:
+                sums = step.labels.get(label, Sums())
+                row = ["" if label is None else str(label), step.name, f"{sums.count:,}"]
+                row += [percent(sums.count, before.count), percent(sums.count, first.count)]
+                if weighted:
+                    row += [f"{sums.sumw:.6g}"]
+                    row += [percent(sums.sumw, before.sumw), percent(sums.sumw, first.sumw)]
+                rows.append(tuple(row))
+                before = sums
+        return Grid(tuple(header), rows, left=2)
+
+
+@dataclass(frozen=True, slots=True)
+class Cutflow:
+    """Events and sums of weights after each cut; prints as a table, in notebooks too.
+
+    "Relative" is to the cut before, "cumulative" to all events. An event whose cut is unknown
+    (``Jet_pt[0] > 30`` without jets) counts as failing. Samples that went through different cuts
+    have a table each.
+
+    Attributes:
+        flows: One per different sequence of cuts.
+    """
+
+    flows: tuple[Flow, ...]
+
+    @classmethod
+    def of(cls, samples: Sequence[Sample], sums: Sequence[Steps]) -> Cutflow:
+        """The cutflow of samples from their sums after each cut."""
+        groups: dict[tuple[str, ...], list[int]] = {}
+        for number, sample in enumerate(samples):
+            names = (FIRST, *(cut.name for cut in sample.cuts))
+            groups.setdefault(names, []).append(number)
+        flows = []
+        for names, numbers in groups.items():
+            merged = [dict[Label, Sums]() for _ in names]
+            for number in numbers:
+                merged = [
+                    add_sums(one, other) for one, other in zip(merged, sums[number], strict=True)
+                ]
+            steps = [
+                CutStep(name, dict(sorted(step.items(), key=lambda item: str(item[0]))))
+                for name, step in zip(names, merged, strict=True)
+            ]
+            flows.append(Flow(tuple(samples[n].title for n in numbers), tuple(steps)))
+        return cls(tuple(flows))
+
+    @property
+    def steps(self) -> tuple[CutStep, ...]:
+        """The steps, where all samples went through the same cuts.
+
+        Raises:
+            UsageError: They went through different ones; look at `flows`.
+        """
+        if len(self.flows) > 1:
+            message = "the samples went through different cuts: each of .flows has its own .steps"
+            raise UsageError(message)
+        return self.flows[0].steps
+
+    def __str__(self) -> str:
+        if len(self.flows) == 1:
+            return str(self.flows[0].grid())
+        return "\n\n".join(f"{', '.join(flow.samples)}\n{flow.grid()}" for flow in self.flows)
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        if len(self.flows) == 1:
+            return self.flows[0].grid().html()
+        return "".join(
+            f"<p>{escape(', '.join(flow.samples))}</p>{flow.grid().html()}" for flow in self.flows
+        )

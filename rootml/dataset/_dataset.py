@@ -1,0 +1,666 @@
+"""`Dataset`: which events of which files, and which columns of them; lazy and immutable."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rootml._internal.buffers import Allocate
+from rootml._internal.reprs import facts_html, shorten, titled_html
+from rootml.dataset._cutflow import Cutflow
+from rootml.dataset._describe import Description, describe, sample_facts
+from rootml.dataset._identity import dataset_fingerprint, selection_key
+from rootml.dataset._reader import EventBlock, Reader
+from rootml.dataset._sample import (
+    Define,
+    Filter,
+    Number,
+    Sample,
+    check_entry_range,
+    check_fit,
+    check_normalisation,
+    check_value,
+    checked_text,
+    extended,
+    parse_selection,
+)
+from rootml.dataset._scan_cache import ScanCache
+from rootml.dataset._selection import SelectionIndex
+from rootml.dataset._splits import Split, check_by, check_seed, fold_sides, split_sides
+from rootml.errors import ExpressionError, StateError, UsageError
+from rootml.execution._threads import Executor
+from rootml.expressions import parse
+from rootml.partitions import DEFAULT_BYTES, Partition
+from rootml.storage import ColumnType
+
+if TYPE_CHECKING:
+    import awkward as ak
+
+    from rootml.batching import BatchLoader
+
+
+class Dataset:
+    """Selected events of one or several samples, with the columns to read of them.
+
+    Made by `rootml.open`; every method returns a new dataset and reads nothing, unless it says so.
+    A dataset can be pickled (without the client of `on`) and used from several threads.
+
+    Attributes:
+        samples: Files with their label, weight, cuts and definitions.
+
+    >>> import pyarrow as pa, pyarrow.parquet, rootml
+    >>> events = pa.table({"id": [1, 2, 3, 4], "pt": [10.0, 60.0, 35.0, 80.0]})
+    >>> pa.parquet.write_table(events, "events.parquet")
+    >>> data = rootml.open("events.parquet", label=1).filter("pt > 30")
+    >>> data.select(["pt", "twice = 2 * pt"]).to_awkward().tolist()[0]
+    {'pt': 60.0, 'twice': 120.0}
+    """
+
+    samples: tuple[Sample, ...]
+
+    def __init__(
+        self, samples: Sequence[Sample], *, _scan_cache: ScanCache | None = None,
+        _executor: Executor | None = None,
+    ) -> None:  # fmt: skip
+        self.samples = tuple(samples)
+        self._reader = Reader(self.samples, executor=_executor)
+        self._scan_cache = ScanCache() if _scan_cache is None else _scan_cache
+
+    def _with(self, change: Callable[[Sample], Sample], *, same_events: bool = False) -> Dataset:
+        """The dataset with every sample changed; `same_events` keeps what a scan has found."""
+        return Dataset(
+            [change(sample) for sample in self.samples],
+            _scan_cache=self._scan_cache if same_events else None,
+            _executor=self._reader.executor,
+        )
+
+    # --- which events -------------------------------------------------------------------------
+
+    def filter(self, cut: str, *, name: str | None = None) -> Dataset:
+        """Keep the events that pass `cut`, an expression in ROOT's spelling or Python's.
+
+        An event whose cut is unknown, because it lacks an element (``Jet_pt[0]``), fails.
+
+        Args:
+            name: What the cutflow calls it; default: its text.
+
+        Raises:
+            ExpressionError: It cannot be parsed. Columns are looked up at the first reading.
+        """
+        cut = checked_text(cut, "a cut is the text of an expression")
+        self._check_syntax(cut)
+        step = Filter(cut if name is None else name, cut)
+        return self._with(lambda sample: replace(sample, cuts=(*sample.cuts, step)))
+
+    def _check_syntax(self, text: str) -> None:
+        """Say now what cannot be parsed; a column may have any name, so look before refusing."""
+        try:
+            parse(text)
+        except ExpressionError:
+            for number in range(len(self.samples)):
+                self._reader.program(number).resolve(text)
+
+    def split(
+        self,
+        *,
+        test: float,
+        validation: float | None = None,
+        by: str | Sequence[str] | None = None,
+        seed: int = 0,
+    ) -> tuple[Dataset, ...]:
+        """Divide the events at random into ``(train, test)`` or ``(train, validation, test)``.
+
+        The side of an event is a hash of `by` (see `rootml.dataset._splits`), so it is the same
+        in every skim, file order and run, and whatever else is cut. The test side does not
+        depend on `validation`. A split of a split is independent of the first.
+
+        Args:
+            test, validation: Fractions of the events.
+            by: Columns or expressions that identify an event, integers or strings, e.g.
+                ``["run", "luminosityBlock", "event"]``. None: the name of the file and the entry
+                in it, which is **not** stable under skimming.
+            seed: Another seed is another division.
+
+        Raises:
+            UsageError: Fractions that leave nothing to train on.
+        """
+        return tuple(
+            self._side(side)
+            for side in split_sides(test, validation, by=check_by(by), seed=check_seed(seed))
+        )
+
+    def folds(
+        self, n: int, *, by: str | Sequence[str] | None = None, seed: int = 0
+    ) -> list[tuple[Dataset, Dataset]]:
+        """`n` pairs ``(train, test)``: each event is in exactly one test side; as `split`.
+
+        Raises:
+            UsageError: Fewer than two folds.
+        """
+        return [
+            (self._side(train), self._side(test))
+            for train, test in fold_sides(n, by=check_by(by), seed=check_seed(seed))
+        ]
+
+    def _side(self, side: Split) -> Dataset:
+        def change(sample: Sample) -> Sample:
+            before = sum(isinstance(cut, Split) for cut in sample.cuts)
+            return replace(sample, cuts=(*sample.cuts, side.after(before)))
+
+        return self._with(change)
+
+    def with_entry_range(self, start: int | None, stop: int | None) -> Dataset:
+        """Entries ``[start, stop)`` of each sample, counted over its files; as in `rootml.open`.
+
+        Raises:
+            UsageError: Not 0 <= start <= stop.
+        """
+        entry_range = check_entry_range((start, stop))
+        return self._with(lambda sample: replace(sample, entry_range=entry_range))
+
+    def __add__(self, other: Dataset) -> Dataset:
+        """The events of both, those of `self` first.
+
+        Raises:
+            SchemaError: Different columns are selected, or only one side has labels.
+        """
+        if not isinstance(other, Dataset):
+            return NotImplemented
+        check_fit(self.samples[0], other.samples[0])
+        order = self.samples[0].outputs
+        return Dataset(
+            [*self.samples, *(replace(sample, outputs=order) for sample in other.samples)],
+            _executor=self._reader.executor or other._reader.executor,
+        )
+
+    # --- which columns ------------------------------------------------------------------------
+
+    def define(
+        self,
+        definitions: Mapping[str, str | Number] | None = None,
+        /,
+        *,
+        missing: Number | None = None,
+        **more: str | Number,
+    ) -> Dataset:
+        """Add derived columns: ``define(HT="Sum$(Jet_pt)")``, or as a dict for any name.
+
+        Args:
+            missing: What events get that lack an element. None: an error, once such an event gets
+                as far as an output, a label or a weight; in a cut it makes the cut unknown.
+
+        Raises:
+            UsageError: A name that is defined already. That of a column is refused at reading.
+            ExpressionError: A text that cannot be parsed.
+        """
+        new = [
+            Define(name, str(text).strip(), missing)
+            for name, text in {**(definitions or {}), **more}.items()
+        ]
+        if not new:
+            message = "nothing to define: give name='expression'"
+            raise UsageError(message)
+        return self._define(new)
+
+    def _define(self, new: Sequence[Define]) -> Dataset:
+        for define in new:
+            self._check_syntax(define.text)
+        return self._with(
+            lambda sample: replace(sample, definitions=extended(sample, new)), same_events=True
+        )
+
+    def select(self, columns: str | Iterable[str] | None = None, /, **more: str) -> Dataset:
+        """Choose the columns to read, in this order: names, expressions, ``"alias = expression"``.
+
+        Args:
+            columns: A text that is exactly the name of a column is that column.
+            more: Further ones as ``alias="expression"``.
+
+        Raises:
+            UsageError: Nothing, or a name twice.
+        """
+        new, outputs = parse_selection(columns, more)
+        chosen = self._define(new) if new else self
+        return chosen._with(lambda sample: replace(sample, outputs=outputs), same_events=True)
+
+    def vary(self, name: str, *, suffix: str | None = None, tree: str | None = None) -> Dataset:
+        """A systematic variation: other branches, or another tree of the same files.
+
+        Args:
+            name: What it is called, e.g. ``"jesUp"``.
+            suffix: Every column X that is used (in cuts, definitions, outputs, label, weight) is
+                replaced by ``X + suffix`` where there is one; outputs keep their names, and
+                `sum_of_weights` stays nominal: varied weights over the nominal sum.
+            tree: The tree with the varied events, over which ``sum_of_weights="weight"`` sums.
+
+        Raises:
+            MissingColumnError: No column that is used has such a variation.
+            UsageError: Neither or both of `suffix` and `tree`.
+        """
+        if (suffix is None) == (tree is None) or not (suffix or tree):
+            message = f"vary({name!r}): give suffix= (branches) or tree= (another tree)"
+            raise UsageError(message)
+
+        def change(sample: Sample) -> Sample:
+            title = f"{sample.title} [{name}]"
+            if tree is not None:
+                return replace(sample, title=title, files=sample.files.with_tree(tree))
+            return replace(sample, title=title, suffixes=(*sample.suffixes, str(suffix)))
+
+        varied = self._with(change)
+        if suffix is not None:
+            varied._reader.programs()
+        return varied
+
+    def with_label(self, label: Number | str | None) -> Dataset:
+        """The same events with another label: a number, a column or an expression; None: none."""
+        checked = check_value(label, "label")
+        return self._with(lambda sample: replace(sample, label=checked))
+
+    def with_weight(
+        self,
+        weight: Number | str | None,
+        *,
+        cross_section: float | None = None,
+        luminosity: float | None = None,
+        sum_of_weights: float | str | None = None,
+    ) -> Dataset:
+        """The same events with another weight and normalisation, as `rootml.open` takes them."""
+        checked = check_value(weight, "weight")
+        normalisation = check_normalisation(cross_section, luminosity, sum_of_weights)
+        return self._with(
+            lambda sample: replace(sample, weight=checked, normalisation=normalisation)
+        )
+
+    # --- what it is ---------------------------------------------------------------------------
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the columns; without `select` all that can be read and all samples have."""
+        return self._reader.columns
+
+    def types(self) -> dict[str, ColumnType]:
+        """The types of the columns; opens the first file of each sample.
+
+        Raises:
+            SchemaError: Samples whose columns do not fit together.
+            MissingColumnError, ExpressionError, UnsupportedTypeError: A column that is not there,
+                or cannot be computed or read.
+        """
+        return self._reader.types()
+
+    @property
+    def has_selection(self) -> bool:
+        """Whether there is any cut, split or fold."""
+        return any(sample.cuts for sample in self.samples)
+
+    @property
+    def has_label(self) -> bool:
+        """Whether the samples have labels."""
+        return all(sample.label is not None for sample in self.samples)
+
+    @property
+    def has_weight(self) -> bool:
+        """Whether any sample has a weight or a normalisation; those without weigh 1."""
+        return any(sample.weighted for sample in self.samples)
+
+    @property
+    def reserved(self) -> frozenset[str]:
+        """Selected columns that are nothing but a label or a weight: no inputs for a training."""
+        programs = self._reader.programs()
+        return frozenset(
+            name
+            for program in programs
+            for name, expression in program.outputs.items()
+            if expression in {program.label, program.weight}
+        )
+
+    @property
+    def fingerprint(self) -> str:
+        """Identity of files, selection, label, weight and columns; opens all files.
+
+        Copies of the same files in another folder have the same.
+        """
+        return dataset_fingerprint(self._reader)
+
+    def verify(self) -> None:
+        """See that the files that were opened are the same as then; one `stat` per local file.
+
+        Raises:
+            ChangedFileError: One was written since.
+            MissingFileError: One is gone.
+        """
+        for sample in self.samples:
+            sample.files.verify()
+
+    def close(self) -> None:
+        """Forget open tables; they are opened again when something is read."""
+        for sample in self.samples:
+            sample.files.close()
+
+    # --- where work runs ---------------------------------------------------------------------
+
+    def on(self, client: Any) -> Dataset:
+        """The same events; passes over them are made on a Dask cluster instead of in threads here.
+
+        That goes for ``scan``, ``cutflow``, ``describe``, ``to_awkward``, ``to_arrow``, ``skim``,
+        ``write_friend`` (with a function) and ``batches``, for scores of forests and for morphing,
+        and for datasets made from this one.
+        Results are the same, bit for bit and in the same order, whatever the number of workers.
+
+        Work is sent as plain futures over ranges of entries, about two per thread of the cluster
+        at a time. A partition that fails is tried three times in all, one whose worker dies as
+        often as Dask is configured to (``distributed.scheduler.allowed-failures``); then there is
+        one error with the file and the range of entries; `skim` and `write_friend`, called again,
+        go on with the files that are not finished. Workers need the same packages, and see
+        the same paths; `skim` of several files is written by the workers, one file each.
+
+        Args:
+            client: A `distributed.Client`; None: in threads here again.
+
+        Raises:
+            UsageError: Something else, or an asynchronous client.
+            MissingPackageError: Dask is not installed.
+            ClusterError: From reading: a cluster that is gone, or fails again and again.
+
+        On the cores of this machine::
+
+            from distributed import Client, LocalCluster
+
+            with LocalCluster(n_workers=4, threads_per_worker=2) as cluster, Client(cluster) as c:
+                paths = data.on(c).skim("skims/")
+
+        Dask's nanny tells glibc to give memory back to the system at once
+        (``MALLOC_TRIM_THRESHOLD_=65536``), which then zeroes each page again: a scan takes three
+        times as long. Where that is so, work of ours lets the worker process keep up to 128 MB; a
+        value of your own in ``distributed.nanny.pre-spawn-environ`` stays.
+
+        On a batch system (``pip install dask-jobqueue``; at CERN ``dask-lxplus``)::
+
+            from dask_jobqueue import HTCondorCluster
+
+            cluster = HTCondorCluster(cores=1, memory="2 GB", disk="1 GB")
+            cluster.scale(200)
+            loader = data.on(cluster.get_client()).batches(1024, shuffle=True)
+
+        On Kubernetes (``pip install dask-kubernetes``), with an image that has rootml::
+
+            from dask_kubernetes.operator import KubeCluster
+
+            cluster = KubeCluster(name="skims", image="registry.example.org/me/rootml:latest")
+            cluster.adapt(minimum=1, maximum=50)
+            table = data.on(cluster.get_client()).to_arrow()
+        """
+        from rootml.execution._dask import DaskExecutor
+
+        executor = None if client is None else DaskExecutor(client)
+        return Dataset(self.samples, _scan_cache=self._scan_cache, _executor=executor)
+
+    # --- reading ------------------------------------------------------------------------------
+
+    def partitions(self, target_bytes: int | None = None) -> tuple[Partition, ...]:
+        """Ranges of entries to read at one go, in the order of samples, files and entries.
+
+        They begin and end at cluster boundaries and take about `target_bytes` (default 16 MB)
+        decoded; a single larger cluster stays whole. They depend on the data and on `target_bytes`
+        alone. Opens all files.
+
+        Raises:
+            MissingFileError, MissingTreeError, CorruptFileError: A file that cannot be opened.
+            UsageError: An entry range beyond the end.
+        """
+        return self._reader.partitions(DEFAULT_BYTES if target_bytes is None else target_bytes)
+
+    def scan(
+        self,
+        *,
+        target_bytes: int | None = None,
+        saved: str | os.PathLike[str] | None = None,
+        progress: bool | None = None,
+        threads: int | None = None,
+    ) -> SelectionIndex:
+        """Find out which events are selected; remembered by this dataset and those made from it.
+
+        One pass over the columns of cuts, splits, label and weight; without any cut nothing is
+        read.
+
+        Args:
+            target_bytes: For the partitions of the index, as in `partitions`.
+            saved: A file to take the index from, or to write it to if there is none yet.
+            progress: Show a bar; None: on a terminal.
+            threads: None: one per core.
+
+        Raises:
+            ChangedFileError: A file was written since it was opened, or since the index was saved.
+            StateError: The saved index belongs to other data.
+        """
+        return self._scan_cache.index(
+            self._reader, target_bytes, saved=saved, progress=progress, threads=threads
+        )
+
+    def read(
+        self,
+        partition: Partition,
+        columns: Sequence[str] | None = None,
+        *,
+        index: SelectionIndex | None = None,
+        label: bool = False,
+        weight: bool = False,
+        ids: bool = False,
+        allocate: Allocate = np.empty,
+    ) -> EventBlock:
+        """Read the selected events of a partition.
+
+        Args:
+            columns: Names of columns of this dataset; None: all of them.
+            index: Which events are selected, from `scan`; without it the cuts are evaluated.
+            label, weight: Whether to give them too.
+            ids: Whether to give the entry numbers.
+            allocate: Makes the arrays that selected rows are copied to.
+
+        Raises:
+            StateError: `index` belongs to another selection.
+            MissingElementError: A selected event lacks an element of a column.
+            ChangedFileError, CorruptFileError: As `rootml.storage.Table.read`.
+        """
+        mask = None
+        if index is not None:
+            self._check_index(index)
+            mask = index.mask_of(partition)
+        return self._reader.block(
+            partition,
+            columns,
+            mask=mask,
+            select=index is None,
+            label=label,
+            weight=weight,
+            ids=ids,
+            allocate=allocate,
+        )
+
+    def _check_index(self, index: SelectionIndex) -> None:
+        if not self._scan_cache.owns(index) and index.key != selection_key(self._reader):
+            message = f"{self}: the index belongs to another selection, {index}"
+            raise StateError(message)
+
+    def to_awkward(self, *, progress: bool | None = None, threads: int | None = None) -> ak.Array:
+        """All selected events in memory: one record per event, its fields are the columns.
+
+        Raises:
+            MissingElementError: A selected event lacks an element of a column.
+        """
+        from rootml.dataset._memory import to_awkward
+
+        return to_awkward(self, progress=progress, threads=threads)
+
+    def to_arrow(self, *, progress: bool | None = None, threads: int | None = None) -> Any:
+        """All selected events as a `pyarrow.Table`, one chunk per partition.
+
+        Raises:
+            MissingElementError: A selected event lacks an element of a column.
+            UnsupportedTypeError: A column that Arrow does not know.
+        """
+        from rootml.dataset._memory import to_arrow
+
+        return to_arrow(self, progress=progress, threads=threads)
+
+    def to_dask(self) -> Any:
+        """The selected events as a lazy dask-awkward array: as `to_awkward`, by partitions.
+
+        Cuts are evaluated when a partition is computed; nothing is scanned or read now, but the
+        files are opened. All selected columns are read, so `select` what is needed before.
+
+        Raises:
+            MissingPackageError: Dask or dask-awkward is not installed.
+        """
+        from rootml.dataset._to_dask import to_dask
+
+        return to_dask(self)
+
+    def batches(self, batch_size: int, **options: Any) -> BatchLoader:
+        """Batches for a training loop: ``rootml.batching.BatchLoader(self, batch_size, ...)``."""
+        from rootml.batching import BatchLoader
+
+        return BatchLoader(self, batch_size, **options)
+
+    # --- writing ------------------------------------------------------------------------------
+
+    def write_friend(
+        self,
+        folder: str | os.PathLike[str],
+        values: Any,
+        *,
+        tree: str = "Friends",
+        format: str | None = None,  # noqa: A002 - the word users know
+        overwrite: bool = False,
+        progress: bool | None = None,
+        threads: int | None = None,
+    ) -> list[str]:
+        """Write values of the selected events beside them, as friend trees: one file per input.
+
+        A friend has all entries of its input in their order. Where nothing is selected, floats are
+        NaN, integers 0, lists empty, and ``<name>_valid`` is false. Read it back with
+        ``rootml.open(files, friends="folder/*.root")``, or ROOT's ``AddFriend``.
+
+        Args:
+            folder: Made if need be. Files are named as the inputs.
+            values: ``{name: array}``, one value (a number, a fixed array or a list of numbers) per
+                selected event in the order of the dataset, which is that of ``batches()`` without
+                shuffling; or an iterable of such, batch after batch; or a function of the selected
+                columns ``{name: column}`` that gives such, called in threads, one partition at a
+                time; or several ``(dataset, values)``, whose events together are those of this
+                dataset: scores out of fold, from ``folds()``.
+            tree: Name of the friend tree.
+            format: "root" (TTree), "rntuple", "parquet", "arrow"; None: ROOT, or as the inputs.
+
+        Returns:
+            Paths of the files, in the order of the inputs.
+
+        Raises:
+            UsageError: Too many or too few values, or a file that is there already.
+            SchemaError: An event with several values or none, or values of several types.
+            UnsupportedTypeError: Values that are no numbers.
+
+        >>> import pyarrow as pa, pyarrow.parquet, rootml
+        >>> pa.parquet.write_table(pa.table({"pt": [10.0, 60.0, 35.0]}), "in.parquet")
+        >>> data = rootml.open("in.parquet").filter("pt > 30")
+        >>> data.write_friend("friends", {"score": [0.75, 0.5]})
+        ['friends/in.parquet']
+        >>> rootml.open("friends/in.parquet").to_awkward().tolist()[:2]
+        [{'score': nan, 'score_valid': False}, {'score': 0.75, 'score_valid': True}]
+        """
+        from rootml.output._friend_writer import write_friend
+
+        return write_friend(
+            self,
+            folder,
+            values,
+            tree=tree,
+            format=format,
+            overwrite=overwrite,
+            progress=progress,
+            threads=threads,
+        )
+
+    def skim(
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        format: str | None = None,  # noqa: A002 - the word users know
+        tree: str | None = None,
+        overwrite: bool = False,
+        progress: bool | None = None,
+        threads: int | None = None,
+    ) -> list[str]:
+        """Write the selected events to new files, one per input, with the selected columns.
+
+        An input without a selected event gives a file without entries. Labels and weights are said
+        when the skim is opened: select the columns that they, cuts and splits will need. Called
+        again after an interruption, it goes on with the files that are not finished yet; so does
+        `write_friend`.
+
+        Args:
+            folder: Made if need be. Files are named as the inputs.
+            format: "root" (TTree), "rntuple", "parquet", "arrow"; None: ROOT, or as the inputs.
+            tree: Name of the trees; None: as in the input.
+
+        Returns:
+            Paths of the files, in the order of the inputs.
+
+        Raises:
+            UsageError: A file that is there already.
+            UnsupportedTypeError: A column that the format cannot hold.
+        """
+        from rootml.output._skim import skim
+
+        return skim(
+            self,
+            folder,
+            format=format,
+            tree=tree,
+            overwrite=overwrite,
+            progress=progress,
+            threads=threads,
+        )
+
+    # --- looking at it ------------------------------------------------------------------------
+
+    def cutflow(self, *, progress: bool | None = None, threads: int | None = None) -> Cutflow:
+        """Events and sums of weights after each cut, per label; scans the data."""
+        index = self.scan(progress=progress, threads=threads)
+        index._selection.steps(progress=progress, threads=threads)
+        return index.cutflow
+
+    def describe(self, *, progress: bool | None = None, threads: int | None = None) -> Description:
+        """Files, formats, columns, selected fraction, and weights per label; scans the data."""
+        index = self.scan(progress=progress, threads=threads)
+        sums = index._selection.steps(progress=progress, threads=threads)
+        return describe(self._reader, index, sums)
+
+    def __str__(self) -> str:
+        titles = " + ".join(sample.title for sample in self.samples[:3])
+        if len(self.samples) > 3:
+            titles += f" + {len(self.samples) - 3} more"
+        return f"<Dataset {titles}>"
+
+    def __repr__(self) -> str:
+        return f"<Dataset {', '.join(f'{name}: {text}' for name, text in self._facts())}>"
+
+    def _facts(self) -> list[tuple[str, str]]:
+        """What is known without opening a file."""
+        facts = [("samples", " + ".join(sample_facts(sample) for sample in self.samples))]
+        for name, texts in (
+            ("cuts", [cut.name for cut in self.samples[0].cuts]),
+            ("defined", [define.name for define in self.samples[0].definitions]),
+            ("columns", list(self.samples[0].outputs or ())),
+        ):
+            if texts:
+                facts.append((name, shorten(texts, 12)))
+        return facts
+
+    def _repr_html_(self) -> str:
+        return titled_html("rootml.Dataset", facts_html(self._facts()))

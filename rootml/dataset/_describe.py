@@ -1,0 +1,142 @@
+"""What a dataset is, in figures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rootml._internal.reprs import Grid, facts_html, facts_text, percent, shorten, titled_html
+from rootml._internal.sizes import format_bytes
+from rootml.dataset._reader import Reader
+from rootml.dataset._sample import Sample
+from rootml.dataset._selection import SelectionIndex
+from rootml.dataset._splits import Split
+from rootml.dataset._weight_sums import Label, Steps, Sums, add_sums
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What a dataset is; prints as two tables, in notebooks too.
+
+    Attributes:
+        num_files: Input files.
+        num_entries: Entries in them (within the entry range).
+        num_rows: Selected entries.
+        formats: Storage formats.
+        columns: Names and types of the columns.
+        stored_bytes: Estimated compressed size of the columns that are read, in all files.
+        labels: Sums of weights of the selected events, by label.
+        notes: What else is worth knowing.
+    """
+
+    num_files: int
+    num_entries: int
+    num_rows: int
+    formats: tuple[str, ...]
+    columns: dict[str, str]
+    stored_bytes: int
+    labels: dict[Label, Sums]
+    notes: tuple[str, ...]
+
+    @property
+    def selected_fraction(self) -> float:
+        """Selected entries over all; 0 of nothing."""
+        return self.num_rows / self.num_entries if self.num_entries else 0.0
+
+    def _facts(self) -> list[tuple[str, str]]:
+        columns = [f"{name} ({kind})" for name, kind in self.columns.items()]
+        share = percent(self.num_rows, self.num_entries)
+        return [
+            ("files", f"{self.num_files:,} ({', '.join(self.formats)})"),
+            ("entries", f"{self.num_entries:,}"),
+            ("selected", f"{self.num_rows:,} ({share})"),
+            ("columns", shorten(columns, 40)),
+            ("to read", f"about {format_bytes(self.stored_bytes)}, compressed"),
+            *(("note", note) for note in self.notes),
+        ]
+
+    def _grid(self) -> Grid:
+        header = ("label", "events", "sum of weights", "sum of squares", "effective", "negative")
+        rows = [
+            (
+                "none" if label is None else str(label),
+                f"{sums.count:,}",
+                f"{sums.sumw:.6g}",
+                f"{sums.sumw2:.6g}",
+                f"{sums.effective:.1f}",
+                percent(sums.negative, sums.count),
+            )
+            for label, sums in self.labels.items()
+        ]
+        return Grid(header, rows)
+
+    def __str__(self) -> str:
+        return f"{facts_text(self._facts())}\n\n{self._grid()}"
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return titled_html("rootml.Dataset", facts_html(self._facts()), self._grid().html())
+
+
+def describe(reader: Reader, index: SelectionIndex, sums: Sequence[Steps]) -> Description:
+    """The figures of a dataset, from its selection."""
+    labels: dict[Label, Sums] = {}
+    for steps in sums:
+        labels = add_sums(labels, steps[-1])
+    infos = [info for sample in reader.samples for info in sample.files.infos()]
+    types = reader.types()
+    return Description(
+        num_files=len(infos),
+        num_entries=index.num_entries,
+        num_rows=index.num_rows,
+        formats=tuple(sorted({info.format for info in infos})),
+        columns={name: str(types[name]) for name in reader.columns},
+        stored_bytes=_stored_bytes(reader),
+        labels=dict(sorted(labels.items(), key=lambda item: str(item[0]))),
+        notes=tuple(_notes(reader)),
+    )
+
+
+def _stored_bytes(reader: Reader) -> int:
+    """From the reference file of each sample, by entries."""
+    result = 0.0
+    for program in reader.programs():
+        files = program.sample.files
+        outputs = [program.outputs[name] for name in reader.columns]
+        names = program.needs([*outputs, *program.cut_expressions, program.label, program.weight])
+        table = files.table(files.reference())
+        entries = sum(stop - start for _, start, stop in program.sample.file_ranges(files.infos()))
+        if names and table.num_entries:
+            result += table.stored_bytes(names) * entries / table.num_entries
+    return int(result)
+
+
+def _notes(reader: Reader) -> list[str]:
+    notes = []
+    programs = reader.programs()
+    for program, casts in zip(programs, reader.casts(), strict=True):
+        notes += [
+            f"{name!r} is {program.output_types()[name]} in {program.sample}, read as {dtype}"
+            for name, dtype in casts.items()
+        ]
+        if program.sample.outputs is None:
+            bad = [name for name, kind in program.columns.items() if kind.kind == "unsupported"]
+            left_out = [name for name in program.outputs if name not in reader.columns]
+            if bad:
+                notes.append(f"columns of {program.sample} that cannot be read: {shorten(bad)}")
+            if left_out:
+                notes.append(f"only {program.sample} has: {shorten(left_out)}")
+    cuts = [cut for program in programs for cut in program.sample.cuts if isinstance(cut, Split)]
+    if any(cut.by is None for cut in cuts):
+        notes.append(
+            "split by file name and entry number: not stable under skimming, give by= for that"
+        )
+    return notes
+
+
+def sample_facts(sample: Sample) -> str:
+    """One line on a sample, without opening a file."""
+    label = "" if sample.label is None else f", label {sample.label}"
+    weight = "" if sample.weight is None else f", weight {sample.weight}"
+    return f"{sample.title} ({len(sample.files)} file(s){label}{weight})"

@@ -1,0 +1,488 @@
+"""Reads partitions of samples: from files through cuts to columns, label and weight.
+
+A `Reader` is what is sent to threads, worker processes and clusters: samples, no open file.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from rootml._internal.buffers import Allocate
+from rootml._internal.heap import warm_heap
+from rootml.dataset._columns import cast, exact_type, packed, take_all
+from rootml.dataset._resolved_sample import ResolvedSample, Values
+from rootml.dataset._sample import Filter, Sample
+from rootml.dataset._splits import Hashes, Split, hash_ids, hash_text
+from rootml.dataset._weight_sums import Grouping, Steps, add_sums
+from rootml.errors import (
+    CastError,
+    ExpressionError,
+    MissingColumnError,
+    SchemaError,
+    UsageError,
+    nearest,
+)
+from rootml.execution._threads import Executor, map_ordered, map_partitions
+from rootml.expressions import Expression
+from rootml.expressions._staged import staged_mask
+from rootml.partitions import DEFAULT_BYTES, Partition, join_clusters
+from rootml.storage import Array, Column, ColumnType
+
+Mask = npt.NDArray[np.bool_]
+_STRING_BYTES = 24
+_LARGE = 1.5
+
+
+@dataclass(frozen=True, slots=True)
+class EventBlock:
+    """The selected events of a partition, in the order of the file.
+
+    Attributes:
+        columns: Columns of `num_rows` rows each, in the order asked for.
+        label: Label per row: int64 if it is an integer, else float64; None if not asked for.
+        weight: float64 weight per row, with the sample's scale; None if not asked for.
+        entries: int64 entry number in the file per row; None if not asked for.
+        num_rows: Rows.
+    """
+
+    columns: dict[str, Column]
+    label: Array | None
+    weight: npt.NDArray[np.float64] | None
+    entries: npt.NDArray[np.int64] | None
+    num_rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class PartScan:
+    """What a pass over a partition finds.
+
+    Attributes:
+        mask: Which entries pass, packed bits; None if there is nothing to pass.
+        steps: For all events and after each cut: sums of weights by label.
+    """
+
+    mask: npt.NDArray[np.uint8] | None
+    steps: Steps
+
+
+class Reader:
+    """Reads partitions of `samples`; safe to use from several threads, and picklable.
+
+    Attributes:
+        executor: Where passes over all partitions are made; None: in threads here. Not pickled.
+    """
+
+    def __init__(self, samples: Sequence[Sample], *, executor: Executor | None = None) -> None:
+        self.samples = tuple(samples)
+        self.executor = executor
+        self._programs: dict[int, ResolvedSample] = {}
+        self._types: dict[str, ColumnType] | None = None
+        self._casts: list[dict[str, np.dtype[Any]]] = []
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_programs": {}, "executor": None}
+
+    # --- names and types ----------------------------------------------------------------------
+
+    def program(self, sample: int) -> ResolvedSample:
+        """What is computed for a sample; its first file is opened at the first call."""
+        if sample not in self._programs:
+            self._programs[sample] = ResolvedSample(self.samples[sample])
+        return self._programs[sample]
+
+    def programs(self) -> list[ResolvedSample]:
+        """Those of all samples.
+
+        Raises:
+            MissingColumnError: A systematic variation for which no sample has a column.
+        """
+        programs = [self.program(number) for number in range(len(self.samples))]
+        unused = [set(program.unused_suffixes) for program in programs if program.sample.suffixes]
+        for suffix in sorted(set.intersection(*unused) if unused else ()):
+            names = {name for program in programs for name in program.columns}
+            message = (
+                f"{programs[0].where}: no column that is used has a variation ending in "
+                f"{suffix!r}; nearest: {nearest(suffix, names)}"
+            )
+            raise MissingColumnError(message)
+        return programs
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the selected columns; without a selection those that all samples have."""
+        first = self.samples[0].outputs
+        if first is not None:
+            return first
+        programs = self.programs()
+        others = [program.outputs.keys() for program in programs[1:]]
+        return tuple(
+            name for name in programs[0].outputs if all(name in other for other in others)
+        )
+
+    def types(self) -> dict[str, ColumnType]:
+        """The types of the selected columns, which all samples agree on or can be cast to.
+
+        Raises:
+            SchemaError: Samples whose columns do not fit together.
+        """
+        if self._types is None:
+            self._types = self._common_types()
+        return self._types
+
+    def _common_types(self) -> dict[str, ColumnType]:
+        types = [program.output_types() for program in self.programs()]
+        common = {name: types[0][name] for name in self.columns}
+        for number, other in enumerate(types[1:], 1):
+            for name, kind in common.items():
+                both = exact_type(kind, other[name])
+                if both is None:
+                    message = (
+                        f"column {name!r} is {kind} in {self.samples[0]} and {other[name]} in "
+                        f"{self.samples[number]}: these samples cannot be united; make them "
+                        f"equal with define() before, or select other columns"
+                    )
+                    raise SchemaError(message)
+                common[name] = both
+        self._casts = [
+            {
+                name: dtype
+                for name, kind in common.items()
+                if (dtype := kind.dtype) is not None and mine[name].dtype != dtype
+            }
+            for mine in types
+        ]
+        return common
+
+    def casts(self) -> list[dict[str, np.dtype[Any]]]:
+        """For each sample the columns that are read in a wider dtype than its files have."""
+        self.types()
+        return self._casts
+
+    # --- partitions ---------------------------------------------------------------------------
+
+    def ranges(self, *, threads: int | None = None) -> list[list[tuple[int, int, int]]]:
+        """``(file, start, stop)`` of each file within its sample's entry range; opens all files.
+
+        Raises:
+            UsageError: An entry range beyond the end.
+        """
+        return [sample.file_ranges(sample.files.infos(threads=threads)) for sample in self.samples]
+
+    def partitions(
+        self, target_bytes: int, *, scan: bool = False, threads: int | None = None
+    ) -> tuple[Partition, ...]:
+        """Ranges of entries of about `target_bytes` decoded, in the order of the files.
+
+        Args:
+            scan: For the columns that the selection needs, instead of those selected.
+        """
+        found: list[Partition] = []
+        for number, sample in enumerate(self.samples):
+            infos = sample.files.infos(threads=threads)
+            files = sample.file_ranges(infos)
+            if not files:
+                continue
+            most = max(1, target_bytes // self._entry_bytes(number, scan=scan))
+            divide = partial(self._divide, number, most, fine=not scan)
+            for (file, _, _), ranges in zip(
+                files, map_ordered(divide, files, threads=threads), strict=True
+            ):
+                info = infos[file]
+                found += [Partition(number, file, info.path, info.tree, *r) for r in ranges]
+            sample.files.keep()
+        return tuple(found)
+
+    def _divide(
+        self, number: int, most: int, place: tuple[int, int, int], *, fine: bool
+    ) -> list[tuple[int, int]]:
+        """Ranges of about `most` entries; `fine`: large clusters are cut where that is cheap."""
+        file, start, stop = place
+        if stop - start <= most:
+            return [(start, stop)]
+        files = self.samples[number].files
+        ranges = join_clusters(files.clusters(file), start, stop, most)
+        if not fine or all(last - first <= _LARGE * most for first, last in ranges):
+            return ranges
+        program = self.program(number)
+        wanted = [*(program.outputs[name] for name in self.columns), program.label, program.weight]
+        names = program.needs(wanted)
+        result: list[tuple[int, int]] = []
+        for first, last in ranges:
+            large = last - first > _LARGE * most
+            cuts = files.cheap_cuts(file, names, first, last, most) if large and names else []
+            result += itertools.pairwise([first, *cuts, last])
+        return result
+
+    def _entry_bytes(self, number: int, *, scan: bool) -> int:
+        """Decoded bytes of an entry, as the reference file has it: the same on every machine."""
+        program = self.program(number)
+        outputs = [] if scan else [program.outputs[name] for name in self.columns]
+        wanted = program.cut_expressions if scan else outputs
+        wanted = [*wanted, *(e for e in (program.label, program.weight) if e is not None)]
+        files = program.sample.files
+        table = files.table(files.reference())
+        size = 0.0
+        for name in program.needs(wanted):
+            kind = program.columns[name]
+            if kind.dtype is not None and kind.kind in {"scalar", "fixed"}:
+                size += kind.dtype.itemsize * float(np.prod(kind.shape))
+            elif kind.kind != "unsupported":
+                stored = table.stored_bytes([name]) / max(1, table.num_entries)
+                size += _STRING_BYTES + 2 * stored  # lists: offsets, and values unpacked
+        if not scan:
+            size += sum(8 for expression in outputs if expression.column not in program.columns)
+        return max(8, int(size))
+
+    # --- reading ------------------------------------------------------------------------------
+
+    def block(
+        self,
+        partition: Partition,
+        columns: Sequence[str] | None = None,
+        *,
+        mask: Mask | None = None,
+        select: bool = True,
+        label: bool = False,
+        weight: bool = False,
+        ids: bool = False,
+        allocate: Allocate = np.empty,
+    ) -> EventBlock:
+        """Selected rows of a partition.
+
+        Args:
+            columns: Names of selected columns; None: all of them.
+            mask: Which entries pass, where it is known.
+            select: If `mask` is None: whether to evaluate the cuts; otherwise all entries pass.
+        """
+        program = self.program(partition.sample)
+        wanted = self._wanted(program, columns)
+        needed = [*wanted.values()]
+        needed += [program.label] if label and program.label is not None else []
+        needed += [program.weight] if weight and program.weight is not None else []
+        cut = mask is None and select and bool(program.cuts)
+        if mask is not None and not mask.any():  # nothing is read where nothing passes
+            partition, mask = replace(partition, stop=partition.start), None
+        cuts = program.cut_expressions if cut else []
+        values = self._load(partition, [*needed, *cuts], allocate)
+        if cut:
+            mask = self._masks(partition, values)[-1]
+        entries = np.arange(partition.start, partition.stop) if ids else None
+        if mask is not None and not mask.all():
+            rows = np.flatnonzero(mask)
+            entries = partition.start + rows if ids else None
+            kept = take_all({name: values[name] for name in program.needs(needed)}, rows, allocate)
+            values = Values(program, kept, len(rows), values.where)
+        casts = self.casts()[partition.sample] if len(self.samples) > 1 else {}
+        return EventBlock(
+            {
+                name: cast(packed(values.column(expression, name)), casts.get(name))
+                for name, expression in wanted.items()
+            },
+            self._labels(program, values, allocate) if label else None,
+            self._weights(program, values, allocate=allocate) if weight else None,
+            entries,
+            values.num_events,
+        )
+
+    def _wanted(
+        self, program: ResolvedSample, columns: Sequence[str] | None
+    ) -> dict[str, Expression]:
+        known = program.outputs
+        wanted = {}
+        for name in self.columns if columns is None else columns:
+            if name not in known:
+                message = (
+                    f"{program.where}: {name!r} is not a selected column; "
+                    f"nearest: {nearest(name, known)}"
+                )
+                raise MissingColumnError(message)
+            wanted[name] = known[name]
+        return wanted
+
+    def _load(
+        self,
+        partition: Partition,
+        expressions: Sequence[Expression],
+        allocate: Allocate = np.empty,
+    ) -> Values:
+        """The columns behind `expressions`."""
+        program = self.program(partition.sample)
+        files, names = program.sample.files, program.needs(expressions)
+        files.check(partition.file, names)
+        columns: dict[str, Column] = {}
+        if names:
+            table = files.table(partition.file)
+            columns = table.read(names, partition.start, partition.stop, allocate=allocate)
+        return Values(program, columns, partition.num_entries, partition.where)
+
+    def _labels(self, program: ResolvedSample, values: Values, allocate: Allocate) -> Array:
+        label = program.sample.label
+        if label is None:
+            message = f"{program.sample}: has no label; open it with label=, or use with_label()"
+            raise UsageError(message)
+        if program.label is None:
+            dtype: Any = np.int64 if isinstance(label, int) else np.float64
+            return np.full(values.num_events, label, dtype)
+        kind = program.scalar_dtype(program.label, f"the label {label!r}").kind
+        found = values.numbers(program.label, "label")
+        if kind == "f":
+            return _as(found, np.float64, allocate)
+        if found.dtype == np.uint64 and len(found) and found.max() > np.iinfo(np.int64).max:
+            message = f"{values.where}: a label {int(found.max())} does not fit into int64"
+            raise CastError(message)
+        return _as(found, np.int64, allocate)
+
+    def _weights(
+        self,
+        program: ResolvedSample,
+        values: Values,
+        among: Mask | None = None,
+        *,
+        allocate: Allocate = np.empty,
+    ) -> npt.NDArray[np.float64]:
+        """Weights with the sample's scale; NaN where they are missing outside of `among`."""
+        sample = program.sample
+        if program.weight is None:
+            value = 1.0 if sample.weight is None else float(sample.weight)
+            return np.full(values.num_events, value * sample.scale)
+        program.scalar_dtype(program.weight, f"the weight {sample.weight!r}")
+        weights = _as(values.numbers(program.weight, "weight", among), np.float64, allocate)
+        return weights if sample.scale == 1.0 else weights * sample.scale
+
+    # --- selecting ----------------------------------------------------------------------------
+
+    def _masks(self, partition: Partition, values: Values) -> list[Mask]:
+        """Which entries pass the cuts up to each one."""
+        program = self.program(partition.sample)
+        program.check_ids()
+        passed = np.ones(values.num_events, bool)
+        masks = []
+        hashes: dict[Any, Hashes] = {}
+        cuts = zip(program.sample.cuts, program.cuts, program.ids, strict=True)
+        for cut, condition, ids in cuts:
+            if isinstance(cut, Filter):
+                assert condition is not None
+                passed = self._pass(condition, values, cut, passed)
+            else:
+                key = (cut.by, cut.seed, cut.stream)
+                if key not in hashes:
+                    hashes[key] = self._hashes(cut, ids or [], partition, values)
+                passed = passed & cut.mask(hashes[key])
+            masks.append(passed)
+        return masks
+
+    def _pass(self, condition: Expression, values: Values, cut: Filter, among: Mask) -> Mask:
+        try:
+            return staged_mask(condition, values, values.num_events, among=among)
+        except ExpressionError as error:
+            named = "" if cut.name == cut.text else f", cut {cut.name!r}"
+            message = f"{values.where}{named}: {error}"
+            raise ExpressionError(message) from error
+
+    def _hashes(
+        self, cut: Split, ids: Sequence[Expression], partition: Partition, values: Values
+    ) -> Hashes:
+        count = values.num_events
+        if cut.by is None:
+            file = np.full(count, hash_text(Path(partition.path).name), np.uint64)
+            columns: list[Any] = [file, np.arange(partition.start, partition.stop)]
+        else:
+            columns = [values.column(expression, str(expression)) for expression in ids]
+        return hash_ids(columns, count, seed=cut.seed, stream=cut.stream)
+
+    def scan_partition(self, partition: Partition, *, sums_only: bool = False) -> PartScan:
+        """Evaluate the cuts, and sum the weights of what passes up to each of them."""
+        program = self.program(partition.sample)
+        sample = program.sample
+        wanted = [] if sums_only else program.cut_expressions
+        wanted = [*wanted, *(e for e in (program.label, program.weight) if e is not None)]
+        values = self._load(partition, wanted)
+        masks = [] if sums_only else self._masks(partition, values)
+        everything = np.ones(values.num_events, bool)
+        last = masks[-1] if masks else everything
+        labels: Any = sample.label
+        if program.label is not None:
+            program.scalar_dtype(program.label, f"the label {sample.label!r}")
+            labels = values.numbers(program.label, "label", last)
+        weights = self._weights(program, values, last) if sample.weighted else None
+        grouping = Grouping(labels, weights)
+        bits = None if sums_only else np.packbits(last)
+        return PartScan(bits, [grouping.sums(mask) for mask in (everything, *masks)])
+
+    def scan_all(
+        self,
+        *,
+        what: str,
+        sums_only: bool = False,
+        progress: bool | None = None,
+        threads: int | None = None,
+    ) -> Iterator[tuple[Partition, PartScan]]:
+        """`scan_partition` for all of them, in order."""
+        warm_heap()
+        self.programs()
+        self.scales()
+        partitions = self.partitions(DEFAULT_BYTES, scan=True, threads=threads)
+        task = partial(self.scan_partition, sums_only=sums_only)
+        parts = map_partitions(
+            task, partitions, threads=threads, progress=progress, what=what, executor=self.executor
+        )
+        try:
+            yield from zip(partitions, parts, strict=True)
+        finally:
+            parts.close()  # type: ignore[attr-defined]  # a generator
+
+    def scales(self) -> list[float]:
+        """Those of the samples, found now: else each worker would make a pass of its own."""
+        return [sample.scale for sample in self.samples if sample.weighted]
+
+    def count(
+        self, *, what: str, progress: bool | None = None, threads: int | None = None
+    ) -> list[Steps]:
+        """Sums of weights of all events, per sample; as `PartScan.steps` without cuts."""
+        plain = Reader(
+            [replace(sample, cuts=()) for sample in self.samples], executor=self.executor
+        )
+        return plain.sum_up(
+            plain.scan_all(what=what, sums_only=True, progress=progress, threads=threads)
+        )
+
+    def sum_up(self, parts: Iterable[tuple[Partition, PartScan]]) -> list[Steps]:
+        """Sums per sample and step over partitions, in their order."""
+        steps = self.no_sums()
+        for partition, part in parts:
+            mine = steps[partition.sample]
+            for number, sums in enumerate(part.steps):
+                mine[number] = add_sums(mine[number], sums)
+        return steps
+
+    def no_sums(self) -> list[Steps]:
+        """What `sum_up` starts from: constant labels are there even without an event."""
+        return [
+            [
+                {}
+                if isinstance(sample.label, str)
+                else Grouping(sample.label, None).sums(_NOTHING)
+                for _ in (None, *sample.cuts)
+            ]
+            for sample in self.samples
+        ]
+
+
+_NOTHING: Mask = np.zeros(0, bool)
+
+
+def _as(values: Array, dtype: npt.DTypeLike, allocate: Allocate) -> Array:
+    """`values` in another dtype, themselves if they have it."""
+    if values.dtype == dtype:
+        return values
+    cast = allocate(values.shape, dtype)
+    np.copyto(cast, values, casting="unsafe")
+    return cast

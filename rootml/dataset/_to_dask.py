@@ -1,0 +1,44 @@
+"""A dataset as a dask-awkward array, for those who want to go on there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import awkward as ak
+
+from rootml._internal.optional import optional_import
+from rootml.dataset._columns import record_array
+from rootml.dataset._memory import nothing
+from rootml.dataset._reader import Reader
+from rootml.partitions import Partition
+
+if TYPE_CHECKING:
+    from rootml.dataset import Dataset
+
+
+@dataclass(frozen=True, slots=True)
+class _Records:
+    """The selected events of a partition as one record array."""
+
+    reader: Reader
+
+    def __call__(self, partition: Partition) -> ak.Array:
+        block = self.reader.block(partition)
+        return record_array(block.columns, block.num_rows)
+
+
+def to_dask(data: Dataset) -> Any:
+    """See `Dataset.to_dask`."""
+    optional_import("dask", feature="Dataset.to_dask()", extra="dask")
+    dask_awkward = optional_import("dask_awkward", feature="Dataset.to_dask()", extra="dask")
+    data._reader.scales()
+    block = nothing(data)
+    empty = record_array(block.columns, 0)
+    meta = ak.Array(empty.layout.to_typetracer(forget_length=True))
+    partitions = data.partitions()
+    if not partitions:
+        return dask_awkward.from_awkward(empty, npartitions=1)
+    return dask_awkward.from_map(
+        _Records(data._reader), list(partitions), meta=meta, label="rootml"
+    )

@@ -1,0 +1,7 @@
+"""Which files a sample has: their headers, friends and origin.
+
+`_files` opens and remembers them, `_friends` matches friend trees to them, `_origin` reads what a
+friend says about the file that it belongs to. How one file is read is up to `rootml.storage`.
+"""
+
+from __future__ import annotations

@@ -1,0 +1,357 @@
+"""Writes friend trees: values of selected events, beside the entries that they belong to.
+
+One file per input, with all of its entries in their order. What was not selected is filled (NaN,
+0, false, an empty list) and marked by ``<name>_valid = false``. Each file records which input it
+was made for, so that it is never joined to another one.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import awkward as ak
+import numpy as np
+import numpy.typing as npt
+
+from rootml.dataset._columns import concatenate
+from rootml.dataset._tasks import SelectedPartition, select_partitions
+from rootml.errors import SchemaError, UsageError
+from rootml.execution._threads import map_partitions
+from rootml.files._origin import Origin, record
+from rootml.output._friend_values import Apply, FileKey, Source, Values, source_of
+from rootml.output._output_files import begin_job, check_format
+from rootml.partitions import DEFAULT_BYTES, Partition, join_clusters
+from rootml.storage import Column, ColumnType, Writer, open_writer
+
+if TYPE_CHECKING:
+    from rootml.dataset import Dataset
+
+Rows = npt.NDArray[np.intp]
+Key = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A dataset whose selected events get values from one source.
+
+    Attributes:
+        places: Where each input file occurs: sample and file numbers, and the range of entries.
+    """
+
+    data: Dataset
+    source: Source
+    places: dict[Key, list[Partition]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """Entries that one source has values for."""
+
+    part: int
+    chosen: SelectedPartition
+
+    @property
+    def place(self) -> FileKey:
+        """Which file of which sample of its dataset."""
+        return self.chosen.partition.sample, self.chosen.partition.file
+
+    def rows(self, start: int) -> Rows:
+        """The selected ones, counted from entry `start` of the file."""
+        first, mask = self.chosen.partition.start - start, self.chosen.mask
+        if mask is None:
+            return np.arange(first, first + self.chosen.partition.num_entries)
+        return np.flatnonzero(mask) + first
+
+
+@dataclass(frozen=True, slots=True)
+class _Range:
+    """Entries ``[start, stop)`` of an input file, and who has values for them."""
+
+    key: Key
+    start: int
+    stop: int
+    pieces: tuple[_Piece, ...]
+
+    @property
+    def where(self) -> str:
+        """For messages."""
+        return Partition(0, 0, *self.key, self.start, self.stop).where
+
+
+@dataclass(frozen=True, slots=True)
+class _Compute:
+    """Computes what can be computed for a range, here or on a cluster."""
+
+    tasks: tuple[Apply | None, ...]
+
+    def __call__(self, each: _Range) -> list[Values | None]:
+        pieces = [(self.tasks[piece.part], piece.chosen) for piece in each.pieces]
+        return [None if task is None else task(chosen) for task, chosen in pieces]
+
+
+def write_friend(
+    data: Dataset,
+    folder: str | os.PathLike[str],
+    values: Any,
+    *,
+    tree: str,
+    format: str | None,  # noqa: A002 - the word users know
+    overwrite: bool,
+    progress: bool | None,
+    threads: int | None,
+) -> list[str]:
+    """See `Dataset.write_friend`."""
+    files = _files(data)
+    given = _pairs(data, values)
+    parts = []
+    for subset, each in given:
+        places = _files(subset, within=files, whole=data)
+        order = [(p.sample, p.file) for key in files for p in places.get(key, ())]
+        in_order = order == sorted(order)
+        source = source_of(subset, each, in_order=in_order, executor=data._reader.executor)
+        parts.append(_Part(subset, source, places))
+    _check_cover(data, parts, files)
+    types = _output_types(parts)
+    firsts = [places[0] for places in files.values()]
+    formats = [data.samples[each.sample].files.info(each.file).format for each in firsts]
+    kind = check_format(format, formats)
+    paths, manifest = begin_job(
+        "friends",
+        folder,
+        list(files),
+        format=kind,
+        key=[data.fingerprint, tree, [[p.data.fingerprint, p.source.digest] for p in parts]],
+        overwrite=overwrite,
+    )
+    certain = all(part.source.certain for part in parts)
+    if not certain:  # nobody knows whether the values were those of the events
+        manifest.forget()
+        manifest.begin()
+    tasks = tuple(part.source.task for part in parts)
+    work = partial(
+        map_partitions,
+        _Compute(tasks),
+        threads=threads,
+        progress=progress,
+        what="writing friends",
+        executor=data._reader.executor if any(tasks) else None,
+    )
+    write = partial(open_writer, format=kind, tree=tree, columns=types)
+    try:
+        todo = [
+            (path, place, _ranges(data, parts, key, place))
+            for path, key, place in zip(paths, files, firsts, strict=True)
+            if not manifest.has(path)
+        ]
+        results = work([each for *_, ranges in todo for each in ranges])
+        with closing(results):  # type: ignore[type-var]  # a generator
+            for path, place, ranges in todo:
+                origin = Origin.of(data.samples[place.sample].files.table(place.file))
+                note = record(origin, names=sorted(parts[0].source.types))
+                with write(path, metadata=note) as writer:
+                    for each in ranges:
+                        _write(writer, parts, each, next(results), types)
+                    if path == paths[-1]:
+                        for part in parts:
+                            part.source.finish()
+                manifest.add(path)
+    except BaseException:
+        if certain:
+            manifest.give_up()
+        else:
+            manifest.forget()
+        raise
+    manifest.end()
+    return paths
+
+
+def _pairs(data: Dataset, values: Any) -> list[tuple[Dataset, Any]]:
+    """The datasets and their values: usually one, several for scores out of fold."""
+    from rootml.dataset import Dataset
+
+    if not isinstance(values, Sequence) or isinstance(values, (str, bytes)):
+        return [(data, values)]
+    pairs = [isinstance(each, tuple) and len(each) == 2 for each in values]
+    if not all(pairs) or not values:
+        return [(data, values)]
+    for part, _ in values:
+        if not isinstance(part, Dataset):
+            message = f"values are pairs (Dataset, values), not ({type(part).__name__}, ...)"
+            raise UsageError(message)
+    return list(values)
+
+
+# --- which files and entries ------------------------------------------------------------------
+
+
+def _files(
+    data: Dataset, within: dict[Key, Any] | None = None, whole: Dataset | None = None
+) -> dict[Key, list[Partition]]:
+    """Input files in the order of the dataset, and where in its samples each of them is.
+
+    Raises:
+        SchemaError: A file that is not among `within`, those of the dataset `whole`.
+    """
+    found: dict[Key, list[Partition]] = {}
+    for number, sample in enumerate(data.samples):
+        infos = sample.files.infos()
+        ranges = {file: (start, stop) for file, start, stop in sample.file_ranges(infos)}
+        for file, info in enumerate(infos):
+            key = (info.path, info.tree)
+            if within is not None and key not in within:
+                message = f"values are given for {info.where}, which is not a file of {whole}"
+                raise SchemaError(message)
+            places = found.setdefault(key, [])
+            places.append(Partition(number, file, *key, *ranges.get(file, (0, 0))))
+    return found
+
+
+def _mask(data: Dataset, place: Partition, start: int, stop: int) -> npt.NDArray[np.bool_]:
+    """Which of the entries ``[start, stop)`` of a file a dataset selects there."""
+    mask = np.zeros(stop - start, bool)
+    first, last = max(start, place.start), min(stop, place.stop)
+    if first < last:
+        inner = Partition(place.sample, place.file, place.path, place.tree, first, last)
+        found = data.scan().mask_of(inner)
+        mask[first - start : last - start] = True if found is None else found
+    return mask
+
+
+def _ranges(data: Dataset, parts: Sequence[_Part], key: Key, place: Partition) -> list[_Range]:
+    """All entries of a file, in ranges of a bounded size that are cheap to read."""
+    files = data.samples[place.sample].files
+    total = files.info(place.file).num_entries
+    if not total:
+        return []
+    most = max(1, DEFAULT_BYTES // data._reader._entry_bytes(place.sample, scan=False))
+    ranges = join_clusters(files.clusters(place.file), 0, total, most)
+    return [
+        _Range(key, start, stop, tuple(_pieces(parts, key, start, stop))) for start, stop in ranges
+    ]
+
+
+def _check_cover(data: Dataset, parts: Sequence[_Part], files: dict[Key, list[Partition]]) -> None:
+    """See that each selected event gets exactly one value.
+
+    Raises:
+        SchemaError: An event with several values, with none, or one that is not selected.
+    """
+    for key, places in files.items():
+        file = data.samples[places[0].sample].files
+        total = file.info(places[0].file).num_entries
+        where = file.info(places[0].file).where
+        wanted = np.zeros(total, bool)
+        for place in places:
+            wanted |= _mask(data, place, 0, total)
+        given = np.zeros(total, np.int8)
+        for part in parts:
+            for place in part.places.get(key, ()):
+                given += _mask(part.data, place, 0, total)
+        for entries, problem in (
+            (given > 1, "are selected more than once, so that several values are given for them"),
+            (wanted & (given == 0), "are selected, and no values are given for them"),
+            (~wanted & (given > 0), "are given values, and are not selected"),
+        ):
+            if entries.any():
+                message = (
+                    f"{where}: {np.count_nonzero(entries):,} entries {problem}; the first is "
+                    f"entry {int(np.flatnonzero(entries)[0]):,}"
+                )
+                raise SchemaError(message)
+
+
+# --- from values of selected events to columns of all entries -----------------------------------
+
+
+def _output_types(parts: Sequence[_Part]) -> dict[str, ColumnType]:
+    """The columns of the friend: values, and whether they are valid.
+
+    Raises:
+        SchemaError: Parts with other names or types, or a name that is taken twice.
+    """
+    types = parts[0].source.types
+    for part in parts[1:]:
+        mine = part.source.types
+        if mine.keys() != types.keys() or not all(mine[n].same_as(types[n]) for n in types):
+            message = (
+                f"values of {parts[0].data} are { {n: str(t) for n, t in types.items()} }, "
+                f"those of {part.data} { {n: str(t) for n, t in mine.items()} }"
+            )
+            raise SchemaError(message)
+    flags = {f"{name}_valid": ColumnType("scalar", np.dtype(bool)) for name in types}
+    twice = sorted(flags.keys() & types.keys())
+    if twice:
+        message = f"{twice[0]!r} would say whether another column is valid; choose another name"
+        raise SchemaError(message)
+    return {
+        column: kind
+        for pair in zip(types.items(), flags.items(), strict=True)
+        for column, kind in pair
+    }
+
+
+def _pieces(parts: Sequence[_Part], key: Key, start: int, stop: int) -> Iterator[_Piece]:
+    """What each source has for a range of entries."""
+    for number, part in enumerate(parts):
+        index = part.data.scan()
+        for place in part.places.get(key, ()):
+            first, last = max(start, place.start), min(stop, place.stop)
+            if first < last:
+                partition = Partition(place.sample, place.file, *key, first, last)
+                yield from (_Piece(number, each) for each in select_partitions(index, [partition]))
+
+
+def _write(
+    writer: Writer,
+    parts: Sequence[_Part],
+    each: _Range,
+    computed: Sequence[Values | None],
+    types: dict[str, ColumnType],
+) -> None:
+    """Append a range of entries."""
+    count = each.stop - each.start
+    places = [piece.rows(each.start) for piece in each.pieces]
+    values = [
+        parts[piece.part].source.take(piece.place, len(rows)) if found is None else found
+        for piece, rows, found in zip(each.pieces, places, computed, strict=True)
+    ]
+    rows = np.concatenate([np.zeros(0, np.intp), *places])
+    valid = np.zeros(count, bool)
+    valid[rows] = True
+    columns: dict[str, Column] = {}
+    for name in parts[0].source.types:
+        columns[name] = _spread([each[name] for each in values], rows, count, types[name])
+        columns[f"{name}_valid"] = valid
+    writer.write(columns)
+
+
+def _spread(parts: Sequence[Column], rows: Rows, count: int, kind: ColumnType) -> Column:
+    """Values at `rows` of `count` entries, the rest filled."""
+    assert kind.dtype is not None
+    if kind.kind != "jagged":
+        fill = np.nan if kind.dtype.kind == "f" else 0
+        column = np.full((count, *kind.shape), fill, kind.dtype)
+        if parts:
+            column[rows] = np.concatenate([np.asarray(part) for part in parts])
+        return column
+    nothing = ak.Array(_empty_lists(kind, 1))
+    everything = concatenate([*parts, nothing])
+    where = np.full(count, len(everything) - 1)
+    where[rows] = np.arange(len(rows))
+    return ak.to_packed(everything[where])
+
+
+def _empty_lists(kind: ColumnType, count: int) -> Any:
+    """Lists of the type of a column with nothing in them."""
+    layout: Any = ak.contents.NumpyArray(np.zeros(0, kind.dtype))
+    for depth in range(kind.depth):
+        length = count if depth == kind.depth - 1 else 0
+        layout = ak.contents.ListOffsetArray(
+            ak.index.Index64(np.zeros(length + 1, np.int64)), layout
+        )
+    return layout

@@ -1,0 +1,331 @@
+"""The checks themselves, on arrays: each gives numbers and what a picture of them shows.
+
+With s = r / (1 + r), a right ratio obeys for any function g of an event
+
+    E_p[(1 - s) g] = E_ref[s g] ,
+
+since both sides are the integral of g p p_ref / (p + p_ref). Unlike E_p[g] = E_ref[r g] this has
+bounded weights, so its statistical error can be trusted whatever the tails of r; calibration and
+closure are tested with it. Pictures show the plain reweighting.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from rootml._internal.optional import optional_import
+from rootml.sbi.diagnostics._report import Check
+
+Float: TypeAlias = npt.NDArray[np.float64]
+
+SUSPECT = 1e-3
+"""Probability below which a check is to be looked at."""
+_BINS = 20
+
+
+@dataclass(frozen=True)
+class Events:
+    """Events of one sample.
+
+    Attributes:
+        x: `(events, features)`.
+        mass: Weights, adding up to one.
+    """
+
+    x: Float
+    mass: Float
+
+    @property
+    def effective(self) -> float:
+        """Number of events of weight one that they are worth."""
+        return float(1.0 / np.square(self.mass).sum())
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A numerator's events and the reference's, with log r of both.
+
+    Attributes:
+        name: Of the ratio.
+        features: Names of the columns of x.
+    """
+
+    name: str
+    features: tuple[str, ...]
+    numerator: Events
+    reference: Events
+    log_numerator: Float
+    log_reference: Float
+
+    def overlap(self) -> tuple[Float, Float]:
+        """Weights that give both the density p p_ref / (p + p_ref), if the ratio is right."""
+        return (
+            self.numerator.mass * _chance(-self.log_numerator),
+            self.reference.mass * _chance(self.log_reference),
+        )
+
+
+def _chance(logit: Float) -> Float:
+    return np.asarray(0.5 * (1.0 + np.tanh(0.5 * logit)))
+
+
+def compare(
+    left: Float, right: Float, left_mass: Float, right_mass: Float, bins: int = _BINS
+) -> tuple[float, int]:
+    """Chi squared between two weighted samples in bins of equal content, and number of bins."""
+    edges = quantile_edges(np.concatenate([left, right]), bins)
+    first, second = np.searchsorted(edges, left), np.searchsorted(edges, right)
+    size = len(edges) + 1
+    apart = np.bincount(first, left_mass, size) - np.bincount(second, right_mass, size)
+    spread = np.bincount(first, left_mass**2, size) + np.bincount(second, right_mass**2, size)
+    used = spread > 0
+    return float((apart[used] ** 2 / spread[used]).sum()), int(used.sum())
+
+
+def quantile_edges(values: Float, bins: int) -> Float:
+    """Inner edges of bins of equal content; fewer where values repeat."""
+    inner = np.quantile(values, np.linspace(0.0, 1.0, bins + 1)[1:-1])
+    return np.unique(inner)
+
+
+def survival(chi2: float, bins: int) -> float:
+    """The probability of a greater chi squared."""
+    stats = optional_import("scipy.stats", feature="diagnose", extra="sbi")
+    return float(stats.chi2.sf(chi2, bins))
+
+
+def calibration(pair: Pair) -> tuple[list[Check], dict[str, Any]]:
+    """Does the classifier r / (1 + r) mean the fraction that it says?"""
+    up, down = pair.overlap()
+    chi2, bins = compare(pair.log_numerator, pair.log_reference, up, down)
+    probability = survival(chi2, bins)
+    edges = quantile_edges(np.concatenate([pair.log_numerator, pair.log_reference]), _BINS)
+    curve = _calibration_curve(pair, edges)
+    ok = probability > SUSPECT
+    check = Check(
+        "calibration", pair.name, f"chi2 of {bins} bins", chi2, None, float(bins), probability, ok,
+        "the ratio is not calibrated: more epochs, more events, or calibration='always'",
+    )  # fmt: skip
+    worst = np.abs(curve["pull"]).max()
+    return [
+        check,
+        Check("calibration", pair.name, "greatest deviation in sigma", float(worst), None, None),
+    ], curve
+
+
+def _calibration_curve(pair: Pair, edges: Float) -> dict[str, Any]:
+    size = len(edges) + 1
+    places = [np.searchsorted(edges, v) for v in (pair.log_numerator, pair.log_reference)]
+    masses = [pair.numerator.mass, pair.reference.mass]
+    content = [np.bincount(p, m, size) for p, m in zip(places, masses, strict=True)]
+    square = [np.bincount(p, m * m, size) for p, m in zip(places, masses, strict=True)]
+    guess = [
+        np.bincount(p, m * _chance(v), size)
+        for p, m, v in zip(places, masses, (pair.log_numerator, pair.log_reference), strict=True)
+    ]
+    total = content[0] + content[1]
+    total = np.where(total > 0, total, np.nan)
+    observed = content[0] / total
+    error = np.sqrt(square[0] * content[1] ** 2 + square[1] * content[0] ** 2) / total**2
+    said = (guess[0] + guess[1]) / total
+    used = np.isfinite(observed) & (error > 0)
+    return {
+        "said": said[used], "observed": observed[used], "error": error[used],
+        "pull": (observed[used] - said[used]) / error[used],
+    }  # fmt: skip
+
+
+def closure(pair: Pair) -> tuple[list[Check], dict[str, Any]]:
+    """Does the reference, reweighted by r, look like the numerator, feature by feature?"""
+    up, down = pair.overlap()
+    checks, panels = [], {}
+    for j, feature in enumerate(pair.features):
+        left, right = pair.numerator.x[:, j], pair.reference.x[:, j]
+        chi2, bins = compare(left, right, up, down)
+        probability = survival(chi2, bins)
+        checks.append(
+            Check(
+                "closure", f"{pair.name}: {feature}", f"chi2 of {bins} bins", chi2, None,
+                float(bins), probability, probability > SUSPECT,
+                "reweighted by the ratio, the reference does not look like the sample",
+            )
+        )  # fmt: skip
+        panels[feature] = _panel(pair, left, right)
+    return checks, panels
+
+
+def _panel(pair: Pair, left: Float, right: Float) -> dict[str, Any]:
+    """Histograms of a feature: numerator, reference, reference reweighted."""
+    low, high = np.quantile(np.concatenate([left, right]), [0.001, 0.999])
+    edges = np.linspace(low, high if high > low else low + 1.0, 41)
+    weighted = pair.reference.mass * np.exp(pair.log_reference)
+    found = {"edges": edges}
+    for name, values, mass in (
+        ("sample", left, pair.numerator.mass),
+        ("reference", right, pair.reference.mass),
+        ("reweighted", right, weighted),
+    ):
+        found[name] = np.histogram(values, edges, weights=mass)[0]
+        found[f"{name} error"] = np.sqrt(np.histogram(values, edges, weights=mass**2)[0])
+    return found
+
+
+def second_classifier(pair: Pair, *, seed: int) -> tuple[list[Check], dict[str, Any]]:
+    """Can boosted trees tell the reweighted reference from the numerator?
+
+    They learn with the absolute values of the weights on one half and are judged with the signed
+    ones on the other; the area under the curve is 0.5 whatever they learned, if the ratio is
+    right.
+    """
+    ensemble = optional_import("sklearn.ensemble", feature="diagnose", extra="sbi")
+    up, down = pair.overlap()
+    x = np.concatenate([pair.numerator.x, pair.reference.x])
+    y = np.repeat([1, 0], [len(up), len(down)])
+    mass = np.concatenate([up / up.sum(), down / down.sum()])
+    scores = np.empty(len(y))
+    half = np.random.default_rng(seed).permutation(len(y)) % 2
+    for side in (0, 1):
+        train, test = half == side, half != side
+        trees = ensemble.HistGradientBoostingClassifier(
+            max_iter=60, learning_rate=0.1, max_leaf_nodes=15, random_state=seed
+        )
+        weight = np.abs(mass[train])
+        trees.fit(x[train], y[train], sample_weight=weight / weight.mean())
+        scores[test] = trees.predict_proba(x[test])[:, 1]
+    areas, errors = [], []
+    for side in (0, 1):
+        test = half != side
+        area, error = area_under_curve(scores[test], y[test], mass[test])
+        areas.append(area)
+        errors.append(error)
+    area, error = float(np.mean(areas)), math.sqrt(sum(e * e for e in errors)) / 2
+    probability = math.erfc(abs(area - 0.5) / error / math.sqrt(2.0))
+    check = Check(
+        "closure", pair.name, "AUC of a second classifier", area, error, 0.5, probability,
+        probability > SUSPECT, "boosted trees see what the network has not learned",
+    )  # fmt: skip
+    return [check], {}
+
+
+def area_under_curve(
+    scores: Float, labels: npt.NDArray[np.integer], mass: Float
+) -> tuple[float, float]:
+    """Weighted area under the ROC curve, ties counted half, and its error where it is 1/2.
+
+    >>> area_under_curve(np.array([0.1, 0.4, 0.4, 0.9]), np.array([0, 0, 1, 1]), np.ones(4))[0]
+    0.875
+    """
+    order = np.argsort(scores, kind="stable")
+    _, group = np.unique(scores[order], return_inverse=True)
+    size = int(group[-1]) + 1
+    ones = labels[order] == 1
+    up = np.bincount(group[ones], mass[order][ones], size)
+    down = np.bincount(group[~ones], mass[order][~ones], size)
+    below = np.cumsum(down) - down
+    area = float((up * (below + 0.5 * down)).sum() / (up.sum() * down.sum()))
+    worth = [
+        float(np.square(m).sum() / m.sum() ** 2) for m in (mass[labels == 1], mass[labels == 0])
+    ]
+    return area, math.sqrt(sum(worth) / 12.0)
+
+
+def normalisation(pair: Pair) -> tuple[list[Check], dict[str, Any]]:
+    """E_ref[r] is 1."""
+    ratio = np.exp(pair.log_reference)
+    mean = float(pair.reference.mass @ ratio)
+    error = float(np.sqrt(np.square(pair.reference.mass) @ np.square(ratio - mean)))
+    probability = math.erfc(abs(mean - 1.0) / max(error, 1e-300) / math.sqrt(2.0))
+    check = Check(
+        "normalisation", pair.name, "E_ref[r]", mean, error, 1.0, probability,
+        probability > SUSPECT, "see Ratios.renormalised, and the tails of this ratio",
+    )  # fmt: skip
+    return [check], {}
+
+
+def tails(pair: Pair) -> tuple[list[Check], dict[str, Any]]:
+    """How few events of the reference carry the reweighted sample."""
+    weighted = pair.reference.mass * np.exp(pair.log_reference)
+    effective = float(weighted.sum() ** 2 / np.square(weighted).sum())
+    share = float(np.abs(weighted).max() / abs(weighted.sum()))
+    low, high = np.quantile(pair.log_reference, [0.001, 0.999])
+    fraction = effective / pair.reference.effective
+    ok = effective > 100
+    remark = "few events of the reference look like this sample: choose a reference nearer to it"
+    checks = [
+        Check("tails", pair.name, "effective events", effective, None, None, None, ok, remark),
+        Check("tails", pair.name, "fraction of the reference's", fraction),
+        Check("tails", pair.name, "greatest share of one event", share),
+        Check("tails", pair.name, "log r, quantile 0.001", float(low)),
+        Check("tails", pair.name, "log r, quantile 0.999", float(high)),
+    ]
+    both = np.concatenate([pair.log_numerator, pair.log_reference])
+    least, most = (float(end) for end in np.quantile(both, [0.0005, 0.9995]))
+    wide = most > least
+    edges = np.linspace(least if wide else least - 0.5, most if wide else most + 0.5, 61)
+    return checks, {
+        "edges": edges,
+        "sample": np.histogram(pair.log_numerator, edges, weights=pair.numerator.mass)[0],
+        "reference": np.histogram(pair.log_reference, edges, weights=pair.reference.mass)[0],
+    }
+
+
+def norm_of_alpha(
+    name: str, nuisance: str, mass: Float, nominal: Float, up: Float, down: Float
+) -> tuple[list[Check], dict[str, Any]]:
+    """Z(alpha) = E_ref[r exp(A alpha + C alpha^2)], relative to Z(0).
+
+    A fit divides by it. How far it is from one says what not dividing would do; its error, whether
+    there are enough events of the reference.
+
+    Args:
+        mass: Weights of the reference's events, adding up to one.
+        nominal, up, down: log r at 0, +1, -1.
+    """
+    grid = np.linspace(-3.0, 3.0, 25)
+    first, second = 0.5 * (up - down), 0.5 * (up + down) - nominal
+    base = np.exp(nominal)
+    norm = float(mass @ base)
+    values, errors = [], []
+    for alpha in grid:
+        ratio = base * np.exp(first * alpha + second * alpha**2)
+        value = float(mass @ ratio) / norm
+        values.append(value)
+        errors.append(float(np.sqrt(np.square(mass) @ np.square(ratio - value * base))) / norm)
+    z, error = np.array(values), np.array(errors)
+    subject = f"{name}.{nuisance}"
+    checks = []
+    for alpha in (1.0, -1.0):
+        k = int(np.argmin(np.abs(grid - alpha)))
+        chance = math.erfc(abs(z[k] - 1.0) / max(error[k], 1e-300) / math.sqrt(2.0))
+        checks.append(
+            Check(
+                "normalisation", subject, f"Z({alpha:+.0f}) / Z(0)", float(z[k]), float(error[k]),
+                1.0, chance, chance > SUSPECT, "the variations have other norms than the nominal",
+            )
+        )  # fmt: skip
+    inside = np.abs(grid) <= 2.0
+    most = float(np.abs(np.log(z[inside])).max())
+    what = "greatest |log Z| for |alpha| <= 2"
+    checks.append(Check("normalisation", subject, what, most, float(error[inside].max())))
+    return checks, {"alpha": grid, "z": z, "error": error}
+
+
+def all_checks(
+    pair: Pair, *, classifier: bool, seed: int
+) -> Sequence[tuple[str, list[Check], dict[str, Any]]]:
+    """Every check of one ratio: topic, numbers, what the picture shows."""
+    found = [
+        ("calibration", *calibration(pair)),
+        ("closure", *closure(pair)),
+        ("normalisation", *normalisation(pair)),
+        ("tails", *tails(pair)),
+    ]
+    if classifier:
+        found.insert(2, ("classifier", *second_classifier(pair, seed=seed)))
+    return found

@@ -1,0 +1,124 @@
+"""`Report`: what diagnostics found, as numbers with a verdict, and as pictures."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from rootml._internal.reprs import Grid, titled_html
+from rootml.errors import ConvergenceError
+
+
+@dataclass(frozen=True)
+class Check:
+    """One number with its meaning.
+
+    Attributes:
+        topic: What kind of check: "calibration", "closure", "normalisation", "tails", "fits".
+        subject: Of which ratio, feature or parameter.
+        what: What the number is.
+        value: The number.
+        error: Its statistical error; None: none.
+        expected: What it should be; None: there is no right value.
+        probability: How often a right ratio would look as bad by chance; None: no test.
+        ok: Whether it is as it should be; None: nothing to hold it against.
+        remark: What to do about it, if it is not.
+    """
+
+    topic: str
+    subject: str
+    what: str
+    value: float
+    error: float | None = None
+    expected: float | None = None
+    probability: float | None = None
+    ok: bool | None = None
+    remark: str = ""
+
+    def row(self) -> tuple[str, ...]:
+        """As texts for a table."""
+        error = "" if self.error is None else f" +- {self.error:.2g}"
+        expected = "" if self.expected is None else f"{self.expected:.5g}"
+        chance = "" if self.probability is None else f"{self.probability:.2g}"
+        verdict = {None: "", True: "ok", False: "LOOK"}[self.ok]
+        return (
+            self.topic, self.subject, self.what, f"{self.value:.5g}{error}", expected, chance,
+            verdict,
+        )  # fmt: skip
+
+
+HEADER = ("topic", "of", "number", "value", "expected", "probability", "")
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `rootml.sbi.diagnose` found; prints as a table, in notebooks too.
+
+    Attributes:
+        checks: All numbers.
+        notes: How they were found: which events, how many.
+        curves: What the pictures show, by name of the picture.
+    """
+
+    checks: tuple[Check, ...]
+    notes: tuple[str, ...] = ()
+    curves: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def failed(self) -> tuple[Check, ...]:
+        """The checks that are not as they should be."""
+        return tuple(check for check in self.checks if check.ok is False)
+
+    def topic(self, name: str) -> tuple[Check, ...]:
+        """The checks of one topic."""
+        return tuple(check for check in self.checks if check.topic == name)
+
+    def require_ok(self) -> Report:
+        """Itself, if no check failed.
+
+        Raises:
+            ConvergenceError: Some did; names them.
+        """
+        if self.failed:
+            texts = [f"{c.subject}: {c.what} = {c.value:.4g}" for c in self.failed[:5]]
+            message = f"{len(self.failed)} checks of the ratios failed: {'; '.join(texts)}"
+            raise ConvergenceError(message)
+        return self
+
+    def plot(self, folder: str | os.PathLike[str]) -> list[Path]:
+        """Write one PNG per picture; the folder is made if need be. Needs matplotlib.
+
+        Returns:
+            The paths.
+        """
+        from rootml.sbi.diagnostics._plots import draw
+
+        place = Path(folder)
+        place.mkdir(parents=True, exist_ok=True)
+        return draw(self.curves, place)
+
+    def _grid(self) -> Grid:
+        return Grid(HEADER, [check.row() for check in self.checks], left=3)
+
+    def _remarks(self) -> list[str]:
+        return [f"{c.subject}: {c.remark}" for c in self.failed if c.remark]
+
+    def __str__(self) -> str:
+        lines = [str(self._grid()), ""]
+        lines += [f"note: {note}" for note in self.notes]
+        lines += [f"LOOK  {remark}" for remark in dict.fromkeys(self._remarks())]
+        count = len(self.failed)
+        lines.append(f"{len(self.checks)} checks, {count} to look at")
+        return "\n".join(lines)
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        remarks = [f"<b>LOOK</b> {escape(each)}" for each in dict.fromkeys(self._remarks())]
+        texts = [*(escape(note) for note in self.notes), *remarks]
+        paragraphs = (f"<p>{text}</p>" for text in texts)
+        return titled_html("rootml.sbi.Report", self._grid().html(), *paragraphs)

@@ -1,0 +1,318 @@
+"""Fits: values, errors, intervals, and an honest account of how the minimum was found."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from rootml._internal.reprs import Grid, facts_html, facts_text, titled_html
+from rootml.errors import ConvergenceError, MissingParameterError, UsageError, nearest
+from rootml.sbi.inference._minimise import (
+    EDM_MOST,
+    Minimum,
+    Objective,
+    invert,
+    limits,
+    polish,
+    prepare,
+)
+from rootml.sbi.inference._quantiles import check_level
+from rootml.sbi.likelihood._fittable import Fittable
+from rootml.sbi.likelihood._interpolation import Array
+
+if TYPE_CHECKING:
+    from rootml.sbi.inference._scan import Contour, Profile
+
+LEVEL = 0.6826894921370859
+
+
+@dataclass
+class FitResult:
+    """The outcome of a fit.
+
+    Attributes:
+        like: What was fitted.
+        values: Parameter values at the minimum.
+        errors: Their standard deviations by the second derivatives; 0 for fixed ones.
+        covariance: ``(parameter, parameter)`` in the order of ``like.parameters``; rows of fixed
+            parameters are 0.
+        nll: Minus log L at the minimum.
+        edm: Estimated vertical distance to the minimum.
+        valid: Whether this is a minimum: the distance is small, second derivatives are positive.
+        problems: What is wrong or worth knowing, in words; empty if nothing.
+        at_limit: Parameters held by one of their limits; their errors are not to be trusted.
+        fixed: Parameters that were not varied.
+        calls: Evaluations of the likelihood, and of its gradient, by MIGRAD.
+    """
+
+    like: Fittable
+    values: dict[str, float]
+    errors: dict[str, float]
+    covariance: Array
+    nll: float
+    edm: float
+    valid: bool
+    problems: list[str]
+    at_limit: list[str]
+    fixed: list[str]
+    calls: tuple[int, int]
+    _minuit: Any = field(repr=False, default=None)
+
+    @property
+    def theta(self) -> Array:
+        """The values in the order of ``like.parameters``."""
+        return np.array(list(self.values.values()))
+
+    @property
+    def correlation(self) -> Array:
+        """The correlation matrix; 0 for fixed parameters."""
+        sigma = np.sqrt(np.diag(self.covariance))
+        scale = np.where(sigma > 0.0, sigma, 1.0)
+        return np.asarray(self.covariance / np.outer(scale, scale))
+
+    def require_valid(self) -> FitResult:
+        """Itself, if the fit converged.
+
+        Raises:
+            ConvergenceError: It did not; says how it ended.
+        """
+        if not self.valid:
+            message = f"the fit did not converge: {'; '.join(self.problems)}"
+            raise ConvergenceError(message)
+        return self
+
+    def minos(self, name: str, *, level: float = LEVEL) -> tuple[float, float]:
+        """The interval in which -2 log L, minimised over all others, stays below a quantile.
+
+        Args:
+            level: Its confidence level; the quantile is that of chi^2 with one degree of freedom.
+
+        Returns:
+            Lower and upper end; an end beyond the parameter's limit is the limit.
+
+        Raises:
+            ConvergenceError: The fit is not valid, or an end was not found.
+            UsageError: A level that is not between 0 and 1.
+        """
+        self.check_free(name)
+        check_level(level)
+        minuit = self._at_minimum()
+        minuit.minos(name, cl=level)
+        found = minuit.merrors[name]
+        index = list(self.values).index(name)
+        low, high = (side[index] for side in limits(self.like))
+        ends = []
+        for side, ok, at_limit, limit in (
+            (found.lower, found.lower_valid, found.at_lower_limit, low),
+            (found.upper, found.upper_valid, found.at_upper_limit, high),
+        ):
+            if not (ok or at_limit):
+                message = f"MINOS found no end of the interval of {name!r}:\n{found}"
+                raise ConvergenceError(message)
+            ends.append(float(limit if at_limit else minuit.values[name] + side))
+        return ends[0], ends[1]
+
+    def profile(
+        self, name: str, *, points: int = 31, sigmas: float = 3.0, values: Any = None
+    ) -> Profile:
+        """``-2 log L / L_max`` along one parameter, all others refitted. See `Profile`."""
+        from rootml.sbi.inference._scan import profile
+
+        return profile(self, name, points=points, sigmas=sigmas, values=values)
+
+    def contour(
+        self, x: str, y: str, *, levels: tuple[float, ...] = (LEVEL, 0.95), points: int = 40
+    ) -> Contour:
+        """Where two parameters' profile likelihood reaches confidence levels. See `Contour`."""
+        from rootml.sbi.inference._scan import contour
+
+        return contour(self, x, y, levels=levels, points=points)
+
+    def weighted_covariance(self) -> Array:
+        """The covariance for weighted events, ``H^-1 (sum w^2 s s^T + constraints) H^-1``.
+
+        For simulated or background-subtracted data, whose weights are no counts. The plain
+        covariance is right for counts and for Asimov data. (arXiv 1911.01303.)
+        """
+        index = [i for i, name in enumerate(self.values) if name not in self.fixed]
+        scores = self.like.score_covariance(self.theta)
+        some = np.zeros_like(self.covariance)
+        some[np.ix_(index, index)] = scores[np.ix_(index, index)]
+        return np.asarray(self.covariance @ some @ self.covariance)
+
+    def plot(self, name: str | None = None, *, path: Any = None) -> Any:
+        """Pulls of the nuisance parameters; with a name, the likelihood along that parameter.
+
+        Args:
+            path: Write a picture there.
+
+        Returns:
+            The matplotlib figure.
+        """
+        from rootml.sbi.inference import _plots
+
+        figure = _plots.pulls(self) if name is None else _plots.profile(self.profile(name))
+        return _plots.finish(figure, path)
+
+    def check_free(self, name: str) -> None:
+        """Refuse a name that is no varied parameter of this fit."""
+        if name not in self.values:
+            message = f"no parameter {name!r}; there is {nearest(name, self.values)}"
+            raise MissingParameterError(message)
+        if name in self.fixed:
+            message = f"{name!r} was fixed in this fit"
+            raise UsageError(message)
+
+    def _at_minimum(self) -> Any:
+        """Minuit, placed at the minimum that was found."""
+        self.require_valid()
+        if not np.array_equal(np.array(self._minuit.values), self.theta):
+            inside = np.clip(self.theta, *_inner_limits(self.like))
+            self._minuit.values = inside
+            self._minuit.strategy = 1
+            self._minuit.migrad()
+        return self._minuit
+
+    def _grid(self) -> Grid:
+        rows = []
+        for name, value in self.values.items():
+            note = "fixed" if name in self.fixed else "at limit" if name in self.at_limit else ""
+            rows.append((name, f"{value:.6g}", f"{self.errors[name]:.3g}", note))
+        return Grid(("parameter", "value", "error", ""), rows)
+
+    def _facts(self) -> list[tuple[str, str]]:
+        facts = [
+            ("minimum", "valid" if self.valid else "INVALID"),
+            ("-log L", f"{self.nll:.6f}"),
+            ("distance", f"{self.edm:.1e}"),
+            ("calls", f"{self.calls[0]} values, {self.calls[1]} gradients"),
+        ]
+        return facts + [("note", problem) for problem in self.problems]
+
+    def __repr__(self) -> str:
+        return f"{facts_text(self._facts())}\n{self._grid()}"
+
+    def _repr_html_(self) -> str:
+        tables = facts_html(self._facts()), self._grid().html()
+        return titled_html("rootml.sbi.FitResult", *tables)
+
+
+def fit(
+    like: Fittable,
+    *,
+    fixed: Mapping[str, float] | None = None,
+    start: Mapping[str, float] | None = None,
+    gradient: bool = True,
+    strategy: int = 0,
+    calls: int | None = None,
+) -> FitResult:
+    """Maximise a likelihood.
+
+    MIGRAD (with the analytic gradient) finds the minimum, Newton steps with the analytic Hessian
+    refine it, and the inverse of that Hessian is the covariance.
+
+    Args:
+        like: A `Likelihood`, or anything else that is `Fittable`.
+        fixed: Parameters to hold, with their values.
+        start: Start values other than the parameters' own.
+        gradient: Give MIGRAD the analytic gradient; False: its own finite differences.
+        strategy: Minuit's strategy.
+        calls: Most evaluations of the likelihood; None: Minuit's rule.
+
+    Raises:
+        MissingParameterError: `fixed` or `start` names no parameter.
+        UsageError: A start that is no number or outside of its range; no such strategy.
+        DensityError: The density is not positive at the start.
+
+    >>> from rootml.sbi import Model, Parameter
+    >>> model = Model({"S": "mu * 3"}, {"mu": Parameter(0.5, lower=0.0)})
+    >>> result = fit(model.likelihood({"S": [1.0] * 6}))
+    >>> round(result.values["mu"], 6), round(result.errors["mu"], 6)
+    (2.0, 0.816497)
+    """
+    minuit, objective = prepare(
+        like, fixed=fixed or {}, start=start or {}, gradient=gradient, strategy=strategy
+    )
+    if minuit.nfit:
+        minuit.migrad(ncall=calls)
+    names = list(like.parameters)
+    free = np.array([not minuit.fixed[name] for name in names])
+    minimum = polish(like, np.array(minuit.values, np.float64), free)
+    return _account(like, minuit, objective, minimum, free)
+
+
+def _account(
+    like: Fittable,
+    minuit: Any,
+    objective: Objective,
+    minimum: Minimum,
+    free: npt.NDArray[np.bool_],
+) -> FitResult:
+    """The result, with what there is to say about it."""
+    names = list(like.parameters)
+    covariance, whole = _covariance(minimum, free)
+    held = minimum.blocked | _touching(like, minimum.theta, covariance, free)
+    at_limit = [name for name, here in zip(names, held, strict=True) if here]
+    valid = whole and minimum.edm < EDM_MOST and math.isfinite(minimum.value)
+    problems = _problems(like, minuit, objective, minimum, whole=whole)
+    problems += [f"{name} is at its limit: do not trust its error" for name in at_limit]
+    sigma = np.sqrt(np.diag(covariance))
+    return FitResult(
+        like, dict(zip(names, minimum.theta.tolist(), strict=True)),
+        dict(zip(names, sigma.tolist(), strict=True)), covariance, minimum.value, minimum.edm,
+        valid, problems, at_limit, [n for n, f in zip(names, free, strict=True) if not f],
+        (int(minuit.nfcn), int(minuit.ngrad)), minuit,
+    )  # fmt: skip
+
+
+def _covariance(minimum: Minimum, free: npt.NDArray[np.bool_]) -> tuple[Array, bool]:
+    """Covariance of all parameters, and whether there is one."""
+    covariance = np.zeros((len(free), len(free)))
+    for some in (free, free & ~minimum.blocked):  # with a parameter at a limit: perhaps without it
+        where = np.flatnonzero(some)
+        if minimum.hessian is None:
+            return covariance, False
+        inverse = invert(minimum.hessian[np.ix_(where, where)])
+        if inverse is not None:
+            covariance[np.ix_(where, where)] = inverse
+            return covariance, True
+    return covariance, False
+
+
+def _touching(
+    like: Fittable, theta: Array, covariance: Array, free: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.bool_]:
+    low, high = limits(like)
+    near = 1e-3 * np.sqrt(np.diag(covariance))
+    return np.asarray(free & ((theta - low <= near) | (high - theta <= near)))
+
+
+def _problems(
+    like: Fittable, minuit: Any, objective: Objective, minimum: Minimum, *, whole: bool
+) -> list[str]:
+    problems = []
+    if not math.isfinite(minimum.value):
+        problems.append(str(like.explain(minimum.theta)))
+    elif not whole:
+        problems.append("the second derivatives at the minimum are not positive definite")
+    elif minimum.edm >= EDM_MOST:
+        problems.append(f"the minimum is estimated to be lower by {minimum.edm:.2g}")
+    if problems and minuit.fmin is not None and minuit.fmin.has_reached_call_limit:
+        problems.append("MIGRAD reached its limit of calls")
+    if objective.outside:
+        problems.append(
+            f"on its way the fit met points without a positive density {objective.outside} times"
+        )
+    return problems
+
+
+def _inner_limits(like: Fittable) -> tuple[Array, Array]:
+    """Limits, a hair inwards: Minuit's transformation has no slope at the limits."""
+    low, high = limits(like)
+    width = np.where(np.isfinite(high - low), high - low, 1.0)
+    return low + 1e-9 * width, high - 1e-9 * width

@@ -1,0 +1,194 @@
+"""Does the model describe the data? Counts in bins of the expected density, against the fit."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from rootml._internal.progress import track
+from rootml._internal.reprs import facts_html, facts_text
+from rootml.errors import ConvergenceError, UsageError
+from rootml.sbi.inference._asimov import Generator, Toys
+from rootml.sbi.inference._fit import FitResult, fit
+from rootml.sbi.inference._minimise import within
+from rootml.sbi.inference._quantiles import chi2_tail
+from rootml.sbi.likelihood._fittable import mixture_of
+from rootml.sbi.likelihood._interpolation import Array
+from rootml.sbi.likelihood._likelihood import Likelihood
+
+
+@dataclass(frozen=True)
+class GoodnessOfFit:
+    """A comparison of counts with their expectations at the fitted point.
+
+    Attributes:
+        observed: Counts per bin; first those of the unbinned channel, then binned channels.
+        expected: What the fit expects there.
+        deviance: ``2 sum (e - n + n log(n / e))``, plus the auxiliary measurements' part.
+        degrees: Number of bins and auxiliary measurements less the fitted parameters.
+        p_value: Probability of a deviance as great, by the chi^2 approximation.
+        toys: Deviances of fitted toys, if there were any, ``(toy,)``.
+    """
+
+    observed: Array
+    expected: Array
+    deviance: float
+    degrees: int
+    p_value: float
+    toys: Array | None = None
+
+    @property
+    def p_toys(self) -> float:
+        """The same probability from the toys.
+
+        Raises:
+            UsageError: There are none.
+        """
+        if self.toys is None:
+            message = "no toys were drawn: goodness_of_fit(result, toys=200, seed=1)"
+            raise UsageError(message)
+        edge = self.deviance - 1e-9 * (1.0 + self.deviance)  # equal counts, but for rounding
+        return float((self.toys >= edge).mean())
+
+    def _facts(self) -> list[tuple[str, str]]:
+        facts = [
+            ("deviance", f"{self.deviance:.2f} for {self.degrees} degrees of freedom"),
+            ("p-value", f"{self.p_value:.4g}"),
+            ("bins", f"{len(self.observed)}, least expectation {self.expected.min():.3g}"),
+        ]
+        if self.toys is not None:
+            p, number = self.p_toys, len(self.toys)
+            error = math.sqrt(p * (1.0 - p) / number)
+            facts.insert(2, ("by toys", f"{p:.4g} +- {error:.2g} ({number:,} toys)"))
+        return facts
+
+    def __repr__(self) -> str:
+        return facts_text(self._facts())
+
+    def _repr_html_(self) -> str:
+        return facts_html(self._facts())
+
+
+def goodness_of_fit(
+    result: FitResult,
+    *,
+    bins: int = 20,
+    toys: int = 0,
+    seed: int = 0,
+    generator: Generator | None = None,
+    progress: bool | None = None,
+) -> GoodnessOfFit:
+    """Test a fit by the saturated deviance.
+
+    Unbinned events are counted in bins of the fitted density over that of the reference, whose
+    edges are quantiles of the expectation; the expectation comes from the reference events. (The
+    value of an unbinned likelihood itself does not tell how well a model fits: Heinrich,
+    physics/0310167.) The test sees what that ratio sees; `sbi`'s reweighting closure looks at
+    features.
+
+    Where bins expect few events, or events have weights, the deviance does not follow chi^2; toys
+    tell what it follows.
+
+    Args:
+        bins: For the unbinned channel.
+        toys: How many to draw at the fitted point, each fitted and compared with its own fit.
+        seed: Of the toys.
+        generator: See `rootml.sbi.toys`.
+        progress: Show a bar; None: on a terminal.
+
+    Raises:
+        UsageError: An unbinned channel without reference events; no mixture of columns; toys of
+            weighted events, which are no counts.
+        ConvergenceError: The fit is not valid, or that of more than 1 % of the toys.
+
+    >>> from rootml.sbi import Model, Parameter, fit
+    >>> model = Model({"B": "n"}, {"n": Parameter(90.0, lower=0.0)})
+    >>> x = np.linspace(0.0, 2.0, 400)                  # the reference is flat, the density falls
+    >>> like = model.likelihood({"B": 2.0 - x[:100]}, reference={"B": 2.0 - x})
+    >>> goodness_of_fit(fit(like), bins=4).p_value < 1e-6  # nothing was seen at the far end
+    True
+    """
+    for what, value, least in (("bins", bins, 1), ("toys", toys, 0), ("seed", seed, 0)):
+        if value < least:
+            message = f"{what}={value}: expected at least {least}"
+            raise UsageError(message)
+    found = _compared(result, bins)
+    if not toys:
+        return found
+    like = mixture_of(result.like, "goodness_of_fit")
+    if like.columns is not None and like.columns.weights is not None:
+        message = "toys of weighted events: how they fluctuate is not in the model, toys=0"
+        raise UsageError(message)
+    return replace(found, toys=_drawn(result, like, bins, toys, seed, generator, progress))
+
+
+def _drawn(
+    result: FitResult, like: Likelihood, bins: int, number: int, seed: int,
+    generator: Generator | None, progress: bool | None,
+) -> Array:  # fmt: skip
+    """The deviances of toys at the fitted point."""
+    names = like.model.all_parameters
+    truth = {name: value for name, value in result.values.items() if name in names}
+    source = Toys(like.model, like.reference, generator=generator, truth=truth, engine=like.engine)
+    held = {name: result.values[name] for name in result.fixed if name in names}
+    deviances = []
+    children = np.random.SeedSequence(seed).spawn(number)
+    for child in track(children, total=number, what="toys", enabled=progress):
+        toy = source.draw(np.random.default_rng(child))
+        again = fit(toy, fixed=held, start=within(toy, truth))
+        if again.valid:
+            deviances.append(_compared(again, bins).deviance)
+    if number - len(deviances) > 0.01 * number:
+        message = f"{number - len(deviances)} of {number} toys have no valid fit"
+        raise ConvergenceError(message)
+    return np.array(deviances)
+
+
+def _compared(result: FitResult, bins: int) -> GoodnessOfFit:
+    """Counts and expectations of one fit."""
+    result.require_valid()
+    like, theta = mixture_of(result.like, "goodness_of_fit"), result.theta
+    observed, expected = [np.empty(0)], [np.empty(0)]
+    if like.unbinned is not None:
+        if like.reference is None or like.columns is None:
+            message = "goodness_of_fit needs reference events: pass reference= to likelihood()"
+            raise UsageError(message)
+        counts = _unbinned(result, bins)
+        observed.append(counts[0])
+        expected.append(counts[1])
+    if like.binned is not None:
+        term = like.binned.bind(list(like.parameters))
+        observed.append(term.counts)
+        expected.append(term.rates(theta))
+    n, e = np.concatenate(observed), np.concatenate(expected)
+    full = n > 0.0
+    deviance = 2.0 * float((e - n).sum() + (n[full] * np.log(n[full] / e[full])).sum())
+    deviance += 2.0 * like.constraint_excess(theta)
+    free = len(result.values) - len(result.fixed)
+    degrees = len(n) + like.num_constraints - free
+    if degrees < 1:
+        message = f"{len(n)} bins cannot test {free} fitted parameters; use more bins"
+        raise UsageError(message)
+    return GoodnessOfFit(n, e, deviance, degrees, chi2_tail(deviance, degrees))
+
+
+def _unbinned(result: FitResult, bins: int) -> tuple[Array, Array]:
+    like = mixture_of(result.like, "goodness_of_fit")
+    unbinned, reference, columns = like.unbinned, like.reference, like.columns
+    assert unbinned is not None
+    assert reference is not None
+    assert columns is not None
+    own = np.ones(reference.num_events) if reference.weights is None else reference.weights
+    density = unbinned.densities(result.theta, reference)
+    weights = density * own * (unbinned.yields.values(result.theta).sum() / (density @ own))
+    order = np.argsort(density)
+    cumulative = np.cumsum(weights[order])
+    places = np.searchsorted(cumulative, cumulative[-1] * np.arange(1, bins) / bins)
+    edges = np.unique(density[order][np.minimum(places, len(order) - 1)])
+    expected = np.bincount(np.digitize(density, edges), weights, len(edges) + 1)
+    ours = np.digitize(unbinned.densities(result.theta), edges)
+    weight = np.ones(columns.num_events) if columns.weights is None else columns.weights
+    counts = np.bincount(ours, weight, len(edges) + 1)
+    return np.asarray(counts, np.float64), np.asarray(expected, np.float64)

@@ -1,0 +1,119 @@
+"""What each nuisance parameter does to a parameter of interest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from rootml._internal.reprs import Grid
+from rootml.sbi.inference._fit import FitResult, fit
+from rootml.sbi.likelihood._fittable import Fittable
+from rootml.sbi.likelihood._model import Nuisance
+
+
+@dataclass(frozen=True, slots=True)
+class Impact:
+    """Shifts of the parameter of interest when one nuisance is held a deviation off its fit.
+
+    Attributes:
+        nuisance: Its name.
+        up: Shift with the nuisance one standard deviation (of the fit) above; NaN: no minimum.
+        down: The same below.
+        pull: Its fitted value from its auxiliary measurement, in widths of the constraint; NaN
+            without a Gaussian constraint.
+        error: Its error in these widths.
+    """
+
+    nuisance: str
+    up: float
+    down: float
+    pull: float
+    error: float
+
+
+@dataclass(frozen=True)
+class Impacts:
+    """Impacts on one parameter, greatest first.
+
+    Attributes:
+        name: The parameter of interest.
+        total: Its error in the full fit.
+        statistical: Its error with all constrained nuisances held at their fitted values.
+        rows: One per free nuisance.
+        fit: The fit.
+    """
+
+    name: str
+    total: float
+    statistical: float
+    rows: list[Impact]
+    fit: FitResult
+
+    def plot(self, *, path: Any = None) -> Any:
+        """A figure of the greatest impacts."""
+        from rootml.sbi.inference import _plots
+
+        return _plots.finish(_plots.impacts(self), path)
+
+    def _grid(self) -> Grid:
+        rows = [
+            (r.nuisance, f"{r.up:+.4g}", f"{r.down:+.4g}", f"{r.pull:+.3f}", f"{r.error:.3f}")
+            for r in self.rows
+        ]
+        rows.append((f"all on {self.name}", f"{self.total:.4g}", "", "", ""))
+        rows.append(("statistical", f"{self.statistical:.4g}", "", "", ""))
+        return Grid(("nuisance", "up", "down", "pull", "error"), rows)
+
+    def __repr__(self) -> str:
+        return str(self._grid())
+
+    def _repr_html_(self) -> str:
+        return self._grid().html()
+
+
+def impacts(like: Fittable | FitResult, name: str) -> Impacts:
+    """Hold each nuisance one standard deviation off, refit, and note where `name` goes.
+
+    Args:
+        like: A likelihood, or a fit of it.
+        name: The parameter of interest.
+
+    Raises:
+        ConvergenceError: The fit itself is not valid.
+
+    >>> from rootml.sbi import Model, Nuisance, Parameter
+    >>> model = Model({"S": "mu * 900", "B": "100"}, {"mu": Parameter(1.0)},
+    ...               {"lumi": Nuisance(yields={"S": 1.02, "B": 1.02})})
+    >>> found = impacts(model.likelihood({"S": [1.0] * 1000, "B": [1.0] * 1000}), "mu")
+    >>> [row.nuisance for row in found.rows], round(found.rows[0].up, 4)
+    (['lumi'], -0.0218)
+    """
+    result = like if isinstance(like, FitResult) else fit(like)
+    result.check_free(name)
+    result.require_valid()
+    constrained = [
+        key
+        for key, p in result.like.parameters.items()
+        if isinstance(p, Nuisance) and key not in result.fixed and key != name
+    ]
+    rows = [_impact(result, name, key) for key in constrained]
+    rows.sort(key=lambda row: -max(abs(row.up), abs(row.down)))
+    held = {key: result.values[key] for key in (*constrained, *result.fixed)}
+    alone = fit(result.like, fixed=held, start=result.values)
+    return Impacts(name, result.errors[name], alone.errors[name], rows, result)
+
+
+def _impact(result: FitResult, name: str, nuisance: str) -> Impact:
+    shifts = []
+    kept = {key: result.values[key] for key in result.fixed}
+    for sign in (1.0, -1.0):
+        value = result.values[nuisance] + sign * result.errors[nuisance]
+        moved = fit(result.like, fixed=kept | {nuisance: value}, start=result.values)
+        shift = moved.values[name] - result.values[name] if moved.valid else float("nan")
+        shifts.append(shift)
+    parameter = result.like.parameters[nuisance]
+    pull = error = float("nan")
+    if isinstance(parameter, Nuisance) and parameter.constraint == "gaussian":
+        pull = (result.values[nuisance] - result.like.observed[nuisance]) / parameter.width
+        error = result.errors[nuisance] / parameter.width
+    return Impact(nuisance, shifts[0], shifts[1], pull, error)

@@ -1,0 +1,428 @@
+"""Discovery significance and upper limits, asymptotic and by toys.
+
+Test statistics and asymptotic formulas of Cowan, Cranmer, Gross, Vitells (arXiv 1007.1727); CLs of
+Read (J. Phys. G 28 (2002) 2693). Nuisance parameters are profiled; toys and Asimov data take them
+from the conditional fit to the data.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from rootml._internal.optional import optional_import
+from rootml._internal.reprs import facts_html, facts_text
+from rootml.errors import ConvergenceError, UsageError
+from rootml.sbi.inference._asimov import asimov
+from rootml.sbi.inference._fit import FitResult, fit
+from rootml.sbi.inference._quantiles import check_level, normal_quantile, normal_tail
+from rootml.sbi.inference._samples import ShiftedLikelihood
+from rootml.sbi.inference._toys import ToyResults, toys
+from rootml.sbi.likelihood._combined import CombinedLikelihood
+from rootml.sbi.likelihood._fittable import Fittable, mixture_of
+from rootml.sbi.likelihood._interpolation import Array
+from rootml.sbi.likelihood._likelihood import Likelihood
+
+BANDS = (-2, -1, 0, 1, 2)
+
+
+class Statistic:
+    """Fits of one likelihood for tests of one parameter, each made once.
+
+    Args:
+        like: The likelihood.
+        name: The parameter of interest.
+        null: Its value without a signal; the least that is physical.
+    """
+
+    def __init__(self, like: Fittable, name: str, *, null: float = 0.0) -> None:
+        self.like = like
+        self.name = name
+        self.null = null
+        self.best = fit(like).require_valid()
+        self.best.check_free(name)
+        self._held: dict[float, FitResult] = {}
+
+    def held(self, value: float) -> FitResult:
+        """The fit with the parameter held."""
+        if value not in self._held:
+            found = fit(self.like, fixed={self.name: value}, start=self.best.values)
+            if not found.valid:
+                message = f"no minimum with {self.name} = {value}: {'; '.join(found.problems)}"
+                raise ConvergenceError(message)
+            self._held[value] = found
+        return self._held[value]
+
+    @property
+    def fitted(self) -> float:
+        """The parameter's value at the minimum."""
+        return self.best.values[self.name]
+
+    def discovery(self) -> float:
+        """q0: how much worse the null is; 0 for a downward fluctuation."""
+        if self.fitted <= self.null:
+            return 0.0
+        return max(2.0 * (self.held(self.null).nll - self.best.nll), 0.0)
+
+    def upper(self, value: float) -> float:
+        """q~: how much worse `value` is than the best at or above the null; 0 if that is above."""
+        if self.fitted >= value:
+            return 0.0
+        floor = self.best if self.fitted >= self.null else self.held(self.null)
+        return max(2.0 * (self.held(value).nll - floor.nll), 0.0)
+
+
+@dataclass(frozen=True)
+class Discovery:
+    """A test of the absence of a signal.
+
+    Attributes:
+        name: The parameter of interest.
+        q0: The test statistic.
+        significance: In standard deviations.
+        p_value: Of the null.
+        fit: The fit with the signal.
+        toys: Behind the p-value; None: the asymptotic formula.
+    """
+
+    name: str
+    q0: float
+    significance: float
+    p_value: float
+    fit: FitResult
+    toys: ToyResults | None = None
+
+    def _facts(self) -> list[tuple[str, str]]:
+        value, error = self.fit.values[self.name], self.fit.errors[self.name]
+        by = "asymptotic" if self.toys is None else f"{len(self.toys)} toys"
+        return [
+            (self.name, f"{value:.5g} +- {error:.2g}"),
+            ("q0", f"{self.q0:.4f}"),
+            ("significance", f"{self.significance:.3f}"),
+            ("p-value", f"{self.p_value:.4g} ({by})"),
+        ]
+
+    def __repr__(self) -> str:
+        return facts_text(self._facts())
+
+    def _repr_html_(self) -> str:
+        return facts_html(self._facts())
+
+
+def discovery(
+    like: Fittable, name: str, *, null: float = 0.0, toys_null: ToyResults | None = None
+) -> Discovery:
+    """The significance of a signal.
+
+    Args:
+        name: The parameter of interest.
+        null: Its value without a signal.
+        toys_null: Toys drawn at the null with the test ``{name: null}``, see `toys`; their
+            distribution then replaces the asymptotic one.
+
+    Raises:
+        ConvergenceError: A fit is not valid.
+
+    >>> from rootml.sbi import Model, Parameter
+    >>> model = Model({"S": "s", "B": "50"}, {"s": Parameter(10.0, lower=0.0)})
+    >>> like = model.likelihood({"S": [1.0] * 80, "B": [1.0] * 80})
+    >>> round(discovery(like, "s").significance, 4)  # sqrt(2 (80 log(80 / 50) - 30))
+    3.8988
+    """
+    statistic = Statistic(like, name, null=null)
+    q0 = statistic.discovery()
+    if toys_null is None:
+        root = math.sqrt(q0)
+        return Discovery(name, q0, root, normal_tail(root), statistic.best)
+    values = toys_null.statistic(_test_of(toys_null, name, null))
+    above = toys_null.values[:, toys_null.index(name)] > null
+    q = np.where(above, values, 0.0)[toys_null.valid]
+    p = float((q >= q0).mean())
+    significance = math.inf if p == 0.0 else -normal_quantile(p)
+    return Discovery(name, q0, significance, p, statistic.best, toys_null)
+
+
+def _test_of(results: ToyResults, name: str, value: float) -> int:
+    for number, test in enumerate(results.tests):
+        if dict(test) == {name: value}:
+            return number
+    message = f"the toys have no test {{{name!r}: {value}}}; they have {list(results.tests)}"
+    raise UsageError(message)
+
+
+@dataclass(frozen=True)
+class Limit:
+    """An upper limit by CLs.
+
+    Attributes:
+        name: The parameter.
+        level: Its confidence level.
+        observed: The limit.
+        expected: Limits expected without a signal, at -2, -1, 0, +1, +2 standard deviations; NaN
+            (by toys only): outside of the values.
+        method: ``"asymptotic"`` or ``"toys"``.
+        values: Where CLs was computed for a figure, ``(point,)``.
+        curves: CLs there: ``"observed"``, ``"expected"``, ``"expected-1"``...
+        error: Statistical error of the observed limit; 0 for the asymptotic one.
+    """
+
+    name: str
+    level: float
+    observed: float
+    expected: tuple[float, ...]
+    method: str
+    values: Array = field(repr=False)
+    curves: Mapping[str, Array] = field(repr=False)
+    error: float = 0.0
+
+    def plot(self, *, path: Any = None) -> Any:
+        """A figure of CLs against the parameter."""
+        from rootml.sbi.inference import _plots
+
+        made = _plots.limit(self.values, self.curves, name=self.name, line=1.0 - self.level)
+        return _plots.finish(made, path)
+
+    def _facts(self) -> list[tuple[str, str]]:
+        low2, low1, median, high1, high2 = self.expected
+        error = f" +- {self.error:.2g}" if self.error else ""
+        return [
+            (f"limit on {self.name}", f"{self.observed:.5g}{error}"),
+            ("expected", f"{median:.5g}"),
+            ("68 % band", f"{low1:.5g} to {high1:.5g}"),
+            ("95 % band", f"{low2:.5g} to {high2:.5g}"),
+            ("method", f"CLs at {100 * self.level:.4g} %, {self.method}"),
+        ]
+
+    def __repr__(self) -> str:
+        return facts_text(self._facts())
+
+    def _repr_html_(self) -> str:
+        return facts_html(self._facts())
+
+
+def limit(
+    like: Fittable,
+    name: str,
+    *,
+    level: float = 0.95,
+    null: float = 0.0,
+    reference: Any = None,
+    points: int = 25,
+) -> Limit:
+    """The upper limit on a parameter by CLs with q~, asymptotically.
+
+    Args:
+        name: The parameter of interest.
+        level: Confidence level.
+        null: Its value without a signal.
+        reference: Reference events for the Asimov data; None: those of the likelihood.
+        points: For the figure.
+
+    Raises:
+        ConvergenceError: A fit is not valid, or no limit was found.
+        UsageError: No reference events, or no mixture of columns.
+
+    >>> from rootml.sbi import Model, Parameter
+    >>> model = Model({"S": "s", "B": "50"}, {"s": Parameter(5.0, lower=0.0)})
+    >>> like = model.likelihood({"S": np.ones(55), "B": np.ones(55)})
+    >>> limit(like, "s", reference={"S": np.ones(9), "B": np.ones(9)})
+    limit on s  19.309
+    expected    15.168
+    ...
+    """
+    check_level(level)
+    data = Statistic(like, name, null=null)
+    expected = Statistic(_expected_null(data, reference), name, null=null)
+    solve = _Solver(data, expected, 1.0 - level)
+    observed = solve.root(None)
+    band = tuple(solve.root(number) for number in BANDS)
+    values = np.linspace(null, 1.2 * max(observed, band[-1]), points + 1)[1:]
+    curves = {_label(n): np.array([solve.cls(v, n) for v in values]) for n in (None, *BANDS)}
+    return Limit(name, level, observed, band, "asymptotic", values, curves)
+
+
+def _label(number: int | None) -> str:
+    if number is None:
+        return "observed"
+    return "expected" if number == 0 else f"expected{number:+d}"
+
+
+def _expected_null(data: Statistic, reference: Any) -> Fittable:
+    """Asimov data without a signal, nuisances as in the conditional fit."""
+    truth = data.held(data.null).values
+    if not isinstance(data.like, CombinedLikelihood):
+        return _null_asimov(data.like, truth, reference)
+    if reference is not None:
+        message = "reference= is for one likelihood: the parts of this one have their own"
+        raise UsageError(message)
+    parts = data.like.parts.items()
+    return CombinedLikelihood({name: _null_asimov(part, truth, None) for name, part in parts})
+
+
+def _null_asimov(given: Fittable, truth: Mapping[str, float], reference: Any) -> Likelihood:
+    like = mixture_of(given, "limit")
+    events = like.reference if reference is None else reference
+    names = like.model.all_parameters
+    made = asimov(
+        like.model, events, engine=like.engine, **{k: v for k, v in truth.items() if k in names}
+    )
+    if isinstance(like, ShiftedLikelihood):
+        return ShiftedLikelihood(made, like.shifts, prefix=like.prefix)
+    return made
+
+
+class _Solver:
+    """CLs as a function of the parameter, and where it falls to alpha."""
+
+    def __init__(self, data: Statistic, expected: Statistic, alpha: float) -> None:
+        self.data, self.expected, self.alpha = data, expected, alpha
+
+    def cls(self, value: float, number: int | None) -> float:
+        """CLs observed (None), or expected at so many standard deviations."""
+        sigma = math.sqrt(self.expected.upper(value))
+        if number is not None:
+            # median and bands under the null: the test statistic's root is sigma - number
+            return normal_tail(sigma - number) / normal_tail(-number)
+        q = self.data.upper(value)
+        root = math.sqrt(q)
+        if sigma == 0.0:
+            return 1.0
+        if root <= sigma:
+            both, null = normal_tail(root), normal_tail(root - sigma)
+        else:
+            both = normal_tail((q + sigma**2) / (2.0 * sigma))
+            null = normal_tail((q - sigma**2) / (2.0 * sigma))
+        return both / null if null > 0.0 else 0.0
+
+    def root(self, number: int | None) -> float:
+        """Where CLs is alpha."""
+        optimise = optional_import("scipy.optimize", feature="sbi.limit", extra="sbi")
+        null = self.data.null
+        step = max(self.data.best.errors[self.data.name], 1e-12 + 1e-6 * abs(null))
+        low, high = null, max(self.data.fitted, null) + 2.0 * step
+        for _ in range(60):
+            if self.cls(high, number) < self.alpha:
+                break
+            low, high = high, null + 1.6 * (high - null)
+        else:
+            message = f"CLs does not fall to {self.alpha} up to {self.data.name} = {high:.4g}"
+            raise ConvergenceError(message)
+        function = lambda value: self.cls(value, number) - self.alpha  # noqa: E731
+        width = high - null
+        return float(optimise.brentq(function, low, high, xtol=1e-6 * width, rtol=1e-9))
+
+
+def limit_by_toys(
+    like: Fittable,
+    name: str,
+    *,
+    values: Any,
+    number: int,
+    seed: int,
+    level: float = 0.95,
+    null: float = 0.0,
+    reference: Any = None,
+    generator: Any = None,
+    workers: int = 1,
+) -> Limit:
+    """The same with the distributions of q~ from toys, at given values of the parameter.
+
+    Args:
+        values: Where CLs is computed, increasing; the limit is interpolated between them.
+        number: Toys per value and hypothesis.
+        seed: Of all toys.
+        generator: See `toys`.
+        workers: Processes.
+
+    Raises:
+        ConvergenceError: CLs does not cross ``1 - level`` between the values.
+        UsageError: No mixture of columns; values that do not increase.
+    """
+    check_level(level)
+    like = mixture_of(like, "limit_by_toys")
+    grid = rising(values)
+    data = Statistic(like, name, null=null)
+    kept = set(like.model.all_parameters)
+    curves: dict[str, list[float]] = {_label(n): [] for n in (None, *BANDS)}
+    errors = []
+    for place, value in enumerate(grid):
+        tests = [{name: float(value)}, {name: null}]
+        q = []
+        for hypothesis, truth in ((0, data.held(float(value))), (1, data.held(null))):
+            found = toys(
+                like.model, like.reference if reference is None else reference, number=number,
+                seed=seed + 2 * place + hypothesis, tests=tests, generator=generator,
+                truth={k: v for k, v in truth.values.items() if k in kept}, workers=workers,
+                engine=like.engine,
+            )  # fmt: skip
+            q.append(_upper_of(found.require_valid(), name, float(value), null))
+        observed = data.upper(float(value))
+        cls, error = _ratio(q[0], q[1], observed)
+        curves["observed"].append(cls)
+        errors.append(error)
+        for n in BANDS:
+            point = float(np.quantile(q[1], normal_tail(n)))
+            curves[_label(n)].append(_ratio(q[0], q[1], point)[0])
+    arrays = {key: np.array(curve) for key, curve in curves.items()}
+    alpha = 1.0 - level
+    found_at = {key: _crossing(grid, curve, alpha) for key, curve in arrays.items()}
+    limit_at = found_at["observed"]
+    if math.isnan(limit_at):
+        curve = arrays["observed"]
+        message = (
+            f"CLs is {curve[0]:.3g} at {name} = {grid[0]:.4g} and {curve[-1]:.3g} at "
+            f"{grid[-1]:.4g}: it does not fall to {alpha:.3g} between these values"
+        )
+        raise ConvergenceError(message)
+    slope = abs(np.interp(limit_at, grid, np.gradient(arrays["observed"], grid)))
+    error = float(np.interp(limit_at, grid, errors) / max(slope, 1e-300))
+    band = tuple(found_at[_label(n)] for n in BANDS)
+    return Limit(name, level, limit_at, band, "toys", grid, arrays, error)
+
+
+def rising(values: Any) -> Array:
+    """Values of a parameter at which toys are drawn.
+
+    Raises:
+        UsageError: None, or not finite, or not increasing.
+    """
+    grid = np.asarray(values, np.float64)
+    fine = grid.ndim == 1 and len(grid) > 0 and np.isfinite(grid).all()
+    if not (fine and (np.diff(grid) > 0.0).all()):
+        message = f"values= must be increasing numbers, not {values!r}"
+        raise UsageError(message)
+    return grid
+
+
+def _upper_of(results: ToyResults, name: str, value: float, null: float) -> Array:
+    """q~ of every valid toy."""
+    fitted = results.values[:, results.index(name)]
+    best = np.where(fitted >= null, results.nll, results.conditional[:, 1])
+    q = np.maximum(2.0 * (results.conditional[:, 0] - best), 0.0)
+    q = np.where(fitted >= value, 0.0, q)
+    return np.asarray(q[results.valid & np.isfinite(q)])
+
+
+def _ratio(signal: Array, null: Array, q: float) -> tuple[float, float]:
+    """CLs and its binomial error."""
+    edge = q - 1e-6 * (1.0 + q)  # equal counts give equal q, but for rounding
+    both, alone = float((signal >= edge).mean()), float((null >= edge).mean())
+    if alone == 0.0:
+        return 0.0, 0.0
+    cls = both / alone
+    relative = (1.0 - both) / max(both * len(signal), 1.0) + (1.0 - alone) / (alone * len(null))
+    return cls, cls * math.sqrt(relative)
+
+
+def _crossing(grid: Array, curve: Array, alpha: float) -> float:
+    """Where a curve falls to alpha, by linear interpolation; NaN: not between the values."""
+    below = np.flatnonzero(curve < alpha)
+    if not len(below) or below[0] == 0:
+        return math.nan
+    i = int(below[0])
+    share = (curve[i - 1] - alpha) / (curve[i - 1] - curve[i])
+    return float(grid[i - 1] + share * (grid[i] - grid[i - 1]))

@@ -1,0 +1,246 @@
+"""From a likelihood to its minimum: Minuit's MIGRAD, then Newton steps with the exact Hessian."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from rootml._internal.optional import optional_import
+from rootml.errors import MissingParameterError, UsageError, nearest
+from rootml.sbi.likelihood._fittable import Fittable
+from rootml.sbi.likelihood._interpolation import Array
+from rootml.sbi.likelihood._model import Nuisance, Parameter
+from rootml.sbi.likelihood._numbers import is_number
+
+_NEAR_LIMIT = 1e-3  # of a standard deviation: nearer than this is at the limit
+_EDM_GOAL = 1e-12  # Newton steps stop here
+EDM_MOST = 1e-4  # a minimum that is estimated to be lower by more than this is none
+_STALE = 1e-10  # steps this short (1e-5 standard deviations) leave the Hessian as it is
+_FAR = 1e-2  # steps this long change it so much that the next one needs a new one
+_STEPS = 12
+
+
+class Objective:
+    """What Minuit minimises: the likelihood, and a wall where it has no value.
+
+    Where a density is not positive there is no likelihood. Minuit is told a number far above all
+    that it saw, so that its line search turns back; `outside` counts how often.
+    """
+
+    def __init__(self, like: Fittable, free: npt.NDArray[np.bool_]) -> None:
+        self.like = like
+        self.free = free
+        self.outside = 0
+        self._greatest = -math.inf
+        self._least = math.inf
+
+    def __call__(self, theta: Array) -> float:
+        value = self.like.nll(theta, strict=False)
+        if math.isfinite(value):
+            self._greatest = max(self._greatest, value)
+            self._least = min(self._least, value)
+            return value
+        self.outside += 1
+        if not math.isfinite(self._least):
+            self.like.nll(theta)  # the very first point: raises, and says why
+        return self._greatest + max(1e3, 10.0 * (self._greatest - self._least))
+
+    def gradient(self, theta: Array) -> Array:
+        """The gradient; that of the wall is not known, so it is flat."""
+        value, slopes = _gradient(self.like, theta, self.free)
+        if math.isfinite(value) and np.isfinite(slopes).all():
+            return slopes
+        self.outside += 1
+        return np.zeros_like(theta)
+
+
+def _gradient(like: Fittable, theta: Array, free: npt.NDArray[np.bool_]) -> tuple[float, Array]:
+    """Value and slopes; 0 for fixed parameters, which may have none (``sqrt(mu)`` at 0)."""
+    value, slopes = like.nll_gradient(theta, strict=False)
+    return value, np.where(free, slopes, 0.0)
+
+
+def prepare(
+    like: Fittable,
+    *,
+    fixed: Mapping[str, float],
+    start: Mapping[str, float],
+    gradient: bool,
+    strategy: int,
+) -> tuple[Any, Objective]:
+    """A Minuit object of the likelihood, and its objective.
+
+    Raises:
+        MissingParameterError: `fixed` or `start` names no parameter.
+        UsageError: A start that is no number or outside of its range; no such strategy.
+    """
+    iminuit = optional_import("iminuit", feature="sbi.fit", extra="sbi")
+    names = list(like.parameters)
+    for given in (fixed, start):
+        for name in given:
+            if name not in like.parameters:
+                message = f"no parameter {name!r}; there is {nearest(name, names)}"
+                raise MissingParameterError(message)
+    values = {name: float(p.value or 0.0) for name, p in like.parameters.items()}
+    values |= {**start, **fixed}
+    if strategy not in {0, 1, 2}:
+        message = f"strategy={strategy!r}: Minuit's strategies are 0, 1 and 2"
+        raise UsageError(message)
+    free = np.array([not (p.fixed or name in fixed) for name, p in like.parameters.items()])
+    _check_start(like, values, free)
+    objective = Objective(like, free)
+    minuit = iminuit.Minuit(
+        objective,
+        np.array([values[name] for name in names], np.float64),
+        grad=objective.gradient if gradient else None,
+        name=names,
+    )
+    minuit.errordef = iminuit.Minuit.LIKELIHOOD
+    minuit.strategy = strategy
+    for name, parameter in like.parameters.items():
+        minuit.errors[name] = _step(parameter)
+        minuit.fixed[name] = parameter.fixed or name in fixed
+        if not minuit.fixed[name]:  # a fixed value may lie at or beyond a limit
+            minuit.limits[name] = (parameter.lower, parameter.upper)
+    return minuit, objective
+
+
+def _check_start(like: Fittable, values: Mapping[str, float], free: npt.NDArray[np.bool_]) -> None:
+    low, high = limits(like)
+    for i, (name, value) in enumerate(values.items()):
+        if not is_number(value) or (free[i] and not low[i] <= value <= high[i]):
+            message = f"a fit cannot start at {name} = {value}: its range is [{low[i]}, {high[i]}]"
+            raise UsageError(message)
+
+
+def _step(parameter: Parameter | Nuisance) -> float:
+    if isinstance(parameter, Nuisance) and parameter.constraint == "gaussian":
+        return parameter.width
+    return max(0.1 * abs(parameter.value or 0.0), 0.01)
+
+
+@dataclass
+class Minimum:
+    """A point, and what is known about it.
+
+    Attributes:
+        theta: The point.
+        value: Minus log L.
+        hessian: Second derivatives of all parameters; None: not computable.
+        blocked: Parameters held by a limit: the slope there points outwards.
+        edm: Estimated vertical distance to the minimum; infinite without a positive Hessian.
+    """
+
+    theta: Array
+    value: float
+    hessian: Array | None
+    blocked: npt.NDArray[np.bool_]
+    edm: float
+
+
+def polish(like: Fittable, theta: Array, free: npt.NDArray[np.bool_]) -> Minimum:
+    """Newton steps from where MIGRAD stopped, within the limits, as long as they lead down."""
+    low, high = limits(like)
+    value, slopes = _gradient(like, theta, free)
+    hessian = _hessian(like, theta, free)
+    none = np.zeros_like(free)
+    if hessian is None or not np.isfinite(slopes).all():
+        return Minimum(theta, value, hessian, none, math.inf)
+    theta, value, slopes = _snap(like, theta, value, slopes, hessian, free)
+    edm, blocked, moved = math.inf, none, 0.0
+    for _ in range(_STEPS):
+        blocked = free & (((theta <= low) & (slopes > 0.0)) | ((theta >= high) & (slopes < 0.0)))
+        step = _newton(hessian, slopes, free & ~blocked)
+        if step is None:
+            return Minimum(theta, value, hessian, blocked, math.inf)
+        edm = 0.5 * abs(float(slopes @ step))
+        trial = np.clip(theta + step, low, high) if free.any() else theta
+        trial = np.where(free, trial, theta)
+        if edm < _EDM_GOAL:
+            break
+        lower, rise = _gradient(like, trial, free)
+        slack = 1e-14 * abs(value)
+        if not (lower <= value + slack and np.isfinite(rise).all()):
+            break
+        theta, value, slopes, moved = trial, lower, rise, moved + edm
+        if edm > _FAR:  # the next step needs the second derivatives of here
+            hessian, moved = _hessian(like, theta, free), 0.0
+            if hessian is None:
+                return Minimum(theta, value, None, blocked, math.inf)
+    if moved > _STALE:
+        hessian = _hessian(like, theta, free)
+    return Minimum(theta, value, hessian, blocked, edm)
+
+
+def _snap(
+    like: Fittable, theta: Array, value: float, slopes: Array, hessian: Array,
+    free: npt.NDArray[np.bool_],
+) -> tuple[Array, float, Array]:  # fmt: skip
+    """Put parameters that MIGRAD left just inside of a limit onto it, where that is lower."""
+    low, high = limits(like)
+    sigma = 1.0 / np.sqrt(np.clip(np.diag(hessian), 1e-300, None))
+    near = _NEAR_LIMIT * sigma
+    down = free & (theta - low < near) & (slopes > 0.0)
+    up = free & (high - theta < near) & (slopes < 0.0)
+    if not (down | up).any():
+        return theta, value, slopes
+    trial = np.where(down, low, np.where(up, high, theta))
+    lower, rise = _gradient(like, trial, free)
+    if lower <= value and np.isfinite(rise).all():
+        return trial, lower, rise
+    return theta, value, slopes
+
+
+def _hessian(like: Fittable, theta: Array, free: npt.NDArray[np.bool_]) -> Array | None:
+    """Second derivatives, 0 for fixed parameters; None where there are none."""
+    if not math.isfinite(like.nll(theta, strict=False)):
+        return None
+    hessian = np.where(np.outer(free, free), like.nll_hessian(theta), 0.0)
+    return hessian if np.isfinite(hessian).all() else None
+
+
+def _newton(hessian: Array, slopes: Array, moving: npt.NDArray[np.bool_]) -> Array | None:
+    step = np.zeros_like(slopes)
+    where = np.flatnonzero(moving)
+    inverse = invert(hessian[np.ix_(where, where)])
+    if inverse is None:
+        return None
+    step[where] = -inverse @ slopes[where]
+    return step
+
+
+def invert(matrix: Array) -> Array | None:
+    """The inverse of a positive definite matrix; None of another."""
+    scale = np.diag(matrix)
+    if not (scale > 0.0).all():
+        return None
+    root = np.sqrt(scale)
+    try:
+        factor = np.linalg.cholesky(matrix / np.outer(root, root))
+    except np.linalg.LinAlgError:
+        return None
+    inverse = np.linalg.inv(factor)
+    return np.asarray(inverse.T @ inverse / np.outer(root, root))
+
+
+def within(like: Fittable, values: Mapping[str, float]) -> dict[str, float]:
+    """Values moved to the nearest limit where they lie outside: a place to start from."""
+    low, high = limits(like)
+    places = {name: i for i, name in enumerate(like.parameters)}
+    return {
+        name: float(np.clip(value, low[places[name]], high[places[name]]))
+        for name, value in values.items()
+    }
+
+
+def limits(like: Fittable) -> tuple[Array, Array]:
+    """Lower and upper limits of all parameters; infinite where there are none."""
+    pairs = [(p.lower, p.upper) for p in like.parameters.values()]
+    low = np.array([-math.inf if low is None else low for low, _ in pairs])
+    high = np.array([math.inf if high is None else high for _, high in pairs])
+    return low, high

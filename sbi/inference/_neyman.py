@@ -1,0 +1,127 @@
+"""Neyman construction: intervals that cover by construction, from toys."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from rootml._internal.reprs import Grid
+from rootml.errors import ConvergenceError
+from rootml.sbi.inference._fit import LEVEL
+from rootml.sbi.inference._limits import Statistic, rising
+from rootml.sbi.inference._quantiles import check_level
+from rootml.sbi.inference._toys import toys
+from rootml.sbi.likelihood._fittable import Fittable, mixture_of
+from rootml.sbi.likelihood._interpolation import Array
+
+
+@dataclass(frozen=True)
+class Neyman:
+    """A confidence belt of one parameter.
+
+    Attributes:
+        name: The parameter.
+        level: Confidence level.
+        values: True values, ``(point,)``.
+        critical: The quantile of t over toys drawn there; asymptotically that of chi^2.
+        t: t of the data there.
+        invalid: Toys without a valid fit, left out, per value.
+    """
+
+    name: str
+    level: float
+    values: Array
+    critical: Array
+    t: Array
+    invalid: tuple[int, ...]
+
+    @property
+    def accepted(self) -> list[bool]:
+        """Which values are in the confidence set."""
+        return [bool(a) for a in self.t <= self.critical]
+
+    def interval(self) -> tuple[float, float]:
+        """The ends of the accepted values, interpolated where t crosses the critical value.
+
+        Raises:
+            ConvergenceError: No value is accepted, or the set reaches the end of the values.
+        """
+        excess = self.t - self.critical
+        inside = np.flatnonzero(excess <= 0.0)
+        if not len(inside) or inside[0] == 0 or inside[-1] == len(excess) - 1:
+            message = (
+                f"the values {self.values[0]:.4g} to {self.values[-1]:.4g} of {self.name!r} do "
+                "not bracket the interval"
+            )
+            raise ConvergenceError(message)
+        ends = []
+        for out, into in ((inside[0] - 1, inside[0]), (inside[-1] + 1, inside[-1])):
+            share = excess[out] / (excess[out] - excess[into])
+            ends.append(float(self.values[out] + share * (self.values[into] - self.values[out])))
+        return ends[0], ends[1]
+
+    def _grid(self) -> Grid:
+        rows = [
+            (f"{v:.5g}", f"{c:.4f}", f"{t:.4f}", "yes" if t <= c else "no")
+            for v, c, t in zip(self.values, self.critical, self.t, strict=True)
+        ]
+        return Grid((self.name, "critical t", "t of the data", "accepted"), rows)
+
+    def __repr__(self) -> str:
+        return str(self._grid())
+
+    def _repr_html_(self) -> str:
+        return self._grid().html()
+
+
+def neyman(
+    like: Fittable,
+    name: str,
+    *,
+    values: Any,
+    number: int,
+    seed: int,
+    level: float = LEVEL,
+    reference: Any = None,
+    generator: Any = None,
+    workers: int = 1,
+) -> Neyman:
+    """Draw toys at each value, and accept it if the data's t is not among the greatest.
+
+    ``t = -2 log L(value, others refitted) / L_max`` orders the toys; nuisances are drawn at their
+    conditional fit to the data (a profile construction).
+
+    Args:
+        values: True values of the parameter, increasing.
+        number: Toys per value.
+        seed: Of all toys.
+        level: Confidence level.
+        reference: To draw from; None: the likelihood's own.
+        generator: See `toys`.
+        workers: Processes.
+
+    Raises:
+        ConvergenceError: More than 1 % of the toys have no valid fit.
+        UsageError: No mixture of columns; values that do not increase.
+    """
+    like = mixture_of(like, "neyman")
+    grid, level = rising(values), check_level(level)
+    data = Statistic(like, name)
+    kept = set(like.model.all_parameters)
+    critical, observed, invalid = [], [], []
+    for place, value in enumerate(grid.tolist()):
+        held = data.held(value)
+        truth: Mapping[str, float] = {k: v for k, v in held.values.items() if k in kept}
+        found = toys(
+            like.model, like.reference if reference is None else reference, number=number,
+            seed=seed + place, truth=truth, tests=[{name: value}], generator=generator,
+            workers=workers, engine=like.engine,
+        ).require_valid()  # fmt: skip
+        t = found.statistic()
+        critical.append(float(np.quantile(t[np.isfinite(t)], level)))
+        invalid.append(int(np.isnan(t).sum()))
+        observed.append(max(2.0 * (held.nll - data.best.nll), 0.0))
+    return Neyman(name, level, grid, np.array(critical), np.array(observed), tuple(invalid))

@@ -1,0 +1,171 @@
+"""The likelihood along one parameter and in the plane of two, all others refitted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rootml._internal.reprs import Grid
+from rootml.errors import ConvergenceError, DensityError, UsageError
+from rootml.sbi.inference._minimise import limits
+from rootml.sbi.inference._quantiles import check_level, chi2_quantile
+from rootml.sbi.likelihood._interpolation import Array
+from rootml.sbi.likelihood._layout import Places
+
+if TYPE_CHECKING:
+    from rootml.sbi.inference._fit import FitResult
+
+
+@dataclass(frozen=True)
+class Profile:
+    """``t = -2 log (L(value, others refitted) / L_max)`` along one parameter.
+
+    Attributes:
+        name: The parameter.
+        values: Where, ``(point,)``.
+        t: The test statistic, ``(point,)``.
+        theta: All parameters at each point, ``(point, parameter)``.
+        best: The fitted value.
+        invalid: Points whose fit did not converge or that have no likelihood: their t is NaN.
+    """
+
+    name: str
+    values: Array
+    t: Array
+    theta: Array
+    best: float
+    invalid: int
+
+    def interval(self, level: float = 0.6826894921370859) -> tuple[float, float]:
+        """The ends between which t stays below the quantile, by linear interpolation of sqrt(t).
+
+        Raises:
+            ConvergenceError: The scan does not reach an end.
+        """
+        edge = chi2_quantile(check_level(level), 1) ** 0.5
+        ends = []
+        for sign in (-1.0, 1.0):
+            side = np.flatnonzero((self.values - self.best) * sign > 0.0)
+            side = side[np.argsort(np.abs(self.values[side] - self.best))]
+            x = np.append(self.best, self.values[side])
+            root = np.append(0.0, np.sqrt(np.maximum(self.t[side], 0.0)))
+            stops = np.flatnonzero(~(root < edge))  # the first outwards: beyond it, or NaN
+            if not len(stops) or np.isnan(root[stops[0]]):
+                message = f"the scan of {self.name!r} ends before t reaches {edge**2:.3g}"
+                raise ConvergenceError(message)
+            after = int(stops[0])
+            share = (edge - root[after - 1]) / (root[after] - root[after - 1])
+            ends.append(float(x[after - 1] + share * (x[after] - x[after - 1])))
+        return ends[0], ends[1]
+
+    def plot(self, *, path: Any = None) -> Any:
+        """A figure of t, with the levels of one and two standard deviations."""
+        from rootml.sbi.inference import _plots
+
+        return _plots.finish(_plots.profile(self), path)
+
+    def _grid(self) -> Grid:
+        rows = [(f"{value:.6g}", f"{t:.4f}") for value, t in zip(self.values, self.t, strict=True)]
+        return Grid((self.name, "-2 log L / L_max"), rows)
+
+    def __repr__(self) -> str:
+        return str(self._grid())
+
+    def _repr_html_(self) -> str:
+        return self._grid().html()
+
+
+@dataclass(frozen=True)
+class Contour:
+    """Curves in the plane of two parameters on which the profile likelihood reaches levels.
+
+    Attributes:
+        x: Name of one parameter.
+        y: Name of the other.
+        curves: Per confidence level the closed curve, ``(point, 2)``.
+        best: The fitted point.
+    """
+
+    x: str
+    y: str
+    curves: dict[float, Array]
+    best: tuple[float, float]
+
+    def plot(self, *, path: Any = None) -> Any:
+        """A figure of the curves."""
+        from rootml.sbi.inference import _plots
+
+        return _plots.finish(_plots.contour(self), path)
+
+    def __repr__(self) -> str:
+        levels = ", ".join(f"{level:.3g}" for level in self.curves)
+        return f"Contour of {self.x} and {self.y} at the levels {levels}"
+
+
+def profile(result: FitResult, name: str, *, points: int, sigmas: float, values: Any) -> Profile:
+    """See `FitResult.profile`."""
+    result.check_free(name)
+    result.require_valid()
+    index = list(result.values).index(name)
+    best = result.values[name]
+    if values is None:
+        low, high = (side[index] for side in limits(result.like))
+        reach = sigmas * result.errors[name]
+        values = np.linspace(max(best - reach, low), min(best + reach, high), points)
+    grid = np.asarray(values, np.float64)
+    if grid.ndim != 1 or not len(grid) or not np.isfinite(grid).all():
+        message = f"values must be a list of finite numbers, not {grid.tolist()}"
+        raise UsageError(message)
+    t, theta = np.full(len(grid), np.nan), np.full((len(grid), len(result.values)), np.nan)
+    for order in _outwards(grid, best):
+        start = dict(result.values)
+        for i in order:
+            try:
+                found = _refit(result, {name: float(grid[i])}, start)
+            except DensityError:  # no likelihood there: NaN, counted in `invalid`
+                continue
+            if found.valid:
+                t[i] = 2.0 * (found.nll - result.nll)
+                theta[i], start = found.theta, found.values
+    return Profile(name, grid, t, theta, best, int(np.isnan(t).sum()))
+
+
+def _outwards(grid: Array, best: float) -> tuple[Places, Places]:
+    """Indices to the right and to the left of the minimum, nearest first: each fit starts from
+    the one before it."""
+    order = np.argsort(grid)
+    right = order[grid[order] >= best]
+    return right, order[grid[order] < best][::-1]
+
+
+def _refit(result: FitResult, held: dict[str, float], start: dict[str, float]) -> FitResult:
+    from rootml.sbi.inference._fit import fit
+
+    kept = {name: result.values[name] for name in result.fixed}
+    return fit(result.like, fixed=kept | held, start=start)
+
+
+def contour(
+    result: FitResult, x: str, y: str, *, levels: tuple[float, ...], points: int
+) -> Contour:
+    """See `FitResult.contour`."""
+    for name in (x, y):
+        result.check_free(name)
+    if x == y:
+        message = f"a contour is of two parameters, not of {x!r} and {y!r}"
+        raise UsageError(message)
+    for level in levels:
+        check_level(level)
+    minuit = result._at_minimum()
+    curves = {}
+    for level in levels:
+        curve = np.asarray(minuit.mncontour(x, y, cl=level, size=points))
+        if len(curve) > 1 and np.array_equal(curve[0], curve[-1]):
+            curve = curve[:-1]
+        if curve.ndim != 2 or len(curve) < points:
+            message = f"MINOS closed no contour of {x!r} and {y!r} at the level {level}"
+            raise ConvergenceError(message)
+        curves[level] = curve
+    return Contour(x, y, curves, (result.values[x], result.values[y]))

@@ -1,0 +1,477 @@
+"""Many data sets, each fitted: in parallel, the same for any number of workers, resumable.
+
+Toys are equal to the last bit for equal settings of the machine's linear algebra (threads).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+import math
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from rootml._internal.progress import track
+from rootml._internal.reprs import Grid
+from rootml.errors import (
+    ConvergenceError,
+    DensityError,
+    MissingParameterError,
+    StateError,
+    UsageError,
+    nearest,
+)
+from rootml.sbi.files._json import write
+from rootml.sbi.inference._asimov import Generator, Toys
+from rootml.sbi.inference._fit import FitResult, fit
+from rootml.sbi.inference._minimise import within
+from rootml.sbi.likelihood._columns import RatioColumns, as_columns
+from rootml.sbi.likelihood._combined import CombinedLikelihood
+from rootml.sbi.likelihood._fittable import Fittable
+from rootml.sbi.likelihood._interpolation import Array
+from rootml.sbi.likelihood._likelihood import Likelihood
+from rootml.sbi.likelihood._model import Model
+from rootml.sbi.likelihood._numbers import is_a
+
+_HEADER, _MODEL = "toys.json", "toys-model.json"
+_PAUSE = 0.05  # seconds between looks at the workers
+
+
+class Source(Protocol):
+    """What toys are drawn from."""
+
+    truth: dict[str, float]
+
+    def draw(self, rng: np.random.Generator) -> Fittable:
+        """The likelihood of one random data set."""
+        ...
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is done for each toy; everything that its outcome depends on.
+
+    Attributes:
+        truth: Parameter values that toys are drawn at.
+        seed: Toy number i draws from the i-th child of this seed.
+        tests: Points of which each toy's conditional minimum is wanted: parameters held there.
+        engine: Of the likelihood.
+        fixed: Parameters that are not varied in any fit.
+    """
+
+    truth: Mapping[str, float]
+    seed: int
+    tests: tuple[Mapping[str, float], ...]
+    engine: str
+    fixed: Mapping[str, float]
+
+    def run(self, source: Source, number: int) -> dict[str, Any]:
+        """Draw and fit toy `number`; plain data."""
+        rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(number,)))
+        like = source.draw(rng)
+        best = fit(like, fixed=self.fixed, start=within(like, source.truth))
+        conditional = [self._held(like, best, test) for test in self.tests]
+        return {
+            "toy": number,
+            "values": list(best.values.values()),
+            "errors": list(best.errors.values()),
+            "nll": best.nll,
+            "valid": best.valid,
+            "conditional": conditional,
+            "events": _events(like),
+        }
+
+    def _held(self, like: Fittable, best: FitResult, test: Mapping[str, float]) -> float:
+        """Minus log L with parameters held; NaN without a minimum or a likelihood there."""
+        try:
+            found = fit(like, fixed={**self.fixed, **test}, start=best.values)
+        except DensityError:
+            return math.nan
+        return found.nll if found.valid else math.nan
+
+
+def _events(like: Fittable) -> float:
+    """Unbinned events, of all parts."""
+    if isinstance(like, CombinedLikelihood):
+        return sum(map(_events, like.parts.values()))
+    columns = like.columns if isinstance(like, Likelihood) else None
+    return 0.0 if columns is None else columns.sum_of_weights
+
+
+@dataclass(frozen=True)
+class ToyResults:
+    """Fits of toys, in their order.
+
+    Attributes:
+        names: Parameters.
+        truth: The values toys were drawn at, ``(parameter,)``.
+        values: Fitted values, ``(toy, parameter)``.
+        errors: Their errors.
+        nll: Minus log L at each minimum, ``(toy,)``.
+        conditional: Minus log L with parameters held, ``(toy, test)``.
+        tests: What was held.
+        valid: Which fits converged; statistics below leave the others out, and say how many.
+        events: Unbinned events of each toy.
+    """
+
+    names: tuple[str, ...]
+    truth: Array
+    values: Array
+    errors: Array
+    nll: Array
+    conditional: Array
+    tests: tuple[Mapping[str, float], ...]
+    valid: npt.NDArray[np.bool_]
+    events: Array
+
+    def __len__(self) -> int:
+        return len(self.nll)
+
+    def index(self, name: str) -> int:
+        """The place of a parameter."""
+        if name not in self.names:
+            message = f"no parameter {name!r}; there is {nearest(name, self.names)}"
+            raise MissingParameterError(message)
+        return self.names.index(name)
+
+    def pulls(self, name: str) -> Array:
+        """(fitted - true) / error of the valid toys."""
+        i = self.index(name)
+        good = self.valid & (self.errors[:, i] > 0.0)
+        return np.asarray((self.values[good, i] - self.truth[i]) / self.errors[good, i])
+
+    def coverage(self, name: str, *, sigmas: float = 1.0) -> float:
+        """How often the truth lies within so many errors of the fit."""
+        return float((np.abs(self.pulls(name)) < sigmas).mean())
+
+    def statistic(self, test: int = 0) -> Array:
+        """``t = 2 (conditional - best)`` of each toy for one of the tests; NaN: no fit."""
+        t = 2.0 * (self.conditional[:, test] - self.nll)
+        return np.where(self.valid, np.maximum(t, 0.0), np.nan)
+
+    def require_valid(self, *, most: float = 0.01) -> ToyResults:
+        """Itself, if at most this fraction of the fits failed.
+
+        Raises:
+            ConvergenceError: More did.
+        """
+        failed = int((~self.valid).sum())
+        if failed > most * len(self):
+            message = f"{failed} of {len(self)} toys have no valid fit"
+            raise ConvergenceError(message)
+        return self
+
+    def _grid(self) -> Grid:
+        rows = []
+        for i, name in enumerate(self.names):
+            pulls = self.pulls(name)
+            if not len(pulls):
+                continue
+            rows.append((
+                name, f"{self.truth[i]:.5g}", f"{self.values[self.valid, i].mean():.5g}",
+                f"{pulls.mean():+.3f} +- {pulls.std() / math.sqrt(len(pulls)):.3f}",
+                f"{pulls.std():.3f}", f"{(np.abs(pulls) < 1.0).mean():.3f}",
+            ))  # fmt: skip
+        return Grid(("parameter", "truth", "mean", "mean pull", "pull width", "coverage"), rows)
+
+    def __repr__(self) -> str:
+        failed = int((~self.valid).sum())
+        return f"{len(self)} toys, {failed} without a valid fit\n{self._grid()}"
+
+    def _repr_html_(self) -> str:
+        failed = int((~self.valid).sum())
+        return f"<p>{len(self)} toys, {failed} without a valid fit</p>{self._grid().html()}"
+
+
+def toys(
+    model: Model,
+    reference: Any = None,
+    *,
+    number: int,
+    seed: int,
+    truth: Mapping[str, float] | None = None,
+    tests: Sequence[Mapping[str, float]] = (),
+    fixed: Mapping[str, float] | None = None,
+    generator: Generator | str | None = None,
+    workers: int = 1,
+    folder: str | Path | None = None,
+    engine: str = "auto",
+    progress: bool | None = None,
+) -> ToyResults:
+    """Draw data sets from a model and fit each.
+
+    Args:
+        reference: Columns at reference events, to draw from and for Z(alpha).
+        number: How many.
+        seed: The same seed gives the same toys, for any number of workers.
+        truth: Values to draw at; parameters left out have their start values.
+        tests: Further fits of each toy, with these parameters held.
+        fixed: Parameters held in all fits.
+        generator: ``generator(rng, truth)`` gives the Columns of one toy instead of drawing from
+            the reference; for several workers its name, ``"package.module:function"``.
+        workers: Processes.
+        folder: Keep finished toys there; a call with the same arguments goes on where the last one
+            stopped, also with a greater `number`.
+        progress: Show a bar; None: on a terminal.
+
+    Raises:
+        StateError: The folder holds toys of another model, truth or seed.
+        UsageError: Too few reference events; a function as `generator` with several workers.
+
+    >>> from rootml.sbi import Model, Parameter
+    >>> model = Model({"S": "mu * 100"}, {"mu": Parameter(1.0, lower=0.0)})
+    >>> results = toys(model, {"S": np.ones(200)}, number=20, seed=1)
+    >>> len(results), round(float(results.errors.mean()), 2)
+    (20, 0.1)
+    """
+    if not is_a(model, Model):
+        message = f"toys() takes a Model, not a {type(model).__name__}"
+        if is_a(model, CombinedLikelihood):
+            message += "; a CombinedLikelihood has a method toys()"
+        raise UsageError(message)
+    events = None if reference is None else as_columns(reference)
+    names = list(model.all_parameters)
+    point = dict(zip(names, model.theta(**(truth or {})), strict=True))
+    for test in tests:
+        model.theta(**test)
+    task = Task(point, seed, tuple(dict(t) for t in tests), engine, dict(fixed or {}))
+    if number < 1 or workers < 1:
+        message = f"{number} toys by {workers} workers: both must be positive"
+        raise UsageError(message)
+    if seed < 0:
+        message = f"seed={seed}: a seed is a whole number from 0"
+        raise UsageError(message)
+    if workers > 1 and callable(generator):
+        message = "workers cannot call a function of this process: name it 'module:function'"
+        raise UsageError(message)
+    with _folder(folder, needed=workers > 1) as place:
+        done = {} if place is None else _resume(place, model, events, task, generator)
+        missing = [i for i in range(number) if i not in done]
+        if workers == 1 or len(missing) < 2:
+            found = _here(model, events, task, generator, missing, place, progress)
+        else:
+            assert place is not None
+            found = _there(model, events, generator, missing, workers, place, progress)
+        rows = done | found
+    return collect([rows[i] for i in range(number)], task, names)
+
+
+def collect(rows: Sequence[Mapping[str, Any]], task: Task, names: Sequence[str]) -> ToyResults:
+    """Rows of plain data as arrays."""
+    conditional = np.array([r["conditional"] for r in rows], np.float64)
+    return ToyResults(
+        tuple(names),
+        np.array([task.truth[name] for name in names]),
+        np.array([r["values"] for r in rows], np.float64),
+        np.array([r["errors"] for r in rows], np.float64),
+        np.array([r["nll"] for r in rows], np.float64),
+        conditional.reshape(len(rows), len(task.tests)),
+        task.tests,
+        np.array([r["valid"] for r in rows], bool),
+        np.array([r["events"] for r in rows], np.float64),
+    )
+
+
+def named_function(name: str) -> Callable[..., Any]:
+    """The function ``"package.module:function"``.
+
+    Raises:
+        UsageError: There is none.
+    """
+    module, colon, function = name.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), function) if colon else None
+    except (ImportError, AttributeError) as error:
+        message = f"no function {name!r}: {error}"
+        raise UsageError(message) from error
+    if not callable(found):
+        message = f"{name!r} does not name a function as 'package.module:function'"
+        raise UsageError(message)
+    return found  # type: ignore[no-any-return]
+
+
+def source_of(
+    model: Model, events: RatioColumns | None, task: Task, generator: Generator | str | None
+) -> Toys:
+    """Where toys are drawn from."""
+    function = named_function(generator) if isinstance(generator, str) else generator
+    return Toys(model, events, generator=function, truth=task.truth, engine=task.engine)
+
+
+def run_here(
+    source: Toys, task: Task, numbers: Iterable[int], file: IO[str] | None
+) -> Iterable[dict[str, Any]]:
+    """Run toys one after the other, each written as one line when it is done."""
+    for number in numbers:
+        row = task.run(source, number)
+        if file is not None:
+            file.write(json.dumps(row) + "\n")
+            file.flush()
+        yield row
+
+
+def _here(
+    model: Model, events: RatioColumns | None, task: Task, generator: Generator | str | None,
+    missing: list[int], place: Path | None, progress: bool | None,
+) -> dict[int, dict[str, Any]]:  # fmt: skip
+    if not missing:
+        return {}
+    source = source_of(model, events, task, generator)
+    if place is None:
+        rows = run_here(source, task, missing, None)
+        return {
+            r["toy"]: r for r in track(rows, total=len(missing), what="toys", enabled=progress)
+        }
+    with (place / f"toys-{os.getpid()}.jsonl").open("a", encoding="utf-8") as file:
+        rows = run_here(source, task, missing, file)
+        return {
+            r["toy"]: r for r in track(rows, total=len(missing), what="toys", enabled=progress)
+        }
+
+
+def _there(
+    model: Model, events: RatioColumns | None, generator: Generator | str | None,
+    missing: list[int], workers: int, place: Path, progress: bool | None,
+) -> dict[int, dict[str, Any]]:  # fmt: skip
+    """Split among processes that read the model from the folder."""
+    write(place / _MODEL, model, {} if events is None else {"reference": events})
+    name = generator if isinstance(generator, str) else ""
+    processes = []
+    for worker in range(min(workers, len(missing))):
+        ours = json.dumps(missing[worker::workers])
+        (place / f"todo-{worker}.json").write_text(ours, encoding="utf-8")
+        command = [
+            sys.executable,
+            "-m",
+            "rootml.sbi.inference._toy_worker",
+            str(place),
+            str(worker),
+            name,
+        ]
+        processes.append(
+            subprocess.Popen(
+                command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+            )
+        )  # fmt: skip
+    try:
+        for _ in track(_finished(processes, place, len(missing)), total=len(missing),
+                       what="toys", enabled=progress):  # fmt: skip
+            pass
+    finally:
+        for process in processes:
+            if process.poll() is None:
+                process.terminate()
+            process.wait()
+            if process.stderr is not None:
+                process.stderr.close()
+    found = read_rows(place)
+    return {i: found[i] for i in missing}
+
+
+def _finished(processes: list[subprocess.Popen[str]], place: Path, number: int) -> Iterable[int]:
+    """Count toys while workers write them; stop when all have ended.
+
+    Raises:
+        UsageError: A worker failed; with what it said.
+    """
+    counted, before = 0, len(read_rows(place))
+    while True:
+        ended = [process.poll() for process in processes]
+        for process, code in zip(processes, ended, strict=True):
+            if code not in {None, 0}:
+                said = process.stderr.read() if process.stderr is not None else ""
+                message = f"a process that fits toys failed:\n{said.strip()[-2000:]}"
+                raise UsageError(message)
+        now = min(len(read_rows(place)) - before, number)
+        while counted < now:
+            counted += 1
+            yield counted
+        if None not in ended:
+            return
+        time.sleep(_PAUSE)
+
+
+# --- on disk -------------------------------------------------------------------------------------
+
+
+class _folder:
+    """The folder of the user, a temporary one, or none."""
+
+    def __init__(self, given: str | Path | None, *, needed: bool) -> None:
+        self._temporary = (
+            tempfile.TemporaryDirectory(prefix="rootml-toys-")
+            if given is None and needed
+            else None
+        )
+        self._given = None if given is None else Path(given)
+
+    def __enter__(self) -> Path | None:
+        if self._temporary is not None:
+            return Path(self._temporary.name)
+        if self._given is not None:
+            self._given.mkdir(parents=True, exist_ok=True)
+        return self._given
+
+    def __exit__(self, *_: object) -> None:
+        if self._temporary is not None:
+            self._temporary.cleanup()
+
+
+def _resume(
+    place: Path, model: Model, events: RatioColumns | None, task: Task,
+    generator: Generator | str | None,
+) -> dict[int, dict[str, Any]]:  # fmt: skip
+    """Toys that are there, if they are toys of this task."""
+    header = {
+        "truth": dict(task.truth), "seed": task.seed, "tests": [dict(t) for t in task.tests],
+        "fixed": dict(task.fixed), "engine": task.engine, "generator": _name_of(generator),
+        "model": _fingerprint(model),
+        "reference": None if events is None else events.sha256(),
+    }  # fmt: skip
+    file = place / _HEADER
+    if not file.exists():
+        file.write_text(json.dumps(header, indent=1) + "\n", encoding="utf-8")
+        return {}
+    before = json.loads(file.read_text(encoding="utf-8"))
+    for key, value in json.loads(json.dumps(header)).items():
+        if before.get(key) != value:
+            message = (
+                f"{place} holds toys of another {key}: {str(before.get(key))[:80]}, not "
+                f"{str(value)[:80]}; use another folder"
+            )
+            raise StateError(message)
+    return read_rows(place)
+
+
+def _name_of(generator: Generator | str | None) -> str | None:
+    if generator is None or isinstance(generator, str):
+        return generator
+    return f"{generator.__module__}:{getattr(generator, '__qualname__', '?')}"
+
+
+def _fingerprint(model: Model) -> str:
+    with tempfile.TemporaryDirectory() as folder:
+        text = write(Path(folder) / "model.json", model, {}).read_bytes()
+    return hashlib.sha256(text).hexdigest()
+
+
+def read_rows(place: Path) -> dict[int, dict[str, Any]]:
+    """Finished toys in a folder; a last line that was cut off is not one."""
+    rows = {}
+    for file in sorted(place.glob("toys-*.jsonl")):
+        for line in file.read_text(encoding="utf-8").splitlines(keepends=True):
+            if line.endswith("\n"):
+                row = json.loads(line)
+                rows[int(row["toy"])] = row
+    return rows

@@ -1,0 +1,204 @@
+"""Binned channels: counts whose expectations share the parameters of the unbinned channel."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rootml._internal.reprs import Grid
+from rootml.errors import RootmlError, SchemaError, UsageError, nearest
+from rootml.sbi.likelihood._interpolation import Array
+from rootml.sbi.likelihood._model import Nuisance, Parameter
+from rootml.sbi.likelihood._numbers import is_a
+
+if TYPE_CHECKING:
+    from rootml.sbi.likelihood._binned_term import BinnedTerm
+
+
+@dataclass(frozen=True, slots=True)
+class Modifier:
+    """What parameters do to one sample.
+
+    Attributes:
+        kind: ``"factor"`` (the parameters themselves multiply), ``"effect"`` (a factor between
+            `low` and `high`, polynomial and exponential as code 5), ``"shape"`` (`low` and `high`
+            minus nominal added, polynomial and linear as code 4).
+        names: One parameter for all bins, or one per bin.
+        high: At +1: a factor, or counts ``(bin,)``.
+        low: At -1.
+    """
+
+    kind: str
+    names: tuple[str, ...]
+    high: Any = None
+    low: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Expected counts of one process in one channel, ``(bin,)``, and their modifiers."""
+
+    channel: str
+    name: str
+    nominal: Array
+    modifiers: tuple[Modifier, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Binned:
+    """Channels of counts, as read from a pyhf workspace.
+
+    Attributes:
+        observed: Counts of each channel, ``(bin,)``; need not be whole (Asimov data).
+        samples: Expected counts and what the parameters do to them.
+        parameters: Parameters and nuisances, by pyhf's names (``gamma[0]`` for bins).
+        poi: The parameter of interest that the workspace names.
+        workspace: The workspace as it was given, with the measurement that was read.
+
+    Equal if the workspaces and the counts are.
+
+    >>> binned = Binned.from_pyhf(example_workspace())
+    >>> binned.channels, list(binned.parameters)
+    (('signal_region',), ['mu', 'bkg_norm', 'mc[0]', 'mc[1]'])
+    >>> binned.expected(mu=2.0)
+    {'signal_region': array([70., 60.])}
+    """
+
+    observed: Mapping[str, Array]
+    samples: tuple[Sample, ...]
+    parameters: Mapping[str, Parameter | Nuisance]
+    poi: str | None = None
+    workspace: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Binned) and self.to_pyhf() == other.to_pyhf()
+
+    def __hash__(self) -> int:
+        return hash((self.channels, tuple(self.parameters)))
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Names of the channels."""
+        return tuple(self.observed)
+
+    @staticmethod
+    def from_pyhf(workspace: Mapping[str, Any], *, measurement: str | None = None) -> Binned:
+        """Read a pyhf workspace (HistFactory in JSON).
+
+        All modifiers are read: normfactor, normsys, histosys, shapefactor, staterror, shapesys,
+        lumi; interpolation codes are pyhf's ``code4`` and ``code4p``, the defaults of ROOT.
+
+        Args:
+            measurement: Its name, if the workspace has several.
+
+        Raises:
+            SchemaError: The workspace does not fit together; names channel and sample.
+        """
+        from rootml.sbi.likelihood._pyhf import read_workspace
+
+        if not is_a(workspace, Mapping):
+            message = (
+                f"a pyhf workspace is a dict, as json.load gives it, not a "
+                f"{type(workspace).__name__}"
+            )
+            raise SchemaError(message)
+        try:
+            return read_workspace(workspace, measurement)
+        except RootmlError:
+            raise
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+            message = f"the pyhf workspace does not fit together: {type(error).__name__}: {error}"
+            raise SchemaError(message) from error
+
+    def bind(self, names: Sequence[str]) -> BinnedTerm:
+        """The term of the likelihood as a function of the parameters `names`, in this order."""
+        from rootml.sbi.likelihood._binned_term import BinnedTerm
+
+        return BinnedTerm(self, names)
+
+    def expected(self, **values: float) -> dict[str, Array]:
+        """Expected counts per channel; parameters left out have their start values."""
+        for name in values:
+            if name not in self.parameters:
+                message = f"no parameter {name!r}; there is {nearest(name, self.parameters)}"
+                raise UsageError(message)
+        theta = np.array(
+            [values.get(name, p.value) for name, p in self.parameters.items()], np.float64
+        )
+        return self.bind(list(self.parameters)).expected(theta)
+
+    def with_observed(self, observed: Mapping[str, Any]) -> Binned:
+        """The same channels with other counts.
+
+        Raises:
+            SchemaError: A channel is missing, or has another number of bins.
+        """
+        counts = {}
+        for channel, before in self.observed.items():
+            if channel not in observed:
+                message = f"no counts for channel {channel!r}; there is {sorted(observed)}"
+                raise SchemaError(message)
+            counts[channel] = check_counts(observed[channel], channel, len(before))
+        return replace(self, observed=counts)
+
+    def to_pyhf(self) -> dict[str, Any]:
+        """The workspace, with the counts of `observed`."""
+        workspace: dict[str, Any] = json.loads(json.dumps(self.workspace))
+        for entry in workspace["observations"]:
+            entry["data"] = self.observed[entry["name"]].tolist()
+        return workspace
+
+    def _grid(self) -> Grid:
+        rows = [
+            (s.channel, s.name, f"{s.nominal.sum():.6g}", f"{len(s.nominal)}",
+             f"{self.observed[s.channel].sum():.6g}")
+            for s in self.samples
+        ]  # fmt: skip
+        return Grid(("channel", "sample", "expected", "bins", "observed"), rows, left=2)
+
+    def __repr__(self) -> str:
+        return str(self._grid())
+
+    def _repr_html_(self) -> str:
+        return self._grid().html()
+
+
+def check_counts(given: Any, channel: str, bins: int | None = None) -> Array:
+    """Counts of a channel: finite, not negative, of the right number."""
+    counts = np.asarray(given, np.float64)
+    if counts.ndim != 1 or (bins is not None and len(counts) != bins):
+        message = f"channel {channel!r}: counts of shape {counts.shape}, not ({bins},)"
+        raise SchemaError(message)
+    bad = [i for i, n in enumerate(counts) if not (math.isfinite(n) and n >= 0.0)]
+    if bad:
+        message = f"channel {channel!r}: {counts[bad[0]]} events observed in bin {bad[0]}"
+        raise SchemaError(message)
+    return counts
+
+
+def example_workspace() -> dict[str, Any]:
+    """A small pyhf workspace: two bins, a signal, a background with uncertainties."""
+    signal = {
+        "name": "signal",
+        "data": [5.0, 10.0],
+        "modifiers": [{"name": "mu", "type": "normfactor", "data": None}],
+    }
+    background = {
+        "name": "background",
+        "data": [60.0, 40.0],
+        "modifiers": [
+            {"name": "bkg_norm", "type": "normsys", "data": {"hi": 1.1, "lo": 0.9}},
+            {"name": "mc", "type": "staterror", "data": [3.0, 2.0]},
+        ],
+    }
+    return {
+        "version": "1.0.0",
+        "channels": [{"name": "signal_region", "samples": [signal, background]}],
+        "observations": [{"name": "signal_region", "data": [68.0, 49.0]}],
+        "measurements": [{"name": "all", "config": {"poi": "mu", "parameters": []}}],
+    }

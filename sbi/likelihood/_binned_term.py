@@ -1,0 +1,205 @@
+"""The Poisson term of binned channels, ``sum_b lambda_b - n_b log lambda_b``, with derivatives.
+
+All bins of all samples stand in one long vector of *cells*; a cell has a nominal count, additive
+shifts (histosys) and factors::
+
+    lambda_b = sum over cells of bin b of (nominal + sum_k shift_k(alpha_k)) prod_m factor_m(theta)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from rootml.errors import DensityError
+from rootml.sbi.likelihood._interpolation import CODES, Array, Factors
+
+if TYPE_CHECKING:
+    from rootml.sbi.likelihood._binned import Binned
+
+Places: TypeAlias = npt.NDArray[np.intp]
+# A factor of exactly 0 has no logarithmic derivative. This stands for it: products with it are
+# zero for all purposes, and its derivatives come out right.
+_NOTHING = 1e-100
+_LEAST = 1e-90  # expectations below are zero, see above
+
+
+@dataclass(frozen=True, slots=True)
+class _Entries:
+    """Pairs of cell and parameter, with what happens at +1 and -1."""
+
+    cell: Places
+    parameter: Places
+    high: Array
+    low: Array
+
+
+class BinnedTerm:
+    """The term as a function of theta.
+
+    Args:
+        binned: The channels.
+        names: All parameters, in order.
+    """
+
+    def __init__(self, binned: Binned, names: Sequence[str]) -> None:
+        self.channels = list(binned.observed)
+        self.number = len(names)
+        self.counts = np.concatenate(list(binned.observed.values()))
+        sizes = [len(counts) for counts in binned.observed.values()]
+        self.starts = np.cumsum([0, *sizes])
+        where = {name: place for place, name in enumerate(names)}
+        nominal, bins = [], []
+        plain: list[tuple[int, int, float, float]] = []
+        effects: list[tuple[int, int, float, float]] = []
+        shapes: list[tuple[int, int, float, float]] = []
+        cell = 0
+        for sample in binned.samples:
+            size = len(sample.nominal)
+            nominal.append(sample.nominal)
+            bins.append(self.starts[self.channels.index(sample.channel)] + np.arange(size))
+            for modifier in sample.modifiers:
+                for i in range(size):
+                    name = modifier.names[i if len(modifier.names) > 1 else 0]
+                    at = (cell + i, where[name])
+                    if modifier.kind == "factor":
+                        plain.append((*at, 0.0, 0.0))
+                    elif modifier.kind == "effect":
+                        effects.append((*at, modifier.high, modifier.low))
+                    else:
+                        ends = modifier.high[i], modifier.low[i]
+                        base = sample.nominal[i]
+                        shapes.append((*at, ends[0] - base, ends[1] - base))
+            cell += size
+        self._nominal = np.concatenate(nominal)
+        self._bin = np.concatenate(bins)
+        self._plain, self._effects, self._shapes = map(_entries, (plain, effects, shapes))
+        self._effect_factors = Factors("code5", self._effects.high, self._effects.low)
+
+    def expected(self, theta: Array) -> dict[str, Array]:
+        """Expected counts per channel, ``(bin,)``."""
+        rates = self.rates(theta)
+        pairs = zip(self.starts[:-1], self.starts[1:], strict=True)
+        return {
+            name: rates[start:stop]
+            for name, (start, stop) in zip(self.channels, pairs, strict=True)
+        }
+
+    def rates(self, theta: Array) -> Array:
+        """Expected counts of all bins."""
+        return self._sum(*self._cells(theta))
+
+    def _sum(self, base: Array, factor: Array) -> Array:
+        return np.asarray(np.bincount(self._bin, base * factor, len(self.counts)), np.float64)
+
+    def _cells(self, theta: Array) -> tuple[Array, Array]:
+        base = self._nominal.copy()
+        shapes = self._shapes
+        if len(shapes.cell):
+            weights = _shape_weights(theta[shapes.parameter])[0]
+            np.add.at(base, shapes.cell, weights[:, 0] * shapes.high + weights[:, 1] * shapes.low)
+        factor = np.ones_like(base)
+        np.multiply.at(factor, self._plain.cell, _plain_values(theta[self._plain.parameter]))
+        effects = self._effects
+        if len(effects.cell):
+            values = self._effect_factors(theta[effects.parameter])[0]
+            np.multiply.at(factor, effects.cell, values)
+        return base, factor
+
+    def value(self, theta: Array) -> float:
+        """The term; NaN where an expectation is not positive."""
+        return self._value(self.rates(theta))
+
+    def _value(self, rates: Array) -> float:
+        full = self.counts > 0.0
+        if (rates < 0.0).any() or (rates[full] <= _LEAST).any():
+            return np.nan
+        return float(rates.sum() - (self.counts[full] * np.log(rates[full])).sum())
+
+    def gradient(self, theta: Array) -> tuple[float, Array]:
+        """The term and its derivatives, ``(parameter,)``."""
+        base, factor = self._cells(theta)
+        rates = self._sum(base, factor)
+        pull = self._pull(rates)[self._bin] * factor
+        slopes, logs = self._slopes(theta)[:2]
+        return self._value(rates), pull @ slopes + (pull * base) @ logs
+
+    def _pull(self, rates: Array) -> Array:
+        """``1 - n / lambda`` per bin."""
+        full = self.counts > 0.0
+        ratio = np.zeros_like(rates)
+        ratio[full] = self.counts[full] / rates[full]
+        return 1.0 - ratio
+
+    def hessian(self, theta: Array) -> Array:
+        """Second derivatives, ``(parameter, parameter)``."""
+        base, factor = self._cells(theta)
+        rates = self._sum(base, factor)
+        slopes, logs, bends, log_bends = self._slopes(theta)
+        jacobian = np.zeros((len(rates), self.number))
+        np.add.at(jacobian, self._bin, factor[:, None] * (slopes + base[:, None] * logs))
+        full = self.counts > 0.0
+        scale = np.zeros_like(rates)
+        scale[full] = self.counts[full] / rates[full] ** 2
+        pull = self._pull(rates)[self._bin] * factor
+        cross = (pull[:, None] * slopes).T @ logs
+        product = (logs * (pull * base)[:, None]).T @ logs
+        # cell by cell: for a factor that is a parameter these two cancel exactly, also near 0
+        np.fill_diagonal(product, (pull * base) @ (logs**2 + log_bends))
+        second = cross + cross.T + product + np.diag(pull @ bends)
+        return np.asarray(jacobian.T @ (scale[:, None] * jacobian) + second)
+
+    def _slopes(self, theta: Array) -> tuple[Array, Array, Array, Array]:
+        """Derivatives of additive parts and of log factors, first and second, (cell, param)."""
+        shape = len(self._nominal), self.number
+        slopes, logs, bends, log_bends = (np.zeros(shape) for _ in range(4))
+        shapes = self._shapes
+        if len(shapes.cell):
+            weights = _shape_weights(theta[shapes.parameter])
+            ends = np.stack([shapes.high, shapes.low], axis=1)
+            np.add.at(slopes, (shapes.cell, shapes.parameter), (weights[1] * ends).sum(axis=1))
+            np.add.at(bends, (shapes.cell, shapes.parameter), (weights[2] * ends).sum(axis=1))
+        plain = self._plain
+        inverse = 1.0 / _plain_values(theta[plain.parameter])
+        np.add.at(logs, (plain.cell, plain.parameter), inverse)
+        np.add.at(log_bends, (plain.cell, plain.parameter), -(inverse**2))
+        effects = self._effects
+        if len(effects.cell):
+            value, first, second = self._effect_factors(theta[effects.parameter])
+            at = effects.cell, effects.parameter
+            np.add.at(logs, at, first / value)
+            np.add.at(log_bends, at, second / value - (first / value) ** 2)
+        return slopes, logs, bends, log_bends
+
+    def explain(self, theta: Array) -> DensityError:
+        """The error for an expectation that is not positive."""
+        for channel, rates in self.expected(theta).items():
+            bad = np.flatnonzero(~(rates > _LEAST))
+            if len(bad):
+                message = (
+                    f"channel {channel!r} expects {rates[bad[0]]:.6g} events in bin {bad[0]} "
+                    f"({len(bad)} of {len(rates)} bins are not positive)"
+                )
+                return DensityError(message)
+        return DensityError("the binned channels have no finite likelihood here")
+
+
+def _plain_values(values: Array) -> Array:
+    return np.where(values == 0.0, _NOTHING, values)
+
+
+def _shape_weights(alpha: Array) -> Array:
+    polynomial = CODES["code4"].polynomial
+    assert polynomial is not None
+    return polynomial(alpha)
+
+
+def _entries(rows: list[tuple[int, int, float, float]]) -> _Entries:
+    table = np.array(rows, np.float64).reshape(-1, 4)
+    return _Entries(
+        table[:, 0].astype(np.intp), table[:, 1].astype(np.intp), table[:, 2], table[:, 3]
+    )

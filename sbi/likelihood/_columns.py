@@ -1,0 +1,263 @@
+"""Columns of density ratios: per process at nominal and at +-1 of nuisances, event by event."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from rootml._internal.reprs import Grid
+from rootml.errors import MissingColumnError, NonFiniteError, SchemaError, UsageError, nearest
+from rootml.sbi.likelihood._interpolation import Array
+from rootml.sbi.likelihood._numbers import is_a
+
+NOMINAL = "nominal"
+Pair: TypeAlias = tuple[Array, Array]
+
+
+class RatioColumns(Mapping[str, Mapping[str, Any]]):
+    """Density ratios of every process to the reference, for a number of events.
+
+    Args:
+        ratios: ``{"S": r, "B": {"nominal": r, "jes": (r_up, r_down)}}``; arrays of shape
+            ``(event,)``, made float64. r_up and r_down are densities over the reference's, too.
+        weights: One per event, e.g. of simulation or Asimov data; None: all 1.
+        may_be_empty: Allow no events, as data of a small expectation may have.
+
+    Raises:
+        SchemaError: No dict; arrays of several lengths, masked, or not one number per event.
+        NonFiniteError: NaN or infinity; names process, count and the first events.
+        UsageError: No events, or weights that sum to zero.
+
+    As a mapping: process to ``{"nominal": r, "jes": (r_up, r_down)}``.
+
+    >>> background = {"nominal": [1, 1], "jes": ([1.1, 1], [0.9, 1])}
+    >>> columns = RatioColumns({"S": [2.0, 0.5], "B": background})
+    >>> len(columns.ratio("S")), columns.nuisances("B"), columns.num_events
+    (2, ('jes',), 2)
+    """
+
+    def __init__(
+        self, ratios: Mapping[str, Any], weights: Any = None, *, may_be_empty: bool = False
+    ) -> None:
+        if not is_a(ratios, Mapping | None):
+            message = (
+                "columns are a dict of one array per process, e.g. {'S': ratios, 'B': ratios}, "
+                f"not a {type(ratios).__name__}"
+            )
+            raise SchemaError(message)
+        if not ratios:
+            message = "no columns were given; one per process, e.g. {'S': ratios, 'B': ratios}"
+            raise UsageError(message)
+        self._store: dict[str, dict[str, Any]] = {
+            process: _process(process, given) for process, given in ratios.items()
+        }
+        first = next(iter(self._store))
+        self.num_events = len(self._store[first][NOMINAL])
+        self._check_lengths(first)
+        if self.num_events == 0 and not may_be_empty:
+            message = "the columns hold no events; if that is what was observed, may_be_empty="
+            raise UsageError(message)
+        self.weights = None if weights is None else _weights(weights, self.num_events)
+
+    def _check_lengths(self, first: str) -> None:
+        for process, label, array in self.arrays():
+            if len(array) != self.num_events:
+                message = (
+                    f"the column {label} of process {process!r} has {len(array)} events, that of "
+                    f"{first!r} has {self.num_events}"
+                )
+                raise SchemaError(message)
+
+    def __getitem__(self, process: str) -> Mapping[str, Any]:
+        if process not in self._store:
+            message = f"no column for process {process!r}; there is {nearest(process, self)}"
+            raise MissingColumnError(message)
+        return self._store[process]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._store)
+
+    def __len__(self) -> int:
+        return len(self._store)
+
+    def ratio(self, process: str) -> Array:
+        """The nominal ratios of one process, ``(event,)``."""
+        array: Array = self[process][NOMINAL]
+        return array
+
+    def nuisances(self, process: str) -> tuple[str, ...]:
+        """The nuisances that change the shape of a process."""
+        return tuple(name for name in self[process] if name != NOMINAL)
+
+    def variation(self, process: str, nuisance: str) -> Pair:
+        """Ratios at +1 and -1 of a nuisance."""
+        pair: Pair = self[process][nuisance]
+        return pair
+
+    @property
+    def sum_of_weights(self) -> float:
+        """The number of events, weighted."""
+        return float(self.num_events) if self.weights is None else float(self.weights.sum())
+
+    def arrays(self) -> Iterator[tuple[str, str, Array]]:
+        """All arrays as (process, label, values); labels are nominal, jes.up, jes.down."""
+        for process, columns in self._store.items():
+            for name, value in columns.items():
+                if name == NOMINAL:
+                    yield process, NOMINAL, value
+                else:
+                    yield process, f"{name}.up", value[0]
+                    yield process, f"{name}.down", value[1]
+
+    def take(self, events: npt.NDArray[Any]) -> RatioColumns:
+        """The events of these indices (or of this mask), with their weights."""
+        ratios = {
+            process: {
+                name: value[events] if name == NOMINAL else (value[0][events], value[1][events])
+                for name, value in columns.items()
+            }
+            for process, columns in self._store.items()
+        }
+        weights = None if self.weights is None else self.weights[events]
+        return RatioColumns(ratios, weights, may_be_empty=True)
+
+    def with_weights(self, weights: Any) -> RatioColumns:
+        """The same events with other weights; None: all 1."""
+        return RatioColumns(self._store, weights, may_be_empty=True)
+
+    def scaled(self, factors: Mapping[str, float]) -> RatioColumns:
+        """The same with all ratios of some processes multiplied."""
+        ratios = {
+            process: {
+                name: value * factors.get(process, 1.0)
+                if name == NOMINAL
+                else tuple(side * factors.get(process, 1.0) for side in value)
+                for name, value in columns.items()
+            }
+            for process, columns in self._store.items()
+        }
+        return RatioColumns(ratios, self.weights, may_be_empty=True)
+
+    def means(self) -> dict[str, tuple[float, float]]:
+        """Per process the weighted mean of its ratios and the mean's statistical error.
+
+        Over events of the reference the mean of a density ratio is 1.
+        """
+        weights = np.ones(self.num_events) if self.weights is None else self.weights
+        found = {}
+        for process in self:
+            ratio = self.ratio(process)
+            mean = float(weights @ ratio / weights.sum())
+            spread = np.sqrt(((weights * (ratio - mean)) ** 2).sum()) / abs(weights.sum())
+            found[process] = mean, float(spread)
+        return found
+
+    def sha256(self) -> str:
+        """A checksum of all names, values and weights."""
+        digest = hashlib.sha256()
+        for process, label, array in self.arrays():
+            digest.update(f"{process}/{label}/{len(array)};".encode())
+            digest.update(np.ascontiguousarray(array).data)
+        if self.weights is not None:
+            digest.update(b"weights;")
+            digest.update(self.weights.data)
+        return digest.hexdigest()
+
+    def _grid(self) -> Grid:
+        rows = [
+            (process, label, f"{array.min():.4g}", f"{array.mean():.4g}", f"{array.max():.4g}")
+            for process, label, array in self.arrays()
+            if len(array)
+        ]
+        return Grid(("process", "column", "least", "mean", "greatest"), rows, left=2)
+
+    def __repr__(self) -> str:
+        weighted = "" if self.weights is None else f", sum of weights {self.sum_of_weights:,.6g}"
+        return f"{self.num_events:,} events{weighted}\n{self._grid()}"
+
+    def _repr_html_(self) -> str:
+        return f"<p>{self.num_events:,} events</p>{self._grid().html()}"
+
+
+def as_columns(given: Any) -> RatioColumns:
+    """`given`, or Columns made of a dict."""
+    return given if isinstance(given, RatioColumns) else RatioColumns(given)
+
+
+def _process(process: str, given: Any) -> dict[str, Any]:
+    if not isinstance(given, Mapping):
+        return {NOMINAL: _array(given, process, NOMINAL)}
+    if NOMINAL not in given:
+        message = f"the columns of process {process!r} have no {NOMINAL!r}, only {sorted(given)}"
+        raise MissingColumnError(message)
+    found: dict[str, Any] = {NOMINAL: _array(given[NOMINAL], process, NOMINAL)}
+    for name, pair in given.items():
+        if name == NOMINAL:
+            continue
+        if not isinstance(pair, tuple | list) or len(pair) != 2:
+            message = (
+                f"the nuisance {name!r} of process {process!r} needs two arrays (r_up, r_down)"
+            )
+            raise SchemaError(message)
+        up, down = pair
+        found[name] = (
+            _array(up, process, f"{name}.up"), _array(down, process, f"{name}.down")
+        )  # fmt: skip
+    return found
+
+
+def _array(given: Any, process: str, label: str) -> Array:
+    if np.ma.is_masked(given):
+        events = np.flatnonzero(np.ma.getmaskarray(given))
+        message = (
+            f"the column {label} of process {process!r} is masked for {len(events):,} of "
+            f"{len(given):,} events, first number {events[0]}: leave them out, or fill them"
+        )
+        raise SchemaError(message)
+    values = np.asarray(given)
+    if values.ndim != 1 or values.dtype.kind not in "fiub":
+        message = (
+            f"the column {label} of process {process!r} must hold one number per event, not "
+            f"{values.dtype} of shape {values.shape}"
+        )
+        raise SchemaError(message)
+    array = np.ascontiguousarray(values, np.float64)
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = array.sum()  # one pass; the second only where something is wrong
+    if not np.isfinite(total):
+        refuse(~np.isfinite(array), array, f"process {process!r}, column {label}: NaN or infinite")
+    return array
+
+
+def refuse(bad: npt.NDArray[np.bool_], values: Array, what: str) -> None:
+    """Raise NonFiniteError if any event is `bad`, with the count and the first of them."""
+    events = np.flatnonzero(bad)
+    if len(events):
+        raise NonFiniteError(offending(events, values, what, len(bad)))
+
+
+def offending(events: npt.NDArray[Any], values: Array, what: str, total: int) -> str:
+    """``what for 3 of 100 events, the first are 5 (nan), 7 (inf)``."""
+    first = ", ".join(f"{int(i)} ({values[i]:.6g})" for i in events[:5])
+    return f"{what} for {len(events):,} of {total:,} events; the first are number {first}"
+
+
+def _weights(given: Any, number: int) -> Array:
+    weights = np.ascontiguousarray(given, np.float64)
+    if weights.shape != (number,):
+        message = f"weights of shape {weights.shape} for {number} events"
+        raise SchemaError(message)
+    refuse(~np.isfinite(weights), weights, "weights: NaN or infinite")
+    with np.errstate(over="ignore", invalid="ignore"):
+        total, size = weights.sum(), np.abs(weights).sum()
+    if not np.isfinite(size):
+        message = f"the weights of {number} events are so large that their sum is {size:g}"
+        raise UsageError(message)
+    if number and abs(total) <= 1e-12 * size:
+        message = f"the weights of {number} events sum to {weights.sum():g}"
+        raise UsageError(message)
+    return weights

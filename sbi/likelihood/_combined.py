@@ -1,0 +1,312 @@
+"""`CombinedLikelihood`: independent measurements that share parameters.
+
+::
+
+    nll(theta) = sum over parts of nll_part(theta of the part)
+                 - constraints of shared nuisances, for every part but the first that has them
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rootml._internal.reprs import facts_html, facts_text
+from rootml.errors import DensityError, MissingParameterError, UsageError, nearest
+from rootml.sbi.likelihood._constraints import Constraints, Places
+from rootml.sbi.likelihood._fittable import Fittable
+from rootml.sbi.likelihood._interpolation import Array
+from rootml.sbi.likelihood._model import Nuisance, Parameter
+
+if TYPE_CHECKING:
+    from rootml.sbi.inference._toys import ToyResults
+    from rootml.sbi.roofit import RooFitObjects
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One of the likelihoods; the places of its parameters; constraints that others count."""
+
+    name: str
+    like: Fittable
+    places: Places
+    counted: Constraints
+
+
+class CombinedLikelihood:
+    """The product of likelihoods of independent events: channels, years, experiments.
+
+    Parameters of the same name are one parameter, and must be declared the same in all parts; the
+    constraint of a nuisance that several parts share counts once. What takes a `Fittable` takes
+    this: `fit` with MINOS, profiles and contours, `impacts`, `discovery`, `to_roofit("nll")`; also
+    `limit`; `toys` is a method here. Binned channels may as well be in the model of a part.
+
+    Args:
+        parts: Likelihoods by name.
+
+    Raises:
+        UsageError: No part, or a parameter that two parts declare differently.
+
+    >>> from rootml.sbi import Model, Nuisance, Parameter, fit
+    >>> strength, lumi = Parameter(1.0, lower=0.0), Nuisance(yields={"S": 1.1})
+    >>> def channel(expected, events):
+    ...     model = Model({"S": f"mu * {expected}"}, {"mu": strength}, {"lumi": lumi})
+    ...     return model.likelihood({"S": [1.0] * events})
+    >>> both = CombinedLikelihood({"ee": channel(40, 50), "mumu": channel(60, 70)})
+    >>> round(fit(both).values["mu"], 4)                  # 120 events where 100 are expected
+    1.2
+    """
+
+    def __init__(self, parts: Mapping[str, Fittable]) -> None:
+        if not parts:
+            message = "CombinedLikelihood needs at least one likelihood"
+            raise UsageError(message)
+        self._parameters: dict[str, Parameter | Nuisance] = {}
+        self._observed: dict[str, float] = {}
+        owner: dict[str, str] = {}
+        shared: dict[str, dict[str, Nuisance]] = {}
+        for name, like in parts.items():
+            shared[name] = {}
+            for key, parameter in like.parameters.items():
+                if key not in owner:
+                    owner[key] = name
+                    self._parameters[key] = parameter
+                    continue
+                self._check_same(key, parts[owner[key]], owner[key], like, name)
+                if isinstance(parameter, Nuisance) and parameter.constraint != "none":
+                    shared[name][key] = parameter
+            self._observed |= like.observed
+        names = list(self._parameters)
+        self._parts = [
+            _Part(
+                name, like, np.array([names.index(key) for key in like.parameters], np.intp),
+                Constraints(shared[name], list(like.parameters), like.observed),
+            )
+            for name, like in parts.items()
+        ]  # fmt: skip
+
+    @staticmethod
+    def _check_same(key: str, first: Fittable, one: str, second: Fittable, other: str) -> None:
+        left, right = (_facts(like, key) for like in (first, second))
+        if left != right:
+            differ = [what for what in left if left[what] != right.get(what)]
+            message = (
+                f"parameter {key!r} is not the same in {one!r} and {other!r}: "
+                + ", ".join(f"{what} {left[what]} and {right.get(what)}" for what in differ)
+                + "; give it another name in one of them if it is another parameter"
+            )
+            raise UsageError(message)
+
+    # --- what it is made of --------------------------------------------------------------------
+
+    @property
+    def parts(self) -> Mapping[str, Fittable]:
+        """The likelihoods by name."""
+        return MappingProxyType({part.name: part.like for part in self._parts})
+
+    @property
+    def parameters(self) -> Mapping[str, Parameter | Nuisance]:
+        """All parameters by name, in the order of theta: those of the first part come first."""
+        return MappingProxyType(self._parameters)
+
+    @property
+    def observed(self) -> Mapping[str, float]:
+        """Outcomes of the auxiliary measurements of all parts."""
+        return MappingProxyType(self._observed)
+
+    @property
+    def start(self) -> Array:
+        """Start values, ``(parameter,)``."""
+        return np.array([p.value for p in self._parameters.values()], np.float64)
+
+    # --- by name -------------------------------------------------------------------------------
+
+    def __call__(self, **values: float) -> float:
+        """Minus log L at a point; every parameter needs a value."""
+        return self.nll(self.theta(**values))
+
+    def gradient(self, **values: float) -> dict[str, float]:
+        """Derivatives by each parameter."""
+        slopes = self.nll_gradient(self.theta(**values))[1]
+        return dict(zip(self._parameters, slopes.tolist(), strict=True))
+
+    def hessian(self, **values: float) -> Array:
+        """Second derivatives, ``(parameter, parameter)``."""
+        return self.nll_hessian(self.theta(**values))
+
+    def theta(self, **values: float) -> Array:
+        """An array in the order of `parameters`.
+
+        Raises:
+            MissingParameterError: One is missing or misspelt.
+        """
+        for name in values:
+            if name not in self._parameters:
+                message = f"no parameter {name!r}; there is {nearest(name, self._parameters)}"
+                raise MissingParameterError(message)
+        for name in self._parameters:
+            if name not in values:
+                message = f"no value for the parameter {name!r}"
+                raise MissingParameterError(message)
+        return np.array([values[name] for name in self._parameters], np.float64)
+
+    # --- by position ---------------------------------------------------------------------------
+
+    def nll(self, theta: Sequence[float] | Array, *, strict: bool = True) -> float:
+        """Minus log L at `theta`, in the order of `parameters`.
+
+        Args:
+            strict: Raise where there is none; else give NaN.
+        """
+        point = self._point(theta)
+        total = 0.0
+        with np.errstate(all="ignore"):
+            for part in self._parts:
+                own = point[part.places]
+                total += part.like.nll(own, strict=strict) - part.counted.value(own)
+        return total
+
+    def nll_gradient(
+        self, theta: Sequence[float] | Array, *, strict: bool = True
+    ) -> tuple[float, Array]:
+        """Minus log L and its gradient, ``(parameter,)``."""
+        point = self._point(theta)
+        total, slopes = 0.0, np.zeros(len(point))
+        with np.errstate(all="ignore"):
+            for part in self._parts:
+                own = point[part.places]
+                value, rise = part.like.nll_gradient(own, strict=strict)
+                total += value - part.counted.value(own)
+                slopes[part.places] += rise - part.counted.gradient(own)
+        return total, slopes
+
+    def nll_hessian(self, theta: Sequence[float] | Array) -> Array:
+        """Second derivatives, ``(parameter, parameter)``."""
+        point = self._point(theta)
+        return self._summed([part.like.nll_hessian(point[part.places]) for part in self._parts],
+                            point)  # fmt: skip
+
+    def score_covariance(self, theta: Sequence[float] | Array) -> Array:
+        """What the gradient varies by for weighted events, ``(parameter, parameter)``."""
+        point = self._point(theta)
+        found = [part.like.score_covariance(point[part.places]) for part in self._parts]
+        return self._summed(found, point)
+
+    def _summed(self, matrices: Sequence[Array], point: Array) -> Array:
+        total = np.zeros((len(point), len(point)))
+        for part, matrix in zip(self._parts, matrices, strict=True):
+            twice = np.diag(part.counted.curvature(point[part.places]))
+            total[np.ix_(part.places, part.places)] += matrix - twice
+        return total
+
+    def explain(self, point: Array) -> DensityError:
+        """The error for a point without a likelihood, of the part that has none there."""
+        for part in self._parts:
+            own = np.asarray(point, np.float64)[part.places]
+            if not math.isfinite(part.like.nll(own, strict=False)):
+                return DensityError(f"{part.name}: {part.like.explain(own)}")
+        return DensityError(f"the likelihood is not a finite number at {list(point)}")
+
+    def _point(self, theta: Sequence[float] | Array) -> Array:
+        point = np.asarray(theta, np.float64)
+        if point.shape != (len(self._parameters),):
+            message = (
+                f"{point.shape} values for the {len(self._parameters)} parameters "
+                f"{list(self._parameters)}"
+            )
+            raise UsageError(message)
+        return point
+
+    def with_observed(self, **observed: float) -> CombinedLikelihood:
+        """The same with other outcomes of auxiliary measurements, in all parts that have them."""
+        for name in observed:
+            if name not in self._observed:
+                message = (
+                    f"{name!r} has no auxiliary measurement; these have: "
+                    f"{nearest(name, self._observed)}"
+                )
+                raise MissingParameterError(message)
+
+        def moved(like: Any) -> Fittable:
+            ours = {k: v for k, v in observed.items() if k in like.observed}
+            return like.with_observed(**ours) if ours else like  # type: ignore[no-any-return]
+
+        return CombinedLikelihood({part.name: moved(part.like) for part in self._parts})
+
+    def toys(
+        self,
+        number: int,
+        *,
+        seed: int,
+        references: Mapping[str, Any] | None = None,
+        truth: Mapping[str, float] | None = None,
+        tests: Sequence[Mapping[str, float]] = (),
+        fixed: Mapping[str, float] | None = None,
+        progress: bool | None = None,
+    ) -> ToyResults:
+        """Draw data sets of all parts and fit each combination, in this process.
+
+        The outcome of an auxiliary measurement that several parts share is drawn once.
+
+        Args:
+            references: By part, columns at reference events to draw its events from; needed where
+                the part has none of its own, i.e. no nuisance that changes a shape.
+            number, seed, truth, tests, fixed, progress: As for `rootml.sbi.toys`.
+
+        Raises:
+            UsageError: A part that is no `Likelihood`, or has too few or no reference events.
+
+        >>> from rootml.sbi import Model, Parameter
+        >>> def channel(expected):
+        ...     model = Model({"S": f"mu * {expected}"}, {"mu": Parameter(1.0, lower=0.0)})
+        ...     return model.likelihood({"S": [1.0] * expected})
+        >>> both = CombinedLikelihood({"ee": channel(40), "mumu": channel(60)})
+        >>> columns = {"S": np.ones(1000)}
+        >>> found = both.toys(20, seed=1, references={"ee": columns, "mumu": columns})
+        >>> len(found), round(float(found.errors.mean()), 2)
+        (20, 0.1)
+        """
+        from rootml.sbi.inference._combined_toys import toys
+
+        return toys(
+            self, number, seed=seed, references=references, truth=truth, tests=tests, fixed=fixed,
+            progress=progress,
+        )  # fmt: skip
+
+    def to_roofit(self, route: str = "nll") -> RooFitObjects:
+        """RooFit's NLL of this likelihood: see `rootml.sbi.roofit.to_roofit`."""
+        from rootml.sbi.roofit import to_roofit
+
+        return to_roofit(self, route)  # type: ignore[arg-type]
+
+    # --- repr ----------------------------------------------------------------------------------
+
+    def _lines(self) -> list[tuple[str, str]]:
+        parts = [(part.name, ", ".join(part.like.parameters)) for part in self._parts]
+        return [*parts, ("parameters", ", ".join(self._parameters))]
+
+    def __repr__(self) -> str:
+        return facts_text([("CombinedLikelihood", f"{len(self._parts)} parts"), *self._lines()])
+
+    def _repr_html_(self) -> str:
+        return facts_html(self._lines())
+
+
+def _facts(like: Fittable, name: str) -> dict[str, Any]:
+    """What must be the same in all parts that have a parameter."""
+    parameter = like.parameters[name]
+    facts: dict[str, Any] = {
+        "value": parameter.value, "lower": parameter.lower, "upper": parameter.upper,
+        "fixed": parameter.fixed, "constraint": "none",
+    }  # fmt: skip
+    if isinstance(parameter, Nuisance) and parameter.constraint != "none":
+        observed = like.observed[name]
+        facts |= {
+            "constraint": parameter.constraint, "width": parameter.width, "observed": observed
+        }  # fmt: skip
+    return facts

@@ -1,0 +1,102 @@
+"""Constraints of nuisance parameters by their auxiliary measurements.
+
+Minus the logarithm of the distribution of the outcome `g` given the parameter `a`, without terms
+that depend on neither::
+
+    gaussian     (a - g)^2 / (2 width^2)
+    lognormal    (log g - log a)^2 / (2 log(width)^2)
+    poisson      width a - g log(width a)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from rootml.sbi.likelihood._interpolation import Array
+from rootml.sbi.likelihood._model import Nuisance
+
+Places: TypeAlias = npt.NDArray[np.intp]
+
+
+class Constraints:
+    """All constraints of a likelihood.
+
+    Args:
+        nuisances: Nuisance parameters by name.
+        names: All parameters, in the order of theta.
+        observed: Outcomes of the auxiliary measurements.
+
+    >>> Constraints({"a": Nuisance()}, ["mu", "a"], {"a": 0.5}).value(np.array([1.0, 2.5]))
+    2.0
+    """
+
+    def __init__(
+        self, nuisances: Mapping[str, Nuisance], names: list[str], observed: Mapping[str, float]
+    ) -> None:
+        self.number = len(names)
+        kinds: dict[str, list[str]] = {"gaussian": [], "lognormal": [], "poisson": []}
+        for name, nuisance in nuisances.items():
+            if nuisance.constraint != "none":
+                kinds[nuisance.constraint].append(name)
+
+        def place(kind: str) -> Places:
+            return np.array([names.index(name) for name in kinds[kind]], np.intp)
+
+        def width(kind: str) -> Array:
+            return np.array([nuisances[name].width for name in kinds[kind]], np.float64)
+
+        def outcome(kind: str) -> Array:
+            return np.array([observed[name] for name in kinds[kind]], np.float64)
+
+        self._gauss = place("gaussian"), outcome("gaussian"), width("gaussian") ** -2
+        log_width = np.log(width("lognormal"))
+        self._log = place("lognormal"), np.log(outcome("lognormal")), log_width**-2
+        self._count = place("poisson"), outcome("poisson"), width("poisson")
+
+    def value(self, theta: Array) -> float:
+        """The sum of all terms."""
+        where, outcome, inverse = self._gauss
+        total = 0.5 * float(((theta[where] - outcome) ** 2 * inverse).sum())
+        where, outcome, inverse = self._log
+        if len(where):
+            total += 0.5 * float(((np.log(theta[where]) - outcome) ** 2 * inverse).sum())
+        where, outcome, scale = self._count
+        if len(where):
+            mean = scale * theta[where]
+            total += float((mean - outcome * np.log(mean)).sum())
+        return total
+
+    def excess(self, theta: Array) -> float:
+        """The same, less what it is where each parameter agrees with its measurement."""
+        best = theta.copy()
+        for where, outcome in (self._gauss[:2], (self._log[0], np.exp(self._log[1]))):
+            best[where] = outcome
+        where, outcome, scale = self._count
+        best[where] = np.maximum(outcome, 1e-300) / scale
+        return self.value(theta) - self.value(best)
+
+    def gradient(self, theta: Array) -> Array:
+        """Its derivatives, ``(parameter,)``."""
+        slopes = np.zeros(self.number)
+        where, outcome, inverse = self._gauss
+        slopes[where] += (theta[where] - outcome) * inverse
+        where, outcome, inverse = self._log
+        slopes[where] += (np.log(theta[where]) - outcome) * inverse / theta[where]
+        where, outcome, scale = self._count
+        slopes[where] += scale - outcome / theta[where]
+        return slopes
+
+    def curvature(self, theta: Array) -> Array:
+        """Its second derivatives, ``(parameter,)``: constraints do not mix parameters."""
+        bends = np.zeros(self.number)
+        where, _, inverse = self._gauss
+        bends[where] += inverse
+        where, outcome, inverse = self._log
+        bends[where] += inverse * (1.0 - np.log(theta[where]) + outcome) / theta[where] ** 2
+        where, outcome, _ = self._count
+        bends[where] += outcome / theta[where] ** 2
+        return bends

@@ -1,0 +1,99 @@
+"""What fits need of a likelihood, whatever it is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from rootml.errors import DensityError, UsageError
+from rootml.sbi.likelihood._interpolation import Array
+from rootml.sbi.likelihood._model import Nuisance, Parameter
+
+if TYPE_CHECKING:
+    from rootml.sbi.likelihood._likelihood import Likelihood
+
+
+class Fittable(Protocol):
+    """A function to minimise, with its derivatives: what `rootml.sbi.fit` takes.
+
+    `Likelihood`, `ShiftedLikelihood`, `RatioLikelihood` and `CombinedLikelihood` are such; so is
+    any object with these, for likelihoods of your own. theta is an array in the order of
+    `parameters`; functions must be able to take any value within the parameters' limits.
+
+    >>> import numpy as np, rootml
+    >>> from rootml import sbi
+    >>> class Parabola:                                   # two measurements of one number
+    ...     parameters = {"m": sbi.Parameter(0.0)}
+    ...     observed = {}
+    ...     start = np.zeros(1)
+    ...     def nll(self, theta, *, strict=True):
+    ...         return float((theta[0] - 1) ** 2 / 2 + (theta[0] - 3) ** 2 / 2)
+    ...     def nll_gradient(self, theta, *, strict=True):
+    ...         return self.nll(theta), np.array([2 * theta[0] - 4.0])
+    ...     def nll_hessian(self, theta):
+    ...         return np.array([[2.0]])
+    ...     def score_covariance(self, theta):
+    ...         return self.nll_hessian(theta)
+    ...     def explain(self, point):
+    ...         return rootml.errors.DensityError(f"no likelihood at {point}")
+    >>> result = sbi.fit(Parabola())
+    >>> round(result.values["m"], 6), round(result.errors["m"], 6)
+    (2.0, 0.707107)
+    """
+
+    @property
+    def parameters(self) -> Mapping[str, Parameter | Nuisance]:
+        """All parameters by name, in the order of theta."""
+        ...
+
+    @property
+    def observed(self) -> Mapping[str, float]:
+        """Outcomes of the auxiliary measurements of constrained nuisances, by name."""
+        ...
+
+    @property
+    def start(self) -> Array:
+        """Start values, ``(parameter,)``."""
+        ...
+
+    def nll(self, theta: Sequence[float] | Array, *, strict: bool = True) -> float:
+        """Minus log L with its constraints; where there is none NaN, or an error if strict."""
+        ...
+
+    def nll_gradient(
+        self, theta: Sequence[float] | Array, *, strict: bool = True
+    ) -> tuple[float, Array]:
+        """Minus log L and its gradient, ``(parameter,)``."""
+        ...
+
+    def nll_hessian(self, theta: Sequence[float] | Array) -> Array:
+        """Second derivatives, ``(parameter, parameter)``."""
+        ...
+
+    def score_covariance(self, theta: Sequence[float] | Array) -> Array:
+        """What the gradient varies by for weighted events, ``(parameter, parameter)``."""
+        ...
+
+    def explain(self, point: Array) -> DensityError:
+        """The error for a point without a likelihood."""
+        ...
+
+
+def mixture_of(like: Fittable, what: str) -> Likelihood:
+    """The same, known to be a mixture of columns with a model.
+
+    Args:
+        what: The function that needs one, for the error.
+
+    Raises:
+        UsageError: Another kind of likelihood.
+    """
+    from rootml.sbi.likelihood._likelihood import Likelihood
+
+    if isinstance(like, Likelihood):
+        return like
+    message = (
+        f"{what} needs a model's expectation for its events, so a likelihood of "
+        f"Model.likelihood(...), not a {type(like).__name__}"
+    )
+    raise UsageError(message)

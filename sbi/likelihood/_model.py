@@ -1,0 +1,373 @@
+"""The statistical model: processes with yields, parameters, nuisance parameters, binned channels.
+
+A model knows no events. `Model.likelihood` marries it to columns of density ratios.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from numbers import Real
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from rootml._internal.reprs import Grid
+from rootml.errors import MissingParameterError, UsageError, nearest
+from rootml.sbi.likelihood._expressions import Formula
+from rootml.sbi.likelihood._interpolation import CODES
+from rootml.sbi.likelihood._numbers import is_a, is_number
+
+if TYPE_CHECKING:
+    from rootml.sbi.likelihood._binned import Binned
+    from rootml.sbi.likelihood._likelihood import Likelihood
+
+Constraint: TypeAlias = Literal["gaussian", "poisson", "lognormal", "none"]
+Effect: TypeAlias = tuple[float, float]
+CONSTRAINTS = ("gaussian", "poisson", "lognormal", "none")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\[[0-9]+\])?")
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A parameter without a constraint: one of interest, or a free normalisation.
+
+    Attributes:
+        value: Where fits start, and the truth of an Asimov data set unless told otherwise.
+        lower: Its least value; None: none.
+        upper: Its greatest value; None: none.
+        fixed: Kept at `value` by fits.
+
+    >>> Parameter(1.0, lower=0.0)
+    Parameter(value=1.0, lower=0.0, upper=None, fixed=False)
+    """
+
+    value: float
+    lower: float | None = None
+    upper: float | None = None
+    fixed: bool = False
+
+    def __post_init__(self) -> None:
+        check_range(self.value, self.lower, self.upper)
+        finite_limits(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Nuisance:
+    """A nuisance parameter: its constraint, and what it does to the yields.
+
+    What it does to the shapes is in the columns of `Model.likelihood`; that needs no entry here.
+
+    Attributes:
+        constraint: The distribution of its auxiliary measurement (global observable) around it:
+            ``"gaussian"`` of standard deviation `width`; ``"poisson"``, a count of mean
+            ``width * parameter``; ``"lognormal"``, whose logarithm spreads by ``log(width)``;
+            ``"none"``.
+        yields: Per process the factor of its yield at +1 and at -1, e.g. ``(1.05, 0.96)``; one
+            number ``k`` means ``(k, 1 / k)``.
+        value: Where fits start; None: 0 for a Gaussian constraint, else 1.
+        width: Width or size of the auxiliary measurement, see `constraint`.
+        observed: Its outcome; None: what is expected at `value`.
+        interpolation: Between the shapes at -1, 0, +1: ``"log-quadratic"`` (``exp(A a + C a^2)``),
+            ``"code0"`` (piecewise linear), ``"code1"`` (piecewise exponential), ``"code4"``
+            (sixth-order polynomial, linear outside +-1), ``"code5"`` (sixth-order polynomial,
+            exponential outside): the numbers of ROOT's PiecewiseInterpolation. pyhf's names for
+            the last two are code4p and code4.
+        yield_interpolation: The same for `yields`.
+        lower: Its least value; None: none (Gaussian), or just above 0.
+        upper: Its greatest value; None: none.
+        fixed: Kept at `value` by fits.
+
+    >>> Nuisance(yields={"B": 1.25}).yields
+    {'B': (1.25, 0.8)}
+    """
+
+    constraint: Constraint = "gaussian"
+    yields: Mapping[str, Effect | float] = field(default_factory=dict)
+    value: float | None = None
+    width: float = 1.0
+    observed: float | None = None
+    interpolation: str = "log-quadratic"
+    yield_interpolation: str = "code5"
+    lower: float | None = None
+    upper: float | None = None
+    fixed: bool = False
+
+    def __post_init__(self) -> None:
+        _one_of(self.constraint, CONSTRAINTS, "constraint")
+        _one_of(self.interpolation, CODES, "interpolation")
+        _one_of(self.yield_interpolation, CODES, "yield_interpolation")
+        positive = self.constraint in {"poisson", "lognormal"}
+        set_ = object.__setattr__  # frozen: what was left out is filled in once, here
+        if self.value is None:
+            set_(self, "value", 1.0 if positive else 0.0)
+        if positive and self.lower is None:
+            set_(self, "lower", 1e-10)
+        least = 1.0 if self.constraint == "lognormal" else 0.0
+        if not (is_number(self.width) and self.width > least):
+            message = f"the width of a {self.constraint} constraint must exceed {least:g}, not "
+            message += f"{self.width}"
+            raise UsageError(message)
+        assert self.value is not None
+        check_range(self.value, self.lower, self.upper)
+        finite_limits(self)
+        if self.observed is None:
+            scale = self.width if self.constraint == "poisson" else 1.0
+            set_(self, "observed", scale * self.value)
+        _check_observed(self.observed, positive=positive, constraint=self.constraint)
+        set_(self, "yields", {name: _effect(name, e) for name, e in self.yields.items()})
+
+
+def _check_observed(observed: float | None, *, positive: bool, constraint: str) -> None:
+    least = {"poisson": 0.0, "lognormal": 5e-324}.get(constraint, -math.inf)
+    if observed is None or not math.isfinite(observed) or (positive and observed < least):
+        message = f"the auxiliary measurement of a {constraint} constraint cannot be {observed}"
+        raise UsageError(message)
+
+
+def _one_of(word: str, words: Collection[str], what: str) -> None:
+    if word not in words:
+        message = f"{what} {word!r} is none of {', '.join(map(repr, words))}"
+        raise UsageError(message)
+
+
+def _effect(process: str, effect: Effect | float) -> Effect:
+    up = down = math.nan
+    if is_number(effect):
+        up = float(effect)  # type: ignore[arg-type]
+        down = 1.0 / up if up else math.nan
+    else:
+        sides = list(effect) if isinstance(effect, Iterable) else []
+        if len(sides) == 2 and all(map(is_number, sides)):
+            up, down = map(float, sides)
+    if not (math.isfinite(up) and math.isfinite(down) and up > 0.0 and down > 0.0):
+        message = (
+            f"the effect on the yield of {process!r} must be two positive factors (up, down), "
+            f"e.g. (1.05, 0.96), not {effect}"
+        )
+        raise UsageError(message)
+    return up, down
+
+
+def finite_limits(parameter: Parameter | Nuisance) -> None:
+    """Write an infinite limit as none."""
+    for name in ("lower", "upper"):
+        limit = getattr(parameter, name)
+        if limit is not None and math.isinf(limit):
+            object.__setattr__(parameter, name, None)
+
+
+def check_range(value: float, lower: float | None, upper: float | None) -> None:
+    """Refuse what is no number, and a value that is not finite or lies outside its limits."""
+    given = {"value": value, "lower": lower, "upper": upper}
+    for what, number in given.items():
+        if what != "value" and number is None:
+            continue
+        if is_a(number, bool) or not is_a(number, Real):
+            message = f"{what}={number!r} of a parameter: a number is needed, not a "
+            message += type(number).__name__
+            raise UsageError(message)
+    low = -math.inf if lower is None else lower
+    high = math.inf if upper is None else upper
+    if not (math.isfinite(value) and low <= value <= high and low < high):
+        message = f"a parameter of value {value} does not fit the range [{lower}, {upper}]"
+        raise UsageError(message)
+
+
+@dataclass(frozen=True)
+class Model:
+    """Processes with their expected yields, the parameters, and the binned channels beside them.
+
+    The density of one event is ``sum_p nu_p(theta) r_p(x) f_p(x; alpha) / Z_p(alpha)`` relative to
+    the reference; `nu_p` is the expression of process `p` times the effects of the nuisances.
+
+    Attributes:
+        processes: Expected yields, expressions in the parameters (and nuisances, by name);
+            negative ones are allowed as long as the total density is positive.
+        parameters: Parameters without a constraint, of interest or not; a number is a start value.
+        nuisances: Nuisance parameters, in any number.
+        binned: Channels of counts in the same likelihood: a `Binned`, or a pyhf workspace.
+        name: The channel's name in files and in RooFit.
+
+    Raises:
+        UsageError: Names that clash or are not identifiers.
+        ExpressionError: A yield that is not arithmetic.
+        MissingParameterError: A yield with a parameter that is not there.
+
+    >>> model = Model(
+    ...     processes={"S": "mu * 300", "B": "2700"},
+    ...     parameters={"mu": Parameter(1.0, lower=0.0, upper=5.0)},
+    ...     nuisances={"jes": Nuisance(yields={"B": (1.05, 0.96)})},
+    ... )
+    >>> model.expected(mu=2.0, jes=1.0)
+    {'S': 600.0, 'B': 2835.0}
+    """
+
+    processes: Mapping[str, str | float | Formula]
+    parameters: Mapping[str, Parameter | float] = field(default_factory=dict)
+    nuisances: Mapping[str, Nuisance] = field(default_factory=dict)
+    binned: Binned | Mapping[str, Any] | None = None
+    name: str = "unbinned"
+
+    def __post_init__(self) -> None:
+        from rootml.sbi.likelihood._binned import Binned
+
+        set_ = object.__setattr__
+        formulas = {
+            name: text if isinstance(text, Formula) else Formula.parse(text)
+            for name, text in self.processes.items()
+        }
+        set_(self, "processes", formulas)
+        set_(self, "parameters", {k: _parameter(v) for k, v in self.parameters.items()})
+        set_(self, "nuisances", dict(self.nuisances))
+        if self.binned is not None and not isinstance(self.binned, Binned):
+            set_(self, "binned", Binned.from_pyhf(self.binned))
+        _check_names(self)
+        _check_parameters(self)
+
+    @property
+    def formulas(self) -> dict[str, Formula]:
+        """The yields as parsed expressions."""
+        return dict(self.processes)  # type: ignore[arg-type]
+
+    @property
+    def all_parameters(self) -> dict[str, Parameter | Nuisance]:
+        """Parameters, nuisances, then those that only the binned channels have; in this order."""
+        found: dict[str, Parameter | Nuisance] = {**self.parameters, **self.nuisances}  # type: ignore[dict-item]
+        if self.binned is not None:
+            found.update({k: v for k, v in self.binned.parameters.items() if k not in found})  # type: ignore[union-attr]
+        return found
+
+    def expected(self, **values: float) -> dict[str, float]:
+        """The expected yield of each process; parameters left out have their start values."""
+        from rootml.sbi.likelihood._yields import Yields
+
+        theta = self.theta(**values)
+        return dict(zip(self.processes, Yields(self).values(theta).tolist(), strict=True))
+
+    def theta(self, **values: float) -> list[float]:
+        """Values in the order of `all_parameters`; those left out have their start values.
+
+        Raises:
+            MissingParameterError: No such parameter.
+            UsageError: A value that is no finite number.
+        """
+        known = self.all_parameters
+        for name, value in values.items():
+            if name not in known:
+                message = f"the model has no parameter {name!r}; it has {nearest(name, known)}"
+                raise MissingParameterError(message)
+            if not is_number(value):
+                message = f"{name} = {value!r} is not a finite number"
+                raise UsageError(message)
+        return [float(values.get(name, p.value)) for name, p in known.items()]  # type: ignore[arg-type]
+
+    def likelihood(
+        self, columns: Any, *, reference: Any = None, engine: str = "auto"
+    ) -> Likelihood:
+        """The likelihood of observed events.
+
+        Args:
+            columns: Density ratios ``p_process / p_reference`` at each event: ``{"S": r, "B":
+                {"nominal": r, "jes": (r_up, r_down)}}``, arrays of shape ``(event,)``; r_up and
+                r_down are absolute ratios too. Or a `RatioColumns`, which may carry weights.
+            reference: The same columns at events of the reference sample, for the normalisation
+                Z(alpha) of morphed shapes; needed only with these.
+            engine: ``"compiled"`` (numba), ``"numpy"``, or ``"auto"``: compiled if numba is there.
+
+        Raises:
+            MissingColumnError: A process without a column.
+            NonFiniteError: NaN or infinite ratios; names process, count and first events.
+            UsageError: Empty data, weights that sum to zero, a shape nuisance without reference.
+
+        >>> import numpy as np
+        >>> model = Model({"S": "mu * 3", "B": "7"}, {"mu": Parameter(1.0)})
+        >>> like = model.likelihood({"S": np.array([2.0, 0.5]), "B": np.ones(2)})
+        >>> round(like(mu=1.0), 6)
+        5.294984
+        """
+        from rootml.sbi.likelihood._likelihood import build
+
+        return build(self, columns, reference=reference, engine=engine)
+
+    def with_binned(self, binned: Binned | None) -> Model:
+        """The same model with other binned channels."""
+        return replace(self, binned=binned)
+
+    def _grid(self) -> Grid:
+        rows = [("process", name, str(f), "") for name, f in self.processes.items()]
+        for name, p in self.all_parameters.items():
+            kind = p.constraint if isinstance(p, Nuisance) else "free"
+            rows.append((kind, name, f"{p.value:g}", f"[{p.lower}, {p.upper}]"))
+        return Grid(("kind", "name", "yield or start", "range"), rows, left=4)
+
+    def __repr__(self) -> str:
+        return str(self._grid())
+
+    def _repr_html_(self) -> str:
+        return self._grid().html()
+
+
+def _parameter(given: Parameter | float) -> Parameter:
+    if isinstance(given, Parameter):
+        return given
+    if not is_number(given):
+        message = f"a parameter is a Parameter or a finite number where fits start, not {given!r}"
+        raise UsageError(message)
+    return Parameter(float(given))
+
+
+def _check_names(model: Model) -> None:
+    if not model.processes and model.binned is None:
+        message = "a model needs at least one process or binned channel"
+        raise UsageError(message)
+    for kind in ("processes", "parameters", "nuisances"):
+        for name in getattr(model, kind):
+            if not _NAME.fullmatch(name):
+                message = f"{kind}: {name!r} is no name; letters, digits and _ make one"
+                raise UsageError(message)
+    twice = sorted(set(model.parameters) & set(model.nuisances))
+    if twice:
+        message = f"{twice[0]!r} is both a parameter and a nuisance"
+        raise UsageError(message)
+    for name, nuisance in model.nuisances.items():
+        if not is_a(nuisance, Nuisance):
+            message = f"the nuisance {name!r} must be a Nuisance, not {nuisance!r}"
+            raise UsageError(message)
+        for process in nuisance.yields:
+            if process not in model.processes:
+                message = (
+                    f"the nuisance {name!r} acts on the yield of {process!r}, which is no process "
+                    f"of the model; it has {nearest(process, model.processes)}"
+                )
+                raise UsageError(message)
+
+
+def _check_parameters(model: Model) -> None:
+    known = model.all_parameters
+    for process, formula in model.formulas.items():
+        for name in sorted(formula.names):
+            if name not in known:
+                message = (
+                    f"the yield of {process!r}, {formula}, has the parameter {name!r}, which the "
+                    f"model has not; it has {nearest(name, known)}"
+                )
+                raise MissingParameterError(message)
+    if model.binned is None:
+        return
+    for name, theirs in model.binned.parameters.items():  # type: ignore[union-attr]
+        ours = known[name]
+        if _constraint_of(ours) != _constraint_of(theirs):
+            message = (
+                f"{name!r} is constrained as {_constraint_of(ours)} by the model and as "
+                f"{_constraint_of(theirs)} by the binned channels (constraint, width, outcome)"
+            )
+            raise UsageError(message)
+
+
+def _constraint_of(parameter: Parameter | Nuisance) -> tuple[Any, ...]:
+    if isinstance(parameter, Parameter):
+        return ("none",)
+    if parameter.constraint == "none":
+        return ("none",)
+    return parameter.constraint, parameter.width, parameter.observed

@@ -1,0 +1,121 @@
+"""Z(alpha): what keeps a morphed density a density.
+
+A shape that is interpolated event by event integrates to 1 only where it was simulated (-1, 0,
++1); in a fit, N events multiply the error: without the correction, intervals of a nuisance
+parameter covered 12 % where 68 % was due. The integral is a mean over events of the reference::
+
+    Z_p(alpha) = sum_ref w r_p f_p(alpha) / sum_ref w r_p
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+
+from rootml.errors import DensityError
+from rootml.sbi.likelihood._columns import RatioColumns
+from rootml.sbi.likelihood._interpolation import Array
+from rootml.sbi.likelihood._kernels_numpy import SecondSums, reference_sums, second_sums
+from rootml.sbi.likelihood._layout import Layout, Plan
+
+ReferenceSums: TypeAlias = Callable[..., Array]  # see `_kernels_numpy.reference_sums`
+
+
+class _Last(NamedTuple):
+    """What was found at the last point, none of it writeable."""
+
+    point: bytes
+    logs: Array
+    slopes: Array | None
+
+
+class Normaliser:
+    """``log Z`` of every process with its derivatives; 0 where no shape changes.
+
+    What was found at the last point is kept: a fit that moves a signal strength, or takes its
+    gradient where it has been, sums over the reference no more.
+
+    Args:
+        layout: Rows of the matrix.
+        columns: The reference events and their weights.
+        sums: The kernel that sums over them.
+        second: The one for second derivatives.
+    """
+
+    def __init__(
+        self,
+        layout: Layout,
+        columns: RatioColumns,
+        sums: ReferenceSums = reference_sums,
+        second: Callable[..., SecondSums] = second_sums,
+    ) -> None:
+        self.layout = layout
+        self.columns = columns
+        self._sums = sums
+        self._second = second
+        self._last: _Last | None = None  # replaced as a whole: threads may share this
+        self._matrix = layout.matrix(columns, "reference")
+        self._shaped = layout.shaped
+        nominal = self._matrix[: len(layout.processes)]
+        weights = columns.weights
+        self._nominal = nominal.sum(axis=1) if weights is None else nominal @ weights
+        for p in self._shaped:
+            if not self._nominal[p] > 0.0 and not self._nominal[p] < 0.0:
+                message = (
+                    f"the reference events have no density of process {layout.processes[p]!r}: "
+                    "its ratios sum to zero over them"
+                )
+                raise DensityError(message)
+
+    def values(self, plan: Plan) -> Array:
+        """``log Z``, ``(process,)``."""
+        last = self._last
+        if last is None or last.point != plan.point:
+            weights = self.columns.weights
+            rows = self._sums(self._matrix, weights, self.layout, plan, gradient=False)
+            last = self._keep(plan, self._logs(rows), None)
+        return last.logs
+
+    def _keep(self, plan: Plan, logs: Array, slopes: Array | None) -> _Last:
+        for array in (logs, slopes):
+            if array is not None:
+                array.flags.writeable = False
+        self._last = last = _Last(plan.point, logs, slopes)
+        return last
+
+    def _logs(self, rows: Array) -> Array:
+        logs = np.zeros(len(self.layout.processes))
+        for p in self._shaped:
+            logs[p] = np.log(rows[p] / self._nominal[p])
+        return logs
+
+    def gradient(self, plan: Plan) -> tuple[Array, Array]:
+        """``log Z`` and its derivatives, ``(process, parameter)``."""
+        last = self._last
+        if last is not None and last.point == plan.point and last.slopes is not None:
+            return last.logs, last.slopes
+        layout = self.layout
+        rows = self._sums(self._matrix, self.columns.weights, layout, plan)
+        logs = self._logs(rows)
+        slopes = np.zeros((len(logs), len(layout.names)))
+        for factor in layout.factors:
+            first = layout.first_exponential, layout.first_polynomial
+            for start, place in zip(first, (factor.exponential, factor.polynomial), strict=True):
+                mine = slice(start + place.start, start + place.stop)
+                slopes[factor.process, factor.parameter] += (
+                    plan.weights[1, mine] @ rows[mine] / rows[factor.process]
+                )
+        self._keep(plan, logs, slopes)
+        return logs, slopes
+
+    def hessian(self, plan: Plan) -> tuple[Array, Array, Array]:
+        """``log Z``, gradient and second derivatives ``(process, parameter, parameter)``."""
+        sums = self._second(self._matrix, self.columns.weights, self.layout, plan, None, None)
+        logs = self._logs(sums.terms)
+        slopes, bends = np.zeros_like(sums.slopes), np.zeros_like(sums.bends)
+        for p in self._shaped:
+            slopes[p] = sums.slopes[p] / sums.terms[p]
+            bends[p] = sums.bends[p] / sums.terms[p] - np.outer(slopes[p], slopes[p])
+        return logs, slopes, bends

@@ -1,0 +1,129 @@
+"""Expected yields of all processes and their derivatives by the parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from rootml.sbi.likelihood._expressions import Formula, Function
+from rootml.sbi.likelihood._interpolation import Array, Factors
+
+if TYPE_CHECKING:
+    from rootml.sbi.likelihood._model import Model
+
+
+class _Effects:
+    """The factors of one interpolation code: pairs of process and nuisance."""
+
+    def __init__(self, code: str, entries: Sequence[tuple[int, int, float, float]]) -> None:
+        self.process = np.array([e[0] for e in entries])
+        self.parameter = np.array([e[1] for e in entries])
+        up, down = (np.array([e[i] for e in entries]) for i in (2, 3))
+        self._factors = Factors(code, up, down)
+
+    def __call__(self, theta: Array) -> tuple[Array, Array, Array]:
+        return self._factors(theta[self.parameter])
+
+
+class Yields:
+    """``nu_p(theta)``: the expression of process p times its nuisances' effects.
+
+    >>> from rootml.sbi import Model, Parameter
+    >>> yields = Yields(Model({"S": "mu * 3", "B": "7"}, {"mu": Parameter(1.0)}))
+    >>> yields.values([2.0])
+    array([6., 7.])
+    """
+
+    def __init__(self, model: Model) -> None:
+        names = list(model.all_parameters)
+        self.number = len(names)
+        formulas = list(model.formulas.values())
+        self._values = [formula.function(names) for formula in formulas]
+        self._slopes = [_slopes(formula, names) for formula in formulas]
+        self._bends = [_bends(formula, names) for formula in formulas]
+        self._effects = [_Effects(code, entries) for code, entries in _entries(model, names)]
+
+    def values(self, theta: Sequence[float] | Array) -> Array:
+        """Expected yields, ``(process,)``."""
+        plain = [float(v) for v in theta]
+        values = np.array([function(plain) for function in self._values])
+        array = np.asarray(plain)
+        for effect in self._effects:
+            np.multiply.at(values, effect.process, effect(array)[0])
+        return values
+
+    def gradient(self, theta: Sequence[float] | Array) -> tuple[Array, Array]:
+        """Values, and their derivatives of shape ``(process, parameter)``."""
+        base, slopes = self._base(theta)
+        factor, log_slopes, _ = self._factor(np.asarray(theta, np.float64), second=False)
+        jacobian = factor[:, None] * (slopes + base[:, None] * log_slopes)
+        return base * factor, jacobian
+
+    def hessian(self, theta: Sequence[float] | Array) -> tuple[Array, Array, Array]:
+        """Values, gradient and second derivatives ``(process, parameter, parameter)``."""
+        base, slopes = self._base(theta)
+        bends = np.zeros((len(base), self.number, self.number))
+        plain = [float(v) for v in theta]
+        for p, functions in enumerate(self._bends):
+            for i, j, function in functions:
+                bends[p, i, j] = bends[p, j, i] = function(plain)
+        factor, logs, log_bends = self._factor(np.asarray(theta, np.float64), second=True)
+        jacobian = factor[:, None] * (slopes + base[:, None] * logs)
+        cross = slopes[:, :, None] * logs[:, None, :]
+        curved = logs[:, :, None] * logs[:, None, :]
+        curved[:, np.arange(self.number), np.arange(self.number)] += log_bends
+        second = bends + cross + cross.transpose(0, 2, 1) + base[:, None, None] * curved
+        return base * factor, jacobian, factor[:, None, None] * second
+
+    def _base(self, theta: Sequence[float] | Array) -> tuple[Array, Array]:
+        plain = [float(v) for v in theta]
+        base = np.array([function(plain) for function in self._values])
+        slopes = np.zeros((len(base), self.number))
+        for p, functions in enumerate(self._slopes):
+            for i, function in functions:
+                slopes[p, i] = function(plain)
+        return base, slopes
+
+    def _factor(self, theta: Array, *, second: bool) -> tuple[Array, Array, Array]:
+        """Product of effects, d log / d theta, and d^2 log / d theta_k^2 (each effect has one)."""
+        factor = np.ones(len(self._values))
+        logs = np.zeros((len(factor), self.number))
+        bends = np.zeros_like(logs)
+        for effect in self._effects:
+            value, first, curve = effect(theta)
+            np.multiply.at(factor, effect.process, value)
+            logs[effect.process, effect.parameter] += first / value
+            if second:
+                bends[effect.process, effect.parameter] += curve / value - (first / value) ** 2
+        return factor, logs, bends
+
+
+def _slopes(formula: Formula, names: list[str]) -> list[tuple[int, Function]]:
+    used = [name for name in names if name in formula.names]
+    return [(names.index(n), formula.derivative(n).function(names)) for n in used]
+
+
+def _bends(formula: Formula, names: list[str]) -> list[tuple[int, int, Function]]:
+    used = [name for name in names if name in formula.names]
+    found = []
+    for i, first in enumerate(used):
+        slope = formula.derivative(first)
+        for second in used[i:]:
+            bend = slope.derivative(second)
+            if bend != Formula.parse("0"):
+                found.append((names.index(first), names.index(second), bend.function(names)))
+    return found
+
+
+def _entries(
+    model: Model, names: list[str]
+) -> list[tuple[str, list[tuple[int, int, float, float]]]]:
+    processes = list(model.processes)
+    found: dict[str, list[tuple[int, int, float, float]]] = {}
+    for name, nuisance in model.nuisances.items():
+        for process, (up, down) in nuisance.yields.items():  # type: ignore[misc]
+            entry = (processes.index(process), names.index(name), up, down)
+            found.setdefault(nuisance.yield_interpolation, []).append(entry)
+    return list(found.items())

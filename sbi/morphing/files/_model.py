@@ -1,0 +1,215 @@
+"""What a fit has found: tables, parameters, factors; and how rows go through it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from rootml.errors import UsageError
+from rootml.sbi.morphing._uncertainty_band import Band
+from rootml.sbi.morphing.flow._flow import (
+    Flow,
+    FlowFactory,
+    FlowSpec,
+    GivenFlow,
+    State,
+    import_torch,
+)
+from rootml.sbi.morphing.flow._training import LossRecord
+from rootml.sbi.morphing.inference._infer import FusedFlow, PlainFlow
+from rootml.sbi.morphing.inference._rows import Names, Rows
+from rootml.sbi.morphing.preprocessing._atom_draws import uniforms
+from rootml.sbi.morphing.preprocessing._preprocess import Conditions, Float, Gaussianiser
+from rootml.sbi.morphing.reweighting._reweight import Kinematics
+
+Which = Literal["nominal", "up", "down"] | int
+Carry = Callable[[npt.NDArray[np.float32], npt.NDArray[np.float32]], npt.NDArray[np.float32]]
+
+MORPHED, OUTSIDE, NOT_FINITE = 0, 1, 2
+"""Why a row passes unchanged: a condition outside of the range, or NaN or infinity somewhere."""
+
+_SIGNS: dict[Which, int] = {"up": 1, "down": -1}
+_TORCH_ROWS = 16_384
+_BLOCK = 32_768
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One training: member 0 on the samples as they are, others on bootstraps of them.
+
+    Attributes:
+        sim, data: Gaussianisation in the two domains; of the data for going back, see
+            `_settle.settle`.
+        state: Parameters of the flow.
+        history: Losses while it was trained.
+    """
+
+    sim: Gaussianiser
+    data: Gaussianiser
+    state: State
+    history: tuple[LossRecord, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Rows that went through.
+
+    Attributes:
+        values: float64 `(rows, features)`.
+        reason: uint8 `(rows,)`: `MORPHED`, `OUTSIDE` or `NOT_FINITE`.
+        outside: For each condition the number of rows outside of its range.
+    """
+
+    values: Float
+    reason: npt.NDArray[np.uint8]
+    outside: npt.NDArray[np.int64]
+
+    @property
+    def morphed(self) -> npt.NDArray[np.bool_]:
+        """Which rows were changed."""
+        found: npt.NDArray[np.bool_] = self.reason == MORPHED
+        return found
+
+
+@dataclass
+class Morph:
+    """The whole map from simulation to data; plain data, except for a flow of the user's.
+
+    Attributes:
+        spec: Shape of our flow; None if the user gave one, as `factory`.
+        seed: Of the random numbers of atoms.
+        compiled: Whether splines run compiled.
+        band: Of the ensemble; None: there are not two members besides the nominal one.
+        info: Facts of the fit, for people.
+    """
+
+    names: Names
+    conditions: Conditions
+    kinematics: Kinematics
+    members: tuple[Member, ...]
+    spec: FlowSpec | None
+    seed: int
+    compiled: bool
+    factory: FlowFactory | None = None
+    band: Band | None = None
+    info: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._carry: dict[int, Carry] = {}
+        self._lock = threading.Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.__post_init__()
+
+    # --- rows ---------------------------------------------------------------------------------
+
+    def draws(self, rows: Rows) -> Float:
+        """The uniform numbers of rows, `(rows, features)`."""
+        return uniforms(rows.keys, len(self.names.features), seed=self.seed)
+
+    def transform(self, rows: Rows, which: Which = "nominal") -> Outcome:
+        """Rows of the simulation, carried over.
+
+        Args:
+            which: The nominal map, the upper or lower edge of its band, or the number of a member.
+        """
+        return self.transform_all(rows, (which,))[0]
+
+    def transform_all(self, rows: Rows, wanted: tuple[Which, ...]) -> list[Outcome]:
+        """The same for several, with the work that they share done once."""
+        reason, outside = self._judge(rows)
+        good = np.flatnonzero(reason == MORPHED)
+        numbers = sorted({self.member(which) for which in wanted})
+        results = [rows.features.copy() for _ in wanted]
+        for start in range(0, len(good), _BLOCK):  # so that what is in between stays small
+            block = good[start : start + _BLOCK]
+            features, keys = rows.features[block], rows.keys[block]
+            draws = uniforms(keys, len(self.names.features), seed=self.seed)
+            context = self.conditions.context(rows.conditions[block])
+            z = {n: self._through(n, features, draws, context) for n in numbers}
+            for values, which in zip(results, wanted, strict=True):
+                values[block] = self._back(z[self.member(which)], which)
+        return [Outcome(values, reason, outside) for values in results]
+
+    def _judge(self, rows: Rows) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+        inside = self.conditions.inside(rows.conditions)
+        finite = rows.finite
+        reason = np.full(len(rows), MORPHED, np.uint8)
+        reason[~inside.all(axis=1)] = OUTSIDE
+        reason[~finite] = NOT_FINITE
+        return reason, (~inside[finite]).sum(axis=0)
+
+    def member(self, which: Which) -> int:
+        """The number of the member whose flow is used.
+
+        Raises:
+            UsageError: There is no such member, or no band.
+        """
+        last = len(self.members) - 1
+        if which == "nominal":
+            return 0
+        if which in {"up", "down"}:
+            if self.band is None:
+                message = (
+                    f"{which!r} is an edge of the band of an ensemble of two bootstraps or more; "
+                    f"this morpher has {last}: fit with ensemble=10"
+                )
+                raise UsageError(message)
+            return 0
+        if isinstance(which, bool) or not isinstance(which, int) or not 0 <= which <= last:
+            message = (
+                f"which={which!r}: 'nominal', 'up', 'down', or the number of a member, "
+                f"0 (nominal) to {last}"
+            )
+            raise UsageError(message)
+        return which
+
+    def _through(self, member: int, features: Float, draws: Float, context: Any) -> Any:
+        return self.carry(member)(self.members[member].sim.forward(features, draws), context)
+
+    def _back(self, z: npt.NDArray[np.float32], which: Which) -> Float:
+        tables = self.members[self.member(which)].data
+        if self.band is None or which not in _SIGNS:
+            return tables.inverse(z)
+        return tables.inverse(self.band.move(z, _SIGNS[which]))
+
+    # --- flows --------------------------------------------------------------------------------
+
+    def carry(self, member: int) -> Carry:
+        """The flow of a member: z and context to z'."""
+        with self._lock:
+            if member not in self._carry:
+                self._carry[member] = self._make_carry(member)
+            return self._carry[member]
+
+    def _make_carry(self, member: int) -> Carry:
+        state = self.members[member].state
+        if self.spec is not None:
+            return (FusedFlow if self.compiled else PlainFlow)(self.spec, state).morph
+        assert self.factory is not None
+        features = len(self.names.features)
+        flow = GivenFlow.make(self.factory, features, self.conditions.columns)
+        flow.load(state)
+        return lambda z, context: _carry_by_torch(flow, z, context)
+
+
+def _carry_by_torch(flow: Flow, z: Any, context: Any) -> npt.NDArray[np.float32]:
+    torch = import_torch()
+    result: npt.NDArray[np.float32] = np.empty_like(z)
+    with torch.no_grad():
+        for start in range(0, len(z), _TORCH_ROWS):
+            rows = slice(start, start + _TORCH_ROWS)
+            c = torch.from_numpy(context[rows].copy())
+            y, _ = flow.forward(torch.from_numpy(z[rows].copy()), c)
+            c[:, -1] = 1
+            result[rows] = flow.inverse(y, c).numpy()
+    return result

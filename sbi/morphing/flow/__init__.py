@@ -1,0 +1,3 @@
+"""The normalising flow: layers, splines, their compiled form, and training."""
+
+from __future__ import annotations

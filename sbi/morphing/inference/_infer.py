@@ -1,0 +1,123 @@
+"""The flow without torch: compiled as a whole (`_fused`), or in NumPy, in float32.
+
+The compiled one gives a row the same bits wherever it stands; NumPy's matrix products give it
+other last bits in another batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from rootml.sbi.morphing.flow._flow import FlowSpec
+from rootml.sbi.morphing.flow._spline import SEEN, spline
+
+Array = npt.NDArray[np.float32]
+State = Mapping[str, npt.NDArray[Any]]
+
+_BLOCK = 2048
+
+
+class PlainFlow:
+    """Matrix products and splines by NumPy, in blocks that stay in the cache."""
+
+    def __init__(self, spec: FlowSpec, state: State) -> None:
+        self._layers = []
+        for layer, kept in enumerate(spec.kept):
+            dense = [
+                tuple(np.asarray(state[f"{layer}.{name}{k}"], np.float32) for name in "wb")
+                for k in range(len(spec.hidden) + 1)
+            ]
+            self._layers.append((list(kept), list(spec.moved(layer)), dense))
+
+    def morph(self, z: Array, context: Array) -> Array:
+        """z' `(rows, features)` of z and of the context, whose switch is ignored."""
+        result = np.array(z, np.float32, order="C")
+        for start in range(0, len(z), _BLOCK):
+            x = result[start : start + _BLOCK]
+            c = context[start : start + _BLOCK].copy()
+            c[:, -1] = 0
+            self._run(x, c, inverse=False)
+            c[:, -1] = 1
+            self._run(x, c, inverse=True)
+        return result
+
+    def _run(self, x: Array, context: Array, *, inverse: bool) -> None:
+        """Transform a block in place."""
+        for kept, moved, dense in reversed(self._layers) if inverse else self._layers:
+            h = np.concatenate([x[:, kept].clip(-SEEN, SEEN), context], axis=1)
+            for k, (matrix, bias) in enumerate(dense):
+                h = h @ matrix
+                h += bias
+                if k < len(dense) - 1:
+                    np.maximum(h, 0, out=h)
+            raw = h.reshape(len(x), len(moved), -1)
+            x[:, moved] = spline(x[:, moved], raw, inverse=inverse)
+
+
+class FusedFlow:
+    """Everything in one compiled function.
+
+    Raises:
+        MissingPackageError: numba is not installed.
+    """
+
+    def __init__(self, spec: FlowSpec, state: State) -> None:
+        from rootml.sbi.morphing.inference import _fused
+
+        self._kernel = _fused.morph
+        self._bins = spec.bins
+        self._packed = _pack(spec, state, _fused.IN_STEP, _fused.OUT_STEP)
+
+    def morph(self, z: Array, context: Array) -> Array:
+        """z' `(rows, features)` of z and of the context, whose switch is ignored."""
+        result = np.empty(z.shape, np.float32)
+        packed = self._packed
+        self._kernel(
+            np.ascontiguousarray(z, np.float32),
+            np.ascontiguousarray(context, np.float32),
+            packed.flat,
+            packed.places,
+            packed.orders,
+            packed.kept,
+            self._bins,
+            int(packed.places[..., 2:].max()),
+            result,
+        )
+        return result
+
+
+@dataclass(frozen=True, slots=True)
+class _Packed:
+    """Parameters as `_fused.morph` takes them."""
+
+    flat: Array
+    places: npt.NDArray[np.int64]
+    orders: npt.NDArray[np.int64]
+    kept: npt.NDArray[np.int64]
+
+
+def _pack(spec: FlowSpec, state: State, in_step: int, out_step: int) -> _Packed:
+    """Weights `(out, in)` padded with zeros, then biases, layer after layer."""
+    flat: list[Array] = []
+    places = np.zeros((len(spec.kept), len(spec.hidden) + 1, 4), np.int64)
+    offset = 0
+    for layer in range(len(spec.kept)):
+        for k in range(len(spec.hidden) + 1):
+            weights, bias = state[f"{layer}.w{k}"], state[f"{layer}.b{k}"]
+            inputs = -(-weights.shape[0] // in_step) * in_step
+            outputs = -(-weights.shape[1] // out_step) * out_step
+            padded = np.zeros((outputs, inputs), np.float32)
+            padded[: weights.shape[1], : weights.shape[0]] = weights.T
+            added = np.zeros(outputs, np.float32)
+            added[: len(bias)] = bias
+            places[layer, k] = offset, offset + padded.size, inputs, outputs
+            flat += [padded.ravel(), added]
+            offset += padded.size + added.size
+    orders = [[*kept, *spec.moved(layer)] for layer, kept in enumerate(spec.kept)]
+    kept = np.array([len(each) for each in spec.kept], np.int64)
+    return _Packed(np.concatenate(flat), places, np.array(orders, np.int64), kept)

@@ -1,0 +1,3 @@
+"""How well it closes: tests and distances of weighted samples, and the report."""
+
+from __future__ import annotations

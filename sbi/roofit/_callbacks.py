@@ -1,0 +1,139 @@
+"""Python functions as C function pointers, and what they are called for.
+
+One C function per kind serves all objects; an object is known by a number. It is thus harmless if
+RooFit calls for an object that Python has let go: the answer is an exception that says so, not a
+jump into freed memory.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import itertools
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from rootml.sbi.likelihood._interpolation import Array
+
+MESSAGE_SIZE = 2000  # kMessageSize of bridge.h
+_Doubles = ctypes.POINTER(ctypes.c_double)
+_NLL = ctypes.CFUNCTYPE(
+    ctypes.c_int, ctypes.c_long, _Doubles, _Doubles, _Doubles, ctypes.POINTER(ctypes.c_char)
+)
+_BATCH = ctypes.CFUNCTYPE(
+    ctypes.c_int, ctypes.c_long, ctypes.c_long, ctypes.c_long, ctypes.POINTER(_Doubles),
+    ctypes.POINTER(ctypes.c_long), _Doubles, ctypes.POINTER(ctypes.c_char),
+)  # fmt: skip
+
+Value: TypeAlias = Callable[[Array], float]
+ValueAndGradient: TypeAlias = Callable[[Array], tuple[float, Array]]
+Batch: TypeAlias = Callable[[int, Sequence[Array]], Array]
+
+_numbers = itertools.count(1)
+_nlls: dict[int, tuple[int, Value, ValueAndGradient]] = {}
+_batches: dict[int, Batch] = {}
+
+
+def register_nll(size: int, value: Value, gradient: ValueAndGradient) -> int:
+    """Remember the functions of an NLL of `size` parameters; its number."""
+    number = next(_numbers)
+    _nlls[number] = size, value, gradient
+    return number
+
+
+def register_batch(function: Batch) -> int:
+    """Remember a function of columns; its number.
+
+    It is given the number of events and one array per variable, read-only and valid during the
+    call, of shape ``(event,)`` or ``(1,)``, and returns ``(event,)``.
+    """
+    number = next(_numbers)
+    _batches[number] = function
+    return number
+
+
+def forget(number: int) -> None:
+    """Let go of what is behind a number."""
+    _nlls.pop(number, None)
+    _batches.pop(number, None)
+
+
+@cache
+def nll_pointer() -> int:
+    """The C function behind every `Nll`, as an address."""
+    return _address(_call_nll)
+
+
+@cache
+def batch_pointer() -> int:
+    """The C function behind every `Batch`, as an address."""
+    return _address(_call_batch)
+
+
+def _address(function: Any) -> int:
+    address = ctypes.cast(function, ctypes.c_void_p).value
+    assert address is not None
+    return address
+
+
+def _array(pointer: Any, size: int) -> Array:
+    memory: Any = (ctypes.c_double * size).from_address(ctypes.addressof(pointer.contents))
+    array: Array = np.frombuffer(memory, np.float64)
+    return array
+
+
+def _readable(pointer: Any, size: int) -> Array:
+    array = _array(pointer, size)
+    array.flags.writeable = False
+    return array
+
+
+def _tell(message: Any, error: BaseException) -> int:
+    """Write an exception's text where C++ reads it."""
+    text = f"{type(error).__name__}: {error}".encode("ascii", "backslashreplace")
+    text = text[: MESSAGE_SIZE - 1]
+    ctypes.memmove(message, text + b"\0", len(text) + 1)
+    return 1
+
+
+_GONE = (
+    "the likelihood behind this RooFit object is gone; keep the object that to_roofit() returned, "
+    "or its .nll, .pdf or .function, for as long as you use it"
+)
+
+
+@_NLL  # type: ignore[untyped-decorator]
+def _call_nll(number: int, theta: Any, value: Any, gradient: Any, message: Any) -> int:
+    try:
+        if number not in _nlls:
+            raise ReferenceError(_GONE)
+        size, plain, both = _nlls[number]
+        point = _array(theta, size).copy()
+        if gradient:
+            value[0], slopes = both(point)
+            _array(gradient, size)[:] = slopes
+        else:
+            value[0] = plain(point)
+    except BaseException as error:  # noqa: BLE001 - it must not leave through C: it is raised again in C++
+        return _tell(message, error)
+    return 0
+
+
+@_BATCH  # type: ignore[untyped-decorator]
+def _call_batch(
+    number: int, rows: int, count: int, columns: Any, sizes: Any, output: Any, message: Any
+) -> int:
+    try:
+        if number not in _batches:
+            raise ReferenceError(_GONE)
+        arrays = [_readable(columns[i], sizes[i]) for i in range(count)]
+        result = np.asarray(_batches[number](rows, arrays))
+        if result.shape != (rows,):
+            text = f"the function gave an array of shape {result.shape} for {rows} events"
+            raise ValueError(text)
+        _array(output, rows)[:] = result
+    except BaseException as error:  # noqa: BLE001 - as above
+        return _tell(message, error)
+    return 0
