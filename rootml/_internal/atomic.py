@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
+from collections.abc import Iterator
 from pathlib import Path
 
+from rootml._internal.urls import is_remote, redact
 from rootml.errors import MissingFileError, UsageError
-from rootml.storage._paths import is_remote
-from rootml.storage.remote import redact
 
 
 def check_target(path: str | os.PathLike[str]) -> Path:
@@ -35,9 +36,12 @@ def check_target(path: str | os.PathLike[str]) -> Path:
 
 
 class AtomicPath:
-    """A temporary name in the folder of `path`, which becomes `path` by `commit`."""
+    """A temporary name in the folder of `path`, which becomes `path` by `commit`.
 
-    def __init__(self, path: str) -> None:
+    `atomic_path` is the same as a context manager; use that where one function does it all.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
         self.final = check_target(path)
         # the suffix stays last: some libraries look at it
         name = f".{self.final.stem}.{secrets.token_hex(6)}.part{self.final.suffix}"
@@ -50,3 +54,24 @@ class AtomicPath:
     def discard(self) -> None:
         """Remove the temporary file, if it is there."""
         self.temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """A temporary path to write to, which becomes `path` if the block ends without an error.
+
+    Raises:
+        MissingFileError: There is no such folder.
+        UsageError: A URL, or a folder.
+
+    >>> with atomic_path("numbers.txt") as temporary:
+    ...     _ = temporary.write_text("1 2 3")
+    >>> Path("numbers.txt").read_text()
+    '1 2 3'
+    """
+    target = AtomicPath(path)
+    try:
+        yield target.temporary
+        target.commit()
+    finally:
+        target.discard()

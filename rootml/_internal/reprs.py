@@ -6,9 +6,10 @@ sheet, script or id that could meet another's. What comes from files and users i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
+from typing import TypeAlias
 
 _LEFT = 1
 _NAME = "text-align:left;vertical-align:top;white-space:nowrap"
@@ -88,3 +89,49 @@ def shorten(items: Sequence[str], most: int = 8) -> str:
 def percent(part: float, whole: float) -> str:
     """``part / whole`` as a percentage; "-" where that means nothing."""
     return f"{100 * part / whole:.2f} %" if whole else "-"
+
+
+@dataclass(frozen=True, slots=True)
+class Paragraph:
+    """A line of text under a table; escaped in HTML, but for a bold word in front."""
+
+    text: str
+    bold: str = ""
+
+    def html(self) -> str:
+        """As an HTML paragraph."""
+        bold = f"<b>{escape(self.bold)}</b> " if self.bold else ""
+        return f"<p>{bold}{escape(self.text)}</p>"
+
+
+Facts: TypeAlias = Sequence[tuple[str, str]]
+Part: TypeAlias = Facts | Grid | Paragraph
+
+
+class HtmlRepr:
+    """Mixin: shows an object in notebooks as the parts that `_html_parts` gives.
+
+    >>> class Result(HtmlRepr):
+    ...     def _html_parts(self):
+    ...         return [[("events", "12")]]
+    >>> "<td" in Result()._repr_html_()
+    True
+    """
+
+    __slots__ = ()
+
+    def _html_title(self) -> str | None:
+        """What stands above the parts; None: nothing."""
+        return None
+
+    def _html_parts(self) -> Iterable[Part]:
+        """Facts, grids and paragraphs, in order."""
+        raise NotImplementedError
+
+    def _repr_html_(self) -> str:
+        parts = [
+            part.html() if isinstance(part, (Grid, Paragraph)) else facts_html(part)
+            for part in self._html_parts()
+        ]
+        title = self._html_title()
+        return "".join(parts) if title is None else titled_html(title, *parts)

@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from rootml._internal.urls import is_remote
 from rootml.errors import RootmlError
 from rootml.storage import Table, find_friends, list_trees, open_table
 from rootml.storage._failures import reading
 from rootml.storage._open import RNTUPLES, TTREES, _format, _newest
-from rootml.storage._paths import is_remote
 from rootml.storage._uproot import open_file
 
 Facts = dict[str, Any]

@@ -20,13 +20,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from rootml._internal.urls import is_remote
 from rootml.errors import ChangedFileError, MissingColumnError, MissingFileError, SchemaError
 from rootml.execution._threads import WAITING, ProcessLock, map_ordered
 from rootml.files._friends import FriendLink, JoinedTable, check_origin, recorded_friends
 from rootml.storage import Columns, ColumnType, Fingerprint, Table, open_table
 from rootml.storage._base import LazyColumns
 from rootml.storage._headers import Header, HeaderCache, question
-from rootml.storage._paths import is_remote
 
 _MOST_TABLES = 512
 _MANY = 16

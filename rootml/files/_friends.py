@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rootml._internal.buffers import Allocate
+from rootml._internal.urls import is_remote
 from rootml.errors import RootmlError, SchemaError, UsageError
 from rootml.files._origin import Origin, read_origin
 from rootml.storage import (
@@ -31,7 +32,7 @@ from rootml.storage import (
     find_friends,
     open_table,
 )
-from rootml.storage._paths import beside, is_remote, remote_of
+from rootml.storage._paths import beside, remote_of
 
 logger = logging.getLogger(__name__)
 

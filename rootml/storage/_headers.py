@@ -36,8 +36,8 @@ import numpy as np
 import numpy.typing as npt
 
 from rootml._internal.caches import cache_folder
+from rootml._internal.urls import is_remote
 from rootml.storage._base import Fingerprint
-from rootml.storage._paths import is_remote
 
 FORMAT = 1
 """Of the documents; also to be raised when `Table.clusters` or `cheap_cuts` come to mean else."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from rootml._internal.urls import is_remote
 from rootml.errors import (
     CorruptFileError,
     MissingTreeError,
@@ -18,7 +19,7 @@ from rootml.errors import (
 from rootml.storage._base import ColumnType, FriendSpec, Table, Writer
 from rootml.storage._failures import reading
 from rootml.storage._guard import Guard
-from rootml.storage._paths import Url, is_remote, missing_file, remote_of
+from rootml.storage._paths import Url, missing_file, remote_of
 from rootml.storage._source import LocalSource
 from rootml.storage._uproot import open_file
 from rootml.storage.arrow._storage import ArrowTable, ParquetTable

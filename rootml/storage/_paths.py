@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Self, TypeAlias
 from urllib.parse import urlsplit, urlunsplit
 
+from rootml._internal.urls import is_remote
 from rootml.errors import MissingFileError, UsageError, nearest
 from rootml.storage._failures import remote_error
 from rootml.storage.remote import Remote, TransportError, check_remote, redact
@@ -18,22 +19,12 @@ Paths: TypeAlias = (
     "str | os.PathLike[str] | Iterable[Paths] | Mapping[str | os.PathLike[str], str | None]"
 )
 
-_SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+://")
 _KNOWN_SUFFIX = re.compile(
     r"(?P<file>.+\.(?:root(?:\.\d+)?|parquet|pq|arrow|feather|ipc)(?:\?[^:]*)?):(?P<tree>.*)",
     re.IGNORECASE | re.DOTALL,
 )
 _GLOB = re.compile(r"[*?\[]")
 _REMOTE_GLOB = re.compile(r"[*\[]")  # "?" begins the query of a URL
-
-
-def is_remote(path: str) -> bool:
-    """Whether `path` is a URL (``file://`` is not: it is a local path).
-
-    >>> is_remote("root://eospublic.cern.ch//eos/f.root"), is_remote("data/f.root")
-    (True, False)
-    """
-    return bool(_SCHEME.match(path))
 
 
 def split_tree(text: str) -> tuple[str, str | None]:

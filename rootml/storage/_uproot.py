@@ -12,9 +12,9 @@ import awkward as ak
 import uproot
 from uproot.interpretation.grouped import AsGrouped
 
+from rootml._internal.urls import is_remote
 from rootml.storage._base import ColumnType
 from rootml.storage._guard import Guard
-from rootml.storage._paths import is_remote
 from rootml.storage._types import type_of_form
 from rootml.storage._uproot_source import RemoteSource
 from rootml.storage.remote import Remote, RemoteFile

@@ -18,6 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
+from rootml._internal.urls import is_remote
 from rootml.dataset._opening import _title
 from rootml.dataset._sample import (
     Define,
@@ -34,7 +35,7 @@ from rootml.errors import CorruptFileError, RootmlError, UsageError, nearest
 from rootml.files._files import Files, FileSpec
 from rootml.files._friends import FriendLink, match_friends
 from rootml.storage import Remote, expand_paths
-from rootml.storage._paths import Url, is_remote, missing_file
+from rootml.storage._paths import Url, missing_file
 from rootml.toml._remote import CACHE, REMOTE, from_table
 from rootml.toml._write import FORMAT, VERSION
 

@@ -11,9 +11,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from typing import Any
 
+from rootml._internal.urls import is_remote
 from rootml.errors import UsageError
 from rootml.storage import Cache, Remote
-from rootml.storage._paths import is_remote, remote_of
+from rootml.storage._paths import remote_of
 from rootml.storage.remote import redact
 
 _PLAIN = ("timeout", "retries", "backoff", "gap", "connections")

@@ -19,11 +19,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rootml._internal.atomic import AtomicPath
+from rootml._internal.urls import is_remote
 from rootml.dataset._sample import Define, Filter, Sample, parse_selection
 from rootml.dataset._splits import Split
 from rootml.errors import UsageError
 from rootml.files._files import FileSpec
-from rootml.storage._paths import is_remote, split_tree
+from rootml.storage._paths import split_tree
 from rootml.toml._remote import as_table, options, public
 
 if TYPE_CHECKING:

@@ -15,11 +15,11 @@ another try may help. What it reads is checked against what the file was when it
 
 from __future__ import annotations
 
+from rootml._internal.urls import redact
 from rootml.storage.remote._file import RemoteFile
 from rootml.storage.remote._options import Cache, Remote, check_remote
 from rootml.storage.remote._tasks import in_turn, work_until
 from rootml.storage.remote._transport_errors import Changed, Exhausted, TransportError
-from rootml.storage.remote._urls import redact
 
 __all__ = [
     "Cache",

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any
 
+from rootml._internal.urls import redact
 from rootml.execution._threads import ProcessLock
 from rootml.storage._blocks import Buffer
 from rootml.storage._source import Ranges, check_place, truncated
@@ -16,7 +17,6 @@ from rootml.storage.remote._cache import FileCache, shelf_of
 from rootml.storage.remote._options import Remote
 from rootml.storage.remote._tasks import retry, run_all
 from rootml.storage.remote._transport import Piece, Stat, Transport, transport_of
-from rootml.storage.remote._urls import redact
 
 _HEAD = 4 << 10
 _TAIL = 32 << 10

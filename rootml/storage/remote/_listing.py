@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
+from rootml._internal.urls import redact, scrub
 from rootml.errors import UsageError
 from rootml.storage.remote._options import Remote
 from rootml.storage.remote._s3 import list_keys, split_s3
 from rootml.storage.remote._tasks import retry
 from rootml.storage.remote._transport_errors import Transient, TransportError
-from rootml.storage.remote._urls import redact, scrub
 from rootml.storage.remote._xrootd import client_for
 
 _SPECIAL = re.compile(r"[*\[]")

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 from urllib.parse import urlsplit
 
+from rootml._internal.urls import redact
 from rootml.errors import UsageError
 from rootml.storage._blocks import Buffer
 from rootml.storage.remote._options import Remote
-from rootml.storage.remote._urls import redact
 
 Piece: TypeAlias = tuple[int, int]
 """``(start, stop)`` in bytes."""

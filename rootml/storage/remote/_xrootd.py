@@ -21,13 +21,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from rootml._internal.optional import optional_import
+from rootml._internal.urls import redact, scrub
 from rootml.errors import UsageError
 from rootml.execution._threads import ProcessLock
 from rootml.storage._blocks import Buffer
 from rootml.storage.remote._options import Remote
 from rootml.storage.remote._transport import Piece, Stat
 from rootml.storage.remote._transport_errors import Changed, Transient, TransportError
-from rootml.storage.remote._urls import redact, scrub
 
 _MOST_RANGES = 1024
 _MOST_BYTES = 2 << 20

@@ -1,12 +1,22 @@
-"""URLs without what must not be seen: passwords, tokens, signatures."""
+"""URLs: what is one, and what of it may be shown (no passwords, tokens or signatures)."""
 
 from __future__ import annotations
 
 import re
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-_SHORTEST = 4  # what is shorter is no secret, and would be found in any text
+_MIN_SECRET = 4  # anything shorter is not a secret, and would match inside any text
+_SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+://")
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"<>]+")
+
+
+def is_remote(path: str) -> bool:
+    """Whether `path` is a URL (``file://`` is not: it is a local path).
+
+    >>> is_remote("root://eospublic.cern.ch//eos/f.root"), is_remote("data/f.root")
+    (True, False)
+    """
+    return bool(_SCHEME.match(path))
 
 
 def redact(path: str) -> str:
@@ -38,6 +48,6 @@ def scrub(text: str, url: str) -> str:
     hidden = {parts.query, user, password, parts.fragment, *pairs}
     hidden |= {unquote(each) for each in hidden}
     for each in sorted(hidden, key=len, reverse=True):
-        if len(each) >= _SHORTEST:
+        if len(each) >= _MIN_SECRET:
             text = text.replace(each, "...")
     return _URL.sub(lambda match: redact(match[0]), text)

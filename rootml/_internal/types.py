@@ -1,0 +1,17 @@
+"""Types of arrays, each written once."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+Array: TypeAlias = npt.NDArray[Any]
+"""Any NumPy array."""
+Bool: TypeAlias = npt.NDArray[np.bool_]
+Float: TypeAlias = npt.NDArray[np.float64]
+Float32: TypeAlias = npt.NDArray[np.float32]
+Int: TypeAlias = npt.NDArray[np.int64]
+Weights: TypeAlias = Float | None
+"""One weight per event; None: every event counts once."""

@@ -1,0 +1,150 @@
+"""Helpers that all parts share, against SciPy, scikit-learn and plain counting."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rootml._internal import validators as check
+from rootml._internal.atomic import atomic_path
+from rootml._internal.reprs import Grid, HtmlRepr, Paragraph
+from rootml._internal.statistics import (
+    effective_events,
+    ks_distance,
+    normalised,
+    roc_area,
+    roc_area_of_labels,
+    weighted_quantiles,
+)
+from rootml.errors import MissingFileError, UsageError
+
+
+@pytest.fixture
+def samples() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Scores with ties of two samples, and weights."""
+    rng = np.random.default_rng(5)
+    a, b = np.round(rng.normal(0.3, 1, 400), 1), np.round(rng.normal(0, 1, 300), 1)
+    return a, b, rng.exponential(1.0, 400), rng.exponential(2.0, 300)
+
+
+def test_roc_area_is_that_of_scikit_learn(samples: Any) -> None:
+    metrics = pytest.importorskip("sklearn.metrics")
+    a, b, wa, wb = samples
+    labels = np.concatenate([np.ones(len(a)), np.zeros(len(b))])
+    scores, weights = np.concatenate([a, b]), np.concatenate([wa, wb])
+    wanted = metrics.roc_auc_score(labels, scores, sample_weight=weights)
+    assert roc_area(a, b, wa, wb)[0] == pytest.approx(wanted, abs=1e-12)
+    assert roc_area_of_labels(scores, labels, weights) == pytest.approx(wanted, abs=1e-12)
+
+
+def test_the_error_of_a_roc_area_is_its_scatter() -> None:
+    rng = np.random.default_rng(1)
+    found = []
+    for _ in range(400):
+        a, b = rng.normal(0.5, 1, 200), rng.normal(0, 1, 300)
+        found.append(roc_area(a, b, rng.exponential(1, 200), np.ones(300)))
+    values, errors = np.array(found).T
+    # the scatter of 400 values is known to 3.5 %
+    assert errors.mean() == pytest.approx(values.std(), rel=0.12)
+
+
+def test_negative_weights_subtract_events() -> None:
+    a, b = np.array([1.0, 2.0, 3.0, 3.0]), np.array([0.0, 2.5])
+    weights = np.array([1.0, 1.0, 1.0, -1.0])  # the last two cancel
+    assert roc_area(a, b, weights)[0] == pytest.approx(roc_area(a[:2], b)[0], abs=1e-15)
+    assert ks_distance(a, b, weights) == pytest.approx(ks_distance(a[:2], b), abs=1e-15)
+
+
+def test_ks_distance_is_that_of_scipy(samples: Any) -> None:
+    stats = pytest.importorskip("scipy.stats")
+    a, b, *_ = samples
+    assert ks_distance(a, b) == pytest.approx(stats.ks_2samp(a, b).statistic, abs=1e-15)
+
+
+def test_quantiles_are_those_of_numpy(samples: Any) -> None:
+    a, probabilities = samples[0], np.linspace(0.0, 1.0, 21)
+    wanted = np.quantile(a, probabilities, method="inverted_cdf")
+    np.testing.assert_array_equal(weighted_quantiles(a, probabilities), wanted)
+
+
+def test_effective_events() -> None:
+    assert effective_events(np.full(7, 0.3)) == pytest.approx(7)
+    assert effective_events(np.array([1.0, -1.0])) == 0
+    assert effective_events(np.array([-1.0, -1.0])) == 0
+    assert effective_events(np.zeros(0)) == 0
+    with pytest.raises(UsageError, match="add up to 0"):
+        normalised(np.ones(2), np.array([1.0, -1.0]))
+
+
+@pytest.mark.parametrize("value", [0, -1, 1.0, "1", None, True, np.bool_(True), np.float64(2)])
+def test_what_is_not_a_positive_whole_number(value: Any) -> None:
+    with pytest.raises(UsageError, match=r"n=.*: expected a whole number of at least 1"):
+        check.check_whole("n", value, minimum=1)
+
+
+@pytest.mark.parametrize("value", [1, np.int64(7), np.uint8(3)])
+def test_whole_numbers_of_any_library(value: Any) -> None:
+    found = check.check_whole("n", value, minimum=1, maximum=7)
+    assert type(found) is int
+    assert found == value
+
+
+@pytest.mark.parametrize("value", [0.0, 1.5, float("nan"), float("inf"), "0.5", None, True])
+def test_what_is_not_a_fraction(value: Any) -> None:
+    with pytest.raises(UsageError, match=r"expected a number above 0 and at most 1"):
+        check.check_number("fraction", value, above=0.0, maximum=1.0)
+
+
+def test_flags() -> None:
+    assert check.check_flag("x", np.bool_(True)) is True
+    with pytest.raises(UsageError, match="expected True or False"):
+        check.check_flag("x", 1)
+
+
+def test_named_options_keep_the_signature() -> None:
+    class Loader:
+        @check.named_options
+        def batches(self, size: int, *, shuffle: bool = False) -> tuple[int, bool]:
+            """Doc."""
+            return size, shuffle
+
+    assert Loader().batches(3, shuffle=True) == (3, True)
+    assert list(inspect.signature(Loader.batches).parameters) == ["self", "size", "shuffle"]
+    assert Loader.batches.__doc__ == "Doc."
+    with pytest.raises(UsageError, match=r"batches\(\) has no option 'shufle'; nearest: 'shuffle'"):
+        Loader().batches(3, shufle=True)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="size"):  # Python's own: nothing is misspelt
+        Loader().batches()  # type: ignore[call-arg]
+
+
+def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "kept.txt"
+    path.write_text("old")
+    with pytest.raises(ZeroDivisionError), atomic_path(path) as temporary:
+        temporary.write_text("half")
+        _ = 1 / 0
+    assert path.read_text() == "old"
+    with atomic_path(path) as temporary:
+        temporary.write_text("new")
+        assert temporary.suffix == ".txt"
+    assert [each.name for each in tmp_path.iterdir()] == ["kept.txt"]
+    assert path.read_text() == "new"
+    with pytest.raises(MissingFileError), atomic_path(tmp_path / "absent" / "x.txt"):
+        pass
+
+
+def test_html_is_escaped() -> None:
+    class Result(HtmlRepr):
+        def _html_title(self) -> str:
+            return "<Result>"
+
+        def _html_parts(self) -> list[Any]:
+            return [[("<a>", "<b>")], Grid(("<c>",), [("<d>",)]), Paragraph("<e>", bold="<f>")]
+
+    html = Result()._repr_html_()
+    for each in ("Result", *"abcdef"):
+        assert f"&lt;{each}&gt;" in html
