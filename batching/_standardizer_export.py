@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rootml._internal.onnx_graph import OnnxGraph
 from rootml._internal.optional import optional_import
 
 if TYPE_CHECKING:
@@ -95,34 +96,17 @@ def _keras_class(keras: Any) -> Any:
 
 def write_onnx(scale: Scale, path: Path) -> None:
     """Write an ONNX model of opset 17, input ``x`` and output ``z`` `(rows, features)` float32."""
-    onnx = optional_import("onnx", feature="Standardizer.to_onnx()", extra="onnx")
-    make, float32 = onnx.helper, onnx.TensorProto.FLOAT
-    constants = _ramps(scale)
-    if "mean" in constants:
-        nodes = [
-            make.make_node("Sub", ["x", "mean"], ["shifted"]),
-            make.make_node("Div", ["shifted", "std"], ["z"]),
-        ]
+    graph = OnnxGraph(feature="Standardizer.to_onnx()")
+    c = {name: graph.constant(values, name=name) for name, values in _ramps(scale).items()}
+    if "mean" in c:
+        graph.op("Div", graph.op("Sub", "x", c["mean"]), c["std"], output="z")
     else:
-        constants |= {"zero": np.zeros((), np.float32)}
-        constants |= {"last": np.array([-1], dtype=np.int64)}
-        nodes = [
-            make.make_node("Unsqueeze", ["x", "last"], ["column"]),
-            make.make_node("Sub", ["column", "start"], ["beyond"]),
-            make.make_node("Max", ["beyond", "zero"], ["above"]),
-            make.make_node("Min", ["above", "width"], ["ramps"]),
-            make.make_node("Mul", ["ramps", "slope"], ["rises"]),
-            make.make_node("ReduceSum", ["rises", "last"], ["rise"], keepdims=0),
-            make.make_node("Add", ["rise", "base"], ["z"]),
-        ]
-    shape = ["rows", len(scale.features)]
-    graph = make.make_graph(
-        nodes,
-        "standardizer",
-        [make.make_tensor_value_info("x", float32, shape)],
-        [make.make_tensor_value_info("z", float32, shape)],
-        [onnx.numpy_helper.from_array(values, name) for name, values in constants.items()],
-    )
-    model = make.make_model(graph, opset_imports=[make.make_opsetid("", 17)], ir_version=8)
-    onnx.checker.check_model(model)
+        last = graph.constant([-1], np.int64)
+        beyond = graph.op("Sub", graph.op("Unsqueeze", "x", last), c["start"])
+        above = graph.op("Max", beyond, graph.constant(0, np.float32))
+        rises = graph.op("Mul", graph.op("Min", above, c["width"]), c["slope"])
+        rise = graph.op("ReduceSum", rises, last, keepdims=0)
+        graph.op("Add", rise, c["base"], output="z")
+    shape = (np.float32, ["rows", len(scale.features)])
+    model = graph.model("standardizer", {"x": shape}, {"z": shape})
     path.write_bytes(model.SerializeToString())

@@ -22,7 +22,10 @@ in pseudo-code::
     margin = sum;  prediction = link(margin)
 
 Weights of trees (dart, learning rates, boosting weights) are in `value` already, multiplied as
-the library multiplies them.
+the library does it.
+
+The methods `compile`, `save`, `to_onnx` and `to_cpp` import the engine and the writers when they
+are called. These take a `Forest`: this circle of imports is harmless, and the only one here.
 """
 
 from __future__ import annotations
@@ -234,7 +237,7 @@ class Forest:
             )
             raise ModelError(message)
         if self.node_depth.min(initial=0) < 0:
-            message = f"{np.sum(self.node_depth < 0)} nodes are reached from no root"
+            message = f"{np.sum(self.node_depth < 0)} nodes cannot be reached from any root"
             raise ModelError(message)
         if np.any(np.isnan(self.threshold)):
             message = "a threshold is NaN"
@@ -274,7 +277,10 @@ class Forest:
             message = "category_offset must begin with 0 and rise to len(category_values)"
             raise ModelError(message)
         if np.any(self.category < -1) or np.any(self.category >= self.num_category_sets):
-            message = f"a node tests a category set beyond the {self.num_category_sets} there are"
+            message = (
+                "a node tests a category set that does not exist (there are "
+                f"{self.num_category_sets})"
+            )
             raise ModelError(message)
         if np.any((self.category >= 0) & ~inner):
             message = "a leaf has a category set"
@@ -342,7 +348,7 @@ class Forest:
 
     @cached_property
     def tree_depth(self) -> NDArray[np.int32]:
-        """int32, shape (trees,): the most tests that an event meets; 0 for a tree of one leaf."""
+        """int32, shape (trees,): the longest path; 0 for a tree of one leaf."""
         if not self.num_trees:
             return np.zeros(0, dtype=np.int32)
         return np.maximum.reduceat(self.node_depth, self.tree_offset[:-1])
@@ -446,7 +452,9 @@ class Forest:
             return dict(zip(self.names, counts.tolist(), strict=True))
         source = getattr(self, kind.removeprefix("total_"))
         if source is None:
-            message = f"importance({kind!r}): the model holds none; 'weight' is always there"
+            message = (
+                f"importance({kind!r}): the model does not hold it; 'weight' is always available"
+            )
             raise UsageError(message)
         sums = np.bincount(used, weights=source[inner], minlength=self.num_features)
         if not kind.startswith("total_"):
@@ -463,7 +471,7 @@ class Forest:
         Raises:
             MissingFileError: There is no such folder.
         """
-        from rootml.bdt.readers._forest_json import write_forest_json
+        from rootml.bdt.writers._forest_json import write_forest_json
 
         check_target(path).write_text(write_forest_json(self), encoding="utf-8")
 

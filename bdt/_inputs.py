@@ -158,7 +158,10 @@ def _from_array(data: Any, forest: Forest) -> Table:
         message = "a masked array with masked values; fill them: x.filled(numpy.nan) for missing"
         raise UnsupportedTypeError(message)
     if hasattr(data, "tocsr"):
-        message = f"a sparse {type(data).__name__}: absent values would be 0 or missing; say which"
+        message = (
+            f"a sparse {type(data).__name__}: convert it yourself, since absent values may "
+            "mean 0 or missing"
+        )
         raise UnsupportedTypeError(message)
     x = _array(data, "the input")
     if x.dtype.names is not None:
@@ -200,7 +203,7 @@ def _wanted(names: Sequence[Any], forest: Forest) -> Sequence[Any]:
         message = (
             f"no column {missing[0]!r}"
             + (f" (nor {len(missing) - 1} more of the model's features)" if missing[1:] else "")
-            + f"; there are {nearest(missing[0], there)}"
+            + f"; available: {nearest(missing[0], there)}"
         )
         raise MissingColumnError(message)
     return [there[name] for name in forest.feature_names]
@@ -226,7 +229,7 @@ def _array(values: Any, what: str) -> NDArray[Any]:
     try:
         return np.asarray(values)
     except (TypeError, ValueError) as error:
-        message = f"{what}: a {type(values).__name__} that is no array of numbers: {error}"
+        message = f"{what}: a {type(values).__name__} that is not an array of numbers: {error}"
         raise UnsupportedTypeError(message) from error
 
 
@@ -268,8 +271,9 @@ def _check_integers(x: NDArray[Any], made: NDArray[Any], names: Sequence[str]) -
         place = np.unravel_index(int(np.argmax(changed)), x.shape)
         name = names[int(place[1])] if x.ndim == 2 else names[0]
         message = (
-            f"column {name!r}: the integer {x[place]} (row {place[0]:,}) is no {made.dtype}, the "
-            "type in which the model compares; cast it yourself to accept the nearest float"
+            f"column {name!r}: the integer {x[place]} (row {place[0]:,}) cannot be stored as "
+            f"{made.dtype}, the "
+            "type of the model's inputs; cast it yourself to accept the nearest float"
         )
         raise CastError(message)
 
@@ -337,7 +341,7 @@ def _from_arrow(data: Any, forest: Forest) -> Table:
         raise UnsupportedTypeError(message)
     names = list(data.schema.names)
     if len(set(names)) != len(names):
-        message = f"several columns have one name: {names}"
+        message = f"several columns have the same name: {names}"
         raise UsageError(message)
     return _from_named(names, lambda name: _arrow_values(data.column(name), name), forest)
 
@@ -368,7 +372,7 @@ def _zipped(data: Mapping[Any, Any]) -> Any:
     try:
         return ak.zip({str(name): column for name, column in data.items()}, depth_limit=None)
     except ValueError as error:
-        message = f"columns whose lists differ: {', '.join(map(str, data))}"
+        message = f"columns whose lists differ in length: {', '.join(map(str, data))}"
         raise SchemaError(message) from error
 
 

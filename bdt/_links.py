@@ -43,8 +43,8 @@ def _sigmoid(m: Array, forest: Forest, exp: Exp) -> Array:
     if forest.library == "xgboost":  # Sigmoid() of src/common/math.h
         return one / (exp(np.minimum(-m, m.dtype.type(88.7))) + one + m.dtype.type(1e-16))
     if forest.library == "onnx":  # ComputeLogistic() of ONNX Runtime
-        half = one / (one + exp(-np.abs(m)))
-        return np.where(m < 0, one - half, half)
+        upper = one / (one + exp(-np.abs(m)))
+        return np.where(m < 0, one - upper, upper)
     return one / (one + exp(-m.dtype.type(forest.link_scale) * m))
 
 
@@ -65,9 +65,9 @@ def _softmax(m: Array, forest: Forest, exp: Exp) -> Array:
 
 def _softmax_zero(m: Array, forest: Forest, exp: Exp) -> Array:
     del forest  # ComputeSoftmaxZero() of ONNX Runtime
-    most = m.max(axis=1, keepdims=True)
+    largest = m.max(axis=1, keepdims=True)
     counts = np.abs(m) > m.dtype.type(1e-7)
-    raised = np.where(counts, exp(m - most), m * exp(-most))
+    raised = np.where(counts, exp(m - largest), m * exp(-largest))
     total = np.zeros(len(m), m.dtype)
     for column in np.where(counts, raised, m.dtype.type(0)).T:
         total += column

@@ -17,7 +17,7 @@ from rootml.bdt.readers._tmva import read_tmva
 from rootml.bdt.readers._xgboost import forest_of_document, is_ubjson, read_booster, read_xgboost
 from rootml.errors import MissingFileError, ModelError, UnsupportedModelError, UsageError
 
-_KNOWN = (
+_SUPPORTED = (
     "XGBoost JSON or UBJSON, LightGBM text, ONNX, TMVA XML, our own .forest.json; or a model in "
     "memory: Booster or wrapper of XGBoost or LightGBM, scikit-learn estimator, ModelProto"
 )
@@ -34,7 +34,7 @@ _REFUSED = {
     b"binf": "XGBoost's old binary format: load it into XGBoost and save it as .json or .ubj",
     b"bs64": "XGBoost's old binary format: load it into XGBoost and save it as .json or .ubj",
     b"root": "a ROOT file; TMVA's forests are read from the XML weight file",
-    b"booster[": "a text dump, in which thresholds are rounded: save the model as .json or .ubj",
+    b"booster[": "a text dump, whose thresholds are rounded: save the model as .json or .ubj",
 }
 
 
@@ -95,7 +95,7 @@ def _load(source: Any) -> Forest:
         if reader is not None:
             _check_fitted(source)
             return reader(source)
-    message = f"a {type(source).__name__} is no model; known: {_KNOWN}"
+    message = f"cannot load a model from {type(source).__name__}; supported: {_SUPPORTED}"
     raise UsageError(message)
 
 
@@ -128,7 +128,7 @@ def read_bytes(data: bytes) -> Forest:
             raise ModelError(message) from error
     if head.startswith(b"\x08"):  # the first field of a ModelProto, ir_version
         return read_onnx(data)
-    message = f"the file is of no known kind, it begins with {data[:12]!r}; known: {_KNOWN}"
+    message = f"unknown kind of file, it begins with {data[:12]!r}; supported: {_SUPPORTED}"
     raise ModelError(message)
 
 

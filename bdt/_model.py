@@ -6,19 +6,18 @@ import functools
 import math
 import os
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
+from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rootml._internal.reprs import facts_html, facts_text, shorten, titled_html
+from rootml.bdt._dataset_scores import NamedScore, score_dataset
 from rootml.bdt._forest import Forest
 from rootml.bdt._inputs import Table, as_input
 from rootml.bdt.engine.binding._numpy import NumpyEngine
+from rootml.dataset import Dataset
 from rootml.errors import UsageError, nearest
-
-if TYPE_CHECKING:
-    from rootml.dataset import Dataset
 
 EngineName = Literal["llvm", "numpy"]
 _PIECE = 1 << 16
@@ -124,8 +123,9 @@ class Model:
 
     def _scores(self, data: Any, threads: int | None, *, margin: bool) -> Any:
         number = self.threads if threads is None else _check_threads(threads)
-        if _is_dataset(data):
-            return self._of_dataset(data, number, margin=margin)
+        if isinstance(data, Dataset):
+            score = functools.partial(self._scores, threads=number, margin=margin)
+            return score_dataset(data, score, self.forest.feature_names)
         given = as_input(data, self.forest)
         return given.restore(self._flat(given.table, number, margin=margin))
 
@@ -160,11 +160,6 @@ class Model:
 
     # --- datasets --------------------------------------------------------------------------------
 
-    def _of_dataset(self, data: Dataset, threads: int, *, margin: bool) -> Any:
-        from rootml.bdt._folds import score_dataset
-
-        return score_dataset(self, data, threads=threads, margin=margin)
-
     def write_friend(
         self,
         data: Dataset,
@@ -172,7 +167,11 @@ class Model:
         *,
         name: str = "score",
         margin: bool = False,
-        **options: Any,
+        tree: str = "Friends",
+        format: str | None = None,  # noqa: A002 - the word users know
+        overwrite: bool = False,
+        progress: bool | None = None,
+        threads: int | None = None,
     ) -> list[str]:
         """Score the selected events of a dataset into friend trees beside its files.
 
@@ -185,15 +184,16 @@ class Model:
             folder: Where the friends go.
             name: Of the score; with several outputs ``score_0``, ``score_1``, ...
             margin: Write margins instead of predictions.
-            **options: ``tree``, ``format``, ``overwrite``, ``progress``, ``threads`` of
-                `Dataset.write_friend`.
+            tree, format, overwrite, progress, threads: As `Dataset.write_friend`.
 
         Returns:
             Paths of the files.
         """
-        from rootml.bdt._folds import write_friend
-
-        return write_friend(self, data, folder, name=name, margin=margin, **options)
+        score = functools.partial(self._scores, threads=1, margin=margin)
+        return data.write_friend(
+            folder, NamedScore(name, score), tree=tree, format=format, overwrite=overwrite,
+            progress=progress, threads=threads,
+        )  # fmt: skip
 
     # --- repr ------------------------------------------------------------------------------------
 
@@ -234,7 +234,7 @@ def compile_forest(
 
 def _make_engine(forest: Forest, engine: str, isa: str | None) -> Engine:
     if engine not in get_args(EngineName):
-        message = f"engine={engine!r}; one of {nearest(str(engine), get_args(EngineName))}"
+        message = f"engine={engine!r}; available: {nearest(str(engine), get_args(EngineName))}"
         raise UsageError(message)
     if engine == "numpy":
         if isa is not None:
@@ -261,7 +261,10 @@ def _check_threads(threads: Any) -> int:
     if threads is None:
         return 1
     if isinstance(threads, bool) or not isinstance(threads, (int, np.integer)) or threads < 1:
-        message = f"threads={threads!r}; a positive number, or None for the caller's thread only"
+        message = (
+            f"threads={threads!r}; expected a positive integer, or None for the caller's "
+            "thread only"
+        )
         raise UsageError(message)
     return int(threads)
 
@@ -270,9 +273,3 @@ def _share(count: int, threads: int) -> int:
     """Rows of one thread's piece: whole blocks, several pieces per thread."""
     even = -(-count // threads)
     return max(512, min(_PIECE, -(-even // 512) * 512))
-
-
-def _is_dataset(data: Any) -> bool:
-    from rootml.dataset import Dataset
-
-    return isinstance(data, Dataset)

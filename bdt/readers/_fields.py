@@ -24,7 +24,7 @@ def parse_json(data: bytes | str) -> Any:
     try:
         return json.loads(data)
     except (ValueError, RecursionError) as error:
-        message = f"the file is no JSON: {error}"
+        message = f"the file is not valid JSON: {error}"
         raise ModelError(message) from error
 
 
@@ -33,7 +33,7 @@ def entry(table: Any, *path: str) -> Any:
     for i, name in enumerate(path):
         if not isinstance(table, Mapping) or name not in table:
             known = table if isinstance(table, Mapping) else ()
-            message = f"{'.'.join(path[: i + 1])} is missing; there is {nearest(name, known)}"
+            message = f"{'.'.join(path[: i + 1])} is missing; available: {nearest(name, known)}"
             raise ModelError(message)
         table = table[name]
     return table
@@ -43,16 +43,16 @@ def mapping(table: Any, *path: str) -> Mapping[str, Any]:
     """An entry that is a mapping."""
     found = entry(table, *path)
     if not isinstance(found, Mapping):
-        message = f"{'.'.join(path)} is no table but {type(found).__name__}"
+        message = f"{'.'.join(path)} must be a table, not {type(found).__name__}"
         raise ModelError(message)
     return found
 
 
 def text(table: Any, *path: str) -> str:
-    """An entry that is a text."""
+    """An entry that is a string."""
     found = entry(table, *path)
     if not isinstance(found, str):
-        message = f"{'.'.join(path)} is no text but {type(found).__name__}"
+        message = f"{'.'.join(path)} must be a string, not {type(found).__name__}"
         raise ModelError(message)
     return found
 
@@ -63,18 +63,20 @@ def items(table: Any, *path: str) -> list[Any]:
     if isinstance(found, np.ndarray):
         return list(found.tolist())
     if not isinstance(found, list):
-        message = f"{'.'.join(path)} is no list but {type(found).__name__}"
+        message = f"{'.'.join(path)} must be a list, not {type(found).__name__}"
         raise ModelError(message)
     return found
 
 
-def whole(table: Any, *path: str, least: int = 0, most: int = INT32) -> int:
-    """An entry that is a whole number, or the text of one, from `least` to `most`."""
+def whole(table: Any, *path: str, minimum: int = 0, maximum: int = INT32) -> int:
+    """An entry that is a whole number, or a string of one, from `minimum` to `maximum`."""
     found = entry(table, *path)
     if isinstance(found, str) and len(found) < 12 and found.removeprefix("-").isdecimal():
         found = int(found)
-    if not isinstance(found, int) or isinstance(found, bool) or not least <= found <= most:
-        message = f"{'.'.join(path)} is {found!r:.40}, not a whole number from {least} to {most}"
+    if not isinstance(found, int) or isinstance(found, bool) or not minimum <= found <= maximum:
+        message = (
+            f"{'.'.join(path)} is {found!r:.40}, expected an integer from {minimum} to {maximum}"
+        )
         raise ModelError(message)
     return found
 
@@ -82,7 +84,10 @@ def whole(table: Any, *path: str, least: int = 0, most: int = INT32) -> int:
 def only_known(table: Mapping[str, Any], known: Iterable[str], where: str) -> None:
     """Refuse keys that the schemas we know do not have: they may change what a model means."""
     if unknown := sorted(set(table) - set(known)):
-        message = f"{where} has {unknown[0]!r}, which no schema known here has: a newer library?"
+        message = (
+            f"{where} has {unknown[0]!r}, which no supported schema has; was it written by a "
+            "newer version?"
+        )
         raise UnsupportedModelError(message)
 
 
@@ -91,12 +96,14 @@ def numbers(values: Any, name: str, kinds: str = "iu") -> NDArray[Any]:
     try:
         array = np.asarray(values)
     except (ValueError, OverflowError) as error:
-        message = f"{name} is no list of numbers"
+        message = f"{name} must be a list of numbers"
         raise ModelError(message) from error
     if array.size == 0 and array.ndim == 1:
         return np.zeros(0, dtype=np.int64)
     if array.ndim != 1 or array.dtype.kind not in kinds:
-        message = f"{name} is no list of numbers (dtype {array.dtype}, {array.ndim} dimensions)"
+        message = (
+            f"{name} must be a list of numbers (dtype {array.dtype}, {array.ndim} dimensions)"
+        )
         raise ModelError(message)
     return array.astype(array.dtype.newbyteorder("="), copy=False)
 
@@ -106,7 +113,7 @@ def lengths(rows: Sequence[Any], name: str) -> NDArray[np.int64]:
     found = [entry(row, name) for row in rows]
     for one in found:
         if not isinstance(one, list | np.ndarray):
-            message = f"{name} is no list but {type(one).__name__}"
+            message = f"{name} must be a list, not {type(one).__name__}"
             raise ModelError(message)
     return np.array([len(one) for one in found], dtype=np.int64)
 
@@ -120,10 +127,15 @@ def flat(rows: Sequence[Any], name: str, kinds: str = "iu") -> NDArray[Any]:
     return numbers(list(chain.from_iterable(found)), name, kinds)
 
 
-def narrow(array: NDArray[Any], name: str, *, least: int = 0, most: int = INT32) -> NDArray[Any]:
-    """Integers from `least` to `most`, as int64."""
-    if array.size and not least <= int(array.min()) <= int(array.max()) <= most:
-        message = f"{name} runs from {array.min()} to {array.max()}, not {least} to {most}"
+def narrow(
+    array: NDArray[Any], name: str, *, minimum: int = 0, maximum: int = INT32
+) -> NDArray[Any]:
+    """Integers from `minimum` to `maximum`, as int64."""
+    if array.size and not minimum <= int(array.min()) <= int(array.max()) <= maximum:
+        message = (
+            f"{name} has values from {array.min()} to {array.max()}, expected {minimum} to "
+            f"{maximum}"
+        )
         raise ModelError(message)
     return array.astype(np.int64)
 

@@ -12,8 +12,6 @@ or "-inf". `value` lists the nodes behind one another.
 from __future__ import annotations
 
 import dataclasses
-import json
-import math
 from typing import Any
 
 import numpy as np
@@ -37,31 +35,6 @@ _TEXTS = ("comparison", "category_rule", "link", "library", "library_version", "
 _WORDS = ("feature_names", "feature_types")
 
 
-def write_forest_json(forest: Forest) -> str:
-    """The text of a forest."""
-    made: dict[str, Any] = {"format": FORMAT, "version": VERSION}
-    made |= {"input_dtype": str(forest.input_dtype), "dtype": str(forest.dtype)}
-    for name in (field.name for field in dataclasses.fields(Forest)):
-        value = getattr(forest, name)
-        if isinstance(value, np.ndarray):
-            value = _plain(value)
-        elif isinstance(value, float):
-            value = _plain(np.array([value]))[0]
-        made[name] = value
-    return json.dumps(made, separators=(",", ":"), allow_nan=False)
-
-
-def _plain(array: NDArray[Any]) -> list[Any]:
-    """A list that JSON can hold; flags as 0 and 1."""
-    flat = array.ravel()
-    if flat.dtype.kind == "b":
-        return list(flat.astype(np.int64).tolist())
-    values = list(flat.tolist())
-    if flat.dtype.kind == "f" and not np.all(np.isfinite(flat)):
-        return [value if math.isfinite(value) else str(value) for value in values]
-    return values
-
-
 def read_forest_json(document: Any) -> Forest:
     """A forest from the parsed text.
 
@@ -71,7 +44,10 @@ def read_forest_json(document: Any) -> Forest:
     """
     version = whole(document, "version")
     if version > VERSION:
-        message = f"a forest file of version {version}; known: up to {VERSION}: a newer rootml?"
+        message = (
+            f"a forest file of version {version}; supported: up to {VERSION}; was it written "
+            "by a newer rootml?"
+        )
         raise UnsupportedModelError(message)
     names = {field.name for field in dataclasses.fields(Forest)}
     only_known(document, names | {"format", "version", "input_dtype", "dtype"}, "the forest file")
@@ -104,8 +80,8 @@ def read_forest_json(document: Any) -> Forest:
     best = entry(document, "best_iteration")
     return Forest(
         **made,
-        num_features=whole(document, "num_features", least=1),
-        trees_per_iteration=whole(document, "trees_per_iteration", least=1),
+        num_features=whole(document, "num_features", minimum=1),
+        trees_per_iteration=whole(document, "trees_per_iteration", minimum=1),
         best_iteration=None if best is None else whole(document, "best_iteration"),
     )
 
@@ -118,7 +94,7 @@ def is_forest_json(document: Any) -> bool:
 def _typed(document: Any, name: str, kind: type) -> Any:
     value = entry(document, name)
     if not isinstance(value, kind):
-        message = f"{name} is no {kind.__name__} but {type(value).__name__}"
+        message = f"{name} must be {kind.__name__}, not {type(value).__name__}"
         raise ModelError(message)
     return value
 
@@ -126,7 +102,7 @@ def _typed(document: Any, name: str, kind: type) -> Any:
 def _integers(document: Any, name: str) -> NDArray[np.int64]:
     values = items(document, name)
     if not all(type(value) is int for value in values):
-        message = f"{name} is no list of whole numbers"
+        message = f"{name} must be a list of integers"
         raise ModelError(message)
     try:
         return np.array(values, dtype=np.int64)
@@ -140,14 +116,14 @@ def _floats(document: Any, name: str, dtype: np.dtype[Any]) -> NDArray[Any]:
     with np.errstate(all="ignore"):
         made = values.astype(dtype)
     if not np.array_equal(made.astype(np.float64), values, equal_nan=True):
-        message = f"{name} has numbers that are no {dtype}"
+        message = f"{name} has numbers that {dtype} cannot hold"
         raise ModelError(message)
     return made
 
 
 def _float_list(values: list[Any], name: str) -> NDArray[np.float64]:
     if not all(type(value) in {int, float} or value in _SPECIAL for value in values):
-        message = f"{name} is no list of numbers"
+        message = f"{name} must be a list of numbers"
         raise ModelError(message)
     try:
         with np.errstate(over="ignore"):
@@ -162,7 +138,7 @@ def _words(document: Any, name: str) -> tuple[str, ...] | None:
         return None
     words = items(document, name)
     if not all(isinstance(word, str) for word in words):
-        message = f"{name} are no texts"
+        message = f"{name} must be strings"
         raise ModelError(message)
     return tuple(words)
 

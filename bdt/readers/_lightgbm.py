@@ -57,7 +57,7 @@ def read_lightgbm(text: str) -> Forest:
     head, trees, tail = _sections(text)
     version = head.get("version", "")
     if version not in _VERSIONS:
-        message = f"LightGBM model of version {version!r:.20}; known: {', '.join(_VERSIONS)}"
+        message = f"LightGBM model of version {version!r:.20}; supported: {', '.join(_VERSIONS)}"
         raise UnsupportedModelError(message)
     outputs = _whole(head, "num_tree_per_iteration", 1)  # not beyond the number of trees: below
     num_features = _whole(head, "max_feature_idx", 0) + 1
@@ -65,10 +65,10 @@ def read_lightgbm(text: str) -> Forest:
         message = f"max_feature_idx={num_features - 1}; a forest has at most {MAX_FEATURES}"
         raise ModelError(message)
     if "tree_sizes" in head and len(head["tree_sizes"].split()) != len(trees):
-        message = f"{len(trees)} trees, tree_sizes tells of {len(head['tree_sizes'].split())}"
+        message = f"{len(trees)} trees, but tree_sizes lists {len(head['tree_sizes'].split())}"
         raise ModelError(message)
     if len(trees) % outputs:
-        message = f"{len(trees)} trees cannot be shared among {outputs} outputs"
+        message = f"{len(trees)} trees cannot be divided among {outputs} outputs"
         raise ModelError(message)
     link, scale = _link(head.get("objective", "custom"))
     nodes = _join([_tree(table, num_features) for table in trees])
@@ -110,11 +110,11 @@ def _sections(text: str) -> tuple[dict[str, str], list[dict[str, str]], str]:
     body, end, tail = text.partition("\nend of trees")
     first, *rest = body.replace("\r\n", "\n").split("\nTree=")
     if first.split("\n", 1)[0].strip() != "tree" or not end:
-        message = "no LightGBM model: it begins with 'tree' and has a line 'end of trees'"
+        message = "not a LightGBM model: expected a first line 'tree' and a line 'end of trees'"
         raise ModelError(message)
     for number, block in enumerate(rest):
         if block.split("\n", 1)[0].strip() != str(number):
-            message = f"tree {number} is called {block[:12]!r}"
+            message = f"tree {number} is labelled {block[:12]!r}"
             raise ModelError(message)
     return _table(first), [_table(block) for block in rest], tail
 
@@ -124,10 +124,10 @@ def _table(block: str) -> dict[str, str]:
     return {name.strip(): value for name, _, value in pairs if name.strip()}
 
 
-def _whole(table: dict[str, str], name: str, least: int) -> int:
+def _whole(table: dict[str, str], name: str, minimum: int) -> int:
     word = table.get(name, "").strip()
-    if not word.isdecimal() or len(word) > 9 or int(word) < least:
-        message = f"{name}={word!r:.20} is no whole number from {least} on"
+    if not word.isdecimal() or len(word) > 9 or int(word) < minimum:
+        message = f"{name}={word!r:.20}, expected an integer >= {minimum}"
         raise ModelError(message)
     return int(word)
 
@@ -135,19 +135,21 @@ def _whole(table: dict[str, str], name: str, least: int) -> int:
 def _list(table: dict[str, str], name: str, count: int, kind: type = int) -> NDArray[Any]:
     words = table.get(name, "").split()
     if len(words) != count:
-        message = f"{name} has {len(words)} entries where {count} are due"
+        message = f"{name} has {len(words)} entries, expected {count}"
         raise ModelError(message)
     try:
         return np.array([kind(word) for word in words], dtype=np.int64 if kind is int else float)
     except (ValueError, OverflowError) as error:
-        message = f"{name} holds something else than numbers"
+        message = f"{name} must hold numbers"
         raise ModelError(message) from error
 
 
 def _link(objective: str) -> tuple[Link, float]:
     name, *options = objective.split() or ["custom"]
     if name not in _LINKS:
-        message = f"objective {name!r} of LightGBM; known: {nearest(name, _LINKS)}"
+        message = (
+            f"objective {name!r} of LightGBM is not supported; supported: {nearest(name, _LINKS)}"
+        )
         raise UnsupportedModelError(message)
     if "sqrt" in options:
         return "signed_square", 1.0
@@ -191,7 +193,7 @@ def _category_names(
     try:
         lists = json.loads(line.split("\n", 1)[0])
     except (ValueError, RecursionError) as error:
-        message = "pandas_categorical is no JSON"
+        message = "pandas_categorical is not valid JSON"
         raise ModelError(message) from error
     columns = [i for i, kind in enumerate(kinds) if kind == "categorical"]
     if not isinstance(lists, list) or not lists or len(lists) != len(columns):
@@ -223,7 +225,10 @@ class _Nodes:
 
 def _tree(table: dict[str, str], num_features: int) -> _Nodes:
     if table.get("is_linear", "0").strip() not in {"0", ""}:
-        message = "linear trees of LightGBM (linear_tree=true): their leaves are no constants"
+        message = (
+            "linear trees of LightGBM (linear_tree=true) are not supported: their leaves are "
+            "not constants"
+        )
         raise UnsupportedModelError(message)
     leaves = _whole(table, "num_leaves", 1)
     inner = leaves - 1
@@ -240,11 +245,13 @@ def _tree(table: dict[str, str], num_features: int) -> _Nodes:
             raise ModelError(message)
     feature = _list(table, "split_feature", inner) if split else np.zeros(0, np.int64)
     if np.any((feature < 0) | (feature >= num_features)):
-        message = f"split_feature runs from {feature.min()} to {feature.max()}"
+        message = f"split_feature has values from {feature.min()} to {feature.max()}"
         raise ModelError(message)
     decision = _list(table, "decision_type", inner) if split else np.zeros(0, np.int64)
     if np.any((decision < 0) | (decision > 15)):
-        message = f"decision_type runs from {decision.min()} to {decision.max()}, not 0 to 15"
+        message = (
+            f"decision_type has values from {decision.min()} to {decision.max()}, expected 0 to 15"
+        )
         raise ModelError(message)
     none = np.full(leaves, -1, dtype=np.int64)
     zeros = np.zeros(leaves)
@@ -278,11 +285,11 @@ def _sets(table: dict[str, str], count: int) -> list[NDArray[np.int64]]:
     limits = _list(table, "cat_boundaries", count + 1)
     total = int(limits[-1])
     if limits[0] != 0 or np.any(np.diff(limits) < 0) or np.diff(limits).max() > _MAX_WORDS:
-        message = "cat_boundaries do not rise from 0, or a set is larger than 2^24"
+        message = "cat_boundaries do not rise from 0, or a set has more than 2^24 members"
         raise ModelError(message)
     words = _list(table, "cat_threshold", total)
     if np.any((words < 0) | (words >= 2**32)):
-        message = "cat_threshold holds something else than 32 bits"
+        message = "cat_threshold must hold 32-bit words"
         raise ModelError(message)
     octets = words.astype("<u4").view(np.uint8)
     return [
@@ -320,12 +327,14 @@ def _missing_types(nodes: _Nodes, num_features: int) -> NDArray[np.int64]:
     types = np.zeros(num_features, dtype=np.int64)
     types[nodes.feature[numeric]] = kind[numeric]
     if np.any(types[nodes.feature[numeric]] != kind[numeric]) or np.any(kind[numeric] > _NAN):
-        message = "a feature whose nodes treat missing values differently"
+        message = "a feature whose nodes treat missing values differently is not supported"
         raise UnsupportedModelError(message)
     categorical = np.zeros(num_features, dtype=bool)
     categorical[nodes.feature[(nodes.feature >= 0) & ~numeric]] = True
     if np.any(categorical & (types == _ZERO)):
-        message = "a feature that is categorical, and numeric with zero as missing"
+        message = (
+            "a feature that is categorical, and numeric with zero as missing, is not supported"
+        )
         raise UnsupportedModelError(message)
     return types
 

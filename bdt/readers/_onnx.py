@@ -44,7 +44,7 @@ _LINK_NODES: dict[str, Link] = {
 _ENSEMBLES = {"TreeEnsemble", "TreeEnsembleClassifier", "TreeEnsembleRegressor"}
 _DOMAINS = {"", "ai.onnx", "ai.onnx.ml"}
 _MAX_CATEGORY = 2**24
-_MOST_VALUES = 2**27  # nodes x outputs
+_MAX_VALUES = 2**27  # nodes x outputs
 
 
 @dataclass
@@ -78,7 +78,7 @@ def read_onnx(data: bytes | Any) -> Forest:
         try:
             data = onnx.load_model_from_string(data)
         except Exception as error:
-            message = f"the file is no ONNX model: {type(error).__name__}"
+            message = f"the file is not an ONNX model: {type(error).__name__}"
             raise ModelError(message) from error
     node, width, dtype = _ensemble(onnx, data.graph)
     given = _attributes(onnx, node)
@@ -102,7 +102,7 @@ def _with_link(forest: Forest, graph: Any, node: Any) -> Forest:
         if names & set(one.input):
             if one.op_type in _LINK_NODES:
                 if link is not None or forest.link != "identity":
-                    message = f"an ONNX graph that transforms scores twice ({one.op_type})"
+                    message = f"an ONNX graph that transforms the scores twice ({one.op_type})"
                     raise UnsupportedModelError(message)
                 link = _LINK_NODES[one.op_type]
             else:
@@ -160,7 +160,7 @@ def _attributes(onnx: Any, node: Any) -> dict[str, Any]:
         value = onnx.helper.get_attribute_value(one)
         if isinstance(value, onnx.TensorProto):
             if value.external_data or value.data_location == onnx.TensorProto.EXTERNAL:
-                message = f"{one.name} lies in another file; such models are not followed"
+                message = f"{one.name} is stored in another file; external data is not supported"
                 raise UnsupportedModelError(message)
             try:
                 value = onnx.numpy_helper.to_array(value)
@@ -187,10 +187,10 @@ def _array(given: dict[str, Any], name: str, dtype: Any, count: int | None) -> N
     try:
         array = np.asarray(given[name], dtype=dtype)
     except (ValueError, OverflowError) as error:
-        message = f"{name} holds something else than numbers"
+        message = f"{name} must hold numbers"
         raise ModelError(message) from error
     if array.ndim != 1 or (count is not None and len(array) != count):
-        message = f"{name} has the shape {array.shape} where {count} entries are due"
+        message = f"{name} has the shape {array.shape}, expected {count} entries"
         raise ModelError(message)
     return array
 
@@ -268,7 +268,7 @@ def _tracks(given: dict[str, Any], count: int) -> NDArray[np.bool_]:
 
 
 def _check_size(nodes: int, outputs: int) -> None:
-    if nodes * outputs > _MOST_VALUES:
+    if nodes * outputs > _MAX_VALUES:
         message = f"{nodes} nodes with {outputs} outputs each"
         raise UnsupportedModelError(message)
 
@@ -285,7 +285,7 @@ def _finder(
     trees, rank = np.unique(tree, return_inverse=True)
     low, span = int(number.min()), int(number.max()) - int(number.min()) + 1
     if span > 2**62 // max(1, len(trees)):
-        message = "nodes_nodeids is too wide a range of numbers"
+        message = "the range of nodes_nodeids is too wide"
         raise ModelError(message)
     code = rank.astype(np.int64) * span + (number - low)
     order = np.argsort(code)
@@ -298,7 +298,7 @@ def _finder(
         key = row * span + np.where(inside, wanted - low, 0)
         at = order[np.minimum(np.searchsorted(code[order], key), len(order) - 1)]
         if np.any(~ignored & (~inside | (code[at] != key))):
-            message = "a node refers to one that is not there"
+            message = "a node refers to a node that does not exist"
             raise ModelError(message)
         return at
 
@@ -347,7 +347,7 @@ def _scattered(given: dict[str, Any], dtype: np.dtype[Any]) -> tuple[_Trees, int
     count = len(features)
     mode = _integers(given, "nodes_modes", count)
     if np.any((mode < 0) | (mode > _MEMBER)):
-        message = f"nodes_modes runs from {mode.min()} to {mode.max()}"
+        message = f"nodes_modes has values from {mode.min()} to {mode.max()}"
         raise ModelError(message)
     outputs = int(given.get("n_targets", 1))
     target = _integers(given, "leaf_targetids")
@@ -361,7 +361,7 @@ def _scattered(given: dict[str, Any], dtype: np.dtype[Any]) -> tuple[_Trees, int
         index = _integers(given, f"nodes_{side}nodeids", count)
         is_leaf = _integers(given, f"nodes_{side}leafs", count) != 0
         if np.any((index < 0) | (index >= np.where(is_leaf, len(target), count))):
-            message = f"nodes_{side}nodeids points at what is not there"
+            message = f"nodes_{side}nodeids points to a node that does not exist"
             raise ModelError(message)
         start = count + sum(map(len, leaves))
         new = start + np.cumsum(is_leaf) - 1
@@ -413,11 +413,11 @@ def _forest(
 ) -> Forest:
     aggregate = _word(given, "aggregate_function", "SUM", _AGGREGATES)
     if aggregate not in {"SUM", "AVERAGE"}:
-        message = f"the aggregate {aggregate} of {kind}"
+        message = f"the aggregate {aggregate} of {kind} is not supported"
         raise UnsupportedModelError(message)
     transform = _word(given, "post_transform", "NONE", _TRANSFORMS)
     if transform not in _LINKS:
-        message = f"the transform {transform!r:.40} of {kind}"
+        message = f"the transform {transform!r:.40} of {kind} is not supported"
         raise UnsupportedModelError(message)
     inner = trees.true >= 0
     is_set = inner & (trees.mode >= _EQ)
@@ -495,8 +495,8 @@ def _sets(trees: _Trees, is_set: NDArray[np.bool_]) -> list[NDArray[np.int64]]:
         values = trees.members.get(node, trees.split[node : node + 1])
         if np.any(~((values >= 0) & (values < _MAX_CATEGORY) & (values == np.floor(values)))):
             message = (
-                f"{_MODES[trees.mode[node]]} with {values[:3].tolist()}: equality can be tested "
-                f"with whole numbers from 0 to {_MAX_CATEGORY}"
+                f"{_MODES[trees.mode[node]]} with {values[:3].tolist()}: equality is supported "
+                f"for whole numbers from 0 to {_MAX_CATEGORY}"
             )
             raise UnsupportedModelError(message)
         made.append(np.unique(values).astype(np.int64))

@@ -45,7 +45,10 @@ def read_sklearn(model: Any) -> Forest:
     names = {kind.__name__: kind for kind in type(model).__mro__}
     reader = next((reader for name, reader in _READERS.items() if name in names), None)
     if reader is None:
-        message = f"{type(model).__name__} of scikit-learn; known: {', '.join(sorted(_READERS))}"
+        message = (
+            f"{type(model).__name__} of scikit-learn is not supported; supported: "
+            f"{', '.join(sorted(_READERS))}"
+        )
         raise UnsupportedModelError(message)
     if not hasattr(model, "n_features_in_"):
         message = f"this {type(model).__name__} is not trained"
@@ -130,7 +133,7 @@ def _decision_tree(model: Any) -> Forest:
 
 def _mean(model: Any, estimators: list[Any]) -> Forest:
     if hasattr(model, "classes_") and model.n_outputs_ != 1:
-        message = f"{type(model).__name__} for {model.n_outputs_} targets at once"
+        message = f"{type(model).__name__} with {model.n_outputs_} targets is not supported"
         raise UnsupportedModelError(message)
     trees = [estimator.tree_ for estimator in estimators]
     values = [tree.value.reshape(tree.node_count, -1).astype(np.float64) for tree in trees]
@@ -159,7 +162,7 @@ def _gradient_boosting(model: Any) -> Forest:
     """Sum of the initial prediction and of ``learning_rate * leaf``."""
     init = model.init_
     if init != "zero" and type(init).__name__ not in {"DummyClassifier", "DummyRegressor"}:
-        message = f"gradient boosting that begins with the predictions of {type(init).__name__}"
+        message = f"gradient boosting with init={type(init).__name__} is not supported"
         raise UnsupportedModelError(message)
     estimators = model.estimators_
     outputs = estimators.shape[1]
@@ -182,7 +185,9 @@ def _gradient_boosting(model: Any) -> Forest:
 def _link(model: Any) -> tuple[Link, float]:
     name = type(model._loss.link).__name__
     if name not in _LINKS:
-        message = f"the loss {model.loss!r} of {type(model).__name__} (its link is {name})"
+        message = (
+            f"the loss {model.loss!r} of {type(model).__name__} (link {name}) is not supported"
+        )
         raise UnsupportedModelError(message)
     return _LINKS[name]
 
@@ -268,8 +273,8 @@ def _columns(model: Any) -> _Columns:
             members[column] = np.array(known, dtype=np.int64)
         else:
             message = (
-                f"categories of feature {order[column]} that are neither texts nor whole numbers "
-                f"from 0 on: {known[:5]}"
+                f"categories of feature {order[column]} that are neither strings nor non-negative "
+                f"integers: {known[:5]}"
             )
             raise UnsupportedModelError(message)
     return _Columns(order, members, tuple(names) if any(names) else None)

@@ -117,7 +117,7 @@ class _Stream:
         self.left.append(-1)
         self.right.append(-1)
         if "NCoef" in given and _number(given, "NCoef") != 0:
-            message = "cuts on linear combinations (UseFisherCuts of TMVA)"
+            message = "cuts on linear combinations (UseFisherCuts of TMVA) are not supported"
             raise UnsupportedModelError(message)
         names = ("IVar", "Cut", "cType", "nType")
         self.nodes.append(
@@ -132,7 +132,7 @@ def _number(given: dict[str, str], name: str, default: float | None = None) -> f
     try:
         value = float(given[name])
     except (KeyError, ValueError) as error:
-        message = f"{name}={given.get(name, '(missing)')!r:.30} where a number is due"
+        message = f"{name}={given.get(name, '(missing)')!r:.30} where a number is expected"
         raise ModelError(message) from error
     if not abs(value) < np.finfo(np.float32).max:
         message = f"{name}={given[name]!r:.30} is beyond float32, the type that TMVA reads"
@@ -148,7 +148,7 @@ def _purity(given: dict[str, str]) -> float:
 
 
 def _refuse(*_: Any) -> None:
-    message = "the XML declares a document type or an entity: no file of TMVA does"
+    message = "the XML declares a document type or an entity, which TMVA never does"
     raise ModelError(message)
 
 
@@ -169,7 +169,7 @@ def parse(data: bytes) -> _Stream:
     try:
         parser.Parse(data, True)
     except xml.parsers.expat.ExpatError as error:
-        message = f"the file is no XML: {error}"
+        message = f"the file is not valid XML: {error}"
         raise ModelError(message) from error
     return stream
 
@@ -245,26 +245,29 @@ def read_tmva(data: bytes) -> Forest:
 
 def _check(stream: _Stream, boost: str) -> None:
     if not stream.method.startswith("BDT"):
-        message = f"the TMVA method {stream.method!r:.40}; BDT can be read"
+        message = f"the TMVA method {stream.method!r:.40} is not supported; supported: BDT"
         raise UnsupportedModelError(message)
     if boost != "Grad" and boost not in _AVERAGED:
-        message = f"BoostType {boost!r:.40} of TMVA; known: Grad, {', '.join(sorted(_AVERAGED))}"
+        message = (
+            f"BoostType {boost!r:.40} of TMVA is not supported; supported: Grad, "
+            f"{', '.join(sorted(_AVERAGED))}"
+        )
         raise UnsupportedModelError(message)
     if stream.transformations:
-        message = "variables transformed by TMVA before the trees (VarTransform)"
+        message = "variables transformed by TMVA before the trees (VarTransform) are not supported"
         raise UnsupportedModelError(message)
     if any(name.startswith("Preselection") for name in stream.weights):
-        message = "a TMVA forest behind preselection cuts (DoPreselection)"
+        message = "a TMVA forest with preselection cuts (DoPreselection) is not supported"
         raise UnsupportedModelError(message)
     analysis = stream.info.get("AnalysisType", "Classification")
     if analysis not in {"Classification", "Multiclass", "Regression"}:
-        message = f"AnalysisType {analysis!r:.40} of TMVA"
+        message = f"AnalysisType {analysis!r:.40} of TMVA is not supported"
         raise UnsupportedModelError(message)
     if analysis == "Multiclass" and (boost != "Grad" or stream.classes < 2):
         message = f"Multiclass with BoostType {boost} and {stream.classes} classes"
         raise UnsupportedModelError(message)
     if not stream.trees or _number(stream.weights, "NTrees") != len(stream.trees):
-        message = f"{len(stream.trees)} trees, NTrees tells of {stream.weights.get('NTrees')}"
+        message = f"{len(stream.trees)} trees, but NTrees is {stream.weights.get('NTrees')}"
         raise ModelError(message)
 
 

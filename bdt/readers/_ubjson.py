@@ -28,22 +28,22 @@ _CONSTANTS = {b"Z": None, b"T": True, b"F": False}
 
 
 class _Parser:
-    """Where the parser stands in `data`; each method reads one thing and moves on."""
+    """The parser's position in `data`; each method reads one thing and moves on."""
 
     def __init__(self, data: bytes) -> None:
         self.data = data
-        self.place = 0
+        self.position = 0
 
     def take(self, count: int) -> bytes:
-        end = self.place + count
+        end = self.position + count
         if count < 0 or end > len(self.data):
             message = (
-                f"the file ends inside a value: {count} bytes are due at byte {self.place} "
+                f"the file ends inside a value: {count} bytes expected at byte {self.position} "
                 f"of {len(self.data)}"
             )
             raise ModelError(message)
-        taken = self.data[self.place : end]
-        self.place = end
+        taken = self.data[self.position : end]
+        self.position = end
         return taken
 
     def marker(self) -> bytes:
@@ -53,13 +53,13 @@ class _Parser:
 
     def peek(self) -> bytes:
         found = self.marker()
-        self.place -= 1
+        self.position -= 1
         return found
 
     def integer(self) -> int:
         marker = self.marker()
         if marker not in _INTEGERS:
-            message = f"a length is due at byte {self.place - 1}, not {marker!r}"
+            message = f"expected a length at byte {self.position - 1}, found {marker!r}"
             raise ModelError(message)
         dtype = np.dtype(_INTEGERS[marker])
         return int(np.frombuffer(self.take(dtype.itemsize), dtype)[0])
@@ -68,12 +68,12 @@ class _Parser:
         try:
             return self.take(self.integer()).decode()
         except UnicodeDecodeError as error:
-            message = f"a text before byte {self.place} is not UTF-8"
+            message = f"a string before byte {self.position} is not UTF-8"
             raise ModelError(message) from error
 
     def value(self, marker: bytes, level: int) -> Any:
         if level > MAX_LEVELS:
-            message = f"containers are nested more than {MAX_LEVELS} deep at byte {self.place}"
+            message = f"containers are nested more than {MAX_LEVELS} deep at byte {self.position}"
             raise ModelError(message)
         if marker in _CONSTANTS:
             return _CONSTANTS[marker]
@@ -88,7 +88,7 @@ class _Parser:
             return self.array(level + 1)
         if marker == b"{":
             return self.object(level + 1)
-        message = f"a value is due at byte {self.place - 1}, not {marker!r}"
+        message = f"expected a value at byte {self.position - 1}, found {marker!r}"
         raise ModelError(message)
 
     def head(self) -> tuple[bytes | None, int | None]:
@@ -100,13 +100,13 @@ class _Parser:
         if self.peek() == b"#":
             self.marker()
             count = self.integer()
-            if not 0 <= count <= len(self.data) - self.place:
+            if not 0 <= count <= len(self.data) - self.position:
                 message = (
-                    f"a container of {count} values at byte {self.place}: the file is shorter"
+                    f"a container of {count} values at byte {self.position}: the file is shorter"
                 )
                 raise ModelError(message)
         if kind is not None and (count is None or kind in _CONSTANTS):
-            message = f"a container of type {kind!r} without use or count at byte {self.place}"
+            message = f"a container of type {kind!r} that needs a count at byte {self.position}"
             raise ModelError(message)
         return kind, count
 
@@ -150,7 +150,7 @@ def parse_ubjson(data: bytes) -> Any:
     """
     parser = _Parser(data)
     value = parser.value(parser.marker(), 0)
-    if parser.place != len(data):
-        message = f"{len(data) - parser.place} bytes follow the value"
+    if parser.position != len(data):
+        message = f"{len(data) - parser.position} bytes follow the value"
         raise ModelError(message)
     return value

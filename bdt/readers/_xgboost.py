@@ -142,15 +142,18 @@ def forest_of_document(document: Any, *, missing: float = math.nan) -> Forest:
     only_known(learner, _LEARNER, "learner")
     objective = text(learner, "objective", "name")
     if objective not in OBJECTIVES:
-        message = f"objective {objective!r} of XGBoost; known: {nearest(objective, OBJECTIVES)}"
+        message = (
+            f"objective {objective!r} of XGBoost is not supported; supported: "
+            f"{nearest(objective, OBJECTIVES)}"
+        )
         raise UnsupportedModelError(message)
     model, weights = _booster(mapping(learner, "gradient_booster"))
     param = mapping(learner, "learner_model_param")
     only_known(param, _LEARNER_PARAM, "learner_model_param")
     num_features = whole(param, "num_feature")
     trees = items(model, "trees")
-    targets = whole(param, "num_target", most=MAX_OUTPUTS) if "num_target" in param else 1
-    outputs = max(1, whole(param, "num_class", most=MAX_OUTPUTS), targets)
+    targets = whole(param, "num_target", maximum=MAX_OUTPUTS) if "num_target" in param else 1
+    outputs = max(1, whole(param, "num_class", maximum=MAX_OUTPUTS), targets)
     best = learner.get("attributes", {})
     return Forest(
         **_nodes(trees, weights, outputs),
@@ -176,7 +179,8 @@ def _check_version(version: Sequence[int]) -> None:
         raise ModelError(message)
     if tuple(version[:2]) < OLDEST:
         message = (
-            f"a model of XGBoost {'.'.join(map(str, version))}; from 1.6 on they can be read: "
+            f"a model of XGBoost {'.'.join(map(str, version))}; models of 1.6 and newer are "
+            "supported: "
             "load it into a newer XGBoost and save it again"
         )
         raise UnsupportedModelError(message)
@@ -189,7 +193,7 @@ def _booster(booster: Mapping[str, Any]) -> tuple[Mapping[str, Any], NDArray[np.
     """The trees' part of the model, and for dart a weight for each tree."""
     name = text(booster, "name")
     if name not in {"gbtree", "dart"}:
-        message = f"booster {name!r} of XGBoost; there are trees in 'gbtree' and 'dart'"
+        message = f"booster {name!r} of XGBoost is not supported; supported: 'gbtree', 'dart'"
         raise UnsupportedModelError(message)
     only_known(booster, {"gbtree", "model", "name", "weight_drop"}, "gradient_booster")
     model = mapping(booster, "gbtree", "model") if name == "dart" else mapping(booster, "model")
@@ -233,15 +237,15 @@ def _tree_output(model: Mapping[str, Any], count: int) -> NDArray[np.int32]:
 def _trees_per_iteration(model: Mapping[str, Any], count: int) -> int:
     """From ``iteration_indptr`` (2.0 on), else from parallel trees and outputs."""
     if "iteration_indptr" not in model:
-        parallel = whole(model, "gbtree_model_param", "num_parallel_tree", least=1)
+        parallel = whole(model, "gbtree_model_param", "num_parallel_tree", minimum=1)
         return max(parallel, 1) * (int(_tree_output(model, count).max(initial=0)) + 1)
     limits = narrow(numbers(entry(model, "iteration_indptr"), "iteration_indptr"), "rounds")
     steps = np.diff(limits)
     if len(limits) == 0 or limits[0] != 0 or limits[-1] != count or np.any(steps < 1):
-        message = f"iteration_indptr does not lead from 0 to {count} trees"
+        message = f"iteration_indptr does not rise from 0 to {count} trees"
         raise ModelError(message)
     if np.any(steps != steps[:1]):
-        message = "rounds of boosting with different numbers of trees"
+        message = "rounds of boosting with different numbers of trees are not supported"
         raise UnsupportedModelError(message)
     return int(steps[0]) if len(steps) else 1
 
@@ -251,7 +255,7 @@ def _words(learner: Mapping[str, Any], name: str, count: int) -> tuple[str, ...]
     if not words:
         return None
     if len(words) != count or not all(isinstance(word, str) for word in words):
-        message = f"{name} are no {count} texts"
+        message = f"{name} must be {count} strings"
         raise ModelError(message)
     return tuple(words)
 
@@ -281,17 +285,17 @@ def _nodes(
     value = _values(trees, sizes, leaf, column, outputs)
     if weights is not None:
         value = value * np.repeat(weights, sizes)[:, None]
-    left = narrow(column["left_children"], "left_children", least=-1)
-    right = narrow(column["right_children"], "right_children", least=-1)
+    left = narrow(column["left_children"], "left_children", minimum=-1)
+    right = narrow(column["right_children"], "right_children", minimum=-1)
     if value.shape[1] == 1 and np.any((right == -1) != leaf):
         message = "a node has one child; each node needs two or none"
         raise ModelError(message)
-    is_set = (narrow(column["split_type"], "split_type", most=1) == 1) & ~leaf
-    goes_left = narrow(column["default_left"], "default_left", most=1) == 1
+    is_set = (narrow(column["split_type"], "split_type", maximum=1) == 1) & ~leaf
+    goes_left = narrow(column["default_left"], "default_left", maximum=1) == 1
     left, right = np.where(is_set, right, left), np.where(is_set, left, right)
     left, right = (np.where(leaf, -1, child + first) for child in (left, right))
-    narrow(left, "left_children", least=-1)
-    narrow(right, "right_children", least=-1)
+    narrow(left, "left_children", minimum=-1)
+    narrow(right, "right_children", minimum=-1)
     kept, offset, left32, right32 = keep_reached(
         offset, left.astype(np.int32), right.astype(np.int32)
     )
@@ -300,7 +304,7 @@ def _nodes(
     features = np.where(leaf, -1, column["split_indices"])[kept]
     return {
         "tree_offset": offset,
-        "feature": narrow(features, "split_indices", least=-1),
+        "feature": narrow(features, "split_indices", minimum=-1),
         "threshold": threshold[kept],
         "left": left32,
         "right": right32,
@@ -379,7 +383,7 @@ def _category_sets(
         raise ModelError(message)
     per_tree = each["categories_nodes"]
     if np.any(node >= np.repeat(sizes, per_tree)):
-        message = "categories_nodes names a node that is not there"
+        message = "categories_nodes names a node that does not exist"
         raise ModelError(message)
     starts = np.cumsum(each["categories"]) - each["categories"]
     if np.any(segment + size > np.repeat(each["categories"], per_tree)) or size.sum() > len(
@@ -390,7 +394,7 @@ def _category_sets(
     node = node + np.repeat(np.cumsum(sizes) - sizes, per_tree)
     offset = np.concatenate([[0], np.cumsum(size)]).astype(np.int64)
     place = np.repeat(segment + np.repeat(starts, per_tree) - offset[:-1], size)
-    values = narrow(members[place + np.arange(offset[-1])], "categories", most=MAX_CATEGORY - 1)
+    values = narrow(members[place + np.arange(offset[-1])], "categories", maximum=MAX_CATEGORY - 1)
     category = np.full(len(is_set), -1, dtype=np.int32)
     category[node] = np.arange(len(node), dtype=np.int32)
     category = np.where(is_set, category, -1)[kept]
@@ -421,7 +425,9 @@ def _names(encoding: Any) -> tuple[str | int | float, ...] | None:
     limits = narrow(numbers(entry(encoding, "offsets"), "cats.enc.offsets"), "cats.enc.offsets")
     if not len(limits):
         return None
-    letters = narrow(values, "cats.enc.values", least=-128, most=255).astype(np.uint8).tobytes()
+    letters = (
+        narrow(values, "cats.enc.values", minimum=-128, maximum=255).astype(np.uint8).tobytes()
+    )
     if limits[0] != 0 or limits[-1] != len(letters) or np.any(np.diff(limits) < 0):
         message = "cats.enc.offsets do not fit the texts"
         raise ModelError(message)

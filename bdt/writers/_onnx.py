@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rootml._internal.optional import optional_import
+from rootml._internal.onnx_graph import OnnxGraph
 from rootml.bdt._forest import ZERO, Forest
 from rootml.errors import UnsupportedModelError
 
@@ -35,61 +35,48 @@ def onnx_model(forest: Forest) -> Any:
         UnsupportedModelError: The links "probit" and "softmax_zero", or float32 leaves behind
             float64 inputs.
     """
-    onnx = optional_import("onnx", feature="Forest.to_onnx()", extra="onnx")
-    graph = _Graph(onnx, forest)
+    graph = _ForestGraph(forest)
     graph.missing()
     graph.categories()
     graph.trees()
     graph.margin()
     graph.link()
-    return graph.model()
+    return graph.finish()
 
 
-class _Graph:
-    """Nodes of the graph so far, and the name of the value that the next one takes."""
+class _ForestGraph(OnnxGraph):
+    """The graph so far, and the name of the value that the next node takes."""
 
-    def __init__(self, onnx: Any, forest: Forest) -> None:
+    def __init__(self, forest: Forest) -> None:
+        super().__init__(feature="Forest.to_onnx()")
         if forest.input_dtype == np.float64 and forest.dtype == np.float32:
             message = "float32 leaves behind float64 inputs: no tree operator of ONNX has both"
             raise UnsupportedModelError(message)
-        self.onnx, self.forest = onnx, forest
-        self.nodes: list[Any] = []
-        self.constants: list[Any] = []
+        self.forest = forest
         self.now = "features"
         self.inputs = forest.input_dtype
         self.is_old = forest.dtype == np.float32 and not forest.has_categories
 
-    def add(self, kind: str, *others: str, name: str = "", **attributes: Any) -> str:
+    def then(self, kind: str, *others: str, output: str | None = None, **attributes: Any) -> str:
         """A node that takes the current value first; its output becomes the current value."""
-        self.now = self.node(kind, self.now, *others, name=name, **attributes)
+        self.now = self.op(kind, self.now, *others, output=output, **attributes)
         return self.now
-
-    def node(self, kind: str, *inputs: str, name: str = "", **attributes: Any) -> str:
-        name = name or f"{kind.lower()}_{len(self.nodes)}"
-        self.nodes.append(self.onnx.helper.make_node(kind, inputs, [name], name, **attributes))
-        return name
-
-    def constant(self, value: Any, dtype: Any) -> str:
-        name = f"constant_{len(self.constants)}"
-        array = np.asarray(value, dtype=dtype)
-        self.constants.append(self.onnx.numpy_helper.from_array(array, name))
-        return name
 
     def missing(self) -> None:
         """Values that count as missing become NaN."""
         forest = self.forest
         if not math.isnan(forest.missing):
             marker = self.constant(forest.missing, self.inputs)
-            self.to_nan(self.node("Equal", self.now, marker))
+            self.to_nan(self.op("Equal", self.now, marker))
         if np.any(forest.zero_missing):
             zero = self.constant(ZERO, self.inputs)
-            near = self.node("LessOrEqual", self.node("Abs", self.now), zero)
+            near = self.op("LessOrEqual", self.op("Abs", self.now), zero)
             mask = self.constant(forest.zero_missing[None, :], bool)
-            self.to_nan(self.node("And", near, mask))
+            self.to_nan(self.op("And", near, mask))
 
     def to_nan(self, where: str) -> None:
         nan = self.constant(math.nan, self.inputs)
-        self.now = self.node("Where", where, nan, self.now)
+        self.now = self.op("Where", where, nan, self.now)
 
     def categories(self) -> None:
         """Categorical columns once more behind the others, as the whole numbers they stand for.
@@ -100,90 +87,78 @@ class _Graph:
         if not forest.has_categories:
             return
         used = self.constant(_categorical(forest), np.int64)
-        given = self.node("Gather", self.now, used, axis=1)
-        whole = self.node("Floor", given)
+        given = self.op("Gather", self.now, used, axis=1)
+        whole = self.op("Floor", given)
         if forest.category_rule == "truncate":
-            size = self.node("Floor", self.node("Abs", given))
-            whole = self.node("Mul", self.node("Sign", given), size)
+            size = self.op("Floor", self.op("Abs", given))
+            whole = self.op("Mul", self.op("Sign", given), size)
         elif forest.category_rule == "exact":
             none = self.constant(-1, self.inputs)
-            nan = self.node("IsNaN", given)
-            keep = self.node("Or", self.node("Equal", given, whole), nan)
-            whole = self.node("Where", keep, given, none)
-        self.now = self.node("Concat", self.now, whole, axis=1)
+            nan = self.op("IsNaN", given)
+            keep = self.op("Or", self.op("Equal", given, whole), nan)
+            whole = self.op("Where", keep, given, none)
+        self.now = self.op("Concat", self.now, whole, axis=1)
 
     def trees(self) -> None:
         if self.is_old:
             attributes = _regressor(self.forest)
-            self.add("TreeEnsembleRegressor", domain="ai.onnx.ml", **attributes)
+            self.then("TreeEnsembleRegressor", domain="ai.onnx.ml", **attributes)
             return
         if self.inputs != self.forest.dtype:
-            self.add("Cast", to=self.onnx.TensorProto.DOUBLE)
+            self.now = self.cast(self.now, np.float64)
         attributes = _ensemble(self.forest)
         for name, value in attributes.items():
             if isinstance(value, np.ndarray) and value.dtype.kind in "fu":
-                attributes[name] = self.onnx.numpy_helper.from_array(value, name)
-        self.add("TreeEnsemble", domain="ai.onnx.ml", **attributes)
+                attributes[name] = self.tensor(value, name)
+        self.then("TreeEnsemble", domain="ai.onnx.ml", **attributes)
 
     def margin(self) -> None:
         forest = self.forest
         if forest.divisor != 1:
-            self.add("Div", self.constant(forest.divisor, forest.dtype))
+            self.then("Div", self.constant(forest.divisor, forest.dtype))
         if not forest.base_first:
-            self.add("Add", self.constant(forest.base[None, :], forest.dtype))
-        self.add("Identity", name="margin")
+            self.then("Add", self.constant(forest.base[None, :], forest.dtype))
+        self.then("Identity", output="margin")
 
     def link(self) -> None:
         forest, dtype = self.forest, self.forest.dtype
         simple = {"exp": "Exp", "softplus": "Softplus", "tanh": "Tanh", "identity": "Identity"}
         if forest.link in simple:
-            self.add(simple[forest.link], name="prediction")
+            self.then(simple[forest.link], output="prediction")
         elif forest.link == "sigmoid":
             if forest.link_scale != 1:
-                self.add("Mul", self.constant(forest.link_scale, dtype))
-            self.add("Sigmoid", name="prediction")
+                self.then("Mul", self.constant(forest.link_scale, dtype))
+            self.then("Sigmoid", output="prediction")
         elif forest.link == "softmax":
-            self.add("Softmax", axis=1, name="prediction")
+            self.then("Softmax", axis=1, output="prediction")
         elif forest.link == "signed_square":
-            self.add("Mul", self.node("Abs", self.now), name="prediction")
+            self.then("Mul", self.op("Abs", self.now), output="prediction")
         elif forest.link in {"argmax", "hinge"}:
             if forest.link == "argmax":
-                self.add("ArgMax", axis=1, keepdims=1)
+                self.then("ArgMax", axis=1, keepdims=1)
             else:
-                self.add("Greater", self.constant(0, dtype))
-            kind = self.onnx.helper.np_dtype_to_tensor_dtype(dtype)
-            self.add("Cast", to=kind, name="prediction")
+                self.then("Greater", self.constant(0, dtype))
+            self.then("Cast", to=self.type_number(dtype), output="prediction")
         else:
             message = f"to_onnx() of a forest with the link {forest.link!r}: no operator has it"
             raise UnsupportedModelError(message)
 
-    def model(self) -> Any:
-        helper, forest = self.onnx.helper, self.forest
-        given, made = (
-            helper.np_dtype_to_tensor_dtype(dtype) for dtype in (forest.input_dtype, forest.dtype)
-        )
+    def finish(self) -> Any:
+        """The ModelProto."""
+        forest = self.forest
         width = 1 if forest.link == "argmax" else forest.num_outputs
-        graph = helper.make_graph(
-            self.nodes,
+        return self.model(
             "forest",
-            [helper.make_tensor_value_info("features", given, ["rows", forest.num_features])],
-            [
-                helper.make_tensor_value_info("margin", made, ["rows", forest.num_outputs]),
-                helper.make_tensor_value_info("prediction", made, ["rows", width]),
-            ],
-            initializer=self.constants,
+            {"features": (forest.input_dtype, ["rows", forest.num_features])},
+            {
+                "margin": (forest.dtype, ["rows", forest.num_outputs]),
+                "prediction": (forest.dtype, ["rows", width]),
+            },
+            opset=17 if self.is_old else 18,
+            ml_opset=3 if self.is_old else 5,
+            ir_version=8 if self.is_old else 10,
+            properties={"feature_names": "\n".join(forest.names), "objective": forest.objective},
         )
-        opsets = [
-            helper.make_opsetid("", 17 if self.is_old else 18),
-            helper.make_opsetid("ai.onnx.ml", 3 if self.is_old else 5),
-        ]
-        model = helper.make_model(graph, opset_imports=opsets, producer_name="rootml")
-        model.ir_version = 8 if self.is_old else 10
-        helper.set_model_props(
-            model, {"feature_names": "\n".join(forest.names), "objective": forest.objective}
-        )
-        self.onnx.checker.check_model(model)
-        return model
 
 
 def _regressor(forest: Forest) -> dict[str, Any]:

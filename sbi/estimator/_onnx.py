@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from rootml._internal.atomic import check_target
+from rootml._internal.onnx_graph import OnnxGraph, Values
 from rootml._internal.optional import optional_import
 from rootml.errors import CorruptFileError, MissingFileError, StateError
 from rootml.sbi.estimator._graph import Array, Graph, Node
@@ -28,37 +29,30 @@ def write_onnx(path: Path, graph: Graph, facts: Mapping[str, Any], *, rows: int 
     Args:
         rows: Number of rows that the file is for; None: any.
     """
-    onnx = optional_import("onnx", feature="saving ratios", extra="onnx")
-    make, float32 = onnx.helper, onnx.TensorProto.FLOAT
-
-    def infos(widths: Mapping[str, int]) -> list[Any]:
-        # theta may have one row for all events: a symbol of its own, or runtimes assume it has not
-        symbols = {"theta": "points"}
-        return [
-            make.make_tensor_value_info(
-                name, float32, [symbols.get(name, "rows") if rows is None else rows, width]
-            )
-            for name, width in widths.items()
-        ]
-
-    content = make.make_graph(
-        [make.make_node(node.op, list(node.inputs), [node.output]) for node in graph.nodes],
-        "ratios",
-        infos(graph.inputs),
-        infos(graph.outputs),
-        [
-            onnx.numpy_helper.from_array(values.astype(np.float32), name)
-            for name, values in graph.constants.items()
-        ],
-    )
-    opset = [make.make_opsetid("", OPSET)]
-    model = make.make_model(
-        content, opset_imports=opset, ir_version=IR_VERSION, producer_name="rootml"
-    )
+    made = OnnxGraph(feature="saving ratios")
+    for node in graph.nodes:
+        made.op(node.op, *node.inputs, output=node.output)
+    for name, values in graph.constants.items():
+        made.constant(values, np.float32, name=name)
     text = json.dumps({"format": FORMAT, "version": VERSION, **facts}, sort_keys=True)
-    make.set_model_props(model, {KEY: text})
-    onnx.checker.check_model(model)
+    model = made.model(
+        "ratios",
+        _shapes(graph.inputs, rows),
+        _shapes(graph.outputs, rows),
+        opset=OPSET,
+        ir_version=IR_VERSION,
+        properties={KEY: text},
+    )
     check_target(path).write_bytes(model.SerializeToString())
+
+
+def _shapes(widths: Mapping[str, int], rows: int | None) -> Values:
+    # theta may have one row for all events: a symbol of its own, or runtimes assume it has not
+    symbols = {"theta": "points"}
+    return {
+        name: (np.float32, [symbols.get(name, "rows") if rows is None else rows, width])
+        for name, width in widths.items()
+    }
 
 
 def read_onnx(path: Path) -> tuple[Graph, dict[str, Any]]:

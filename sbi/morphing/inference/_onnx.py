@@ -13,14 +13,13 @@ normal quantile function for atoms is written out (`_normal`). In words::
 
 from __future__ import annotations
 
-import itertools
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from rootml._internal.optional import optional_import
+from rootml._internal.onnx_graph import OnnxGraph
 from rootml.errors import UsageError
 from rootml.sbi.morphing.files._model import Member, Morph
 from rootml.sbi.morphing.flow._flow import FlowSpec, State
@@ -28,29 +27,9 @@ from rootml.sbi.morphing.flow._spline import BOUND, LEAST, SEEN
 from rootml.sbi.morphing.preprocessing import _normal
 from rootml.sbi.morphing.preprocessing._preprocess import Conditions, Table
 
-OPSET, IR = 17, 8
-_FLOAT, _DOUBLE, _INT64, _BOOL = 1, 11, 7, 9  # onnx.TensorProto's numbers
 
-
-class _Graph:
-    """Nodes and constants, named by number."""
-
-    def __init__(self, onnx: Any) -> None:
-        self._onnx = onnx
-        self._names = (f"t{n}" for n in itertools.count())
-        self._known: dict[tuple[str, tuple[int, ...], bytes], str] = {}
-        self.nodes: list[Any] = []
-        self.constants: list[Any] = []
-
-    def constant(self, values: Any, dtype: Any = None) -> str:
-        """The name of a constant; equal ones are stored once."""
-        array = np.ascontiguousarray(values, dtype)
-        key = (array.dtype.str, np.shape(values), array.tobytes())
-        if key not in self._known:
-            self._known[key] = name = next(self._names)
-            array = array.reshape(np.shape(values))
-            self.constants.append(self._onnx.numpy_helper.from_array(array, name))
-        return self._known[key]
+class _Graph(OnnxGraph):
+    """Constants by dtype, and the steps that the map is made of."""
 
     def double(self, value: Any) -> str:
         return self.constant(value, np.float64)
@@ -61,63 +40,42 @@ class _Graph:
     def ints(self, value: Any) -> str:
         return self.constant(value, np.int64)
 
-    def op(self, kind: str, *inputs: str, output: str | None = None, **attributes: Any) -> str:
-        """Add a node; the name of its result."""
-        name = output or next(self._names)
-        node = self._onnx.helper.make_node(kind, list(inputs), [name], **attributes)
-        self.nodes.append(node)
-        return name
-
     def column(self, matrix: str, j: int) -> str:
         """Column `j` of `(rows, columns)` as `(rows, 1)`."""
         return self.op("Gather", matrix, self.ints([j]), axis=1)
 
-    def cast(self, value: str, to: int) -> str:
-        return self.op("Cast", value, to=to)
-
     def count(self, flags: str, axis: int) -> str:
-        """Number of true ones along an axis, which stays with length 1."""
-        number = self.cast(flags, _INT64)
+        """Number of true values along an axis, which stays with length 1."""
+        number = self.cast(flags, np.int64)
         return self.op("ReduceSum", number, self.ints([axis]), keepdims=1)
 
 
 def write_onnx(morph: Morph, path: Path, *, member: int) -> None:
     """See `Morpher.to_onnx`."""
-    onnx = optional_import("onnx", feature="Morpher.to_onnx()", extra="onnx")
+    graph = _Graph(feature="Morpher.to_onnx()")
     if morph.spec is None:
         message = (
             "to_onnx() writes our coupling flow; a flow given with flow= has no ONNX form here"
         )
         raise UsageError(message)
     number = morph.member(member)
-    graph = _Graph(onnx)
     _build(graph, morph, morph.members[number])
-    helper = onnx.helper
     features, conditions = len(morph.names.features), len(morph.names.conditions)
     widths = {"features": features, "conditions": conditions, "draws": features}
-    inputs = [helper.make_tensor_value_info(n, _DOUBLE, ["rows", w]) for n, w in widths.items()]
-    outputs = [
-        helper.make_tensor_value_info("corrected", _DOUBLE, ["rows", features]),
-        helper.make_tensor_value_info("morphed", _BOOL, ["rows"]),
-    ]
-    made = helper.make_graph(graph.nodes, "morph", inputs, outputs, graph.constants)
-    model = helper.make_model(
-        made,
-        opset_imports=[helper.make_opsetid("", OPSET)],
-        ir_version=IR,
-        producer_name="rootml",
-        doc_string=(
+    model = graph.model(
+        "morph",
+        {name: (np.float64, ["rows", width]) for name, width in widths.items()},
+        {"corrected": (np.float64, ["rows", features]), "morphed": (np.bool_, ["rows"])},
+        properties={
+            "features": ",".join(morph.names.features),
+            "conditions": ",".join(morph.names.conditions),
+            "member": str(number),
+        },
+        doc=(
             "Simulation carried onto data (arXiv:2403.18582). draws: uniform random numbers "
             "between 0 and 1, one per row and feature; they matter for atoms alone."
         ),
     )
-    facts = {
-        "features": ",".join(morph.names.features),
-        "conditions": ",".join(morph.names.conditions),
-        "member": str(number),
-    }
-    helper.set_model_props(model, facts)
-    onnx.checker.check_model(model)
     path.write_bytes(model.SerializeToString())
 
 
@@ -126,13 +84,13 @@ def _build(g: _Graph, morph: Morph, member: Member) -> None:
     names = morph.names
     z = _forward_tables(g, member.sim.tables, "features", "draws")
     context = _context(g, morph.conditions)
-    x = g.cast(z, _FLOAT)
+    x = g.cast(z, np.float32)
     for switch, backward in ((0.0, False), (1.0, True)):
         full = g.op("Concat", context, _column_of(g, context, switch), axis=1)
         layers = range(len(morph.spec.kept))
         for layer in reversed(layers) if backward else layers:
             x = _layer(g, morph.spec, member.state, layer, x, full, inverse=backward)
-    y = g.cast(x, _DOUBLE)
+    y = g.cast(x, np.float64)
     columns = [
         _inverse_table(g, table, g.column(y, j)) for j, table in enumerate(member.data.tables)
     ]
@@ -159,8 +117,8 @@ def _good(g: _Graph, conditions: Conditions) -> str:
         g.op("LessOrEqual", g.op("Abs", "features"), g.double(np.finfo(np.float64).max)),
     ]
     every = g.op("Concat", *parts, axis=1)
-    least = g.op("ReduceMin", g.cast(every, _INT64), axes=[1], keepdims=1)
-    return g.cast(least, _BOOL)
+    least = g.op("ReduceMin", g.cast(every, np.int64), axes=[1], keepdims=1)
+    return g.cast(least, np.bool_)
 
 
 # --- tables --------------------------------------------------------------------------------------
@@ -231,7 +189,7 @@ def _context(g: _Graph, conditions: Conditions) -> str:
         root = g.op("Sqrt", g.op("Add", g.op("Mul", s, s), g.double(1)))
         log = g.op("Log", g.op("Add", g.op("Abs", s), root))
         columns += [g.column(every, j), g.op("Mul", g.op("Sign", s), log)]
-    return g.cast(g.op("Concat", *columns, axis=1), _FLOAT)
+    return g.cast(g.op("Concat", *columns, axis=1), np.float32)
 
 
 def _quantile(g: _Graph, u: str) -> str:

@@ -247,7 +247,7 @@ BAD: dict[str, tuple[Callable[[NDArray[Any]], Any], type[Exception], str]] = {
     "missing name": (lambda x: {"pt": x[:, 0]}, MissingColumnError, "'eta'.*2 more.*'pt'"),
     "misspelt": (
         lambda x: pd.DataFrame(x, columns=["pt", "eta", "Phi", "mass"]), MissingColumnError,
-        "no column 'phi'; there are 'Phi'",
+        "no column 'phi'; available: 'Phi'",
     ),
     "arrow": (lambda x: pa.table({"pt": x[:, 0]}), MissingColumnError, "'eta'"),
     "awkward": (lambda x: ak.Array({"pt": x[:, 0]}), MissingColumnError, "'eta'"),

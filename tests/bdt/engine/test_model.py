@@ -231,7 +231,7 @@ def test_models_and_folds_must_match(model: Model, files: list[Path], tmp_path: 
     with pytest.raises(UsageError, match="2 models for 3 folds"):
         write_out_of_fold([model, model], folds, data, tmp_path / "friends")
     other = random_forest(np.random.default_rng(1), outputs=2, feature_names=NAMES).compile()
-    with pytest.raises(UsageError, match="different kinds"):
+    with pytest.raises(UsageError, match="differ in their outputs"):
         predict_out_of_fold([model, model, other], folds)
     with pytest.raises(UsageError, match="name="):
         model.write_friend(data, tmp_path / "friends", name="")

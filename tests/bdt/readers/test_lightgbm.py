@@ -142,19 +142,19 @@ def test_linear_trees_are_named() -> None:
 @pytest.mark.parametrize(
     ("before", "after", "error", "words"),
     [
-        ("objective=binary", "objective=oblique", UnsupportedModelError, "'oblique'.*known"),
+        ("objective=binary", "objective=oblique", UnsupportedModelError, "'oblique'.*supported"),
         ("version=v4", "version=v9", UnsupportedModelError, "version 'v9'"),
-        ("num_tree_per_iteration=1", "num_tree_per_iteration=4", ModelError, "cannot be shared"),
+        ("num_tree_per_iteration=1", "num_tree_per_iteration=4", ModelError, "cannot be divided"),
         ("max_feature_idx=4", "max_feature_idx=1", ModelError, "feature"),
         ("max_feature_idx=4", "max_feature_idx=999999999", ModelError, "feature"),
-        ("Tree=1", "Tree=7", ModelError, "tree 1 is called '7"),
+        ("Tree=1", "Tree=7", ModelError, "tree 1 is labelled '7"),
         ("\nend of trees", "\nend of tree", ModelError, "end of trees"),
-        ("num_leaves=9", "num_leaves=8", ModelError, "entries where"),
-        ("num_leaves=9", "num_leaves=999999999", ModelError, "entries where"),
-        ("left_child=", "left_child=1 ", ModelError, "entries where"),
+        ("num_leaves=9", "num_leaves=8", ModelError, "entries, expected"),
+        ("num_leaves=9", "num_leaves=999999999", ModelError, "entries, expected"),
+        ("left_child=", "left_child=1 ", ModelError, "entries, expected"),
         ("split_feature=", "split_feature=x", ModelError, "numbers"),
         ("cat_boundaries=0", "cat_boundaries=1", ModelError, "cat_boundaries"),
-        ("decision_type=", "decision_type=1", ModelError, "decision_type runs"),
+        ("decision_type=", "decision_type=1", ModelError, "decision_type has values"),
     ],
 )
 def test_damaged(text: str, before: str, after: str, error: type[Exception], words: str) -> None:

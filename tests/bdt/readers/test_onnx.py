@@ -236,15 +236,15 @@ def test_weights_in_another_file_are_not_followed(onnx: Any) -> None:
     ("name", "value", "words"),
     [
         ("nodes_truenodeids", 0, "reached twice"),
-        ("nodes_truenodeids", 500, "not there"),
-        ("nodes_falsenodeids", -1, "not there"),
+        ("nodes_truenodeids", 500, "does not exist"),
+        ("nodes_falsenodeids", -1, "does not exist"),
         ("nodes_featureids", 3, "tests feature 3"),
         ("nodes_featureids", -1, "feature"),
         ("nodes_nodeids", 1, "same number"),
         ("nodes_values", float("nan"), "NaN"),
         ("target_ids", 9, "target_ids beyond"),
         ("target_nodeids", 0, "weights of inner nodes"),
-        ("target_treeids", 99, "not there"),
+        ("target_treeids", 99, "does not exist"),
     ],
 )
 def test_damaged(onnx: Any, name: str, value: Any, words: str) -> None:

@@ -91,7 +91,7 @@ def test_what_cannot_be_represented_is_named(before: str, after: str, words: str
         ('IVar="', 'IVar="x', "IVar"),
         ('cType="', 'cType="5', "cType"),
         ('boostWeight="', 'boostWeight="-x', "boostWeight"),
-        ("</Weights>", "", "no XML"),
+        ("</Weights>", "", "not valid XML"),
         ('nType="-1"', 'nType="0"', "two daughters"),
         ("<MethodSetup ", "<!DOCTYPE a [<!ENTITY b 'c'>]><MethodSetup ", "document type"),
     ],
@@ -107,12 +107,12 @@ def test_entities_are_refused_in_any_encoding() -> None:
     bomb = "<!DOCTYPE m [<!ENTITY a 'aaaaaaaa'><!ENTITY b '&a;&a;&a;'>]><m>&b;</m>"
     for encoding in ("utf-8", "utf-16"):
         text = f'<?xml version="1.0" encoding="{encoding}"?>{bomb}'
-        with pytest.raises(ModelError, match=r"document type|no known kind"):
+        with pytest.raises(ModelError, match=r"document type|unknown kind"):
             load(text.encode(encoding))
 
 
 def test_depth_is_bounded() -> None:
     deep = "<Node pos='l' IVar='0' Cut='0' cType='1' nType='0'>" * 20_000
     text = weight_file(trees=1).replace("</BinaryTree>", f"{deep}</BinaryTree>")
-    with pytest.raises(ModelError, match="nested|two roots|no XML"):
+    with pytest.raises(ModelError, match="nested|two roots|not valid XML"):
         load(text.encode())

@@ -257,7 +257,7 @@ def test_a_linear_booster_is_named() -> None:
 def test_what_is_not_known_is_named(document: dict[str, Any]) -> None:
     other = copy.deepcopy(document)
     other["learner"]["objective"]["name"] = "reg:squarederr"
-    refused(other, UnsupportedModelError, "'reg:squarederr'.*known: 'reg:squarederror'")
+    refused(other, UnsupportedModelError, "'reg:squarederr'.*supported: 'reg:squarederror'")
     for version, words in (([4, 0, 0], "4.0.0"), ([1, 5, 2], "1.5.2.*load it into a newer")):
         refused({**document, "version": version}, UnsupportedModelError, words)
     for where in ("learner", "tree", "model"):
@@ -277,14 +277,14 @@ def test_what_is_not_known_is_named(document: dict[str, Any]) -> None:
         ("left_children", 1, 0, "reached twice"),
         ("left_children", 0, 2, "reached twice"),
         ("left_children", 0, 10**6, "outside of its tree"),
-        ("right_children", 0, 2**40, "right_children runs"),
-        ("left_children", 0, -2, "left_children runs"),
+        ("right_children", 0, 2**40, "right_children has values"),
+        ("left_children", 0, -2, "left_children has values"),
         ("right_children", 0, -1, "one child"),
-        ("left_children", 0, 1.5, "no list of numbers"),
-        ("left_children", 0, "1", "no list of numbers"),
+        ("left_children", 0, 1.5, "must be a list of numbers"),
+        ("left_children", 0, "1", "must be a list of numbers"),
         ("split_indices", 0, 4, "tests feature 4"),
         ("split_conditions", 0, float("nan"), "NaN"),
-        ("default_left", 0, 3, "default_left runs"),
+        ("default_left", 0, 3, "default_left has values"),
         ("split_type", 0, 1, "categor"),
         ("tree_param", "size_leaf_vector", "3", "leaves of"),
         ("tree_param", "size_leaf_vector", "-3", "whole number"),
@@ -316,7 +316,7 @@ def test_trees_with_lists_that_are_short_or_missing(document: dict[str, Any]) ->
         (("gradient_booster", "model", "tree_info"), [0, 0], "tree_info has 2"),
         (("gradient_booster", "model", "tree_info"), [0, 0, 7, 0, 0], "tree_output"),
         (("gradient_booster", "model", "iteration_indptr"), [0, 9], "iteration_indptr"),
-        (("gradient_booster", "model", "trees"), {}, "no list"),
+        (("gradient_booster", "model", "trees"), {}, "must be a list"),
         (("feature_names",), ["a"], "feature_names"),
         (("objective",), [], "objective"),
     ],
@@ -334,10 +334,10 @@ def test_damaged_heads(
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [
-        ("categories", [2**24], "categories runs"),
+        ("categories", [2**24], "categories has values"),
         ("categories_sizes", [10**6], "outside of categories"),
         ("categories_segments", [10**6], "outside of categories"),
-        ("categories_nodes", [10**6], "not there"),
+        ("categories_nodes", [10**6], "does not exist"),
     ],
 )
 def test_damaged_categories(name: str, value: list[int], words: str) -> None:

@@ -1,0 +1,93 @@
+"""Values of the selected events of a dataset, by any function of columns: streamed.
+
+Knows datasets and no model, so that models can use it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import awkward as ak
+import numpy as np
+
+from rootml.dataset import Dataset
+from rootml.dataset._tasks import ReadTask, SelectedPartition, select_partition
+from rootml.errors import EmptySelectionError, RootmlError, UsageError
+from rootml.execution._threads import map_partitions
+
+Score = Callable[[dict[str, Any]], Any]
+"""From columns to values, one per event; several ones in a second dimension. Picklable."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """Reads a partition and scores its selected events, here or on a cluster."""
+
+    read: ReadTask
+    score: Score
+
+    def __call__(self, chosen: SelectedPartition) -> Any:
+        columns = self.read(chosen).columns
+        try:
+            return self.score(columns)
+        except RootmlError as error:
+            message = f"{chosen.where}: {error}"
+            raise type(error)(message) from error
+
+
+def score_dataset(
+    data: Dataset, score: Score, features: tuple[str, ...] | None, *, progress: bool | None = None
+) -> Any:
+    """One score per selected event, in the order of the dataset.
+
+    Here one partition is read and scored after the other; on a cluster several at a time.
+
+    Args:
+        features: The columns that the model needs, or None. They are read if the dataset has
+            them all, else every column is, and `score` says what is missing.
+
+    Raises:
+        EmptySelectionError: No event is selected.
+    """
+    index = data.scan(progress=progress)
+    numbers = np.flatnonzero(index.counts)
+    if not len(numbers):
+        message = f"{data}: no event is selected, so there is nothing to score"
+        raise EmptySelectionError(message)
+    wanted = features if features is not None and set(features) <= set(data.columns) else None
+    found = list(
+        map_partitions(
+            _Task(ReadTask(data._reader, wanted), score),
+            [select_partition(index, index.partitions[int(number)]) for number in numbers],
+            threads=1,
+            progress=progress,
+            what="scoring",
+            executor=data._reader.executor,
+        )
+    )
+    return np.concatenate(found) if isinstance(found[0], np.ndarray) else ak.concatenate(found)
+
+
+@dataclass(frozen=True, slots=True)
+class NamedScore:
+    """Scores as `Dataset.write_friend` takes them: ``name``, or ``name_0``, ``name_1``, ...
+
+    Raises:
+        UsageError: `name` is not a text, or empty.
+    """
+
+    name: str
+    score: Score
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name:
+            message = f"name={self.name!r}: expected the name of the score, a text"
+            raise UsageError(message)
+
+    def __call__(self, columns: dict[str, Any]) -> dict[str, Any]:
+        found = self.score(columns)
+        if isinstance(found, np.ndarray) and found.ndim == 2:
+            return {f"{self.name}_{i}": found[:, i] for i in range(found.shape[1])}
+        return {self.name: found}
