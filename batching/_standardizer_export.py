@@ -107,6 +107,6 @@ def write_onnx(scale: Scale, path: Path) -> None:
         rises = graph.op("Mul", graph.op("Min", above, c["width"]), c["slope"])
         rise = graph.op("ReduceSum", rises, last, keepdims=0)
         graph.op("Add", rise, c["base"], output="z")
-    shape = (np.float32, ["rows", len(scale.features)])
-    model = graph.model("standardizer", {"x": shape}, {"z": shape})
+    shape: list[int | str] = ["rows", len(scale.features)]
+    model = graph.model("standardizer", {"x": (np.float32, shape)}, {"z": (np.float32, shape)})
     path.write_bytes(model.SerializeToString())

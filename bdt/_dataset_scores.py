@@ -12,6 +12,7 @@ from typing import Any
 import awkward as ak
 import numpy as np
 
+from rootml._internal.validators import is_a
 from rootml.dataset import Dataset
 from rootml.dataset._tasks import ReadTask, SelectedPartition, select_partition
 from rootml.errors import EmptySelectionError, RootmlError, UsageError
@@ -82,7 +83,7 @@ class NamedScore:
     score: Score
 
     def __post_init__(self) -> None:
-        if not isinstance(self.name, str) or not self.name:
+        if not is_a(self.name, str) or not self.name:
             message = f"name={self.name!r}: expected the name of the score, a text"
             raise UsageError(message)
 

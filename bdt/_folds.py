@@ -9,12 +9,14 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from rootml._internal.validators import named_options
 from rootml.bdt._dataset_scores import NamedScore
 from rootml.bdt._model import Model
 from rootml.dataset import Dataset
 from rootml.errors import UsageError
 
 
+@named_options
 def write_out_of_fold(
     models: Sequence[Model],
     folds: Sequence[tuple[Dataset, Dataset]],

@@ -41,7 +41,8 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from rootml._internal.atomic import check_target
-from rootml._internal.reprs import facts_html, facts_text, shorten, titled_html
+from rootml._internal.reprs import Facts, HtmlRepr, facts_text, shorten
+from rootml._internal.validators import check_choice
 from rootml.bdt._structure import check_offsets, level_depths
 from rootml.errors import ModelError, UsageError, nearest
 
@@ -71,7 +72,7 @@ _NODES: dict[str, DTypeLike] = {
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
-class Forest:
+class Forest(HtmlRepr):
     """Trees of any library in flat arrays; immutable, checked when it is made.
 
     Users get one from `rootml.bdt.load`. Arrays are read-only; those of nodes have one element
@@ -442,9 +443,7 @@ class Forest:
         Raises:
             UsageError: An unknown kind, or gains that the model's file does not hold.
         """
-        if kind not in get_args(Importance):
-            message = f"importance({kind!r}); one of {nearest(str(kind), get_args(Importance))}"
-            raise UsageError(message)
+        check_choice("kind", kind, get_args(Importance))
         inner = self.feature >= 0
         used = self.feature[inner]
         counts = np.bincount(used, minlength=self.num_features).astype(np.float64)
@@ -532,8 +531,11 @@ class Forest:
     def __repr__(self) -> str:
         return "Forest\n" + facts_text([(f"  {name}", value) for name, value in self._facts()])
 
-    def _repr_html_(self) -> str:
-        return titled_html("rootml.bdt.Forest", facts_html(self._facts()))
+    def _html_title(self) -> str:
+        return "rootml.bdt.Forest"
+
+    def _html_parts(self) -> list[Facts]:
+        return [self._facts()]
 
 
 def _float_dtype(name: str, array: Any) -> np.dtype[Any]:

@@ -11,13 +11,14 @@ from typing import Any, Literal, Protocol, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from rootml._internal.reprs import facts_html, facts_text, shorten, titled_html
+from rootml._internal.reprs import Facts, HtmlRepr, facts_text, shorten
+from rootml._internal.validators import check_choice, check_whole, named_options
 from rootml.bdt._dataset_scores import NamedScore, score_dataset
 from rootml.bdt._forest import Forest
 from rootml.bdt._inputs import Table, as_input
 from rootml.bdt.engine.binding._numpy import NumpyEngine
 from rootml.dataset import Dataset
-from rootml.errors import UsageError, nearest
+from rootml.errors import UsageError
 
 EngineName = Literal["llvm", "numpy"]
 _PIECE = 1 << 16
@@ -36,7 +37,7 @@ class Engine(Protocol):
         """From margins, shape (rows, outputs), which may be overwritten."""
 
 
-class Model:
+class Model(HtmlRepr):
     """A forest made ready to score; made by `Forest.compile`. Safe to use from several threads.
 
     Inputs of `predict` and `predict_margin`:
@@ -160,6 +161,7 @@ class Model:
 
     # --- datasets --------------------------------------------------------------------------------
 
+    @named_options
     def write_friend(
         self,
         data: Dataset,
@@ -217,8 +219,11 @@ class Model:
     def __repr__(self) -> str:
         return "Model\n" + facts_text([(f"  {name}", value) for name, value in self._facts()])
 
-    def _repr_html_(self) -> str:
-        return titled_html("rootml.bdt.Model", facts_html(self._facts()))
+    def _html_title(self) -> str:
+        return "rootml.bdt.Model"
+
+    def _html_parts(self) -> list[Facts]:
+        return [self._facts()]
 
 
 def compile_forest(
@@ -233,9 +238,7 @@ def compile_forest(
 
 
 def _make_engine(forest: Forest, engine: str, isa: str | None) -> Engine:
-    if engine not in get_args(EngineName):
-        message = f"engine={engine!r}; available: {nearest(str(engine), get_args(EngineName))}"
-        raise UsageError(message)
+    check_choice("engine", engine, get_args(EngineName))
     if engine == "numpy":
         if isa is not None:
             message = f"isa={isa!r} is for engine='llvm'; NumPy chooses its own"
@@ -258,15 +261,7 @@ def _is_plain(forest: Forest) -> bool:
 
 
 def _check_threads(threads: Any) -> int:
-    if threads is None:
-        return 1
-    if isinstance(threads, bool) or not isinstance(threads, (int, np.integer)) or threads < 1:
-        message = (
-            f"threads={threads!r}; expected a positive integer, or None for the caller's "
-            "thread only"
-        )
-        raise UsageError(message)
-    return int(threads)
+    return 1 if threads is None else check_whole("threads", threads, minimum=1)
 
 
 def _share(count: int, threads: int) -> int:

@@ -75,7 +75,8 @@ def whole(table: Any, *path: str, minimum: int = 0, maximum: int = INT32) -> int
         found = int(found)
     if not isinstance(found, int) or isinstance(found, bool) or not minimum <= found <= maximum:
         message = (
-            f"{'.'.join(path)} is {found!r:.40}, expected an integer from {minimum} to {maximum}"
+            f"{'.'.join(path)} is {found!r:.40}, "
+            f"expected a whole number from {minimum} to {maximum}"
         )
         raise ModelError(message)
     return found

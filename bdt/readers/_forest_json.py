@@ -102,7 +102,7 @@ def _typed(document: Any, name: str, kind: type) -> Any:
 def _integers(document: Any, name: str) -> NDArray[np.int64]:
     values = items(document, name)
     if not all(type(value) is int for value in values):
-        message = f"{name} must be a list of integers"
+        message = f"{name} must be a list of whole numbers"
         raise ModelError(message)
     try:
         return np.array(values, dtype=np.int64)

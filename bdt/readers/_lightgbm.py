@@ -127,7 +127,7 @@ def _table(block: str) -> dict[str, str]:
 def _whole(table: dict[str, str], name: str, minimum: int) -> int:
     word = table.get(name, "").strip()
     if not word.isdecimal() or len(word) > 9 or int(word) < minimum:
-        message = f"{name}={word!r:.20}, expected an integer >= {minimum}"
+        message = f"{name}={word!r:.20}, expected a whole number of at least {minimum}"
         raise ModelError(message)
     return int(word)
 

@@ -273,8 +273,8 @@ def _columns(model: Any) -> _Columns:
             members[column] = np.array(known, dtype=np.int64)
         else:
             message = (
-                f"categories of feature {order[column]} that are neither strings nor non-negative "
-                f"integers: {known[:5]}"
+                f"categories of feature {order[column]} that are neither strings nor whole "
+                f"numbers >= 0: {known[:5]}"
             )
             raise UnsupportedModelError(message)
     return _Columns(order, members, tuple(names) if any(names) else None)

@@ -48,7 +48,9 @@ class OnnxGraph:
         self._numbers = itertools.count()
         self._known: dict[tuple[str, tuple[int, ...], bytes], str] = {}
 
-    def constant(self, values: Any, dtype: DTypeLike = None, *, name: str | None = None) -> str:
+    def constant(
+        self, values: Any, dtype: DTypeLike | None = None, *, name: str | None = None
+    ) -> str:
         """The name of a constant; equal ones without a `name` of their own are stored once."""
         array = np.asarray(values, dtype)
         key = (array.dtype.str, array.shape, array.tobytes())
