@@ -20,9 +20,11 @@ from typing import Any
 
 import griffe
 
-MIXINS = {"OnCluster"}
-AFTER = 100_000
-"""Members are shown in the order of lines; what these bases add comes after a class's own."""
+PACKAGES = (
+    "rootml", "rootml.batching", "rootml.bdt", "rootml.errors", "rootml.expressions", "rootml.sbi",
+    "rootml.sbi.morphing", "rootml.sbi.roofit", "rootml.storage", "rootml.toml",
+)  # fmt: skip
+"""Packages whose names the reference shows; modules below them are private."""
 
 _RULE = re.compile(r"^={2,}(?: +={2,})+$")
 _NAME = re.compile(r"(?<!`)`(?P<name>rootml(?:\.\w+)+|[A-Z]\w+\.[a-z]\w*)`(?!`)")
@@ -197,12 +199,11 @@ def linked(text: str, package: str) -> str:
 def package_of(path: str) -> str:
     """The public package of an object, by its dotted path.
 
-    >>> package_of("rootml.sbi.morphing.validation._report.Report.save")
+    >>> package_of("rootml.sbi.morphing.validation._report.ClosureReport.save")
     'rootml.sbi.morphing'
     """
-    parts = path.split(".")
-    first = next((k for k, part in enumerate(parts) if part.startswith("_")), 2)
-    return ".".join(parts[:first])
+    inside = (package for package in PACKAGES if f"{path}.".startswith(f"{package}."))
+    return max(inside, key=len, default="rootml")
 
 
 class Docstrings(griffe.Extension):
@@ -212,8 +213,6 @@ class Docstrings(griffe.Extension):
         """Called by griffe for every function and method."""
         for name in [p.name for p in func.parameters if p.name.startswith("_")]:
             del func.parameters[name]
-        if func.parent is not None and func.parent.name in MIXINS and func.lineno is not None:
-            func.lineno += AFTER
 
     def on_class_members(self, *, cls: griffe.Class, **_: Any) -> None:
         """Called by griffe for every class: private fields of dataclasses are no arguments."""

@@ -115,7 +115,9 @@ def test_named_options_keep_the_signature() -> None:
     assert Loader().batches(3, shuffle=True) == (3, True)
     assert list(inspect.signature(Loader.batches).parameters) == ["self", "size", "shuffle"]
     assert Loader.batches.__doc__ == "Doc."
-    with pytest.raises(UsageError, match=r"batches\(\) has no option 'shufle'; nearest: 'shuffle'"):
+    with pytest.raises(
+        UsageError, match=r"batches\(\) has no option 'shufle'; nearest: 'shuffle'"
+    ):
         Loader().batches(3, shufle=True)  # type: ignore[call-arg]
     with pytest.raises(TypeError, match="size"):  # Python's own: nothing is misspelt
         Loader().batches()  # type: ignore[call-arg]
@@ -124,9 +126,14 @@ def test_named_options_keep_the_signature() -> None:
 def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
     path = tmp_path / "kept.txt"
     path.write_text("old")
-    with pytest.raises(ZeroDivisionError), atomic_path(path) as temporary:
-        temporary.write_text("half")
-        _ = 1 / 0
+
+    def write_half() -> None:
+        with atomic_path(path) as temporary:
+            temporary.write_text("half")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        write_half()
     assert path.read_text() == "old"
     with atomic_path(path) as temporary:
         temporary.write_text("new")

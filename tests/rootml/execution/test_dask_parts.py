@@ -44,7 +44,7 @@ def kill_after_the_first(client: Any) -> Any:
 
     def deadly(*args: Any, **options: Any) -> Iterator[Any]:
         for number, result in enumerate(map_partitions(*args, **options)):
-            if number == 0 and options["place"] is not None:
+            if number == 0 and options["executor"] is not None:
                 os.kill(next(iter(client.run(os.getpid).values())), signal.SIGKILL)
             yield result
 

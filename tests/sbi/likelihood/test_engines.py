@@ -119,7 +119,7 @@ def test_cache_is_private(variable: str, tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_kernels_are_kept_where_the_variable_says(tmp_path: Path) -> None:
     code = (
-        "import numpy as np; from rootml.sbi import _jit\n"
+        "import numpy as np; from rootml.sbi.likelihood import _jit\n"
         "from rootml.sbi.likelihood._kernels_hessian import *\n"
         "print(_jit.cache_folder())"
     )

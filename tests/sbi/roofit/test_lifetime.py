@@ -21,7 +21,7 @@ sys.path.insert(0, {support!r})
 import numpy as np
 import ROOT
 from sbi_roofit import likelihood
-from rootml.sbi.roofit import _calls, _keep, function
+from rootml.sbi.roofit import _callbacks, _ownership, function
 ROOT.RooMsgService.instance().setGlobalKillBelow(ROOT.RooFit.ERROR)
 like = likelihood(binned=True)
 expected = like.nll(like.start)
@@ -29,8 +29,8 @@ def close(value, other=expected):
     assert abs(value - other) < 1e-6, (value, other)
 def living():
     gc.collect()
-    _keep.sweep()
-    return len(_keep._living)
+    _ownership.sweep()
+    return len(_ownership._living)
 """
 
 STORIES = {
@@ -43,7 +43,7 @@ minimizer.setPrintLevel(-1)
 assert minimizer.minimize("Minuit2") == 0
 del minimizer, nll
 assert living() == 0
-assert not _calls._nlls
+assert not _callbacks._nlls
 """,
     "only a parameter is kept": """
 mu = like.to_roofit("nll").parameters["mu"]
@@ -96,7 +96,7 @@ for route in ("columns", "function"):
     assert living() == 1
     del nll
     assert living() == 0
-assert not _calls._batches
+assert not _callbacks._batches
 """,
     "parts in any order": """
 rng = np.random.default_rng(1)
@@ -117,8 +117,8 @@ for number in range(30):
         objects.pdf.fitTo(objects.data, PrintLevel=-1)
 del objects
 assert living() == 0
-assert not _calls._nlls
-assert not _calls._batches
+assert not _callbacks._nlls
+assert not _callbacks._batches
 """,
     "a function, its clone and its variables": """
 made = function(lambda events, values: values["a"] * events["x"], {"x": (0.0, 2.0)}, {"a": 3.0})
