@@ -181,9 +181,7 @@ def test_file_is_one_thing(path: Path) -> None:
     assert lines_of_code(path) <= 600
 
 
-@pytest.mark.parametrize(
-    "folder", sorted({path.parent for path in SOURCES}), ids=lambda path: relative(path)
-)
+@pytest.mark.parametrize("folder", sorted({path.parent for path in SOURCES}), ids=relative)
 def test_folder_says_what_lives_there(folder: Path) -> None:
     assert ast.get_docstring(parsed(folder / "__init__.py"))
 
