@@ -1,10 +1,10 @@
 """Density ratios learned from samples by classification.
 
-The rooms: `_estimator` (the public class), `_samples` (what was given, checked and divided),
-`_learn` and `_learn_parametric` (from samples to networks, curves and norms), `_network`,
-`_training`, `_calibration`, `_normalisation`, `_assemble` (all of it as one graph), `_graph` (its
-evaluation), `_onnx`, `_load` (files), `_ratios`, `_parametric` (what users hold), `_classifier`
-(scores of other classifiers).
+`_estimator`: the public class. `_settings`, `_samples`: its options and input, checked. `_learn`,
+`_learn_parametric`, `_classifier`: from samples to ratios, with `_network`, `_training`,
+`_calibration`, `_normalisation`. `_assemble`, `_graph`, `_onnx`, `_load`: the result as a graph
+and as a file. `_ratios`, `_parametric`, `_record`: the objects that users hold.
+Learners take `TrainingSettings`, never the estimator.
 """
 
 from __future__ import annotations

@@ -15,18 +15,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from rootml._internal.types import Float
 from rootml.sbi.estimator._calibration import Curve, append_curves
 from rootml.sbi.estimator._graph import Builder, Graph
 from rootml.sbi.estimator._network import Layers, append_layers
 
-Float = npt.NDArray[np.float64]
-
 
 @dataclass(frozen=True)
 class Scale:
-    """What inputs are shifted and divided by, each `(inputs,)`."""
+    """Shift and scale of the inputs, each `(inputs,)`: z = (x - mean) / width."""
 
     mean: Float
     width: Float
@@ -37,9 +35,9 @@ class Member:
     """One network.
 
     Attributes:
-        layers: Its weights.
+        layers: Its weights and offsets.
         log_norm: Logarithms of the norms: `(targets,)`, or the coefficients of `monomials(theta)`.
-        base: Coefficients of `monomials` of inputs and parameters, which are added; None: none.
+        base: Coefficients of `monomials` of inputs and parameters, which are added, or None.
     """
 
     layers: Layers
@@ -48,7 +46,7 @@ class Member:
 
 
 def differences(classes: int, reference: int) -> Float:
-    """The matrix `(classes, targets)` that turns logits into log ratios to the reference."""
+    """The matrix `(classes, targets)` from logits to log ratios to the reference."""
     matrix = np.delete(np.eye(classes), reference, axis=1)
     matrix[reference] = -1.0
     return matrix
@@ -76,7 +74,7 @@ def class_graph(
 
 
 def score_graph(curves: tuple[Curve, ...], log_norm: Float) -> Graph:
-    """The graph ``x -> ...`` for log ratios x that something else has computed."""
+    """The graph ``x -> members, log_ratio, ratio`` for log ratios x from another classifier."""
     build = Builder(x=len(log_norm))
     value = append_curves(build, "x", curves)
     value = build.add("Sub", value, build.constant(log_norm))
@@ -123,7 +121,7 @@ def monomials(theta: Float) -> Float:
 
 
 def _monomials(build: Builder, parts: Sequence[tuple[str, int]]) -> str:
-    """The same without the 1, of several values side by side: products of what matrices pick."""
+    """`monomials` without the 1 as nodes of a graph, for several values side by side."""
     width = sum(size for _, size in parts)
     left, right = np.triu_indices(width)
     pick, none = np.eye(width), np.zeros((width, width))

@@ -1,44 +1,41 @@
-"""Calibration: a rising curve through the log ratio, fitted on held-out events.
+"""Calibration: an increasing function of the log ratio, fitted to held-out events.
 
 ::
 
     g(l) = a + s_0 l + sum_j (s_j - s_(j-1)) h softplus((l - t_j) / h)
 
-Its slope goes smoothly from s_0 over s_1, ... to s_m, near knots t_j, and is a mean of them with
-positive weights; all are positive, so g rises, and no two events change their order. The fit
-maximises the likelihood of a logistic regression: is the event of the numerator's sample or of the
-reference's? Where g(l) = l is compatible with the held-out events (by the likelihood ratio), that
-is kept: a curve fitted to nothing would only add its own noise.
+Its slope goes smoothly from s_0 over s_1, ... to s_m near the knots t_j. All slopes are positive,
+so g increases and events keep their order. The fit is a logistic regression between events of the
+numerator's sample and of the reference. Where a likelihood ratio test accepts g(l) = l, no curve
+is used, since it would only add noise.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
 from rootml._internal.optional import optional_import
+from rootml._internal.statistics import effective_events
+from rootml._internal.types import Bool, Float
 from rootml.sbi.estimator._graph import Builder
+from rootml.sbi.estimator._settings import Calibrate
 
-Float: TypeAlias = npt.NDArray[np.float64]
-Calibrate: TypeAlias = "Literal['auto', 'always', 'never']"
-
-_CELLS = 4000  # log ratios are summed up in so many quantile bins: the fit does not feel it
-_LEAST_SLOPE = 0.02
+_BINS = 4000  # quantile bins of the log ratio: fine enough not to change the fit
+_MIN_SLOPE = 0.02
 _PRIOR = 0.3  # standard deviation of the difference of neighbouring slopes
 _SIGNIFICANT = 0.01
 
 
 @dataclass(frozen=True)
 class Curve:
-    """A rising curve.
+    """An increasing curve.
 
     Attributes:
         offset: a.
         slopes: s_0 ... s_m, positive.
-        knots: t_1 ... t_m, rising.
+        knots: t_1 ... t_m, increasing.
         width: h.
     """
 
@@ -60,7 +57,7 @@ class Curve:
 
     @property
     def is_identity(self) -> bool:
-        """Whether it changes nothing."""
+        """Whether it is the identity."""
         return self.offset == 0 and all(slope == 1 for slope in self.slopes)
 
 
@@ -76,12 +73,12 @@ def _basis(log_ratio: Float, knots: tuple[float, ...], width: float) -> Float:
 
 @dataclass(frozen=True)
 class Fitted:
-    """A curve, and what it gains over the identity.
+    """A curve and its comparison with the identity.
 
     Attributes:
         curve: The curve that is used.
-        gain: Twice the difference of log likelihoods of the best curve and the identity.
-        probability: How often the identity would lose as much by chance.
+        gain: Twice the log-likelihood ratio of the best curve and the identity.
+        probability: p-value of the identity.
     """
 
     curve: Curve
@@ -91,86 +88,94 @@ class Fitted:
 
 def fit_curve(
     log_ratio: Float,
-    numerator: npt.NDArray[np.bool_],
+    numerator: Bool,
     weights: Float,
     *,
     knots: int,
     when: Calibrate,
 ) -> Fitted:
-    """Fit a curve to held-out events of the numerator's sample and of the reference's.
+    """Fit a curve to held-out events of the numerator's sample and of the reference.
 
     Args:
         log_ratio: `(events,)`.
-        numerator: Which of them are of the numerator's sample.
-        weights: Signed.
+        numerator: Whether an event belongs to the numerator's sample.
+        weights: `(events,)`, of any sign.
         knots: Number of knots.
-        when: "auto": if it is needed; "always"; "never".
+        when: "auto" (if it is needed), "always" or "never".
     """
     if when == "never":
         return Fitted(IDENTITY, 0.0, 1.0)
     scipy = optional_import("scipy.optimize", feature="calibration", extra="sbi")
     stats = optional_import("scipy.stats", feature="calibration", extra="sbi")
-    where, up, down, shift = _summed_up(log_ratio, numerator, weights)
-    places, width = _place(where, up + down, knots)
-    basis = _basis(where, places, width)
-    rise = np.tril(np.ones((len(places) + 1, len(places) + 1)))  # slopes from their differences
-    turn = np.linalg.inv(rise)
+    mean, up, down, shift = _binned(log_ratio, numerator, weights)
+    positions, width = _choose_knots(mean, up + down, knots)
+    basis = _basis(mean, positions, width)
+    cumulate = np.tril(
+        np.ones((len(positions) + 1, len(positions) + 1))
+    )  # slopes from their differences
+    differences = np.linalg.inv(cumulate)
 
     def coefficients(free: Float) -> Float:
-        return np.concatenate([free[:1], turn @ free[1:]])
+        return np.concatenate([free[:1], differences @ free[1:]])
 
     def loss(free: Float, prior: float = 1.0) -> tuple[float, Float]:
         given = coefficients(free)
         logit = basis @ given + shift
         value = (up * np.logaddexp(0, -logit) + down * np.logaddexp(0, logit)).sum()
-        bends = given[2:]
-        value += 0.5 * prior * (bends**2).sum() / _PRIOR**2
-        chance = 0.5 * (1 + np.tanh(0.5 * logit))
-        slope = basis.T @ (down * chance - up * (1 - chance))
-        slope[2:] += prior * bends / _PRIOR**2
-        return float(value), np.concatenate([slope[:1], turn.T @ slope[1:]])
+        changes = given[2:]
+        value += 0.5 * prior * (changes**2).sum() / _PRIOR**2
+        probability = 0.5 * (1 + np.tanh(0.5 * logit))
+        gradient = basis.T @ (down * probability - up * (1 - probability))
+        gradient[2:] += prior * changes / _PRIOR**2
+        return float(value), np.concatenate([gradient[:1], differences.T @ gradient[1:]])
 
-    start = np.concatenate([[0.0], np.ones(len(places) + 1)])
-    bounds = [(None, None), *[(_LEAST_SLOPE, None)] * (len(places) + 1)]
+    start = np.concatenate([[0.0], np.ones(len(positions) + 1)])
+    bounds = [(None, None), *[(_MIN_SLOPE, None)] * (len(positions) + 1)]
     found = scipy.minimize(
         loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 500}
     )
-    best = Curve(float(found.x[0]), tuple(map(float, found.x[1:])), places, width)
+    best = Curve(float(found.x[0]), tuple(map(float, found.x[1:])), positions, width)
     gain = 2 * (loss(start, 0.0)[0] - loss(found.x, 0.0)[0])
     probability = float(stats.chi2.sf(max(gain, 0.0), len(start)))
     used = best if when == "always" or probability < _SIGNIFICANT else IDENTITY
     return Fitted(used, float(gain), probability)
 
 
-def _summed_up(
-    log_ratio: Float, numerator: npt.NDArray[np.bool_], weights: Float
+def _binned(
+    log_ratio: Float, numerator: Bool, weights: Float
 ) -> tuple[Float, Float, Float, float]:
-    """Cells of log ratios: mean, weights of numerator and reference in it; the prior's log odds.
+    """Per bin the mean log ratio and the weights of numerator and reference; the prior log odds.
 
-    Each sample weighs as many events as it is worth, so that likelihood ratios mean what they say.
+    The weights of a sample add up to its effective number of events, so that likelihood ratios
+    are distributed as without weights.
     """
-    mass = np.empty_like(weights)
-    worth = []
+    scaled = np.empty_like(weights)
+    numbers = []
     for side in (numerator, ~numerator):
         total = weights[side].sum()
-        effective = total**2 / np.square(weights[side]).sum()
-        mass[side] = weights[side] * (effective / total)
-        worth.append(effective)
-    edges = np.unique(np.quantile(log_ratio, np.linspace(0, 1, _CELLS + 1)[1:-1]))
+        effective = effective_events(weights[side])
+        scaled[side] = weights[side] * (effective / total)
+        numbers.append(effective)
+    edges = np.unique(np.quantile(log_ratio, np.linspace(0, 1, _BINS + 1)[1:-1]))
     cell = np.searchsorted(edges, log_ratio, side="right")
     size = len(edges) + 1
     count = np.bincount(cell, minlength=size)
     filled = count > 0
     mean = np.bincount(cell, log_ratio, minlength=size)[filled] / count[filled]
-    up = np.bincount(cell[numerator], mass[numerator], minlength=size)[filled]
-    down = np.bincount(cell[~numerator], mass[~numerator], minlength=size)[filled]
-    return mean, up.astype(np.float64), down.astype(np.float64), float(np.log(worth[0] / worth[1]))
+    up = np.bincount(cell[numerator], scaled[numerator], minlength=size)[filled]
+    down = np.bincount(cell[~numerator], scaled[~numerator], minlength=size)[filled]
+    return (
+        mean,
+        up.astype(np.float64),
+        down.astype(np.float64),
+        float(np.log(numbers[0] / numbers[1])),
+    )
 
 
-def _place(where: Float, mass: Float, knots: int) -> tuple[tuple[float, ...], float]:
-    """Knots at equal steps of l between the outer percentiles, and the step as their width."""
-    share = np.cumsum(np.abs(mass)) / np.abs(mass).sum()
-    low, high = (float(where[np.searchsorted(share, q)]) for q in (0.02, 0.98))
+def _choose_knots(mean: Float, weights: Float, knots: int) -> tuple[tuple[float, ...], float]:
+    """Knots at equal steps between the outer percentiles of l, and the step as their width."""
+    share = np.cumsum(np.abs(weights)) / np.abs(weights).sum()
+    low, high = (float(mean[np.searchsorted(share, q)]) for q in (0.02, 0.98))
     if knots == 0 or high - low < 1e-6:
         return (), 1.0
     step = (high - low) / (knots + 1)
@@ -189,13 +194,15 @@ def append_curves(build: Builder, value: str, curves: tuple[Curve, ...]) -> str:
         has = [j < len(curve.knots) for curve in curves]
         knot = np.array([c.knots[j] if ok else 0.0 for c, ok in zip(curves, has, strict=True)])
         width = np.array([c.width for c in curves])
-        bend = np.array([_bend(c, j) if ok else 0.0 for c, ok in zip(curves, has, strict=True)])
+        change = np.array(
+            [_slope_change(c, j) if ok else 0.0 for c, ok in zip(curves, has, strict=True)]
+        )
         far = build.add("Sub", value, build.constant(knot))
         far = build.add("Div", far, build.constant(width))
-        ramp = build.add("Mul", build.softplus(far), build.constant(width * bend))
+        ramp = build.add("Mul", build.softplus(far), build.constant(width * change))
         result = build.add("Add", result, ramp)
     return result
 
 
-def _bend(curve: Curve, knot: int) -> float:
+def _slope_change(curve: Curve, knot: int) -> float:
     return curve.slopes[knot + 1] - curve.slopes[knot]

@@ -1,4 +1,4 @@
-"""Ratios from classifiers that are there already: scores, calibrated and normalised."""
+"""Ratios from existing classifiers: scores, calibrated and normalised."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import numpy.typing as npt
 
 from rootml.errors import SchemaError, UsageError, nearest
 from rootml.sbi.estimator._assemble import score_graph
-from rootml.sbi.estimator._calibration import Calibrate
 from rootml.sbi.estimator._events import chunks
 from rootml.sbi.estimator._learn import (
     HeldOut,
@@ -24,6 +23,7 @@ from rootml.sbi.estimator._learn import (
 from rootml.sbi.estimator._ratios import Ratios, Scores, check_scores
 from rootml.sbi.estimator._record import TrainingRecord
 from rootml.sbi.estimator._samples import Samples, check_samples, parse_samples
+from rootml.sbi.estimator._settings import Calibrate
 
 Float = npt.NDArray[np.float64]
 Score = Callable[[npt.NDArray[np.float32]], Any]
@@ -64,9 +64,7 @@ def scores_of(classifier: Any, names: Sequence[str], kind: str) -> Scores:
     """A function from inputs to the log ratios of all outputs."""
     if not isinstance(classifier, Mapping):
         if len(names) != 1:
-            message = (
-                f"one classifier for the ratios {list(names)}: give {{name: classifier}}, one each"
-            )
+            message = f"one classifier for {list(names)}: give {{name: classifier}}, one for each"
             raise UsageError(message)
         classifier = {names[0]: classifier}
     for name in (*names, *classifier):
@@ -95,7 +93,9 @@ def _function(name: str, classifier: Any) -> Score:
         return predict  # type: ignore[no-any-return]
     if callable(classifier):
         return classifier  # type: ignore[no-any-return]
-    message = f"classifier {name!r}: {type(classifier).__name__} is no function and has no predict"
+    message = (
+        f"classifier {name!r}: {type(classifier).__name__} is no function and has no predict()"
+    )
     raise UsageError(message)
 
 
@@ -104,7 +104,9 @@ def _one_each(name: str, given: Any, rows: int) -> Float:
     if values.shape == (rows, 1):
         values = values[:, 0]
     if values.shape != (rows,):
-        message = f"classifier {name!r} gave {values.shape} for {rows} events: one score is due"
+        message = (
+            f"classifier {name!r} gave {values.shape}; expected one score per event, ({rows},)"
+        )
         raise SchemaError(message)
     return values
 

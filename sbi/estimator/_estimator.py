@@ -6,73 +6,73 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import Any, Literal, overload
 
 from rootml._internal.optional import optional_import
+from rootml._internal.validators import check_choice, check_flag, check_number, check_whole
 from rootml.dataset import Dataset
 from rootml.errors import UsageError
-from rootml.sbi.estimator._calibration import Calibrate
+from rootml.sbi.estimator._classifier import learn_scores
+from rootml.sbi.estimator._learn import learn_classes
+from rootml.sbi.estimator._learn_parametric import learn_parametric
+from rootml.sbi.estimator._load import assembled
 from rootml.sbi.estimator._network import check_activation
 from rootml.sbi.estimator._onnx import read_onnx
-from rootml.sbi.estimator._samples import By
-from rootml.sbi.estimator._training import Settings
+from rootml.sbi.estimator._parametric import ParametricRatios
+from rootml.sbi.estimator._ratios import Ratios
+from rootml.sbi.estimator._settings import Base, By, Calibrate, Normalise, TrainingSettings
 
-if TYPE_CHECKING:
-    from rootml.sbi.estimator._parametric import ParametricRatios
-    from rootml.sbi.estimator._ratios import Ratios
-
-Normalise = Literal["bridge", "reference", "none"]
+CALIBRATIONS = ("auto", "always", "never")
+NORMALISATIONS = ("bridge", "reference", "none")
 
 
 class RatioEstimator:
     """Learns density ratios r(x) = p(x) / p_ref(x) of samples of events, by classification.
 
-    One network tells all samples apart, with a softmax over all of them at equal total weight; the
-    ratios are differences of its outputs. (Measured against one network per pair, on the 4-D
+    One network classifies all samples, with a softmax over all of them at equal total weight; the
+    log ratios are differences of its outputs. (Measured against one network per pair, on the 4-D
     mixture of the studies with 100,000 events per sample, three seeds: shift of the fit 0.00 to
-    0.10 standard deviations against 0.17 to 0.22, in the same time.) An ensemble learns with each
-    event held out of one of its networks; these events decide when to stop, calibrate and
-    normalise. The ratio is the average over the ensemble.
+    0.10 standard deviations against 0.17 to 0.22, in the same time.) Each event is held out of one
+    network of the ensemble; the held-out events decide when to stop, calibrate and normalise. The
+    ratio is the average over the ensemble.
 
     With `parameters` the ratio is p(x | theta) / p_ref(x), for samples generated at many theta.
 
-    Weights keep their signs: the loss of a sample with negative weights is what it would be with
-    all of its events of weight one, only noisier. An alternative is to split such a sample by
-    sign, ``{"B+": bkg.filter("w > 0"), "B-": bkg.filter("w < 0").with_weight("-w")}``, and to
+    Weights keep their signs: the expected loss of a sample with negative weights is that of an
+    unweighted sample of the same density, only noisier. An alternative is to split such a sample
+    by sign, ``{"B+": bkg.filter("w > 0"), "B-": bkg.filter("w < 0").with_weight("-w")}``, and to
     combine the columns as ``c r_plus - (c - 1) r_minus``, c being the ratio of the sums of
     weights of the positive events and of all.
 
     Args:
-        inputs: Columns or expressions, each one number per event; say ``log(MET_pt)`` rather than
-            ``MET_pt`` of long tails: they are scaled to mean 0 and width 1, not more.
+        inputs: Columns or expressions, each one number per event. They are only scaled to mean 0
+            and width 1, so use ``log(MET_pt)`` rather than ``MET_pt`` for long tails.
         parameters: Columns that hold the parameters at which an event was generated.
         ensemble: Number of networks.
-        bootstrap: Let each network learn from its own Poisson replica of the samples, so that the
-            spread of fits with single networks is that of the finite training samples (and of the
-            random starts). Costs accuracy; without it the spread is that of the starts.
+        bootstrap: Train each network on its own Poisson replica of the samples. Costs accuracy.
         hidden: Widths of the hidden layers.
-        activation: "silu", "tanh", or "relu". The last has no second derivative and is refused
-            with `parameters`: fits would quote wrong errors.
-        epochs: Passes over the data, at most.
+        activation: "silu", "tanh", or "relu"; the last has no second derivative and is refused
+            with `parameters`, since fits would quote wrong errors.
+        epochs: Maximum number of passes over the data.
         batch_size: Events per step.
-        learning_rate: Its maximum.
-        patience: Epochs without a better held-out loss after which to stop.
-        calibration: "auto": where held-out events contradict the ratio (at 1 %), it is
-            calibrated by a rising curve; "always"; "never".
-        knots: Knots of that curve.
+        learning_rate: Maximum of the learning rate.
+        patience: Stop after this many epochs without a better held-out loss.
+        calibration: Calibrate by an increasing curve: "always", "never", or "auto", where held-out
+            events contradict the ratio at a level of 1 %.
+        knots: Number of knots of that curve.
         normalisation: "bridge", "reference" (E_ref[r] = 1 on held-out events) or "none"; see
             `rootml.sbi.estimator._normalisation`.
-        base: With `parameters`: "quadratic" fits a polynomial of second order in inputs and
-            parameters first, and lets the network learn what is missing; "none". Inputs of long
-            tails should be given as their logarithms then.
-        by: Columns that identify an event, e.g. ``["run", "event"]``, for splits that hold for
-            skims and give events and their variations to the same side; None: file and entry.
-        seed: Of splits, order, starts; the same seed gives the same ratios.
-        buffer_bytes, cache, threads: Of the loader, see `rootml.batching.BatchLoader`.
-        progress: Show a bar with the loss; None: on a terminal.
+        base: With `parameters`: "quadratic" fits a second-order polynomial in inputs and
+            parameters first, and the network learns the rest; "none" does not. Use logarithms of
+            inputs with long tails.
+        by: Columns that identify an event, e.g. ``["run", "event"]``. Splits then agree between
+            skims, and an event and its variations are on the same side. None: file and entry.
+        seed: Seed of splits, order and initial weights; the same seed gives the same ratios.
+        buffer_bytes, cache, threads: Options of `rootml.batching.BatchLoader`.
+        progress: Show a progress bar with the loss; None: on a terminal.
 
     Raises:
-        UsageError: An option that makes no sense.
+        UsageError: An invalid option.
 
     Sources: K. Cranmer, J. Pavez, G. Louppe, arXiv 1506.02169; parametrised networks: P. Baldi et
     al., arXiv 1601.07913.
@@ -86,7 +86,7 @@ class RatioEstimator:
     >>> samples = {name: rootml.open(f"{name}.parquet") for name in ("sig", "bkg")}
     >>> estimator = sbi.RatioEstimator(["x"], ensemble=2, epochs=3, progress=False)
     >>> ratios = estimator.fit(samples, reference="bkg")
-    >>> ratios.columns({"x": [0.5]})["sig"]["nominal"].round(1)     # known: exp(x - 0.5)
+    >>> ratios.columns({"x": [0.5]})["sig"]["nominal"].round(1)     # exact: exp(x - 0.5)
     array([1.])
     """
 
@@ -106,7 +106,7 @@ class RatioEstimator:
         calibration: Calibrate = "auto",
         knots: int = 6,
         normalisation: Normalise = "bridge",
-        base: Literal["quadratic", "none"] = "quadratic",
+        base: Base = "quadratic",
         by: By = None,
         seed: int = 0,
         buffer_bytes: int | str = "1 GB",
@@ -114,39 +114,44 @@ class RatioEstimator:
         threads: int | None = None,
         progress: bool | None = None,
     ) -> None:
-        self.inputs = _names(inputs, "inputs")
-        self.parameters = _names(parameters, "parameters") if parameters else ()
-        if both := set(self.inputs) & set(self.parameters):
-            message = f"{sorted(both)} are inputs and parameters at the same time"
+        names = _names(inputs, "inputs")
+        parameter_names = _names(parameters, "parameters") if parameters else ()
+        if both := set(names) & set(parameter_names):
+            message = f"{sorted(both)} are both inputs and parameters"
             raise UsageError(message)
-        _check_choice("calibration", calibration, ("auto", "always", "never"))
-        _check_choice("normalisation", normalisation, ("bridge", "reference", "none"))
-        _check_choice("base", base, ("quadratic", "none"))
-        counts = {
-            "ensemble": ensemble, "epochs": epochs, "batch_size": batch_size,
-            "patience": patience, **{f"hidden[{k}]": n for k, n in enumerate(hidden)},
-        }  # fmt: skip
-        for name, value in counts.items():
-            _check_whole(name, value, least=1)
-        _check_whole("knots", knots, least=0)
-        _check_whole("seed", seed, least=0)
-        if not learning_rate > 0:
-            message = f"learning_rate={learning_rate}: expected a positive number"
-            raise UsageError(message)
-        check_activation(activation, parametric=bool(self.parameters))
-        self.ensemble = int(ensemble)
-        self.bootstrap = bool(bootstrap)
-        self.calibration: Calibrate = calibration
-        self.knots = int(knots)
-        self.normalisation: Normalise = normalisation
-        self.base = base
-        self.by = by
-        self.progress = progress
-        loader = {"buffer_bytes": buffer_bytes, "cache": cache, "threads": threads}
-        self.settings = Settings(
-            tuple(int(n) for n in hidden), activation, int(epochs), int(batch_size),
-            float(learning_rate), int(patience), int(seed), loader,
-        )  # fmt: skip
+        check_choice("calibration", calibration, CALIBRATIONS)
+        check_choice("normalisation", normalisation, NORMALISATIONS)
+        check_choice("base", base, ("quadratic", "none"))
+        self.settings = TrainingSettings(
+            inputs=names,
+            parameters=parameter_names,
+            ensemble=check_whole("ensemble", ensemble, minimum=1),
+            bootstrap=check_flag("bootstrap", bootstrap),
+            hidden=tuple(check_whole(f"hidden[{k}]", n, minimum=1) for k, n in enumerate(hidden)),
+            activation=check_activation(activation, parametric=bool(parameter_names)),
+            epochs=check_whole("epochs", epochs, minimum=1),
+            batch_size=check_whole("batch_size", batch_size, minimum=1),
+            learning_rate=check_number("learning_rate", learning_rate, above=0.0),
+            patience=check_whole("patience", patience, minimum=1),
+            calibration=calibration,
+            knots=check_whole("knots", knots, minimum=0),
+            normalisation=normalisation,
+            base=base,
+            by=by,
+            seed=check_whole("seed", seed, minimum=0),
+            progress=progress,
+            loader={"buffer_bytes": buffer_bytes, "cache": cache, "threads": threads},
+        )
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The columns or expressions that an event consists of."""
+        return self.settings.inputs
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """The columns of the parameters."""
+        return self.settings.parameters
 
     @overload
     def fit(self, samples: Mapping[str, Any], *, reference: Any) -> Ratios: ...
@@ -158,48 +163,42 @@ class RatioEstimator:
         """Learn the ratios of samples to a reference.
 
         Args:
-            samples: ``{name: Dataset}``, or with systematic variations of a shape ``{"B":
+            samples: ``{name: Dataset}``, or with systematic variations of the shape ``{"B":
                 {"nominal": Dataset, "jes": (up, down)}}``. The sum of weights of a sample does not
-                matter. With `parameters`: one Dataset, whose events were generated at the values
-                in those columns.
+                matter. With `parameters`: one Dataset with columns for the parameters at which
+                each event was generated.
             reference: The name of a sample, or a Dataset. Its density must be positive wherever
-                that of another one is. With `parameters`: a Dataset of events at any fixed
-                density, or None: the density of all events of `samples`, whatever their theta.
+                that of another sample is. With `parameters`: a Dataset of any fixed density, or
+                None for the density of all events in `samples`.
 
         Returns:
             `Ratios`, or with `parameters` `ParametricRatios`.
 
         Raises:
-            UsageError, EmptySelectionError: Samples that make no sense, without events, or whose
-                weights do not add up to something positive.
+            UsageError, EmptySelectionError: Invalid samples, samples without events, or weights
+                without a positive sum.
             MissingColumnError: No such input, or no such reference.
             NonFiniteError: An input that is NaN or infinite.
             MissingPackageError: torch, or scipy for the calibration, is not installed.
-            ConvergenceError: The loss is no finite number.
+            ConvergenceError: The loss is not finite.
         """
         began = time.monotonic()
         optional_import("torch", feature="RatioEstimator.fit", extra="torch")
         if self.parameters:
-            from rootml.sbi.estimator._learn_parametric import learn_parametric
-
-            return learn_parametric(self, samples, reference, began)
-        from rootml.sbi.estimator._learn import learn_classes
-
-        if self.calibration != "never":  # say so now, not after the training
+            return learn_parametric(self.settings, samples, reference, began)
+        if self.settings.calibration != "never":  # fail now, not after the training
             optional_import("scipy.optimize", feature="calibration", extra="sbi")
-        return learn_classes(self, samples, reference, began)
+        return learn_classes(self.settings, samples, reference, began)
 
     @staticmethod
     def load(path: str | os.PathLike[str]) -> Ratios | ParametricRatios:
-        """Read ratios that were saved; needs the package onnx, not torch.
+        """Read saved ratios; needs the package onnx, not torch.
 
         Raises:
             MissingFileError: No such file.
             CorruptFileError: Not an ONNX file, or one that was not written by `save`.
-            StateError: Without our facts, or of another version.
+            StateError: Without our metadata, or of another version.
         """
-        from rootml.sbi.estimator._load import assembled
-
         graph, facts = read_onnx(Path(path))
         return assembled(str(path), graph, facts)
 
@@ -216,27 +215,25 @@ class RatioEstimator:
         normalisation: Normalise = "bridge",
         progress: bool | None = None,
     ) -> Ratios:
-        """Ratios from classifiers that are there already: calibrated and normalised scores.
+        """Ratios from existing classifiers: their scores, calibrated and normalised.
 
         Args:
             classifier: A function from `(events, inputs)` float32 to one score per event, or an
                 object with such a method ``predict`` (a compiled decision forest); or ``{name:
                 classifier}``, one for each ratio (``"S"``, ``"B.jes.up"``).
-            samples: Events that the classifiers have *not* learned from, as in `fit`.
+            samples: Events that the classifiers were *not* trained on, as in `fit`.
             reference: As in `fit`.
-            inputs: Columns or expressions that the classifiers take, in their order.
-            kind: What a score is: the "probability" to be of the numerator's sample rather than
-                of the reference's, its "logit", or a "ratio" of densities.
+            inputs: Columns or expressions, in the order in which the classifiers take them.
+            kind: Meaning of a score: the "probability" of the numerator's sample against the
+                reference, its "logit", or a "ratio" of densities.
             calibration, knots, normalisation: As in `RatioEstimator`.
 
         Raises:
             NonFiniteError: Scores that give no finite log ratio, such as a probability of 0 or 1.
         """
-        from rootml.sbi.estimator._classifier import learn_scores
-
-        _check_choice("kind", kind, ("probability", "logit", "ratio"))
-        _check_choice("calibration", calibration, ("auto", "always", "never"))
-        _check_choice("normalisation", normalisation, ("bridge", "reference", "none"))
+        check_choice("kind", kind, ("probability", "logit", "ratio"))
+        check_choice("calibration", calibration, CALIBRATIONS)
+        check_choice("normalisation", normalisation, NORMALISATIONS)
         return learn_scores(
             classifier, samples, reference, _names(inputs, "inputs"), kind, calibration, knots,
             normalisation, progress,
@@ -246,7 +243,7 @@ class RatioEstimator:
         settings = self.settings
         extra = f", parameters {', '.join(self.parameters)}" if self.parameters else ""
         return (
-            f"<RatioEstimator of {', '.join(self.inputs)}{extra}: {self.ensemble} networks "
+            f"<RatioEstimator of {', '.join(self.inputs)}{extra}: {settings.ensemble} networks "
             f"{'x'.join(map(str, settings.hidden))} {settings.activation}, "
             f"{settings.epochs} epochs>"
         )
@@ -257,18 +254,6 @@ def _names(names: Any, what: str) -> tuple[str, ...]:
         message = f"{what}={names!r}: expected a list of columns or expressions"
         raise UsageError(message)
     if len(set(names)) != len(tuple(names)):
-        message = f"{what}={list(names)!r}: one is named twice"
+        message = f"{what}={list(names)!r}: a name occurs twice"
         raise UsageError(message)
     return tuple(names)
-
-
-def _check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
-    if value not in choices:
-        message = f"{name}={value!r}: expected one of {', '.join(map(repr, choices))}"
-        raise UsageError(message)
-
-
-def _check_whole(name: str, value: Any, *, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        message = f"{name}={value!r}: expected a whole number, at least {least}"
-        raise UsageError(message)

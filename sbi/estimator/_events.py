@@ -1,4 +1,4 @@
-"""Events for evaluation: a Dataset, streamed, or an array that is in memory."""
+"""Events for evaluation: a Dataset, streamed, or arrays in memory."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ ROWS = 16_384
 def chunks(
     data: Any, inputs: Sequence[str], names: Sequence[str], *, progress: bool | None = None
 ) -> Iterator[tuple[Float, Float | None]]:
-    """Inputs `(rows, inputs)` and weights of one range of events after another, float64.
+    """Chunks of events in order: inputs `(rows, inputs)` and weights `(rows,)`, float64.
 
     Inputs are rounded to float32 first, as in training.
 
     Args:
         inputs: Columns or expressions of a Dataset.
-        names: What they are called, in a dict of columns.
+        names: Their names in a dict of columns.
 
     Raises:
-        MissingColumnError: An input that is not there.
+        MissingColumnError: A missing input.
         NonFiniteError: NaN or infinity in an input.
-        EmptySelectionError: No event.
+        EmptySelectionError: No events.
     """
     if isinstance(data, Dataset):
         yield from _stream(data, inputs, progress)
@@ -73,12 +73,12 @@ def as_matrix(data: Any, inputs: Sequence[str]) -> Float:
     if isinstance(data, Mapping):
         for name in inputs:
             if name not in data:
-                message = f"no column {name!r} in the events given; there is {nearest(name, data)}"
+                message = f"no column {name!r} in the events; available: {nearest(name, data)}"
                 raise MissingColumnError(message)
         arrays = [np.asarray(data[name], np.float64) for name in inputs]
         if len({array.shape for array in arrays}) > 1 or arrays[0].ndim != 1:
             shapes = ", ".join(f"{n} {a.shape}" for n, a in zip(inputs, arrays, strict=True))
-            message = f"columns of one number per event are due, all of one length, not {shapes}"
+            message = f"expected columns of one number per event and equal lengths, not {shapes}"
             raise SchemaError(message)
         data = np.stack(arrays, axis=1)
     x = np.asarray(data, np.float64)

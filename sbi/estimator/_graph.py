@@ -1,16 +1,14 @@
-"""A small computation graph: what is trained becomes one, is evaluated by NumPy, saved as ONNX.
+"""A small computation graph: trained ratios are one, evaluated by NumPy and saved as ONNX.
 
 ::
 
-    for node in nodes:                                # in order; every input is known by then
+    for node in nodes:                                # in order: all inputs are known
         values[node.output] = OPERATORS[node.op](*[values[name] for name in node.inputs])
 
-The operators are those that ROOT's SOFIE parses, and of them only those that are needed here. All
-arrays are `(rows, columns)`; an input of one row is broadcast, so that parameters need not be
-repeated for each event.
+Only operators that ROOT's SOFIE parses are used. All arrays are `(rows, columns)`; an input of one
+row is broadcast, so parameters need not be repeated for each event.
 
-Derivatives go forward beside the values: a tangent has an axis of directions in front,
-`(direction, rows, columns)`, and None stands for zero.
+Derivatives are computed forward: a tangent is `(direction, rows, columns)`, or None for zero.
 """
 
 from __future__ import annotations
@@ -30,7 +28,7 @@ Tangent: TypeAlias = "Array | None"
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One step: `output` is what operator `op` makes of `inputs`."""
+    """One step: ``output = op(*inputs)``."""
 
     op: str
     inputs: tuple[str, ...]
@@ -48,7 +46,7 @@ class Graph:
         constants: float64 arrays by name; saved as float32.
 
     Raises:
-        CorruptFileError: An operator that is not known, or a value that is used before it is made.
+        CorruptFileError: An unknown operator, or a value that is used before it is computed.
     """
 
     inputs: Mapping[str, int]
@@ -64,17 +62,19 @@ class Graph:
                 raise CorruptFileError(message)
             lost = [name for name in node.inputs if name not in known]
             if lost or len(node.inputs) != OPERATORS[node.op].arity:
-                message = f"{node.op} makes {node.output!r} of {node.inputs}: unknown or too few"
+                message = (
+                    f"{node.op} of {node.inputs} for {node.output!r}: unknown or too few inputs"
+                )
                 raise CorruptFileError(message)
             if node.op == "MatMul" and node.inputs[1] not in self.constants:
-                message = f"MatMul makes {node.output!r} with a matrix that is not a constant"
+                message = f"MatMul computes {node.output!r} with a matrix that is not a constant"
                 raise CorruptFileError(message)
             if node.output in known:
-                message = f"{node.output!r} is made twice"
+                message = f"{node.output!r} is computed twice"
                 raise CorruptFileError(message)
             known.add(node.output)
         if missing := [name for name in self.outputs if name not in known]:
-            message = f"nothing makes the outputs {missing}"
+            message = f"no node computes the outputs {missing}"
             raise CorruptFileError(message)
 
     def run(self, outputs: Sequence[str] | None = None, /, **inputs: Array) -> dict[str, Array]:
@@ -133,7 +133,7 @@ class Graph:
         }
 
     def _last_uses(self, wanted: Sequence[str]) -> dict[int, list[str]]:
-        """Values that no later node needs, by the number of the node after which to free them."""
+        """Values that can be freed after each node, by its number."""
         last: dict[str, int] = {}
         for number, node in enumerate(self.nodes):
             last.update(dict.fromkeys(node.inputs, number))
@@ -145,12 +145,12 @@ class Graph:
         return free
 
 
-# --- operators: value, and how a change of the arguments moves it --------------------------------
+# --- operators: values and tangents --------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Operator:
-    """Its value, and its tangent from (value, arguments, tangents of the arguments)."""
+    """A value, and its tangent from (value, arguments, tangents of the arguments)."""
 
     arity: int
     value: Callable[..., Array]
@@ -205,7 +205,7 @@ OPERATORS: dict[str, Operator] = {
 
 
 class Builder:
-    """Writes a graph, node by node.
+    """Builds a graph, node by node.
 
     >>> build = Builder(x=2)
     >>> doubled = build.add("Mul", "x", build.constant(np.array([[2.0, 3.0]])))
@@ -220,7 +220,7 @@ class Builder:
 
     @classmethod
     def extending(cls, graph: Graph) -> tuple[Builder, dict[str, str]]:
-        """A builder that goes on from `graph`, and the values of the outputs it had."""
+        """A builder that extends `graph`, and the names of the values behind its outputs."""
         build = cls(**graph.inputs)
         build._nodes = [node for node in graph.nodes if node.output not in graph.outputs]
         build._constants = dict(graph.constants)
@@ -228,14 +228,14 @@ class Builder:
         return build, {node.output: node.inputs[0] for node in ends}
 
     def constant(self, values: Any) -> str:
-        """Name of a constant array; 1-D ones are made one row. Values are rounded to float32."""
+        """Add an array, rounded to float32 (1-D arrays become one row); returns its name."""
         array = np.ascontiguousarray(np.atleast_2d(values), np.float32)
         name = f"c{len(self._constants)}"
         self._constants[name] = array.astype(np.float64)
         return name
 
     def add(self, op: str, *inputs: str) -> str:
-        """Add a node; the name of its output."""
+        """Add a node; returns the name of its output."""
         name = f"v{len(self._nodes)}"
         self._nodes.append(Node(op, inputs, name))
         return name
@@ -252,7 +252,7 @@ class Builder:
         return self.add("Add", up, self.add("Log", self.add("Add", small, self.constant(1.0))))
 
     def graph(self, **outputs: tuple[str, int]) -> Graph:
-        """The graph, with outputs of these names: the name of a value and its columns."""
+        """The graph; outputs are given as (name of a value, number of columns)."""
         nodes = [Node("Identity", (value,), name) for name, (value, _) in outputs.items()]
         widths = {name: width for name, (_, width) in outputs.items()}
         return Graph(self._inputs, widths, (*self._nodes, *nodes), self._constants)

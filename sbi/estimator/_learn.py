@@ -3,11 +3,11 @@
 ::
 
     for each member m of the ensemble:
-        train on all folds but m;  stop by a part of fold m;  logits of the rest of fold m
-    curves from the logits of all members together (each event once, none seen in training)
-    norms of each member from its own fold
+        train on all folds but m;  stop by a part of fold m;  evaluate the rest of fold m
+    one calibration curve per ratio, from the held-out events of all members
+    the norms of each member, from its own fold
 
-Features are streamed; of held-out events the log ratios, labels and weights are kept.
+Inputs are streamed. Of held-out events the log ratios, labels and weights are kept in memory.
 """
 
 from __future__ import annotations
@@ -15,16 +15,17 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from rootml._internal.types import Float, Int
 from rootml.batching import BatchLoader, Standardizer
 from rootml.dataset import Dataset
 from rootml.errors import EmptySelectionError
 from rootml.sbi.estimator._assemble import Member, Scale, class_graph, differences
-from rootml.sbi.estimator._calibration import Calibrate, Fitted, fit_curve
+from rootml.sbi.estimator._calibration import Fitted, fit_curve
+from rootml.sbi.estimator._network import Layers
 from rootml.sbi.estimator._normalisation import bridge, class_weights, expectation
 from rootml.sbi.estimator._ratios import Ratios
 from rootml.sbi.estimator._record import Norm, TrainingRecord
@@ -39,25 +40,19 @@ from rootml.sbi.estimator._samples import (
     poisson_copies,
     sums_of,
 )
+from rootml.sbi.estimator._settings import Calibrate, TrainingSettings
 from rootml.sbi.estimator._training import (
     History,
     ProgressDisplay,
-    Settings,
     TrainingTask,
     softmax_loss,
     train_network,
 )
 
-if TYPE_CHECKING:
-    from rootml.sbi.estimator._estimator import RatioEstimator
-    from rootml.sbi.estimator._network import Layers
-
-Float = npt.NDArray[np.float64]
-
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Events that a network has not seen.
+    """Events that a network was not trained on.
 
     Attributes:
         log_ratio: `(events, targets)`, before calibration.
@@ -66,41 +61,41 @@ class HeldOut:
     """
 
     log_ratio: Float
-    labels: npt.NDArray[np.int64]
+    labels: Int
     weights: Float
 
 
-def learn_classes(estimator: RatioEstimator, given: Any, reference: Any, began: float) -> Ratios:
+def learn_classes(settings: TrainingSettings, given: Any, reference: Any, began: float) -> Ratios:
     """See `RatioEstimator.fit`."""
     samples = parse_samples(given, reference)
-    samples, sums = check_samples(samples, estimator.inputs)
-    scale = fit_scale(samples.union(), estimator.settings)
+    samples, sums = check_samples(samples, settings.inputs)
+    scale = fit_scale(samples.union(), settings)
     layers: list[Layers] = []
     histories: list[History] = []
     held: list[HeldOut] = []
     matrix = differences(len(samples.densities), samples.reference)
-    watch = ProgressDisplay(estimator.ensemble, estimator.progress)
-    with watch.showing():
-        for number in range(estimator.ensemble):
-            parts = _divided(samples, estimator, number)
-            network, history = _train(parts, scale, estimator, number, watch)
+    display = ProgressDisplay(settings.ensemble, settings.progress)
+    with display.showing():
+        for number in range(settings.ensemble):
+            parts = _divided(samples, settings, number)
+            network, history = _train(parts, scale, settings, number, display)
             layers.append(network)
             histories.append(history)
             identity = [Member(network, np.zeros(len(samples.targets)))]
-            raw = class_graph(scale, identity, matrix, (), estimator.settings.activation)
-            held.append(_logits(parts.rest, raw, estimator.settings))
-    fitted = fit_curves(held, samples, estimator.calibration, estimator.knots)
-    norms = [log_norms(h, fitted, samples.reference, estimator.normalisation) for h in held]
+            raw = class_graph(scale, identity, matrix, (), settings.activation)
+            held.append(_logits(parts.rest, raw, settings))
+    fitted = fit_curves(held, samples, settings.calibration, settings.knots)
+    norms = [log_norms(h, fitted, samples.reference, settings.normalisation) for h in held]
     members = [Member(n, norm) for n, norm in zip(layers, norms, strict=True)]
     curves = tuple(each.curve for each in fitted)
-    graph = class_graph(scale, members, matrix, curves, estimator.settings.activation)
+    graph = class_graph(scale, members, matrix, curves, settings.activation)
     record = TrainingRecord(
         sums, tuple(histories), norm_records(held, norms, fitted, samples),
-        time.monotonic() - began, notes_of(sums, estimator.bootstrap),
+        time.monotonic() - began, notes_of(sums, settings.bootstrap),
     )  # fmt: skip
     return Ratios(
-        estimator.inputs, samples.densities[0].dataset.columns, output_names(samples),
-        samples.densities[samples.reference].name, samples.tree, estimator.ensemble, record, graph,
+        settings.inputs, samples.densities[0].dataset.columns, output_names(samples),
+        samples.densities[samples.reference].name, samples.tree, settings.ensemble, record, graph,
     )  # fmt: skip
 
 
@@ -109,8 +104,10 @@ def output_names(samples: Samples) -> tuple[str, ...]:
     return tuple(samples.densities[k].name for k in samples.targets)
 
 
-def fit_scale(dataset: Dataset, settings: Settings, columns: Sequence[str] | None = None) -> Scale:
-    """Means and widths of the columns of all events, each counted once; NaN is an error."""
+def fit_scale(
+    dataset: Dataset, settings: TrainingSettings, columns: Sequence[str] | None = None
+) -> Scale:
+    """Means and widths of the columns, ignoring weights; NaN is an error."""
     loader = make_loader(dataset, settings, shuffle=False, inputs=columns)
     scale = Standardizer(weighted=False).fit(loader).scale()
     loader.close()
@@ -118,9 +115,14 @@ def fit_scale(dataset: Dataset, settings: Settings, columns: Sequence[str] | Non
 
 
 def make_loader(
-    dataset: Dataset, settings: Settings, *, shuffle: bool, inputs: Any = None, seed: int = 0
+    dataset: Dataset,
+    settings: TrainingSettings,
+    *,
+    shuffle: bool,
+    inputs: Any = None,
+    seed: int = 0,
 ) -> BatchLoader:
-    """Batches of all events; few events make one batch."""
+    """Batches of all events; a single one if there are few."""
     rows = dataset.scan(threads=settings.loader["threads"]).num_rows
     if rows == 0:
         message = f"{dataset}: too few events to hold some of them out"
@@ -133,14 +135,14 @@ def make_loader(
     )
 
 
-def _divided(samples: Samples, estimator: RatioEstimator, number: int) -> Division:
+def _divided(samples: Samples, settings: TrainingSettings, number: int) -> Division:
     """The parts for one member, each a labelled union of all samples."""
-    seed, by = estimator.settings.seed, estimator.by
+    seed, by = settings.seed, settings.by
     parts = [
-        divide(d.dataset, estimator.ensemble, number, by=by, seed=seed) for d in samples.densities
+        divide(d.dataset, settings.ensemble, number, by=by, seed=seed) for d in samples.densities
     ]
     train = [part.train for part in parts]
-    if estimator.bootstrap:
+    if settings.bootstrap:
         draw = seed + 1000 * (number + 1)
         train = [poisson_copies(each, by=by, seed=draw) for each in train]
     named = []
@@ -157,32 +159,35 @@ def _divided(samples: Samples, estimator: RatioEstimator, number: int) -> Divisi
 
 
 def _train(
-    parts: Division, scale: Scale, estimator: RatioEstimator, number: int, watch: ProgressDisplay
+    parts: Division,
+    scale: Scale,
+    settings: TrainingSettings,
+    number: int,
+    display: ProgressDisplay,
 ) -> tuple[Layers, History]:
-    settings = estimator.settings
     seed = settings.seed + 7919 * (number + 1)
     train = make_loader(parts.train, settings, shuffle=True, seed=seed)
     stop = make_loader(parts.stop, settings, shuffle=False)
-    lesson = TrainingTask(
+    learning = TrainingTask(
         softmax_loss((scale.mean, scale.width), balance(parts.train)),
         len(scale.mean), len(parts.train.scan().labels),
     )  # fmt: skip
     try:
-        show = watch.member(number, settings.epochs * len(train))
-        return train_network(lesson, train, stop, settings, seed=seed, show=show)
+        show = display.member(number, settings.epochs * len(train))
+        return train_network(learning, train, stop, settings, seed=seed, show=show)
     finally:
         train.close()
         stop.close()
 
 
 def balance(dataset: Dataset) -> Float:
-    """Factors that give all classes the same total weight, and events a mean weight of 1."""
+    """Factors on the weights: equal totals for all classes, and a mean weight of 1."""
     sums = dataset.scan().labels
     rows = sum(each.count for each in sums.values())
     return np.array([rows / len(sums) / each.sumw for _, each in sorted(sums.items())])
 
 
-def _logits(dataset: Dataset, graph: Any, settings: Settings) -> HeldOut:
+def _logits(dataset: Dataset, graph: Any, settings: TrainingSettings) -> HeldOut:
     loader = make_loader(dataset, settings, shuffle=False)
     values, labels, weights = [], [], []
     for batch in loader.iterate(epoch=0):
@@ -218,17 +223,17 @@ def calibrated(held: HeldOut, fitted: Sequence[Fitted]) -> Float:
 
 
 def log_norms(held: HeldOut, fitted: Sequence[Fitted], reference: int, how: str) -> Float:
-    """What the calibrated log ratios must be lowered by, `(targets,)`."""
+    """What to subtract from the calibrated log ratios, `(targets,)`."""
     value = calibrated(held, fitted)
     if how == "none":
         return np.zeros(value.shape[1])
     if how == "reference":
         mine = held.labels == reference
-        mass = held.weights[mine] / held.weights[mine].sum()
-        return np.log(expectation(np.exp(value[mine]), mass)[0])
+        weights = held.weights[mine] / held.weights[mine].sum()
+        return np.log(expectation(np.exp(value[mine]), weights)[0])
     full = np.insert(value, reference, 0.0, axis=1)
-    mass = class_weights(held.labels, held.weights, full.shape[1])
-    return -np.delete(bridge(full, mass, reference), reference)
+    weights = class_weights(held.labels, held.weights, full.shape[1])
+    return -np.delete(bridge(full, weights, reference), reference)
 
 
 def norm_records(
@@ -240,8 +245,8 @@ def norm_records(
         mine = each.labels == samples.reference
         parts.append((np.exp(calibrated(each, fitted)[mine] - norm), each.weights[mine]))
     ratio = np.concatenate([r for r, _ in parts])
-    mass = np.concatenate([w for _, w in parts])
-    mean, error = expectation(ratio, mass / mass.sum())
+    weights = np.concatenate([w for _, w in parts])
+    mean, error = expectation(ratio, weights / weights.sum())
     return {
         name: Norm(float(mean[j]), float(error[j]), f.gain, calibrated=not f.curve.is_identity)
         for j, (name, f) in enumerate(zip(output_names(samples), fitted, strict=True))
@@ -249,14 +254,15 @@ def norm_records(
 
 
 def notes_of(sums: Mapping[str, Sums], bootstrap: bool) -> tuple[str, ...]:
-    """What a user should know of these samples."""
+    """What users should know about these samples."""
     notes = []
     for name, each in sums.items():
         if each.negative:
             notes.append(
-                f"{name}: {100 * each.absolute:.1f} % of its events have negative weights; its "
-                f"{each.events:,} events are worth {each.effective:,.0f} of weight one"
+                f"{name}: {100 * each.negative_fraction:.1f} % of its weights are negative; "
+                f"the {each.events:,} events have the precision of {each.effective_events:,.0f} "
+                f"unweighted ones"
             )
     if bootstrap:
-        notes.append("each network learned from its own Poisson replica of the samples")
+        notes.append("each network was trained on its own Poisson replica of the samples")
     return tuple(notes)

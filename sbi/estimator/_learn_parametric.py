@@ -1,35 +1,36 @@
 """Learning a ratio that depends on parameters.
 
-A classifier tells pairs (x, theta) that belong together from pairs that do not: events of the
-reference, or of the samples themselves, with the theta of another event. With theta beside x as
-an input, what it learns is p(x | theta) / p_ref(x).
+A classifier tells matched pairs (x, theta) from mismatched ones: events of the reference, or of
+the samples themselves, with the theta of another event. As x and theta are both inputs, it learns
+p(x | theta) / p_ref(x).
 
 ::
 
     l(x, theta) = polynomial(x, theta) + share network(x, theta) - c . (1, theta, theta theta')
 
-in this order: the polynomial by Newton's method, the network by gradient descent; then, on
-held-out pairs, the share of the network (1: as it learned; 0: it has learned only noise) and the
+The polynomial is fitted first, by Newton's method, then the network, by gradient descent. Held-out
+pairs give the share of the network (1: keep it as it is; 0: it has learned only noise) and the
 norm c (`_pairs`, `_score`).
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from rootml.batching import BatchLoader, Standardizer
+from rootml._internal.types import Float
+from rootml.batching import Standardizer
 from rootml.dataset import Dataset
 from rootml.errors import ConvergenceError, UsageError
 from rootml.sbi.estimator._assemble import Member, Scale, monomials, parametric_graph
 from rootml.sbi.estimator._learn import make_loader, notes_of
 from rootml.sbi.estimator._network import Layers
 from rootml.sbi.estimator._normalisation import expectation
+from rootml.sbi.estimator._pair_loader import PairBatch, PairLoader
 from rootml.sbi.estimator._pairs import (
     constant_norm,
     held_out_pairs,
@@ -47,130 +48,39 @@ from rootml.sbi.estimator._samples import (
     sums_of,
 )
 from rootml.sbi.estimator._score import score_norm, scores_of
+from rootml.sbi.estimator._settings import TrainingSettings
 from rootml.sbi.estimator._training import History, ProgressDisplay, TrainingTask, train_network
 
-if TYPE_CHECKING:
-    from rootml.sbi.estimator._estimator import RatioEstimator
-
-Float = npt.NDArray[np.float64]
 POOL = "all samples"
-_ROUNDS = 8
-_OTHERS = 3
-"""Pairs that do not belong together, per event: their noise costs nothing to reduce."""
-MOST_TERMS = 400
+_MAX_ITERATIONS = 8
+_MISMATCHES = 3
+"""Mismatched pairs per event: several reduce the noise at little cost."""
+MAX_TERMS = 400
 """Terms of the polynomial; with more inputs it is left out."""
 
 
-@dataclass(frozen=True)
-class PairBatch:
-    """Events with their parameters, and those of the reference.
-
-    Attributes:
-        x, theta, w: Scaled inputs and parameters, weights of mean 1.
-        x_ref, w_ref: The same of the reference; the events themselves if there is no other.
-    """
-
-    x: Float
-    theta: Float
-    w: Float
-    x_ref: Float
-    w_ref: Float
-
-    @property
-    def num_rows(self) -> int:
-        """Events that belong together with their theta."""
-        return len(self.x)
-
-
-class PairLoader:
-    """Batches of pairs; the reference starts anew when it ends."""
-
-    def __init__(
-        self, loader: BatchLoader, reference: BatchLoader | None, scales: tuple[Scale, Scale]
-    ) -> None:
-        self.loader = loader
-        self.reference = reference
-        self.batch_size = loader.batch_size
-        self._scales = scales
-        self._factors = [
-            None if each is None else _factor(each.dataset) for each in (loader, reference)
-        ]
-
-    def __len__(self) -> int:
-        return len(self.loader)
-
-    def iterate(self, *, epoch: int) -> Generator[PairBatch, None, None]:
-        """The batches of an epoch."""
-        scale, theta_scale = self._scales
-        others = self._references(epoch)
-        for batch in self.loader.iterate(epoch=epoch):
-            assert isinstance(batch.x, dict)
-            x = _scaled(batch.x["x"], scale)
-            theta = _scaled(batch.x["t"], theta_scale)
-            w = _weights(batch, self._factors[0])
-            x_ref, w_ref = (x, w) if others is None else next(others)
-            yield PairBatch(x, theta, w, x_ref, w_ref)
-        if others is not None:
-            others.close()
-
-    def _references(self, epoch: int) -> Generator[tuple[Float, Float], None, None] | None:
-        if self.reference is None:
-            return None
-        return self._endless(self.reference, epoch)
-
-    def _endless(
-        self, reference: BatchLoader, epoch: int
-    ) -> Generator[tuple[Float, Float], None, None]:
-        number = 1000 * epoch
-        while True:
-            for batch in reference.iterate(epoch=number):
-                assert isinstance(batch.x, dict)
-                yield _scaled(batch.x["x"], self._scales[0]), _weights(batch, self._factors[1])
-            number += 1
-
-    def close(self) -> None:
-        """Free what the loaders keep."""
-        self.loader.close()
-        if self.reference is not None:
-            self.reference.close()
-
-
-def _factor(dataset: Dataset) -> float:
-    sums = sums_of(dataset)
-    return sums.events / sums.sumw
-
-
-def _scaled(values: Any, scale: Scale) -> Any:
-    return ((values - scale.mean) / scale.width).astype(np.float32)
-
-
-def _weights(batch: Any, factor: float | None) -> Any:
-    if batch.w is None:
-        return np.ones(batch.num_rows, np.float32)
-    return (batch.w * factor).astype(np.float32)
-
-
 def pair_loss(base: Float | None) -> Callable[[Any, Any, Any, Any], Any]:
-    """Cross entropy between pairs that belong together and pairs that do not, of equal weight.
+    """Cross entropy between matched and mismatched pairs, of equal total weight.
 
     Args:
-        base: Coefficients of `monomials` that are added to the network.
+        base: Coefficients of `monomials`, which are added to the network.
     """
 
     def loss(network: Any, batch: PairBatch, torch: Any, draws: Any) -> Any:
         x, theta, w = map(torch.from_numpy, (batch.x, batch.theta, batch.w))
-        other, mass = torch.from_numpy(batch.x_ref), torch.from_numpy(batch.w_ref)
+        x_ref, w_ref = torch.from_numpy(batch.x_ref), torch.from_numpy(batch.w_ref)
         shift = int(torch.randint(1, max(2, len(theta)), (1,), generator=draws))
-        turned = (torch.arange(len(other)) + shift) % len(theta)
-        pairs = torch.cat([torch.cat([x, theta], dim=1), torch.cat([other, theta[turned]], dim=1)])
+        other = (torch.arange(len(x_ref)) + shift) % len(theta)
+        pairs = torch.cat([torch.cat([x, theta], dim=1), torch.cat([x_ref, theta[other]], dim=1)])
         logit = network(pairs)[:, 0]
         if base is not None:
             given = monomials(pairs.numpy()) @ base
             logit = logit + torch.from_numpy(given.astype(np.float32))
-        together, apart = logit[: len(x)], logit[len(x) :]
+        matched, mismatched = logit[: len(x)], logit[len(x) :]
         soft = torch.nn.functional.softplus
-        scale = len(x) / len(other)
-        return 0.5 * ((w * soft(-together)).sum() + scale * (mass * w[turned] * soft(apart)).sum())
+        scale = len(x) / len(x_ref)
+        losses = (w * soft(-matched)).sum() + scale * (w_ref * w[other] * soft(mismatched)).sum()
+        return 0.5 * losses
 
     return loss
 
@@ -178,50 +88,50 @@ def pair_loss(base: Float | None) -> Callable[[Any, Any, Any, Any], Any]:
 def fit_base(loader: PairLoader, columns: int, *, epoch: int) -> Float:
     """Logistic regression between the pairs in `monomials` of scaled inputs and parameters.
 
-    Newton's method, each step a pass over the data. The log ratio of a family that is smooth in
-    theta is close to such a polynomial; a network converges slowly to it, since what is missing
-    changes the loss very little, and a fit very much (measured for the mean of a normal
-    distribution, 400,000 events: the fit is off by 0.6 standard deviations after two passes of the
-    network alone, by 0.1 with the polynomial before it).
+    Newton's method; each step is a pass over the data. The log ratio of a family that is smooth in
+    theta is close to such a polynomial. A network alone converges to it slowly: a difference that
+    hardly changes the loss can bias a fit (measured for the mean of a normal distribution, 400,000
+    events: 0.6 standard deviations after two epochs of the network alone, 0.1 with the polynomial
+    before it).
     """
     size = 1 + columns + columns * (columns + 1) // 2
     c = np.zeros(size)
-    for _ in range(_ROUNDS):
-        slope, curvature = np.zeros(size), np.zeros((size, size))
+    for _ in range(_MAX_ITERATIONS):
+        gradient, hessian = np.zeros(size), np.zeros((size, size))
         for batch in loader.iterate(epoch=epoch):
-            for value, mass, sign in _labelled(batch):
+            for value, weights, label in _labelled(batch):
                 terms = monomials(value.astype(np.float64))
-                chance = 0.5 * (1.0 + np.tanh(0.5 * (terms @ c)))
-                slope += terms.T @ (mass * (chance - sign))
-                short = terms.astype(np.float32)  # enough for the way to the minimum
-                weight = (mass * chance * (1.0 - chance)).astype(np.float32)
-                curvature += short.T @ (short * weight[:, None])
-        step = np.linalg.lstsq(curvature, slope, rcond=1e-12)[0]
+                probability = 0.5 * (1.0 + np.tanh(0.5 * (terms @ c)))
+                gradient += terms.T @ (weights * (probability - label))
+                short = terms.astype(np.float32)  # the Hessian only sets the size of the step
+                spread = (weights * probability * (1.0 - probability)).astype(np.float32)
+                hessian += short.T @ (short * spread[:, None])
+        step = np.linalg.lstsq(hessian, gradient, rcond=1e-12)[0]
         c -= step
         if np.abs(step).max() < 1e-6 * max(1.0, np.abs(c).max()):
             break
     if not np.isfinite(c).all():
-        message = "the polynomial before the network does not converge: try base='none'"
+        message = "the polynomial before the network did not converge; try base='none'"
         raise ConvergenceError(message)
     return c
 
 
 def _labelled(batch: PairBatch) -> Iterator[tuple[Float, Float, float]]:
-    """Pairs that belong together, and each event with several other theta; weights and labels."""
+    """Matched pairs, then mismatched ones, with weights and labels."""
     yield np.concatenate([batch.x, batch.theta], axis=1), batch.w.astype(np.float64), 1.0
     rows = len(batch.theta)
-    for k in range(1, _OTHERS + 1):
-        turned = (np.arange(len(batch.x_ref)) + max(1, k * rows // (_OTHERS + 1))) % rows
-        mass = batch.w_ref.astype(np.float64) * batch.w[turned]
-        mass *= rows / len(batch.x_ref) / _OTHERS
-        yield np.concatenate([batch.x_ref, batch.theta[turned]], axis=1), mass, 0.0
+    for k in range(1, _MISMATCHES + 1):
+        other = (np.arange(len(batch.x_ref)) + max(1, k * rows // (_MISMATCHES + 1))) % rows
+        weights = batch.w_ref.astype(np.float64) * batch.w[other]
+        weights *= rows / len(batch.x_ref) / _MISMATCHES
+        yield np.concatenate([batch.x_ref, batch.theta[other]], axis=1), weights, 0.0
 
 
 @dataclass(frozen=True)
 class _Task:
-    """All that the members share."""
+    """What all members share."""
 
-    estimator: RatioEstimator
+    settings: TrainingSettings
     dataset: Dataset
     reference: Dataset | None
     scales: tuple[Scale, Scale]
@@ -229,7 +139,7 @@ class _Task:
     @property
     def names(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Columns of the inputs, and of the parameters."""
-        count = len(self.estimator.inputs)
+        count = len(self.settings.inputs)
         return self.dataset.columns[:count], self.dataset.columns[count:]
 
     @property
@@ -237,99 +147,104 @@ class _Task:
         """Whether a polynomial comes before the network."""
         columns = sum(map(len, self.names))
         terms = 1 + columns + columns * (columns + 1) // 2
-        return self.estimator.base == "quadratic" and terms <= MOST_TERMS
+        return self.settings.base == "quadratic" and terms <= MAX_TERMS
 
     def loader(self, dataset: Dataset, reference: Any, *, shuffle: bool, seed: int) -> PairLoader:
-        """Pairs of these events."""
+        """Batches of these events and of the reference."""
         inputs, parameters = (list(names) for names in self.names)
-        settings = self.estimator.settings
         main = make_loader(
-            dataset, settings, shuffle=shuffle, seed=seed, inputs={"x": inputs, "t": parameters}
+            dataset,
+            self.settings,
+            shuffle=shuffle,
+            seed=seed,
+            inputs={"x": inputs, "t": parameters},
         )
         other = None
         if reference is not None:
             chosen = {"x": list(reference.columns)}
-            other = make_loader(reference, settings, shuffle=shuffle, seed=seed, inputs=chosen)
+            other = make_loader(
+                reference, self.settings, shuffle=shuffle, seed=seed, inputs=chosen
+            )
         return PairLoader(main, other, self.scales)
 
 
 def learn_parametric(
-    estimator: RatioEstimator, given: Any, reference: Any, began: float
+    settings: TrainingSettings, given: Any, reference: Any, began: float
 ) -> ParametricRatios:
     """See `RatioEstimator.fit`."""
-    dataset, other = _checked(estimator, given, reference)
+    dataset, other = _checked(settings, given, reference)
     sums = {"samples": sums_of(dataset)}
     if other is not None:
         sums["reference"] = sums_of(other)
     for name, each in sums.items():
         check_sums(each, name)
-    scales, ends = _fit_scales(estimator, dataset)
-    task = _Task(estimator, dataset, other, scales)
+    scales, ends = _fit_scales(settings, dataset)
+    task = _Task(settings, dataset, other, scales)
     members: list[Member] = []
     histories: list[History] = []
     checks: list[tuple[Float, Float]] = []
     shares: list[float] = []
-    watch = ProgressDisplay(estimator.ensemble, estimator.progress)
-    with watch.showing():
-        for number in range(estimator.ensemble):
-            trained = _member(task, number, watch)
+    display = ProgressDisplay(settings.ensemble, settings.progress)
+    with display.showing():
+        for number in range(settings.ensemble):
+            trained = _member(task, number, display)
             member, share, check = _normalised(task, trained)
             members.append(member)
             histories.append(trained.history)
             shares.append(share)
             checks.append(check)
-    graph = parametric_graph(*scales, members, estimator.settings.activation)
+    graph = parametric_graph(*scales, members, settings.activation)
     mean, error = expectation(
         np.concatenate([r for r, _ in checks])[:, None],
         np.concatenate([w for _, w in checks]) / sum(w.sum() for _, w in checks),
     )
     norms = {"r": Norm(float(mean[0]), float(error[0]), 0.0, calibrated=False)}
-    notes = list(notes_of(sums, estimator.bootstrap))
-    if estimator.base != "none" and not task.has_base:
-        notes.append(f"so many inputs that no polynomial (over {MOST_TERMS} terms) was fitted")
+    notes = list(notes_of(sums, settings.bootstrap))
+    if settings.base != "none" and not task.has_base:
+        notes.append(f"no polynomial was fitted: so many inputs need more than {MAX_TERMS} terms")
     if task.has_base:
         texts = ", ".join(f"{share:.2f}" for share in shares)
-        notes.append(f"share of the networks in what is added to the polynomial: {texts}")
+        notes.append(f"share of the networks that held-out events confirm: {texts}")
     record = TrainingRecord(sums, tuple(histories), norms, time.monotonic() - began, tuple(notes))
     ranges = dict(zip(task.names[1], ends, strict=True))
     source = POOL if other is None else "reference"
     return ParametricRatios(
-        estimator.inputs, task.names[0], ranges, source, estimator.ensemble, record, graph
+        settings.inputs, task.names[0], ranges, source, settings.ensemble, record, graph
     )
 
 
 def _checked(
-    estimator: RatioEstimator, given: Any, reference: Any
+    settings: TrainingSettings, given: Any, reference: Any
 ) -> tuple[Dataset, Dataset | None]:
     if not isinstance(given, Dataset):
         message = (
-            f"parameters={list(estimator.parameters)}: give one Dataset of all samples, whose "
-            f"columns say at which parameters an event was generated, not {type(given).__name__}"
+            f"parameters={list(settings.parameters)}: give one Dataset of all samples, with "
+            f"columns for the parameters of each event, not {type(given).__name__}"
         )
         raise UsageError(message)
     if reference is not None and not isinstance(reference, Dataset):
         message = f"reference={reference!r}: with parameters give a Dataset, or None"
         raise UsageError(message)
     for name, value, good in (
-        ("calibration", estimator.calibration, ("auto", "never")),
-        ("normalisation", estimator.normalisation, ("bridge", "none")),
+        ("calibration", settings.calibration, ("auto", "never")),
+        ("normalisation", settings.normalisation, ("bridge", "none")),
     ):
         if value not in good:
             message = f"{name}={value!r} with parameters: expected one of {', '.join(good)}"
             raise UsageError(message)
-    columns = (*estimator.inputs, *estimator.parameters)
+    columns = (*settings.inputs, *settings.parameters)
     dataset = select_inputs(given, columns, "samples").with_label(None)
     if reference is not None:
-        reference = select_inputs(reference, estimator.inputs, "reference").with_label(None)
+        reference = select_inputs(reference, settings.inputs, "reference").with_label(None)
     return dataset, reference
 
 
 def _fit_scales(
-    estimator: RatioEstimator, dataset: Dataset
+    settings: TrainingSettings, dataset: Dataset
 ) -> tuple[tuple[Scale, Scale], list[tuple[float, float]]]:
     """Scales of inputs and parameters, and the range of each parameter."""
-    count = len(estimator.inputs)
-    loader = make_loader(dataset, estimator.settings, shuffle=False)
+    count = len(settings.inputs)
+    loader = make_loader(dataset, settings, shuffle=False)
     scaler = Standardizer(weighted=False).fit(loader).scale()
     low, high = np.full(len(scaler.mean), np.inf), np.full(len(scaler.mean), -np.inf)
     for batch in loader.iterate(epoch=0):
@@ -338,7 +253,7 @@ def _fit_scales(
     loader.close()
     for name, a, b in zip(dataset.columns[count:], low[count:], high[count:], strict=True):
         if a == b:
-            message = f"parameter {name!r} is {a} in all events: nothing depends on it"
+            message = f"parameter {name!r} is {a} in all events: nothing can be learned about it"
             raise UsageError(message)
     x = Scale(scaler.mean[:count], scaler.std[:count])
     theta = Scale(scaler.mean[count:], scaler.std[count:])
@@ -348,7 +263,7 @@ def _fit_scales(
 
 @dataclass(frozen=True)
 class _Trained:
-    """A network, the polynomial before it, the events that stopped its training, and the rest."""
+    """A network, the polynomial before it, and its two held-out parts."""
 
     layers: Layers
     history: History
@@ -357,18 +272,17 @@ class _Trained:
     rest: PairLoader
 
 
-def _member(task: _Task, number: int, watch: ProgressDisplay) -> _Trained:
+def _member(task: _Task, number: int, display: ProgressDisplay) -> _Trained:
     """One trained network."""
-    estimator = task.estimator
-    settings, by = estimator.settings, estimator.by
+    settings, by = task.settings, task.settings.by
     seed = settings.seed + 7919 * (number + 1)
 
     def parts(dataset: Dataset | None, what: str) -> Division:
         if dataset is None:
             return Division(None, None, None)
-        found = divide(dataset, estimator.ensemble, number, by=by, seed=settings.seed)
+        found = divide(dataset, settings.ensemble, number, by=by, seed=settings.seed)
         train = found.train
-        if estimator.bootstrap:
+        if settings.bootstrap:
             train = poisson_copies(train, by=by, seed=settings.seed + 1000 * (number + 1))
         for each in (train, found.stop, found.rest):
             check_sums(sums_of(each), f"a part of {what}")
@@ -381,22 +295,21 @@ def _member(task: _Task, number: int, watch: ProgressDisplay) -> _Trained:
     columns = sum(map(len, task.names))
     try:
         base = fit_base(train, columns, epoch=0) if task.has_base else None
-        lesson = TrainingTask(pair_loss(base), columns, 1, from_zero=base is not None)
-        show = watch.member(number, settings.epochs * len(train))
-        layers, history = train_network(lesson, train, stop, settings, seed=seed, show=show)
+        learning = TrainingTask(pair_loss(base), columns, 1, from_zero=base is not None)
+        show = display.member(number, settings.epochs * len(train))
+        layers, history = train_network(learning, train, stop, settings, seed=seed, show=show)
     finally:
         train.close()
     return _Trained(layers, history, base, stop, rest)
 
 
 def _normalised(task: _Task, trained: _Trained) -> tuple[Member, float, tuple[Float, Float]]:
-    """The network as it is used, how much of it was kept, and a check of its norm.
+    """The network as it is used, the share that was kept, and a check of its norm.
 
-    The share and the constant are of events that nothing else was chosen by. The slopes of the
-    norm need many events, and are those of the polynomial to most: they may be of all that were
-    held out of the training, as that there were some epochs less or more moves them little.
+    Share and constant use held-out events that nothing else depends on. The slopes of the norm
+    need many events and hardly depend on the number of epochs, so they use all held-out events.
     """
-    scales, activation = task.scales, task.estimator.settings.activation
+    scales, activation = task.scales, task.settings.activation
     layers, base = trained.layers, trained.base
     none = np.zeros(monomials(np.zeros((1, len(scales[1].mean)))).shape[1])
     try:
@@ -405,7 +318,7 @@ def _normalised(task: _Task, trained: _Trained) -> tuple[Member, float, tuple[Fl
         share = 1.0 if base is None else network_share(pairs)
         pairs, layers = pairs.with_share(share), scaled_last(layers, share)
         norm = none
-        if task.estimator.normalisation != "none":
+        if task.settings.normalisation != "none":
             graph = parametric_graph(*scales, [Member(layers, none, base)], activation)
             held_out = (trained.stop, trained.rest)
             norm = constant_norm(pairs, score_norm(scores_of(graph, scales), held_out))

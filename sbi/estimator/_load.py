@@ -1,4 +1,4 @@
-"""From the facts in a file back to ratios."""
+"""From the graph and metadata of a file back to ratios."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from rootml.sbi.estimator._record import TrainingRecord
 
 
 def assembled(path: str, graph: Graph, facts: Mapping[str, Any]) -> Ratios | ParametricRatios:
-    """The ratios of a graph with its facts.
+    """The ratios that a graph and its metadata describe.
 
     Raises:
-        CorruptFileError: Facts that are incomplete, or that do not fit the graph.
+        CorruptFileError: Metadata that is incomplete or does not fit the graph.
     """
     try:
         record = TrainingRecord.from_json(facts["record"])
@@ -37,9 +37,10 @@ def assembled(path: str, graph: Graph, facts: Mapping[str, Any]) -> Ratios | Par
             tree = {name: tuple(each) for name, each in facts["tree"].items()}
             made = Ratios(inputs, names, outputs, facts["reference"], tree, members, record, graph)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        message = f"{path}: the facts beside the graph are damaged: {error!r}"
+        message = f"{path}: the metadata of the graph is damaged: {error!r}"
         raise CorruptFileError(message) from error
     if dict(graph.inputs) != expected or dict(graph.outputs) != widths:
-        message = f"{path}: inputs {dict(graph.inputs)}, outputs {dict(graph.outputs)} do not fit"
+        sides = f"inputs {dict(graph.inputs)} and outputs {dict(graph.outputs)}"
+        message = f"{path}: {sides} of the graph do not match its metadata"
         raise CorruptFileError(message)
     return made

@@ -1,4 +1,4 @@
-"""Multilayer perceptrons: as torch modules while they learn, as graphs afterwards."""
+"""Multilayer perceptrons: torch modules in training, parts of a graph afterwards."""
 
 from __future__ import annotations
 
@@ -14,35 +14,34 @@ from rootml.sbi.estimator._graph import Builder
 
 Array: TypeAlias = npt.NDArray[Any]
 Layers: TypeAlias = "list[tuple[Array, Array]]"
-"""Weights `(in, out)` and offsets `(out,)` of each layer; all but the last are activated."""
+"""Weights `(in, out)` and offsets `(out,)` of each layer; the last has no activation."""
 
 SMOOTH = ("silu", "tanh")
 ACTIVATIONS = (*SMOOTH, "relu")
 
 
 def check_activation(name: str, *, parametric: bool) -> str:
-    """The activation, or an error.
+    """Return a valid activation.
 
     Raises:
-        UsageError: No such activation; or "relu" for a network that depends on parameters: its
-            log-likelihood consists of pieces that are straight in them, so that the second
-            derivative, and with it the error of a fit, is made of kinks (measured: half the right
-            error).
+        UsageError: No such activation; or "relu" for a network that depends on parameters. Its
+            log-likelihood is piecewise linear in them, so the second derivative, and with it the
+            error of a fit, is wrong (measured: half the right error).
     """
     if name not in ACTIVATIONS:
         message = f"activation={name!r}: expected one of {', '.join(map(repr, ACTIVATIONS))}"
         raise UsageError(message)
     if parametric and name not in SMOOTH:
         message = (
-            f"activation={name!r} with parameters=: the likelihood would consist of straight "
-            f"pieces in the parameters, and a fit would quote wrong errors; use 'silu' or 'tanh'"
+            f"activation={name!r} with parameters=: the likelihood would be piecewise linear in "
+            f"the parameters, and a fit would quote wrong errors; use 'silu' or 'tanh'"
         )
         raise UsageError(message)
     return name
 
 
 def torch_network(torch: Any, widths: Sequence[int], activation: str) -> Any:
-    """A ``torch.nn.Sequential`` of these widths, those of input and output included."""
+    """A ``torch.nn.Sequential`` with layers of these widths, from input to output."""
     kind = {"silu": torch.nn.SiLU, "tanh": torch.nn.Tanh, "relu": torch.nn.ReLU}[activation]
     layers: list[Any] = []
     for rows, columns in pairwise(widths):
@@ -51,7 +50,7 @@ def torch_network(torch: Any, widths: Sequence[int], activation: str) -> Any:
 
 
 def layers_of(network: Any) -> Layers:
-    """The arrays of a `torch_network`, copied."""
+    """Copies of the arrays of a `torch_network`."""
     return [
         (
             layer.weight.detach().cpu().numpy().T.astype(np.float64),
@@ -63,7 +62,7 @@ def layers_of(network: Any) -> Layers:
 
 
 def append_layers(build: Builder, z: str, layers: Layers, activation: str) -> str:
-    """Append the layers after the first, given the first one's sums `z`; gives the last sums."""
+    """Append all layers after the first, whose sums are `z`; returns the sums of the last."""
     for matrix, offset in layers[1:]:
         if activation == "silu":
             z = build.add("Mul", z, build.add("Sigmoid", z))

@@ -1,7 +1,7 @@
 """Graphs as ONNX files and back: float32, opset 17, standard operators only.
 
-The file holds the whole way from the observables to the ratio: scaling, networks, calibration,
-normalisation, average. What the columns mean stands beside, as JSON in the metadata.
+The file holds everything from the observables to the ratio: scaling, networks, calibration,
+normalisation, average. JSON in its metadata describes the columns.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ OPSET, IR_VERSION = 17, 8
 
 
 def write_onnx(path: Path, graph: Graph, facts: Mapping[str, Any], *, rows: int | None) -> None:
-    """Write a graph with facts that JSON can hold.
+    """Write a graph and its metadata.
 
     Args:
-        rows: Number of rows that the file is for; None: any.
+        rows: Fixed number of rows; None: any.
     """
     made = OnnxGraph(feature="saving ratios")
     for node in graph.nodes:
@@ -47,7 +47,7 @@ def write_onnx(path: Path, graph: Graph, facts: Mapping[str, Any], *, rows: int 
 
 
 def _shapes(widths: Mapping[str, int], rows: int | None) -> Values:
-    # theta may have one row for all events: a symbol of its own, or runtimes assume it has not
+    # theta may have one row for all events: give its rows another symbol
     symbols = {"theta": "points"}
     return {
         name: (np.float32, [symbols.get(name, "rows") if rows is None else rows, width])
@@ -56,7 +56,7 @@ def _shapes(widths: Mapping[str, int], rows: int | None) -> Values:
 
 
 def read_onnx(path: Path) -> tuple[Graph, dict[str, Any]]:
-    """The graph and the facts of a file.
+    """The graph and the metadata of a file.
 
     Raises:
         MissingFileError: No such file.

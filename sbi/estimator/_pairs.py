@@ -1,65 +1,62 @@
-"""Held-out pairs of events and parameters: how much of a network to keep, and its norm.
+"""Held-out pairs of events and parameters: what share of a network to keep, and its norm.
 
-Both are logistic regressions in few numbers: is a pair one that belongs together?
+A pair is matched (an event with its own theta) or mismatched (an event with another theta). Share
+and norm are logistic regressions with few coefficients that tell the two kinds apart.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from rootml._internal.types import Float
 from rootml.errors import ConvergenceError
 from rootml.sbi.estimator._assemble import Scale, monomials
 from rootml.sbi.estimator._graph import Graph
 from rootml.sbi.estimator._network import Layers
+from rootml.sbi.estimator._pair_loader import PairLoader
 
-if TYPE_CHECKING:
-    from rootml.sbi.estimator._learn_parametric import PairLoader
-
-Float: TypeAlias = npt.NDArray[np.float64]
-
-_SHIFTS = 4  # pairings of each held-out event with another theta
+_MISMATCHES = 4  # mismatched pairs per held-out event
 _CHUNK = 65_536
-_ROUNDS = 50
+_MAX_ITERATIONS = 50
 
 
 @dataclass(frozen=True)
 class Side:
-    """Pairs that belong together, or pairs that do not.
+    """Pairs of one kind.
 
     Attributes:
-        label: 1 or 0.
+        label: 1 for matched pairs, 0 for mismatched ones.
         value: Log ratios, `(pairs,)`.
-        network: What the network contributes to them.
+        network: Contribution of the network to them.
         theta: Scaled parameters, `(pairs, parameters)`.
-        mass: Weights.
+        weights: One per pair.
     """
 
     label: float
     value: Float
     network: Float
     theta: Float
-    mass: Float
+    weights: Float
 
 
 @dataclass(frozen=True)
 class Pairs:
     """Held-out pairs of both kinds."""
 
-    together: Side
-    apart: Side
+    matched: Side
+    mismatched: Side
 
     @property
     def sides(self) -> tuple[Side, Side]:
         """Both."""
-        return self.together, self.apart
+        return self.matched, self.mismatched
 
     def with_share(self, share: float) -> Pairs:
-        """The same with a share of the network's contribution."""
+        """The same pairs, with the network's contribution multiplied by `share`."""
         return Pairs(
             *(
                 replace(side, value=side.value - (1.0 - share) * side.network)
@@ -67,40 +64,41 @@ class Pairs:
             )
         )
 
-    def lowered(self, norm: Float) -> Pairs:
-        """The same with normalised log ratios."""
+    def normalised(self, norm: Float) -> Pairs:
+        """The same pairs with normalised log ratios."""
         return Pairs(*(replace(s, value=s.value - monomials(s.theta) @ norm) for s in self.sides))
 
     def check(self, norm: Float) -> tuple[Float, Float]:
-        """Ratios of pairs that do not belong together, and their weights: in the mean 1."""
-        return np.exp(self.apart.value - monomials(self.apart.theta) @ norm), self.apart.mass
+        """Normalised ratios of the mismatched pairs, and their weights; the mean should be 1."""
+        value = self.mismatched.value - monomials(self.mismatched.theta) @ norm
+        return np.exp(value), self.mismatched.weights
 
 
 def held_out_pairs(
     network: Graph, base: Float | None, rest: PairLoader, scales: tuple[Scale, Scale]
 ) -> Pairs:
-    """All held-out events with their theta, and with some of others."""
-    together: list[tuple[Float, ...]] = []
-    apart: list[tuple[Float, ...]] = []
+    """All held-out events, each with its own theta and with some others."""
+    matched: list[tuple[Float, ...]] = []
+    mismatched: list[tuple[Float, ...]] = []
     log_ratio = _log_ratio(network, scales)
 
-    def add(found: list[tuple[Float, ...]], x: Float, theta: Float, mass: Float) -> None:
+    def add(found: list[tuple[Float, ...]], x: Float, theta: Float, weights: Float) -> None:
         learned = log_ratio(x, theta)
         value = learned
         if base is not None:
             value = (
                 learned + monomials(np.concatenate([x, theta], axis=1, dtype=np.float64)) @ base
             )
-        found.append((value, learned, theta, mass))
+        found.append((value, learned, theta, weights))
 
     for batch in rest.iterate(epoch=0):
-        add(together, batch.x, batch.theta, batch.w)
+        add(matched, batch.x, batch.theta, batch.w)
         rows = len(batch.theta)
-        for k in range(1, _SHIFTS + 1):
-            turned = (np.arange(len(batch.x_ref)) + k * max(1, rows // (_SHIFTS + 1))) % rows
-            mass = batch.w_ref * batch.w[turned] * (rows / len(batch.x_ref) / _SHIFTS)
-            add(apart, batch.x_ref, batch.theta[turned], mass)
-    return Pairs(Side(1.0, *_joined(together)), Side(0.0, *_joined(apart)))
+        for k in range(1, _MISMATCHES + 1):
+            other = (np.arange(len(batch.x_ref)) + k * max(1, rows // (_MISMATCHES + 1))) % rows
+            weights = batch.w_ref * batch.w[other] * (rows / len(batch.x_ref) / _MISMATCHES)
+            add(mismatched, batch.x_ref, batch.theta[other], weights)
+    return Pairs(Side(1.0, *_joined(matched)), Side(0.0, *_joined(mismatched)))
 
 
 def _log_ratio(graph: Graph, scales: tuple[Scale, Scale]) -> Callable[[Float, Float], Float]:
@@ -122,10 +120,10 @@ def _joined(parts: Sequence[tuple[Float, ...]]) -> list[Any]:
 
 
 def network_share(pairs: Pairs) -> float:
-    """How much of what the network has learned holds for pairs that it has not seen.
+    """The fraction of the network's contribution that held-out pairs confirm, from 0 to 1.
 
-    Where a polynomial comes before it, a network may have nothing to add but the noise of its
-    training: its contribution then has no slope in this regression. Between 0 and 1.
+    Where the polynomial describes everything, the network adds only the noise of its training; the
+    slope of its contribution in this regression is then 0.
     """
 
     def terms(side: Side, part: slice) -> Float:
@@ -136,42 +134,43 @@ def network_share(pairs: Pairs) -> float:
 
 
 def constant_norm(pairs: Pairs, slopes: Float) -> Float:
-    """The same coefficients of theta and theta theta', and that of 1 by the bridge estimator.
+    """`slopes` with the coefficient of 1 found by the bridge estimator.
 
     Raises:
-        ConvergenceError: No such constant.
+        ConvergenceError: There is no such constant.
     """
 
     def terms(side: Side, part: slice) -> Float:
         return np.ones((len(side.value[part]), 1))
 
     norm = slopes.copy()
-    norm[0] = _regression(pairs.lowered(slopes), 1, terms)[0]
+    norm[0] = _regression(pairs.normalised(slopes), 1, terms)[0]
     return norm
 
 
 def _regression(pairs: Pairs, size: int, terms: Callable[[Side, slice], Float]) -> Float:
-    """What multiples of some terms the log ratios must be lowered by; Newton's method."""
+    """Coefficients of terms to subtract from the log ratios, by Newton's method."""
     c = np.zeros(size)
-    scale = 1.0 / len(pairs.together.value)
-    for _ in range(_ROUNDS):
-        slope, curvature = np.zeros(size), np.zeros((size, size))
+    scale = 1.0 / len(pairs.matched.value)
+    for _ in range(_MAX_ITERATIONS):
+        gradient, hessian = np.zeros(size), np.zeros((size, size))
         for side in pairs.sides:
             for start in range(0, len(side.value), _CHUNK):
                 part = slice(start, start + _CHUNK)
-                given, mass = terms(side, part), side.mass[part] * scale
-                chance = 0.5 * (1.0 + np.tanh(0.5 * (side.value[part] - given @ c)))
-                slope += given.T @ (mass * (side.label - chance))
-                curvature += given.T @ (given * (mass * chance * (1.0 - chance))[:, None])
-        step = np.linalg.lstsq(curvature, slope, rcond=1e-10)[0]
+                given, weights = terms(side, part), side.weights[part] * scale
+                probability = 0.5 * (1.0 + np.tanh(0.5 * (side.value[part] - given @ c)))
+                gradient += given.T @ (weights * (side.label - probability))
+                spread = weights * probability * (1.0 - probability)
+                hessian += given.T @ (given * spread[:, None])
+        step = np.linalg.lstsq(hessian, gradient, rcond=1e-10)[0]
         c -= step
         if np.abs(step).max() < 1e-9:
             return c
-    message = f"the norm as a function of theta does not converge, last step {step.tolist()}"
+    message = f"the norm as a function of theta did not converge; last step {step.tolist()}"
     raise ConvergenceError(message)
 
 
 def scaled_last(layers: Layers, factor: float) -> Layers:
-    """The layers of a network whose output is multiplied."""
+    """The layers with the output multiplied by `factor`."""
     matrix, offset = layers[-1]
     return [*layers[:-1], (matrix * factor, offset * factor)]

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from rootml.sbi.roofit import RooFitObjects
 
 Float = npt.NDArray[np.float64]
-_STEP = 1e-4  # of the range of a parameter, for second derivatives
+_STEP = 1e-4  # for second derivatives, relative to the range of a parameter
 
 
 @dataclass(frozen=True)
@@ -38,12 +38,12 @@ class ParametricRatios:
 
     Attributes:
         inputs: The columns or expressions that an event consists of, evaluated for a Dataset.
-        names: What they are called; a dict of columns must have these.
-        parameters: Range of each parameter in training; values beyond are refused.
-        reference: What the density is divided by.
+        names: Names of the inputs in a dict of columns.
+        parameters: Range of each parameter in the training; values outside are refused.
+        reference: Name of the density in the denominator.
         members: Number of networks of the ensemble.
-        record: Weights, losses, norms of the training.
-        graph: What is computed.
+        record: Weights, losses and norms of the training.
+        graph: The computation.
     """
 
     inputs: tuple[str, ...]
@@ -114,14 +114,14 @@ class ParametricRatios:
         """
         for name in theta:
             if name not in self.parameters:
-                message = f"no parameter {name!r}; there is {nearest(name, self.parameters)}"
+                message = f"no parameter {name!r}; available: {nearest(name, self.parameters)}"
                 raise MissingParameterError(message)
         for name, (low, high) in self.parameters.items():
             if name not in theta:
                 message = f"no value for the parameter {name!r}"
                 raise MissingParameterError(message)
             if not low <= theta[name] <= high:
-                message = f"{name}={theta[name]}: learned was the range {low} to {high}"
+                message = f"{name}={theta[name]}: outside of the training range {low} to {high}"
                 raise UsageError(message)
         return np.array([theta[name] for name in self.parameters], np.float64)
 
@@ -162,13 +162,13 @@ class ParametricRatios:
 
 
 class RatioLikelihood:
-    """Minus log L = - sum_i w_i log r(x_i | theta): what `rootml.sbi.fit` needs of a likelihood.
+    """Minus log L = - sum_i w_i log r(x_i | theta), for `rootml.sbi.fit`.
 
-    Not extended: how many events there are says nothing about theta here.
+    Not extended: the number of events carries no information about theta.
 
     Attributes:
-        ratios: What was learned.
-        x: `(events, inputs)`.
+        ratios: The learned ratios.
+        x: Inputs, `(events, inputs)`.
         weights: `(events,)`, or None.
     """
 
@@ -227,7 +227,7 @@ class RatioLikelihood:
         """Minus log L at `theta`, in the order of `parameters`.
 
         Args:
-            strict: Raise where it is not finite; else give NaN.
+            strict: Raise if it is not finite; otherwise return NaN.
         """
         point = np.asarray(theta, np.float64)[None, :]
         total = 0.0
@@ -262,7 +262,7 @@ class RatioLikelihood:
         return 0.5 * (matrix + matrix.T)
 
     def score_covariance(self, theta: Sequence[float] | Float) -> Float:
-        """What the gradient varies by for weighted events: ``sum w^2 s s^T``."""
+        """Covariance of the gradient for weighted events: ``sum w^2 s s^T``."""
         point = np.asarray(theta, np.float64)[None, :]
         total = np.zeros((point.shape[1], point.shape[1]))
         for x, w in self._parts():
@@ -272,7 +272,7 @@ class RatioLikelihood:
         return total
 
     def explain(self, point: Sequence[float] | Float) -> DensityError:
-        """The error for a point without a likelihood: which events."""
+        """The error for a point without a finite likelihood; names the events."""
         theta = np.asarray(point, np.float64)[None, :]
         runs = [self.ratios.graph.run([self._output], x=x, theta=theta) for x, _ in self._parts()]
         values = np.concatenate([np.empty(0), *(r[self._output][:, self._column] for r in runs)])

@@ -36,14 +36,14 @@ class Ratios:
 
     Attributes:
         inputs: The columns or expressions that an event consists of, evaluated for a Dataset.
-        names: What they are called; a dict of columns must have these.
-        outputs: Names of the ratios, e.g. ``("S", "B.jes.up", "B.jes.down")``; the reference has
-            none, its ratio is 1.
-        reference: Name of the sample whose density divides.
-        tree: Per process the names of its variations.
+        names: Names of the inputs in a dict of columns.
+        outputs: Names of the ratios, e.g. ``("S", "B.jes.up", "B.jes.down")``; that of the
+            reference is 1 and not among them.
+        reference: Name of the sample in the denominator.
+        tree: Names of the variations of each process.
         members: Number of networks of the ensemble.
-        record: Weights, losses, norms of the training.
-        graph: What is computed.
+        record: Weights, losses and norms of the training.
+        graph: The computation.
     """
 
     inputs: tuple[str, ...]
@@ -95,8 +95,8 @@ class Ratios:
     ) -> RatioColumns:
         """Ratio columns as `Model.likelihood` takes them, with the weights of the data.
 
-        ``{"S": r, "B": {"nominal": r, "jes": (r_up, r_down)}}``, float64; that of the reference
-        itself is 1.
+        ``{"S": r, "B": {"nominal": r, "jes": (r_up, r_down)}}``, float64; the column of the
+        reference is 1.
 
         Args:
             data: A Dataset, a dict of columns, or an array `(events, inputs)`.
@@ -140,19 +140,19 @@ class Ratios:
             known = None if reference is None else self.columns(reference, member=member)
             yield self.columns(data, member=member), known
 
-    # --- changing it ----------------------------------------------------------------------------
+    # --- normalisation ---------------------------------------------------------------------------
 
     def renormalised(self, reference: Any, *, progress: bool | None = None) -> Ratios:
-        """The same, divided by E_ref[r] on independent events of the reference.
+        """These ratios divided by E_ref[r] over independent events of the reference.
 
-        The mean has a statistical error, `Norm.error` of the result's record: worth it for large
-        samples only, since it moves yields as much as ratios.
+        The mean has a statistical error (`Norm.error` of the result's record) that shifts fitted
+        yields, so this pays off only for large samples.
 
         Args:
-            reference: Events that neither training nor calibration has seen, as `columns` takes.
+            reference: Events that were not used in training or calibration, as `columns` takes.
 
         Raises:
-            UsageError: Weights that do not add up to something positive.
+            UsageError: Weights without a positive sum.
             DensityError: A mean ratio that is not positive and finite.
         """
         logs, weights = self._evaluate(reference, None, progress)
@@ -164,9 +164,9 @@ class Ratios:
             mean, error = expectation(np.exp(logs), mass / mass.sum())
         if not (np.isfinite(mean).all() and (mean > 0.0).all()):
             means = dict(zip(self.outputs, mean.tolist(), strict=True))
-            message = f"the mean ratios over these events are {means}: no norm to divide by"
+            message = f"the mean ratios over these events are {means}: they cannot be normalised"
             raise DensityError(message)
-        graph = lowered(self.graph, np.log(mean), self.members)
+        graph = shifted(self.graph, np.log(mean), self.members)
         norms = {
             name: replace(old, mean=1.0, error=float(e / m))
             for (name, old), m, e in zip(self._norms().items(), mean, error, strict=True)
@@ -182,21 +182,21 @@ class Ratios:
     # --- saving --------------------------------------------------------------------------------
 
     def save(self, path: str | os.PathLike[str], *, rows: int | None = None) -> None:
-        """Write one ONNX file that goes all the way from the inputs to the ratios, in float32.
+        """Write one ONNX file with everything from the inputs to the ratios, in float32.
 
         Input ``x`` `(rows, inputs)`; outputs ``ratio``, ``log_ratio`` `(rows, outputs)` and
-        ``members``. Only operators that ROOT's SOFIE parses. `RatioEstimator.load` reads it.
+        ``members``. ROOT's SOFIE parses its operators; `RatioEstimator.load` reads it.
 
         Args:
-            rows: Number of rows the file is for, e.g. 1; None: any.
+            rows: Fixed number of rows, e.g. 1; None: any.
 
         Raises:
             UsageError: Ratios of a classifier that is a Python function.
         """
         if self.scores is not None:
             message = (
-                "these ratios come from a classifier that is a Python function, which an ONNX "
-                "file cannot hold; save the classifier by itself and keep its ratio columns"
+                "these ratios come from a classifier that is a Python function, which cannot be "
+                "written to an ONNX file; save the classifier itself, or the ratio columns"
             )
             raise UsageError(message)
         write_onnx(Path(path), self.graph, self._facts(), rows=rows)
@@ -213,7 +213,7 @@ class Ratios:
             "record": self.record.to_json(),
         }
 
-    # --- looking at it ---------------------------------------------------------------------------
+    # --- representation --------------------------------------------------------------------------
 
     def _lines(self) -> list[tuple[str, str]]:
         return [
@@ -230,8 +230,8 @@ class Ratios:
         return facts_html(self._lines()) + self.record._repr_html_()
 
 
-def lowered(graph: Graph, shift: Float, members: int) -> Graph:
-    """The graph with the log ratios of all members lowered by `shift`, `(outputs,)`."""
+def shifted(graph: Graph, shift: Float, members: int) -> Graph:
+    """The graph with `shift`, `(outputs,)`, subtracted from the log ratios of all members."""
     build, ends = Builder.extending(graph)
     width = len(shift)
     values = []
@@ -243,7 +243,7 @@ def lowered(graph: Graph, shift: Float, members: int) -> Graph:
 
 
 def check_scores(values: Float, x: Float, outputs: Sequence[str]) -> Float:
-    """The log ratios of a classifier, `(events, outputs)`, if all are finite."""
+    """The log ratios of a classifier, `(events, outputs)`, after a check of shape and values."""
     if values.shape != (len(x), len(outputs)):
         message = f"the classifier gave {values.shape} for {len(x)} events, {len(outputs)} ratios"
         raise UsageError(message)

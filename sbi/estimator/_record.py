@@ -1,4 +1,4 @@
-"""What a training did, as numbers that travel with the ratios."""
+"""`TrainingRecord`: samples, losses and norms of a training; saved with the ratios."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from rootml.sbi.estimator._training import History
 
 @dataclass(frozen=True)
 class Norm:
-    """The mean ratio under the reference, on events that were held out of the training.
+    """The mean ratio under the reference, over held-out events.
 
     Attributes:
-        mean: E_ref[r]; 1 for normalised densities. With a signal in the tails of the reference
-            few events decide it: look at `error`.
+        mean: E_ref[r]; 1 for normalised densities. Few events dominate it if the signal lies in
+            the tails of the reference; compare with `error`.
         error: Its statistical error.
-        gain: Twice the rise of the log likelihood that a calibration curve brings.
+        gain: Twice the increase of the log-likelihood by a calibration curve.
         calibrated: Whether the curve is used.
     """
 
@@ -31,14 +31,14 @@ class Norm:
 
 @dataclass(frozen=True)
 class TrainingRecord:
-    """What a training did.
+    """Samples, losses and norms of a training.
 
     Attributes:
         sums: The weights of each density.
         histories: The losses of each network.
-        norms: E_ref[r] and calibration, by output.
+        norms: E_ref[r] and calibration of each ratio.
         seconds: Wall time of the training.
-        notes: What is worth knowing, in words.
+        notes: What users should know, in words.
     """
 
     sums: Mapping[str, Sums]
@@ -69,8 +69,8 @@ class TrainingRecord:
         """The weights of the samples."""
         rows = [
             (
-                name, f"{s.events:,}", f"{s.sumw:.6g}", f"{s.effective:,.0f}",
-                f"{100 * s.absolute:.1f} %",
+                name, f"{s.events:,}", f"{s.sumw:.6g}", f"{s.effective_events:,.0f}",
+                f"{100 * s.negative_fraction:.1f} %",
             )
             for name, s in self.sums.items()
         ]  # fmt: skip
@@ -99,7 +99,7 @@ class TrainingRecord:
         return Grid(("network", "epochs", "best", "loss", "held out"), rows)
 
     def grids(self) -> list[Grid]:
-        """All of them that have rows."""
+        """All grids that have rows."""
         return [g for g in (self.sums_grid(), self.losses_grid(), self.norms_grid()) if g.rows]
 
     def __str__(self) -> str:

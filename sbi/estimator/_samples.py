@@ -1,4 +1,4 @@
-"""The samples of a training: what densities there are, checked, and how they are divided."""
+"""The samples of a training: their densities, checks, and how events are divided."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
-from typing import Any, TypeAlias
+from typing import Any
 
 from rootml.dataset import Dataset
 from rootml.errors import (
@@ -17,11 +17,11 @@ from rootml.errors import (
     UsageError,
     nearest,
 )
+from rootml.sbi.estimator._settings import By
 
-By: TypeAlias = "str | Sequence[str] | None"
 NOMINAL = "nominal"
 REFERENCE = "reference"
-"""What a reference is called that is not one of the samples."""
+"""Name of a reference that is not one of the samples."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,19 +41,19 @@ class Sums:
     negative: int
 
     @property
-    def effective(self) -> float:
-        """Number of unweighted events of the same relative uncertainty."""
+    def effective_events(self) -> float:
+        """Number of unweighted events with equal precision."""
         return self.sumw**2 / self.sumw2 if self.sumw2 > 0 else 0.0
 
     @property
-    def absolute(self) -> float:
-        """Fraction of negative weights by number."""
+    def negative_fraction(self) -> float:
+        """Fraction of the events that have negative weights."""
         return self.negative / self.events if self.events else 0.0
 
 
 @dataclass(frozen=True)
 class Density:
-    """One density that is to be told from the others.
+    """One density that the classifier tells from the others.
 
     Attributes:
         process: Name of the sample.
@@ -88,7 +88,7 @@ class Samples:
     Attributes:
         densities: In the order of the classes of the network.
         reference: Number of the reference among them.
-        tree: Per process the names of its variations.
+        tree: Names of the variations of each process.
     """
 
     densities: tuple[Density, ...]
@@ -97,11 +97,11 @@ class Samples:
 
     @property
     def targets(self) -> tuple[int, ...]:
-        """Numbers of the densities whose ratio to the reference is learned: all others."""
+        """Numbers of all densities but the reference."""
         return tuple(k for k in range(len(self.densities)) if k != self.reference)
 
     def map(self, change: Any) -> Samples:
-        """The same with every dataset changed."""
+        """These samples with `change` applied to every dataset."""
         changed = [replace(d, dataset=change(d.dataset)) for d in self.densities]
         return replace(self, densities=tuple(changed))
 
@@ -116,13 +116,13 @@ class Samples:
 
 
 def sums_of(dataset: Dataset) -> Sums:
-    """Sums over the weights of the selected events; scans the data."""
+    """Sums of the weights of the selected events; scans the data."""
     total = dataset.scan().total
     return Sums(total.count, total.sumw, total.sumw2, total.negative)
 
 
 def parse_samples(samples: Any, reference: Any) -> Samples:
-    """The densities of what a user gave.
+    """The densities in the samples that a user gave.
 
     Raises:
         UsageError: Not ``{name: Dataset}`` or ``{name: {"nominal": Dataset, nuisance: (up,
@@ -155,7 +155,7 @@ def parse_samples(samples: Any, reference: Any) -> Samples:
 
 def _check_name(process: Any) -> None:
     if not isinstance(process, str) or not process or "." in process:
-        message = f"samples: {process!r} cannot be the name of a sample (a text without dots)"
+        message = f"samples: {process!r} is not a valid name of a sample: use a text without dots"
         raise UsageError(message)
 
 
@@ -198,8 +198,8 @@ def check_samples(samples: Samples, inputs: Sequence[str]) -> tuple[Samples, dic
     Raises:
         MissingColumnError, UnsupportedTypeError: An input that a sample does not have as a number
             per event.
-        EmptySelectionError: A sample of which no event is selected.
-        UsageError: Weights that add up to nothing, or to less.
+        EmptySelectionError: A sample without selected events.
+        UsageError: Weights without a positive sum.
     """
     selected = []
     for density in samples.densities:
@@ -222,7 +222,9 @@ def select_inputs(dataset: Dataset, columns: Sequence[str], name: str) -> Datase
         raise type(error)(message) from error
     for column, kind in types.items():
         if kind.kind != "scalar":
-            message = f"sample {name!r}: {column!r} is {kind}, an input is one number per event"
+            message = (
+                f"sample {name!r}: {column!r} is {kind}; an input must be one number per event"
+            )
             raise UnsupportedTypeError(message)
     return chosen
 
@@ -245,12 +247,12 @@ def check_sums(sums: Sums, what: str) -> None:
 
 @dataclass(frozen=True)
 class Division:
-    """The parts of a dataset in the training of one member.
+    """The parts of a dataset for the training of one member.
 
     Attributes:
-        train: To learn from.
-        stop: Held out, to stop early.
-        rest: Held out, to calibrate and to normalise.
+        train: For the training.
+        stop: Held out, for early stopping.
+        rest: Held out, for calibration and normalisation.
     """
 
     train: Any
@@ -258,38 +260,39 @@ class Division:
     rest: Any
 
 
-STOP = 0.3
+STOP_FRACTION = 0.3
 """Fraction of the held-out events that decides when to stop."""
-SINGLE = 0.2
-"""Fraction held out when there is only one network."""
+HELD_OUT_FRACTION = 0.2
+"""Fraction of the events that is held out of a single network."""
 
 
 def divide(dataset: Dataset, members: int, member: int, *, by: By, seed: int) -> Division:
     """The division of one member: each event is held out by one member of an ensemble."""
     if members == 1:
-        train, held = dataset.split(test=SINGLE, by=by, seed=seed)
+        train, held = dataset.split(test=HELD_OUT_FRACTION, by=by, seed=seed)
     else:
         train, held = dataset.folds(members, by=by, seed=seed)[member]
-    stop, rest = held.split(test=1 - STOP, by=by, seed=seed)
+    stop, rest = held.split(test=1 - STOP_FRACTION, by=by, seed=seed)
     return Division(train, stop, rest)
 
 
-def poisson_copies(dataset: Dataset, *, by: By, seed: int, most: int = 8) -> Dataset:
-    """A Poisson bootstrap: each event 0, 1, 2, ... times, as a hash of its identity says.
+def poisson_copies(dataset: Dataset, *, by: By, seed: int, max_copies: int = 8) -> Dataset:
+    """A Poisson bootstrap: each event 0, 1, 2, ... times, decided by a hash of its identity.
 
-    Events that come at least k times are a subset of those that come at least k - 1 times, found
-    by a split; so a replica is a sum of datasets, streamed like any other, the same in each epoch.
+    Splits select the events that occur at least once, of these the ones that occur at least twice,
+    and so on; the replica is the sum of these datasets. It is streamed like any other dataset and
+    is the same in each epoch.
     """
-    least, before = dataset, 1.0
+    selected, before = dataset, 1.0
     parts = []
-    for k in range(1, most + 1):
+    for k in range(1, max_copies + 1):
         tail = 1 - sum(math.exp(-1) / math.factorial(j) for j in range(k))
-        least = least.split(test=1 - tail / before, by=by, seed=seed + k)[0]
-        if least.scan().num_rows == 0:
+        selected = selected.split(test=1 - tail / before, by=by, seed=seed + k)[0]
+        if selected.scan().num_rows == 0:
             break
-        parts.append(least)
+        parts.append(selected)
         before = tail
     if not parts:
-        message = f"{dataset}: a bootstrap replica of so few events has none"
+        message = f"{dataset}: a bootstrap replica of so few events is empty"
         raise EmptySelectionError(message)
     return reduce(lambda left, right: left + right, parts)

@@ -1,4 +1,4 @@
-"""The training loop: streamed batches, signed weights, a held-out loss that says when to stop."""
+"""The training loop: streamed batches, signed weights, early stopping by a held-out loss."""
 
 from __future__ import annotations
 
@@ -14,20 +14,7 @@ import numpy as np
 from rootml._internal.optional import optional_import
 from rootml.errors import ConvergenceError
 from rootml.sbi.estimator._network import Layers, layers_of, torch_network
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How to train; see `RatioEstimator`."""
-
-    hidden: tuple[int, ...]
-    activation: str
-    epochs: int
-    batch_size: int
-    learning_rate: float
-    patience: int
-    seed: int
-    loader: dict[str, Any]
+from rootml.sbi.estimator._settings import TrainingSettings
 
 
 @dataclass(frozen=True)
@@ -35,9 +22,9 @@ class History:
     """The losses of one network, per epoch.
 
     Attributes:
-        train: Mean training loss while the network moved.
+        train: Mean training loss.
         held_out: Loss on held-out events at the end of each epoch.
-        best: Number of the epoch whose network was kept, from 0.
+        best: The epoch whose network was kept, from 0.
     """
 
     train: tuple[float, ...]
@@ -50,11 +37,11 @@ class TrainingTask:
     """What one network learns.
 
     Attributes:
-        loss: ``loss(network, batch, torch, generator)``: sum of weighted losses, a tensor; its
-            scale is such that an event weighs 1 in the mean.
+        loss: ``loss(network, batch, torch, generator)``: the sum of weighted losses, a tensor,
+            with a mean weight of 1 per event.
         columns: Inputs of the network.
         outputs: Outputs of the network.
-        from_zero: Let the network start as zero: it learns what is added to something else.
+        from_zero: Start with an output of zero, for a correction to something else.
     """
 
     loss: Callable[[Any, Any, Any, Any], Any]
@@ -64,7 +51,7 @@ class TrainingTask:
 
 
 class Batches(Protocol):
-    """What the loop needs of a loader: `rootml.batching.BatchLoader`, or pairs made of one."""
+    """What the loop needs: `rootml.batching.BatchLoader` or `PairLoader`."""
 
     @property
     def batch_size(self) -> int:
@@ -79,32 +66,32 @@ class Batches(Protocol):
 
 
 def train_network(
-    lesson: TrainingTask,
+    task: TrainingTask,
     train: Batches,
     held_out: Batches,
-    settings: Settings,
+    settings: TrainingSettings,
     *,
     seed: int,
     show: Callable[[int, float], None],
 ) -> tuple[Layers, History]:
-    """Train one network; the layers of the best epoch.
+    """Train one network and return the layers of the best epoch.
 
-    The learning rate follows one cycle: up to its maximum within a third of the steps and down to
-    nothing (Smith, Topin, arXiv 1708.07120), so that the last epochs average over batches.
+    The learning rate follows one cycle: it rises to its maximum in a third of the steps and falls
+    to almost 0 (Smith, Topin, arXiv 1708.07120), so that the last epochs average over batches.
 
     Args:
         show: Called after each batch with the number of steps so far and the loss.
 
     Raises:
-        ConvergenceError: The loss is no finite number.
+        ConvergenceError: The loss is not finite.
     """
     torch = optional_import("torch", feature="RatioEstimator.fit", extra="torch")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = torch_network(
-            torch, (lesson.columns, *settings.hidden, lesson.outputs), settings.activation
+            torch, (task.columns, *settings.hidden, task.outputs), settings.activation
         )
-    if lesson.from_zero:
+    if task.from_zero:
         for values in network[-1].parameters():
             torch.nn.init.zeros_(values)
     draws = torch.Generator().manual_seed(seed + 1)
@@ -120,7 +107,7 @@ def train_network(
     for epoch in range(settings.epochs):
         total = rows = 0.0
         for batch in train.iterate(epoch=epoch):
-            loss = lesson.loss(network, batch, torch, draws)
+            loss = task.loss(network, batch, torch, draws)
             optimizer.zero_grad(set_to_none=True)
             (loss / train.batch_size).backward()
             optimizer.step()
@@ -129,11 +116,11 @@ def train_network(
             total, rows = total + float(loss.detach()), rows + batch.num_rows
             show(number, total / rows)
         losses.append(total / rows)
-        checks.append(_held_out(lesson, network, held_out, torch, seed))
+        checks.append(_held_out(task, network, held_out, torch, seed))
         if not (math.isfinite(losses[-1]) and math.isfinite(checks[-1])):
             message = (
-                f"the loss of epoch {epoch} is {losses[-1]}, on held-out events {checks[-1]}: try "
-                f"a smaller learning_rate than {settings.learning_rate}, and look for huge weights"
+                f"the loss of epoch {epoch} is {losses[-1]}, on held-out events {checks[-1]}; try "
+                f"a learning_rate below {settings.learning_rate}, and look for huge weights"
             )
             raise ConvergenceError(message)
         if checks[-1] <= min(checks):
@@ -143,13 +130,13 @@ def train_network(
     return kept, History(tuple(losses), tuple(checks), best)
 
 
-def _held_out(lesson: TrainingTask, network: Any, loader: Batches, torch: Any, seed: int) -> float:
+def _held_out(task: TrainingTask, network: Any, loader: Batches, torch: Any, seed: int) -> float:
     """The mean loss on held-out events, with the same random pairs in each epoch."""
     draws = torch.Generator().manual_seed(seed + 2)
     total = rows = 0.0
     with torch.no_grad():
         for batch in loader.iterate(epoch=0):
-            total += float(lesson.loss(network, batch, torch, draws))
+            total += float(task.loss(network, batch, torch, draws))
             rows += batch.num_rows
     return total / rows
 
@@ -159,14 +146,14 @@ def softmax_loss(scale: tuple[Any, Any], factors: Any) -> Callable[[Any, Any, An
 
     Args:
         scale: Means and widths of the inputs, `(inputs,)`.
-        factors: `(classes,)`: what brings the weights of each class to the same sum.
+        factors: Factors on the weights of each class, `(classes,)`: see `balance`.
     """
     mean, width = (np.asarray(values, np.float32) for values in scale)
-    rising = np.asarray(factors, np.float64)
+    factor = np.asarray(factors, np.float64)
 
     def loss(network: Any, batch: Any, torch: Any, _: Any) -> Any:
         labels = batch.y.astype(np.int64)
-        weights = rising[labels] if batch.w is None else rising[labels] * batch.w
+        weights = factor[labels] if batch.w is None else factor[labels] * batch.w
         logits = network(torch.from_numpy((batch.x - mean) / width))
         each = torch.nn.functional.cross_entropy(
             logits, torch.from_numpy(labels), reduction="none"
@@ -181,7 +168,7 @@ def _silent(_step: int, _loss: float) -> None:
 
 
 class ProgressDisplay:
-    """A bar per network with its loss, on a terminal; silent where nobody watches."""
+    """A progress bar per network with its loss, on a terminal."""
 
     def __init__(self, members: int, enabled: bool | None) -> None:
         self.members = members
@@ -211,7 +198,7 @@ class ProgressDisplay:
         self._bar = None
 
     def member(self, number: int, steps: int) -> Callable[[int, float], None]:
-        """What the training of a network calls after each step."""
+        """A function that the training of a network calls after each step."""
         if self._bar is None:
             return _silent
         if self._task is not None:

@@ -353,7 +353,7 @@ def test_scores_of_zero_and_one_are_refused(make: Samples) -> None:
         sbi.RatioEstimator.from_classifier(
             lambda x: (x[:, 0] > 0) * 1.0, samples, reference="B", inputs=["x"]
         )
-    with pytest.raises(rootml.errors.SchemaError, match="one score is due"):
+    with pytest.raises(rootml.errors.SchemaError, match="expected one score"):
         sbi.RatioEstimator.from_classifier(
             lambda x: np.ones((len(x), 2)), samples, reference="B", inputs=["x"]
         )

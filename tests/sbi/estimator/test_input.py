@@ -135,7 +135,7 @@ def test_samples_that_are_none(good: dict[str, rootml.Dataset]) -> None:
     [
         ({"inputs": "x"}, "inputs='x'"),
         ({"inputs": []}, "inputs="),
-        ({"inputs": ["x", "x"]}, "named twice"),
+        ({"inputs": ["x", "x"]}, "occurs twice"),
         ({"ensemble": 0}, "ensemble=0"),
         ({"epochs": 1.5}, "epochs=1.5"),
         ({"hidden": (8, 0)}, r"hidden\[1\]=0"),
@@ -144,7 +144,7 @@ def test_samples_that_are_none(good: dict[str, rootml.Dataset]) -> None:
         ({"calibration": "no"}, "calibration='no'"),
         ({"normalisation": "no"}, "normalisation='no'"),
         ({"parameters": ["x"]}, "inputs and parameters"),
-        ({"parameters": ["mu"], "activation": "relu"}, "straight pieces"),
+        ({"parameters": ["mu"], "activation": "relu"}, "piecewise linear"),
     ],
 )
 def test_options_that_make_no_sense(options: dict[str, Any], text: str) -> None:
@@ -158,11 +158,11 @@ def test_parametric_input(good: dict[str, rootml.Dataset], tmp_path: Path) -> No
     options = {**QUICK, "parameters": ["mu"]}
     ratios = sbi.RatioEstimator(["x"], **options).fit(data)
     assert ratios.parameters == {"mu": pytest.approx((-1.0, 1.0))}
-    with pytest.raises(MissingParameterError, match="no parameter 'nu'; there is 'mu'"):
+    with pytest.raises(MissingParameterError, match="no parameter 'nu'; available: 'mu'"):
         ratios.log_ratio({"x": [0.0]}, nu=1.0)
     with pytest.raises(MissingParameterError, match="no value for the parameter 'mu'"):
         ratios.log_ratio({"x": [0.0]})
-    with pytest.raises(UsageError, match=r"mu=2.0: learned was the range"):
+    with pytest.raises(UsageError, match=r"mu=2.0: outside of the training range"):
         ratios.log_ratio({"x": [0.0]}, mu=2.0)
     with pytest.raises(UsageError, match="one Dataset of all samples"):
         sbi.RatioEstimator(["x"], **options).fit(good, reference="B")

@@ -129,7 +129,7 @@ def test_what_needs_a_model_says_so(function: str) -> None:
 @pytest.mark.parametrize(
     ("events", "error", "message"),
     [
-        ({"x": [1.0, 2.0], "y": [1.0]}, SchemaError, r"one length, not x \(2,\), y \(1,\)"),
+        ({"x": [1.0, 2.0], "y": [1.0]}, SchemaError, r"equal lengths, not x \(2,\), y \(1,\)"),
         ({"x": [[1.0]], "y": [[1.0]]}, SchemaError, r"one number per event"),
         ({"x": [1.0, 1e39], "y": [0.0, 0.0]}, NonFiniteError, r"1 of 2 .*x = 1e\+39 in event 1"),
         ({"x": [], "y": []}, EmptySelectionError, "no events"),
