@@ -15,7 +15,13 @@ from __future__ import annotations
 
 from rootml.sbi.diagnostics._diagnose import diagnose
 from rootml.sbi.diagnostics._report import Check, Report
-from rootml.sbi.estimator import ParametricRatios, RatioEstimator, RatioLikelihood, Ratios
+from rootml.sbi.estimator import (
+    ParametricRatios,
+    RatioEstimator,
+    RatioLikelihood,
+    Ratios,
+    ShapeDecision,
+)
 from rootml.sbi.files._json import load, save
 from rootml.sbi.inference._asimov import asimov
 from rootml.sbi.inference._fit import FitResult, fit
@@ -64,6 +70,7 @@ __all__ = [
     "Ratios",
     "Report",
     "SampleShifts",
+    "ShapeDecision",
     "ShiftedLikelihood",
     "ToyResults",
     "asimov",

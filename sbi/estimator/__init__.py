@@ -12,5 +12,6 @@ from __future__ import annotations
 from rootml.sbi.estimator._estimator import RatioEstimator
 from rootml.sbi.estimator._parametric import ParametricRatios, RatioLikelihood
 from rootml.sbi.estimator._ratios import Ratios
+from rootml.sbi.estimator._record import ShapeDecision
 
-__all__ = ["ParametricRatios", "RatioEstimator", "RatioLikelihood", "Ratios"]
+__all__ = ["ParametricRatios", "RatioEstimator", "RatioLikelihood", "Ratios", "ShapeDecision"]

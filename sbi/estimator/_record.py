@@ -30,6 +30,38 @@ class Norm:
 
 
 @dataclass(frozen=True)
+class ShapeDecision:
+    """Whether held-out events show that a nuisance changes the shape of a process.
+
+    Sizes are the RMS of log(variation / nominal) over nominal events: 0.02 is a change of the
+    density by 2 % in the mean. N observed events of the process are sensitive to sizes above
+    ``1 / sqrt(N)``: an effect that may have been missed matters if ``missed * sqrt(N)`` is not
+    small against 1.
+
+    Attributes:
+        process: Name of the process.
+        nuisance: Name of the nuisance parameter.
+        kept: Whether the learned shape is used. Otherwise the ratios of the variations are those
+            of the nominal density.
+        significance: Significance, in standard deviations, of the learned shape on held-out
+            events; that of its odd or of its even part, whichever is larger.
+        gain: Increase of the held-out log-likelihood by the learned shape.
+        gain_error: Statistical error of `gain`.
+        size: Size of the shape that is used; 0 if it was dropped.
+        missed: Size of the smallest effect that would have been kept with a probability of 95 %.
+    """
+
+    process: str
+    nuisance: str
+    kept: bool
+    significance: float
+    gain: float
+    gain_error: float
+    size: float
+    missed: float
+
+
+@dataclass(frozen=True)
 class TrainingRecord:
     """Samples, losses and norms of a training.
 
@@ -37,6 +69,7 @@ class TrainingRecord:
         sums: The weights of each density.
         histories: The losses of each network.
         norms: E_ref[r] and calibration of each ratio.
+        shapes: For each nuisance of each process, whether its shape was kept.
         seconds: Wall time of the training.
         notes: What users should know, in words.
     """
@@ -46,6 +79,7 @@ class TrainingRecord:
     norms: Mapping[str, Norm] = field(default_factory=dict)
     seconds: float = 0.0
     notes: tuple[str, ...] = ()
+    shapes: tuple[ShapeDecision, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """As plain numbers."""
@@ -63,6 +97,7 @@ class TrainingRecord:
             {name: Norm(**each) for name, each in given["norms"].items()},
             given["seconds"],
             tuple(given["notes"]),
+            tuple(ShapeDecision(**each) for each in given["shapes"]),
         )
 
     def sums_grid(self) -> Grid:
@@ -87,6 +122,19 @@ class TrainingRecord:
         ]  # fmt: skip
         return Grid(("ratio", "mean under reference", "gain of a curve", "calibration"), rows)
 
+    def shapes_grid(self) -> Grid:
+        """Decisions on the shapes of nuisances; sizes in percent."""
+        rows = [
+            (
+                s.process, s.nuisance, "kept" if s.kept else "dropped", f"{s.significance:.1f}",
+                f"{s.gain:.1f} +- {s.gain_error:.1f}", f"{100 * s.size:.2f} %",
+                f"{100 * s.missed:.2f} %",
+            )
+            for s in self.shapes
+        ]  # fmt: skip
+        header = ("process", "nuisance", "shape", "significance", "gain", "size", "could miss")
+        return Grid(header, rows, left=3)
+
     def losses_grid(self) -> Grid:
         """Losses of the networks."""
         rows = [
@@ -100,7 +148,13 @@ class TrainingRecord:
 
     def grids(self) -> list[Grid]:
         """All grids that have rows."""
-        return [g for g in (self.sums_grid(), self.losses_grid(), self.norms_grid()) if g.rows]
+        return [
+            grid
+            for grid in (
+                self.sums_grid(), self.losses_grid(), self.norms_grid(), self.shapes_grid()
+            )
+            if grid.rows
+        ]  # fmt: skip
 
     def __str__(self) -> str:
         texts = [str(grid) for grid in self.grids()]
