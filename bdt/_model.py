@@ -84,7 +84,7 @@ class Model(HtmlRepr):
         self.threads = _check_threads(threads)
         self._isa = isa
         self._engine = _make_engine(forest, engine, isa)
-        self._quick = getattr(self._engine, "quick", None) if _is_plain(forest) else None
+        self._quick = getattr(self._engine, "score_few", None) if _is_plain(forest) else None
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Sent to another process, it is compiled there, for the processor there."""
@@ -244,7 +244,7 @@ def _make_engine(forest: Forest, engine: str, isa: str | None) -> Engine:
             message = f"isa={isa!r} is for engine='llvm'; NumPy chooses its own"
             raise UsageError(message)
         return NumpyEngine(forest)
-    from rootml.bdt.engine.binding._target import require_llvm
+    from rootml.bdt.engine.binding._host import require_llvm
 
     require_llvm()
     from rootml.bdt.engine.binding._llvm import LlvmEngine

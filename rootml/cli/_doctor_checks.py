@@ -233,7 +233,7 @@ def _cpu_name() -> str:
 
 def _cpu_features() -> list[str]:
     with suppress(RootmlError, ImportError):
-        from rootml.bdt.engine.binding._target import host_target
+        from rootml.bdt.engine.binding._host import host_target
 
         there = {text[1:] for text in host_target().features.split(",") if text[:1] == "+"}
         return [flag for flag in _FLAGS if flag.replace("_", ".") in there or flag in there]
@@ -272,7 +272,7 @@ def _open_files() -> int | None:
 
 def engine() -> dict[str, str]:
     """What `Forest.compile()` will use here."""
-    from rootml.bdt.engine.binding._target import host_target
+    from rootml.bdt.engine.binding._host import host_target
 
     try:
         target = host_target()

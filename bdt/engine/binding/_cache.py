@@ -20,7 +20,7 @@ from pathlib import Path
 from rootml._internal import caches
 
 FORMAT = 1
-_MOST = 1 << 26
+_MAX_OBJECT_BYTES = 1 << 26
 _log = logging.getLogger(__name__)
 
 
@@ -49,7 +49,7 @@ class ObjectCache:
             with (self._folder / f"{key}.o").open("rb") as file:
                 if not _is_mine(os.fstat(file.fileno())):
                     return None
-                found = file.read(_MOST)
+                found = file.read(_MAX_OBJECT_BYTES)
         except OSError:
             return None
         checksum, machine_code = found[:32], found[32:]

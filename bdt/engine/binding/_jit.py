@@ -1,4 +1,8 @@
-"""IR to machine code: compiled for a target, kept in the cache, loaded."""
+"""IR to machine code: compiled for a target, kept in the cache, loaded.
+
+With the environment variable ``ROOTML_BDT_DUMP=folder``, the IR of each library that is loaded is
+written to ``folder/<target>-<key>.ll`` (`key` as in the cache); the cache is not changed.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +10,16 @@ import ctypes
 import functools
 import hashlib
 import importlib.metadata
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from rootml._internal.atomic import atomic_path
+from rootml.bdt.engine._target import Target
 from rootml.bdt.engine.binding._cache import ObjectCache, cache_key
-from rootml.bdt.engine.binding._target import Target, _binding
+from rootml.bdt.engine.binding._host import llvm_binding
 
 _lock = threading.RLock()
 _loaded: dict[str, Library] = {}
@@ -22,7 +29,7 @@ class Library:
     """Machine code in memory; stays there for good."""
 
     def __init__(self, machine_code: bytes, target: Target) -> None:
-        binding = _binding()
+        binding = llvm_binding()
         self._engine = binding.create_mcjit_compiler(binding.parse_assembly(""), _machine(target))
         self._engine.add_object_file(binding.ObjectFileRef.from_data(machine_code))
         self._engine.finalize_object()
@@ -50,9 +57,10 @@ def load(
     """
     cache = cache or ObjectCache()
     made = None if _sources() else make_ir()
-    versions = [importlib.metadata.version("llvmlite"), _binding().llvm_version_info]
+    versions = [importlib.metadata.version("llvmlite"), llvm_binding().llvm_version_info]
     parts = (_sources() or made, what, target.name, target.gfni, target.cpu, target.features)
     key = cache_key(*parts, target.triple, *versions)
+    made = _dump(made or make_ir(), f"{target.name}-{key[:16]}.ll") if _dump_folder() else made
     with _lock:
         library = _loaded.get(key)
         if library is None:
@@ -64,12 +72,25 @@ def load(
         return library
 
 
+def _dump_folder() -> str:
+    return os.environ.get("ROOTML_BDT_DUMP", "")
+
+
+def _dump(ir_text: str, name: str) -> str:
+    """Write the IR for a developer to read; gives it back."""
+    folder = Path(_dump_folder())
+    folder.mkdir(parents=True, exist_ok=True)
+    with atomic_path(folder / name) as path:
+        path.write_text(ir_text, encoding="utf-8")
+    return ir_text
+
+
 @functools.cache
 def _sources() -> str:
-    """A digest of the emitters; empty where they cannot be read."""
+    """A digest of all emitters and tables; empty where they cannot be read."""
     digest = hashlib.sha256()
     try:
-        for path in sorted(Path(__file__).parent.glob("*.py")):
+        for path in sorted(Path(__file__).parents[1].rglob("*.py")):
             digest.update(path.read_bytes())
     except OSError:
         return ""
@@ -91,13 +112,13 @@ def _checked(ir_text: str) -> Any:
     instructions are chosen and scheduled by the code generator (measured: passes gain nothing and
     cost as much time again; on model D the code gets 30 % slower).
     """
-    module = _binding().parse_assembly(ir_text)
+    module = llvm_binding().parse_assembly(ir_text)
     module.verify()
     return module
 
 
 def _machine(target: Target) -> Any:
-    binding = _binding()
+    binding = llvm_binding()
     if target.triple != binding.get_default_triple():
         binding.initialize_all_targets()
         binding.initialize_all_asmprinters()

@@ -15,40 +15,41 @@ from numpy.typing import NDArray
 from rootml.bdt._forest import Forest
 from rootml.bdt._inputs import Table
 from rootml.bdt._links import predictions
+from rootml.bdt.engine._target import Target
 from rootml.bdt.engine.binding import _jit
-from rootml.bdt.engine.binding._target import Target, host_target
-from rootml.bdt.engine.codegen._code import BLOCK, ROW
+from rootml.bdt.engine.binding._host import host_target
 from rootml.bdt.engine.codegen._emit_block import (
     MODEL,
     PART,
     WORK,
-    Shape,
+    KernelShape,
     emit_predict,
     emit_rows_function,
 )
 from rootml.bdt.engine.codegen._emit_lanes import LANES, lane_bytes
 from rootml.bdt.engine.codegen._emit_links import emit_exp, emit_link
 from rootml.bdt.engine.codegen._emit_predicates import PLANES_BYTES, TABLE_BYTES
-from rootml.bdt.engine.codegen._emit_trees import Order, leaves_of, order_of
+from rootml.bdt.engine.codegen._emit_trees import SumOrder, leaf_layout, sum_order
 from rootml.bdt.engine.codegen._ir import ir
 from rootml.bdt.engine.tables._lanes import make_lanes
 from rootml.bdt.engine.tables._plan import Plan, make_plan
-from rootml.bdt.engine.tables._predicates import Tests, strict_nodes
-from rootml.bdt.engine.tables._traversal import can_walk, make_walk
-from rootml.bdt.engine.tables._trees import Leaves, Program, make_program
+from rootml.bdt.engine.tables._predicates import Predicates, strict_nodes
+from rootml.bdt.engine.tables._sizes import BLOCK, MASK_BYTES
+from rootml.bdt.engine.tables._traversal import can_traverse, make_traversal
+from rootml.bdt.engine.tables._trees import LeafLayout, Program, make_program
 from rootml.errors import UnsupportedModelError
 
 _SPARE = 4
 _LIBM = ("lightgbm", "xgboost")
 """Libraries that call the C library's exponential."""
-MOST_MEMORY = 1 << 31
+MAX_WORKSPACE_BYTES = 1 << 31
 """Bytes of work space for a thread; offsets within are 32 bits wide."""
-FEW = 16
-"""Rows up to which trees are walked side by side instead of events."""
+MAX_FEW_ROWS = 16
+"""Up to this many rows, lanes are trees instead of events."""
 _NONE = np.zeros(0, np.int64)
 
 
-class Memory:
+class Workspace:
     """Arrays that begin at a multiple of 64, as an array of their addresses.
 
     Attributes:
@@ -89,7 +90,7 @@ class LlvmEngine:
         self.prepare(forest, method, parts)
         self._model = self._tables()
         self._model_pointer = self._model.ctypes.data
-        self._spare: deque[Memory] = deque([self._new_memory()], maxlen=_SPARE)
+        self._spare: deque[Workspace] = deque([self._new_memory()], maxlen=_SPARE)
         library = _jit.load(
             lambda: kernel_ir(self.shape, self.target), self.shape.key, self.target
         )
@@ -111,12 +112,12 @@ class LlvmEngine:
             )
 
     def prepare(self, forest: Forest, method: str | None, parts: int = 0) -> None:
-        """Everything that needs no machine: how the forest is evaluated, its tables, its shape."""
+        """The plan, the tables and the shape of the kernels; runs no machine code."""
         self._forest = forest
-        self._keep: list[Any] = []
+        self._alive: list[Any] = []
         nodes = strict_nodes(forest)
         plan = make_plan(forest, nodes, method, parts)
-        self._walk = make_walk(forest, nodes) if can_walk(forest) else None
+        self._traversal = make_traversal(forest, nodes) if can_traverse(forest) else None
         self._lanes = make_lanes(forest, nodes) if plan.parts else None
         order, leaves = self._layout(plan)
         self._parts = [
@@ -125,27 +126,27 @@ class LlvmEngine:
         ]
         self.shape = self._shape(order, leaves)
 
-    def _layout(self, plan: Plan) -> tuple[Order, Leaves]:
+    def _layout(self, plan: Plan) -> tuple[SumOrder, LeafLayout]:
         dtype = self._forest.dtype
         if not plan.parts:
-            return Order(dtype, by_words=False, natural=True), Leaves(dtype, 0, 16)
-        order = order_of(self.target, dtype, plan.most_bits)
-        return order, leaves_of(self.target, dtype, order.by_words)
+            return SumOrder(dtype, by_words=False, natural=True), LeafLayout(dtype, 0, 16)
+        order = sum_order(self.target, dtype, plan.max_bits)
+        return order, leaf_layout(self.target, dtype, order.by_words)
 
-    def _shape(self, order: Order, leaves: Leaves) -> Shape:
+    def _shape(self, order: SumOrder, leaves: LeafLayout) -> KernelShape:
         forest = self._forest
         tests = [tests for tests, _ in self._parts]
-        return Shape(
+        return KernelShape(
             input_dtype=forest.input_dtype,
             order=order,
             leaves=leaves,
             levels=frozenset().union(*(each.levels for each in tests)),
             kinds=frozenset().union(*(program.kinds for _, program in self._parts)),
             category_rule=forest.category_rule if forest.has_categories else "",
-            blank=not math.isnan(forest.missing) or bool(forest.zero_missing.any()),
+            marks_missing=not math.isnan(forest.missing) or bool(forest.zero_missing.any()),
             finish=forest.divisor != 1.0 or not forest.base_first,
-            walk=not self._parts,
-            rows=self._walk is not None,
+            traversal=not self._parts,
+            rows=self._traversal is not None,
             lanes=(self._lanes.depth, self._lanes.entries) if self._lanes else None,
             sets=forest.has_categories,
             vectors=forest.leaf_width > 1,
@@ -160,13 +161,13 @@ class LlvmEngine:
 
     def _address(self, array: NDArray[Any]) -> int:
         made = aligned(array)
-        self._keep.append(made)
+        self._alive.append(made)
         return int(made.ctypes.data)
 
     def _record(self, names: tuple[str, ...], values: dict[str, int]) -> NDArray[np.int64]:
         return np.array([values[name] for name in names], np.int64)
 
-    def _part(self, tests: Tests, program: Program) -> NDArray[np.int64]:
+    def _part(self, tests: Predicates, program: Program) -> NDArray[np.int64]:
         arrays = {
             "groups": tests.groups, "heaps": tests.heaps, "runs": tests.runs, "lows": tests.lows,
             "direct": tests.direct, "bitmaps": tests.bitmaps,
@@ -191,9 +192,9 @@ class LlvmEngine:
             "zero": forest.zero_missing.astype(np.int64),
         }
         arrays["late"] = np.full_like(base, -0.0) if forest.base_first else base
-        if self._walk is not None:
-            arrays |= {f"walk_{field.name}": getattr(self._walk, field.name)
-                       for field in dataclasses.fields(self._walk)}  # fmt: skip
+        if self._traversal is not None:
+            arrays |= {f"traversal_{field.name}": getattr(self._traversal, field.name)
+                       for field in dataclasses.fields(self._traversal)}  # fmt: skip
         values = dict.fromkeys(MODEL, 0)
         values |= {name: self._address(array) for name, array in arrays.items()}
         values |= {
@@ -206,43 +207,45 @@ class LlvmEngine:
             record = self._record(LANES, {**tables, "num_entries": len(self._lanes.columns)})
             values["lanes"] = self._address(record)
         model = self._record(MODEL, values)
-        self._keep.append(model)
+        self._alive.append(model)
         return model
 
-    def _memory(self) -> Memory:
-        """Work space of one thread: an old one, or new."""
+    def _memory(self) -> Workspace:
+        """Work space of one thread: a spare one, or a new one."""
         try:
             return self._spare.pop()
         except IndexError:
             return self._new_memory()
 
-    def _new_memory(self) -> Memory:
+    def _new_memory(self) -> Workspace:
         forest = self._forest
         size = forest.dtype.itemsize * BLOCK
         sizes = {
             "columns": forest.num_features * BLOCK * forest.input_dtype.itemsize + 64 * 16,
             "planes": PLANES_BYTES,
             "table": TABLE_BYTES,
-            "bytes": 2 * BLOCK + ROW,
-            "masks": max((tests.num_rows for tests, _ in self._parts), default=0) * ROW,
+            "bytes": 2 * BLOCK + MASK_BYTES,
+            "masks": max((tests.num_rows for tests, _ in self._parts), default=0) * MASK_BYTES,
             "sums": forest.num_outputs * size,
-            "slots": max((program.slots for _, program in self._parts), default=1) * ROW,
+            "slots": max((program.slots for _, program in self._parts), default=1) * MASK_BYTES,
             "ordered": size,
             "leaf": lane_bytes(self._lanes.depth) if self._lanes else 8 * (forest.num_trees + 8),
         }
-        if sum(sizes.values()) > MOST_MEMORY:
+        if sum(sizes.values()) > MAX_WORKSPACE_BYTES:
             message = (
                 f"{self._forest.num_features:,} features, {self._forest.num_outputs:,} outputs: "
                 f"each thread would need {sum(sizes.values()) / 1e9:.0f} GB; engine='numpy' may do"
             )
             raise UnsupportedModelError(message)
-        few = FEW * forest.num_features * forest.input_dtype.itemsize
-        memory = Memory(
-            *(sizes[name] for name in WORK), few, FEW * forest.num_outputs * forest.dtype.itemsize
+        few = MAX_FEW_ROWS * forest.num_features * forest.input_dtype.itemsize
+        memory = Workspace(
+            *(sizes[name] for name in WORK),
+            few,
+            MAX_FEW_ROWS * forest.num_outputs * forest.dtype.itemsize,
         )
-        memory.parts[WORK.index("slots")][:ROW] = 255
+        memory.parts[WORK.index("slots")][:MASK_BYTES] = 255
         memory.few = tuple(
-            part.view(dtype)[: FEW * width].reshape(FEW, width)
+            part.view(dtype)[: MAX_FEW_ROWS * width].reshape(MAX_FEW_ROWS, width)
             for part, dtype, width in zip(
                 memory.parts[-2:],
                 (forest.input_dtype, forest.dtype),
@@ -262,12 +265,12 @@ class LlvmEngine:
         self._predict(self._model_pointer, memory.pointer, job.ctypes.data)
         self._spare.append(memory)
 
-    def quick(self, data: Any, link: bool) -> NDArray[Any] | None:
-        """Scores of a few rows of the forest's own dtype; None: not such input."""
+    def score_few(self, data: Any, link: bool) -> NDArray[Any] | None:
+        """Scores of at most 16 rows of the forest's input dtype; None for any other input."""
         if type(data) is not np.ndarray or data.dtype != self._input_dtype or data.ndim != 2:
             return None
         rows, features = data.shape
-        if features != self._features or not 0 < rows <= FEW or self._score_rows is None:
+        if features != self._features or not 0 < rows <= MAX_FEW_ROWS or self._score_rows is None:
             return None
         try:
             memory = self._spare.pop()
@@ -300,7 +303,7 @@ class LlvmEngine:
         return made
 
 
-def kernel_ir(shape: Shape, target: Target) -> str:
+def kernel_ir(shape: KernelShape, target: Target) -> str:
     """The module of kernels for a shape, as LLVM's assembly."""
     module = ir.Module("rootml.bdt")
     module.triple = target.triple

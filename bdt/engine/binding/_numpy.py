@@ -16,7 +16,7 @@ from rootml.bdt._inputs import Table
 from rootml.bdt._links import predictions
 
 _ROWS = 8192
-_MOST_CATEGORY = 2147483520.0
+_MAX_CATEGORY = 2147483520.0
 """The largest float32 below 2**31; no category set has members above."""
 
 
@@ -98,7 +98,7 @@ class NumpyEngine:
 
     def _category_test(self, v: NDArray[Any], sets: NDArray[np.int32]) -> NDArray[np.bool_]:
         rule = self._forest.category_rule
-        there = v <= _MOST_CATEGORY
+        there = v <= _MAX_CATEGORY
         there &= v > -1 if rule == "truncate" else v >= 0
         category = np.where(there, v, 0).astype(np.int64)
         if rule == "exact":

@@ -6,16 +6,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from rootml.bdt.engine.binding._target import Target
+from rootml.bdt.engine._target import Target
 from rootml.bdt.engine.codegen._ir import ir
 
 I1, I8, I16, I32, I64 = (ir.IntType(bits) for bits in (1, 8, 16, 32, 64))
 F32, F64 = ir.FloatType(), ir.DoubleType()
 PTR = ir.PointerType()
-BLOCK = 512
-"""Events that are evaluated at once: one bit of a mask each."""
-ROW = BLOCK // 8
-"""Bytes of a mask."""
 
 Value = Any
 """A value of llvmlite's IR; the package has no types of its own."""

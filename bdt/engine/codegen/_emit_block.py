@@ -5,14 +5,14 @@
     predict(model, work, job):
         for each block of 512 events:
             columns = the block's columns in the dtype of the thresholds   # `_emit_inputs`
-            columns: missing values -> NaN
+            columns: values that count as missing -> NaN
             sums = base                                                    # or 0
             for each part of the forest:
-                masks = one bit per event and distinct test                # `_emit_tests`
+                masks = one bit per event and distinct predicate           # `_emit_predicates`
                 sums += leaves, tree by tree                               # `_emit_trees`
             out = sums in the order of the events                          # divided, base added
 
-All tables are data: a kernel serves every forest of the same `Shape`.
+All tables are data: a kernel serves every forest of the same `KernelShape`.
 """
 
 from __future__ import annotations
@@ -24,18 +24,14 @@ from typing import Any
 
 import numpy as np
 
-from rootml.bdt.engine.binding._target import Target
-from rootml.bdt.engine.codegen._code import (
-    BLOCK,
-    F32,
-    F64,
-    I64,
-    PTR,
-    ROW,
-    Code,
-    Value,
-)  # fmt: skip
-from rootml.bdt.engine.codegen._emit_inputs import emit_blank, emit_column, emit_rows, size_of
+from rootml.bdt.engine._target import Target
+from rootml.bdt.engine.codegen._code import F32, F64, I64, PTR, Code, Value
+from rootml.bdt.engine.codegen._emit_inputs import (
+    emit_column,
+    emit_mark_missing,
+    emit_rows,
+    size_of,
+)
 from rootml.bdt.engine.codegen._emit_lanes import emit_lanes
 from rootml.bdt.engine.codegen._emit_predicates import (
     emit_categories,
@@ -47,16 +43,17 @@ from rootml.bdt.engine.codegen._emit_predicates import (
 )  # fmt: skip
 from rootml.bdt.engine.codegen._emit_traversal import (
     emit_set_test,
-    emit_walk_block,
-    emit_walk_rows,
+    emit_traverse_block,
+    emit_traverse_rows,
 )
-from rootml.bdt.engine.codegen._emit_trees import Order, emit_full, emit_irregular
-from rootml.bdt.engine.tables._trees import IRREGULAR, Leaves
+from rootml.bdt.engine.codegen._emit_trees import SumOrder, emit_full, emit_irregular
+from rootml.bdt.engine.tables._sizes import BLOCK, MASK_BYTES
+from rootml.bdt.engine.tables._trees import IRREGULAR, LeafLayout
 
 MODEL = (
     "features", "outputs", "parts", "num_parts", "used", "num_used", "base", "late", "divisor",
-    "missing", "zero", "walk_nodes", "walk_words", "walk_values", "walk_depths", "walk_together",
-    "walk_outputs", "trees", "width", "lanes",
+    "missing", "zero", "traversal_nodes", "traversal_words", "traversal_values",
+    "traversal_depths", "traversal_together", "traversal_outputs", "trees", "width", "lanes",
 )  # fmt: skip
 """Elements of the array `model`: numbers, and addresses of arrays."""
 PART = (
@@ -64,24 +61,24 @@ PART = (
     "segments", "num_segments", "nodes", "leaves", "width",
 )  # fmt: skip
 WORK = ("columns", "planes", "table", "bytes", "masks", "sums", "slots", "ordered", "leaf")
-"""Memory of one thread; 64-byte aligned."""
+"""Workspace of one thread; 64-byte aligned."""
 JOB = ("count", "by_rows", "size", "x", "stride", "columns", "strides", "sizes", "out")
 """Input and output: rows of `size`-byte floats, or columns each with address, stride, size."""
 
 
 @dataclass(frozen=True)
-class Shape:
-    """What a forest needs of the kernels: two of the same shape share them."""
+class KernelShape:
+    """Which kernels a forest needs; two forests of the same shape share them."""
 
     input_dtype: np.dtype[Any]
-    order: Order
-    leaves: Leaves
+    order: SumOrder
+    leaves: LeafLayout
     levels: frozenset[int]
     kinds: frozenset[int]
     category_rule: str
-    blank: bool
+    marks_missing: bool
     finish: bool
-    walk: bool
+    traversal: bool
     rows: bool
     lanes: tuple[int, int] | None
     sets: bool
@@ -90,7 +87,7 @@ class Shape:
 
     @property
     def key(self) -> str:
-        """All of it as text."""
+        """The shape as text, for the cache."""
         values = dataclasses.asdict(self)
         values |= {name: sorted(values[name]) for name in ("levels", "kinds")}
         return repr(values)
@@ -114,10 +111,14 @@ class _Record:
         return self._code.slot(self._pointer, self._names.index(name), PTR)
 
 
-def emit_predict(module: Any, target: Target, shape: Shape) -> Any:
+def emit_predict(module: Any, target: Target, shape: KernelShape) -> Any:
     """See the module."""
     fill = _emit_fill(module, target, shape)
-    score = _emit_walk(module, target, shape) if shape.walk else _emit_parts(module, target, shape)
+    score = (
+        _emit_traversal_block(module, target, shape)
+        if shape.traversal
+        else _emit_parts(module, target, shape)
+    )
     begin = _emit_begin(module, target, shape)
     finish = _emit_finish(module, target, shape)
     code = Code(module, target, "predict", [PTR, PTR, PTR])
@@ -134,9 +135,9 @@ def emit_predict(module: Any, target: Target, shape: Shape) -> Any:
     return code.end()
 
 
-def _emit_parts(module: Any, target: Target, shape: Shape) -> Any:
+def _emit_parts(module: Any, target: Target, shape: KernelShape) -> Any:
     """Masks and trees, part by part."""
-    tests = _emit_tests(module, target, shape)
+    predicates = _emit_predicates(module, target, shape)
     trees = _emit_trees(module, target, shape)
     code = Code(module, target, "parts", [PTR, PTR]).private()
     b, (model_at, work_at) = code.b, code.args
@@ -144,39 +145,41 @@ def _emit_parts(module: Any, target: Target, shape: Shape) -> Any:
     parts, number = model.address("parts"), model.number("num_parts")
     with code.loop(number) as i:
         part = code.at(parts, b.mul(i, I64(8 * len(PART))))
-        b.call(tests, [part, work_at])
+        b.call(predicates, [part, work_at])
         b.call(trees, [part, work_at])
     return code.end()
 
 
-def _walk_tables(model: _Record, depths: str) -> list[Value]:
-    """What both walkers take of the model, in the order of their arguments."""
+def _traversal_tables(model: _Record, depths: str) -> list[Value]:
+    """Arguments that both traversals take from the model."""
     return [
-        *(model.address(f"walk_{name}") for name in ("nodes", "words", "values", depths)),
-        model.number("trees"), model.address("walk_outputs"), model.number("width"),
+        *(model.address(f"traversal_{name}") for name in ("nodes", "words", "values", depths)),
+        model.number("trees"), model.address("traversal_outputs"), model.number("width"),
     ]  # fmt: skip
 
 
-def _set_test(module: Any, target: Target, shape: Shape) -> Any:
+def _set_test(module: Any, target: Target, shape: KernelShape) -> Any:
     if not shape.sets:
         return None
     known = module.globals.get("set_test")
     return known or emit_set_test(module, target, shape.kind, shape.category_rule)
 
 
-def _emit_walk(module: Any, target: Target, shape: Shape) -> Any:
-    """Walkers through all trees."""
+def _emit_traversal_block(module: Any, target: Target, shape: KernelShape) -> Any:
+    """Traversers through all trees."""
     sums = shape.order.kind.element
-    walk = emit_walk_block(module, target, shape.kind, sums, _set_test(module, target, shape))
-    code = Code(module, target, "walk", [PTR, PTR]).private()
+    traverse = emit_traverse_block(
+        module, target, shape.kind, sums, _set_test(module, target, shape)
+    )
+    code = Code(module, target, "traversal", [PTR, PTR]).private()
     b, (model_at, work_at) = code.b, code.args
     model, work = _Record(code, MODEL, model_at), _Record(code, WORK, work_at)
-    tables = _walk_tables(model, "depths")
-    b.call(walk, [work.address("columns"), *tables, work.address("sums")])
+    tables = _traversal_tables(model, "depths")
+    b.call(traverse, [work.address("columns"), *tables, work.address("sums")])
     return code.end()
 
 
-def emit_rows_function(module: Any, target: Target, shape: Shape) -> Any:
+def emit_rows_function(module: Any, target: Target, shape: KernelShape) -> Any:
     """Few rows: ``score_rows(model, work, x, rows, out)``; x contiguous, of the input's dtype."""
     sums = shape.order.kind.element
     code = Code(module, target, "score_rows", [PTR, PTR, PTR, I64, PTR])
@@ -187,27 +190,29 @@ def emit_rows_function(module: Any, target: Target, shape: Shape) -> Any:
         b.call(
             lanes,
             [x, rows, model.number("features"), model.address("lanes"), model.number("trees"),
-             model.address("walk_outputs"), model.address("base"), model.number("outputs"),
+             model.address("traversal_outputs"), model.address("base"), model.number("outputs"),
              work.address("leaf"), out],
         )  # fmt: skip
         return code.end()
-    walk = emit_walk_rows(module, target, shape.kind, sums, _set_test(module, target, shape))
+    traverse = emit_traverse_rows(
+        module, target, shape.kind, sums, _set_test(module, target, shape)
+    )
     b.call(
-        walk,
-        [x, rows, model.number("features"), *_walk_tables(model, "together"),
+        traverse,
+        [x, rows, model.number("features"), *_traversal_tables(model, "together"),
          model.address("base"), model.number("outputs"), work.address("leaf"), out],
     )  # fmt: skip
     return code.end()
 
 
-def _emit_fill(module: Any, target: Target, shape: Shape) -> Any:
+def _emit_fill(module: Any, target: Target, shape: KernelShape) -> Any:
     """The block's columns: whole blocks of rows by transposition, all else column by column."""
     kind = shape.kind
     rows = {size: emit_rows(module, target, given, kind) for size, given in ((4, F32), (8, F64))}
     column = {
         size: emit_column(module, target, given, kind) for size, given in ((4, F32), (8, F64))
     }
-    blank = emit_blank(module, target, kind) if shape.blank else None
+    blank = emit_mark_missing(module, target, kind) if shape.marks_missing else None
     code = Code(module, target, "fill", [PTR, PTR, PTR, I64, I64]).private()
     b, (model_at, work_at, job_at, first, events) = code.b, code.args
     model, job = _Record(code, MODEL, model_at), _Record(code, JOB, job_at)
@@ -253,10 +258,10 @@ def _emit_fill(module: Any, target: Target, shape: Shape) -> Any:
     return code.end()
 
 
-def _emit_tests(module: Any, target: Target, shape: Shape) -> Any:
+def _emit_predicates(module: Any, target: Target, shape: KernelShape) -> Any:
     """All masks of a part, group by group."""
     kind = shape.kind
-    code = Code(module, target, "tests", [PTR, PTR]).private()
+    code = Code(module, target, "predicates", [PTR, PTR]).private()
     b, (part_at, work_at) = code.b, code.args
     part, work = _Record(code, PART, part_at), _Record(code, WORK, work_at)
     groups, masks = part.address("groups"), work.address("masks")
@@ -274,7 +279,7 @@ def _emit_tests(module: Any, target: Target, shape: Shape) -> Any:
             code.slot(group, j) for j in range(8)
         )
         x = code.at(columns, b.mul(feature, I64(BLOCK * size_of(kind))))
-        out = code.at(masks, b.mul(row, I64(ROW)))
+        out = code.at(masks, b.mul(row, I64(MASK_BYTES)))
         after = b.append_basic_block("next")
         switch = b.switch(levels, after)
         for level in sorted(shape.levels):
@@ -293,7 +298,7 @@ def _emit_tests(module: Any, target: Target, shape: Shape) -> Any:
                     left = kernel("left", emit_direct, kind, True)
                     b.call(right, [x, values, count, out])
                     values = code.at(values, b.mul(count, I64(size_of(kind))))
-                    below = code.at(out, b.mul(count, I64(ROW)))
+                    below = code.at(out, b.mul(count, I64(MASK_BYTES)))
                     b.call(left, [x, values, last, below])
                 else:
                     places = work.address("bytes")
@@ -310,7 +315,7 @@ def _emit_tests(module: Any, target: Target, shape: Shape) -> Any:
     return code.end()
 
 
-def _emit_trees(module: Any, target: Target, shape: Shape) -> Any:
+def _emit_trees(module: Any, target: Target, shape: KernelShape) -> Any:
     """All leaves of a part, segment by segment."""
     order, leaves = shape.order, shape.leaves
     vectors = shape.vectors
@@ -359,7 +364,7 @@ def _emit_trees(module: Any, target: Target, shape: Shape) -> Any:
     return code.end()
 
 
-def _emit_begin(module: Any, target: Target, shape: Shape) -> Any:
+def _emit_begin(module: Any, target: Target, shape: KernelShape) -> Any:
     """Sums begin with the base, or with 0."""
     kind = shape.order.kind
     size = shape.order.dtype.itemsize
@@ -376,8 +381,8 @@ def _emit_begin(module: Any, target: Target, shape: Shape) -> Any:
     return code.end()
 
 
-def _emit_finish(module: Any, target: Target, shape: Shape) -> Any:
-    """Sums in the order of the events, to where the user wants them.
+def _emit_finish(module: Any, target: Target, shape: KernelShape) -> Any:
+    """Sums, in the order of the events, into the output array.
 
     ::
 

@@ -5,19 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from rootml.bdt.engine.binding._target import Target
-from rootml.bdt.engine.codegen._code import (
-    BLOCK,
-    F32,
-    I32,
-    I64,
-    PTR,
-    Code,
-    Value,
-    splat,
-    vector,
-)  # fmt: skip
+from rootml.bdt.engine._target import Target
+from rootml.bdt.engine.codegen._code import F32, I32, I64, PTR, Code, Value, splat, vector
 from rootml.bdt.engine.codegen._ir import ir
+from rootml.bdt.engine.tables._sizes import BLOCK
 
 ZERO = 1.0000000180025095e-35
 """`rootml.bdt._forest.ZERO`."""
@@ -140,7 +131,7 @@ def emit_column(module: Any, target: Target, given: Any, kind: Any) -> Any:
     return code.end()
 
 
-def emit_blank(module: Any, target: Target, kind: Any) -> Any:
+def emit_mark_missing(module: Any, target: Target, kind: Any) -> Any:
     """A kernel: what counts as missing becomes NaN.
 
     ::
@@ -148,7 +139,7 @@ def emit_blank(module: Any, target: Target, kind: Any) -> Any:
         blank(x, missing, zero):
             x = NaN  where x == missing or (zero and |x| <= 1e-35)
     """
-    code = Code(module, target, "blank", [PTR, kind, I64]).private()
+    code = Code(module, target, "mark_missing", [PTR, kind, I64]).private()
     b, (x, missing, zero) = code.b, code.args
     n = 64 // size_of(kind)
     wide = vector(kind, n)

@@ -6,20 +6,21 @@ from typing import Any
 
 import numpy as np
 
-from rootml.bdt.engine.binding._target import Target
-from rootml.bdt.engine.codegen._code import BYTES, I8, I64, MASK, PTR, ROW, Code, Value
+from rootml.bdt.engine._target import Target
+from rootml.bdt.engine.codegen._code import BYTES, I8, I64, MASK, PTR, Code, Value
 from rootml.bdt.engine.codegen._emit_inputs import size_of
+from rootml.bdt.engine.codegen._emit_lookup import ByteTable
 from rootml.bdt.engine.codegen._emit_trees import choose_leaf, index_bytes, index_events
 from rootml.bdt.engine.tables._lanes import LEVELS, TREES
-from rootml.bdt.engine.tables._lookup import ByteTable
+from rootml.bdt.engine.tables._sizes import MASK_BYTES
 
-LANES = ("columns", "default", "heaps", "where", "below", "values", "num_entries")
+LANES = ("columns", "default", "heaps", "entry", "below", "values", "num_entries")
 """Elements of the array of tables: addresses, and a number."""
 
 
 def lane_bytes(depth: int) -> int:
     """Work space: the table of the event, masks of the nodes, numbers of the leaves."""
-    return 256 + (ROW << depth) + TREES
+    return 256 + (MASK_BYTES << depth) + TREES
 
 
 def emit_lanes(
@@ -35,7 +36,7 @@ def emit_lanes(
                 out = base
                 for each 512 trees:
                     for each place in a tree, for 64 trees at a time:
-                        mask[place] = event[where] < below           # one lookup, one comparison
+                        mask[place] = event[entry] < below           # one lookup, one comparison
                     index = number of the leaf in each tree          # `choose_leaf`
                     for each tree: out[its output] += values[tree, index]
     """
@@ -43,10 +44,10 @@ def emit_lanes(
     code = Code(module, target, "lanes", arguments).private()
     b = code.b
     rows_at, rows, features, tables, trees, outputs, base, num_outputs, work, out = code.args
-    columns, default, heaps, where, below, values = (code.slot(tables, i, PTR) for i in range(6))
+    columns, default, heaps, entry, below, values = (code.slot(tables, i, PTR) for i in range(6))
     number = code.slot(tables, 6)
     size, nodes = size_of(sums), (1 << depth) - 1
-    event, masks, leaves = work, code.at(work, 256), code.at(work, 256 + (ROW << depth))
+    event, masks, leaves = work, code.at(work, 256), code.at(work, 256 + (MASK_BYTES << depth))
     with code.loop(rows) as row:
         x = code.at(rows_at, b.mul(b.mul(row, features), I64(size_of(kind))))
         with code.loop(number) as i:
@@ -65,11 +66,13 @@ def emit_lanes(
             with code.loop(nodes) as node, code.loop(words) as word:
                 place = b.add(b.mul(node, I64(TREES)), b.shl(word, I64(6)))
                 place = b.add(block, place)
-                found = look(code.load(BYTES, code.at(where, place), align=64))
+                found = look(code.load(BYTES, code.at(entry, place), align=64))
                 mask = b.icmp_unsigned("<", found, code.load(BYTES, below, place, align=64))
-                at = b.add(b.mul(node, I64(ROW)), b.shl(word, I64(3)))
+                at = b.add(b.mul(node, I64(MASK_BYTES)), b.shl(word, I64(3)))
                 code.store(code.bits(mask), code.at(masks, at), 0, 8)
-            bits = choose_leaf(code, lambda i: code.load(MASK, masks, ROW * i, align=64), depth)
+            bits = choose_leaf(
+                code, lambda i: code.load(MASK, masks, MASK_BYTES * i, align=64), depth
+            )
             for part, index in enumerate(index_bytes(code, bits)):
                 code.store(index, leaves, 64 * part)
             at = code.at(values, b.mul(first, I64(size << depth)))

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from rootml.bdt.engine.binding._target import Target
+from rootml.bdt.engine._target import Target
 from rootml.bdt.engine.codegen._code import F32, F64, I64, PTR, Code
 
 

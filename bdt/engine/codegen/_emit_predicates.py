@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from rootml.bdt.engine.binding._gather import gather
-from rootml.bdt.engine.binding._target import Target
+from rootml.bdt.engine._target import Target
 from rootml.bdt.engine.codegen._code import (
-    BLOCK,
     BYTES,
     F32,
     I8,
@@ -16,17 +14,18 @@ from rootml.bdt.engine.codegen._code import (
     I64,
     MASK,
     PTR,
-    ROW,
     Code,
     Value,
     splat,
     vector,
-)  # fmt: skip
-from rootml.bdt.engine.tables._lookup import ByteTable, select_by_bits
+)
+from rootml.bdt.engine.codegen._emit_gather import gather
+from rootml.bdt.engine.codegen._emit_lookup import ByteTable, select_by_bits
+from rootml.bdt.engine.tables._sizes import BLOCK, MASK_BYTES
 
-PLANES_BYTES = 9 * ROW
+PLANES_BYTES = 9 * MASK_BYTES
 """Bit planes of a group's ranks: 8, the lowest first, and one of NaN."""
-TABLE_BYTES = 64 * ROW
+TABLE_BYTES = 64 * MASK_BYTES
 """What `emit_table` makes."""
 
 
@@ -69,9 +68,9 @@ def emit_rank(module: Any, target: Target, kind: Any, levels: int) -> Any:
         for level in range(levels):
             below = b.fcmp_ordered("<", v, look(level, h))
             bit = b.not_(below)
-            code.store(code.bits(bit), out, ROW * (levels - 1 - level), width // 8)
+            code.store(code.bits(bit), out, MASK_BYTES * (levels - 1 - level), width // 8)
             h = b.sub(b.add(h, h), b.sext(bit, index))
-        code.store(code.bits(b.fcmp_unordered("uno", v, v)), out, 8 * ROW, width // 8)
+        code.store(code.bits(b.fcmp_unordered("uno", v, v)), out, 8 * MASK_BYTES, width // 8)
     return code.end()
 
 
@@ -131,11 +130,13 @@ def emit_table(module: Any, target: Target, levels: int) -> Any:
     code = Code(module, target, f"table{levels}", [PTR, PTR]).private()
     b, (planes, table) = code.b, code.args
     zero, ones = splat(MASK, 0), splat(MASK, -1)
-    rank = [code.load(MASK, planes, ROW * i, align=64) if i < levels else zero for i in range(8)]
-    missing = code.load(MASK, planes, 8 * ROW, align=64)
+    rank = [
+        code.load(MASK, planes, MASK_BYTES * i, align=64) if i < levels else zero for i in range(8)
+    ]
+    missing = code.load(MASK, planes, 8 * MASK_BYTES, align=64)
 
     def put(value: Value, index: int) -> None:
-        code.store(value, table, ROW * index, 64)
+        code.store(value, table, MASK_BYTES * index, 64)
 
     for c, value in enumerate(_less(code, rank[:4])):
         put(value, c)
@@ -180,16 +181,16 @@ def emit_runs(module: Any, target: Target) -> Any:
     with code.loop(count) as i:
         this = code.at(run, b.mul(i, I64(16)))
         length, part = (code.load(I64, this, 8 * j, align=8) for j in (0, 1))
-        less = code.load(MASK, table, b.mul(b.add(part, I64(16)), I64(ROW)), align=64)
+        less = code.load(MASK, table, b.mul(b.add(part, I64(16)), I64(MASK_BYTES)), align=64)
         equal_at = b.add(b.and_(part, I64(15)), I64(48))
-        equal = code.load(MASK, table, b.mul(equal_at, I64(ROW)), align=64)
+        equal = code.load(MASK, table, b.mul(equal_at, I64(MASK_BYTES)), align=64)
         low, out = code.load(PTR, places, 0, align=8), code.load(PTR, places, 8, align=8)
         with code.loop(length) as j:
             at = code.load(I16, low, b.mul(j, I64(2)), align=2)
             mask = b.or_(less, b.and_(equal, code.load(MASK, table, at, align=64)))
-            code.store(mask, out, b.mul(j, I64(ROW)), 64)
+            code.store(mask, out, b.mul(j, I64(MASK_BYTES)), 64)
         code.store(code.at(low, b.mul(length, I64(2))), places, 0, 8)
-        code.store(code.at(out, b.mul(length, I64(ROW))), places, 8, 8)
+        code.store(code.at(out, b.mul(length, I64(MASK_BYTES))), places, 8, 8)
     return code.end()
 
 
@@ -213,7 +214,7 @@ def emit_direct(module: Any, target: Target, kind: Any, left: bool) -> Any:
     compare = b.fcmp_unordered if left else b.fcmp_ordered
     with code.loop(count) as i:
         t = code.spread(wide, code.load(kind, thresholds, b.mul(i, I64(size)), align=4))
-        out = code.at(masks, b.mul(i, I64(ROW)))
+        out = code.at(masks, b.mul(i, I64(MASK_BYTES)))
         for at in range(0, BLOCK, width):
             v = code.load(wide, x, at * size, align=4)
             code.store(code.bits(compare("<", v, t)), out, at // 8, width // 8)
@@ -278,7 +279,7 @@ def emit_categories(module: Any, target: Target, then: str) -> Any:
     with code.loop(count) as i:
         bitmap = code.at(bitmaps, b.mul(i, I64(64)))
         row = b.zext(code.load(I32, rows, b.mul(i, I64(4)), align=4), I64)
-        out = code.at(masks, b.mul(row, I64(ROW)))
+        out = code.at(masks, b.mul(row, I64(MASK_BYTES)))
         look = ByteTable(code, bitmap, 64)
         for part in range(8):
             byte = code.load(BYTES, places, 64 * part, align=64)

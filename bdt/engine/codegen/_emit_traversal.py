@@ -1,16 +1,17 @@
-"""Emitters: walkers, several side by side, for deep forests and for few rows.
+"""Emitters: descents from root to leaf, eight at a time, for deep forests and for few rows.
 
-A walker waits for memory most of the time; eight of them wait together. Batches of deep trees:
-eight events in one tree. Few rows: eight trees for one event.
+A descent spends most of its time waiting for memory; eight independent ones overlap their waits.
+In batches these are eight events in one tree; for few rows, eight trees for one event.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from rootml.bdt.engine.binding._target import Target
-from rootml.bdt.engine.codegen._code import BLOCK, I1, I32, I64, PTR, Code, Value
+from rootml.bdt.engine._target import Target
+from rootml.bdt.engine.codegen._code import I1, I32, I64, PTR, Code, Value
 from rootml.bdt.engine.codegen._emit_inputs import size_of
+from rootml.bdt.engine.tables._sizes import BLOCK
 from rootml.bdt.engine.tables._traversal import COLUMN, LEFT, SET
 
 TOGETHER = 8
@@ -42,13 +43,13 @@ def emit_set_test(module: Any, target: Target, kind: Any, rule: str) -> Any:
     return code.end(b.and_(there, b.icmp_unsigned("!=", bit, I32(0))))
 
 
-class Walkers:
-    """Emits the descent of several walkers.
+class Descents:
+    """Emits several descents side by side.
 
     ::
 
-        for level in 0 .. depth - 1:                   # until none moves any more
-            for each walker:
+        for level in 0 .. depth - 1:                   # stops when all are at leaves
+            for each descent:
                 v = x[node.column]
                 left = v < node.threshold, or (v in node.set), or (isnan(v) and node.left)
                 node = node.child + (0 if left else 1)
@@ -60,7 +61,7 @@ class Walkers:
         self._set_test, self._words = set_test, words
 
     def __call__(self, start: list[Value], x: list[Value], depth: Value) -> list[Value]:
-        """Numbers of the leaves, for walkers that start at some nodes with some inputs."""
+        """Indices of the leaves that descents reach from the nodes `start` with the inputs `x`."""
         b = self._code.b
         before = b.block
         head, body, after = (b.append_basic_block(name) for name in ("level", "step", "leaf"))
@@ -118,30 +119,30 @@ class Walkers:
         return b.add(child, b.zext(b.not_(left), I64))
 
 
-def emit_walk_block(module: Any, target: Target, kind: Any, sums: Any, set_test: Any) -> Any:
+def emit_traverse_block(module: Any, target: Target, kind: Any, sums: Any, set_test: Any) -> Any:
     """A kernel: all trees for a block of 512 events, in columns.
 
     ::
 
-        walk_block(columns, nodes, words, values, depths, trees, outputs, width, sums):
+        traverse_block(columns, nodes, words, values, depths, trees, outputs, width, sums):
             for each tree:
                 for eight events at a time:
-                    leaves = descend from the tree's root     # `Walkers`
+                    leaves = descend from the tree's root     # `Descents`
                     sums[output] += values[leaf]              # or all outputs, of vectors
     """
     arguments = [PTR, PTR, PTR, PTR, PTR, I64, PTR, I64, PTR]
-    code = Code(module, target, "walk_block", arguments).private()
+    code = Code(module, target, "traversal_block", arguments).private()
     b = code.b
     columns, nodes, words, values, depths, trees, outputs, width, total = code.args
     size, wide = size_of(sums), size_of(kind)
-    walkers = Walkers(code, kind, nodes, BLOCK * wide, set_test, words)
+    descents = Descents(code, kind, nodes, BLOCK * wide, set_test, words)
     with code.loop(trees) as tree:
         depth = code.load(I64, depths, b.mul(tree, I64(8)), align=8)
         first_output = code.load(I64, outputs, b.mul(tree, I64(8)), align=8)
         into = code.at(total, b.mul(first_output, I64(BLOCK * size)))
         with code.loop(BLOCK, TOGETHER) as event:
             x = [code.at(columns, b.mul(b.add(event, I64(i)), I64(wide))) for i in range(TOGETHER)]
-            leaves = walkers([tree] * TOGETHER, x, depth)
+            leaves = descents([tree] * TOGETHER, x, depth)
             with code.loop(width) as output:
                 place = code.at(into, b.mul(output, I64(BLOCK * size)))
                 place = code.at(place, b.mul(event, I64(size)))
@@ -159,25 +160,25 @@ def _value(
     return code.load(sums, code.at(values, code.b.mul(index, I64(size_of(sums)))), align=4)
 
 
-def emit_walk_rows(module: Any, target: Target, kind: Any, sums: Any, set_test: Any) -> Any:
+def emit_traverse_rows(module: Any, target: Target, kind: Any, sums: Any, set_test: Any) -> Any:
     """A function: few rows, each contiguous, in the dtype of the thresholds.
 
     ::
 
-        walk_rows(x, rows, features, nodes, words, values, depths, trees, outputs, width,
+        traverse_rows(x, rows, features, nodes, words, values, depths, trees, outputs, width,
                   base, num_outputs, leaf, out):
             for each row:
-                for eight trees at a time: leaf[tree] = descend     # `Walkers`
+                for eight trees at a time: leaf[tree] = descend     # `Descents`
                 out = base
                 for each tree: out[its output] += values[leaf[tree]]
     """
     arguments = [PTR, I64, I64, PTR, PTR, PTR, PTR, I64, PTR, I64, PTR, I64, PTR, PTR]
-    code = Code(module, target, "walk_rows", arguments)
+    code = Code(module, target, "traversal_rows", arguments)
     b = code.b
     (rows_at, rows, features, nodes, words, values, depths, trees, outputs, width, base,
      num_outputs, leaf_at, out) = code.args  # fmt: skip
     size, wide = size_of(sums), size_of(kind)
-    walkers = Walkers(code, kind, nodes, wide, set_test, words)
+    descents = Descents(code, kind, nodes, wide, set_test, words)
     last = b.sub(trees, I64(1))
     with code.loop(rows) as row:
         x = code.at(rows_at, b.mul(b.mul(row, features), I64(wide)))
@@ -187,7 +188,7 @@ def emit_walk_rows(module: Any, target: Target, kind: Any, sums: Any, set_test: 
                 tree = b.add(first, I64(i))
                 start.append(b.select(b.icmp_signed("<", last, tree), last, tree))
             depth = code.load(I64, depths, b.mul(first, I64(8)), align=8)
-            for i, leaf in enumerate(walkers(start, [x] * TOGETHER, depth)):
+            for i, leaf in enumerate(descents(start, [x] * TOGETHER, depth)):
                 code.store(leaf, leaf_at, b.mul(b.add(first, I64(i)), I64(8)), 8)
         result = code.at(out, b.mul(b.mul(row, num_outputs), I64(size)))
         with code.loop(num_outputs) as output:

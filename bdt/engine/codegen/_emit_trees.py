@@ -1,7 +1,7 @@
-"""Emitters: masks become numbers of leaves, and those values that are added to the sums.
+"""Emitters: masks become leaf indices, and leaf indices become values that are added to the sums.
 
-A block's sums are kept in the order in which the shuffles below leave the events; `Order` follows
-them on numbers, so that the last step can put them right.
+The shuffles below change the order of the events of a block, and the sums stay in that order.
+`SumOrder` applies the same shuffles to event numbers, so that the last step can undo them.
 """
 
 from __future__ import annotations
@@ -14,10 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rootml.bdt.engine.binding._gather import gather
-from rootml.bdt.engine.binding._target import Target
+from rootml.bdt.engine._target import Target
 from rootml.bdt.engine.codegen._code import (
-    BLOCK,
     BYTES,
     F32,
     I8,
@@ -25,31 +23,32 @@ from rootml.bdt.engine.codegen._code import (
     I64,
     MASK,
     PTR,
-    ROW,
     Code,
     Value,
     splat,
     vector,
-)  # fmt: skip
+)
+from rootml.bdt.engine.codegen._emit_gather import gather
+from rootml.bdt.engine.codegen._emit_lookup import ByteTable, select_by_bits
 from rootml.bdt.engine.codegen._ir import ir
-from rootml.bdt.engine.tables._lookup import ByteTable, select_by_bits
-from rootml.bdt.engine.tables._trees import Leaves
+from rootml.bdt.engine.tables._sizes import BLOCK, MASK_BYTES
+from rootml.bdt.engine.tables._trees import LeafLayout
 
 WIDE = vector(I64, 8)
 
 
-# --- how leaves are looked up, and the order that follows ----------------------------------------
+# --- how leaves are looked up, and the resulting order -------------------------------------------
 
 
 @dataclass(frozen=True)
-class Order:
-    """Where the sum of each event of a block is.
+class SumOrder:
+    """In which register and lane the sum of each event of a block is.
 
     Attributes:
         dtype: Of the sums.
         by_words: Whether index bytes are taken out of 32-bit words (AVX-512, small trees), or
             looked up as bytes.
-        natural: Whether no shuffle ever happens: the walkers' sums.
+        natural: Whether the events keep their order, as in traversals.
     """
 
     dtype: np.dtype[Any]
@@ -82,18 +81,18 @@ class Order:
         return index_events()[:, self.bytes_of]
 
 
-def leaves_of(target: Target, dtype: np.dtype[Any], by_words: bool) -> Leaves:
-    """How tables of leaves must lie in memory for a target."""
+def leaf_layout(target: Target, dtype: np.dtype[Any], by_words: bool) -> LeafLayout:
+    """The memory layout of leaf tables for a target."""
     planes = 0
     if not by_words:
         planes = {"avx512vbmi": 8, "avx2": 6, "x86-64": 6, "neon": 8}.get(target.name, 0)
-    return Leaves(dtype, planes, 64 if planes and target.vbmi else 16)
+    return LeafLayout(dtype, planes, 64 if planes and target.vbmi else 16)
 
 
-def order_of(target: Target, dtype: np.dtype[Any], most_bits: int) -> Order:
+def sum_order(target: Target, dtype: np.dtype[Any], max_bits: int) -> SumOrder:
     """Words where permutations of floats are cheaper: up to 32 leaves, or without VBMI."""
-    words = target.avx512 and dtype.itemsize == 4 and (most_bits <= 5 or not target.vbmi)
-    return Order(dtype, words)
+    words = target.avx512 and dtype.itemsize == 4 and (max_bits <= 5 or not target.vbmi)
+    return SumOrder(dtype, words)
 
 
 # --- from masks to index bytes -------------------------------------------------------------------
@@ -183,11 +182,13 @@ def choose_leaf(code: Code, mask_of: Callable[[int], Value], depth: int) -> list
 
 
 class Lookup:
-    """Values of the leaves of one tree for 64 index bytes, in registers in the order `Order`."""
+    """Leaf values of one tree for 64 index bytes, in registers, ordered as in `SumOrder`."""
 
-    def __init__(self, code: Code, order: Order, leaves: Leaves, table: Value, bits: int) -> None:
+    def __init__(
+        self, code: Code, order: SumOrder, leaves: LeafLayout, table: Value, bits: int
+    ) -> None:
         self._code, self._order, self._table, self._bits = code, order, table, bits
-        self._planes = bits <= leaves.planes
+        self._planes = bits <= leaves.plane_bits
         entries = leaves.entries(bits)
         if order.by_words:
             count = max(1, (1 << bits) // 16)
@@ -255,7 +256,7 @@ class Lookup:
         return found
 
 
-def add_leaves(code: Code, order: Order, indices: list[list[Value]], lookups: list[Lookup],
+def add_leaves(code: Code, order: SumOrder, indices: list[list[Value]], lookups: list[Lookup],
                sums: Value) -> None:  # fmt: skip
     """Add the leaves of some trees, one after the other, to the sums of a block.
 
@@ -279,7 +280,7 @@ def add_leaves(code: Code, order: Order, indices: list[list[Value]], lookups: li
 
 
 def _outputs(
-    code: Code, order: Order, width: Value | None, sums: Value
+    code: Code, order: SumOrder, width: Value | None, sums: Value
 ) -> Iterator[tuple[Value, Value]]:
     """Sums of each output in turn with its number: of one, or of all where leaves are vectors."""
     if width is None:
@@ -290,7 +291,7 @@ def _outputs(
 
 
 def emit_full(
-    module: Any, target: Target, order: Order, leaves: Leaves, depth: int, *, vectors: bool
+    module: Any, target: Target, order: SumOrder, leaves: LeafLayout, depth: int, *, vectors: bool
 ) -> Any:
     """A kernel: a segment of full trees of one depth.
 
@@ -335,7 +336,7 @@ def _mask(code: Code, masks: Value, offsets: Value, node: int) -> Value:
 
 
 def emit_irregular(
-    module: Any, target: Target, order: Order, leaves: Leaves, bits: int, *, vectors: bool
+    module: Any, target: Target, order: SumOrder, leaves: LeafLayout, bits: int, *, vectors: bool
 ) -> Any:
     """A kernel: one tree of any shape.
 
@@ -355,7 +356,7 @@ def emit_irregular(
     b = code.b
     steps, count, table, width, groups, zero, zeros, masks, slots, sums = code.args
     with code.loop(zeros) as i:
-        place = b.mul(b.add(zero, i), I64(ROW))
+        place = b.mul(b.add(zero, i), I64(MASK_BYTES))
         code.store(splat(MASK, 0), code.at(slots, place), 0, 64)
     with code.loop(count) as i:
         step = code.at(steps, b.mul(i, I64(16)))
@@ -364,7 +365,7 @@ def emit_irregular(
         code.store(b.and_(here, test), code.at(slots, left), 0, 64)
         code.store(b.and_(here, b.not_(test)), code.at(slots, right), 0, 64)
     with code.loop(groups) as i:
-        leaf = code.at(slots, b.mul(i, I64(ROW << bits)))
+        leaf = code.at(slots, b.mul(i, I64(MASK_BYTES << bits)))
         planes = _number_bits(code, leaf, bits, 0)[1]
         index = index_bytes(code, planes[::-1])
         for output, into in _outputs(code, order, width if vectors else None, sums):
@@ -380,7 +381,7 @@ def _number_bits(code: Code, slots: Value, bits: int, first: int) -> tuple[Value
     """
     if bits == 0:
         empty = first == 0
-        mask = splat(MASK, 0) if empty else code.load(MASK, slots, ROW * first, align=64)
+        mask = splat(MASK, 0) if empty else code.load(MASK, slots, MASK_BYTES * first, align=64)
         return mask, []
     low, below = _number_bits(code, slots, bits - 1, first)
     high, above = _number_bits(code, slots, bits - 1, first + (1 << (bits - 1)))

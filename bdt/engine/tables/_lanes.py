@@ -1,9 +1,9 @@
-"""From a forest to tables for few rows: one event in many trees at once.
+"""From a forest to tables for few rows: vector lanes are trees, and one event is evaluated.
 
 An event is a table of at most 256 bytes: for each group of thresholds its rank, once with NaN on
-top (NaN goes right) and once with NaN at the bottom (it goes left), as far as nodes ask for it. A
-node of a full tree is two bytes: where to look, and the number that the rank must be below. The
-nodes at one place of 64 trees lie side by side.
+top (NaN goes right) and once with NaN at the bottom (it goes left), where nodes need it. A node of
+a full tree is two bytes: an index into that table, and the number that the rank must be below.
+Nodes at the same position of 64 trees are adjacent.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rootml.bdt._forest import Forest
-from rootml.bdt.engine.tables._predicates import MOST, Nodes, search_tree
-from rootml.bdt.engine.tables._trees import MOST_DEPTH
+from rootml.bdt.engine.tables._predicates import MAX_THRESHOLDS, Nodes, search_tree
+from rootml.bdt.engine.tables._trees import MAX_DEPTH
 
 TREES = 512
 """Trees that are evaluated at once."""
 LEVELS = 8
-"""Of all search trees."""
-MOST_ENTRIES = 256
-_MOST_BYTES = 1 << 26
+"""Depth of all search trees."""
+MAX_ENTRIES = 256
+_MAX_TABLE_BYTES = 1 << 26
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,9 @@ class Lanes:
         entries: Bytes of the table of an event: 64, 128 or 256.
         columns: int64: column of each entry.
         default: int64: 0 where NaN goes to the bottom, else 255.
-        heaps: Shape (entries, 256): thresholds as search trees.
-        where, below: uint8, shape (blocks, nodes, 512): the two bytes of each node.
-        values: Shape (trees, 2**depth).
+        heaps: KernelShape (entries, 256): thresholds as search trees.
+        entry, below: uint8, shape (blocks, nodes, 512): the two bytes of each node.
+        values: KernelShape (trees, 2**depth).
     """
 
     depth: int
@@ -45,21 +45,21 @@ class Lanes:
     columns: NDArray[np.int64]
     default: NDArray[np.int64]
     heaps: NDArray[Any]
-    where: NDArray[np.uint8]
+    entry: NDArray[np.uint8]
     below: NDArray[np.uint8]
     values: NDArray[Any]
 
 
 def make_lanes(forest: Forest, nodes: Nodes) -> Lanes | None:
-    """Tables of a forest, or None where it is not of the kind: deep, with category sets or
-    vectors in its leaves, or of very many features or thresholds.
+    """The tables of a forest; None for deep forests, category sets, vector leaves, or too many
+    features and thresholds.
     """
     depth = max(forest.depth, 1)
     blocks = -(-forest.num_trees // TREES)
-    if depth > MOST_DEPTH or forest.has_categories or forest.leaf_width > 1:
+    if depth > MAX_DEPTH or forest.has_categories or forest.leaf_width > 1:
         return None
     size = forest.num_trees * (forest.dtype.itemsize << depth) + 1024 * (blocks << depth)
-    if size > _MOST_BYTES:
+    if size > _MAX_TABLE_BYTES:
         return None
     feature, threshold = forest.feature[nodes.index], nodes.threshold + 0.0
     order = np.lexsort((threshold, feature))
@@ -69,29 +69,29 @@ def make_lanes(forest: Forest, nodes: Nodes) -> Lanes | None:
     number = np.cumsum(new[1]) - 1
     within = number - number[new[0]][np.cumsum(new[0]) - 1]
     chunk, place = np.empty(len(order), np.int64), np.empty(len(order), np.int64)
-    chunk[order], place[order] = within // MOST, within % MOST + 1
+    chunk[order], place[order] = within // MAX_THRESHOLDS, within % MAX_THRESHOLDS + 1
     keys = np.stack([feature, chunk, ~nodes.default], axis=1).astype(np.int64)
     known, entry = np.unique(keys, axis=0, return_inverse=True)
-    if len(known) > MOST_ENTRIES:
+    if len(known) > MAX_ENTRIES:
         return None
     entry = entry.reshape(-1)
     heaps = np.full((max(len(known), 1), 1 << LEVELS), np.inf, forest.input_dtype)
     for i, (column, part, _) in enumerate(known.tolist()):
-        mine = np.unique(threshold[(feature == column) & (chunk == part)])
-        heaps[i] = search_tree(mine, LEVELS)
+        own = np.unique(threshold[(feature == column) & (chunk == part)])
+        heaps[i] = search_tree(own, LEVELS)
     bytes_of = np.zeros((forest.num_nodes, 2), np.uint8)
     bytes_of[nodes.index, 0], bytes_of[nodes.index, 1] = entry, place
-    where, below, values = _place(forest, nodes, bytes_of, depth, blocks)
+    entry_of, below, values = _full_trees(forest, nodes, bytes_of, depth, blocks)
     entries = next(count for count in (64, 128, 256) if len(known) <= count)
     return Lanes(
-        depth, entries, known[:, 0].copy(), 255 * known[:, 2], heaps, where, below, values
+        depth, entries, known[:, 0].copy(), 255 * known[:, 2], heaps, entry_of, below, values
     )  # fmt: skip
 
 
-def _place(
+def _full_trees(
     forest: Forest, nodes: Nodes, bytes_of: NDArray[np.uint8], depth: int, blocks: int
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[Any]]:
-    """Nodes and leaves at their places in full trees, level by level."""
+    """Nodes and leaves at their positions in full trees, level by level."""
     made = np.zeros((2, blocks, (1 << depth) - 1, TREES), np.uint8)
     values = np.zeros((forest.num_trees, 1 << depth), forest.dtype)
     node, tree = forest.tree_offset[:-1], np.arange(forest.num_trees)

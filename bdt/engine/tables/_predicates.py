@@ -1,13 +1,13 @@
-"""From the nodes of a forest to its distinct tests: what the masks of a block are made from.
+"""From the nodes of a forest to its distinct predicates: each becomes one mask of a block.
 
-Nodes of different trees ask the same questions: of model B's 30,410 nodes 6,531 are distinct.
+Nodes of different trees share predicates: the 30,410 nodes of model B hold 6,531 distinct ones.
 Every comparison becomes ``x < t``:
 
     x <= t        is x < next float above t
     x <= +inf     is never false, and goes right only for NaN: ``x < -inf`` with children swapped
 
 The thresholds of one feature, sorted, are cut into groups of at most 255, so that a rank in a
-group is a byte. Test number c of a group (from 1) holds where ``rank < c``; NaN has the top rank.
+group is a byte. Predicate c of a group (from 1) holds where ``rank < c``; NaN has the top rank.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 
 from rootml.bdt._forest import Forest
 
-MOST = 255
-"""Thresholds of a group."""
-DIRECT = 6
-"""Groups of so few thresholds are compared one by one."""
-CHUNK = 512
-"""Categories that one lookup knows."""
+MAX_THRESHOLDS = 255
+"""Of a group: ranks are bytes, and NaN needs one."""
+MAX_DIRECT = 6
+"""Groups with at most this many thresholds are compared one by one."""
+CATEGORIES_PER_LOOKUP = 512
+"""Bits of a table of 64 bytes."""
 
 
 @dataclass(frozen=True)
@@ -67,17 +67,17 @@ def strict_nodes(forest: Forest) -> Nodes:
 
 
 @dataclass(frozen=True)
-class Tests:
-    """The distinct tests of some nodes, in the order of the rows of masks.
+class Predicates:
+    """The distinct predicates of some nodes, in the order of the rows of masks.
 
     Attributes:
-        row: For each node: which mask is its test.
-        num_rows: Distinct tests.
+        row: For each node: the row of the mask of its predicate.
+        num_rows: Number of distinct predicates.
         groups: int64, shape (groups, 8), see `GROUP`.
         heaps: Thresholds of the groups as search trees, in the dtype of the input.
-        runs: int64, shape (runs, 2): number of tests, and their common part: the high four bits
-            of c, + 16 where NaN goes left.
-        lows: uint16 for each row: where in that table the part of the low bits is.
+        runs: int64, shape (runs, 2): number of predicates, and their common part: the high four
+            bits of c, + 16 where NaN goes left.
+        lows: uint16 for each row: offset of the part of the low bits in the table of `emit_table`.
         direct: Thresholds compared one by one, in the order of rows.
         bitmaps: uint8, shape (lookups, 64): members of category sets.
         category_rows: uint32: rows of those lookups.
@@ -95,12 +95,12 @@ class Tests:
 
     @property
     def levels(self) -> frozenset[int]:
-        """Depths of the search trees: what kernels are needed. 0: compared; -1: categories."""
+        """Depths of the search trees, one kernel each. 0: direct comparison; -1: categories."""
         return frozenset(self.groups[:, 1].tolist())
 
 
 GROUP = ("feature", "levels", "start", "row", "first", "count", "last", "extra")
-"""Columns of `Tests.groups`.
+"""Columns of `Predicates.groups`.
 
 ==========  ===================  =========================  ==================================
             ranks (levels > 0)   compared (levels = 0)      categories (levels = -1)
@@ -115,8 +115,8 @@ extra       -                    -                          lookups that add to 
 """
 
 
-def distinct_tests(forest: Forest, nodes: Nodes, chosen: NDArray[np.bool_]) -> Tests:
-    """The distinct tests of the nodes that `chosen` marks.
+def distinct_predicates(forest: Forest, nodes: Nodes, chosen: NDArray[np.bool_]) -> Predicates:
+    """The distinct predicates of the nodes that `chosen` marks.
 
     Source: the masks of RapidScorer (KDD 2018), made from ranks instead of floats.
     """
@@ -128,7 +128,7 @@ def distinct_tests(forest: Forest, nodes: Nodes, chosen: NDArray[np.bool_]) -> T
         forest, nodes, np.flatnonzero(chosen & ~numeric), ranked.num_rows
     )  # fmt: skip
     row[categories.nodes] = categories.row
-    return Tests(
+    return Predicates(
         row=row,
         num_rows=max(categories.num_rows, 1),
         groups=np.array([*ranked.groups, *categories.groups], np.int64).reshape(-1, len(GROUP)),
@@ -146,7 +146,7 @@ def _joined(parts: list[NDArray[Any]], dtype: np.dtype[Any]) -> NDArray[Any]:
 
 
 class _Ranked:
-    """Numeric tests: groups, search trees, rows."""
+    """Numeric predicates: groups, search trees, rows."""
 
     def __init__(self, forest: Forest, nodes: Nodes, chosen: NDArray[np.int64]) -> None:
         feature = forest.feature[nodes.index[chosen]]
@@ -164,11 +164,11 @@ class _Ranked:
         self._feature = feature[order][tests]
         self._threshold = threshold[order][tests]
         self._default = default[order][tests]
-        self._chunk, self._place = np.divmod(within[tests], MOST)
+        self._chunk, self._place = np.divmod(within[tests], MAX_THRESHOLDS)
         self._place += 1
         new_group = _changes(self._feature) | _changes(self._chunk)
         self._group = np.cumsum(new_group) - 1
-        # rows: tests in which NaN goes right before those in which it goes left, by high bits
+        # rows: NaN to the right first, then NaN to the left, each by high bits
         by_row = np.lexsort((self._place, self._default, self._group))
         place_of = np.empty(len(tests), np.int64)
         place_of[by_row] = np.arange(len(tests))
@@ -188,12 +188,12 @@ class _Ranked:
             self._add_group(start, by_row[start:stop])
 
     def _add_group(self, row: int, tests: NDArray[np.int64]) -> None:
-        """One group, its tests in the order of rows."""
+        """One group, its predicates in the order of rows."""
         feature = int(self._feature[tests[0]])
         thresholds = np.unique(self._threshold[tests])
         default = self._default[tests]
         left = int(default.sum())
-        if len(thresholds) <= DIRECT:
+        if len(thresholds) <= MAX_DIRECT:
             start = self._sizes["direct"]
             self.groups.append([feature, 0, start, row, 0, len(tests) - left, left, 0])
             self._put("direct", self._threshold[tests])
@@ -239,7 +239,7 @@ def _changes(values: NDArray[Any]) -> NDArray[np.bool_]:
 
 
 class _Categories:
-    """Tests of categories: each a bitmap of 64 bytes per 512 categories."""
+    """Predicates of categories: each a bitmap of 64 bytes per 512 categories."""
 
     def __init__(
         self, forest: Forest, nodes: Nodes, chosen: NDArray[np.int64], first_row: int
@@ -267,12 +267,17 @@ class _Categories:
         parts: dict[int, tuple[list[Any], list[Any], list[Any]]] = {}
         for (_, default, which), row in zip(tests.tolist(), rows.tolist(), strict=True):
             members = forest.category_set(which)
-            for number, chunk in enumerate(np.unique(members // CHUNK).tolist() or [0]):
-                inside = members[members // CHUNK == chunk] - chunk * CHUNK
+            for number, chunk in enumerate(
+                np.unique(members // CATEGORIES_PER_LOOKUP).tolist() or [0]
+            ):
+                inside = (
+                    members[members // CATEGORIES_PER_LOOKUP == chunk]
+                    - chunk * CATEGORIES_PER_LOOKUP
+                )
                 kind = 2 if number else int(default)
                 parts.setdefault(chunk, ([], [], []))[kind].append((row, inside))
         for chunk, lists in sorted(parts.items()):
-            start, first = len(self._bitmaps), chunk * CHUNK
+            start, first = len(self._bitmaps), chunk * CATEGORIES_PER_LOOKUP
             counts = [len(part) for part in lists]
             self.groups.append([feature, -1, start, 0, first, *counts])
             for part in lists:
@@ -282,6 +287,6 @@ class _Categories:
 
 
 def _bitmap(members: NDArray[np.int32]) -> NDArray[np.uint8]:
-    bits = np.zeros(CHUNK, np.uint8)
+    bits = np.zeros(CATEGORIES_PER_LOOKUP, np.uint8)
     bits[members] = 1
     return np.packbits(bits, bitorder="little")

@@ -1,4 +1,4 @@
-"""From the nodes of a forest to a table for the walkers: 16 bytes a node, children side by side.
+"""From the nodes of a forest to the table of traversals: 16 bytes per node, siblings adjacent.
 
 ==========  ==================================================================================
 0 .. 7      threshold (strict), float32 or float64; of a category set: where its words begin,
@@ -7,8 +7,8 @@
 12 .. 15    first child, where the test holds; the other follows it
 ==========  ==================================================================================
 
-A leaf leads to itself: its threshold is NaN, and its own number its first child's. All roots come
-first, then level after level.
+A leaf is its own child: its threshold is NaN and its child index its own. All roots come first,
+then level after level.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from rootml.bdt.engine.tables._predicates import Nodes
 LEFT = 1 << 30
 SET = 1 << 29
 COLUMN = (1 << 29) - 1
-_MOST_BITS = 1 << 28
-"""Bits of all category sets together; forests beyond have no walker."""
+_MAX_SET_BITS = 1 << 28
+"""Limit on the bits of all category sets; larger forests cannot be traversed."""
 
 
 @dataclass(frozen=True)
-class Walk:
-    """Tables of the walkers.
+class Traversal:
+    """Tables of the traversal kernels.
 
     Attributes:
         nodes: uint8, shape (nodes, 16).
-        values: Shape (nodes, leaf width).
+        values: KernelShape (nodes, leaf width).
         words: uint32: members of the category sets as bits.
         depths: For each tree.
         together: For each tree the depth of the deepest of it and the seven after it.
@@ -50,7 +50,7 @@ class Walk:
     outputs: NDArray[np.int64]
 
 
-def make_walk(forest: Forest, nodes: Nodes) -> Walk:
+def make_traversal(forest: Forest, nodes: Nodes) -> Traversal:
     """See the module."""
     order, child = _order(forest, nodes)
     threshold = np.full(forest.num_nodes, np.nan, forest.input_dtype)
@@ -70,7 +70,7 @@ def make_walk(forest: Forest, nodes: Nodes) -> Walk:
     if forest.leaf_width > 1:
         outputs = np.zeros_like(outputs)
     values = np.ascontiguousarray(forest.value[order])
-    return Walk(raw, values, words, depths, np.ascontiguousarray(together), outputs)
+    return Traversal(raw, values, words, depths, np.ascontiguousarray(together), outputs)
 
 
 def _order(forest: Forest, nodes: Nodes) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -100,9 +100,9 @@ def set_words(forest: Forest) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     return np.concatenate([[0], np.cumsum(-(-last // 32))]), last
 
 
-def can_walk(forest: Forest) -> bool:
+def can_traverse(forest: Forest) -> bool:
     """Whether the category sets fit into bits of reasonable number."""
-    return bool(set_words(forest)[0][-1] * 32 <= _MOST_BITS)
+    return bool(set_words(forest)[0][-1] * 32 <= _MAX_SET_BITS)
 
 
 def _sets(forest: Forest, order: NDArray[np.int64], raw: NDArray[np.uint8]) -> NDArray[np.uint32]:

@@ -4,9 +4,9 @@ Trees are sorted by the output they add to (keeping their order, so every sum is
 and cut into *segments* of one kind behind one another:
 
 - full: the tree is padded to 2**d leaves, d <= 8. Node number ``2**l - 1 + p`` is at level l; p
-  has one bit for each test above it, 1 where it held. So has the number of a leaf.
-- irregular: any shape; real nodes only. A mask of the events that reach it goes with each node;
-  the leaves, in groups of at most 2**k - 1, are numbered from 1, and 0 means "in no leaf of this
+  has one bit for each predicate above it, 1 where it held. The index of a leaf is made alike.
+- irregular: any shape, without padding. Each node has a mask of the events that reach it; the
+  leaves, in groups of at most 2**k - 1, are numbered from 1, and 0 means "in no leaf of this
   group", which adds -0.0.
 """
 
@@ -19,10 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rootml.bdt._forest import Forest
-from rootml.bdt.engine.codegen._code import ROW
 from rootml.bdt.engine.tables._predicates import Nodes
+from rootml.bdt.engine.tables._sizes import MASK_BYTES
 
-MOST_DEPTH = 8
+MAX_DEPTH = 8
 """Levels of full trees, bits of the number of a leaf."""
 SEGMENT = ("kind", "count", "nodes", "leaves", "output", "groups", "zero", "zeros")
 """Columns of segments: kind is d, or 8 + k; nodes and leaves are offsets in bytes; `zeros` slots
@@ -34,23 +34,23 @@ node, and of where those go that pass and fail the test."""
 
 
 @dataclass(frozen=True)
-class Leaves:
-    """How the kernels want the leaves of one tree.
+class LeafLayout:
+    """The memory layout of the leaf values of one tree.
 
     Attributes:
         dtype: float32 or float64.
-        planes: Tables of at most so many bits of index lie byte by byte (all lowest bytes, then
-            all second bytes, ...), others value by value.
-        least: The fewest entries of a table.
+        plane_bits: Tables with at most this many index bits are stored byte by byte (all lowest
+            bytes, then all second bytes, ...), others value by value.
+        min_entries: Smallest number of entries of a table.
     """
 
     dtype: np.dtype[Any]
-    planes: int
-    least: int
+    plane_bits: int
+    min_entries: int
 
     def entries(self, bits: int) -> int:
         """Entries of a table whose index has `bits` bits."""
-        return max(1 << bits, self.least)
+        return max(1 << bits, self.min_entries)
 
     def size(self, bits: int) -> int:
         """Bytes of it."""
@@ -61,7 +61,7 @@ class Leaves:
         repeat = self.entries(bits) >> bits
         full = np.tile(values, (1, repeat)) if repeat > 1 else values
         raw = np.ascontiguousarray(full).view(np.uint8).reshape(*full.shape, self.dtype.itemsize)
-        if bits <= self.planes:
+        if bits <= self.plane_bits:
             raw = np.ascontiguousarray(raw.transpose(0, 2, 1))
         raw = raw.reshape(len(values), -1)
         made = np.zeros((len(values), self.size(bits)), np.uint8)
@@ -71,13 +71,13 @@ class Leaves:
 
 @dataclass(frozen=True)
 class Program:
-    """All segments of a part of a forest.
+    """All segments of one part of a forest.
 
     Attributes:
         segments: int64, shape (segments, 8), see `SEGMENT`.
         nodes: uint32: offsets of masks (full trees), or steps (irregular ones).
         leaves: Tables of leaves as bytes.
-        slots: Masks of memory that irregular trees need.
+        slots: Masks that irregular trees need as work space.
     """
 
     segments: NDArray[np.int64]
@@ -87,7 +87,7 @@ class Program:
 
     @property
     def kinds(self) -> frozenset[int]:
-        """Which kernels are needed."""
+        """The kinds that occur, one kernel each."""
         return frozenset(self.segments[:, 0].tolist())
 
 
@@ -97,7 +97,7 @@ def _shapes(forest: Forest) -> tuple[NDArray[np.int64], ...]:
     inner = sizes // 2
     leaves = sizes - inner
     bits = np.array([int(count).bit_length() for count in leaves.tolist()], np.int64)
-    bits = np.minimum(bits, MOST_DEPTH)
+    bits = np.minimum(bits, MAX_DEPTH)
     return inner, bits, -(-leaves // ((1 << bits) - 1))
 
 
@@ -108,7 +108,7 @@ def _costs(forest: Forest) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     inner, bits, groups = _shapes(forest)
     depth = np.maximum(forest.tree_depth, 1)
     full = 0.8 * np.exp2(np.minimum(depth, 40)) + 60
-    full = np.where(depth <= MOST_DEPTH, full, np.inf)
+    full = np.where(depth <= MAX_DEPTH, full, np.inf)
     return full, 3.0 * inner + groups * (0.7 * np.exp2(bits) + 60)
 
 
@@ -140,7 +140,7 @@ def make_program(
     row: NDArray[np.int64],
     kinds: NDArray[np.int64],
     trees: NDArray[np.int64],
-    leaves: Leaves,
+    leaves: LeafLayout,
 ) -> Program:
     """The program for some trees, in the order in which their leaves are added.
 
@@ -153,9 +153,9 @@ def make_program(
     maker = _Maker(forest, nodes, rows, leaves)
     vectors = forest.leaf_width > 1
     for output in range(1 if vectors else forest.num_outputs):
-        mine = trees if vectors else trees[forest.tree_output[trees] == output]
-        changes = np.flatnonzero(np.diff(kinds[mine], prepend=-1))
-        for run in np.split(mine, changes[1:]):
+        own = trees if vectors else trees[forest.tree_output[trees] == output]
+        changes = np.flatnonzero(np.diff(kinds[own], prepend=-1))
+        for run in np.split(own, changes[1:]):
             if len(run):
                 maker.add(int(kinds[run[0]]), run, output)
     return maker.program()
@@ -163,7 +163,7 @@ def make_program(
 
 class _Maker:
     def __init__(
-        self, forest: Forest, nodes: Nodes, rows: NDArray[np.int64], leaves: Leaves
+        self, forest: Forest, nodes: Nodes, rows: NDArray[np.int64], leaves: LeafLayout
     ) -> None:
         self._forest, self._leaves = forest, leaves
         self._left, self._right, self._rows = nodes.left, nodes.right, rows
@@ -183,7 +183,7 @@ class _Maker:
         )
 
     def add(self, kind: int, trees: NDArray[np.int64], output: int) -> None:
-        if kind <= MOST_DEPTH:
+        if kind <= MAX_DEPTH:
             self._add(kind, len(trees), output, (1, 0, 0), *self._full(kind, trees))
             return
         for tree in trees.tolist():
@@ -220,7 +220,7 @@ class _Maker:
             node, tree, place = node[~leaf], tree[~leaf], place[~leaf]
             if not len(node):
                 break
-            masks[tree, (1 << level) - 1 + place] = self._rows[node] * ROW
+            masks[tree, (1 << level) - 1 + place] = self._rows[node] * MASK_BYTES
             tree = np.concatenate([tree, tree])
             place = np.concatenate([2 * place + 1, 2 * place])
             node = np.concatenate([self._left[node], self._right[node]]).astype(np.int64)
@@ -250,7 +250,7 @@ class _Maker:
         values = values.reshape(groups, most + 1, -1)
         extra = groups, int(slot[leaf[-1]]) + 1, groups * most - len(leaf)
         return (
-            (steps * ROW).astype(np.uint32).reshape(-1),
+            (steps * MASK_BYTES).astype(np.uint32).reshape(-1),
             self._leaves.pack(_by_output(values), bits),
             extra,
         )

@@ -15,7 +15,7 @@ from bdt_forests import random_forest, rows_on_thresholds, walk
 
 from rootml.bdt.engine.binding import _jit
 from rootml.bdt.engine.binding._cache import ObjectCache, cache_folder, cache_key
-from rootml.bdt.engine.binding._target import host_target
+from rootml.bdt.engine.binding._host import host_target
 from rootml.errors import MissingPackageError
 
 IR = """
@@ -67,6 +67,34 @@ def test_a_second_process_would_not_compile(
     _jit._loaded.clear()
     assert answer(ObjectCache(folder)) == 42
     assert len(calls) == 1
+
+
+def test_the_ir_is_written_on_request(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = compiled(monkeypatch)
+    answer(ObjectCache(folder))
+    monkeypatch.setenv("ROOTML_BDT_DUMP", str(tmp_path / "ir"))
+    _jit._loaded.clear()
+    assert answer(ObjectCache(folder)) == 42
+    (path,) = (tmp_path / "ir").iterdir()
+    assert path.read_text() == IR
+    assert path.name.startswith(host_target().name)
+    assert len(calls) == 1  # the machine code still came from the cache
+
+
+def test_the_key_covers_the_source_of_all_emitters(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A changed emitter must never load the machine code of the old one."""
+    read: list[Path] = []
+    real = Path.read_bytes
+
+    def noted(path: Path) -> bytes:
+        read.append(path)
+        return real(path)
+
+    monkeypatch.setattr(Path, "read_bytes", noted)
+    _jit._sources.__wrapped__()
+    assert {"tables", "codegen", "binding", "engine"} <= {path.parent.name for path in read}
 
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "empty", "text"])
@@ -178,10 +206,10 @@ def test_threads_compile_and_score_at_once() -> None:
 
 
 def test_without_llvmlite_the_error_says_what_works(monkeypatch: pytest.MonkeyPatch) -> None:
-    from rootml.bdt.engine.binding import _target
+    from rootml.bdt.engine.binding import _host
 
     forest = random_forest(np.random.default_rng(0), trees=2, depth=2)
-    _target._binding.cache_clear()
+    _host.llvm_binding.cache_clear()
     monkeypatch.setitem(sys.modules, "llvmlite.binding", None)
     try:
         with pytest.raises(MissingPackageError, match=r"rootml\[bdt\].*engine='numpy'"):
@@ -190,4 +218,4 @@ def test_without_llvmlite_the_error_says_what_works(monkeypatch: pytest.MonkeyPa
         assert np.array_equal(forest.compile("numpy").predict_margin(x), walk(forest, x)[:, 0])
     finally:
         monkeypatch.undo()
-        _target._binding.cache_clear()
+        _host.llvm_binding.cache_clear()

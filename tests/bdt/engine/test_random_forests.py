@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from rootml.bdt import Forest
 from rootml.bdt._inputs import Table
+from rootml.bdt.engine._target import CPUS
+from rootml.bdt.engine.binding._host import host_target
 from rootml.bdt.engine.binding._llvm import LlvmEngine
 from rootml.bdt.engine.binding._numpy import NumpyEngine
-from rootml.bdt.engine.binding._target import CPUS, host_target
 from rootml.errors import UnsupportedModelError, UsageError
 
 DOUBLE = {"input_dtype": np.float64, "dtype": np.float64}
@@ -98,7 +99,7 @@ def check(forest: Forest, isa: str | None) -> None:
     assert same(score(engine, forest, more), np.tile(expected, (20, 1))), engine.shape
     plain = forest.base_first and forest.divisor == 1 and np.isnan(forest.missing)
     if plain and not forest.zero_missing.any():
-        few = engine.quick(x[:7], False)
+        few = engine.score_few(x[:7], False)
         assert few is not None
         assert same(few.reshape(7, -1), expected[:7]), engine.shape
 
@@ -118,12 +119,12 @@ def test_instruction_sets_walk_alike(name: str, isa: str) -> None:
     check(random_forest(np.random.default_rng(seed), **FORESTS[name]), isa)
 
 
-def test_masks_and_walkers_agree_with_the_walk(forest: Forest) -> None:
+def test_masks_and_traversals_agree_with_the_reference(forest: Forest) -> None:
     x = rows_on_thresholds(np.random.default_rng(2), forest, 40)
     expected = walk(forest, x)
-    chosen = LlvmEngine(forest).shape.walk
-    engine = LlvmEngine(forest, method="masks" if chosen else "walk")
-    assert engine.shape.walk != chosen
+    chosen = LlvmEngine(forest).shape.traversal
+    engine = LlvmEngine(forest, method="masks" if chosen else "traversal")
+    assert engine.shape.traversal != chosen
     assert same(score(engine, forest, x), expected)
 
 

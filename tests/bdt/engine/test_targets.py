@@ -7,9 +7,10 @@ import pytest
 from bdt_forests import random_forest
 
 from rootml.bdt import Forest
+from rootml.bdt.engine._target import named_target
 from rootml.bdt.engine.binding import _jit
+from rootml.bdt.engine.binding._host import host_target
 from rootml.bdt.engine.binding._llvm import LlvmEngine, kernel_ir
-from rootml.bdt.engine.binding._target import host_target, named_target
 from rootml.errors import UsageError
 
 LINUX = {"neon": "aarch64-unknown-linux-gnu"}

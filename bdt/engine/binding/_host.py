@@ -1,53 +1,12 @@
-"""The processors that kernels are made for, and what the emitters may use there."""
+"""The processor of this machine, and LLVM's code generator."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from functools import cache
 
 from rootml._internal.optional import optional_import
+from rootml.bdt.engine._target import CPUS, Target, named_target
 from rootml.errors import UsageError, nearest
-
-CPUS = {
-    "avx512vbmi": ("icelake-server", "x86_64"),
-    "avx512": ("skylake-avx512", "x86_64"),
-    "avx2": ("haswell", "x86_64"),
-    "x86-64": ("x86-64-v2", "x86_64"),
-    "neon": ("neoverse-n1", "aarch64"),
-}
-"""Names of instruction sets for `isa=`: the processor that stands for each, its architecture."""
-
-
-@dataclass(frozen=True)
-class Target:
-    """A processor.
-
-    Attributes:
-        name: The set of instructions the emitters use: a key of `CPUS`, or "generic".
-        cpu: LLVM's name of the processor.
-        triple: LLVM's name of the system.
-        features: LLVM's list of features, ``"+avx2,-avx512f,..."``.
-        gfni: Whether 8 x 8 bits are transposed by one instruction.
-    """
-
-    name: str
-    cpu: str
-    triple: str
-    features: str = field(repr=False)
-    gfni: bool = False
-
-    @property
-    def vbmi(self) -> bool:
-        """64 bytes looked up in a register at once."""
-        return self.name == "avx512vbmi"
-
-    @property
-    def avx512(self) -> bool:
-        """512-bit registers with masks."""
-        return self.name.startswith("avx512")
-
-    def __str__(self) -> str:
-        return f"{self.name}{' + gfni' if self.gfni else ''} ({self.cpu})"
 
 
 @cache
@@ -57,7 +16,7 @@ def host_target(isa: str | None = None) -> Target:
     Raises:
         UsageError: No such set, or this machine lacks it.
     """
-    binding = _binding()
+    binding = llvm_binding()
     triple = binding.get_default_triple()
     cpu = binding.get_host_cpu_name()
     features = binding.get_host_cpu_features()
@@ -73,12 +32,6 @@ def host_target(isa: str | None = None) -> Target:
         message = f"isa={isa!r}: this machine ({cpu}) has {best!r} at most"
         raise UsageError(message)
     return named_target(isa, triple)
-
-
-def named_target(isa: str, triple: str) -> Target:
-    """A set of instructions on some system, for compiling there or for it."""
-    cpu, _ = CPUS[isa]
-    return Target(isa, cpu, triple, "", gfni=isa == "avx512vbmi")
 
 
 def _best(triple: str, features: set[str]) -> str:
@@ -97,11 +50,11 @@ def require_llvm() -> None:
     Raises:
         MissingPackageError: It is not; says what to install, and what works without it.
     """
-    _binding()
+    llvm_binding()
 
 
 @cache
-def _binding():  # type: ignore[no-untyped-def]
+def llvm_binding():  # type: ignore[no-untyped-def]
     """`llvmlite.binding`, initialised once.
 
     Raises:
