@@ -9,9 +9,9 @@
 
 The rooms: `_morpher` (the public class), `_rows` (events to rows and back), `_draws` (random
 numbers by event), `_preprocess`, `_preprocess_fit` (Gaussianisation), `_reweight`,
-`_reweight_network` (kinematics), `_flow`, `_spline`, `_spline_compiled` (the flow), `_fit`,
+`_reweight_network` (kinematics), `_flow`, `_spline`, `_compiled_spline` (the flow), `_fit`,
 `_training`, `_settle`, `_calibrate` (learning, closing marginals, the band), `_model`,
-`_infer`, `_fused`, `_apply` (using), `_save`, `_persist`, `_onnx` (keeping, handing on). Judging:
+`_flow_inference`, `_compiled_flow`, `_apply` (using), `_save`, `_persist`, `_onnx` (keeping, handing on). Judging:
 `_validate`, `_validate_compare`, `_report`, `_report_json`, `_plots`; measures of weighted
 samples, for anybody: `_metrics`, `_metrics_frechet`, `_metrics_kernel`, `_metrics_sample`,
 `_metrics_support`, `_slices`, `_two_sample`.

@@ -21,24 +21,24 @@ from rootml.sbi.morphing.flow._flow import (
     Flow,
     FlowFactory,
     FlowSpec,
-    GivenFlow,
+    UserFlow,
     coupling_spec,
 )
 from rootml.sbi.morphing.flow._training import (
     LossRecord,
-    Problem,
+    TrainingRows,
     Schedule,
     Trainer,
     one_thread,
     training_bar,
 )
-from rootml.sbi.morphing.inference._rows import Names, Rows, concatenate_rows, read_rows, spaced
+from rootml.sbi.morphing.inference._rows import Names, Rows, concatenate_rows, read_rows, evenly_spaced
 from rootml.sbi.morphing.preprocessing._atom_draws import VALIDATION, poisson_one, uniforms
-from rootml.sbi.morphing.preprocessing._marginal_closure import settle
+from rootml.sbi.morphing.preprocessing._marginal_closure import close_marginals
 from rootml.sbi.morphing.preprocessing._preprocess import Conditions, Gaussianiser, join_intervals
 from rootml.sbi.morphing.preprocessing._preprocess_fit import conditions as fit_conditions
 from rootml.sbi.morphing.preprocessing._preprocess_fit import gaussianiser
-from rootml.sbi.morphing.reweighting._reweight import Method, kept_kinematics
+from rootml.sbi.morphing.reweighting._reweight import Method, cached_kinematics
 
 if TYPE_CHECKING:
     from rootml.dataset import Dataset
@@ -48,8 +48,8 @@ logger = logging.getLogger(__name__)
 Engine = Literal["auto", "compiled", "numpy"]
 ENGINES: tuple[str, ...] = ("auto", "compiled", "numpy")
 _DATA_STREAM = 8
-_MOST_VALIDATION = 50_000
-_SETTLE_ROWS, _BAND_ROWS, _BAND_STREAM = 400_000, 200_000, 12
+MAX_VALIDATION_ROWS = 50_000
+_CLOSURE_ROWS, _BAND_ROWS, _BAND_STREAM = 400_000, 200_000, 12
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def use_compiled(engine: Engine) -> bool:
         return False
     if engine == "auto" and importlib.util.find_spec("numba") is None:
         return False
-    from rootml.sbi.morphing.flow import _spline_compiled  # noqa: F401 - or say what is missing
+    from rootml.sbi.morphing.flow import _compiled_spline  # noqa: F401 - or say what is missing
 
     return True
 
@@ -185,13 +185,13 @@ def fit_rows(
     ends = common_range(sim, data, names.conditions)
     sim = _within(sim, ends, "simulation", names.conditions)
     data = _within(data, ends, "data", names.conditions)
-    kinematics = kept_kinematics(
+    kinematics = cached_kinematics(
         sim, data, names.conditions, method=settings.reweight, seed=settings.seed,
         path=None if checkpoint is None else checkpoint / "kinematics.checkpoint",
     )  # fmt: skip
     weighted = replace(sim, weights=sim.weights * kinematics.weights(sim.conditions))
     both = concatenate_rows([weighted, data])
-    scale = np.concatenate([_unit(weighted.weights), _unit(data.weights)])
+    scale = np.concatenate([_half_sum(weighted.weights), _half_sum(data.weights)])
     scaled = fit_conditions(both.conditions, scale, names.conditions, ends)
     spec = None
     if settings.flow is None:
@@ -217,31 +217,31 @@ def fit_rows(
         settings.flow,
         info=info,
     )
-    settled = _settle(settings, made, weighted)
+    closed = _close_marginals(settings, made, weighted)
     if settings.ensemble < 2:
-        return settled
-    return replace(settled, band=_band(settings, settled, members[0].data, weighted))
+        return closed
+    return replace(closed, band=_band(settings, closed, members[0].data, weighted))
 
 
-def _some(settings: Settings, rows: Rows, most: int) -> Rows:
+def _some(settings: Settings, rows: Rows, limit: int) -> Rows:
     """Evenly spaced ones, at most so many; fewer of them for a flow that may be slow."""
-    most = most if settings.flow is None else most // 8
-    return rows.thin(most)
+    limit = limit if settings.flow is None else limit // 8
+    return rows.subsample(limit)
 
 
-def _settle(settings: Settings, made: Morph, sim: Rows) -> Morph:
+def _close_marginals(settings: Settings, made: Morph, sim: Rows) -> Morph:
     """With marginals that close, where kinematic factors say what they should be."""
     if settings.reweight == "none":
         return made
-    rows = _some(settings, sim, _SETTLE_ROWS)
+    rows = _some(settings, sim, _CLOSURE_ROWS)
     draws, context = made.draws(rows), made.conditions.context(rows.conditions)
     members = []
     for number, member in enumerate(made.members):
         boot = np.ones(len(rows))
         if number:
             boot = poisson_one(rows.events, seed=settings.seed, member=2 * number)
-        z = made.carry(number)(member.sim.forward(rows.features, draws), context)
-        members.append(replace(member, data=settle(member.data, z, rows.weights * boot)))
+        z = made.flow_map(number)(member.sim.forward(rows.features, draws), context)
+        members.append(replace(member, data=close_marginals(member.data, z, rows.weights * boot)))
     return replace(made, members=tuple(members))
 
 
@@ -259,7 +259,7 @@ def _values(made: Morph, rows: Rows, number: int) -> Any:
     return made.transform(rows, number).values
 
 
-def _unit(weights: Any) -> Any:
+def _half_sum(weights: Any) -> Any:
     """With a sum of 1/2."""
     return 0.5 * weights / weights.sum()
 
@@ -318,14 +318,14 @@ def _checks(history: Sequence[LossRecord]) -> Sequence[LossRecord]:
     return [LossRecord(int(c.step), float(c.train), float(c.validation)) for c in history]
 
 
-def _problem(parts: Sequence[Any], *, held: bool, what: str) -> Problem:
+def _problem(parts: Sequence[Any], *, held: bool, what: str) -> TrainingRows:
     """The rows of both domains on one side of the split, each domain with the same weight."""
     z, context, atoms, weights = [], [], [], []
     for number, (_, each_z, each_context, each_atoms, mass, boot, on) in enumerate(parts):
         used = on if held else ~on & (boot * mass != 0)
         rows = np.flatnonzero(used)
         if held:
-            rows = rows[spaced(len(rows), _MOST_VALIDATION)]
+            rows = rows[evenly_spaced(len(rows), MAX_VALIDATION_ROWS)]
         mine = mass[rows] if held else mass[rows] * boot[rows]
         if not mine.sum() > 0:
             domain = ("simulation", "data")[number]
@@ -337,9 +337,9 @@ def _problem(parts: Sequence[Any], *, held: bool, what: str) -> Problem:
         z.append(each_z[rows])
         context.append(each_context[rows])
         atoms.append(None if held or each_atoms is None else each_atoms.take(rows))
-        weights.append(_unit(mine))
+        weights.append(_half_sum(mine))
     drawn = join_intervals(atoms, [len(each) for each in weights])
-    return Problem(np.concatenate(z), np.concatenate(context), np.concatenate(weights), drawn)
+    return TrainingRows(np.concatenate(z), np.concatenate(context), np.concatenate(weights), drawn)
 
 
 def _new_flow(settings: Settings, spec: FlowSpec | None, scaled: Conditions, number: int) -> Flow:
@@ -347,4 +347,4 @@ def _new_flow(settings: Settings, spec: FlowSpec | None, scaled: Conditions, num
         rng = np.random.default_rng([settings.seed, number])
         return CouplingFlow(spec, spec.initial(rng), compiled=settings.compiled)
     assert settings.flow is not None
-    return GivenFlow.make(settings.flow, len(settings.names.features), scaled.columns)
+    return UserFlow.make(settings.flow, len(settings.names.features), scaled.columns)

@@ -21,6 +21,8 @@ from rootml.sbi.morphing.reweighting._reweight import METHODS, Kinematics, Metho
 if TYPE_CHECKING:
     from rootml.dataset import Dataset
     from rootml.sbi.morphing.inference._apply import Applied
+    from rootml.sbi.morphing.validation._report import ClosureReport
+    from rootml.sbi.morphing.validation._two_sample import Kind
 
 
 _LAYERS = 6
@@ -46,7 +48,7 @@ class Morpher:
         features: Columns to change.
         conditions: Columns that the change depends on; they stay.
         id: Columns that identify an event, integers or strings, e.g. ``["run", "event"]``. None:
-            the place of the event, its entry in the file or row in the array, which another
+            the position of the event: its entry in the file or row in the array, which another
             skim changes.
         layers, hidden, bins: Of the coupling spline flow: layers (None: 6, or as many as bring
             every pair of features together, 8 from 9 features on), widths of the hidden layers of
@@ -102,7 +104,7 @@ class Morpher:
         engine: Engine = "auto",
     ) -> None:
         names = _check_names(features, conditions, id)
-        for what, value, least in (
+        for what, value, lowest in (
             ("layers", 2 if layers is None else layers, 2),
             ("bins", bins, 2),
             ("ensemble", ensemble, 0),
@@ -111,7 +113,7 @@ class Morpher:
             ("patience", patience, 1),
             ("max_rows", max_rows, 1),
         ):
-            _check_integer(what, value, least)
+            _check_integer(what, value, lowest)
         for width in hidden:
             _check_integer("hidden", width, 1)
         if reweight not in METHODS:
@@ -154,7 +156,7 @@ class Morpher:
 
     @property
     def id(self) -> tuple[str, ...]:
-        """Names of the columns that identify an event; empty: its place does."""
+        """Names of the columns that identify an event; empty: its position does."""
         return self._settings.names.ids
 
     @property
@@ -323,11 +325,34 @@ class Morpher:
             progress=progress,
         )
 
-    def validate(self, sim: Dataset, data: Dataset, **options: Any) -> Any:
+    def validate(
+        self,
+        sim: Any,
+        data: Any,
+        *,
+        max_rows: int = 200_000,
+        bins: int = 30,
+        slices: int = 5,
+        folds: int = 2,
+        classifier: Kind = "both",
+        seed: int = 0,
+        progress: bool | None = None,
+    ) -> ClosureReport:
         """Compare corrected simulation with data: see `rootml.sbi.morphing.validate`."""
         from rootml.sbi.morphing.validation._validate import validate
 
-        return validate(self, sim, data, **options)
+        return validate(
+            self,
+            sim,
+            data,
+            max_rows=max_rows,
+            bins=bins,
+            slices=slices,
+            folds=folds,
+            classifier=classifier,
+            seed=seed,
+            progress=progress,
+        )
 
     # --- keeping and handing on ---------------------------------------------------------------
 
@@ -401,7 +426,7 @@ class Morpher:
 
     def _facts(self) -> list[tuple[str, str]]:
         settings = self._settings
-        identity = ", ".join(self.id) if self.id else "none: random numbers by place"
+        identity = ", ".join(self.id) if self.id else "none: random numbers by position"
         facts = [
             ("features", shorten(self.features, 12)),
             ("conditions", shorten(self.conditions, 12)),
@@ -473,9 +498,9 @@ def _check_names(features: Any, conditions: Any, ids: Any) -> Names:
     return Names(groups[0], groups[1], found)
 
 
-def _check_integer(what: str, value: Any, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        message = f"{what}={value!r}: expected an integer of at least {least}"
+def _check_integer(what: str, value: Any, lowest: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
+        message = f"{what}={value!r}: expected an integer of at least {lowest}"
         raise UsageError(message)
 
 

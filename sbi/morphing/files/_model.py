@@ -16,19 +16,19 @@ from rootml.sbi.morphing.flow._flow import (
     Flow,
     FlowFactory,
     FlowSpec,
-    GivenFlow,
+    UserFlow,
     State,
     import_torch,
 )
 from rootml.sbi.morphing.flow._training import LossRecord
-from rootml.sbi.morphing.inference._infer import FusedFlow, PlainFlow
+from rootml.sbi.morphing.inference._flow_inference import CompiledFlow, NumpyFlow
 from rootml.sbi.morphing.inference._rows import Names, Rows
 from rootml.sbi.morphing.preprocessing._atom_draws import uniforms
 from rootml.sbi.morphing.preprocessing._preprocess import Conditions, Float, Gaussianiser
 from rootml.sbi.morphing.reweighting._reweight import Kinematics
 
 Which = Literal["nominal", "up", "down"] | int
-Carry = Callable[[npt.NDArray[np.float32], npt.NDArray[np.float32]], npt.NDArray[np.float32]]
+FlowMap = Callable[[npt.NDArray[np.float32], npt.NDArray[np.float32]], npt.NDArray[np.float32]]
 
 MORPHED, OUTSIDE, NOT_FINITE = 0, 1, 2
 """Why a row passes unchanged: a condition outside of the range, or NaN or infinity somewhere."""
@@ -44,7 +44,7 @@ class Member:
 
     Attributes:
         sim, data: Gaussianisation in the two domains; of the data for going back, see
-            `_settle.settle`.
+            `_marginal_closure.close_marginals`.
         state: Parameters of the flow.
         history: Losses while it was trained.
     """
@@ -100,7 +100,7 @@ class Morph:
     info: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._carry: dict[int, Carry] = {}
+        self._flow_maps: dict[int, FlowMap] = {}
         self._lock = threading.Lock()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -126,7 +126,7 @@ class Morph:
 
     def transform_all(self, rows: Rows, wanted: tuple[Which, ...]) -> list[Outcome]:
         """The same for several, with the work that they share done once."""
-        reason, outside = self._judge(rows)
+        reason, outside = self._classify(rows)
         good = np.flatnonzero(reason == MORPHED)
         numbers = sorted({self.member(which) for which in wanted})
         results = [rows.features.copy() for _ in wanted]
@@ -135,12 +135,12 @@ class Morph:
             features, keys = rows.features[block], rows.keys[block]
             draws = uniforms(keys, len(self.names.features), seed=self.seed)
             context = self.conditions.context(rows.conditions[block])
-            z = {n: self._through(n, features, draws, context) for n in numbers}
+            z = {n: self._to_data_scale(n, features, draws, context) for n in numbers}
             for values, which in zip(results, wanted, strict=True):
-                values[block] = self._back(z[self.member(which)], which)
+                values[block] = self._to_features(z[self.member(which)], which)
         return [Outcome(values, reason, outside) for values in results]
 
-    def _judge(self, rows: Rows) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+    def _classify(self, rows: Rows) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
         inside = self.conditions.inside(rows.conditions)
         finite = rows.finite
         reason = np.full(len(rows), MORPHED, np.uint8)
@@ -173,10 +173,10 @@ class Morph:
             raise UsageError(message)
         return which
 
-    def _through(self, member: int, features: Float, draws: Float, context: Any) -> Any:
-        return self.carry(member)(self.members[member].sim.forward(features, draws), context)
+    def _to_data_scale(self, member: int, features: Float, draws: Float, context: Any) -> Any:
+        return self.flow_map(member)(self.members[member].sim.forward(features, draws), context)
 
-    def _back(self, z: npt.NDArray[np.float32], which: Which) -> Float:
+    def _to_features(self, z: npt.NDArray[np.float32], which: Which) -> Float:
         tables = self.members[self.member(which)].data
         if self.band is None or which not in _SIGNS:
             return tables.inverse(z)
@@ -184,25 +184,25 @@ class Morph:
 
     # --- flows --------------------------------------------------------------------------------
 
-    def carry(self, member: int) -> Carry:
+    def flow_map(self, member: int) -> FlowMap:
         """The flow of a member: z and context to z'."""
         with self._lock:
-            if member not in self._carry:
-                self._carry[member] = self._make_carry(member)
-            return self._carry[member]
+            if member not in self._flow_maps:
+                self._flow_maps[member] = self._make_flow_map(member)
+            return self._flow_maps[member]
 
-    def _make_carry(self, member: int) -> Carry:
+    def _make_flow_map(self, member: int) -> FlowMap:
         state = self.members[member].state
         if self.spec is not None:
-            return (FusedFlow if self.compiled else PlainFlow)(self.spec, state).morph
+            return (CompiledFlow if self.compiled else NumpyFlow)(self.spec, state).morph
         assert self.factory is not None
         features = len(self.names.features)
-        flow = GivenFlow.make(self.factory, features, self.conditions.columns)
+        flow = UserFlow.make(self.factory, features, self.conditions.columns)
         flow.load(state)
-        return lambda z, context: _carry_by_torch(flow, z, context)
+        return lambda z, context: _map_by_torch(flow, z, context)
 
 
-def _carry_by_torch(flow: Flow, z: Any, context: Any) -> npt.NDArray[np.float32]:
+def _map_by_torch(flow: Flow, z: Any, context: Any) -> npt.NDArray[np.float32]:
     torch = import_torch()
     result: npt.NDArray[np.float32] = np.empty_like(z)
     with torch.no_grad():

@@ -14,7 +14,7 @@ from rootml.sbi.morphing._fit import Settings
 from rootml.sbi.morphing._uncertainty_band import Band
 from rootml.sbi.morphing.files._model import Member, Morph
 from rootml.sbi.morphing.files._save import read_file, write_file
-from rootml.sbi.morphing.flow._flow import FlowFactory, FlowSpec, GivenFlow, State
+from rootml.sbi.morphing.flow._flow import FlowFactory, FlowSpec, UserFlow, State
 from rootml.sbi.morphing.flow._training import LossRecord, Schedule
 from rootml.sbi.morphing.inference._rows import Names
 from rootml.sbi.morphing.preprocessing._preprocess import Conditions, Gaussianiser, part
@@ -147,7 +147,7 @@ def _check_state(
     if spec is None:
         assert settings.flow is not None
         features = len(settings.names.features)
-        GivenFlow.make(settings.flow, features, context).load(state)
+        UserFlow.make(settings.flow, features, context).load(state)
         return
     shapes = {name: each.shape for name, each in state.items()}
     if shapes != spec.shapes():

@@ -26,14 +26,14 @@ from rootml.errors import CorruptFileError, MissingFileError, StateError
 
 MAGIC = b"ROOTMLA1"
 _DTYPES = ("<f4", "<f8", "<i8", "<u8", "|b1", "|u1")
-_MOST_HEADER = 1 << 28
+MAX_HEADER_BYTES = 1 << 28
 
 
 def write_file(
     path: Path, kind: str, content: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]
 ) -> None:
     """Write atomically: the file is the old one or the new one, never half of it."""
-    places: dict[str, Any] = {}
+    layout: dict[str, Any] = {}
     blobs: list[bytes] = []
     offset = 0
     for name, values in arrays.items():
@@ -42,9 +42,9 @@ def write_file(
             little = little.astype("<i8" if little.dtype.kind in "iu" else "<f8")
         blobs.append(little.tobytes())
         shape = list(np.shape(values))
-        places[name] = {"dtype": little.dtype.str, "shape": shape, "offset": offset}
+        layout[name] = {"dtype": little.dtype.str, "shape": shape, "offset": offset}
         offset += len(blobs[-1])
-    header = {"kind": kind, "content": dict(content), "arrays": places}
+    header = {"kind": kind, "content": dict(content), "arrays": layout}
     body = b"".join(blobs)
     header["sha256"] = _digest(header, body)
     text = json.dumps(header, sort_keys=True).encode()
@@ -74,7 +74,7 @@ def read_file(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, npt.NDAr
     if header["kind"] != kind:
         message = f"{str(path)!r} is a file of {header['kind']!r}, not of {kind!r}"
         raise StateError(message)
-    arrays = {name: _array(place, body) for name, place in header["arrays"].items()}
+    arrays = {name: _array(entry, body) for name, entry in header["arrays"].items()}
     return header["content"], arrays
 
 
@@ -90,7 +90,7 @@ def _header(data: bytes, path: Path) -> tuple[dict[str, Any], bytes]:
         message = f"{where} was not written by rootml: it begins with {data[:8]!r}"
         raise CorruptFileError(message)
     length = int.from_bytes(data[8:16], "little")
-    if length > min(len(data) - 16, _MOST_HEADER):
+    if length > min(len(data) - 16, MAX_HEADER_BYTES):
         message = f"{where} is truncated: {len(data):,} bytes, the header alone says {length:,}"
         raise CorruptFileError(message)
     body = data[16 + length :]
@@ -106,13 +106,13 @@ def _header(data: bytes, path: Path) -> tuple[dict[str, Any], bytes]:
     return header, body
 
 
-def _array(place: Mapping[str, Any], body: bytes) -> npt.NDArray[Any]:
+def _array(entry: Mapping[str, Any], body: bytes) -> npt.NDArray[Any]:
     """One array; the checksum has passed, what is checked here is the writer."""
-    if place["dtype"] not in _DTYPES:
-        message = f"an array of dtype {place['dtype']!r} in a file of rootml"
+    if entry["dtype"] not in _DTYPES:
+        message = f"an array of dtype {entry['dtype']!r} in a file of rootml"
         raise CorruptFileError(message)
-    shape = tuple(int(n) for n in place["shape"])
-    dtype, count, offset = np.dtype(place["dtype"]), math.prod(shape), int(place["offset"])
+    shape = tuple(int(n) for n in entry["shape"])
+    dtype, count, offset = np.dtype(entry["dtype"]), math.prod(shape), int(entry["offset"])
     if min((*shape, offset, 0)) < 0 or offset + count * dtype.itemsize > len(body):
         message = "an array of a file of rootml lies beyond its end"
         raise CorruptFileError(message)

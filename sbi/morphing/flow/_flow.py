@@ -11,7 +11,7 @@ Kept and transformed features change from layer to layer, so that every pair mee
 and its inverse cost the same, one pass over the layers; the autoregressive flows need as many
 passes as there are features in one of the two directions.
 
-Parameters are NumPy arrays by name (`State`), of which torch makes leaves to train, `_infer` and
+Parameters are NumPy arrays by name (`State`), of which torch makes leaves to train, `_flow_inference` and
 `_onnx` make other things.
 """
 
@@ -27,14 +27,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from rootml._internal.optional import optional_import
 from rootml.errors import StateError, UsageError
-from rootml.sbi.morphing.flow._spline import BOUND, LEAST, SEEN, UNIT_SLOPE, num_raw
+from rootml.sbi.morphing.flow._leaves import State, TrainableArrays, import_torch
+from rootml.sbi.morphing.flow._spline import BOUND, MIN_SIZE, MAX_INPUT, UNIT_SLOPE, num_raw
 
 if TYPE_CHECKING:
     import torch
 
-State = dict[str, npt.NDArray[Any]]
 FlowFactory = Callable[[int, int], Any]
 """``(features, context) -> zuko flow``."""
 
@@ -134,7 +133,7 @@ def pairs_meet(features: int) -> int:
     return 2 * max(1, (features - 1).bit_length())
 
 
-class Learner(Protocol):
+class Trainable(Protocol):
     """What can be trained."""
 
     def loss(self, x: torch.Tensor, context: torch.Tensor) -> Any:
@@ -147,10 +146,10 @@ class Learner(Protocol):
         """Copies of all parameters."""
 
     def load(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
-        """Take parameters over."""
+        """Replace all parameters."""
 
 
-class Flow(Learner, Protocol):
+class Flow(Trainable, Protocol):
     """Both directions in torch, and parameters as arrays."""
 
     def forward(self, x: torch.Tensor, context: torch.Tensor) -> tuple[Any, Any]:
@@ -166,12 +165,7 @@ def negative_log_likelihood(flow: Flow, x: Any, context: Any) -> Any:
     return 0.5 * (z * z).sum(1) + 0.5 * x.shape[1] * math.log(2 * math.pi) - logs
 
 
-def import_torch() -> Any:
-    """torch, or an error that says how to get it."""
-    return optional_import("torch", feature="training a flow", extra="torch")
-
-
-class CouplingFlow:
+class CouplingFlow(TrainableArrays):
     """The flow in torch.
 
     Args:
@@ -182,13 +176,9 @@ class CouplingFlow:
     def __init__(
         self, spec: FlowSpec, state: Mapping[str, npt.NDArray[Any]], *, compiled: bool
     ) -> None:
+        super().__init__(state, spec.shapes())
         self.spec = spec
-        self._torch = import_torch()
         self._splines = _compiled_spline() if compiled else torch_spline
-        self._leaves = {
-            name: self._torch.tensor(np.asarray(state[name], np.float32), requires_grad=True)
-            for name in spec.shapes()
-        }
         self._columns = []
         for layer, kept in enumerate(spec.kept):
             order = [*kept, *spec.moved(layer)]
@@ -196,23 +186,9 @@ class CouplingFlow:
             groups = (kept, spec.moved(layer), back)
             self._columns.append([self._torch.tensor(list(group)).long() for group in groups])
 
-    def parameters(self) -> list[Any]:
-        """Leaves to train."""
-        return list(self._leaves.values())
-
-    def state(self) -> State:
-        """Copies of all parameters."""
-        return {name: leaf.detach().numpy().copy() for name, leaf in self._leaves.items()}
-
-    def load(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
-        """Take parameters over."""
-        with self._torch.no_grad():
-            for name, leaf in self._leaves.items():
-                leaf.copy_(self._torch.from_numpy(np.asarray(state[name], np.float32)))
-
     def _raw(self, layer: int, kept: Any, context: Any) -> Any:
         torch = self._torch
-        h = torch.cat([kept.clamp(-SEEN, SEEN), context], 1)
+        h = torch.cat([kept.clamp(-MAX_INPUT, MAX_INPUT), context], 1)
         last = len(self.spec.hidden)
         for k in range(last + 1):
             h = torch.addmm(self._leaves[f"{layer}.b{k}"], h, self._leaves[f"{layer}.w{k}"])
@@ -253,13 +229,13 @@ def torch_spline(x: Any, raw: Any, bins: int, inverse: bool) -> tuple[Any, Any]:
     raw = raw.view(x.shape[0], x.shape[1], -1)
 
     def knots(part: Any) -> Any:
-        size = LEAST + (1 - LEAST * bins) * torch.softmax(part, -1)
+        size = MIN_SIZE + (1 - MIN_SIZE * bins) * torch.softmax(part, -1)
         inner = torch.cumsum(size[..., :-1], -1) * (2 * BOUND) - BOUND
         return pad(pad(inner, (1, 0), value=-BOUND), (0, 1), value=BOUND)
 
     across, up = knots(raw[..., :bins]), knots(raw[..., bins : 2 * bins])
     softplus = torch.nn.functional.softplus(raw[..., 2 * bins :])
-    slopes = pad(LEAST + softplus, (1, 1), value=1.0)
+    slopes = pad(MIN_SIZE + softplus, (1, 1), value=1.0)
     inside = (x > -BOUND) & (x < BOUND)
     value = torch.where(inside, x, torch.zeros_like(x))
     along = up if inverse else across
@@ -291,7 +267,7 @@ def torch_spline(x: Any, raw: Any, bins: int, inverse: bool) -> tuple[Any, Any]:
 def _compiled_spline() -> Callable[..., tuple[Any, Any]]:
     """`torch_spline` forward, by numba; the class is made when torch is there."""
     torch = import_torch()
-    from rootml.sbi.morphing.flow import _spline_compiled as kernels
+    from rootml.sbi.morphing.flow import _compiled_spline as kernels
 
     class Spline(torch.autograd.Function):  # type: ignore[misc, name-defined]
         @staticmethod
@@ -325,7 +301,7 @@ def _compiled_spline() -> Callable[..., tuple[Any, Any]]:
     return call
 
 
-class GivenFlow:
+class UserFlow:
     """A flow of zuko's: a module that makes a distribution of a context.
 
     Its `transform` carries x to z, `transform.inv` back, and `log_abs_det_jacobian` or
@@ -337,7 +313,7 @@ class GivenFlow:
         self._module = module
 
     @classmethod
-    def make(cls, factory: FlowFactory, features: int, context: int) -> GivenFlow:
+    def make(cls, factory: FlowFactory, features: int, context: int) -> UserFlow:
         """Call the user's factory and see that something usable comes out.
 
         Raises:
@@ -391,7 +367,7 @@ class GivenFlow:
         }
 
     def load(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
-        """Take parameters over.
+        """Replace all parameters.
 
         Raises:
             StateError: They are those of another flow.

@@ -3,16 +3,16 @@
 Durkan, Bekasov, Murray, Papamakarios: "Neural spline flows", arXiv:1906.04032. A feature has
 ``3 * bins - 1`` raw numbers: widths, heights, slopes at the inner knots. In words::
 
-    widths  = LEAST + (1 - LEAST * bins) * softmax(raw widths);    heights the same
+    widths  = MIN_SIZE + (1 - MIN_SIZE * bins) * softmax(raw widths);    heights the same
     knots   = -BOUND + 2 * BOUND * cumulated widths or heights
-    slopes  = LEAST + softplus(raw slopes); 1 at both ends, where straight lines follow
+    slopes  = MIN_SIZE + softplus(raw slopes); 1 at both ends, where straight lines follow
     bin     = number of inner knots <= x
     t       = (x - x_bin) / width;  s = height / width;  d0, d1 = slopes at the bin's ends
     y       = y_bin + height * (s t^2 + d0 t (1-t)) / (s + (d0 + d1 - 2 s) t (1-t))
     dy/dx   = s^2 (d1 t^2 + 2 s t (1-t) + d0 (1-t)^2) / (s + (d0 + d1 - 2 s) t (1-t))^2
 
 and the inverse is the stable root of the quadratic equation that this is in t. Here in NumPy; the
-same in `_flow` (torch), `_spline_compiled` (numba, with gradients), `_fused` (numba, by lanes)
+same in `_flow` (torch), `_compiled_spline` (numba, with gradients), `_compiled_flow` (numba, by lanes)
 and `_onnx`.
 """
 
@@ -26,12 +26,12 @@ import numpy.typing as npt
 
 BOUND = 5.0
 """The spline acts within ``(-BOUND, BOUND)``; outside it is the identity."""
-SEEN = 6.0
-"""Networks see features limited to ``[-SEEN, SEEN]``: an outlier moves the others no further than
+MAX_INPUT = 6.0
+"""Networks see features limited to ``[-MAX_INPUT, MAX_INPUT]``: an outlier moves the others no further than
 what was seen in training; it is itself not limited."""
-LEAST = 1e-3
+MIN_SIZE = 1e-3
 """Least width and height, as fractions of the whole, and least slope."""
-UNIT_SLOPE = math.log(math.expm1(1.0 - LEAST))
+UNIT_SLOPE = math.log(math.expm1(1.0 - MIN_SIZE))
 """The raw slope that makes a slope of 1: with equal widths and heights, the identity."""
 
 
@@ -53,7 +53,7 @@ def spline(x: Any, raw: Any, *, inverse: bool) -> npt.NDArray[Any]:
     across = _knots(raw[..., :bins])
     up = _knots(raw[..., bins : 2 * bins])
     slopes = np.pad(
-        LEAST + np.logaddexp(0, raw[..., 2 * bins :]), ((0, 0), (0, 0), (1, 1)), constant_values=1
+        MIN_SIZE + np.logaddexp(0, raw[..., 2 * bins :]), ((0, 0), (0, 0), (1, 1)), constant_values=1
     )
     inside = (x > -BOUND) & (x < BOUND)
     value = np.where(inside, x, 0)
@@ -83,7 +83,7 @@ def spline(x: Any, raw: Any, *, inverse: bool) -> npt.NDArray[Any]:
 def _knots(raw: Any) -> Any:
     """Cumulated softmax, scaled to the interval; both ends are exact."""
     size = np.exp(raw - raw.max(-1, keepdims=True))
-    size = LEAST + (1 - LEAST * raw.shape[-1]) * size / size.sum(-1, keepdims=True)
+    size = MIN_SIZE + (1 - MIN_SIZE * raw.shape[-1]) * size / size.sum(-1, keepdims=True)
     knots = np.empty((*raw.shape[:-1], raw.shape[-1] + 1), raw.dtype)
     np.cumsum(size, -1, out=knots[..., 1:])
     knots[..., 1:] *= 2 * BOUND

@@ -24,7 +24,8 @@ import numpy.typing as npt
 
 from rootml.errors import ConvergenceError, StateError
 from rootml.sbi.morphing.files._save import read_file, write_file
-from rootml.sbi.morphing.flow._flow import Learner, State, import_torch
+from rootml.sbi.morphing.flow._flow import Trainable
+from rootml.sbi.morphing.flow._leaves import State, import_torch
 from rootml.sbi.morphing.preprocessing._preprocess import Intervals
 
 Array = npt.NDArray[np.float32]
@@ -78,7 +79,7 @@ class LossRecord(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class TrainingRows:
     """Rows of both domains.
 
     Attributes:
@@ -121,9 +122,9 @@ class Trainer:
 
     def __init__(
         self,
-        flow: Learner,
-        train: Problem,
-        validation: Problem,
+        flow: Trainable,
+        train: TrainingRows,
+        validation: TrainingRows,
         schedule: Schedule,
         *,
         seed: tuple[int, int],

@@ -107,7 +107,7 @@ class _Counts:
         )
 
 
-class _Tally:
+class _Counter:
     """Counts over partitions."""
 
     def __init__(self, conditions: Sequence[str]) -> None:
@@ -167,7 +167,7 @@ def _kinds(columns: Mapping[str, Column], names: Sequence[str]) -> dict[str, np.
 
 
 def _rows(morph: Morph, columns: Columns, where: str) -> Rows:
-    """Rows of events in memory; without ids their random numbers go by place."""
+    """Rows of events in memory; without ids random numbers follow the position."""
     count = len(next(iter(columns.values())))
     keys = event_keys(columns, morph.names, count)
     return rows_of(columns, morph.names, keys, where=where)
@@ -183,12 +183,12 @@ class _Container:
     Attributes:
         names: Its columns.
         get: One column.
-        put: A copy with columns replaced or added.
+        with_columns: A copy with columns replaced or added.
     """
 
     names: list[str]
     get: Callable[[str], Any]
-    put: Callable[[Columns], Any]
+    with_columns: Callable[[Columns], Any]
 
 
 def _open(values: Any) -> _Container:
@@ -211,13 +211,13 @@ def _open(values: Any) -> _Container:
         return _Container(
             values.schema.names,
             lambda name: _from_arrow(name, values.column(name)),
-            lambda new: _put_arrow(values, new),
+            lambda new: _with_arrow_columns(values, new),
         )
     if isinstance(values, ak.Array) and ak.fields(values):
         return _Container(
             ak.fields(values),
             lambda name: _plain(name, values[name]),
-            lambda new: _put(values, new),
+            lambda new: _with_fields(values, new),
         )
     message = (
         f"cannot transform {type(values).__name__}: give a dict of arrays, a structured NumPy "
@@ -253,7 +253,7 @@ def _from_arrow(name: str, column: Any) -> Column:
     return np.asarray(column.to_numpy(zero_copy_only=False))
 
 
-def _put_arrow(values: Any, new: Columns) -> Any:
+def _with_arrow_columns(values: Any, new: Columns) -> Any:
     for name, column in new.items():
         if isinstance(column, np.ndarray):
             array = pa.array(column)
@@ -285,7 +285,7 @@ def _plain(name: str, values: Any) -> Column:
     return ak.to_packed(values)
 
 
-def _put(values: ak.Array, new: Columns) -> ak.Array:
+def _with_fields(values: ak.Array, new: Columns) -> ak.Array:
     for name, column in new.items():
         values = ak.with_field(values, column, name)
     return values
@@ -319,13 +319,13 @@ def transform(
         message = f"flag={flag!r} is the name of a column already"
         raise UsageError(message)
     outcome = morph.transform(rows, which)
-    tally = _Tally(morph.names.conditions)
-    tally.add(_Counts.of(outcome))
-    tally.log()
+    counter = _Counter(morph.names.conditions)
+    counter.add(_Counts.of(outcome))
+    counter.log()
     new = _feature_columns(morph, outcome, rows, _kinds(columns, morph.names.features))
     if flag is not None:
         new[flag] = unflatten(outcome.morphed, rows.counts)
-    return container.put(new)
+    return container.with_columns(new)
 
 
 def draws(morph: Morph, values: Any) -> npt.NDArray[np.float64]:
@@ -370,12 +370,12 @@ def _write(
     """Friend trees with the columns for each suffix of `wanted`, and the flag."""
     for which in wanted.values():
         morph.member(which)
-    tally = _Tally(morph.names.conditions)
-    values = _stream(morph, dataset, wanted, flag, tally, progress)
+    counter = _Counter(morph.names.conditions)
+    values = _stream(morph, dataset, wanted, flag, counter, progress)
     paths = dataset.write_friend(folder, values, progress=False, **options)
-    tally.log()
+    counter.log()
     return Applied(
-        tuple(paths), tally.rows, tally.by_condition(), tally.not_finite, tally.unchanged
+        tuple(paths), counter.rows, counter.by_condition(), counter.not_finite, counter.unchanged
     )
 
 
@@ -384,7 +384,7 @@ def _stream(
     dataset: Dataset,
     wanted: dict[str, Which],
     flag: str,
-    tally: _Tally,
+    counter: _Counter,
     progress: bool | None,
 ) -> Iterator[Columns]:
     """Corrected columns, partition by partition, in order; computed in threads or on a cluster."""
@@ -403,7 +403,7 @@ def _stream(
     )
     with closing(results):  # type: ignore[type-var]  # a generator
         for corrected, counts in results:
-            tally.add(counts)
+            counter.add(counts)
             yield corrected
 
 

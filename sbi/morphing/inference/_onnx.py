@@ -23,7 +23,7 @@ from rootml._internal.onnx_graph import OnnxGraph
 from rootml.errors import UsageError
 from rootml.sbi.morphing.files._model import Member, Morph
 from rootml.sbi.morphing.flow._flow import FlowSpec, State
-from rootml.sbi.morphing.flow._spline import BOUND, LEAST, SEEN
+from rootml.sbi.morphing.flow._spline import BOUND, MIN_SIZE, MAX_INPUT
 from rootml.sbi.morphing.preprocessing import _normal
 from rootml.sbi.morphing.preprocessing._preprocess import Conditions, Table
 
@@ -117,8 +117,8 @@ def _good(g: _Graph, conditions: Conditions) -> str:
         g.op("LessOrEqual", g.op("Abs", "features"), g.double(np.finfo(np.float64).max)),
     ]
     every = g.op("Concat", *parts, axis=1)
-    least = g.op("ReduceMin", g.cast(every, np.int64), axes=[1], keepdims=1)
-    return g.cast(least, np.bool_)
+    smallest = g.op("ReduceMin", g.cast(every, np.int64), axes=[1], keepdims=1)
+    return g.cast(smallest, np.bool_)
 
 
 # --- tables --------------------------------------------------------------------------------------
@@ -199,8 +199,8 @@ def _quantile(g: _Graph, u: str) -> str:
     r = g.op("Sub", g.double(_normal.SPLIT), g.op("Mul", q, q))
     ratio = _ratio(g, r, _normal.CENTRE_TOP, _normal.CENTRE_BOTTOM)
     centre = g.op("Mul", q, ratio)
-    least = g.op("Min", u, g.op("Sub", g.double(1), u))
-    t = g.op("Sqrt", g.op("Neg", g.op("Log", least)))
+    smallest = g.op("Min", u, g.op("Sub", g.double(1), u))
+    t = g.op("Sqrt", g.op("Neg", g.op("Log", smallest)))
     t = g.op("Sub", t, g.double(_normal.SHIFT))
     tail = g.op("Mul", g.op("Sign", q), _ratio(g, t, _normal.TAIL_TOP, _normal.TAIL_BOTTOM))
     inner = g.op("LessOrEqual", g.op("Abs", q), g.double(_normal.MIDDLE))
@@ -227,7 +227,7 @@ def _layer(
     parts = [context]
     if kept:
         seen = g.op("Gather", x, g.ints(kept), axis=1)
-        parts.insert(0, g.op("Clip", seen, g.single(-SEEN), g.single(SEEN)))
+        parts.insert(0, g.op("Clip", seen, g.single(-MAX_INPUT), g.single(MAX_INPUT)))
     h = g.op("Concat", *parts, axis=1)
     last = len(spec.hidden)
     for k in range(last + 1):
@@ -250,7 +250,7 @@ def _slice(g: _Graph, value: str, start: int, stop: int) -> str:
 def _edges(g: _Graph, raw: str, bins: int) -> tuple[str, str]:
     """Lower and upper edges of the bins."""
     size = g.op("Softmax", raw, axis=-1)
-    size = g.op("Add", g.op("Mul", size, g.single(1 - LEAST * bins)), g.single(LEAST))
+    size = g.op("Add", g.op("Mul", size, g.single(1 - MIN_SIZE * bins)), g.single(MIN_SIZE))
     sums = g.op("CumSum", size, g.ints(2), exclusive=1)
     lower = g.op("Sub", g.op("Mul", sums, g.single(2 * BOUND)), g.single(BOUND))
     inner = _slice(g, lower, 1, bins)
@@ -263,7 +263,7 @@ def _spline(g: _Graph, x: str, raw: str, bins: int, *, inverse: bool) -> str:
     x_low, x_high = _edges(g, _slice(g, raw, 0, bins), bins)
     y_low, y_high = _edges(g, _slice(g, raw, bins, 2 * bins), bins)
     soft = g.op("Softplus", _slice(g, raw, 2 * bins, 3 * bins - 1))
-    slopes = g.op("Add", soft, g.single(LEAST))
+    slopes = g.op("Add", soft, g.single(MIN_SIZE))
     slopes = g.op("Pad", slopes, g.ints([0, 0, 1, 0, 0, 1]), g.single(1))
     bound, none = g.single(BOUND), g.single(0)
     inside = g.op("Less", g.op("Abs", x), bound)

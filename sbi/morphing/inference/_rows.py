@@ -3,7 +3,7 @@
 If any of the columns is a list per event (one number per photon, jet, ...), all features have to
 be, all lists of an event have one length, and the event's own numbers are repeated for each.
 
-A row has a *key*, 64 bits from the event's id (or its place) and the number of the element; its
+A row has a *key*, 64 bits from the event's id (or its position) and the number of the element; its
 random numbers are functions of that and of the seed, see `_draws`.
 """
 
@@ -52,7 +52,7 @@ class Names:
     Attributes:
         features: Those that are changed.
         conditions: Those that the change depends on.
-        ids: Those that identify an event; empty: its place does.
+        ids: Those that identify an event; empty: its position does.
     """
 
     features: tuple[str, ...]
@@ -98,9 +98,9 @@ class Rows:
             self.events[rows],
         )
 
-    def thin(self, most: int) -> Rows:
-        """At most so many, evenly spaced: files may be sorted, the first rows unlike the rest."""
-        return self if len(self) <= most else self.take(spaced(len(self), most))
+    def subsample(self, limit: int) -> Rows:
+        """At limit so many, evenly spaced: files may be sorted, the first rows unlike the rest."""
+        return self if len(self) <= limit else self.take(evenly_spaced(len(self), limit))
 
     @property
     def finite(self) -> npt.NDArray[np.bool_]:
@@ -109,9 +109,9 @@ class Rows:
         return np.logical_and(*(np.asarray(np.isfinite(each).all(axis=1)) for each in groups))
 
 
-def spaced(count: int, most: int) -> npt.NDArray[np.intp]:
-    """Numbers of all rows, or of `most` evenly spaced ones."""
-    return np.linspace(0, max(0, count - 1), min(count, most)).astype(np.intp)
+def evenly_spaced(count: int, limit: int) -> npt.NDArray[np.intp]:
+    """Numbers of all rows, or of `limit` evenly spaced ones."""
+    return np.linspace(0, max(0, count - 1), min(count, limit)).astype(np.intp)
 
 
 def concatenate_rows(parts: Sequence[Rows]) -> Rows:
@@ -207,9 +207,9 @@ def _numbers(name: str, column: Column, index: Any, where: str) -> Float:
     else:
         values = ak.to_numpy(ak.flatten(column, axis=1))
     if values.dtype.kind in "iu" and values.dtype.itemsize == 8 and len(values):
-        most = max(abs(int(values.max())), abs(int(values.min())))
-        if most > _EXACT:
-            message = f"{where}: column {name!r} has the value {most}, which float64 does not hold"
+        largest = max(abs(int(values.max())), abs(int(values.min())))
+        if largest > _EXACT:
+            message = f"{where}: column {name!r} has the value {largest}, which float64 does not hold"
             raise CastError(message)
     return values.astype(np.float64)
 
@@ -217,18 +217,18 @@ def _numbers(name: str, column: Column, index: Any, where: str) -> Float:
 def event_keys(
     columns: Mapping[str, Column], names: Names, count: int, entries: Any = None, file: str = ""
 ) -> Keys:
-    """Keys of events, from their ids or, without, from their place.
+    """Keys of events, from their ids or, without, from their position.
 
     Args:
-        entries: Place of each event in `file`; None: 0, 1, 2, ...
+        entries: Position of each event in `file`; None: 0, 1, 2, ...
     """
     if names.ids:
         for name in names.ids:
             _check_id(name, columns[name], file)
         return hash_ids([columns[name] for name in names.ids], count, seed=0)
-    place = np.arange(count) if entries is None else entries
+    position = np.arange(count) if entries is None else entries
     text = np.full(count, hash_text(Path(file).name) if file else 0, np.uint64)
-    return hash_ids([text, place], count, seed=0)
+    return hash_ids([text, position], count, seed=0)
 
 
 def _check_id(name: str, column: Column, file: str) -> None:
@@ -259,9 +259,9 @@ class ReadRows:
     def both(self, chosen: SelectedPartition) -> tuple[Rows, dict[str, Column]]:
         """The rows, and the columns that they were made of."""
         block = ReadTask(self.reader, weight=self.weight, ids=True)(chosen)
-        place = chosen.partition
-        keys = event_keys(block.columns, self.names, block.num_rows, block.entries, place.path)
-        rows = rows_of(block.columns, self.names, keys, block.weight, where=place.where)
+        partition = chosen.partition
+        keys = event_keys(block.columns, self.names, block.num_rows, block.entries, partition.path)
+        rows = rows_of(block.columns, self.names, keys, block.weight, where=partition.where)
         return rows, block.columns
 
 
@@ -324,7 +324,7 @@ def read_rows(
         total, bad = total + len(rows), bad + lost
         kept += len(parts[-1])
         if kept > 2 * limit:
-            parts = [_thin(parts, limit, seed)]
+            parts = [_subsample(parts, limit, seed)]
             kept = limit
     if not parts:
         empty = np.zeros(0)
@@ -338,10 +338,10 @@ def read_rows(
             bad,
             total + bad,
         )
-    return _thin(parts, limit, seed), total, bad
+    return _subsample(parts, limit, seed), total, bad
 
 
-def _thin(parts: Sequence[Rows], limit: int, seed: int) -> Rows:
+def _subsample(parts: Sequence[Rows], limit: int, seed: int) -> Rows:
     rows = concatenate_rows(parts)
     if len(rows) <= limit:
         return rows

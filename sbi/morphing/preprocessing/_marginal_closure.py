@@ -8,7 +8,7 @@ distribution may have corners::
     edges:    the quantile of u at the edge, as it is found
     between:  density of u = 1 + sum_k c_k sqrt(2k + 1) P_k(2u - 1),   k = 1 ... 32
 
-Over rows worth n events each coefficient c_k, a mean of Legendre polynomials, has a variance of
+With n effective events each coefficient c_k, a mean of Legendre polynomials, has a variance of
 1/n if there is nothing to correct (Neyman's smooth test: Skand. Aktuarietidskr. 20 (1937) 149).
 Blocks of neighbouring ones are shrunk by what noise alone would give (Efromovich and Pinsker,
 Problems Inf. Transm. 20 (1984) 97), so that real shifts are taken back, and fluctuations of the
@@ -31,8 +31,8 @@ _EVENTS_PER_SQUARE = 50
 """Effective events for each square of the highest degree, which is how fast its ends swing."""
 _LARGE = 0.02
 """Share of an atom whose edges are looked at by themselves."""
-_LEAST_EVENTS = 200
-_LEAST_DENSITY = 0.2
+MIN_EVENTS = 200
+MIN_DENSITY = 0.2
 """Of one pass; what is further off is taken back in several."""
 _PASSES = 8
 _GROUPS = 4096
@@ -42,22 +42,23 @@ _NODES = np.concatenate(
 )
 
 
-def settle(tables: Gaussianiser, z: npt.NDArray[np.float32], weights: Float) -> Gaussianiser:
+def close_marginals(tables: Gaussianiser, z: npt.NDArray[np.float32], weights: Float) -> Gaussianiser:
     """The data's tables, for z `(rows, features)` as they leave the flow; for going back only.
 
-    Weights may be negative; tables for rows worth less than 200 events are returned as they are.
+    Weights may be negative; with fewer than 200 effective events the tables are
+    returned unchanged.
     """
-    if worth(weights) < _LEAST_EVENTS:
+    if worth(weights) < MIN_EVENTS:
         return tables
-    settled = []
+    closed = []
     for j, table in enumerate(tables.tables):
-        moved = _found(normal_probability(z[:, j].astype(np.float64)), weights, _edges(table))
+        moved = _quantile_map(normal_probability(z[:, j].astype(np.float64)), weights, _edges(table))
         at = normal_quantile(moved(normal_probability(table.z)))
         # beyond the nodes there is nothing to learn from: the tail is carried along
         ends = normal_quantile(_TAIL[:1]).item(), normal_quantile(1 - _TAIL[:1]).item()
         new = np.where((table.z > ends[0]) & (table.z < ends[1]), at, table.z)
-        settled.append(replace(table, z=np.maximum.accumulate(new)))
-    return Gaussianiser(tuple(settled))
+        closed.append(replace(table, z=np.maximum.accumulate(new)))
+    return Gaussianiser(tuple(closed))
 
 
 def _edges(table: Table) -> Float:
@@ -68,54 +69,54 @@ def _edges(table: Table) -> Float:
 
 
 @dataclass(frozen=True, slots=True)
-class _Moved:
-    """Where quantiles have moved to: piecewise linear, `(nodes,)` each, ascending."""
+class _QuantileMap:
+    """Expected quantiles and the observed ones: piecewise linear, `(nodes,)` each, ascending."""
 
-    due: Float
-    found: Float
+    expected: Float
+    observed: Float
 
     def __call__(self, u: Float) -> Float:
-        result: Float = np.interp(u, self.due, self.found)
+        result: Float = np.interp(u, self.expected, self.observed)
         return result
 
 
-def _found(u: Float, weights: Float, edges: Float) -> _Moved:
+def _quantile_map(u: Float, weights: Float, edges: Float) -> _QuantileMap:
     """From the quantiles that u `(rows,)` should have to those that it has."""
     order = np.argsort(u)
     total = np.cumsum(weights[order])
-    places = np.interp(edges, monotone(total / total[-1]), u[order])
-    places[0], places[-1] = 0.0, 1.0
-    due, found = [], []
+    observed_edges = np.interp(edges, monotone(total / total[-1]), u[order])
+    observed_edges[0], observed_edges[-1] = 0.0, 1.0
+    expected, observed = [], []
     for k in range(len(edges) - 1):
-        low, high = places[k], places[k + 1]
+        low, high = observed_edges[k], observed_edges[k + 1]
         inside = (u >= low) & (u < high)
         nodes = _NODES
         if high > low:
-            nodes = _between((u[inside] - low) / (high - low), weights[inside])
-        due.append(edges[k] + nodes * (edges[k + 1] - edges[k]))
-        found.append(low + _NODES * (high - low))
-    return _Moved(*(np.maximum.accumulate(np.concatenate(part)) for part in (due, found)))
+            nodes = _smooth_distribution((u[inside] - low) / (high - low), weights[inside])
+        expected.append(edges[k] + nodes * (edges[k + 1] - edges[k]))
+        observed.append(low + _NODES * (high - low))
+    return _QuantileMap(*(np.maximum.accumulate(np.concatenate(part)) for part in (expected, observed)))
 
 
-def _between(v: Float, weights: Float) -> Float:
+def _smooth_distribution(v: Float, weights: Float) -> Float:
     """The smooth distribution function of v `(rows,)` in [0, 1] at the nodes, `(nodes,)`."""
     events = worth(weights)
     degree = int(min(_BLOCKS[-1][1], np.sqrt(events / _EVENTS_PER_SQUARE)))
     if degree < 1:
         return _NODES
-    made, (middle, mass) = _NODES, _grouped(v, weights)
+    made, (middle, mass) = _NODES, _group_rows(v, weights)
     for _ in range(_PASSES):
         where = np.interp(middle, _NODES, made)
-        coefficients = _shrunk(_legendre(where, degree).T @ mass / mass.sum(), events)
+        coefficients = _shrink(_legendre(where, degree).T @ mass / mass.sum(), events)
         if not coefficients.any():
             break
         density = 1 + _legendre(_NODES, degree) @ coefficients
-        share = min(1.0, (1 - _LEAST_DENSITY) / max(1e-9, 1 - float(density.min())))
-        made = np.interp(made, _NODES, _cumulated(share * coefficients))
+        share = min(1.0, (1 - MIN_DENSITY) / max(1e-9, 1 - float(density.min())))
+        made = np.interp(made, _NODES, _cumulative(share * coefficients))
     return made
 
 
-def _grouped(v: Float, weights: Float) -> tuple[Float, Float]:
+def _group_rows(v: Float, weights: Float) -> tuple[Float, Float]:
     """The middles of groups of neighbouring rows, and the weight of each."""
     order = np.argsort(v)
     starts = np.unique(np.linspace(0, len(v), min(_GROUPS, len(v)), endpoint=False).astype(int))
@@ -124,7 +125,7 @@ def _grouped(v: Float, weights: Float) -> tuple[Float, Float]:
     return np.add.reduceat(v[order], starts) / sizes, mass
 
 
-def _shrunk(coefficients: Float, events: float) -> Float:
+def _shrink(coefficients: Float, events: float) -> Float:
     """Each block times the share of its square that noise does not explain."""
     result = np.zeros_like(coefficients)
     for first, last in _BLOCKS:
@@ -141,7 +142,7 @@ def _legendre(v: Float, degree: int) -> Float:
     return np.asarray(values * np.sqrt(2 * np.arange(1, degree + 1) + 1), np.float64)
 
 
-def _cumulated(coefficients: Float) -> Float:
+def _cumulative(coefficients: Float) -> Float:
     """The distribution function at the nodes, `(nodes,)`: integrals of the polynomials."""
     degree = len(coefficients)
     values = np.polynomial.legendre.legvander(2 * _NODES - 1, degree + 1)

@@ -138,23 +138,23 @@ class Intervals:
     """The probabilities that are left to chance.
 
     Attributes:
-        places: `(rows, features)`, which interval a value owns; 0: it is no atom.
+        index: `(rows, features)`, which interval a value owns; 0: it is no atom.
         low, high: Ends of the intervals; the first is not used.
     """
 
-    places: npt.NDArray[Any]
+    index: npt.NDArray[Any]
     low: Float
     high: Float
 
     def take(self, rows: Any) -> Intervals:
         """Some of the rows."""
-        return Intervals(self.places[rows], self.low, self.high)
+        return Intervals(self.index[rows], self.low, self.high)
 
     def draw(self, z: npt.NDArray[np.float32], rows: Any, rng: np.random.Generator) -> None:
         """Draw the z of atoms anew, in place, for the rows that `z` was taken from."""
-        places = self.places[rows]
-        on = np.nonzero(places)
-        k = places[on]
+        index = self.index[rows]
+        on = np.nonzero(index)
+        k = index[on]
         low = self.low[k]
         z[on] = normal_quantile(low + rng.random(len(k)) * (self.high[k] - low))
 
@@ -164,20 +164,20 @@ def join_intervals(parts: Sequence[Intervals | None], rows: Sequence[int]) -> In
     present = [part for part in parts if part is not None]
     if not present:
         return None
-    columns = present[0].places.shape[1]
-    low, high, places, count = [np.zeros(1)], [np.zeros(1)], [], 0
+    columns = present[0].index.shape[1]
+    low, high, index, count = [np.zeros(1)], [np.zeros(1)], [], 0
     for part, number in zip(parts, rows, strict=True):
         if part is None:
-            places.append(np.zeros((number, columns), np.uint8))
+            index.append(np.zeros((number, columns), np.uint8))
             continue
         kind = np.min_scalar_type(count + len(part.low))
-        shifted = part.places.astype(kind)
+        shifted = part.index.astype(kind)
         shifted[shifted > 0] += kind.type(count)
-        places.append(shifted)
+        index.append(shifted)
         low.append(part.low[1:])
         high.append(part.high[1:])
         count += len(part.low) - 1
-    return Intervals(np.concatenate(places), np.concatenate(low), np.concatenate(high))
+    return Intervals(np.concatenate(index), np.concatenate(low), np.concatenate(high))
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,16 +206,16 @@ class Gaussianiser:
         if not sum(counts):
             return None
         starts = np.cumsum([1, *counts])
-        places = np.zeros(features.shape, np.min_scalar_type(int(starts[-1])))
+        index = np.zeros(features.shape, np.min_scalar_type(int(starts[-1])))
         for j, table in enumerate(self.tables):
             at = table.atom(features[:, j])
-            places[:, j] = np.where(at < 0, 0, starts[j] + at)
+            index[:, j] = np.where(at < 0, 0, starts[j] + at)
         owned = [table.u_high > table.u_low for table in self.tables]
         ends = [
             np.concatenate([getattr(t, end)[on] for t, on in zip(self.tables, owned, strict=True)])
             for end in ("u_low", "u_high")
         ]
-        return Intervals(places, np.append(0.0, ends[0]), np.append(0.0, ends[1]))
+        return Intervals(index, np.append(0.0, ends[0]), np.append(0.0, ends[1]))
 
     def arrays(self) -> Arrays:
         """Everything by name, ``<feature number>.<attribute>``."""

@@ -170,7 +170,7 @@ def _chosen(groups: _Groups, among: npt.NDArray[np.bool_]) -> npt.NDArray[np.boo
 
 
 def _edges(groups: _Groups) -> tuple[bool, bool]:
-    """Whether the support ends at the least and at the greatest value.
+    """Whether the support ends at the smallest and at the largest value.
 
     The distance from the end to the k-th value grows as k where the density is finite at an edge,
     as its root where it vanishes there, and as the logarithm or less in a tail.
@@ -204,20 +204,20 @@ def _gaps(groups: _Groups, atoms: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_
         if stretches < 3:
             return found
         inner = spacing[shift : shift + stretches * size].reshape(stretches, size)
-        place = inner.argmax(axis=1)
+        position = inner.argmax(axis=1)
         largest = inner.max(axis=1)
         total = inner.sum(axis=1)
         limit = max(1 / 3, 3 * (np.log(size) + 14) / size)
         wide = np.flatnonzero(largest > limit * total)
         wide = wide[(wide > 0) & (wide < stretches - 1)]  # the ends are tails
-        found[shift + wide * size + place[wide]] = True
+        found[shift + wide * size + position[wide]] = True
     return found & ~atoms[:-1] & ~atoms[1:]
 
 
 def _tail_slope(groups: _Groups, side: int) -> float:
     """dz/dx in a tail: a straight line through order statistics, some of each octave of ranks."""
-    most = int(np.clip(groups.rows // 100, 4, _TAIL_ROWS))
-    ranks = np.unique(np.geomspace(1, most, 24).astype(int)) - 1
+    count = int(np.clip(groups.rows // 100, 4, _TAIL_ROWS))
+    ranks = np.unique(np.geomspace(1, count, 24).astype(int)) - 1
     every = np.cumsum(groups.counts)
     wanted = ranks if side == 0 else groups.rows - 1 - ranks
     at = np.clip(np.searchsorted(every, wanted, side="right"), 0, len(groups.x) - 1)

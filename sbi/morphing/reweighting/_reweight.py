@@ -46,7 +46,7 @@ _FOLDS = 5
 _CLOSURE_ROUNDS = 60
 _BINS = 8000
 _CLOSURE_ROWS = 100_000
-_MOST_ROWS = 400_000
+MAX_ROWS = 400_000
 _STREAM = 101
 
 
@@ -121,13 +121,13 @@ class Kinematics:
         if self.method == "none":
             return np.ones(len(conditions))
         if self._ratios is not None:
-            return self._scale * self._ratios[self._places(conditions)]
+            return self._scale * self._ratios[self._bin_indices(conditions)]
         margins: list[Any] = [network.margin(conditions) for network in self._networks]
         margins += [b.inplace_predict(conditions, predict_type="margin") for b in self._boosters]
         mean: Float = np.mean(np.asarray(margins, np.float64), axis=0)
         return self._scale * np.asarray(np.exp(mean))
 
-    def _places(self, conditions: Float) -> tuple[npt.NDArray[np.intp], ...]:
+    def _bin_indices(self, conditions: Float) -> tuple[npt.NDArray[np.intp], ...]:
         return tuple(
             np.clip(np.searchsorted(edges, column, side="right") - 1, 0, len(edges) - 2)
             for edges, column in zip(self._edges, conditions.T, strict=True)
@@ -197,7 +197,7 @@ def fit_kinematics(
         MissingPackageError: ``"boosted"`` without xgboost, ``"network"`` without torch.
         UsageError: Too few rows to divide.
     """
-    sim, data = sim.thin(_MOST_ROWS), data.thin(_MOST_ROWS)
+    sim, data = sim.subsample(MAX_ROWS), data.subsample(MAX_ROWS)
     if method == "none":
         found = Kinematics("none")
         found.closure = _closure(found, sim, sim, data, names, seed=seed)
@@ -225,7 +225,7 @@ def fit_kinematics(
     return made
 
 
-def kept_kinematics(
+def cached_kinematics(
     sim: Rows, data: Rows, names: Sequence[str], *, method: Method, seed: int, path: Path | None
 ) -> Kinematics:
     """`fit_kinematics`, or what an earlier one with the same input has left in the file `path`.
@@ -297,9 +297,9 @@ def _closure(
     aucs = [float("nan")] * 2
     if found.method in {"boosted", "network"}:
         area = _auc if found.method == "boosted" else _auc_by_networks
-        target = data.thin(_CLOSURE_ROWS)
+        target = data.subsample(_CLOSURE_ROWS)
         aucs = [
-            area(replace(sim, weights=w).thin(_CLOSURE_ROWS), target, seed=seed) for w in weights
+            area(replace(sim, weights=w).subsample(_CLOSURE_ROWS), target, seed=seed) for w in weights
         ]
     distances = [
         {
@@ -340,7 +340,7 @@ def _binned(sim: Rows, data: Rows) -> Kinematics:
     sums = []
     for rows in (sim, data):
         total = np.zeros_like(ratios)
-        np.add.at(total, made._places(rows.conditions), rows.weights / rows.weights.sum())
+        np.add.at(total, made._bin_indices(rows.conditions), rows.weights / rows.weights.sum())
         sums.append(total)
     good = (sums[0] > 0) & (sums[1] > 0)
     ratios[good] = sums[1][good] / sums[0][good]
@@ -361,7 +361,7 @@ def _boosted(sim: Rows, data: Rows, sim_test: Rows, data_test: Rows, *, seed: in
 
 
 @dataclass(frozen=True, slots=True)
-class _Problem:
+class _LabelledRows:
     """Data (label 1) against simulation (label 0), each with the same sum of weights."""
 
     x: Float
@@ -378,27 +378,27 @@ class _Problem:
 
 
 def _check_sums(parts: Sequence[Rows]) -> None:
-    least = min(float(rows.weights.sum()) for rows in parts)
-    if not least > 0:
+    smallest = min(float(rows.weights.sum()) for rows in parts)
+    if not smallest > 0:
         message = (
-            f"a part of the rows has a sum of weights of {least:g}: too few to reweight with "
+            f"a part of the rows has a sum of weights of {smallest:g}: too few to reweight with "
             "negative weights; give more, or reweight='binned' or 'none'"
         )
         raise UsageError(message)
 
 
-def _problem(sim: Rows, data: Rows) -> _Problem:
+def _problem(sim: Rows, data: Rows) -> _LabelledRows:
     _check_sums((data, sim))
     sums = [float(rows.weights.sum()) for rows in (data, sim)]
     total = len(data) + len(sim)
     parts = [rows.weights / each for rows, each in zip((data, sim), sums, strict=True)]
     w = np.concatenate(parts) * total / 2
     y = np.concatenate([np.ones(len(data)), np.zeros(len(sim))])
-    return _Problem(np.concatenate([data.conditions, sim.conditions]), y, w)
+    return _LabelledRows(np.concatenate([data.conditions, sim.conditions]), y, w)
 
 
 def _train(
-    train: _Problem, test: _Problem, *, rounds: int, depth: int, eta: float, seed: int
+    train: _LabelledRows, test: _LabelledRows, *, rounds: int, depth: int, eta: float, seed: int
 ) -> Any:
     """A booster of as many trees as are best on `test`."""
     xgboost = _xgboost()
@@ -436,7 +436,7 @@ def _auc(sim: Rows, data: Rows, *, seed: int) -> float:
     return float(np.mean(areas))
 
 
-def _auc_of(train: _Problem, test: _Problem, *, seed: int) -> float:
+def _auc_of(train: _LabelledRows, test: _LabelledRows, *, seed: int) -> float:
     booster = _train(train, train, rounds=_CLOSURE_ROUNDS, depth=3, eta=0.1, seed=seed)
     score = np.asarray(booster.inplace_predict(test.x, predict_type="margin"), np.float64)
     return _area(score, test.y, test.w)

@@ -22,8 +22,8 @@ import numpy as np
 import numpy.typing as npt
 
 from rootml.errors import StateError
-from rootml.sbi.morphing.flow._flow import State, import_torch
-from rootml.sbi.morphing.flow._training import Problem, Schedule, Trainer, one_thread
+from rootml.sbi.morphing.flow._leaves import State, TrainableArrays
+from rootml.sbi.morphing.flow._training import TrainingRows, Schedule, Trainer, one_thread
 from rootml.sbi.morphing.inference._rows import Rows
 from rootml.sbi.morphing.preprocessing._preprocess import Conditions, Float, part
 from rootml.sbi.morphing.preprocessing._preprocess_fit import conditions as fit_conditions
@@ -41,13 +41,13 @@ class RatioNetwork:
     Attributes:
         scale: From conditions to inputs.
         state: ``w<k>`` `(in, out)` and ``b<k>`` `(out,)`, float32.
-        least, most: The range of margins on the rows of the training.
+        low, high: The range of margins on the rows of the training.
     """
 
     scale: Conditions
     state: State
-    least: float = -math.inf
-    most: float = math.inf
+    low: float = -math.inf
+    high: float = math.inf
 
     def margin(self, values: Float) -> Float:
         """Logarithm of the ratio data over simulation, `(rows,)`, of `(rows, conditions)`."""
@@ -55,7 +55,7 @@ class RatioNetwork:
         for start in range(0, len(values), _BLOCK):
             rows = slice(start, start + _BLOCK)
             found[rows] = self._margin(self.scale.context(values[rows])[:, :-1])
-        return np.clip(found, self.least, self.most)
+        return np.clip(found, self.low, self.high)
 
     def _margin(self, h: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         last = len(_HIDDEN)
@@ -68,7 +68,7 @@ class RatioNetwork:
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Everything by name."""
         scale = {f"scale.{name}": each for name, each in self.scale.arrays().items()}
-        return {**self.state, **scale, "ends": np.array([self.least, self.most])}
+        return {**self.state, **scale, "ends": np.array([self.low, self.high])}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, Any]) -> RatioNetwork:
@@ -98,16 +98,15 @@ def _shapes(inputs: int) -> dict[str, tuple[int, ...]]:
     return found
 
 
-class _Network:
-    """The same in torch, with what `Trainer` asks of a flow."""
+class _Network(TrainableArrays):
+    """The same in torch."""
 
     def __init__(self, inputs: int, rng: np.random.Generator) -> None:
-        self._torch = import_torch()
-        self._leaves = {}
-        for name, shape in _shapes(inputs).items():
-            width = 1 / math.sqrt(_shapes(inputs)[f"w{name[1:]}"][0])
-            start = rng.uniform(-width, width, shape).astype(np.float32)
-            self._leaves[name] = self._torch.tensor(start, requires_grad=True)
+        shapes, state = _shapes(inputs), {}
+        for name, shape in shapes.items():
+            width = 1 / math.sqrt(shapes[f"w{name[1:]}"][0])
+            state[name] = rng.uniform(-width, width, shape)
+        super().__init__(state, shapes)
 
     def loss(self, label: Any, context: Any) -> Any:
         """Logistic, of each row; `label` is 1 for data."""
@@ -116,20 +115,6 @@ class _Network:
             h = torch.addmm(self._leaves[f"b{k}"], h, self._leaves[f"w{k}"])
             h = torch.nn.functional.silu(h) if k < len(_HIDDEN) else h
         return torch.nn.functional.softplus(h[:, 0]) - label[:, 0] * h[:, 0]
-
-    def parameters(self) -> list[Any]:
-        """Leaves to train."""
-        return list(self._leaves.values())
-
-    def state(self) -> State:
-        """Copies of all parameters."""
-        return {name: leaf.detach().numpy().copy() for name, leaf in self._leaves.items()}
-
-    def load(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
-        """Take parameters over."""
-        with self._torch.no_grad():
-            for name, leaf in self._leaves.items():
-                leaf.copy_(self._torch.from_numpy(state[name]))
 
 
 def fit_network(
@@ -140,7 +125,7 @@ def fit_network(
     The sums of weights of all four are positive.
     """
     values = np.concatenate([rows.conditions for rows in train])
-    mass = np.concatenate([np.abs(_unit(rows.weights)) for rows in train])
+    mass = np.concatenate([np.abs(_half_sum(rows.weights)) for rows in train])
     ends = values.min(axis=0), values.max(axis=0)
     names = [f"{j}" for j in range(values.shape[1])]
     scale = fit_conditions(values, mass, names, ends)
@@ -157,16 +142,16 @@ def fit_network(
     return RatioNetwork(scale, state, float(margins.min()), float(margins.max()))
 
 
-def _problem(scale: Conditions, sides: tuple[Rows, Rows]) -> Problem:
+def _problem(scale: Conditions, sides: tuple[Rows, Rows]) -> TrainingRows:
     """Labels as features."""
     labels = [np.full((len(rows), 1), side, np.float32) for side, rows in enumerate(sides)]
-    return Problem(
+    return TrainingRows(
         np.concatenate(labels),
         np.concatenate([scale.context(rows.conditions) for rows in sides]),
-        np.concatenate([_unit(rows.weights) for rows in sides]),
+        np.concatenate([_half_sum(rows.weights) for rows in sides]),
     )
 
 
-def _unit(weights: Float) -> Float:
+def _half_sum(weights: Float) -> Float:
     halved: Float = 0.5 * weights / weights.sum()
     return halved

@@ -20,7 +20,7 @@ Weights = Float | None
 
 MEAN_OF_KOLMOGOROV = 0.8687311606361592
 """sqrt(pi / 2) log 2: the mean of sqrt(n) D for n events of the tested distribution."""
-_LEAST_EVENTS = 10.0
+MIN_EVENTS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,11 +221,11 @@ def binning(values: Float, weights: Weights = None, *, bins: int = 30) -> Float:
 def histogram(values: Float, edges: Float, weights: Weights = None) -> tuple[Float, Float]:
     """Fractions of the weight per bin and sums of squared fractions; the outer bins are open."""
     share = normalised(values, weights)
-    place = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, len(edges) - 2)
+    bin_index = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, len(edges) - 2)
     count = len(edges) - 1
-    sums: Float = np.bincount(place, share, minlength=count)  # type: ignore[assignment]
+    sums: Float = np.bincount(bin_index, share, minlength=count)  # type: ignore[assignment]
     squares: Float = np.bincount(  # type: ignore[assignment]
-        place, np.square(share), minlength=count
+        bin_index, np.square(share), minlength=count
     )
     return sums, squares
 
@@ -237,21 +237,21 @@ def _merged(parts: list[Float], keep: npt.NDArray[np.bool_]) -> list[Float]:
     return [np.add.reduceat(part, starts) for part in parts]
 
 
-def _worth_keeping(pa: Float, va: Float, pb: Float, vb: Float) -> npt.NDArray[np.bool_]:
+def _group_starts(pa: Float, va: Float, pb: Float, vb: Float) -> npt.NDArray[np.bool_]:
     """Where a group of bins starts, so that each has enough effective events of both."""
     keep = np.zeros(len(pa), bool)
     sums = np.zeros(4)
     for number, bin_ in enumerate(zip(pa, va, pb, vb, strict=True)):
-        keep[number] = number == 0 or _full(sums)
+        keep[number] = number == 0 or _has_enough_events(sums)
         sums = np.array(bin_) + (0 if keep[number] else sums)
-    if not _full(sums) and keep.sum() > 1:  # the last group joins the one before
+    if not _has_enough_events(sums) and keep.sum() > 1:  # the last group joins the one before
         keep[np.flatnonzero(keep)[-1]] = False
     return keep
 
 
-def _full(sums: Float) -> bool:
+def _has_enough_events(sums: Float) -> bool:
     pa, va, pb, vb = sums
-    return bool(pa > 0 and pb > 0 and min(pa**2 / va, pb**2 / vb) >= _LEAST_EVENTS)
+    return bool(pa > 0 and pb > 0 and min(pa**2 / va, pb**2 / vb) >= MIN_EVENTS)
 
 
 def chi_square(
@@ -269,7 +269,7 @@ def chi_square(
         edges: `(bins + 1,)`, e.g. of `binning`.
     """
     parts = [*histogram(a, edges, wa), *histogram(b, edges, wb)]
-    pa, va, pb, vb = _merged(parts, _worth_keeping(*parts))
+    pa, va, pb, vb = _merged(parts, _group_starts(*parts))
     covariance = _covariance(pa, va) + _covariance(pb, vb)
     difference = (pa - pb)[:-1]  # fractions add up to 1: the last one says nothing new
     if not len(difference):

@@ -102,8 +102,8 @@ class Sample:
             if name not in self.names:
                 message = f"{self.what}: no column {name!r}; nearest: {nearest(name, self.names)}"
                 raise MissingColumnError(message)
-        places = [self.names.index(name) for name in chosen]
-        return Sample(self.what, chosen, self.values[:, places], self.weights)
+        indices = [self.names.index(name) for name in chosen]
+        return Sample(self.what, chosen, self.values[:, indices], self.weights)
 
     def take(self, rows: npt.NDArray[Any]) -> Sample:
         """Some rows: numbers or a mask."""

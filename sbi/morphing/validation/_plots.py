@@ -1,10 +1,11 @@
-"""Pictures of a `ClosureReport`: features with ratios, correlations, ROC curves, profiles."""
+"""Pictures of comparisons: features with ratios, correlations, ROC curves, profiles."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,30 +14,54 @@ import numpy.typing as npt
 
 from rootml._internal.optional import optional_import
 from rootml.sbi.morphing.validation._metrics import Float
-from rootml.sbi.morphing.validation._report import FLOOR, ClosureReport
 from rootml.sbi.morphing.validation._slices import Slice
-from rootml.sbi.morphing.validation._validate_compare import Histogram
+from rootml.sbi.morphing.validation._two_sample import TwoSample
+from rootml.sbi.morphing.validation._validate_compare import Comparison, Histogram
 
 DATA = "black"
 COLOURS = ("tab:blue", "tab:red", "tab:green", "tab:purple", "tab:orange")
 _DPI = 130
-_MOST_NUMBERS = 12
+MAX_NUMBERS = 12
 
 
-def plot_report(report: ClosureReport, folder: Path) -> list[str]:
+@dataclass(frozen=True, eq=False)
+class Results:
+    """What the pictures show.
+
+    Attributes:
+        features, conditions: Names of the columns.
+        correlations: Linear correlations in the data, `(columns, columns)`, features first.
+        samples: By name, each compared with the data.
+        conditions_only, floor: Two more ROC curves, if they were measured.
+    """
+
+    features: tuple[str, ...]
+    conditions: tuple[str, ...]
+    correlations: Float
+    samples: Mapping[str, Comparison]
+    conditions_only: TwoSample | None = None
+    floor: TwoSample | None = None
+
+    @property
+    def coloured(self) -> list[tuple[str, str]]:
+        """Names of the samples and their colours."""
+        return [(name, COLOURS[i % len(COLOURS)]) for i, name in enumerate(self.samples)]
+
+
+def plot_results(results: Results, folder: Path) -> list[str]:
     """Draw all pictures; see `ClosureReport.plot`."""
-    figures = optional_import("matplotlib.figure", feature="Report.plot()", extra="plot")
+    figures = optional_import("matplotlib.figure", feature="ClosureReport.plot()", extra="plot")
     folder.mkdir(parents=True, exist_ok=True)
-    names = file_names([f"feature_{name}" for name in report.features])
+    names = file_names([f"feature_{name}" for name in results.features])
     pictures: list[tuple[str, Any]] = [
-        (name, _feature(report, j, figures)) for j, name in enumerate(names)
+        (name, _feature(results, j, figures)) for j, name in enumerate(names)
     ]
-    pictures.append(("correlations", _correlations(report, figures)))
-    pictures.append(("roc", _roc(report, figures)))
-    names = file_names([f"profile_{name}" for name in report.conditions])
+    pictures.append(("correlations", _correlations(results, figures)))
+    pictures.append(("roc", _roc(results, figures)))
+    names = file_names([f"profile_{name}" for name in results.conditions])
     pictures += [
-        (name, _profiles(report, condition, figures))
-        for name, condition in zip(names, report.conditions, strict=True)
+        (name, _profiles(results, condition, figures))
+        for name, condition in zip(names, results.conditions, strict=True)
     ]
     paths = []
     for name, figure in pictures:
@@ -63,19 +88,13 @@ def file_names(titles: Sequence[str]) -> list[str]:
     return found
 
 
-def _shown(report: ClosureReport) -> list[tuple[str, str]]:
-    """Names of the comparisons with a sample, and their colours."""
-    names = [name for name in report.comparisons if name != FLOOR]
-    return [(name, COLOURS[i % len(COLOURS)]) for i, name in enumerate(names)]
-
-
 # --- features ----------------------------------------------------------------------------------
 
 
-def _feature(report: ClosureReport, number: int, figures: Any) -> Any:
+def _feature(results: Results, number: int, figures: Any) -> Any:
     figure = figures.Figure(figsize=(6.4, 5.6), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1.3))
-    shown = [(n, c, report[n].features[number]) for n, c in _shown(report)]
+    shown = [(n, c, results.samples[n].features[number]) for n, c in results.coloured]
     first: Histogram = shown[0][2].histogram
     centres, half = _middles(first.edges)
     for name, colour, result in shown:
@@ -103,7 +122,7 @@ def _feature(report: ClosureReport, number: int, figures: Any) -> Any:
     below.stairs(1 + relative, first.edges, baseline=1 - relative, fill=True, color="0.8")
     below.axhline(1, color=DATA, linewidth=0.8)
     below.set_ylabel("ratio to data")
-    below.set_xlabel(report.features[number])
+    below.set_xlabel(results.features[number])
     below.set_xlim(first.edges[0], first.edges[-1])
     figure.align_ylabels([above, below])
     return figure
@@ -146,22 +165,22 @@ def _ratio(axes: Any, histogram: Histogram, colour: str) -> None:
 # --- correlations ------------------------------------------------------------------------------
 
 
-def _correlations(report: ClosureReport, figures: Any) -> Any:
-    columns = report.columns
+def _correlations(results: Results, figures: Any) -> Any:
+    columns = results.columns
     size = max(3.4, 0.62 * len(columns) + 1.4)
-    shown = _shown(report)
+    shown = results.coloured
     figure = figures.Figure(
         figsize=(size * (1 + len(shown)) + 1, size + 0.4), layout="constrained"
     )
     panels = np.atleast_1d(figure.subplots(1, 1 + len(shown)))
-    image = _matrix(panels[0], 100 * report.correlations, columns, 100.0)
+    image = _matrix(panels[0], 100 * results.correlations, columns, 100.0)
     panels[0].set_title("correlation in data [%]")
     figure.colorbar(image, ax=panels[0], shrink=0.8)
-    differences = [100 * report[name].correlations for name, _ in shown]
+    differences = [100 * results.samples[name].correlations for name, _ in shown]
     largest = max(float(np.abs(each).max()) for each in differences)
     for panel, (name, _), each in zip(panels[1:], shown, differences, strict=True):
         image = _matrix(panel, each, columns, max(largest, 1.0))
-        mean = 100 * report[name].correlation_differences.mean()
+        mean = 100 * results.samples[name].correlation_differences.mean()
         panel.set_title(f"{name} $-$ data [%], mean {mean:.2f}")
     figure.colorbar(image, ax=panels[1:], shrink=0.8)
     return figure
@@ -172,7 +191,7 @@ def _matrix(axes: Any, values: Float, names: tuple[str, ...], largest: float) ->
     axes.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor")
     axes.set_yticks(range(len(names)), names)
     axes.tick_params(length=0)
-    if len(names) <= _MOST_NUMBERS:
+    if len(names) <= MAX_NUMBERS:
         for (i, j), value in np.ndenumerate(values):
             if i != j:
                 text = f"{round(value, 0 if largest > 60 else 1) + 0.0:g}"  # no -0
@@ -184,14 +203,14 @@ def _matrix(axes: Any, values: Float, names: tuple[str, ...], largest: float) ->
 # --- ROC ---------------------------------------------------------------------------------------
 
 
-def _roc(report: ClosureReport, figures: Any) -> Any:
+def _roc(results: Results, figures: Any) -> Any:
     figure = figures.Figure(figsize=(5.6, 5.4), layout="constrained")
     axes = figure.subplots()
-    curves = [(name, report[name].classifier, colour, "-") for name, colour in _shown(report)]
-    if report.conditions_only is not None:
-        curves.append(("conditions alone", report.conditions_only, "tab:orange", "--"))
-    if FLOOR in report.comparisons:
-        curves.append(("data against data", report[FLOOR].classifier, "0.4", ":"))
+    curves = [(name, results.samples[name].classifier, colour, "-") for name, colour in results.coloured]
+    if results.conditions_only is not None:
+        curves.append(("conditions alone", results.conditions_only, "tab:orange", "--"))
+    if results.floor is not None:
+        curves.append(("data against data", results.floor, "0.4", ":"))
     for name, test, colour, style in curves:
         axes.plot(
             test.efficiency_sample,
@@ -210,14 +229,14 @@ def _roc(report: ClosureReport, figures: Any) -> Any:
 # --- profiles ----------------------------------------------------------------------------------
 
 
-def _profiles(report: ClosureReport, condition: str, figures: Any) -> Any:
-    count = len(report.features)
+def _profiles(results: Results, condition: str, figures: Any) -> Any:
+    count = len(results.features)
     across = count if count < 4 else math.ceil(math.sqrt(count))
     down = math.ceil(count / across)
     figure = figures.Figure(figsize=(4.2 * across, 3.2 * down), layout="constrained")
     panels = figure.subplots(down, across, squeeze=False).ravel()
-    for panel, feature in zip(panels, report.features, strict=False):
-        _profile(panel, report, condition, feature)
+    for panel, feature in zip(panels, results.features, strict=False):
+        _profile(panel, results, condition, feature)
     for panel in panels[count:]:
         panel.set_axis_off()
     panels[0].legend(frameon=False, fontsize=8)
@@ -225,22 +244,22 @@ def _profiles(report: ClosureReport, condition: str, figures: Any) -> Any:
     return figure
 
 
-def _profile(axes: Any, report: ClosureReport, condition: str, feature: str) -> None:
-    shown = _shown(report)
+def _profile(axes: Any, results: Results, condition: str, feature: str) -> None:
+    shown = results.coloured
     for number, (name, colour) in enumerate(shown):
         slices = [
             part
-            for part in report[name].slices
+            for part in results.samples[name].slices
             if (part.condition, part.feature) == (condition, feature)
         ]
-        places = _places(slices)
+        positions = _positions(slices)
         if number == 0:
             _band(axes, slices)
-        shift = (number - (len(shown) - 1) / 2) * 0.012 * (places[-1] - places[0] or 1)
+        shift = (number - (len(shown) - 1) / 2) * 0.012 * (positions[-1] - positions[0] or 1)
         quantiles = np.array([part.sample for part in slices])
         low, middle, high = quantiles.T
         axes.errorbar(
-            places + shift,
+            positions + shift,
             middle,
             np.array([middle - low, high - middle]),
             fmt="o",
@@ -251,7 +270,7 @@ def _profile(axes: Any, report: ClosureReport, condition: str, feature: str) -> 
     axes.set(xlabel=condition, ylabel=feature)
 
 
-def _places(slices: list[Slice]) -> npt.NDArray[np.float64]:
+def _positions(slices: list[Slice]) -> npt.NDArray[np.float64]:
     """Where the points stand: in the middle, but in open tails near the populated end."""
     middles = [(part.low + part.high) / 2 for part in slices]
     widths = [part.high - part.low for part in slices]
@@ -264,7 +283,7 @@ def _places(slices: list[Slice]) -> npt.NDArray[np.float64]:
 
 
 def _band(axes: Any, slices: list[Slice]) -> None:
-    places = _places(slices)
+    positions = _positions(slices)
     low, middle, high = np.array([part.reference for part in slices]).T
-    axes.fill_between(places, low, high, color="0.85", label="data")
-    axes.plot(places, middle, color=DATA, linewidth=1.2)
+    axes.fill_between(positions, low, high, color="0.85", label="data")
+    axes.plot(positions, middle, color=DATA, linewidth=1.2)

@@ -100,10 +100,10 @@ class ClosureReport:
         try:
             content = json.loads(text)
         except ValueError as error:
-            message = f"this is no report: {error}"
+            message = f"not a closure report: {error}"
             raise StateError(message) from error
         if not isinstance(content, Mapping) or content.get("format") != FORMAT:
-            message = f"this is no report: 'format' should be {FORMAT!r}"
+            message = f"not a closure report: 'format' should be {FORMAT!r}"
             raise StateError(message)
         if content.get("version") != VERSION:
             message = f"a report of version {content.get('version')!r}: this reads {VERSION}"
@@ -150,9 +150,19 @@ class ClosureReport:
         Raises:
             MissingPackageError: matplotlib is not installed.
         """
-        from rootml.sbi.morphing.validation._plots import plot_report
+        from rootml.sbi.morphing.validation._plots import Results, plot_results
 
-        return plot_report(self, Path(folder))
+        samples = {name: each for name, each in self.comparisons.items() if name != FLOOR}
+        floor = self.comparisons[FLOOR].classifier if FLOOR in self.comparisons else None
+        results = Results(
+            self.features,
+            self.conditions,
+            self.correlations,
+            samples,
+            self.conditions_only,
+            floor,
+        )
+        return plot_results(results, Path(folder))
 
     def summary(self) -> Grid:
         """One line per measure, one column per comparison."""
@@ -213,7 +223,7 @@ class ClosureReport:
     def __repr__(self) -> str:
         tests = {name: each.classifier for name, each in self.comparisons.items()}
         areas = ", ".join(f"{name} {test.auc:.4f}" for name, test in tests.items())
-        return f"<Report of {len(self.features)} features: AUC {areas}>"
+        return f"<ClosureReport of {len(self.features)} features: AUC {areas}>"
 
     def _repr_html_(self) -> str:
         grids = self.summary().html(), self.per_feature().html()

@@ -17,7 +17,7 @@ from rootml.sbi.morphing.validation._metrics import (
 
 QUANTILES = np.array([0.15865525393145707, 0.5, 0.8413447460685429])
 """The median and the central 68.3 %."""
-_LEAST = 20
+_MIN_SIZE = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Slice:
 def slice_edges(values: Float, weights: Weights = None, *, slices: int = 5) -> Float:
     """Quantiles of the reference that divide it into parts of about equal weight.
 
-    Equal ones (of whole numbers, say) are joined, so there may be fewer.
+    Equal ones (of whole numbers, show_status) are joined, so there may be fewer.
     """
     inner = weighted_quantiles(values, np.linspace(0, 1, slices + 1)[1:-1], weights)
     edges = np.unique(np.concatenate([[values.min()], inner, [values.max()]]))
@@ -53,9 +53,9 @@ def slice_edges(values: Float, weights: Weights = None, *, slices: int = 5) -> F
 
 def slice_number(values: Float, edges: Float) -> npt.NDArray[np.intp]:
     """In which slice each value lies; -1 for those outside."""
-    place = np.searchsorted(edges, values, side="right") - 1
-    place = np.where(values == edges[-1], len(edges) - 2, place)
-    return np.where((place < 0) | (place > len(edges) - 2), -1, place)
+    index = np.searchsorted(edges, values, side="right") - 1
+    index = np.where(values == edges[-1], len(edges) - 2, index)
+    return np.where((index < 0) | (index > len(edges) - 2), -1, index)
 
 
 def compare_slices(
@@ -92,7 +92,7 @@ def _part(
 ) -> tuple[Float, Float] | None:
     """Feature and weights of the events inside, if there are enough of them."""
     weights = normalised(side[1], side[2])[inside]
-    if inside.sum() < _LEAST or weights.sum() <= 0:
+    if inside.sum() < _MIN_SIZE or weights.sum() <= 0:
         return None
     return side[1][inside], weights
 

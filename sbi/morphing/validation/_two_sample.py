@@ -25,7 +25,7 @@ from rootml.sbi.morphing.validation._metrics import Float, Weights, normalised
 Kind = Literal["both", "network", "trees"]
 Scorer = Callable[[Float], Float]
 
-_HIDDEN, _EPOCHS, _MOST_STEPS = 64, 16, 4000
+_HIDDEN, _EPOCHS, MAX_STEPS = 64, 16, 4000
 _ROC_POINTS = 201
 _TREE_BINS = 200
 
@@ -253,15 +253,15 @@ def _fit(torch: Any, model: Any, tensors: list[Any]) -> None:
     x, y, w = tensors
     size = int(np.clip(len(x) // 50, 64, 1024))
     per_epoch = len(x) // size
-    steps = min(_EPOCHS * per_epoch, _MOST_STEPS)
+    steps = min(_EPOCHS * per_epoch, MAX_STEPS)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=1e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 5e-3, total_steps=steps)
     entropy = torch.nn.BCEWithLogitsLoss(reduction="none")
     for step in range(steps):
-        place = step % per_epoch
-        if place == 0:
+        position = step % per_epoch
+        if position == 0:
             order = torch.randperm(len(x))
-        rows = order[place * size : (place + 1) * size]
+        rows = order[position * size : (position + 1) * size]
         loss = (w[rows] * entropy(model(x[rows])[:, 0], y[rows])).mean()
         optimizer.zero_grad()
         loss.backward()

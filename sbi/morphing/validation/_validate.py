@@ -10,7 +10,7 @@ import logging
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import awkward as ak
 import numpy as np
@@ -31,10 +31,7 @@ from rootml.sbi.morphing.validation._metrics_sample import Sample
 from rootml.sbi.morphing.validation._metrics_support import Support
 from rootml.sbi.morphing.validation._report import FLOOR, ClosureReport
 from rootml.sbi.morphing.validation._two_sample import Kind, TwoSample, two_sample
-from rootml.sbi.morphing.validation._validate_compare import Comparison, Options, Say, compare
-
-if TYPE_CHECKING:
-    from rootml.sbi.morphing._morpher import Morpher
+from rootml.sbi.morphing.validation._validate_compare import Comparison, Options, ShowStatus, compare
 
 logger = logging.getLogger(__name__)
 
@@ -68,8 +65,15 @@ class Correction(Protocol):
     def transform(self, rows: Rows) -> Outcome: ...
 
 
+class Fitted(Protocol):
+    """A `Morpher`, of which only the fitted map matters here."""
+
+    @property
+    def _morph(self) -> Correction: ...
+
+
 def validate(
-    morpher: Morpher,
+    morpher: Fitted,
     sim: Any,
     data: Any,
     *,
@@ -139,7 +143,7 @@ def validate_correction(
         AFTER: _sample("corrected simulation", names, rows["simulation"], outcome.values, factors),
     }
     reference = _sample("data", names, rows["data"], None, None)
-    with _saying(progress) as say:
+    with _status_line(progress) as show_status:
         return make_report(
             reference,
             samples,
@@ -147,23 +151,23 @@ def validate_correction(
             conditions=names.conditions,
             options=options,
             notes=notes,
-            say=say,
+            show_status=show_status,
         )
 
 
 def _check(options: Options, max_rows: int) -> None:
-    for what, value, least in (
+    for what, value, lowest in (
         ("max_rows", max_rows, 1000),
         ("bins", options.bins, 2),
         ("slices", options.slices, 1),
     ):
-        if type(value) is not int or value < least:
-            message = f"{what}={value!r}: expected an integer of at least {least}"
+        if type(value) is not int or value < lowest:
+            message = f"{what}={value!r}: expected an integer of at least {lowest}"
             raise UsageError(message)
 
 
 @contextmanager
-def _saying(progress: bool | None) -> Iterator[Say]:
+def _status_line(progress: bool | None) -> Iterator[ShowStatus]:
     """A spinner with what is being done, on a terminal."""
     if not (sys.stderr.isatty() if progress is None else progress):
         yield logger.info
@@ -252,7 +256,7 @@ def make_report(
     conditions: Sequence[str] = (),
     options: Options | None = None,
     notes: Sequence[str] = (),
-    say: Say = logger.info,
+    show_status: ShowStatus = logger.info,
 ) -> ClosureReport:
     """Compare samples with data, and one random half of the data with the other.
 
@@ -296,7 +300,7 @@ def make_report(
             supports=supports,
             options=options,
             scale=scale,
-            say=say,
+            show_status=show_status,
         )
 
     comparisons = {name: measured(name, data, sample) for name, sample in samples.items()}

@@ -27,7 +27,7 @@ from rootml.sbi.morphing.validation._metrics_support import Support
 from rootml.sbi.morphing.validation._slices import Slice, compare_slices, slice_edges
 from rootml.sbi.morphing.validation._two_sample import Kind, TwoSample, two_sample
 
-Say = Callable[[str], None]
+ShowStatus = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,15 +144,15 @@ def compare(
     supports: dict[str, Support],
     options: Options,
     scale: Float | None = None,
-    say: Say = lambda _: None,
+    show_status: ShowStatus = lambda _: None,
 ) -> Comparison:
     """Measure everything.
 
     Args:
         scale: What FPD and KPD divide the features by.
-        say: Told what is being done.
+        show_status: Told what is being done.
     """
-    say(f"{name}: histograms, correlations, slices")
+    show_status(f"{name}: histograms, correlations, slices")
     columns = (*features, *conditions)
     a, b = reference.select(columns), sample.select(columns)
     differences, errors = _correlations(a, b)
@@ -160,13 +160,13 @@ def compare(
     wa, wb, seed = a.weights, b.weights, options.seed
     results = tuple(_feature(n, a, b, supports[n], options) for n in features)
     slices = _slices(a, b, features, conditions, options)
-    say(f"{name}: distances")
+    show_status(f"{name}: distances")
     far = (
         fpd(x, y, wa, wb, scale=scale, seed=seed),
         kpd(x, y, wa, wb, scale=scale, seed=seed),
         mmd(x, y, wa, wb, seed=seed),
     )
-    say(f"{name}: two-sample test")
+    show_status(f"{name}: two-sample test")
     test = two_sample(
         a.values, b.values, wa, wb, kind=options.classifier, folds=options.folds, seed=seed
     )

@@ -16,7 +16,7 @@ import rootml
 from rootml.errors import StateError
 from rootml.sbi.morphing import Morpher
 from rootml.sbi.morphing._uncertainty_band import Band, find_band, quantiles, student
-from rootml.sbi.morphing.preprocessing._marginal_closure import settle
+from rootml.sbi.morphing.preprocessing._marginal_closure import close_marginals
 from rootml.sbi.morphing.preprocessing._preprocess_fit import gaussianiser
 
 
@@ -41,9 +41,9 @@ def test_settling_closes_a_distribution() -> None:
     data = np.where(rng.uniform(size=50_000) < 0.3, 0.0, 1 + rng.exponential(size=50_000))
     tables = gaussianiser(data[:, None], np.ones(50_000), ["x"], domain="data")
     left = (0.1 + 1.1 * rng.normal(size=(50_000, 1))).astype(np.float32)
-    settled = settle(tables, left, np.ones(50_000))
+    closed = close_marginals(tables, left, np.ones(50_000))
     fresh = (0.1 + 1.1 * rng.normal(size=(50_000, 1))).astype(np.float32)
-    before, after = (each.inverse(fresh)[:, 0] for each in (tables, settled))
+    before, after = (each.inverse(fresh)[:, 0] for each in (tables, closed))
     distances = [stats.ks_2samp(x, data).statistic for x in (before, after)]
     assert distances[0] > 0.04
     assert distances[1] < 1.95 * np.sqrt(2 / 50_000)

@@ -555,7 +555,7 @@ def test_it_says_what_it_is(morpher: Morpher) -> None:
     text = repr(morpher)
     for part in ("v1A, v2A", "4 coupling layers, hidden 24 x 24", "3 bootstraps", "6,000 rows"):
         assert part in text
-    assert "random numbers by place" in repr(Morpher(FEATURES, CONDITIONS))
+    assert "random numbers by position" in repr(Morpher(FEATURES, CONDITIONS))
     odd = Morpher(["<b>"], ["pt"])
     assert "&lt;b&gt;" in odd._repr_html_()
 

@@ -12,12 +12,12 @@ from rootml.errors import UsageError
 from rootml.sbi.morphing.flow._flow import (
     CouplingFlow,
     FlowSpec,
-    GivenFlow,
+    UserFlow,
     coupling_spec,
     pairs_meet,
 )
-from rootml.sbi.morphing.flow._spline import BOUND, LEAST, num_raw, spline
-from rootml.sbi.morphing.inference._infer import FusedFlow, PlainFlow
+from rootml.sbi.morphing.flow._spline import BOUND, MIN_SIZE, num_raw, spline
+from rootml.sbi.morphing.inference._flow_inference import CompiledFlow, NumpyFlow
 
 torch = pytest.importorskip("torch")
 BINS = 6
@@ -48,7 +48,7 @@ def example(features: int, seed: int = 0) -> tuple[FlowSpec, Any, Any, Any]:
 def test_spline_goes_through_its_knots(raw: Any) -> None:
     """Knots worked out here from the definition in the docstring."""
     sizes = [np.exp(raw[..., k * BINS : (k + 1) * BINS]) for k in (0, 1)]
-    sizes = [LEAST + (1 - LEAST * BINS) * each / each.sum(-1, keepdims=True) for each in sizes]
+    sizes = [MIN_SIZE + (1 - MIN_SIZE * BINS) * each / each.sum(-1, keepdims=True) for each in sizes]
     x, y = (np.cumsum(each, -1)[..., :-1] * 2 * BOUND - BOUND for each in sizes)
     for k in range(BINS - 1):
         np.testing.assert_allclose(spline(x[..., k], raw, inverse=False), y[..., k], atol=1e-9)
@@ -57,7 +57,7 @@ def test_spline_goes_through_its_knots(raw: Any) -> None:
             spline(x[..., k] + step, raw, inverse=False)
             - spline(x[..., k] - step, raw, inverse=False)
         ) / (2 * step)
-        expected = LEAST + np.logaddexp(0, raw[..., 2 * BINS + k])
+        expected = MIN_SIZE + np.logaddexp(0, raw[..., 2 * BINS + k])
         np.testing.assert_allclose(slope, expected, rtol=2e-2, atol=1e-3)
 
 
@@ -154,15 +154,15 @@ def test_engines_agree_with_torch(features: int) -> None:
     c[:, -1] = 1
     expected = flow.inverse(z, c).numpy()
     assert np.abs(expected - x).max() > 0.1
-    np.testing.assert_allclose(PlainFlow(spec, state).morph(x, context), expected, atol=2e-3)
+    np.testing.assert_allclose(NumpyFlow(spec, state).morph(x, context), expected, atol=2e-3)
     pytest.importorskip("numba")
-    np.testing.assert_allclose(FusedFlow(spec, state).morph(x, context), expected, atol=2e-3)
+    np.testing.assert_allclose(CompiledFlow(spec, state).morph(x, context), expected, atol=2e-3)
 
 
 def test_fused_flow_gives_a_row_the_same_bits_anywhere() -> None:
     pytest.importorskip("numba")
     spec, state, x, context = example(5)
-    flow = FusedFlow(spec, state)
+    flow = CompiledFlow(spec, state)
     every = flow.morph(x, context)
     order = np.random.default_rng(0).permutation(len(x))
     assert np.array_equal(flow.morph(x[order], context[order]), every[order])
@@ -179,8 +179,8 @@ def test_widths_that_are_padded_take_nothing_from_other_rows(hidden: tuple[int, 
     state = {n: v + np.float32(0.1) for n, v in spec.initial(rng).items()}
     x = rng.normal(size=(301, 4)).astype(np.float32)
     context = rng.normal(size=(301, 5)).astype(np.float32)
-    expected = PlainFlow(spec, state).morph(x, context)
-    flow = FusedFlow(spec, state)
+    expected = NumpyFlow(spec, state).morph(x, context)
+    flow = CompiledFlow(spec, state)
     bad = context.copy()
     bad[:64] = np.nan
     found = flow.morph(x, bad)
@@ -194,7 +194,7 @@ def test_extreme_values_pass_through_all_engines(value: float) -> None:
     pytest.importorskip("numba")
     spec, state, x, context = example(3)
     x[:, 1] = value
-    fused, plain = (kind(spec, state).morph(x, context) for kind in (FusedFlow, PlainFlow))
+    fused, plain = (kind(spec, state).morph(x, context) for kind in (CompiledFlow, NumpyFlow))
     assert np.isfinite(fused).all()
     np.testing.assert_allclose(fused, plain, rtol=1e-5, atol=2e-3)
 
@@ -205,7 +205,7 @@ def test_extreme_values_pass_through_all_engines(value: float) -> None:
 def test_a_flow_of_zukos_is_taken_as_it_is() -> None:
     zuko = pytest.importorskip("zuko")
     torch.manual_seed(0)
-    flow = GivenFlow.make(lambda d, c: zuko.flows.NSF(d, c, transforms=2), 3, 5)
+    flow = UserFlow.make(lambda d, c: zuko.flows.NSF(d, c, transforms=2), 3, 5)
     x, c = torch.randn(50, 3), torch.randn(50, 5)
     z, logs = flow.forward(x, c)
     density = flow._module(c).log_prob(x)
@@ -216,4 +216,4 @@ def test_a_flow_of_zukos_is_taken_as_it_is() -> None:
 
 def test_something_else_than_a_flow_is_refused() -> None:
     with pytest.raises(UsageError, match="Linear.*3 features and 5 columns.*zuko.flows.NSF"):
-        GivenFlow.make(lambda d, c: torch.nn.Linear(c, d), 3, 5)
+        UserFlow.make(lambda d, c: torch.nn.Linear(c, d), 3, 5)

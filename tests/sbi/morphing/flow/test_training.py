@@ -35,7 +35,7 @@ def test_sorted_files_are_validated_whole(
     columns = columns[np.argsort(columns["pt"])]
     table = ak.to_arrow_table(columns, extensionarray=False)
     pyarrow.parquet.write_table(table, tmp_path / "sorted.parquet")
-    monkeypatch.setattr("rootml.sbi.morphing._fit._MOST_VALIDATION", 300)
+    monkeypatch.setattr("rootml.sbi.morphing._fit.MAX_VALIDATION_ROWS", 300)
     monkeypatch.setattr("rootml.sbi.morphing._fit.Trainer", Seen)
     morpher = Morpher(FEATURES, CONDITIONS, steps=2, reweight="none", max_rows=len(columns))
     morpher.fit(rootml.open(str(tmp_path / "sorted.parquet")), data, progress=False)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pytest
 from scipy import stats
 
-from rootml.sbi.morphing.preprocessing._marginal_closure import settle
+from rootml.sbi.morphing.preprocessing._marginal_closure import close_marginals
 from rootml.sbi.morphing.preprocessing._normal import normal_probability
 from rootml.sbi.morphing.preprocessing._preprocess_fit import gaussianiser
 
@@ -40,8 +40,8 @@ def test_what_is_right_is_left_alone() -> None:
     expected = stats.norm.cdf(LEVELS) * stats.norm.sf(LEVELS) / stats.norm.pdf(LEVELS) ** 2 / ROWS
     found = []
     for _ in range(20):
-        settled = settle(tables, float_z(rng.normal(size=ROWS)), np.ones(ROWS))
-        found.append((settled.inverse(LEVELS[:, None])[:, 0] - LEVELS) ** 2)
+        closed = close_marginals(tables, float_z(rng.normal(size=ROWS)), np.ones(ROWS))
+        found.append((closed.inverse(LEVELS[:, None])[:, 0] - LEVELS) ** 2)
     assert (np.mean(found, axis=0) / expected).mean() < 0.2
 
 
@@ -57,11 +57,11 @@ def test_what_is_off_is_taken_back(shift: float, width: float, power: float) -> 
         z = rng.normal(size=ROWS)
         return float_z(shift + width * np.sign(z) * np.abs(z) ** power)
 
-    settled = settle(normal_tables(), left(), np.ones(ROWS))
+    closed = close_marginals(normal_tables(), left(), np.ones(ROWS))
     fresh = left()
     before, after = (
         stats.kstest(x, "norm").statistic
-        for x in (fresh[:, 0], settled.inverse(fresh)[:, 0])
+        for x in (fresh[:, 0], closed.inverse(fresh)[:, 0])
     )  # fmt: skip
     assert before > 0.01
     assert after < 1.95 * np.sqrt(2 / ROWS)  # 99.9 % for two samples
@@ -79,8 +79,8 @@ def test_atoms_get_their_share() -> None:
         above = 0.9 + 0.1 * np.sqrt(np.maximum(10 * u - 9, 0))
         return float_z(stats.norm.ppf(np.where(u > 0.9, above, u)))
 
-    settled = settle(tables, left(), np.ones(ROWS))
-    after = settled.inverse(left())[:, 0]
+    closed = close_marginals(tables, left(), np.ones(ROWS))
+    after = closed.inverse(left())[:, 0]
     for atom in (0.0, 5.0):
         counts = [int((x == atom).sum()) for x in (after, data)]
         assert abs(counts[0] - counts[1]) < 4 * np.sqrt(2 * counts[1])
@@ -95,8 +95,8 @@ def test_signed_weights_count_with_their_sign() -> None:
     z = np.concatenate([rng.normal(size=ROWS), rng.uniform(0.5, 1, 8_000)])
     z = np.append(z, rng.uniform(0.5, 1, 8_000))
     weights = np.repeat([1.0, 1.0, -1.0], [ROWS, 8_000, 8_000])
-    signed = settle(normal_tables(), float_z(z), weights).inverse(LEVELS[:, None])[:, 0]
-    plain = settle(normal_tables(), float_z(z), np.abs(weights)).inverse(LEVELS[:, None])[:, 0]
+    signed = close_marginals(normal_tables(), float_z(z), weights).inverse(LEVELS[:, None])[:, 0]
+    plain = close_marginals(normal_tables(), float_z(z), np.abs(weights)).inverse(LEVELS[:, None])[:, 0]
     assert np.abs(signed - LEVELS).max() < 0.05
     assert np.abs(plain - LEVELS).max() > 0.15
 
@@ -109,7 +109,7 @@ def test_odd_rows_leave_tables_that_ascend(values: str) -> None:
         "two": rng.choice([-1.0, 1.0], 1000),
         "far away": rng.normal(9, 1, 1000),
     }[values]
-    table = settle(normal_tables(), float_z(z), np.ones(1000)).tables[0]
+    table = close_marginals(normal_tables(), float_z(z), np.ones(1000)).tables[0]
     assert np.isfinite(table.z).all()
     assert (np.diff(table.z) >= 0).all()
     assert np.isfinite(table.inverse(LEVELS)).all()
@@ -117,4 +117,4 @@ def test_odd_rows_leave_tables_that_ascend(values: str) -> None:
 
 def test_few_rows_settle_nothing() -> None:
     tables = normal_tables()
-    assert settle(tables, np.ones((100, 1), np.float32), np.ones(100)) is tables
+    assert close_marginals(tables, np.ones((100, 1), np.float32), np.ones(100)) is tables

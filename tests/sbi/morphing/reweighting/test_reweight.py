@@ -86,7 +86,7 @@ def test_negative_weights_are_taken_away(method: Method) -> None:
 def test_sorted_files_are_seen_whole(method: Method, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of more rows than are used, not just the first ones, all below 1 here."""
     needs(method)
-    monkeypatch.setattr("rootml.sbi.morphing.reweighting._reweight._MOST_ROWS", 6000)
+    monkeypatch.setattr("rootml.sbi.morphing.reweighting._reweight.MAX_ROWS", 6000)
     sim, data = (part.take(np.argsort(part.conditions[:, 0])) for part in samples())
     assert sim.conditions[6000, 0] < 1
     found = fit_kinematics(sim, data, ["x", "y"], method=method, seed=0)

@@ -115,7 +115,7 @@ def test_texts(report: ClosureReport) -> None:
     text = str(report)
     for word in (*FEATURES, *CONDITIONS, "before", "after", "floor", "made for a test", "AUC"):
         assert word in text
-    assert repr(report).startswith("<Report of 4 features: AUC before 0.")
+    assert repr(report).startswith("<ClosureReport of 4 features: AUC before 0.")
     assert report._repr_html_().count("<table>") == 3
 
 

@@ -1,4 +1,4 @@
-"""The flow without torch: compiled as a whole (`_fused`), or in NumPy, in float32.
+"""The flow without torch: compiled as a whole (`_compiled_flow`), or in NumPy, in float32.
 
 The compiled one gives a row the same bits wherever it stands; NumPy's matrix products give it
 other last bits in another batch.
@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rootml.sbi.morphing.flow._flow import FlowSpec
-from rootml.sbi.morphing.flow._spline import SEEN, spline
+from rootml.sbi.morphing.flow._spline import MAX_INPUT, spline
 
 Array = npt.NDArray[np.float32]
 State = Mapping[str, npt.NDArray[Any]]
@@ -22,7 +22,7 @@ State = Mapping[str, npt.NDArray[Any]]
 _BLOCK = 2048
 
 
-class PlainFlow:
+class NumpyFlow:
     """Matrix products and splines by NumPy, in blocks that stay in the cache."""
 
     def __init__(self, spec: FlowSpec, state: State) -> None:
@@ -49,7 +49,7 @@ class PlainFlow:
     def _run(self, x: Array, context: Array, *, inverse: bool) -> None:
         """Transform a block in place."""
         for kept, moved, dense in reversed(self._layers) if inverse else self._layers:
-            h = np.concatenate([x[:, kept].clip(-SEEN, SEEN), context], axis=1)
+            h = np.concatenate([x[:, kept].clip(-MAX_INPUT, MAX_INPUT), context], axis=1)
             for k, (matrix, bias) in enumerate(dense):
                 h = h @ matrix
                 h += bias
@@ -59,7 +59,7 @@ class PlainFlow:
             x[:, moved] = spline(x[:, moved], raw, inverse=inverse)
 
 
-class FusedFlow:
+class CompiledFlow:
     """Everything in one compiled function.
 
     Raises:
@@ -67,11 +67,11 @@ class FusedFlow:
     """
 
     def __init__(self, spec: FlowSpec, state: State) -> None:
-        from rootml.sbi.morphing.inference import _fused
+        from rootml.sbi.morphing.inference import _compiled_flow
 
-        self._kernel = _fused.morph
+        self._kernel = _compiled_flow.morph
         self._bins = spec.bins
-        self._packed = _pack(spec, state, _fused.IN_STEP, _fused.OUT_STEP)
+        self._packed = _pack(spec, state, _compiled_flow.IN_STEP, _compiled_flow.OUT_STEP)
 
     def morph(self, z: Array, context: Array) -> Array:
         """z' `(rows, features)` of z and of the context, whose switch is ignored."""
@@ -81,11 +81,11 @@ class FusedFlow:
             np.ascontiguousarray(z, np.float32),
             np.ascontiguousarray(context, np.float32),
             packed.flat,
-            packed.places,
+            packed.layout,
             packed.orders,
             packed.kept,
             self._bins,
-            int(packed.places[..., 2:].max()),
+            int(packed.layout[..., 2:].max()),
             result,
         )
         return result
@@ -93,10 +93,10 @@ class FusedFlow:
 
 @dataclass(frozen=True, slots=True)
 class _Packed:
-    """Parameters as `_fused.morph` takes them."""
+    """Parameters as `_compiled_flow.morph` takes them."""
 
     flat: Array
-    places: npt.NDArray[np.int64]
+    layout: npt.NDArray[np.int64]
     orders: npt.NDArray[np.int64]
     kept: npt.NDArray[np.int64]
 
@@ -104,7 +104,7 @@ class _Packed:
 def _pack(spec: FlowSpec, state: State, in_step: int, out_step: int) -> _Packed:
     """Weights `(out, in)` padded with zeros, then biases, layer after layer."""
     flat: list[Array] = []
-    places = np.zeros((len(spec.kept), len(spec.hidden) + 1, 4), np.int64)
+    layout = np.zeros((len(spec.kept), len(spec.hidden) + 1, 4), np.int64)
     offset = 0
     for layer in range(len(spec.kept)):
         for k in range(len(spec.hidden) + 1):
@@ -115,9 +115,9 @@ def _pack(spec: FlowSpec, state: State, in_step: int, out_step: int) -> _Packed:
             padded[: weights.shape[1], : weights.shape[0]] = weights.T
             added = np.zeros(outputs, np.float32)
             added[: len(bias)] = bias
-            places[layer, k] = offset, offset + padded.size, inputs, outputs
+            layout[layer, k] = offset, offset + padded.size, inputs, outputs
             flat += [padded.ravel(), added]
             offset += padded.size + added.size
     orders = [[*kept, *spec.moved(layer)] for layer, kept in enumerate(spec.kept)]
     kept = np.array([len(each) for each in spec.kept], np.int64)
-    return _Packed(np.concatenate(flat), places, np.array(orders, np.int64), kept)
+    return _Packed(np.concatenate(flat), layout, np.array(orders, np.int64), kept)

@@ -14,7 +14,7 @@ vector instructions. In words::
             for each moved feature:
                 sizes = softmax of widths, of heights            exp by a polynomial
                 bin by bin: where x >= lower edge, take edges, sizes and raw slopes of the bin
-                slopes = LEAST + softplus(raw);  x = curve within the bin, inside the bounds
+                slopes = MIN_SIZE + softplus(raw);  x = curve within the bin, inside the bounds
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from rootml.sbi.likelihood._jit import inline, jit
-from rootml.sbi.morphing.flow._spline import BOUND, LEAST, SEEN, UNIT_SLOPE
+from rootml.sbi.morphing.flow._spline import BOUND, MIN_SIZE, MAX_INPUT, UNIT_SLOPE
 
 LANES = 32
 """Rows of a tile."""
@@ -33,8 +33,8 @@ IN_STEP, OUT_STEP = 4, 2
 
 _BOUND = np.float32(BOUND)
 _SPAN = np.float32(2 * BOUND)
-_SEEN = np.float32(SEEN)
-_LEAST = np.float32(LEAST)
+_MAX_INPUT = np.float32(MAX_INPUT)
+_MIN_SIZE = np.float32(MIN_SIZE)
 _UNIT = np.float32(UNIT_SLOPE)
 _ZERO, _HALF, _ONE = np.float32(0), np.float32(0.5), np.float32(1)
 _TWO, _FOUR = np.float32(2), np.float32(4)
@@ -97,18 +97,18 @@ def _softmax(raw: Any, first: Any, bins: Any, work: Any, bits: Any, power: Any) 
         _exp(raw, first + k, bits, power)
         for e in range(LANES):
             work[1, e] += raw[first + k, e]
-    scale = _ONE - _LEAST * np.float32(bins)
+    scale = _ONE - _MIN_SIZE * np.float32(bins)
     for e in range(LANES):
         work[1, e] = scale / work[1, e]
     for k in range(bins):
         for e in range(LANES):
-            raw[first + k, e] = _LEAST + raw[first + k, e] * work[1, e]
+            raw[first + k, e] = _MIN_SIZE + raw[first + k, e] * work[1, e]
 
 
 @inline
-def _dense(flat: Any, place: Any, h: Any, out: Any, last: Any) -> None:
+def _dense(flat: Any, sizes: Any, h: Any, out: Any, last: Any) -> None:
     """``out = W h + b``, with relu unless it is the last layer."""
-    weights, bias, inputs, outputs = place[0], place[1], place[2], place[3]
+    weights, bias, inputs, outputs = sizes[0], sizes[1], sizes[2], sizes[3]
     for j in range(0, outputs, OUT_STEP):
         for e in range(LANES):
             out[j, e] = flat[bias + j]
@@ -191,7 +191,7 @@ def _spline(
     _softplus(found, 5, work, bits, power)
     for e in range(LANES):
         v = x[row, e]
-        d0, d1 = found[4, e] + _LEAST, found[5, e] + _LEAST
+        d0, d1 = found[4, e] + _MIN_SIZE, found[5, e] + _MIN_SIZE
         length, rise = _SPAN * found[2, e], _SPAN * found[3, e]
         step = min(max(v, -_BOUND), _BOUND) - found[0, e]
         if inverse:
@@ -217,7 +217,7 @@ def _layer(
     x: Any,
     c: Any,
     flat: Any,
-    places: Any,
+    layout: Any,
     order: Any,
     kept: Any,
     bins: Any,
@@ -233,22 +233,22 @@ def _layer(
     inputs = kept + context
     for q in range(kept):
         for e in range(LANES):
-            h[q, e] = min(max(x[order[q], e], -_SEEN), _SEEN)
+            h[q, e] = min(max(x[order[q], e], -_MAX_INPUT), _MAX_INPUT)
     for q in range(context):
         for e in range(LANES):
             h[kept + q, e] = c[q, e]
     # rows of padding meet weights of zero, but zero times what was left there may be NaN
-    _clear(h, inputs, places[0, 2])
-    last = places.shape[0] - 1
+    _clear(h, inputs, layout[0, 2])
+    last = layout.shape[0] - 1
     for k in range(last + 1):
         if k % 2 == 0:
-            _dense(flat, places[k], h, out, k == last)
+            _dense(flat, layout[k], h, out, k == last)
             if k < last:
-                _clear(out, places[k, 3], places[k + 1, 2])
+                _clear(out, layout[k, 3], layout[k + 1, 2])
         else:
-            _dense(flat, places[k], out, h, k == last)
+            _dense(flat, layout[k], out, h, k == last)
             if k < last:
-                _clear(h, places[k, 3], places[k + 1, 2])
+                _clear(h, layout[k, 3], layout[k + 1, 2])
     raw = out if last % 2 == 0 else h
     for q in range(features - kept):
         _spline(
@@ -261,11 +261,11 @@ def morph(
     z: Any,
     context: Any,
     flat: Any,
-    places: Any,
+    layout: Any,
     orders: Any,
     kept: Any,
     bins: Any,
-    most: Any,
+    width: Any,
     result: Any,
 ) -> None:
     """Fill `result` with z' of z, float32 `(rows, features)`.
@@ -273,16 +273,16 @@ def morph(
     Args:
         context: float32 `(rows, columns)`; its last column, the switch, is ignored.
         flat: All weights and biases, padded.
-        places: int64 `(layers, dense layers, 4)`: where weights and biases begin, and the padded
+        layout: int64 `(layers, dense layers, 4)`: where weights and biases begin, and the padded
             numbers of inputs and outputs.
         orders: int64 `(layers, features)`: those that are kept, then those that move.
         kept: int64 `(layers,)`: how many are kept.
-        most: Largest padded number of inputs or outputs.
+        width: Largest padded number of inputs or outputs.
     """
     rows, features = z.shape
     columns = context.shape[1]
     x, c = np.empty((features, LANES), np.float32), np.empty((columns, LANES), np.float32)
-    h, out = np.empty((most, LANES), np.float32), np.empty((most, LANES), np.float32)
+    h, out = np.empty((width, LANES), np.float32), np.empty((width, LANES), np.float32)
     work, found = np.empty((2, LANES), np.float32), np.empty((6, LANES), np.float32)
     bits = np.empty(LANES, np.int32)
     power = bits.view(np.float32)
@@ -305,7 +305,7 @@ def morph(
                     x,
                     c,
                     flat,
-                    places[n],
+                    layout[n],
                     orders[n],
                     kept[n],
                     bins,

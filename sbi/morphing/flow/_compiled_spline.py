@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 
 from rootml.sbi.likelihood._jit import inline, jit
-from rootml.sbi.morphing.flow._spline import BOUND, LEAST
+from rootml.sbi.morphing.flow._spline import BOUND, MIN_SIZE
 
 _BOUND = np.float32(BOUND)
 _SPAN = np.float32(2 * BOUND)
-_LEAST = np.float32(LEAST)
+_MIN_SIZE = np.float32(MIN_SIZE)
 _ONE = np.float32(1)
 _TWO = np.float32(2)
 _ZERO = np.float32(0)
@@ -37,17 +37,17 @@ def _softplus(v: Any) -> Any:
 @inline
 def _sizes(raw: Any, i: Any, at: Any, bins: Any, sizes: Any) -> Any:
     """Softmax of `bins` raw numbers, with the least size, into `sizes`."""
-    most = raw[i, at]
+    largest = raw[i, at]
     for k in range(1, bins):
-        most = max(most, raw[i, at + k])
+        largest = max(largest, raw[i, at + k])
     total = _ZERO
     for k in range(bins):
-        e = np.exp(raw[i, at + k] - most)
+        e = np.exp(raw[i, at + k] - largest)
         sizes[k] = e
         total += e
-    scale = (_ONE - _LEAST * np.float32(bins)) / total
+    scale = (_ONE - _MIN_SIZE * np.float32(bins)) / total
     for k in range(bins):
-        sizes[k] = _LEAST + scale * sizes[k]
+        sizes[k] = _MIN_SIZE + scale * sizes[k]
 
 
 @inline
@@ -55,7 +55,7 @@ def _slope(raw: Any, i: Any, at: Any, bins: Any, k: Any) -> Any:
     """Slope at knot `k`."""
     if k == 0 or k == bins:  # noqa: PLR1714 - numba has no fast `in`
         return _ONE
-    return _LEAST + _softplus(raw[i, at + 2 * bins + k - 1])
+    return _MIN_SIZE + _softplus(raw[i, at + 2 * bins + k - 1])
 
 
 @inline
@@ -117,13 +117,13 @@ def _spread(
     graw: Any, i: Any, at: Any, bins: Any, k: Any, before: Any, inside: Any, sizes: Any
 ) -> Any:
     """Gradients of the raw sizes from those of the bin's edge (`before`) and size (`inside`)."""
-    scale = _ONE - _LEAST * np.float32(bins)
+    scale = _ONE - _MIN_SIZE * np.float32(bins)
     mean = _ZERO
     for q in range(k + 1):
-        mean += (sizes[q] - _LEAST) / scale * (before if q < k else inside)
+        mean += (sizes[q] - _MIN_SIZE) / scale * (before if q < k else inside)
     for q in range(bins):
         own = before if q < k else (inside if q == k else _ZERO)
-        graw[i, at + q] = (sizes[q] - _LEAST) * _SPAN * (own - mean)
+        graw[i, at + q] = (sizes[q] - _MIN_SIZE) * _SPAN * (own - mean)
 
 
 @jit

@@ -1,0 +1,43 @@
+"""Parameters that torch trains, kept as NumPy arrays by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from rootml._internal.optional import optional_import
+
+State = dict[str, npt.NDArray[Any]]
+
+
+def import_torch() -> Any:
+    """torch, or an error that says how to get it."""
+    return optional_import("torch", feature="training a flow", extra="torch")
+
+
+class TrainableArrays:
+    """Named float32 arrays as torch leaves: the base of every network that is trained here."""
+
+    def __init__(self, state: Mapping[str, npt.NDArray[Any]], names: Iterable[str]) -> None:
+        self._torch = import_torch()
+        self._leaves = {
+            name: self._torch.tensor(np.asarray(state[name], np.float32), requires_grad=True)
+            for name in names
+        }
+
+    def parameters(self) -> list[Any]:
+        """The leaves to train."""
+        return list(self._leaves.values())
+
+    def state(self) -> State:
+        """Copies of all parameters."""
+        return {name: leaf.detach().numpy().copy() for name, leaf in self._leaves.items()}
+
+    def load(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Replace all parameters."""
+        with self._torch.no_grad():
+            for name, leaf in self._leaves.items():
+                leaf.copy_(self._torch.from_numpy(np.asarray(state[name], np.float32)))
