@@ -248,7 +248,7 @@ def repeat(call: Callable[[int], object], times: int) -> None:
 def judge_training(setup: Setup) -> Iterator[Row]:
     """Training steps of 1024 rows, 4 features."""
     from rootml.sbi.morphing.flow._flow import CouplingFlow, coupling_spec
-    from rootml.sbi.morphing.flow._training import TrainingRows, Schedule, Trainer
+    from rootml.sbi.morphing.flow._training import Schedule, Trainer, TrainingRows
 
     spec = coupling_spec(4, 7, layers=6, hidden=(64, 64), bins=8)
     x, context = inputs(20_000, 4, 7)

@@ -7,14 +7,11 @@
     morpher.apply(mc, "corrected/", suffix="_corr")          # friend trees, same entries
     report = morpher.validate(mc, data)                      # tables; report.plot("closure/")
 
-The rooms: `_morpher` (the public class), `_rows` (events to rows and back), `_draws` (random
-numbers by event), `_preprocess`, `_preprocess_fit` (Gaussianisation), `_reweight`,
-`_reweight_network` (kinematics), `_flow`, `_spline`, `_compiled_spline` (the flow), `_fit`,
-`_training`, `_settle`, `_calibrate` (learning, closing marginals, the band), `_model`,
-`_flow_inference`, `_compiled_flow`, `_apply` (using), `_save`, `_persist`, `_onnx` (keeping, handing on). Judging:
-`_validate`, `_validate_compare`, `_report`, `_report_json`, `_plots`; measures of weighted
-samples, for anybody: `_metrics`, `_metrics_frechet`, `_metrics_kernel`, `_metrics_sample`,
-`_metrics_support`, `_slices`, `_two_sample`.
+`Morpher` stands in `_morpher`, what a fit does in `_fit`. The rooms: `preprocessing` (tables that
+make features normal, and back), `reweighting` (equal spectra of the conditions), `flow` (the flow
+and its training), `inference` (events through the fitted map; ONNX), `files` (the fitted map, and
+how it is kept), `validation` (reports; measures of weighted samples that stand on their own).
+Only the names below are public.
 """
 
 from __future__ import annotations

@@ -26,13 +26,19 @@ from rootml.sbi.morphing.flow._flow import (
 )
 from rootml.sbi.morphing.flow._training import (
     LossRecord,
-    TrainingRows,
     Schedule,
     Trainer,
+    TrainingRows,
     one_thread,
     training_bar,
 )
-from rootml.sbi.morphing.inference._rows import Names, Rows, concatenate_rows, read_rows, evenly_spaced
+from rootml.sbi.morphing.inference._rows import (
+    Names,
+    Rows,
+    concatenate_rows,
+    evenly_spaced,
+    read_rows,
+)
 from rootml.sbi.morphing.preprocessing._atom_draws import VALIDATION, poisson_one, uniforms
 from rootml.sbi.morphing.preprocessing._marginal_closure import close_marginals
 from rootml.sbi.morphing.preprocessing._preprocess import Conditions, Gaussianiser, join_intervals

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from rootml._internal.atomic import check_target
-from rootml._internal.reprs import Grid, facts_html, facts_text, shorten, titled_html
+from rootml._internal.reprs import Grid, HtmlRepr, Part, facts_text, shorten
+from rootml._internal.validators import check_choice, check_number, check_whole
 from rootml.dataset._splits import check_by, check_seed
 from rootml.errors import UsageError
 from rootml.sbi.morphing._fit import ENGINES, Engine, Settings, use_compiled
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 _LAYERS = 6
 
 
-class Morpher:
+class Morpher(HtmlRepr):
     """Changes features of simulated events so that they are distributed as in data.
 
     One conditional flow is trained on both domains, told apart by a switch; a simulated event goes
@@ -113,17 +114,14 @@ class Morpher:
             ("patience", patience, 1),
             ("max_rows", max_rows, 1),
         ):
-            _check_integer(what, value, lowest)
+            check_whole(what, value, minimum=lowest)
         for width in hidden:
-            _check_integer("hidden", width, 1)
-        if reweight not in METHODS:
-            message = f"reweight={reweight!r}: expected one of {', '.join(METHODS)}"
-            raise UsageError(message)
-        if engine not in ENGINES:
-            message = f"engine={engine!r}: expected 'auto', 'compiled' or 'numpy'"
-            raise UsageError(message)
-        if not 0 < validation < 1 or not learning_rate > 0:
-            message = f"validation={validation}, learning_rate={learning_rate}: make no sense"
+            check_whole("hidden", width, minimum=1)
+        check_choice("reweight", reweight, METHODS)
+        check_choice("engine", engine, ENGINES)
+        check_number("learning_rate", learning_rate, above=0)
+        if not 0 < check_number("validation", validation) < 1:
+            message = f"validation={validation}: expected a fraction between 0 and 1"
             raise UsageError(message)
         _check_flow(flow)
         self._settings = Settings(
@@ -472,9 +470,12 @@ class Morpher:
         text = f"<Morpher>\n{facts_text(self._facts())}"
         return f"{text}\n{self._ranges_grid()}" if self.fitted else text
 
-    def _repr_html_(self) -> str:
-        grid = self._ranges_grid().html() if self.fitted else ""
-        return titled_html("rootml.sbi.morphing.Morpher", facts_html(self._facts()), grid)
+    def _html_title(self) -> str:
+        return "rootml.sbi.morphing.Morpher"
+
+    def _html_parts(self) -> list[Part]:
+        parts: list[Part] = [self._facts()]
+        return [*parts, self._ranges_grid()] if self.fitted else parts
 
 
 def _check_names(features: Any, conditions: Any, ids: Any) -> Names:
@@ -496,12 +497,6 @@ def _check_names(features: Any, conditions: Any, ids: Any) -> Names:
         message = f"id={ids!r}: {changed[0]!r} is a feature, which changes"
         raise UsageError(message)
     return Names(groups[0], groups[1], found)
-
-
-def _check_integer(what: str, value: Any, lowest: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
-        message = f"{what}={value!r}: expected an integer of at least {lowest}"
-        raise UsageError(message)
 
 
 def _check_flow(flow: Any) -> None:

@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from rootml._internal.statistics import effective_events
+from rootml._internal.types import Float
 from rootml.errors import StateError
-from rootml.sbi.morphing.preprocessing._marginal_closure import worth
 from rootml.sbi.morphing.preprocessing._normal import normal_quantile
-from rootml.sbi.morphing.preprocessing._preprocess import Float
 from rootml.sbi.morphing.preprocessing._preprocess_fit import monotone
 
 _LEVELS, _REACH = 41, 3.0
@@ -72,7 +72,7 @@ class Band:
 
 def grid(weights: Float) -> Float | None:
     """Levels on the normal scale that so many rows can fill; None: hardly any."""
-    effective = worth(weights)
+    effective = effective_events(weights)
     if effective < 4 * _BEYOND:
         return None
     reach = min(_REACH, -float(normal_quantile(np.array([_BEYOND / effective]))[0]))

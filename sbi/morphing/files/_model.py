@@ -10,21 +10,16 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from rootml._internal.types import Float
 from rootml.errors import UsageError
 from rootml.sbi.morphing._uncertainty_band import Band
-from rootml.sbi.morphing.flow._flow import (
-    Flow,
-    FlowFactory,
-    FlowSpec,
-    UserFlow,
-    State,
-    import_torch,
-)
+from rootml.sbi.morphing.flow._flow import Flow, FlowFactory, FlowSpec, UserFlow
+from rootml.sbi.morphing.flow._leaves import State, import_torch
 from rootml.sbi.morphing.flow._training import LossRecord
 from rootml.sbi.morphing.inference._flow_inference import CompiledFlow, NumpyFlow
 from rootml.sbi.morphing.inference._rows import Names, Rows
 from rootml.sbi.morphing.preprocessing._atom_draws import uniforms
-from rootml.sbi.morphing.preprocessing._preprocess import Conditions, Float, Gaussianiser
+from rootml.sbi.morphing.preprocessing._preprocess import Conditions, Gaussianiser
 from rootml.sbi.morphing.reweighting._reweight import Kinematics
 
 Which = Literal["nominal", "up", "down"] | int

@@ -14,7 +14,8 @@ from rootml.sbi.morphing._fit import Settings
 from rootml.sbi.morphing._uncertainty_band import Band
 from rootml.sbi.morphing.files._model import Member, Morph
 from rootml.sbi.morphing.files._save import read_file, write_file
-from rootml.sbi.morphing.flow._flow import FlowFactory, FlowSpec, UserFlow, State
+from rootml.sbi.morphing.flow._flow import FlowFactory, FlowSpec, UserFlow
+from rootml.sbi.morphing.flow._leaves import State
 from rootml.sbi.morphing.flow._training import LossRecord, Schedule
 from rootml.sbi.morphing.inference._rows import Names
 from rootml.sbi.morphing.preprocessing._preprocess import Conditions, Gaussianiser, part

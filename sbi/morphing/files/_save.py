@@ -14,7 +14,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from rootml._internal.atomic import atomic_path
 from rootml.errors import CorruptFileError, MissingFileError, StateError
 
 MAGIC = b"ROOTMLA1"
@@ -49,12 +49,8 @@ def write_file(
     header["sha256"] = _digest(header, body)
     text = json.dumps(header, sort_keys=True).encode()
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
+    with atomic_path(path) as partial:
         partial.write_bytes(MAGIC + len(text).to_bytes(8, "little") + text + body)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def read_file(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:

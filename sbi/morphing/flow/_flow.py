@@ -11,8 +11,8 @@ Kept and transformed features change from layer to layer, so that every pair mee
 and its inverse cost the same, one pass over the layers; the autoregressive flows need as many
 passes as there are features in one of the two directions.
 
-Parameters are NumPy arrays by name (`State`), of which torch makes leaves to train, `_flow_inference` and
-`_onnx` make other things.
+Parameters are NumPy arrays by name (`State`). torch trains them here; `_flow_inference` and
+`_onnx` use them without torch.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ import numpy.typing as npt
 
 from rootml.errors import StateError, UsageError
 from rootml.sbi.morphing.flow._leaves import State, TrainableArrays, import_torch
-from rootml.sbi.morphing.flow._spline import BOUND, MIN_SIZE, MAX_INPUT, UNIT_SLOPE, num_raw
+from rootml.sbi.morphing.flow._spline import BOUND, MAX_INPUT, MIN_SIZE, UNIT_SLOPE, num_raw
 
 if TYPE_CHECKING:
     import torch

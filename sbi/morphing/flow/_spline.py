@@ -12,8 +12,8 @@ Durkan, Bekasov, Murray, Papamakarios: "Neural spline flows", arXiv:1906.04032. 
     dy/dx   = s^2 (d1 t^2 + 2 s t (1-t) + d0 (1-t)^2) / (s + (d0 + d1 - 2 s) t (1-t))^2
 
 and the inverse is the stable root of the quadratic equation that this is in t. Here in NumPy; the
-same in `_flow` (torch), `_compiled_spline` (numba, with gradients), `_compiled_flow` (numba, by lanes)
-and `_onnx`.
+same in `_flow` (torch), `_compiled_spline` (numba, with gradients), `_compiled_flow` (numba, many
+rows at a time) and `_onnx`.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ import numpy.typing as npt
 BOUND = 5.0
 """The spline acts within ``(-BOUND, BOUND)``; outside it is the identity."""
 MAX_INPUT = 6.0
-"""Networks see features limited to ``[-MAX_INPUT, MAX_INPUT]``: an outlier moves the others no further than
-what was seen in training; it is itself not limited."""
+"""Networks see features clipped to ``[-MAX_INPUT, MAX_INPUT]``, so an outlier cannot push the
+other features beyond what was seen in training. The outlier itself is not clipped."""
 MIN_SIZE = 1e-3
-"""Least width and height, as fractions of the whole, and least slope."""
+"""Minimal width and height of a bin, as fractions of the whole, and minimal slope."""
 UNIT_SLOPE = math.log(math.expm1(1.0 - MIN_SIZE))
 """The raw slope that makes a slope of 1: with equal widths and heights, the identity."""
 
@@ -53,7 +53,9 @@ def spline(x: Any, raw: Any, *, inverse: bool) -> npt.NDArray[Any]:
     across = _knots(raw[..., :bins])
     up = _knots(raw[..., bins : 2 * bins])
     slopes = np.pad(
-        MIN_SIZE + np.logaddexp(0, raw[..., 2 * bins :]), ((0, 0), (0, 0), (1, 1)), constant_values=1
+        MIN_SIZE + np.logaddexp(0, raw[..., 2 * bins :]),
+        ((0, 0), (0, 0), (1, 1)),
+        constant_values=1,
     )
     inside = (x > -BOUND) & (x < BOUND)
     value = np.where(inside, x, 0)

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from rootml._internal.reprs import facts_html, facts_text, percent
+from rootml._internal.reprs import HtmlRepr, Part, facts_text, percent
 from rootml.dataset._tasks import SelectedPartition
 from rootml.errors import (
     EmptySelectionError,
@@ -52,7 +52,7 @@ Columns = dict[str, Column]
 
 
 @dataclass(frozen=True)
-class Applied:
+class Applied(HtmlRepr):
     """What `Morpher.apply` did.
 
     Attributes:
@@ -83,8 +83,11 @@ class Applied:
     def __repr__(self) -> str:
         return f"<Applied>\n{facts_text(self._facts())}"
 
-    def _repr_html_(self) -> str:
-        return f"<b>Applied</b>{facts_html(self._facts())}"
+    def _html_title(self) -> str:
+        return "rootml.sbi.morphing.Applied"
+
+    def _html_parts(self) -> tuple[Part]:
+        return (self._facts(),)
 
 
 @dataclass(frozen=True, slots=True)

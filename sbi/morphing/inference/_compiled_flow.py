@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from rootml.sbi.likelihood._jit import inline, jit
-from rootml.sbi.morphing.flow._spline import BOUND, MIN_SIZE, MAX_INPUT, UNIT_SLOPE
+from rootml.sbi.morphing.flow._spline import BOUND, MAX_INPUT, MIN_SIZE, UNIT_SLOPE
 
 LANES = 32
 """Rows of a tile."""

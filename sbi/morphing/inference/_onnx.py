@@ -22,8 +22,9 @@ import numpy.typing as npt
 from rootml._internal.onnx_graph import OnnxGraph
 from rootml.errors import UsageError
 from rootml.sbi.morphing.files._model import Member, Morph
-from rootml.sbi.morphing.flow._flow import FlowSpec, State
-from rootml.sbi.morphing.flow._spline import BOUND, MIN_SIZE, MAX_INPUT
+from rootml.sbi.morphing.flow._flow import FlowSpec
+from rootml.sbi.morphing.flow._leaves import State
+from rootml.sbi.morphing.flow._spline import BOUND, MAX_INPUT, MIN_SIZE
 from rootml.sbi.morphing.preprocessing import _normal
 from rootml.sbi.morphing.preprocessing._preprocess import Conditions, Table
 

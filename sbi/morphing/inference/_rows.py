@@ -19,6 +19,7 @@ import awkward as ak
 import numpy as np
 import numpy.typing as npt
 
+from rootml._internal.types import Float
 from rootml.dataset._splits import hash_ids, hash_text
 from rootml.dataset._tasks import ReadTask, SelectedPartition, select_partition
 from rootml.errors import (
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-Float = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
 
 _EXACT = 2**53
@@ -209,7 +209,9 @@ def _numbers(name: str, column: Column, index: Any, where: str) -> Float:
     if values.dtype.kind in "iu" and values.dtype.itemsize == 8 and len(values):
         largest = max(abs(int(values.max())), abs(int(values.min())))
         if largest > _EXACT:
-            message = f"{where}: column {name!r} has the value {largest}, which float64 does not hold"
+            message = (
+                f"{where}: column {name!r} has the value {largest}, which float64 does not hold"
+            )
             raise CastError(message)
     return values.astype(np.float64)
 

@@ -1,18 +1,18 @@
-"""Marginal distributions that close: the data's tables, moved to where the flow really ends.
+"""Closure of the marginal distributions: corrects the data's tables for what the flow misses.
 
-What leaves the flow is nearly, not exactly, a standard normal variable over the rows of the
-simulation with their kinematic factors. How far it is off is learned on the probability scale,
-u = Phi(z), between the edges of large atoms (values with a share of their own), where the
-distribution may have corners::
+After the flow, each feature of the reweighted simulation is nearly, but not exactly, a standard
+normal variable. The difference is estimated on the probability scale, u = Phi(z), separately
+between the edges of large atoms (values with a share of their own), where the distribution may
+have corners::
 
-    edges:    the quantile of u at the edge, as it is found
+    edges:    the observed quantile of u at the edge
     between:  density of u = 1 + sum_k c_k sqrt(2k + 1) P_k(2u - 1),   k = 1 ... 32
 
 With n effective events each coefficient c_k, a mean of Legendre polynomials, has a variance of
 1/n if there is nothing to correct (Neyman's smooth test: Skand. Aktuarietidskr. 20 (1937) 149).
-Blocks of neighbouring ones are shrunk by what noise alone would give (Efromovich and Pinsker,
-Problems Inf. Transm. 20 (1984) 97), so that real shifts are taken back, and fluctuations of the
-simulation are not handed on to every corrected sample.
+Blocks of neighbouring coefficients are shrunk by what noise alone would give (Efromovich and
+Pinsker, Problems Inf. Transm. 20 (1984) 97): real shifts are removed, and fluctuations of the
+simulation are not passed on to every corrected sample.
 """
 
 from __future__ import annotations
@@ -22,18 +22,20 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from rootml._internal.statistics import effective_events
+from rootml._internal.types import Float
 from rootml.sbi.morphing.preprocessing._normal import normal_probability, normal_quantile
-from rootml.sbi.morphing.preprocessing._preprocess import Float, Gaussianiser, Table
+from rootml.sbi.morphing.preprocessing._preprocess import Gaussianiser, Table
 from rootml.sbi.morphing.preprocessing._preprocess_fit import monotone
 
 _BLOCKS = ((1, 4), (5, 8), (9, 16), (17, 32))
 _EVENTS_PER_SQUARE = 50
 """Effective events for each square of the highest degree, which is how fast its ends swing."""
 _LARGE = 0.02
-"""Share of an atom whose edges are looked at by themselves."""
+"""An atom with more than this share of the weight has its edges corrected separately."""
 MIN_EVENTS = 200
 MIN_DENSITY = 0.2
-"""Of one pass; what is further off is taken back in several."""
+"""Lowest density in one pass; larger differences take several passes."""
 _PASSES = 8
 _GROUPS = 4096
 _TAIL = np.geomspace(1e-9, 0.01, 200)
@@ -42,17 +44,21 @@ _NODES = np.concatenate(
 )
 
 
-def close_marginals(tables: Gaussianiser, z: npt.NDArray[np.float32], weights: Float) -> Gaussianiser:
-    """The data's tables, for z `(rows, features)` as they leave the flow; for going back only.
+def close_marginals(
+    tables: Gaussianiser, z: npt.NDArray[np.float32], weights: Float
+) -> Gaussianiser:
+    """The data's tables, corrected for z `(rows, features)` as the flow gives them.
 
-    Weights may be negative; with fewer than 200 effective events the tables are
-    returned unchanged.
+    The result is for `inverse` only. Weights may be negative; with fewer than 200 effective
+    events the tables are returned unchanged.
     """
-    if worth(weights) < MIN_EVENTS:
+    if effective_events(weights) < MIN_EVENTS:
         return tables
     closed = []
     for j, table in enumerate(tables.tables):
-        moved = _quantile_map(normal_probability(z[:, j].astype(np.float64)), weights, _edges(table))
+        moved = _quantile_map(
+            normal_probability(z[:, j].astype(np.float64)), weights, _edges(table)
+        )
         at = normal_quantile(moved(normal_probability(table.z)))
         # beyond the nodes there is nothing to learn from: the tail is carried along
         ends = normal_quantile(_TAIL[:1]).item(), normal_quantile(1 - _TAIL[:1]).item()
@@ -62,7 +68,7 @@ def close_marginals(tables: Gaussianiser, z: npt.NDArray[np.float32], weights: F
 
 
 def _edges(table: Table) -> Float:
-    """Of large atoms, on the probability scale, with 0 and 1."""
+    """The edges of large atoms on the probability scale, with 0 and 1."""
     large = table.u_high - table.u_low > _LARGE
     found = np.concatenate([[0.0, 1.0], table.u_low[large], table.u_high[large]])
     return np.unique(found.clip(0.0, 1.0))
@@ -95,12 +101,14 @@ def _quantile_map(u: Float, weights: Float, edges: Float) -> _QuantileMap:
             nodes = _smooth_distribution((u[inside] - low) / (high - low), weights[inside])
         expected.append(edges[k] + nodes * (edges[k + 1] - edges[k]))
         observed.append(low + _NODES * (high - low))
-    return _QuantileMap(*(np.maximum.accumulate(np.concatenate(part)) for part in (expected, observed)))
+    return _QuantileMap(
+        *(np.maximum.accumulate(np.concatenate(part)) for part in (expected, observed))
+    )
 
 
 def _smooth_distribution(v: Float, weights: Float) -> Float:
     """The smooth distribution function of v `(rows,)` in [0, 1] at the nodes, `(nodes,)`."""
-    events = worth(weights)
+    events = effective_events(weights)
     degree = int(min(_BLOCKS[-1][1], np.sqrt(events / _EVENTS_PER_SQUARE)))
     if degree < 1:
         return _NODES
@@ -149,9 +157,3 @@ def _cumulative(coefficients: Float) -> Float:
     each = values[:, 2:] - values[:, :-2]
     norms = 2 * np.sqrt(2 * np.arange(1, degree + 1) + 1)
     return monotone(_NODES + each @ (coefficients / norms))
-
-
-def worth(weights: Float) -> float:
-    """As many events of equal weight; 0 where the weights add up to nothing positive."""
-    squares = float((weights**2).sum())
-    return max(0.0, float(weights.sum())) ** 2 / squares if squares else 0.0

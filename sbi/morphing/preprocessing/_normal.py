@@ -10,9 +10,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import numpy.typing as npt
 
-Float = npt.NDArray[np.float64]
+from rootml._internal.types import Float
 
 TAIL = 1e-10
 """Probabilities nearer to 0 or 1 are moved here, in all implementations."""

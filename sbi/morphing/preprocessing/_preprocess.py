@@ -23,10 +23,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from rootml._internal.types import Float
 from rootml.errors import StateError
 from rootml.sbi.morphing.preprocessing._normal import normal_quantile
 
-Float = npt.NDArray[np.float64]
 Arrays = dict[str, npt.NDArray[Any]]
 
 

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from rootml._internal.types import Float
 from rootml.errors import UsageError
 from rootml.sbi.morphing.preprocessing._normal import normal_quantile
-from rootml.sbi.morphing.preprocessing._preprocess import Conditions, Float, Gaussianiser, Table
+from rootml.sbi.morphing.preprocessing._preprocess import Conditions, Gaussianiser, Table
 
 ATOM_SHARE = 0.005
 """Share of the weight above which a single value is an atom."""

@@ -25,6 +25,8 @@ import numpy as np
 import numpy.typing as npt
 
 from rootml._internal.optional import optional_import
+from rootml._internal.statistics import effective_events, ks_distance, roc_area_of_labels
+from rootml._internal.types import Float
 from rootml.errors import StateError, UsageError
 from rootml.sbi.morphing.files._save import read_file, write_file
 from rootml.sbi.morphing.flow._training import check_identity
@@ -35,7 +37,6 @@ from rootml.sbi.morphing.preprocessing._preprocess import part
 if TYPE_CHECKING:
     from rootml.sbi.morphing.reweighting._reweight_network import RatioNetwork
 
-Float = npt.NDArray[np.float64]
 Method = Literal["network", "boosted", "binned", "none"]
 KIND = "rootml morphing kinematics"
 METHODS: tuple[str, ...] = ("network", "boosted", "binned", "none")
@@ -299,11 +300,12 @@ def _closure(
         area = _auc if found.method == "boosted" else _auc_by_networks
         target = data.subsample(_CLOSURE_ROWS)
         aucs = [
-            area(replace(sim, weights=w).subsample(_CLOSURE_ROWS), target, seed=seed) for w in weights
+            area(replace(sim, weights=w).subsample(_CLOSURE_ROWS), target, seed=seed)
+            for w in weights
         ]
     distances = [
         {
-            name: _ks(data.conditions[:, j], sim.conditions[:, j], data.weights, w)
+            name: ks_distance(data.conditions[:, j], sim.conditions[:, j], data.weights, w)
             for j, name in enumerate(names)
         }
         for w in weights
@@ -313,20 +315,8 @@ def _closure(
 
 
 def _effective_share(found: Kinematics, sim: Rows) -> float:
-    return _effective(sim.weights * found.weights(sim.conditions)) / _effective(sim.weights)
-
-
-def _effective(weights: Float) -> float:
-    return float(weights.sum() ** 2 / (weights**2).sum())
-
-
-def _ks(a: Float, b: Float, wa: Float, wb: Float) -> float:
-    """Largest distance of two weighted distribution functions."""
-    values = np.concatenate([a, b])
-    order = np.argsort(values, kind="stable")
-    steps = np.concatenate([wa / wa.sum(), -wb / wb.sum()])[order]
-    last = np.append(np.diff(values[order]) > 0, True)
-    return float(np.abs(np.cumsum(steps)[last]).max())
+    reweighted = effective_events(sim.weights * found.weights(sim.conditions))
+    return reweighted / effective_events(sim.weights)
 
 
 def _binned(sim: Rows, data: Rows) -> Kinematics:
@@ -439,7 +429,7 @@ def _auc(sim: Rows, data: Rows, *, seed: int) -> float:
 def _auc_of(train: _LabelledRows, test: _LabelledRows, *, seed: int) -> float:
     booster = _train(train, train, rounds=_CLOSURE_ROUNDS, depth=3, eta=0.1, seed=seed)
     score = np.asarray(booster.inplace_predict(test.x, predict_type="margin"), np.float64)
-    return _area(score, test.y, test.w)
+    return roc_area_of_labels(score, test.y, test.w)
 
 
 def _auc_by_networks(sim: Rows, data: Rows, *, seed: int) -> float:
@@ -457,16 +447,5 @@ def _auc_by_networks(sim: Rows, data: Rows, *, seed: int) -> float:
         _check_sums((*train, *held, *test))
         network = fit_network(train, held, seed=(seed, 2 * _STREAM + half))
         rest = _problem(*test)
-        areas.append(_area(network.margin(rest.x), rest.y, rest.w))
+        areas.append(roc_area_of_labels(network.margin(rest.x), rest.y, rest.w))
     return float(np.mean(areas))
-
-
-def _area(score: Float, y: Float, w: Float) -> float:
-    """Area under the ROC curve with weights; ties count half."""
-    order = np.argsort(score, kind="stable")
-    ordered, positive = score[order], (w * y)[order]
-    negative = (w * (1 - y))[order]
-    first = np.flatnonzero(np.append(True, np.diff(ordered) > 0))
-    pos, neg = np.add.reduceat(positive, first), np.add.reduceat(negative, first)
-    below = np.cumsum(neg) - neg
-    return float((pos * (below + 0.5 * neg)).sum() / (pos.sum() * neg.sum()))

@@ -21,11 +21,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from rootml._internal.types import Float
 from rootml.errors import StateError
 from rootml.sbi.morphing.flow._leaves import State, TrainableArrays
-from rootml.sbi.morphing.flow._training import TrainingRows, Schedule, Trainer, one_thread
+from rootml.sbi.morphing.flow._training import Schedule, Trainer, TrainingRows, one_thread
 from rootml.sbi.morphing.inference._rows import Rows
-from rootml.sbi.morphing.preprocessing._preprocess import Conditions, Float, part
+from rootml.sbi.morphing.preprocessing._preprocess import Conditions, part
 from rootml.sbi.morphing.preprocessing._preprocess_fit import conditions as fit_conditions
 
 _HIDDEN = (64, 64)

@@ -13,10 +13,14 @@ import numpy as np
 import numpy.typing as npt
 
 from rootml._internal.optional import optional_import
+from rootml._internal.statistics import (
+    cumulative_difference,
+    ks_distance,
+    normalised,
+    weighted_quantiles,
+)
+from rootml._internal.types import Float, Weights
 from rootml.errors import UsageError
-
-Float = npt.NDArray[np.float64]
-Weights = Float | None
 
 MEAN_OF_KOLMOGOROV = 0.8687311606361592
 """sqrt(pi / 2) log 2: the mean of sqrt(n) D for n events of the tested distribution."""
@@ -76,54 +80,6 @@ class Kolmogorov:
         return float(stats.kstwobign.sf(self.value * np.sqrt(self.events)))
 
 
-def effective_events(weights: Float) -> float:
-    """``(sum w)**2 / sum w**2``: as many events of equal weight have the same relative error.
-
-    >>> effective_events(np.array([1.0, 1.0, 2.0]))
-    2.6666666666666665
-    """
-    return float(weights.sum() ** 2 / np.square(weights).sum())
-
-
-def normalised(values: Float, weights: Weights) -> Float:
-    """Weights that add up to 1.
-
-    Raises:
-        UsageError: No events, another number of weights, or weights that add up to nothing.
-    """
-    if len(values) == 0:
-        message = "a sample without events has no distribution"
-        raise UsageError(message)
-    if weights is None:
-        return np.full(len(values), 1 / len(values))
-    if weights.shape != (len(values),):
-        message = f"{len(values)} values and weights of shape {weights.shape}: give one per value"
-        raise UsageError(message)
-    total = float(weights.sum())
-    if not total > 0:
-        message = f"the weights of {len(values)} events add up to {total:g}: expected more than 0"
-        raise UsageError(message)
-    return weights / total
-
-
-def weighted_quantiles(values: Float, probabilities: Float, weights: Weights = None) -> Float:
-    """Values below which the given fractions of the weight lie, `(probabilities,)`.
-
-    The smallest value whose cumulative weight reaches the fraction (the inverted distribution
-    function). With negative weights the running maximum of the cumulative weight counts.
-
-    >>> weighted_quantiles(np.array([3.0, 1.0, 2.0]), np.array([0.5]), np.array([8.0, 1.0, 1.0]))
-    array([3.])
-    """
-    share = normalised(values, weights)
-    order = np.argsort(values, kind="stable")
-    cumulated = np.maximum.accumulate(np.cumsum(share[order]))
-    # the last sum is 1 only up to rounding, and so are sums that should equal a fraction
-    at = np.searchsorted(cumulated, probabilities * (1 - 1e-12), side="left")
-    found: Float = values[order][np.minimum(at, len(values) - 1)]
-    return found
-
-
 def moments(values: Float, weights: Weights = None) -> tuple[Float, Float]:
     """Weighted mean and unbiased covariance of `(events, columns)` or `(events,)`.
 
@@ -152,25 +108,15 @@ def correlation(values: Float, weights: Weights = None) -> Float:
 # --- cumulative distributions ----------------------------------------------------------------
 
 
-def _gaps(a: Float, b: Float, wa: Weights, wb: Weights) -> tuple[Float, Float]:
-    """Distinct values of both samples, and F_a - F_b from each to the next."""
-    values = np.concatenate([a, b])
-    steps = np.concatenate([normalised(a, wa), -normalised(b, wb)])
-    order = np.argsort(values, kind="stable")
-    values = values[order]
-    last = np.append(values[1:] > values[:-1], True)  # equal values step together
-    return values[last], np.cumsum(steps[order])[last]
-
-
 def kolmogorov(a: Float, b: Float, wa: Weights = None, wb: Weights = None) -> Kolmogorov:
     """The Kolmogorov-Smirnov distance.
 
     >>> kolmogorov(np.array([1.0, 2.0]), np.array([2.0, 3.0])).value
     0.5
     """
-    gaps = _gaps(a, b, wa, wb)[1]
+    distance = ks_distance(a, b, wa, wb)
     na, nb = (1 / float(np.square(normalised(x, w)).sum()) for x, w in ((a, wa), (b, wb)))
-    return Kolmogorov(float(np.abs(gaps).max()), na * nb / (na + nb))
+    return Kolmogorov(distance, na * nb / (na + nb))
 
 
 def wasserstein(a: Float, b: Float, wa: Weights = None, wb: Weights = None) -> float:
@@ -181,7 +127,7 @@ def wasserstein(a: Float, b: Float, wa: Weights = None, wb: Weights = None) -> f
     >>> wasserstein(np.array([0.0, 1.0]), np.array([2.0, 3.0]))
     2.0
     """
-    values, gaps = _gaps(a, b, wa, wb)
+    values, gaps = cumulative_difference(a, b, wa, wb)
     return float(np.abs(gaps[:-1]) @ np.diff(values))
 
 

@@ -17,8 +17,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from rootml._internal.statistics import normalised
+from rootml._internal.types import Float, Weights
 from rootml.errors import UsageError
-from rootml.sbi.morphing.validation._metrics import Float, Weights, normalised
 
 BLOCKS = 200
 _JACKKNIFE = 10

@@ -18,8 +18,10 @@ from functools import partial
 
 import numpy as np
 
+from rootml._internal.statistics import normalised
+from rootml._internal.types import Float, Weights
 from rootml.errors import UsageError
-from rootml.sbi.morphing.validation._metrics import Float, Weights, moments, normalised
+from rootml.sbi.morphing.validation._metrics import moments
 from rootml.sbi.morphing.validation._metrics_frechet import Distance, scale_of
 
 Kernel = Callable[[Float, Float], Float]

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from rootml._internal.statistics import effective_events
+from rootml._internal.types import Float
 from rootml.errors import (
     CastError,
     EmptySelectionError,
@@ -19,7 +21,6 @@ from rootml.errors import (
     UsageError,
     nearest,
 )
-from rootml.sbi.morphing.validation._metrics import Float, effective_events
 
 _CONSTANT = 0.999
 

@@ -19,7 +19,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rootml.sbi.morphing.validation._metrics import Float, Weights, normalised
+from rootml._internal.statistics import normalised
+from rootml._internal.types import Float, Weights
 
 _NEAR, _FAR, _RATIO, _SPARSER, _SLACK = 50, 500, 50.0, 2.0, 20.0
 

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rootml._internal.optional import optional_import
-from rootml.sbi.morphing.validation._metrics import Float
+from rootml._internal.types import Float
 from rootml.sbi.morphing.validation._slices import Slice
 from rootml.sbi.morphing.validation._two_sample import TwoSample
 from rootml.sbi.morphing.validation._validate_compare import Comparison, Histogram
@@ -166,7 +166,7 @@ def _ratio(axes: Any, histogram: Histogram, colour: str) -> None:
 
 
 def _correlations(results: Results, figures: Any) -> Any:
-    columns = results.columns
+    columns = (*results.features, *results.conditions)
     size = max(3.4, 0.62 * len(columns) + 1.4)
     shown = results.coloured
     figure = figures.Figure(
@@ -206,7 +206,9 @@ def _matrix(axes: Any, values: Float, names: tuple[str, ...], largest: float) ->
 def _roc(results: Results, figures: Any) -> Any:
     figure = figures.Figure(figsize=(5.6, 5.4), layout="constrained")
     axes = figure.subplots()
-    curves = [(name, results.samples[name].classifier, colour, "-") for name, colour in results.coloured]
+    curves = [
+        (name, results.samples[name].classifier, colour, "-") for name, colour in results.coloured
+    ]
     if results.conditions_only is not None:
         curves.append(("conditions alone", results.conditions_only, "tab:orange", "--"))
     if results.floor is not None:

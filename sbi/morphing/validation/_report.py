@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from rootml._internal.atomic import check_target
-from rootml._internal.reprs import Grid, facts_html, facts_text, titled_html
+from rootml._internal.reprs import Grid, HtmlRepr, Part, facts_text
+from rootml._internal.types import Float
 from rootml.errors import MissingFileError, StateError
-from rootml.sbi.morphing.validation._metrics import Float
 from rootml.sbi.morphing.validation._metrics_frechet import Distance
 from rootml.sbi.morphing.validation._metrics_support import Support
 from rootml.sbi.morphing.validation._report_json import from_plain, to_plain
@@ -25,7 +25,7 @@ FLOOR = "floor"
 
 
 @dataclass(frozen=True, eq=False)
-class ClosureReport:
+class ClosureReport(HtmlRepr):
     """Simulation before and after the correction beside data, and how well anything could do.
 
     Printing it gives tables, in a notebook as HTML; `plot` draws pictures; `save` and `load` keep
@@ -225,9 +225,11 @@ class ClosureReport:
         areas = ", ".join(f"{name} {test.auc:.4f}" for name, test in tests.items())
         return f"<ClosureReport of {len(self.features)} features: AUC {areas}>"
 
-    def _repr_html_(self) -> str:
-        grids = self.summary().html(), self.per_feature().html()
-        return titled_html("rootml.sbi.morphing.ClosureReport", facts_html(self._facts()), *grids)
+    def _html_title(self) -> str:
+        return "rootml.sbi.morphing.ClosureReport"
+
+    def _html_parts(self) -> tuple[Part, ...]:
+        return self._facts(), self.summary(), self.per_feature()
 
 
 _BEFORE, _AFTER = "before", "after"

@@ -7,13 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from rootml.sbi.morphing.validation._metrics import (
-    Float,
-    Weights,
-    kolmogorov,
-    normalised,
-    weighted_quantiles,
-)
+from rootml._internal.statistics import normalised, weighted_quantiles
+from rootml._internal.types import Float, Weights
+from rootml.sbi.morphing.validation._metrics import kolmogorov
 
 QUANTILES = np.array([0.15865525393145707, 0.5, 0.8413447460685429])
 """The median and the central 68.3 %."""

@@ -19,8 +19,9 @@ import numpy as np
 import numpy.typing as npt
 
 from rootml._internal.optional import optional_import
+from rootml._internal.statistics import normalised, roc_area
+from rootml._internal.types import Float, Weights
 from rootml.errors import UsageError
-from rootml.sbi.morphing.validation._metrics import Float, Weights, normalised
 
 Kind = Literal["both", "network", "trees"]
 Scorer = Callable[[Float], Float]
@@ -46,34 +47,6 @@ class TwoSample:
     error: float
     efficiency_reference: Float
     efficiency_sample: Float
-
-
-def area(
-    positive: Float, negative: Float, wp: Weights = None, wn: Weights = None
-) -> tuple[float, float]:
-    """The area under the ROC curve of scores, and its standard deviation.
-
-    The weighted form of DeLong's (1988) error: the scatter of the placements of each sample's
-    events in the other. Ties count half; weights may be negative.
-
-    >>> area(np.array([0.9, 0.4]), np.array([0.1, 0.5]))[0]
-    0.75
-    """
-    wp, wn = normalised(positive, wp), normalised(negative, wn)
-    above, below = _placement(positive, negative, wn), 1 - _placement(negative, positive, wp)
-    value = float(wp @ above)
-    variance = np.square(wp * (above - value)).sum() + np.square(wn * (below - value)).sum()
-    return value, float(np.sqrt(variance))
-
-
-def _placement(values: Float, others: Float, weights: Float) -> Float:
-    """Fraction of the weight of `others` below each value, and half of what is equal."""
-    order = np.argsort(others, kind="stable")
-    ordered, sums = others[order], np.concatenate([[0.0], np.cumsum(weights[order])])
-    left = np.searchsorted(ordered, values, side="left")
-    right = np.searchsorted(ordered, values, side="right")
-    result: Float = (sums[left] + sums[right]) / 2
-    return result
 
 
 def two_sample(
@@ -117,7 +90,7 @@ def two_sample(
         out_a, out_b = fold_a == fold, fold_b == fold
         score = _train(a[~out_a], b[~out_b], wa[~out_a], wb[~out_b], kind=kind, seed=seed + fold)
         scores = score(a[out_a]), score(b[out_b])
-        areas.append(area(*scores, wa[out_a], wb[out_b]))
+        areas.append(roc_area(*scores, wa[out_a], wb[out_b]))
         curves.append(_roc(*scores, wa[out_a], wb[out_b]))
     value, error = np.mean([x for x, _ in areas]), np.linalg.norm([e for _, e in areas]) / folds
     efficiencies = np.mean(curves, axis=0)

@@ -16,6 +16,8 @@ import awkward as ak
 import numpy as np
 import numpy.typing as npt
 
+from rootml._internal.types import Float
+from rootml._internal.validators import check_whole
 from rootml.errors import EmptySelectionError, UnsupportedTypeError, UsageError
 from rootml.sbi.morphing.inference._rows import (
     Names,
@@ -25,13 +27,18 @@ from rootml.sbi.morphing.inference._rows import (
     read_rows,
     rows_of,
 )
-from rootml.sbi.morphing.validation._metrics import Float, correlation
+from rootml.sbi.morphing.validation._metrics import correlation
 from rootml.sbi.morphing.validation._metrics_frechet import scale_of
 from rootml.sbi.morphing.validation._metrics_sample import Sample
 from rootml.sbi.morphing.validation._metrics_support import Support
 from rootml.sbi.morphing.validation._report import FLOOR, ClosureReport
 from rootml.sbi.morphing.validation._two_sample import Kind, TwoSample, two_sample
-from rootml.sbi.morphing.validation._validate_compare import Comparison, Options, ShowStatus, compare
+from rootml.sbi.morphing.validation._validate_compare import (
+    Comparison,
+    Options,
+    ShowStatus,
+    compare,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -161,9 +168,7 @@ def _check(options: Options, max_rows: int) -> None:
         ("bins", options.bins, 2),
         ("slices", options.slices, 1),
     ):
-        if type(value) is not int or value < lowest:
-            message = f"{what}={value!r}: expected an integer of at least {lowest}"
-            raise UsageError(message)
+        check_whole(what, value, minimum=lowest)
 
 
 @contextmanager

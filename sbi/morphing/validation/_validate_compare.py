@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from rootml._internal.types import Float
 from rootml.sbi.morphing.validation._metrics import (
     ChiSquare,
-    Float,
     Kolmogorov,
     binning,
     chi_square,

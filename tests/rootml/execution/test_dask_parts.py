@@ -13,7 +13,7 @@ import awkward as ak
 import distributed
 import numpy as np
 import pytest
-from dask_state import closed
+from dask_state import settled
 from morphing_small import small
 from morphing_toy import write_toy
 
@@ -85,7 +85,7 @@ def test_scores(events: Events, processes: Any, booster: Any, format_: str) -> N
     np.testing.assert_array_equal(found, predicted(booster, x))
     np.testing.assert_array_equal(margins, predicted(booster, x, output_margin=True))
     assert found.dtype == np.float32
-    assert closed(processes)
+    assert settled(processes)
 
 
 def test_a_model_is_compiled_once_in_a_process(
@@ -211,7 +211,7 @@ def test_files_morphed_by_workers(
     joined = rootml.open(toys["sim"], friends=list(there.paths)).filter("pt > 0.3").to_awkward()
     for name in morpher.features:
         np.testing.assert_array_equal(joined[f"{name}_corr"], changed[name])
-    assert closed(processes)
+    assert settled(processes)
 
 
 def test_a_dataset_morphed_on_a_cluster_stays_there(
@@ -309,4 +309,4 @@ def test_events_for_ratios_are_read_on_workers(events: Events, threads: Any) -> 
         found = list(chunks(data.on(threads), NAMES, NAMES))
     assert tasks
     np.testing.assert_array_equal(np.concatenate([x for x, _ in found]), matrix(data))
-    assert closed(threads)
+    assert settled(threads)

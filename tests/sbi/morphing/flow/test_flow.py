@@ -48,7 +48,9 @@ def example(features: int, seed: int = 0) -> tuple[FlowSpec, Any, Any, Any]:
 def test_spline_goes_through_its_knots(raw: Any) -> None:
     """Knots worked out here from the definition in the docstring."""
     sizes = [np.exp(raw[..., k * BINS : (k + 1) * BINS]) for k in (0, 1)]
-    sizes = [MIN_SIZE + (1 - MIN_SIZE * BINS) * each / each.sum(-1, keepdims=True) for each in sizes]
+    sizes = [
+        MIN_SIZE + (1 - MIN_SIZE * BINS) * each / each.sum(-1, keepdims=True) for each in sizes
+    ]
     x, y = (np.cumsum(each, -1)[..., :-1] * 2 * BOUND - BOUND for each in sizes)
     for k in range(BINS - 1):
         np.testing.assert_allclose(spline(x[..., k], raw, inverse=False), y[..., k], atol=1e-9)

@@ -96,7 +96,9 @@ def test_signed_weights_count_with_their_sign() -> None:
     z = np.append(z, rng.uniform(0.5, 1, 8_000))
     weights = np.repeat([1.0, 1.0, -1.0], [ROWS, 8_000, 8_000])
     signed = close_marginals(normal_tables(), float_z(z), weights).inverse(LEVELS[:, None])[:, 0]
-    plain = close_marginals(normal_tables(), float_z(z), np.abs(weights)).inverse(LEVELS[:, None])[:, 0]
+    plain = close_marginals(normal_tables(), float_z(z), np.abs(weights)).inverse(LEVELS[:, None])[
+        :, 0
+    ]
     assert np.abs(signed - LEVELS).max() < 0.05
     assert np.abs(plain - LEVELS).max() > 0.15
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from rootml._internal import statistics
 from rootml.errors import UsageError
 from rootml.sbi.morphing.validation import _metrics as metrics
 
@@ -62,7 +63,7 @@ def test_integer_weights_are_repetitions() -> None:
     assert metrics.wasserstein(a, b, wa, wb) == pytest.approx(expected)
     p = np.array([0.1, 0.5, 0.77])
     expected = np.quantile(long_a, p, method="inverted_cdf")
-    np.testing.assert_array_equal(metrics.weighted_quantiles(a, p, wa), expected)
+    np.testing.assert_array_equal(statistics.weighted_quantiles(a, p, wa), expected)
 
 
 def test_negative_weights_cancel_events_exactly() -> None:
@@ -92,9 +93,9 @@ def test_covariance_is_numpys_with_reliability_weights() -> None:
 
 
 def test_effective_events() -> None:
-    assert metrics.effective_events(np.full(7, 0.3)) == pytest.approx(7)
-    assert metrics.effective_events(np.array([1.0, 0.0, 0.0])) == 1
-    assert metrics.effective_events(np.array([1.0, 1.0, -1.0])) == pytest.approx(1 / 3)
+    assert statistics.effective_events(np.full(7, 0.3)) == pytest.approx(7)
+    assert statistics.effective_events(np.array([1.0, 0.0, 0.0])) == 1
+    assert statistics.effective_events(np.array([1.0, 1.0, -1.0])) == pytest.approx(1 / 3)
 
 
 @pytest.mark.parametrize("signed", [False, True])

@@ -99,8 +99,8 @@ def test_other_files_are_no_reports(report: ClosureReport, tmp_path: Path) -> No
         ClosureReport.load(tmp_path / "absent.json")
     content = json.loads(report.to_json())
     for text, words in (
-        ("{", "no report"),
-        ("[]", "no report"),
+        ("{", "not a closure report"),
+        ("[]", "not a closure report"),
         (json.dumps({**content, "version": 9}), "version 9"),
         (json.dumps({**content, "report": {"features": 3}}), "report.features"),
         (json.dumps({**content, "report": None}), "cannot be read"),

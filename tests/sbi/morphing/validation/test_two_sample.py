@@ -9,8 +9,9 @@ import torch
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
+from rootml._internal.statistics import roc_area
 from rootml.errors import UsageError
-from rootml.sbi.morphing.validation._two_sample import Kind, area, two_sample
+from rootml.sbi.morphing.validation._two_sample import Kind, two_sample
 
 KINDS: tuple[Kind, ...] = ("network", "trees", "both")
 
@@ -25,7 +26,7 @@ def test_area_is_scikit_learns(ties: bool, weighted: bool) -> None:
     w = rng.uniform(size=800) if weighted else np.ones(800)
     label = np.repeat([1, 0], [300, 500])
     expected = roc_auc_score(label, np.concatenate([a, b]), sample_weight=w)
-    assert area(a, b, w[:300], w[300:])[0] == pytest.approx(expected, rel=1e-12)
+    assert roc_area(a, b, w[:300], w[300:])[0] == pytest.approx(expected, rel=1e-12)
 
 
 def test_error_of_the_area_is_the_scatter_of_repetitions() -> None:
@@ -34,7 +35,7 @@ def test_error_of_the_area_is_the_scatter_of_repetitions() -> None:
     for _ in range(400):
         a, b = rng.normal(0.5, 1, 200), rng.normal(0, 1, 300)
         w = np.where(rng.random(300) < 0.1, -1.0, rng.uniform(0.5, 2, 300))
-        found.append(area(a, b, None, w))
+        found.append(roc_area(a, b, None, w))
     values, errors = np.array(found).T
     assert np.mean(errors) == pytest.approx(np.std(values), rel=0.15)
     truth = stats.norm.cdf(0.5 / np.sqrt(2))  # two normals one half apart
