@@ -1,9 +1,9 @@
 """A `Forest` lowered to the tables of the C++ header.
 
-Equal tests of all trees are one test: feature, threshold and direction of NaN. Those of a feature
-and direction form a *group* with rising thresholds, so that for an event the true ones are found
-by one search. The trees hold numbers of tests. Trees are laid out as perfect binary trees where
-that costs little, else node by node.
+Equal tests of all trees are one test: feature, threshold and direction of NaN. The distinct
+thresholds of a feature, rising, form *groups* of at most 255, so that the results of all tests of
+a group follow from one rank, which is a byte. The trees hold numbers of tests. Trees are laid out
+as perfect binary trees where that costs little, else node by node.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from rootml.bdt._forest import Forest
 from rootml.errors import UnsupportedModelError
 
 TOGETHER = 8  # trees that are walked side by side
+MAX_THRESHOLDS = 255  # of a group
 MAX_TESTS = 2**20  # one byte each on the stack
 MAX_ENTRIES = 2**22  # numbers in the header
 _PERFECT_DEPTH = 10
@@ -26,29 +27,55 @@ _PERFECT_COST = 3  # times the entries of the other layout
 
 @dataclass(frozen=True)
 class Group:
-    """Tests of one feature with one direction of NaN, behind one another from `begin` on.
+    """Tests of one feature on consecutive thresholds.
+
+    Attributes:
+        feature: The column.
+        thresholds: Distinct and rising, at most `MAX_THRESHOLDS`.
+        right: Number of the test with the first threshold and NaN to the right, the others
+            following; -1 if no node needs them.
+        left: The same with NaN to the left.
+    """
+
+    feature: int
+    thresholds: NDArray[Any]
+    right: int
+    left: int
+
+    @property
+    def levels(self) -> int:
+        """Depth of the search tree."""
+        return len(self.thresholds).bit_length()
+
+
+@dataclass(frozen=True)
+class SetGroup:
+    """Tests of the categories of one feature with one direction of NaN.
 
     Attributes:
         feature: The column.
         begin: Number of the first test.
         nan_right: Whether NaN goes right.
-        thresholds: Rising; empty for category sets.
-        values: For category sets: all members of any set, rising.
-        bits: For category sets: shape (values + 1, tests), whether the test is false (the event
-            goes right) for each value, and last for all others.
+        values: All members of any set, rising.
+        bits: Shape (values + 1, tests): whether the test is false (the event goes right) for each
+            value, and last for all others.
     """
 
     feature: int
     begin: int
     nan_right: bool
-    thresholds: NDArray[Any]
     values: NDArray[np.int32]
     bits: NDArray[np.bool_]
 
     @property
     def count(self) -> int:
         """How many tests."""
-        return len(self.thresholds) or self.bits.shape[1]
+        return int(self.bits.shape[1])
+
+    @property
+    def packed(self) -> NDArray[np.uint8]:
+        """Shape (bytes, tests): bit i of byte k says whether value 8 k + i goes right."""
+        return np.packbits(self.bits, axis=0, bitorder="little")
 
 
 @dataclass(frozen=True)
@@ -56,8 +83,9 @@ class Tables:
     """What the header holds.
 
     Attributes:
-        groups: Numeric ones first.
-        num_tests: In all groups; one more is always true.
+        groups: Numeric tests.
+        sets: Tests of categories.
+        num_tests: In all groups; the test of this number is always true.
         depth: Steps of each pack of `TOGETHER` trees, or of fewer in the last.
         is_perfect: Whether node `i` of a tree has the children ``2 i + 1`` and ``2 i + 2``.
         node: Tests; perfect: ``2**depth - 1`` for each tree of a pack.
@@ -69,6 +97,7 @@ class Tables:
     """
 
     groups: list[Group]
+    sets: list[SetGroup]
     num_tests: int
     depth: NDArray[np.int64]
     is_perfect: bool
@@ -88,8 +117,9 @@ def lower(forest: Forest) -> Tables:
     if forest.num_nodes > MAX_ENTRIES:
         message = f"to_cpp() of {forest.num_nodes:,} nodes; a header holds {MAX_ENTRIES:,}"
         raise UnsupportedModelError(message)
-    groups, test = _tests(forest)
-    num_tests = sum(group.count for group in groups)
+    test = np.full(forest.num_nodes, -1, dtype=np.int64)  # the number of the test of each node
+    groups, begin = _numeric_tests(forest, test)
+    sets, num_tests = _category_tests(forest, test, begin)
     if num_tests > MAX_TESTS:
         message = f"to_cpp() of {num_tests:,} different tests; a header holds {MAX_TESTS:,}"
         raise UnsupportedModelError(message)
@@ -101,36 +131,43 @@ def lower(forest: Forest) -> Tables:
         np.sum(2 ** (each + 1)) <= _PERFECT_COST * max(1, forest.num_nodes) + 1000
     )
     layout = _perfect if perfect else _linked
-    return Tables(groups, num_tests, depth, bool(perfect), *layout(forest, test, each, num_tests))
+    return Tables(
+        groups, sets, num_tests, depth, bool(perfect),
+        *layout(forest, test, each, num_tests),
+    )  # fmt: skip
 
 
 # --- tests ---------------------------------------------------------------------------------------
 
 
-def _tests(forest: Forest) -> tuple[list[Group], NDArray[np.int64]]:
-    """All groups, and the number of the test of each node (-1 in leaves)."""
-    inner = forest.feature >= 0
-    numeric = np.flatnonzero(inner & (forest.category < 0))
-    test = np.full(forest.num_nodes, -1, dtype=np.int64)
-    keys = np.zeros(
-        len(numeric), dtype=[("feature", np.int32), ("left", np.bool_), ("t", forest.input_dtype)]
-    )
-    keys["feature"], keys["left"] = forest.feature[numeric], forest.default_left[numeric]
-    keys["t"] = forest.threshold[numeric] + forest.threshold.dtype.type(0)  # -0 is 0
-    unique, inverse = np.unique(keys, return_inverse=True)
-    test[numeric] = inverse
-    new = np.any([unique[name][1:] != unique[name][:-1] for name in ("feature", "left")], axis=0)
-    edges = np.flatnonzero(np.concatenate([[True], new]))
-    none = np.zeros(0, dtype=np.int32), np.zeros((0, 0), dtype=bool)
-    groups = [
-        Group(int(part["feature"][0]), int(begin), not bool(part["left"][0]), part["t"], *none)
-        for begin, part in zip(edges, np.split(unique, edges[1:]), strict=False)
-        if len(part)
-    ]
-    return groups + _category_tests(forest, test, len(unique)), test
+def _numeric_tests(forest: Forest, test: NDArray[np.int64]) -> tuple[list[Group], int]:
+    """All groups, and how many tests they hold; numbers the nodes in `test`."""
+    nodes = np.flatnonzero((forest.feature >= 0) & (forest.category < 0))
+    feature, left = forest.feature[nodes], forest.default_left[nodes]
+    threshold = forest.threshold[nodes] + forest.threshold.dtype.type(0)  # -0 is 0
+    groups: list[Group] = []
+    begin = 0
+    for column in np.unique(feature).tolist():
+        own = feature == column
+        values, place = np.unique(threshold[own], return_inverse=True)
+        part, place = np.divmod(place.reshape(-1), MAX_THRESHOLDS)
+        for number in range(-(-len(values) // MAX_THRESHOLDS)):
+            here = part == number
+            at, goes_left = nodes[own][here], left[own][here]
+            some = values[number * MAX_THRESHOLDS :][:MAX_THRESHOLDS]
+            first = {False: -1, True: -1}
+            for side in np.unique(goes_left).tolist():
+                first[side] = begin
+                test[at[goes_left == side]] = begin + place[here][goes_left == side]
+                begin += len(some)
+            groups.append(Group(column, some, first[False], first[True]))
+    return groups, begin
 
 
-def _category_tests(forest: Forest, test: NDArray[np.int64], begin: int) -> list[Group]:
+def _category_tests(
+    forest: Forest, test: NDArray[np.int64], begin: int
+) -> tuple[list[SetGroup], int]:
+    """The same for category sets, whose tests are numbered from `begin` on."""
     groups = []
     nodes = np.flatnonzero(forest.category >= 0)
     pairs = np.stack([forest.feature[nodes], forest.default_left[nodes]], axis=1)
@@ -151,10 +188,9 @@ def _category_tests(forest: Forest, test: NDArray[np.int64], begin: int) -> list
         bits = np.ones((len(values) + 1, len(sets)), dtype=bool)
         for number, members in enumerate(sets):
             bits[np.searchsorted(values, members), number] = False
-        empty = np.zeros(0, dtype=forest.input_dtype)
-        groups.append(Group(feature, begin, not goes_left, empty, values, bits))
+        groups.append(SetGroup(feature, begin, not goes_left, values, bits))
         begin += len(sets)
-    return groups
+    return groups, begin
 
 
 # --- layouts -------------------------------------------------------------------------------------

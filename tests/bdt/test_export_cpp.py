@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import re
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +27,14 @@ TYPES = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
 FLAGS = ("-std=c++17", "-O1", "-Wall", "-Wextra", "-Werror", "-pedantic")
 
 
-def compile_cpp(source: str, folder: Path, *flags: str) -> ctypes.CDLL:
+def compile_cpp(source: str, folder: Path, *flags: str, compiler: str = "g++") -> ctypes.CDLL:
     """A shared library from C++ text."""
-    compiler = shutil.which("g++")
-    if compiler is None:
-        pytest.skip("g++ is not installed")
+    path = shutil.which(compiler)
+    if path is None:
+        pytest.skip(f"{compiler} is not installed")
     (folder / "source.cpp").write_text(source)
     target = folder / "library.so"
-    command = [compiler, *FLAGS, *flags, "-shared", "-fPIC", "-o", str(target), "source.cpp"]
+    command = [path, *FLAGS, *flags, "-shared", "-fPIC", "-o", str(target), "source.cpp"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[:3000]
     return ctypes.CDLL(str(target))
@@ -177,6 +178,198 @@ def test_custom_missing_infinities_and_deep_trees(
     assert np.array_equal(ours[:, 0].view(np.int32), wanted.view(np.int32))
 
 
+# --- many events at once -------------------------------------------------------------------------
+
+BLOCKS: dict[str, dict[str, Any]] = {
+    "depth 1": {"depth": 1, "trees": 9},
+    "depths 2 and 3": {"depth": 3, "full": 0.9, "trees": 17},
+    "depth 4": {"depth": 4, "full": 1.0, "thresholds": 17},
+    "depth 5": {"depth": 5, "full": 0.97, "comparison": "<="},
+    "depth 6": {"depth": 6, "full": 1.0, "thresholds": 255},
+    "depth 7": {"depth": 7, "full": 1.0, "trees": 3, "thresholds": 100},
+    "depth 8": {"depth": 8, "full": 1.0, "trees": 3, "thresholds": 700, "features": 3},
+    "few thresholds": {"depth": 4, "full": 1.0, "thresholds": 3},
+    "doubles": {"depth": 5, "full": 1.0, "input_dtype": np.float64, "dtype": np.float64},
+    "double sums": {"depth": 4, "full": 1.0, "dtype": np.float64, "comparison": "<="},
+    "sets": {"depth": 5, "full": 1.0, "sets": 20},
+    "many categories": {"depth": 5, "full": 1.0, "sets": 30, "most_category": 900},
+    "classes": {"depth": 3, "full": 1.0, "outputs": 3, "trees": 24},
+    "leaf arrays": {"depth": 4, "full": 1.0, "outputs": 2, "width": 2},
+    "missing": {"depth": 4, "full": 1.0, "missing": -999.0},
+    "late base": {"depth": 4, "full": 1.0, "base_first": False, "divisor": 12.0},
+}  # fmt: skip
+WAYS = {
+    "best": ("g++", "-O2", "-march=native"),
+    "fast contraction": ("g++", "-O3", "-march=native", "-ffp-contract=fast"),
+    "avx2": ("g++", "-O2", "-DROOTML_FOREST_NO_AVX512"),
+    "scalar": ("g++", "-O2", "-DROOTML_FOREST_SCALAR"),
+    "unoptimised": ("g++", "-O0"),
+    "clang": ("clang++", "-O2", "-ffp-contract=off"),
+    "clang avx2": ("clang++", "-O3", "-DROOTML_FOREST_NO_AVX512"),
+}
+"""Compilers and flags, each with what it chooses for blocks of events."""
+ROWS = (1, 15, 16, 31, 33, 255, 257, 511, 513, 1100)
+"""Around the sizes of blocks (128, 256, 512) and the smallest part of one that is worth it."""
+
+
+def block_forests(folder: Path, names: Iterable[str]) -> tuple[str, dict[str, Forest]]:
+    """Text with the wrappers of all, and the forests."""
+    from bdt_forests import random_forest
+
+    forests, text = {}, ""
+    for seed, name in enumerate(names):
+        fields = BLOCKS[name]
+        key = name.replace(" ", "_")
+        forests[key] = random_forest(np.random.default_rng(seed), **fields)
+        forests[key].to_cpp(folder / f"{key}.hpp")
+        assert "run_with" in (folder / f"{key}.hpp").read_text(), "no blocks"
+        text += f'#include "{key}.hpp"\n{wrapper(key, forests[key])}'
+    return text, forests
+
+
+def check_blocks(
+    score: Callable[[str, Forest, Any], NDArray[Any]], forest: Forest, key: str
+) -> None:
+    from bdt_forests import rows_on_thresholds
+
+    x = rows_on_thresholds(np.random.default_rng(1), forest, 80)
+    expected = margins(forest, x)
+    many = np.tile(x, (max(ROWS) // len(x) + 1, 1))
+    for rows in ROWS:
+        found = score(key, forest, many[:rows])
+        wanted = np.tile(expected, (rows // len(x) + 1, 1))[:rows]
+        assert np.array_equal(found, wanted, equal_nan=True), (key, rows)
+
+
+SOME = ("depths 2 and 3", "depth 6", "depth 8", "doubles", "sets", "classes")
+"""What the quick tests take."""
+QUICK = ("avx2", "best")
+
+
+@pytest.mark.parametrize(
+    ("way", "names"),
+    [*((way, SOME) for way in QUICK),
+     *(pytest.param(way, tuple(BLOCKS), marks=pytest.mark.slow) for way in WAYS)],
+)  # fmt: skip
+def test_blocks_of_events(way: str, names: tuple[str, ...], tmp_path: Path) -> None:
+    """Every shape, compiler and set of instructions: the definition of a forest, bit by bit."""
+    compiler, *flags = WAYS[way]
+    if shutil.which(compiler) is None:
+        pytest.skip(f"{compiler} is not installed")
+    text, forests = block_forests(tmp_path, names)
+    library = compile_cpp(text, tmp_path, *flags, compiler=compiler)
+    for key, forest in forests.items():
+        check_blocks(lambda k, f, x: call(library, "margin", k, f, x), forest, key)
+
+
+def test_blocks_have_the_bits_of_xgboost(tmp_path: Path) -> None:
+    """A trained model, in batches, beside the library itself."""
+    xgboost = pytest.importorskip("xgboost")
+    from rootml.bdt import load
+
+    rng = np.random.default_rng(4)
+    x = rng.normal(size=(3000, 9)).astype(np.float32)
+    x[rng.random(x.shape) < 0.1] = np.nan
+    y = np.nan_to_num(x[:, 0]) * np.nan_to_num(x[:, 1]) + np.nan_to_num(x[:, 2]) > 0
+    for depth in (3, 6, 8):
+        booster = xgboost.train(
+            {"objective": "binary:logistic", "max_depth": depth, "nthread": 1},
+            xgboost.DMatrix(x, y), 40,
+        )  # fmt: skip
+        forest = load(booster)
+        forest.to_cpp(tmp_path / f"trained{depth}.hpp")
+        folder = tmp_path / str(depth)
+        folder.mkdir()
+        library = compile_cpp(
+            f'#include "../trained{depth}.hpp"\n{wrapper(f"trained{depth}", forest)}', folder
+        )
+        wanted = booster.predict(xgboost.DMatrix(x), output_margin=True)
+        found = call(library, "margin", f"trained{depth}", forest, x)
+        assert found[:, 0].tobytes() == wanted.tobytes()
+
+
+def test_fast_math_is_refused(tmp_path: Path, xgboost_model: Callable[..., Any]) -> None:
+    compiler = shutil.which("g++")
+    if compiler is None:
+        pytest.skip("g++ is not installed")
+    xgboost_model("logistic").forest.to_cpp(tmp_path / "m.hpp")
+    command = [compiler, "-std=c++17", "-ffast-math", "-fsyntax-only", "m.hpp"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "compile without -ffast-math" in done.stderr
+
+
+AARCH64 = ("aarch64-linux-gnu-g++", "qemu-aarch64")
+
+
+@pytest.mark.parametrize(
+    ("flags", "names"),
+    [(("-O2",), SOME),
+     pytest.param(("-O3", "-march=armv8.2-a+fp16"), tuple(BLOCKS), marks=pytest.mark.slow)],
+)  # fmt: skip
+def test_blocks_on_aarch64(flags: tuple[str, ...], names: tuple[str, ...], tmp_path: Path) -> None:
+    """The same by NEON, compiled for aarch64 and run by an emulator of it."""
+    absent = [tool for tool in AARCH64 if shutil.which(tool) is None]
+    if absent:
+        require_in_ci(absent)
+    text, forests = block_forests(tmp_path, names)
+    (tmp_path / "source.cpp").write_text(text + _program(forests))
+    command = [AARCH64[0], *FLAGS, *flags, "-static", "-o", "program", "source.cpp"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[:3000]
+
+    def score(key: str, forest: Forest, x: Any) -> NDArray[Any]:
+        with np.errstate(over="ignore"):
+            rows = np.ascontiguousarray(x, dtype=forest.input_dtype)
+        rows.tofile(tmp_path / "x")
+        subprocess.run([AARCH64[1], "./program", key, str(len(x))], cwd=tmp_path, check=True)
+        found = np.fromfile(tmp_path / "out", forest.dtype)
+        return found.reshape(len(x), forest.num_outputs)
+
+    for key, forest in forests.items():
+        check_blocks(score, forest, key)
+
+
+def _program(forests: dict[str, Forest]) -> str:
+    """A program that scores the rows in file `x` with the forest named by its first argument."""
+    cases = "".join(
+        f'  if (!std::strcmp(v[1], "{key}")) run<{TYPES[f.input_dtype]}, {TYPES[f.dtype]}>('
+        f"rows, {f.num_features}, {f.num_outputs}, margin_{key});\n"
+        for key, f in forests.items()
+    )
+    return (
+        """
+#include <cstdio>
+#include <vector>
+template <class R, class V>
+void run(std::size_t rows, std::size_t features, std::size_t outputs,
+         void (*margin)(const R*, std::size_t, V*)) {
+  std::vector<R> x(rows * features);
+  std::vector<V> out(rows * outputs);
+  std::FILE* file = std::fopen("x", "rb");
+  if (std::fread(x.data(), sizeof(R), x.size(), file) != x.size()) std::abort();
+  std::fclose(file);
+  margin(x.data(), rows, out.data());
+  file = std::fopen("out", "wb");
+  std::fwrite(out.data(), sizeof(V), out.size(), file);
+  std::fclose(file);
+}
+int main(int, char** v) {
+  const std::size_t rows = std::strtoul(v[2], nullptr, 10);
+"""
+        + cases
+        + "}\n"
+    )
+
+
+def require_in_ci(absent: list[str]) -> None:
+    """Skip where tools are absent; in CI, which installs them, that is a failure."""
+    message = f"{', '.join(absent)} not installed"
+    if os.environ.get("CI") == "true":
+        pytest.fail(message)
+    pytest.skip(message)
+
+
 @pytest.mark.parametrize("trees", [0, 1, 9])
 def test_forests_without_splits_or_trees(trees: int, tmp_path: Path) -> None:
     forest = Forest(
@@ -233,14 +426,19 @@ def test_two_models_of_one_name_do_not_mix(
         assert ours.tobytes() == one.margin.tobytes()
 
 
-def test_no_allocation_no_threads_no_state(
+def test_one_allocation_no_threads_no_state(
     tmp_path: Path, xgboost_model: Callable[..., Any]
 ) -> None:
     xgboost_model("category_set").forest.to_cpp(tmp_path / "m.hpp")
     text = (tmp_path / "m.hpp").read_text()
-    assert not re.search(r"\b(new|malloc|thread|mutex|string|vector|mutable|throw)\b", text)
-    headers = set(re.findall(r"#include <(\w+)>", text))
-    assert headers == {"cmath", "cstddef", "cstdint", "cstring", "limits", "type_traits"}
+    assert not re.search(r"\b(new|thread|mutex|string|vector|mutable|throw)\b", text)
+    assert len(re.findall(r"\bmalloc\b", text)) == 1  # work space of a call with many events
+    assert text.index("malloc") > text.index("run_with")
+    headers = set(re.findall(r"#include <([\w.]+)>", text))
+    assert headers == {
+        "cmath", "cstddef", "cstdint", "cstdlib", "cstring", "limits", "type_traits",
+        "arm_neon.h", "cpuid.h", "immintrin.h",  # the compiler's own
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", ["", "1st", "a b", "for", "x;system", "a__b", "_A", "x}", "é"])
@@ -290,3 +488,34 @@ def test_rdataframe(root: Any, tmp_path: Path, xgboost_model: Callable[..., Any]
     scored = frame.Define("score", "rootml::in_root{}(f0, f1, f2, f3)")
     found = scored.AsNumpy(["score"])["score"]
     np.testing.assert_array_max_ulp(found, one.prediction[:, 0], maxulp=1)
+
+
+@pytest.mark.needs_root
+def test_blocks_in_cling(root: Any, tmp_path: Path, xgboost_model: Callable[..., Any]) -> None:
+    """Rows gathered by RDataFrame, scored together, as the guide shows."""
+    one = xgboost_model("squarederror")
+    one.forest.to_cpp(tmp_path / "cling_blocks.hpp")
+    assert root.gInterpreter.Declare(f'''
+#include "{tmp_path / "cling_blocks.hpp"}"
+struct Gather {{
+  std::vector<float> x, scores;
+  void operator()(float a, float b, float c, float d) {{
+    for (float value : {{a, b, c, d}}) x.push_back(value);
+  }}
+  void score() {{
+    scores.resize(x.size() / 4);
+    rootml::cling_blocks{{}}.margin(x.data(), scores.size(), scores.data());
+  }}
+}};
+void gather_blocks(ROOT::RDF::RNode frame, Gather& into) {{
+  frame.Foreach([&into](float a, float b, float c, float d) {{ into(a, b, c, d); }},
+                {{"f0", "f1", "f2", "f3"}});
+  into.score();
+}}
+''')
+    x = np.tile(one.x, (9, 1))
+    columns = {f"f{i}": np.ascontiguousarray(x[:, i]) for i in range(4)}
+    gathered = root.Gather()
+    root.gather_blocks(root.RDF.AsRNode(root.RDF.FromNumpy(columns)), gathered)
+    found = np.asarray(gathered.scores)
+    assert found.tobytes() == np.tile(one.margin[:, 0], 9).tobytes()
