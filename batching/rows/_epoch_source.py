@@ -58,7 +58,7 @@ from rootml.dataset._tasks import select_partition
 from rootml.errors import BufferTooSmallError, EmptySelectionError, StateError, UsageError
 from rootml.execution._threads import map_partitions
 from rootml.storage._paths import remote_of
-from rootml.storage.remote import in_turn
+from rootml.storage.remote import compute_slot
 
 if TYPE_CHECKING:
     from rootml.batching.inputs._layout import Prepared
@@ -519,6 +519,6 @@ class _Timed:
     turns: threading.Semaphore | None
 
     def load(self, unit: int, allocate: Allocate = np.empty) -> Any:
-        turn = nullcontext() if self.turns is None else in_turn(self.turns)
+        turn = nullcontext() if self.turns is None else compute_slot(self.turns)
         with turn, self.timing("decode"):
             return self.source.load(unit, allocate)

@@ -23,7 +23,7 @@ from rootml.batching.inputs._layout import Dense, Layout, Ragged, slice_ragged
 from rootml.batching.order._schedule import Block, Walk
 from rootml.batching.rows._stores import Store
 from rootml.batching.rows._timing import Timing
-from rootml.storage.remote import work_until
+from rootml.storage.remote import stop_retries_when
 
 THREAD_NAME = "rootml-batching"
 _LOOK_AHEAD = 64
@@ -67,7 +67,7 @@ class Stream:
         self._pool = ThreadPoolExecutor(
             threads,
             thread_name_prefix=THREAD_NAME,
-            initializer=work_until,  # closing does not wait for a server that is gone
+            initializer=stop_retries_when,  # closing does not wait for a server that is gone
             initargs=(self._stop,),
         )
         self._store = make_store(self._pool)

@@ -22,7 +22,7 @@ def _silent(function: Callable[..., list[str]]) -> Callable[[Any, str], list[str
     def complete(ctx: Any, incomplete: str) -> list[str]:
         try:
             return function(ctx, incomplete)[:_MOST]
-        except Exception:  # noqa: BLE001 - there is nobody to tell
+        except Exception:  # noqa: BLE001 - a completion cannot report it
             return []
 
     return complete

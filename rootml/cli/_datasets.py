@@ -206,7 +206,7 @@ class Given:
 
 
 def is_toml(path: str) -> bool:
-    """Whether it describes a dataset, and is no file of events."""
+    """Whether it describes a dataset, and not a file of events."""
     return Path(path).suffix.lower() == ".toml"
 
 

@@ -94,7 +94,7 @@ def _show(data: Dataset, found: Description, flow: Cutflow) -> None:
 
 
 def _facts_of(data: Dataset, found: Description) -> list[tuple[str, str]]:
-    """The facts; of columns that nobody chose, a few names."""
+    """The facts; of columns that were not chosen explicitly, a few names."""
     from rootml._internal.reprs import shorten
 
     if all(sample.outputs is not None for sample in data.samples):

@@ -30,7 +30,7 @@ def doctor(
     Also the processor and the engine for forests, cores, memory, caches.
 
     Exit code 1 if something that is installed does not work: a package that
-    cannot be imported, or is too old. What is not installed is no error.
+    cannot be imported, or is too old. A package that is not installed is not an error.
     """
     from rootml import __version__
     from rootml.cli import _doctor_checks as checks

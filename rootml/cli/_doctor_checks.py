@@ -44,7 +44,6 @@ USES = {
 _MODULES = {
     "scikit-learn": "sklearn",
     "dask-awkward": "dask_awkward",
-    "fsspec-xrootd": "fsspec_xrootd",
     "root": "ROOT",
     "xrootd": "XRootD",
 }

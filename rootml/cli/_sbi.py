@@ -182,5 +182,5 @@ def _assignment(text: str) -> tuple[str, float]:
     try:
         return name, float(value)
     except ValueError as error:
-        message = f"--fix {text!r}: {value!r} is no number"
+        message = f"--fix {text!r}: {value!r} is not a number"
         raise typer.BadParameter(message) from error

@@ -35,7 +35,7 @@ def is_literal(index: Node) -> bool:
 
 
 def check_indexable(value: Value) -> None:
-    """See that there are lists.
+    """Check that there are lists.
 
     Raises:
         ExpressionError: One value per event.
@@ -70,19 +70,19 @@ def indexed(value: Value, index: Value, num_events: int, *, literal: bool) -> Va
         return Value(_selected(value.data, index.data), there, selected)
     if index.lists:
         return _gathered(value.data, known, index, there)
-    place = np.broadcast_to(as_number(index.data), (num_events,))
-    return _element(value.data, known, place, there, literal=literal)
+    position = np.broadcast_to(as_number(index.data), (num_events,))
+    return _element(value.data, known, position, there, literal=literal)
 
 
 def _element(
-    data: Data, known: Data | None, place: Any, there: Mask | None, *, literal: bool
+    data: Data, known: Data | None, position: Any, there: Mask | None, *, literal: bool
 ) -> Value:
     """One element per event; events that do not have it are not there."""
     content, starts, counts = _flat(data)
     if literal:
-        place = np.where(place < 0, place + counts, place)
-    found = (place >= 0) & (place < counts)
-    flat = np.where(found, starts + place, 0)
+        position = np.where(position < 0, position + counts, position)
+    found = (position >= 0) & (position < counts)
+    flat = np.where(found, starts + position, 0)
     chosen = _taken(content, flat)
     there = both(there, None if found.all() else found)
     if known is None:
@@ -95,13 +95,13 @@ def _element(
 
 def _gathered(data: Data, known: Data | None, index: Value, there: Mask | None) -> Value:
     """The elements at a list of positions; those outside of the list are not known."""
-    places = ak.from_regular(ak.Array(index.data), axis=1)
-    if places.ndim > 2:
+    positions = ak.from_regular(ak.Array(index.data), axis=1)
+    if positions.ndim > 2:
         message = "a list of positions must be one list of whole numbers per event"
         raise ExpressionError(message)
     content, starts, counts = _flat(data)
-    number = np.asarray(ak.num(places, axis=1))
-    flat = as_number(ak.to_numpy(ak.flatten(places)))
+    number = np.asarray(ak.num(positions, axis=1))
+    flat = as_number(ak.to_numpy(ak.flatten(positions)))
     event = np.repeat(np.arange(len(number)), number)
     found = (flat >= 0) & (flat < counts[event])
     flat = np.where(found, starts[event] + flat, 0)
@@ -123,11 +123,11 @@ def _flat(data: Data) -> tuple[Any, Any, Any]:
     return ak.Array(layout.content), offsets[:-1], np.diff(offsets)
 
 
-def _taken(content: Any, places: Any) -> Any:
+def _taken(content: Any, positions: Any) -> Any:
     """Elements of flat `content`; without any, something to point at that is not looked at."""
     if not len(content):
         content = _padded(content)
-    data = content[places]
+    data = content[positions]
     if isinstance(data, ak.Array) and ak.to_layout(data).is_numpy and data.ndim == 1:
         return ak.to_numpy(data)
     return data

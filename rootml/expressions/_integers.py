@@ -23,7 +23,7 @@ def any_at_all(data: Data) -> bool:
 
 
 def check_overflow(operator: str, one: Data, other: Data) -> None:
-    """See that ``one operator other`` (``+``, ``-``, ``*``) fits.
+    """Check that ``one operator other`` (``+``, ``-``, ``*``) fits.
 
     Raises:
         ExpressionError: It may not, going by the largest operands.
@@ -38,7 +38,7 @@ def check_overflow(operator: str, one: Data, other: Data) -> None:
 
 
 def check_negative(operation: str, data: Data) -> None:
-    """See that integers, if that is what they are, have a negative.
+    """Check that integers, if that is what they are, have a negative.
 
     Raises:
         ExpressionError: One is -2**63.
@@ -52,7 +52,7 @@ def check_negative(operation: str, data: Data) -> None:
 
 
 def check_sum(data: Data) -> None:
-    """See that the sums of integer lists fit.
+    """Check that the sums of integer lists fit.
 
     Raises:
         ExpressionError: One may not.
@@ -72,7 +72,7 @@ def check_sum(data: Data) -> None:
 
 
 def check_shift(operator: str, count: Data) -> None:
-    """See that bits are shifted by 0 to 63.
+    """Check that bits are shifted by 0 to 63.
 
     Raises:
         ExpressionError: By something else, which C leaves undefined.
@@ -85,7 +85,7 @@ def check_shift(operator: str, count: Data) -> None:
 
 
 def check_shifted(before: Data, count: Data, back: Data) -> None:
-    """See that nothing was shifted out: shifting `back` gives what was there before.
+    """Check that nothing was shifted out: shifting `back` gives what was there before.
 
     Raises:
         ExpressionError: Something was.

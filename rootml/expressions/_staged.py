@@ -41,8 +41,8 @@ from rootml.expressions._nodes import (
 from rootml.expressions._values import flat, same_offsets
 
 Mask = npt.NDArray[np.bool_]
-_FEW = 0.4
-_LEAST = 8192  # events; with fewer it takes longer to find out how to do it
+_MAX_FRACTION = 0.4
+_MIN_EVENTS = 8192  # events; with fewer it takes longer to find out how to do it
 _SMALL = 4
 _REDUCERS = {"sum": "f", "max": "f", "min": "f", "any": "b", "all": "b", "count": "i"}
 _ELEMENTWISE = {"abs", "sqrt", "exp", "log", "cos", "sin", "cosh", "sinh"}
@@ -59,14 +59,14 @@ def staged_mask(
     Raises:
         ExpressionError: As `cut_mask`.
     """
-    if num_events < _LEAST:
+    if num_events < _MIN_EVENTS:
         return among & cut_mask(expression, columns, num_events)
     with suppress(ExpressionError):  # the cut as a whole says it better
         light, heavy = _divided(expression.tree, columns)
         if heavy and (light or not among.all()):
             passed = among & cut_mask(_all_of(light), columns, num_events) if light else among
             rows = np.flatnonzero(passed)
-            if len(rows) <= _FEW * num_events:
+            if len(rows) <= _MAX_FRACTION * num_events:
                 return _in_rows(_all_of(heavy), columns, num_events, rows)
     return among & cut_mask(expression, columns, num_events)
 

@@ -97,7 +97,7 @@ class Files:
         state = {name: value for name, value in self.__dict__.items() if name not in hidden}
         columns = self._columns
         if isinstance(columns, LazyColumns):  # names, and the types that somebody asked for
-            state["_columns"] = (tuple(columns), columns.aliases, columns.told)
+            state["_columns"] = (tuple(columns), columns.aliases, columns.resolved)
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -284,7 +284,7 @@ class Files:
     def _types_of(self, names: Sequence[str]) -> dict[str, ColumnType]:
         columns = self.table(self.reference()).columns
         if isinstance(columns, LazyColumns):
-            columns.tell(names)
+            columns.resolve(names)
         return {name: columns[name] for name in names}
 
     def follow_recorded_friends(self) -> bool:
@@ -318,7 +318,7 @@ class Files:
         found = table.columns
         for columns in (expected, found):
             if isinstance(columns, LazyColumns):
-                columns.tell(columns.canonical(name) for name in missing if name in columns)
+                columns.resolve(columns.canonical(name) for name in missing if name in columns)
         for name in missing:
             self._check_column(table, name, found, expected)
         done.update(missing)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import abc
 from collections.abc import Callable, ItemsView, Iterable, Iterator, Mapping, Sequence, ValuesView
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, TypeAlias
 
@@ -152,7 +151,7 @@ class LazyColumns(Columns):
         return Columns, (dict(self.items()), self.aliases)
 
     @property
-    def told(self) -> dict[str, ColumnType]:
+    def resolved(self) -> dict[str, ColumnType]:
         """The types that are known by now."""
         return dict(self._types)
 
@@ -162,7 +161,7 @@ class LazyColumns(Columns):
     def __getitem__(self, name: str) -> ColumnType:
         name = self.canonical(name)
         if name not in self._types:
-            self.tell([name] if len(self._types) < _ONE_BY_ONE else self)
+            self.resolve([name] if len(self._types) < _ONE_BY_ONE else self)
         return self._types[name]
 
     def __contains__(self, name: object) -> bool:
@@ -174,18 +173,18 @@ class LazyColumns(Columns):
     def __len__(self) -> int:
         return len(self._names)
 
-    def tell(self, names: Iterable[str]) -> None:
+    def resolve(self, names: Iterable[str]) -> None:
         """Find out the types of listed names."""
         missing = [name for name in names if name not in self._types]
         if missing:
             self._types.update(self._find(missing))
 
     def items(self) -> ItemsView[str, ColumnType]:
-        self.tell(self)
+        self.resolve(self)
         return super().items()
 
     def values(self) -> ValuesView[ColumnType]:
-        self.tell(self)
+        self.resolve(self)
         return super().values()
 
 
@@ -330,9 +329,3 @@ class Writer(abc.ABC):
             self.close()
         else:
             self.abort()
-
-
-def local_fingerprint(path: str, uuid: str = "") -> Fingerprint:
-    """Fingerprint of a local file."""
-    stat = Path(path).stat()
-    return Fingerprint(stat.st_size, stat.st_mtime_ns, uuid)

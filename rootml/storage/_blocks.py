@@ -28,7 +28,7 @@ Block: TypeAlias = tuple[bytes, int, int, int]
 
 HEADER = 9
 _CHECKSUM = 8
-_MOST_KEPT = 32 << 20
+_MAX_KEPT = 32 << 20
 
 
 class _Local(threading.local):
@@ -51,7 +51,7 @@ def scratch(use: str, size: int) -> memoryview:
     if kept is None or len(kept) < size:
         room = size + size // 4  # the next record is often a little longer
         kept = np.empty(room, np.uint8).data
-        if room <= _MOST_KEPT:
+        if room <= _MAX_KEPT:
             _local.memory[use] = kept
     return kept[:size]
 

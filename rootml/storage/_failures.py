@@ -32,10 +32,10 @@ def _about(columns: Sequence[str], start: int | None, stop: int | None) -> str:
     return ", ".join(parts)
 
 
-def remote_error(message: str, trouble: TransportError) -> RemoteError:
+def remote_error(message: str, cause: TransportError) -> RemoteError:
     """The error for the user, which knows whether another try later may help."""
     found = RemoteError(message)
-    found.transient = isinstance(trouble, Exhausted)
+    found.transient = isinstance(cause, Exhausted)
     return found
 
 

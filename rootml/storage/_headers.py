@@ -41,8 +41,8 @@ from rootml.storage._base import Fingerprint
 
 FORMAT = 1
 """Of the documents; also to be raised when `Table.clusters` or `cheap_cuts` come to mean else."""
-_MOST_BYTES = 1 << 28
-_MOST_CUTS = 32
+_MAX_BYTES = 1 << 28
+_MAX_CUTS = 32
 _log = logging.getLogger(__name__)
 
 
@@ -52,7 +52,7 @@ class Header:
 
     Attributes:
         tree, format, num_entries, fingerprint: As those of `Table`.
-        clusters: As `Table.clusters` gives them; None: nobody has asked yet.
+        clusters: As `Table.clusters` gives them; None: not known yet.
         cuts: Answers of `Table.cheap_cuts` by question (`question`).
     """
 
@@ -119,7 +119,7 @@ class HeaderCache:
         try:
             with path.open("rb") as file:
                 found = os.fstat(file.fileno())
-                if not _is_mine(found) or found.st_size > _MOST_BYTES:
+                if not _is_mine(found) or found.st_size > _MAX_BYTES:
                     return {}
                 content = json.loads(file.read())
         except OSError:
@@ -176,7 +176,7 @@ def _is_current(path: str, known: Fingerprint) -> bool:
 
 
 def _is_mine(found: os.stat_result) -> bool:
-    """Written by this user, and by nobody else since."""
+    """Written by this user, and not changed by another user since."""
     if not hasattr(os, "getuid"):
         return True
     return found.st_uid == os.getuid() and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
@@ -190,7 +190,7 @@ def _entry(header: Header) -> dict[str, Any]:
         "entries": header.num_entries,
         "print": asdict(header.fingerprint),
         "clusters": clusters,
-        "cuts": dict(list(header.cuts.items())[-_MOST_CUTS:]),
+        "cuts": dict(list(header.cuts.items())[-_MAX_CUTS:]),
     }
 
 
@@ -219,7 +219,7 @@ def _bounds(clusters: Any, entries: int) -> npt.NDArray[np.int64] | None:
     if clusters is None:
         return None
     if not _rises([-1, *clusters]) or (clusters[0], clusters[-1]) != (0, entries):
-        message = "these are no boundaries"
+        message = "these are not boundaries"
         raise ValueError(message)
     return np.array(clusters, np.int64)
 

@@ -195,7 +195,7 @@ class Url(str):
 
 
 def remote_of(path: str | None) -> Remote | None:
-    """How a path from `expand_paths` is to be read; None: local, or nobody said."""
+    """How a path from `expand_paths` is to be read; None: local, or not known."""
     return path.remote if isinstance(path, Url) else None
 
 

@@ -30,7 +30,7 @@ class Source(Protocol):
         """A source from which all of `ranges` come at little cost: the file, or what was read."""
 
 
-def check_place(size: int, offset: int) -> None:
+def check_range(size: int, offset: int) -> None:
     """Refuse what damaged metadata may ask for."""
     if size < 0 or offset < 0:
         message = f"a length of {size} at position {offset}"
@@ -49,14 +49,14 @@ class LocalSource:
         self.fd = fd
 
     def read(self, size: int, offset: int) -> bytes:
-        check_place(size, offset)
+        check_range(size, offset)
         data = os.pread(self.fd, size, offset)
         if len(data) != size:
             raise truncated(size, offset)
         return data
 
     def view(self, size: int, offset: int) -> memoryview:
-        check_place(size, offset)
+        check_range(size, offset)
         out = scratch("read", size)
         if os.preadv(self.fd, [out], offset) != size:
             raise truncated(size, offset)

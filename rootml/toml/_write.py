@@ -9,14 +9,14 @@
 
 from __future__ import annotations
 
-import json
-import math
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import tomli_w
 
 from rootml._internal.atomic import AtomicPath
 from rootml._internal.urls import is_remote
@@ -34,7 +34,6 @@ FORMAT = "rootml.dataset"
 VERSION = 1
 COMMON = ("select", "cuts", "define")
 
-_BARE = re.compile(r"[A-Za-z0-9_-]+")
 _SPECIAL = re.compile(r"[*?\[]|^~")
 _KNOWN = frozenset(
     {
@@ -42,7 +41,6 @@ _KNOWN = frozenset(
         "entry_range", "suffixes",
     }
 )  # fmt: skip
-_NUMBERS = (int, float)
 
 
 def dumps(data: Dataset, *, folder: str | os.PathLike[str] | None = None) -> str:
@@ -67,12 +65,18 @@ def dumps(data: Dataset, *, folder: str | os.PathLike[str] | None = None) -> str
     # a dataset of rootml; see rootml.toml
     format = "rootml.dataset"
     version = 1
-    select = ["pt"]
-    cuts = ["pt > 30"]
+    select = [
+        "pt",
+    ]
+    cuts = [
+        "pt > 30",
+    ]
     <BLANKLINE>
     [[sample]]
     title = "events.parquet"
-    files = ["events.parquet"]
+    files = [
+        "events.parquet",
+    ]
     label = 1
     """
     base = None if folder is None else Path(folder).absolute()
@@ -82,18 +86,12 @@ def dumps(data: Dataset, *, folder: str | os.PathLike[str] | None = None) -> str
         for key in COMMON
         if key in samples[0] and all(sample.get(key) == samples[0][key] for sample in samples)
     }
-    head = {"format": FORMAT, "version": VERSION}
-    head |= {key: value for key, value in common.items() if key != "define"}
-    blocks = [_table(head, data.samples[0])]
-    if "define" in common:
-        blocks.append("[define]\n" + _table(common["define"], data.samples[0]))
+    own = [{key: facts[key] for key in facts if key not in common} for facts in samples]
+    document = {"format": FORMAT, "version": VERSION} | common | {"sample": own}
     for sample, facts in zip(data.samples, samples, strict=True):
-        own = {key: value for key, value in facts.items() if key not in common}
-        definitions = own.pop("define", {})
-        blocks.append("[[sample]]\n" + _table(own, sample))
-        if definitions:
-            blocks.append("[sample.define]\n" + _table(definitions, sample))
-    return "# a dataset of rootml; see rootml.toml\n" + "\n".join(blocks)
+        for key, value in facts.items():
+            _check_value(value, key, sample)
+    return "# a dataset of rootml; see rootml.toml\n" + tomli_w.dumps(document)
 
 
 def save(data: Dataset, path: str | os.PathLike[str]) -> None:
@@ -225,49 +223,24 @@ def _cut(cut: Any, sample: Sample) -> str | dict[str, Any]:
 # --- TOML ----------------------------------------------------------------------------------------
 
 
-def _table(facts: Mapping[str, Any], sample: Sample) -> str:
-    """``key = value`` lines."""
-    return "".join(f"{_key(key)} = {_value(value, key, sample)}\n" for key, value in facts.items())
-
-
-def _key(key: str) -> str:
-    return key if _BARE.fullmatch(key) else _text(key, key)
-
-
-def _value(value: Any, where: str, sample: Sample) -> str:
-    """A value; `where` says in an error what it belongs to."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
+def _check_value(value: Any, where: str, sample: Sample) -> None:
+    """Refuse what TOML cannot say; `where` says in the message what it belongs to."""
     if isinstance(value, str):
-        return _text(value, where)
-    if isinstance(value, _NUMBERS):
-        return _number(value)
-    if isinstance(value, Mapping):
-        inner = ", ".join(f"{_key(k)} = {_value(v, k, sample)}" for k, v in value.items())
-        return f"{{ {inner} }}"
-    if isinstance(value, Iterable) and not isinstance(value, bytes):
-        return _list([_value(item, where, sample) for item in value])
-    raise _refusal(sample, where, value)
+        _check_text(value, where)
+    elif isinstance(value, Mapping):
+        for key, inner in value.items():
+            _check_text(key, key)
+            _check_value(inner, key, sample)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            _check_value(item, where, sample)
+    elif not isinstance(value, (bool, int, float)):
+        raise _refusal(sample, where, value)
 
 
-def _number(value: Any) -> str:
-    if isinstance(value, float) and not math.isfinite(value):
-        return "nan" if math.isnan(value) else ("inf" if value > 0 else "-inf")
-    return repr(value)
-
-
-def _list(items: list[str]) -> str:
-    line = f"[{', '.join(items)}]"
-    if len(line) <= 80:
-        return line
-    return "[\n" + "".join(f"    {item},\n" for item in items) + "]"
-
-
-def _text(text: str, where: str) -> str:
-    """A basic string: its escapes are JSON's, but for the control character DEL."""
+def _check_text(text: str, where: str) -> None:
     try:
         text.encode()
     except UnicodeEncodeError:
         message = f"{where} cannot be written as TOML: {text!r} is not valid Unicode; rename it"
         raise UsageError(message) from None
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -1,9 +1,9 @@
 """Ranges of remote files on the local disk, in one SQLite database.
 
-SQLite does what is hard here: several processes at a time, no half-written entries after a crash,
-room given back and used again. A range belongs to a file *and* its state (size, ETag or
-modification time): when the state is another one, nothing is found, and what was kept of the old
-one goes as the least recently used. Each range carries a checksum of its own.
+SQLite handles several processes at a time, crashes in the middle of writing, and the reuse of
+freed space. A range belongs to a file *and* its state (size, ETag or modification time). When the file
+has changed, nothing is found, and the old ranges are dropped as the least recently used. Each
+range has its own checksum.
 """
 
 from __future__ import annotations
@@ -46,14 +46,14 @@ INSERT INTO total SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM total);
 
 
 class FileCache:
-    """What the cache keeps of one state of one file."""
+    """The cached ranges of one state of one file."""
 
     def __init__(self, cache: Cache, key: bytes) -> None:
         self._cache = cache
         self._key = key
 
     def get(self, pieces: Sequence[Piece]) -> dict[Piece, bytes]:
-        """Those of the pieces that are there and whole."""
+        """Those of the pieces that are cached and undamaged."""
         return _with_database(self._cache, partial(self._get, pieces))
 
     def _get(self, pieces: Sequence[Piece], database: sqlite3.Connection) -> dict[Piece, bytes]:
@@ -75,7 +75,7 @@ class FileCache:
         return found
 
     def put(self, pieces: Mapping[Piece, bytes]) -> None:
-        """Keep the pieces, and drop what was not used for longest to stay below the limit."""
+        """Store the pieces; the least recently used ranges are dropped to stay below the limit."""
         if sum(_cost(len(data)) for data in pieces.values()) <= self._cache.bytes:
             _with_database(self._cache, partial(self._put, pieces))
 
@@ -94,8 +94,8 @@ class FileCache:
             database.execute("UPDATE total SET size = size + ?", (size,))
 
 
-def shelf_of(cache: Cache, identity: str, stat: Stat) -> FileCache | None:
-    """The place of a file, None if it cannot be told from another state of it."""
+def file_cache_for(cache: Cache, identity: str, stat: Stat) -> FileCache | None:
+    """The cache of one file; None if the server does not tell one state of it from another."""
     if not stat.tag and not stat.modified:
         return None
     text = "\0".join([identity, str(stat.size), str(stat.modified), stat.tag])

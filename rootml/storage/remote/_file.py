@@ -1,4 +1,4 @@
-"""One remote file as a `Source`: what is read, joined, kept and asked for again."""
+"""One remote file as a `Source`: it joins ranges, caches metadata and retries."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ from typing import Any
 from rootml._internal.urls import redact
 from rootml.execution._threads import ProcessLock
 from rootml.storage._blocks import Buffer
-from rootml.storage._source import Ranges, check_place, truncated
-from rootml.storage.remote._cache import FileCache, shelf_of
+from rootml.storage._source import Ranges, check_range, truncated
+from rootml.storage.remote._cache import FileCache, file_cache_for
 from rootml.storage.remote._options import Remote
 from rootml.storage.remote._tasks import retry, run_all
-from rootml.storage.remote._transport import Piece, Stat, Transport, transport_of
+from rootml.storage.remote._transport import Piece, Stat, Transport
+from rootml.storage.remote._transports import transport_for
 
 _HEAD = 4 << 10
 _TAIL = 32 << 10
 _AHEAD = 4 << 10
-_KEPT_BYTES = 64 << 20
+_MAX_METADATA_BYTES = 64 << 20
 _WASTE = 20  # gaps are at most one part in so many of what is wanted
 
 
-class _Kept:
+class _MetadataCache:
     """Pieces of metadata of all remote files of this process, the latest used ones."""
 
     def __init__(self, limit: int) -> None:
@@ -67,7 +68,7 @@ class _Kept:
             del self._files[key[0]]
 
 
-_kept = _Kept(_KEPT_BYTES)
+_metadata = _MetadataCache(_MAX_METADATA_BYTES)
 _numbers = itertools.count()
 
 
@@ -107,48 +108,51 @@ def join_pieces(pieces: Iterable[Piece], gap: int) -> list[Piece]:
 class RemoteFile:
     """A file on a server, as it was when it was opened; safe to use from several threads.
 
+    Args:
+        transport: Reads the bytes; None: the transport of the scheme of `url`.
+
     Attributes:
         name: The URL without credentials.
         stat: What the file was.
     """
 
-    def __init__(self, url: str, options: Remote) -> None:
+    def __init__(self, url: str, options: Remote, *, transport: Transport | None = None) -> None:
         self.name = redact(url)
         self.options = options
         self.closed = False
         self._number = next(_numbers)
-        self._transport: Transport = transport_of(url, options)
+        self._transport = transport_for(url, options) if transport is None else transport
         self.stat, head = retry(self._transport.open, options)
-        self._shelf: FileCache | None = None
+        self._cache: FileCache | None = None
         if options.cache is not None:
-            self._shelf = shelf_of(options.cache, self._transport.identity, self.stat)
+            self._cache = file_cache_for(options.cache, self._transport.identity, self.stat)
         if head:
-            _kept.put(self._number, 0, head)
+            _metadata.put(self._number, 0, head)
         self._read_ends()
 
     def _read_ends(self) -> None:
-        """Read where the metadata of most files is, with one request for both ends."""
+        """Read both ends of the file with one request: most formats keep their metadata there."""
         size = self.stat.size
         ends = [(0, min(_HEAD, size)), (max(0, size - _TAIL), size)]
-        wanted = [end for end in ends if _kept.find(self._number, *end) is None]
+        wanted = [end for end in ends if _metadata.find(self._number, *end) is None]
         for start, data in self._get([end for end in wanted if end[0] < end[1]]):
-            _kept.put(self._number, start, bytes(data))
+            _metadata.put(self._number, start, bytes(data))
 
     # --- a source -----------------------------------------------------------------------------
 
     def read(self, size: int, offset: int) -> bytes:
-        """Metadata: a little more than asked for is read, and kept."""
-        check_place(size, offset)
+        """Read metadata: a little more than asked for, which is cached."""
+        check_range(size, offset)
         stop = offset + size
         if stop > self.stat.size:
             raise truncated(size, offset)
         if not size:
             return b""
-        found = _kept.find(self._number, offset, stop)
+        found = _metadata.find(self._number, offset, stop)
         if found is None:
             ((_, got),) = self._get([(offset, min(max(stop, offset + _AHEAD), self.stat.size))])
             data = bytes(got)
-            _kept.put(self._number, offset, data)
+            _metadata.put(self._number, offset, data)
             found = data[:size]
         return found
 
@@ -159,7 +163,7 @@ class RemoteFile:
         """Read all of `ranges` now, by as few and as small requests as possible."""
         pieces = []
         for offset, size in ranges:
-            check_place(size, offset)
+            check_range(size, offset)
             if offset + size > self.stat.size:
                 raise truncated(size, offset)
             if size:
@@ -167,9 +171,9 @@ class RemoteFile:
         return Window(self, self._get(sorted(set(pieces))))
 
     def close(self) -> None:
-        """Forget what is kept of this file."""
+        """Close the file and drop its cached metadata."""
         self.closed = True
-        _kept.forget(self._number)
+        _metadata.forget(self._number)
         self._transport.close()
 
     # --- reading ------------------------------------------------------------------------------
@@ -178,14 +182,14 @@ class RemoteFile:
         """The pieces (or larger ones around them) with their positions, sorted."""
         if not pieces:
             return []
-        if self._shelf is None:
+        if self._cache is None:
             return self._ask(join_pieces(pieces, self.options.gap_bytes))
-        found = self._shelf.get(pieces)
+        found = self._cache.get(pieces)
         missing = [piece for piece in pieces if piece not in found]
         if missing:
             window = Window(self, self._ask(join_pieces(missing, self.options.gap_bytes)))
             new = {(a, b): bytes(window.view(b - a, a)) for a, b in missing}
-            self._shelf.put(new)
+            self._cache.put(new)
             found |= new
         return [(start, found[start, stop]) for start, stop in sorted(found)]
 

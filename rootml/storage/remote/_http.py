@@ -36,8 +36,8 @@ from rootml.storage.remote._transport_errors import Changed, Transient, Transpor
 logger = logging.getLogger(__name__)
 
 HEAD = 4096
-_MOST_RANGES = 64  # headers of 8 kB are refused by many
-_MOST_BYTES = 16 << 20
+_MAX_RANGES = 64  # headers of 8 kB are refused by many
+_MAX_BYTES = 16 << 20
 _REDIRECTS = 8
 _SAVE = 1 << 20
 RETRYABLE = {408, 425, 429, 500, 502, 503, 504}
@@ -121,7 +121,7 @@ class HttpTransport:
         together = self.several and self._server not in _single
         size = 0
         for start, stop in pieces:
-            full = found and (len(found[-1]) == _MOST_RANGES or size + stop - start > _MOST_BYTES)
+            full = found and (len(found[-1]) == _MAX_RANGES or size + stop - start > _MAX_BYTES)
             if not found or not together or full:
                 found.append([])
                 size = 0
@@ -219,7 +219,7 @@ class HttpTransport:
 
         Raises:
             Transient: No answer, or one that may be another later.
-            Trouble: Refused.
+            TransportError: Refused.
             FileNotFoundError: No such file.
         """
         urllib3 = optional_import("urllib3", feature="reading https:// and s3://", extra="remote")
@@ -256,19 +256,19 @@ class HttpTransport:
 
 @contextmanager
 def _translated(urllib3: Any, url: str, timeout: float) -> Iterator[None]:
-    """Turn what urllib3 and the system raise into troubles."""
+    """Turn what urllib3 and the system raise into transport errors."""
     known = urllib3.exceptions
     try:
         yield
     except (TransportError, RootmlError, FileNotFoundError):
         raise
     except known.MaxRetryError as error:
-        raise _trouble(known, error.reason or error, url, timeout) from None
+        raise _transport_error(known, error.reason or error, url, timeout) from None
     except (known.HTTPError, OSError, ValueError) as error:
-        raise _trouble(known, error, url, timeout) from None
+        raise _transport_error(known, error, url, timeout) from None
 
 
-def _trouble(known: Any, error: BaseException, url: str, timeout: float) -> TransportError:
+def _transport_error(known: Any, error: BaseException, url: str, timeout: float) -> TransportError:
     if isinstance(error, (known.TimeoutError, TimeoutError)):
         return Transient(f"no complete answer within {timeout:g} s")
     text = scrub(str(error), url)
@@ -364,7 +364,7 @@ def _modified(headers: Mapping[str, str]) -> int:
 
 
 def _compare(was: Stat, now: Stat) -> None:
-    """See that an answer belongs to the file that was opened."""
+    """Check that an answer belongs to the file that was opened."""
     what: list[tuple[str, Callable[[Stat], object]]] = [
         ("bytes", lambda stat: stat.size),
         ("ETag", lambda stat: stat.tag),

@@ -26,7 +26,7 @@ def list_remote(pattern: str, options: Remote) -> list[str]:
     """The files that match a URL with ``*``, ``**`` or ``[...]`` in its path.
 
     Raises:
-        Trouble: The server cannot be reached or refuses.
+        TransportError: The server cannot be reached or refuses.
         UsageError: A protocol without listing.
     """
     scheme = urlsplit(pattern).scheme.lower()

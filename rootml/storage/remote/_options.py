@@ -1,4 +1,4 @@
-"""How patiently and how greedily remote files are read: what a user may set."""
+"""What a user may set about remote files: timeouts, retries, the cache."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rootml._internal.sizes import parse_bytes
+from rootml._internal.validators import check_whole
 from rootml.errors import UsageError
 
-_MOST_CONNECTIONS = 256
+_MAX_CONNECTIONS = 256
 
 
 @dataclass(frozen=True)
 class Cache:
-    """A folder on a local disk that keeps what was read of remote files.
+    """A folder on a local disk that caches the bytes read from remote files.
 
     Several processes may use it at the same time. What is kept belongs to one state of a file
     (its size, and its ETag or modification time): a file that changed is read anew. A file of
@@ -54,16 +55,16 @@ class Remote:
 
     Args:
         timeout: Seconds that one request may take, connecting included.
-        retries: How often a request is made again that failed in a way that may heal: a lost or
-            refused connection, too long a wait, an answer such as 503.
-        backoff: Seconds to wait before the second try. Each further wait is twice as long, at most
-            30 s, and all are drawn between half and one and a half of that, so that many readers
-            do not return at the same moment. A longer wait that the server asks for is kept.
-        gap: Bytes between two wanted ranges that are read along rather than asking twice. All gaps
-            together stay below a twentieth of what is wanted.
-        connections: Requests of this process that are under way at the same time; a quarter as
-            many units are read ahead by a loader.
-        cache: Where to keep what was read; None: nowhere.
+        retries: How often a failed request is repeated if that may help: after a lost or refused
+            connection, a timeout, or an answer such as 503.
+        backoff: Seconds to wait before the first retry. Each further wait is twice as long, up to
+            30 s, and is multiplied by a random factor from 0.5 to 1.5, so that many readers do
+            not retry at the same moment. A longer wait that the server asks for is respected.
+        gap: Two ranges with at most so many bytes between them are read with one request. All gaps
+            together stay below 5% of the bytes that are needed.
+        connections: Requests of this process that run at the same time. A loader reads a quarter
+            as many units ahead.
+        cache: Where to store the bytes that were read; None: no cache.
         headers: Sent with each request to web servers, e.g. an Authorization. Never shown.
 
     >>> Remote(timeout=20, retries=3)
@@ -81,8 +82,8 @@ class Remote:
     def __post_init__(self) -> None:
         _check_number("timeout", self.timeout, above=0)
         _check_number("backoff", self.backoff)
-        _check_whole("retries", self.retries, least=0, most=100)
-        _check_whole("connections", self.connections, least=1, most=_MOST_CONNECTIONS)
+        check_whole("retries", self.retries, minimum=0, maximum=100)
+        check_whole("connections", self.connections, minimum=1, maximum=_MAX_CONNECTIONS)
         if self.gap != 0:
             parse_bytes(self.gap, "gap")
         cache: Any = self.cache
@@ -124,10 +125,4 @@ def _check_number(name: str, value: Any, above: float | None = None) -> None:
     if not number or not math.isfinite(value) or value < 0 or value == above:
         least = "a positive number" if above is not None else "a number that is not negative"
         message = f"{name}={value!r}: expected {least} of seconds"
-        raise UsageError(message)
-
-
-def _check_whole(name: str, value: Any, *, least: int, most: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-        message = f"{name}={value!r}: expected a whole number from {least} to {most}"
         raise UsageError(message)

@@ -1,4 +1,4 @@
-"""Requests in threads, each made again while that may help."""
+"""Requests in threads, each of them retried while that may help."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from rootml.storage.remote._transport_errors import Exhausted, Transient
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
-_LONGEST = 30.0
+_MAX_DELAY = 30.0
 _SLICE = 0.1
 
 _lock = ProcessLock()
@@ -27,7 +27,7 @@ _pools: dict[tuple[int, int], ThreadPoolExecutor] = {}
 
 
 def _pool(connections: int) -> ThreadPoolExecutor:
-    """The threads of this process for so many connections; none of those of a forking parent."""
+    """The threads of this process for so many connections; a forked child has its own."""
     key = (os.getpid(), connections)
     with _lock:
         if key not in _pools:
@@ -36,67 +36,67 @@ def _pool(connections: int) -> ThreadPoolExecutor:
 
 
 class _Thread(threading.local):
-    """What each thread knows of who it works for."""
+    """What each thread was told: when to stop retrying, and which slots it computes in."""
 
-    closing: threading.Event | None = None
-    turn: threading.Semaphore | None = None
+    stop: threading.Event | None = None
+    slots: threading.Semaphore | None = None
 
 
 _thread = _Thread()
 
 
-def work_until(closing: threading.Event) -> None:
-    """Make no further tries in this thread when `closing` is set: nobody waits any more."""
-    _thread.closing = closing
+def stop_retries_when(stop: threading.Event) -> None:
+    """Make no further retries in this thread once `stop` is set: nobody needs the result."""
+    _thread.stop = stop
 
 
 @contextmanager
-def in_turn(turns: threading.Semaphore) -> Iterator[None]:
-    """Compute while holding one of `turns`, which is given to others while this thread waits.
+def compute_slot(slots: threading.Semaphore) -> Iterator[None]:
+    """Hold one of `slots` while computing; it is released while this thread waits for a server.
 
-    Many threads wait for servers; when all of them decode at once, those suffer that everything
-    waits for.
+    There are many more threads than cores, because most of them wait. If all decoded at once, the
+    thread that the training loop waits for would be slowed down by the others.
     """
-    with turns:
-        _thread.turn = turns
+    with slots:
+        _thread.slots = slots
         try:
             yield
         finally:
-            _thread.turn = None
+            _thread.slots = None
 
 
 @contextmanager
 def _waiting() -> Iterator[None]:
-    """Let others compute meanwhile."""
-    turn = _thread.turn
-    if turn is None:
+    """Release the slot of this thread meanwhile."""
+    slots = _thread.slots
+    if slots is None:
         yield
         return
-    turn.release()
+    slots.release()
     try:
         yield
     finally:
-        turn.acquire()
+        slots.acquire()
 
 
-def pause(options: Remote, failed: int, asked: float) -> float:
-    """Seconds to wait after try number `failed`; the jitter keeps many readers apart."""
-    due = min(_LONGEST, options.backoff * 2.0 ** min(failed - 1, 32))
-    return max(due * random.uniform(0.5, 1.5), min(asked, _LONGEST))
+def retry_delay(options: Remote, failed: int, asked: float) -> float:
+    """Seconds to wait after try number `failed`; jitter spreads the retries of many readers."""
+    due = min(_MAX_DELAY, options.backoff * 2.0 ** min(failed - 1, 32))
+    return max(due * random.uniform(0.5, 1.5), min(asked, _MAX_DELAY))
 
 
 def retry(ask: Callable[[], T], options: Remote, *stops: threading.Event) -> T:
-    """What `ask` returns, after as many tries as allowed.
+    """What `ask` returns, after as many retries as allowed.
 
     Args:
-        stops: One is set when there is no use in going on.
+        stops: When one of them is set, no further retry is made.
 
     Raises:
         Exhausted: The last error, with the number of tries.
-        Trouble: What no other try would cure.
+        TransportError: An error that a retry would not cure.
     """
-    if _thread.closing is not None:
-        stops = (*stops, _thread.closing)
+    if _thread.stop is not None:
+        stops = (*stops, _thread.stop)
     began, failed = time.monotonic(), 0
     while True:
         try:
@@ -108,13 +108,13 @@ def retry(ask: Callable[[], T], options: Remote, *stops: threading.Event) -> T:
                 times = "once" if failed == 1 else f"{failed} times in {spent:.1f} s"
                 message = f"{error} (tried {times})"
                 raise Exhausted(message) from None
-            wait_for = pause(options, failed, error.wait)
+            wait_for = retry_delay(options, failed, error.wait)
             logger.info("%s; try %d follows in %.1f s", error, failed + 1, wait_for)
         _sleep(wait_for, stops)
 
 
 def _sleep(seconds: float, stops: Sequence[threading.Event]) -> None:
-    """Wait, but not on when one of `stops` is set."""
+    """Wait; return early when one of `stops` is set."""
     until = time.monotonic() + seconds
     while (left := until - time.monotonic()) > 0 and not any(stop.is_set() for stop in stops):
         time.sleep(min(left, _SLICE))
@@ -124,7 +124,7 @@ def run_all(tasks: Sequence[Callable[[], T]], options: Remote) -> list[T]:
     """The results of all tasks, at most `Remote.connections` of the process at a time.
 
     Raises:
-        Trouble: The first one; the other tasks make no further tries.
+        TransportError: The first error; the other tasks are not retried.
     """
     with _waiting():
         return [retry(tasks[0], options)] if len(tasks) == 1 else _run(tasks, options)
@@ -132,7 +132,7 @@ def run_all(tasks: Sequence[Callable[[], T]], options: Remote) -> list[T]:
 
 def _run(tasks: Sequence[Callable[[], T]], options: Remote) -> list[T]:
     stop = threading.Event()
-    stops = (stop,) if _thread.closing is None else (stop, _thread.closing)
+    stops = (stop,) if _thread.stop is None else (stop, _thread.stop)
     errors: list[BaseException] = []
 
     def guarded(task: Callable[[], T]) -> T:

@@ -1,16 +1,15 @@
-"""What every protocol offers, and which one a URL needs."""
+"""What every protocol offers: the interface, which knows none of its implementations.
+
+`_transports` finds the implementation for a URL; `_mock` is one for tests, which need no server.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
-from urllib.parse import urlsplit
 
-from rootml._internal.urls import redact
-from rootml.errors import UsageError
 from rootml.storage._blocks import Buffer
-from rootml.storage.remote._options import Remote
 
 Piece: TypeAlias = tuple[int, int]
 """``(start, stop)`` in bytes."""
@@ -37,7 +36,7 @@ class Stat:
 
 
 class Transport(Protocol):
-    """One URL, spoken to without patience: every failure is raised at once.
+    """Requests for one URL. It does not retry: every failure is raised at once.
 
     Safe to use from several threads; all methods raise `TransportError` and FileNotFoundError.
     """
@@ -46,10 +45,10 @@ class Transport(Protocol):
     """What tells the file from others in a cache; no credentials."""
 
     def open(self) -> tuple[Stat, bytes]:
-        """What the file is now, and as many of its first bytes as came along."""
+        """The state of the file, and those of its first bytes that came with the answer."""
 
     def batches(self, pieces: Sequence[Piece]) -> list[list[Piece]]:
-        """What one request each is for."""
+        """The pieces that are read together, one list for each request."""
 
     def read(self, batch: Sequence[Piece], stat: Stat) -> list[Buffer]:
         """One request: the bytes of each piece.
@@ -59,7 +58,7 @@ class Transport(Protocol):
         """
 
     def verify(self, stat: Stat) -> None:
-        """See that the file is still what `stat` says, where `read` does not.
+        """Check that the file is still what `stat` says, where `read` does not.
 
         Raises:
             Changed: It is not.
@@ -70,28 +69,4 @@ class Transport(Protocol):
         """Whether `verify` does anything."""
 
     def close(self) -> None:
-        """Give back what is kept open."""
-
-
-def transport_of(url: str, options: Remote) -> Transport:
-    """The transport for a URL; a missing package is an error that names the extra.
-
-    Raises:
-        UsageError: A scheme that nobody knows.
-        MissingPackageError: `urllib3` or `XRootD` is not installed.
-    """
-    scheme = urlsplit(url).scheme.lower()
-    if scheme in {"http", "https"}:
-        from rootml.storage.remote._http import HttpTransport
-
-        return HttpTransport(url, options)
-    if scheme == "s3":
-        from rootml.storage.remote._s3 import S3Transport
-
-        return S3Transport(url, options)
-    if scheme in {"root", "roots", "xroot", "xroots"}:
-        from rootml.storage.remote._xrootd import XRootDTransport
-
-        return XRootDTransport(url, options)
-    message = f"{redact(url)!r}: files are read from root://, https://, http:// and s3://"
-    raise UsageError(message)
+        """Close open connections."""

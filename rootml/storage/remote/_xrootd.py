@@ -29,11 +29,11 @@ from rootml.storage.remote._options import Remote
 from rootml.storage.remote._transport import Piece, Stat
 from rootml.storage.remote._transport_errors import Changed, Transient, TransportError
 
-_MOST_RANGES = 1024
-_MOST_BYTES = 2 << 20
-_RANGE = _MOST_BYTES - 16
+_MAX_RANGES = 1024
+_MAX_BYTES = 2 << 20
+_RANGE = _MAX_BYTES - 16
 _BATCH = 64 << 20
-_MOST_HANDLES = 64
+_MAX_HANDLES = 64
 _READ = 0x10  # XRootD.client.flags.OpenFlags.READ
 
 _ENVIRONMENT = {
@@ -54,7 +54,7 @@ _set_up: list[int] = []
 
 
 def client_for(url: str) -> Any:
-    """The client library, set to leave patience to us."""
+    """The client library, set to leave retries to us."""
     with _lock, _own_symbols():
         client = optional_import("XRootD.client", feature=f"reading {redact(url)}", extra="xrootd")
         if not _set_up:
@@ -111,7 +111,7 @@ class XRootDTransport:
         ranges = size = 0
         for start, stop in pieces:
             more = -(-(stop - start) // _RANGE)
-            if not found or ranges + more > _MOST_RANGES or size + stop - start > _BATCH:
+            if not found or ranges + more > _MAX_RANGES or size + stop - start > _BATCH:
                 found.append([])
                 ranges = size = 0
             found[-1].append((start, stop))
@@ -178,7 +178,7 @@ class XRootDTransport:
         with _lock:
             _handles[self._number] = self
             _handles.move_to_end(self._number)
-            old = list(_handles.values())[:-_MOST_HANDLES]
+            old = list(_handles.values())[:-_MAX_HANDLES]
             for each in old:
                 _handles.pop(each._number)
         for each in old:
@@ -196,7 +196,7 @@ class XRootDTransport:
         return Stat(int(found.size), int(found.modtime) * 10**9, str(found.id))
 
     def _check(self, status: Any) -> None:
-        """Turn what the library says into a trouble; a handle that failed is not used again."""
+        """Raise what the library reports as a transport error; drop a handle that failed."""
         if status.ok:
             return
         text = scrub(str(status.message).strip(), self._url)
@@ -210,4 +210,4 @@ class XRootDTransport:
 
 
 def _ignore(*_: Any) -> None:
-    """Nobody waits for the end of a handle that is given up."""
+    """The end of a handle that was dropped is not waited for."""

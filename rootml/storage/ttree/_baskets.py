@@ -119,7 +119,7 @@ def plan_of(tree: Tree, branch: Branch, storage: Storage, file_size: int) -> Pla
     """The plan of a branch.
 
     Raises:
-        Unusual: Baskets inside the tree's record, or seek tables of another make.
+        NeedsUproot: Baskets inside the tree's record, or seek tables of another version.
         ValueError: Tables that cannot be right.
     """
     sizes, bounds, seeks = tree.tables(branch)

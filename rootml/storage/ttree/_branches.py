@@ -306,7 +306,7 @@ def read_tree(data: bytes, keylen: int, classname: str) -> Tree:
     """Read the header of a tree from its record.
 
     Raises:
-        Unusual: A version that uproot has to read.
+        NeedsUproot: A version that uproot has to read.
         ValueError, IndexError, struct.error: Damage.
     """
     empty = np.empty(0, np.int64)

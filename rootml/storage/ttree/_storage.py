@@ -46,8 +46,8 @@ from rootml.storage.ttree._survey import CLASSES, common_bounds, survey
 logger = logging.getLogger(__name__)
 
 _NEVER_FLUSHED = 0
-_MOST_RECORDS, _LARGE_RECORD = 4, 8 << 20
-_MOST_BRANCHES = 64
+_MAX_RECORDS, _LARGE_RECORD = 4, 8 << 20
+_MAX_BRANCHES = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ class _Records:
                 return record
         record = read_record(source, key, known.size)
         if len(record) <= _LARGE_RECORD:  # one assignment: threads may lose one another's
-            self._recent = ((mark, record), *self._recent[: _MOST_RECORDS - 1])
+            self._recent = ((mark, record), *self._recent[: _MAX_RECORDS - 1])
         return record
 
 
@@ -205,7 +205,7 @@ class TTreeTable(Table):
         with self._guard.source(self.where) as source:
             tree = self._tree(source, key)
         found = survey(tree)
-        if self._bounds is None and len(found.paths) <= _MOST_BRANCHES:  # else if asked for
+        if self._bounds is None and len(found.paths) <= _MAX_BRANCHES:  # else if asked for
             self._bounds = common_bounds(tree, found)
         layout = make_layout(found.paths)
         if len(layout.index) < len(found.paths):
@@ -218,18 +218,18 @@ class TTreeTable(Table):
     def _types(self, names: Sequence[str]) -> dict[str, ColumnType]:
         """The types of some columns; those of all, if uproot has to be asked."""
         with self._lock, reading(self.where):
-            found = self._types_told(names)
+            found = self._parsed_types(names)
             if None not in found.values():
                 return {name: kind for name, kind in found.items() if kind is not None}
             layout = self._known()
-            found = self._types_told(list(layout.index))
+            found = self._parsed_types(list(layout.index))
             with self._uproot.open() as tree:
                 return {
                     name: type_of_uproot(tree[layout.path(name)]) if kind is None else kind
                     for name, kind in found.items()
                 }
 
-    def _types_told(self, names: Sequence[str]) -> dict[str, ColumnType | None]:
+    def _parsed_types(self, names: Sequence[str]) -> dict[str, ColumnType | None]:
         """Types as far as they can be told without uproot."""
         if self._key is None:
             return dict.fromkeys(names)
@@ -241,7 +241,7 @@ class TTreeTable(Table):
         """The branch behind a column.
 
         Raises:
-            Unusual: uproot has to read it.
+            NeedsUproot: uproot has to read it.
         """
         if name in self._branches:
             return self._branches[name]
@@ -255,7 +255,7 @@ class TTreeTable(Table):
             branch = self._branch(tree, name)
         except NeedsUproot:
             return None
-        if len(self._branches) < _MOST_BRANCHES:
+        if len(self._branches) < _MAX_BRANCHES:
             self._branches[name] = branch  # whose seek table is often the next thing wanted
         if branch.file_name:
             text = f"its data is in another file, {branch.file_name!r}"
@@ -342,7 +342,7 @@ class TTreeTable(Table):
         return {name: found[inner] for name, inner in names.items()}
 
     def _make_plans(self, source: Source, key: Key, names: Sequence[str]) -> None:
-        """See that there is a plan for each of `names`: None, where uproot has to read."""
+        """Check that there is a plan for each of `names`: None, where uproot has to read."""
         if all(name in self._plans for name in names):
             return
         with self._lock:
@@ -425,6 +425,6 @@ class TTreeTable(Table):
         lazy = None if self._lazy is None else self._lazy()
         if lazy is not None and not self._guard.closed:  # somebody may ask it later
             with suppress(RootmlError):
-                lazy.tell(lazy)
+                lazy.resolve(lazy)
         self._guard.close()
         self._uproot.close()

@@ -10,7 +10,7 @@ field after the other::
     at = behind fBranches, fLeaves and fBaskets        the tables of baskets, and there it must end
 
 Split objects are walked one by one (`Tree.branches`), and so are all branches of a tree in which
-one is of another make, or of one that has so few that it takes no longer. Leaves, and with them
+one is of another version, or of one that has so few that it takes no longer. Leaves, and with them
 types, are left to `Tree.branch_at`.
 """
 
@@ -78,7 +78,7 @@ def survey(tree: Tree) -> Survey:
     """The branches of a tree.
 
     Raises:
-        Unusual: Something that uproot has to read.
+        NeedsUproot: Something that uproot has to read.
         ValueError, IndexError, struct.error: Damage.
     """
     if len(tree.data) > _NARROW:

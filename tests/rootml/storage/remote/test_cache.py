@@ -18,7 +18,7 @@ from remote_servers import HttpsServer, XRootDServer
 import rootml
 from rootml.errors import CorruptFileError, UsageError
 from rootml.storage import Cache, Remote, open_table
-from rootml.storage.remote._cache import shelf_of
+from rootml.storage.remote._cache import file_cache_for
 from rootml.storage.remote._transport import Stat
 
 ROWS = 4000
@@ -87,13 +87,13 @@ def test_a_changed_file_is_read_anew(
 
 
 def test_a_file_without_a_state_is_not_kept(tmp_path: Path) -> None:
-    assert shelf_of(Cache(tmp_path), "https://host/f", Stat(100, 0, "")) is None
+    assert file_cache_for(Cache(tmp_path), "https://host/f", Stat(100, 0, "")) is None
 
 
 def test_the_limit_holds_and_the_latest_used_stay(tmp_path: Path) -> None:
     cache = Cache(tmp_path / "kept", limit="2 MB")
     shelves = [
-        shelf_of(cache, f"https://host/{number}", Stat(10**6, 1, "tag")) for number in range(60)
+        file_cache_for(cache, f"https://host/{number}", Stat(10**6, 1, "tag")) for number in range(60)
     ]
     rng = np.random.default_rng(1)
     pieces = [(0, 50_000), (60_000, 110_000)]
@@ -145,7 +145,7 @@ def fill(folder: str, start: int) -> int:
     """Write and read the ranges of some files, in a process."""
     cache, good = Cache(folder, limit="3 MB"), 0
     for number in range(start, start + 25):
-        shelf = shelf_of(cache, f"https://host/{number % 30}", Stat(10**6, 1, "tag"))
+        shelf = file_cache_for(cache, f"https://host/{number % 30}", Stat(10**6, 1, "tag"))
         assert shelf is not None
         data = np.random.default_rng(number % 30).bytes(40_000)
         found = shelf.get([(0, 40_000)])

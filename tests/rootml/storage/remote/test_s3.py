@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import subprocess
+import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,7 +15,9 @@ from remote_servers import S3Place, moto_program, require
 
 from rootml.errors import UsageError
 from rootml.storage import Remote, expand_paths
-from rootml.storage.remote._s3 import Account, S3Transport, account, list_keys, signed, split_s3
+from rootml.storage.remote import _s3_account
+from rootml.storage.remote._s3 import S3Transport, list_keys, split_s3
+from rootml.storage.remote._s3_account import Account, find_account, sign, signed
 
 # https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html, the example keys
 EXAMPLE = Account("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
@@ -95,10 +100,36 @@ def test_as_botocore_signs(path: str) -> None:
     assert mine.replace(",", ", ") == theirs
 
 
+@pytest.fixture
+def botocore(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """botocore of the servers' environment: its dependencies do not fit into that of the tests."""
+    program = require(moto_program(), "botocore (make servers)")
+    command = "import botocore, pathlib; print(pathlib.Path(botocore.__file__).parent.parent)"
+    python = str(Path(program).parent / "python")
+    done = subprocess.run([python, "-c", command], capture_output=True, text=True, check=True)
+    monkeypatch.setattr(sys, "path", [*sys.path, done.stdout.strip()])
+    importlib.invalidate_caches()
+    yield
+    for name in [name for name in sys.modules if name.partition(".")[0] == "botocore"]:
+        del sys.modules[name]
+
+
+@pytest.fixture(params=["botocore", "alone"])
+def botocore_or_not(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    if request.param == "alone":
+        monkeypatch.setattr(_s3_account, "find_spec", lambda _: None)
+    else:
+        request.getfixturevalue("botocore")
+    return str(request.param)
+
+
 def test_settings_come_from_the_environment_or_the_files_of_a_profile(
-    s3: S3Place, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    s3: S3Place, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, botocore_or_not: str
 ) -> None:
-    assert account() == Account(s3.store.key, s3.store.secret, "", "us-east-1", s3_endpoint(s3))
+    del botocore_or_not
+    assert find_account() == Account(
+        s3.store.key, s3.store.secret, "", "us-east-1", s3_endpoint(s3)
+    )
     (tmp_path / "credentials").write_text(
         "[default]\naws_access_key_id = A\naws_secret_access_key = B\n"
         "[grid]\naws_access_key_id = C\naws_secret_access_key = D%x\naws_session_token = E\n"
@@ -109,19 +140,19 @@ def test_settings_come_from_the_environment_or_the_files_of_a_profile(
     )
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
-    assert account().key == s3.store.key
+    assert find_account().key == s3.store.key
     for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "DEFAULT_REGION", "ENDPOINT_URL"):
         monkeypatch.delenv(f"AWS_{name}")
-    assert account() == Account("A", "B", "", "eu-west-1", "")
+    assert find_account() == Account("A", "B", "", "eu-west-1", "")
     monkeypatch.setenv("AWS_PROFILE", "grid")
-    assert account() == Account("C", "D%x", "E", "xx-1", "https://s3.example.org")
-    assert "D%x" not in repr(account())
+    assert find_account() == Account("C", "D%x", "E", "xx-1", "https://s3.example.org")
+    assert "D%x" not in repr(find_account())
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "F")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "G")
-    assert account().token == ""  # a token of another key would spoil the signature
+    assert find_account().token == ""  # a token of another key would spoil the signature
     (tmp_path / "credentials").write_text("secret without a section")
     with pytest.raises(UsageError, match="credentials cannot be read: MissingSection") as caught:
-        account()
+        find_account()
     assert "secret without" not in str(caught.value)
 
 
@@ -166,3 +197,39 @@ def test_without_keys_nothing_is_signed(s3: S3Place, monkeypatch: pytest.MonkeyP
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     place = S3Transport("s3://events/f.root", Remote())
     assert place._prepare("GET", {"Range": "bytes=0-1"})[1] == {"Range": "bytes=0-1"}
+
+
+def test_both_signatures_are_accepted(s3: S3Place, botocore_or_not: str) -> None:
+    """moto checks the request, whoever signed it."""
+    del botocore_or_not
+    s3.store.put("signed", "f.root", b"content")
+    assert list(list_keys("signed", "f", Remote())) == ["f.root"]
+
+
+@pytest.mark.usefixtures("botocore")
+def test_botocore_signs_when_it_is_there() -> None:
+    sent = sign("GET", f"{HOST}/test.txt", {"Range": "bytes=0-9", "If-Match": '"a"'}, EXAMPLE)
+    assert "if-match" in sent["Authorization"]
+    assert sent["If-Match"] == '"a"'
+    assert sent["Authorization"].startswith("AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/")
+
+
+@pytest.mark.usefixtures("botocore")
+def test_credentials_of_a_program(
+    s3: S3Place, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A profile that names a program for its keys, as single sign-on tools do: botocore's work."""
+    answer = '{"Version": 1, "AccessKeyId": "P", "SecretAccessKey": "Q", "SessionToken": "R"}'
+    (tmp_path / "answer.json").write_text(answer)
+    (tmp_path / "config").write_text(
+        f"[profile sso]\nregion = xx-2\ncredential_process = cat {tmp_path / 'answer.json'}\n"
+    )
+    for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "DEFAULT_REGION"):
+        monkeypatch.delenv(f"AWS_{name}", raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_PROFILE", "sso")
+    assert find_account() == Account("P", "Q", "R", "xx-2", s3_endpoint(s3))
+    monkeypatch.setenv("AWS_PROFILE", "absent")
+    with pytest.raises(UsageError, match="credentials of s3:// cannot be found.*absent"):
+        find_account()
