@@ -44,6 +44,7 @@ USES = {
 _MODULES = {
     "scikit-learn": "sklearn",
     "dask-awkward": "dask_awkward",
+    "tomli-w": "tomli_w",
     "root": "ROOT",
     "xrootd": "XRootD",
 }

@@ -1,9 +1,9 @@
 """Ranges of remote files on the local disk, in one SQLite database.
 
 SQLite handles several processes at a time, crashes in the middle of writing, and the reuse of
-freed space. A range belongs to a file *and* its state (size, ETag or modification time). When the file
-has changed, nothing is found, and the old ranges are dropped as the least recently used. Each
-range has its own checksum.
+freed space. A range belongs to a file *and* its state (size, ETag or modification time). When the
+file has changed, nothing is found, and the old ranges are dropped as the least recently used.
+Each range has its own checksum.
 """
 
 from __future__ import annotations

@@ -62,7 +62,7 @@ def test_limit(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (["fit", "none.json"], 1, "no such model file"),
         (["fit", "empty.json"], 1, "without data"),
         (["fit", "model.json", "--fix", "mu"], 2, "not of the form --fix mu=1"),
-        (["fit", "model.json", "--fix", "mu=x"], 2, "no number"),
+        (["fit", "model.json", "--fix", "mu=x"], 2, "not a number"),
         (["fit", "model.json", "--fix", "nu=1"], 1, "no parameter 'nu'"),
         (["diagnose", "none.onnx", "--sample", "S"], 2, "not of the form --sample"),
     ],

@@ -80,7 +80,7 @@ CUTS = {
 
 @pytest.fixture(autouse=True)
 def few_events_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_staged, "_LEAST", 1)
+    monkeypatch.setattr(_staged, "_MIN_EVENTS", 1)
 
 
 @pytest.fixture

@@ -93,7 +93,8 @@ def test_a_file_without_a_state_is_not_kept(tmp_path: Path) -> None:
 def test_the_limit_holds_and_the_latest_used_stay(tmp_path: Path) -> None:
     cache = Cache(tmp_path / "kept", limit="2 MB")
     shelves = [
-        file_cache_for(cache, f"https://host/{number}", Stat(10**6, 1, "tag")) for number in range(60)
+        file_cache_for(cache, f"https://host/{number}", Stat(10**6, 1, "tag"))
+        for number in range(60)
     ]
     rng = np.random.default_rng(1)
     pieces = [(0, 50_000), (60_000, 110_000)]
