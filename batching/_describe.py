@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rootml._internal.reprs import facts_html, titled_html
-from rootml.batching._bytes import format_bytes
+from rootml._internal.sizes import format_bytes
 from rootml.batching.order._plan import Mode
-from rootml.batching.order._shuffle_quality import measure_mixing
+from rootml.batching.order._shuffle_quality import measure_quality
 
 if TYPE_CHECKING:
-    from rootml.batching._loader import BatchLoader
+    from rootml.batching.adapters._source import BatchSource
     from rootml.batching.rows._epoch_source import EpochSource
 
 MODES = {
@@ -45,23 +45,23 @@ class LoaderDescription:
         return titled_html("rootml.batching.BatchLoader", facts_html(self.rows))
 
 
-def describe(loader: BatchLoader, epochs: EpochSource) -> LoaderDescription:
+def describe(loader: BatchSource, source: EpochSource) -> LoaderDescription:
     """The description of a loader; plans the first epoch if that is not done yet."""
-    options, spec, timing = epochs.options, loader.spec, epochs.timing
-    mode = epochs.mode(1)
+    options, spec, timing = source.options, loader.spec, source.timing
+    mode = source.policy.mode(1)
     rows = [
-        ("dataset", str(loader.dataset)),
-        ("rows per epoch", f"{epochs.num_rows:,}" + _shard(loader)),
-        ("batches", f"{len(loader):,} of {loader.batch_size:,}" + _tail(loader)),
+        ("dataset", str(source.dataset)),
+        ("rows per epoch", f"{source.index.num_rows:,}" + _shard(loader)),
+        ("batches", f"{len(loader):,} of {loader.spec.batch_size:,}" + _tail(loader)),
         ("order", MODES[mode] if options.shuffle else MODES["sequential"]),
-        *_mixing(loader, epochs, mode),
+        *_quality(loader, source, mode),
         *_inputs(loader),
         ("target", ", ".join(spec.targets) if spec.targets else "none"),
-        ("weight", _weight(epochs)),
+        ("weight", _weight(source)),
         ("observers", ", ".join(f"{n} ({d})" for n, d in spec.observers.items()) or "none"),
         ("dtype", f"{options.dtype}; NaN and infinity: {options.nonfinite}"),
-        ("units", _units(epochs)),
-        ("memory", _memory(epochs, mode)),
+        ("units", _units(source)),
+        ("memory", _memory(source, mode)),
         ("decoding threads", str(options.threads)),
     ]
     if timing.rows:
@@ -70,11 +70,11 @@ def describe(loader: BatchLoader, epochs: EpochSource) -> LoaderDescription:
     return LoaderDescription(tuple(rows), dict(timing.seconds))
 
 
-def loader_html(loader: BatchLoader, epochs: EpochSource) -> str:
+def loader_html(loader: BatchSource, source: EpochSource) -> str:
     """What a loader was asked for, as HTML; without a look at the events."""
-    options, spec = epochs.options, loader.spec
+    options, spec = source.options, loader.spec
     facts = [
-        ("dataset", str(loader.dataset)),
+        ("dataset", str(source.dataset)),
         ("batches of", f"{options.batch_size:,}"),
         ("order", f"shuffled, seed {options.seed}" if options.shuffle else MODES["sequential"]),
         *_inputs(loader),
@@ -86,27 +86,27 @@ def loader_html(loader: BatchLoader, epochs: EpochSource) -> str:
     return titled_html("rootml.batching.BatchLoader", facts_html(facts))
 
 
-def _shard(loader: BatchLoader) -> str:
+def _shard(loader: BatchSource) -> str:
     if loader.world == 1:
         return ""
     return f"; rank {loader.rank} of {loader.world} gets {loader.num_rows:,}"
 
 
-def _tail(loader: BatchLoader) -> str:
-    last = loader.num_rows - (len(loader) - 1) * loader.batch_size
-    return "" if last == loader.batch_size else f", the last of {last:,}"
+def _tail(loader: BatchSource) -> str:
+    last = loader.num_rows - (len(loader) - 1) * loader.spec.batch_size
+    return "" if last == loader.spec.batch_size else f", the last of {last:,}"
 
 
-def _mixing(loader: BatchLoader, epochs: EpochSource, mode: Mode) -> list[tuple[str, str]]:
+def _quality(loader: BatchSource, source: EpochSource, mode: Mode) -> list[tuple[str, str]]:
     if mode != "pool":
         return []
-    sharing = epochs.sharing(mode, loader.world, 1)
-    walk = epochs.plan(mode, loader.epoch, ()).walk(sharing, loader.rank, 0)
-    measured = measure_mixing(walk, epochs.counts(loader.epoch))
-    return [("mixing", "not measured: too many rows" if measured is None else str(measured))]
+    sharding = source.policy.sharding(mode, loader.world, 1)
+    schedule = source.plan(mode, loader.epoch, ()).schedule(sharding, loader.rank, 0)
+    measured = measure_quality(schedule, source.index.epoch_counts(loader.epoch))
+    return [("shuffle quality", str(measured or "not measured: too many rows"))]
 
 
-def _inputs(loader: BatchLoader) -> list[tuple[str, str]]:
+def _inputs(loader: BatchSource) -> list[tuple[str, str]]:
     lines = []
     for spec in loader.spec.inputs:
         shape = {"flat": "", "padded": f" x {spec.length} places + mask", "ragged": " ragged"}
@@ -117,25 +117,25 @@ def _inputs(loader: BatchLoader) -> list[tuple[str, str]]:
     return lines
 
 
-def _weight(epochs: EpochSource) -> str:
-    factors = epochs.layout.class_weights
+def _weight(source: EpochSource) -> str:
+    factors = source.layout.class_weights
     if factors is None:
-        return "yes" if epochs.layout.weight else "none"
+        return "yes" if source.layout.weight else "none"
     shown = ", ".join(f"{label:g}: {factor:.4g}" for label, factor in factors.items())
     return f"balanced by factors per label: {shown}"
 
 
-def _units(epochs: EpochSource) -> str:
-    counts = epochs.chosen.counts
+def _units(source: EpochSource) -> str:
+    counts = source.index.counts
     return (
-        f"{len(counts):,} in {len(set(epochs.chosen.sources.tolist()))} source(s), "
+        f"{len(counts):,} in {len(set(source.index.sources.tolist()))} source(s), "
         f"the largest of {int(counts.max()):,} rows"
     )
 
 
-def _memory(epochs: EpochSource, mode: str) -> str:
-    total = format_bytes(epochs.resident_bytes)
-    size = f"{epochs.row_bytes} bytes per row, {total} in all"
+def _memory(source: EpochSource, mode: str) -> str:
+    total = format_bytes(source.policy.resident_bytes)
+    size = f"{source.policy.row_bytes} bytes per row, {total} in all"
     if mode == "sequential":
-        return f"{size}; {epochs.options.threads + 1} units at a time"
-    return f"{size}; buffer of {format_bytes(epochs.options.buffer_bytes)}"
+        return f"{size}; {source.options.threads + 1} units at a time"
+    return f"{size}; buffer of {format_bytes(source.options.buffer_bytes)}"

@@ -10,26 +10,31 @@ from typing import TYPE_CHECKING, Any
 
 from rootml._internal.optional import optional_import
 from rootml.batching._describe import LoaderDescription, describe, loader_html
+from rootml.batching.adapters._outputs import Outputs
 from rootml.batching._options import check_epoch, check_options, check_whole
 from rootml.batching.inputs._batch import Batch, BatchSpec
 from rootml.batching.inputs._cast import NonFinite
 from rootml.batching.inputs._compile import Inputs, Request, Targets
 from rootml.batching.order._balance import Balance
-from rootml.batching.order._epoch_counter import EpochCounter, LocalClock, SharedClock
-from rootml.batching.order._plan import Mode, Sharing
+from rootml.batching.order._epoch_counter import EpochCounter, LocalEpochCounter, SharedEpochCounter
+from rootml.batching.order._plan import Mode, Segment, Sharding
 from rootml.batching.order._sharding import batch_sizes
-from rootml.batching.order._state import Progress, Rest, read_state, write_state
+from rootml.batching.order._state import (
+    Progress,
+    ResumePoint,
+    SavedState,
+    read_state,
+    write_state,
+)
 from rootml.batching.rows._epoch_source import EpochSource
-from rootml.batching.rows._stream import Stream
+from rootml.batching.rows._pipeline import Pipeline
 from rootml.errors import ShardError, StateError, UsageError
 
 if TYPE_CHECKING:
-    from rootml.batching.adapters._arrow import ArrowBatches, AwkwardBatches
-    from rootml.batching.adapters._numpy import NumpyBatches
     from rootml.dataset import Dataset
 
 
-class BatchLoader:
+class BatchLoader(Outputs):
     """Streams batches of the selected events of a dataset, each event once per epoch.
 
     A batch is ``x``, ``(x, y)``, ``(x, y, w)``, or with `observers` a last dict: ``x``
@@ -126,10 +131,10 @@ class BatchLoader:
         request = Request(
             inputs, targets, observers, options.dtype, options.nonfinite, batch_size, drop_last
         )
-        self._epochs = EpochSource(dataset, request, options)
+        self._source = EpochSource(dataset, request, options)
         self._rank, self._world = 0, 1
-        self._clock: EpochCounter = LocalClock()
-        self._rest: Rest | None = None
+        self._counter: EpochCounter = LocalEpochCounter()
+        self._resume: ResumePoint | None = None
         self._latest: Progress | None = None
         self._lock = threading.Lock()
 
@@ -138,17 +143,22 @@ class BatchLoader:
     @property
     def dataset(self) -> Dataset:
         """The dataset, with the columns that were named here."""
-        return self._epochs.dataset
+        return self._source.dataset
+
+    @property
+    def name(self) -> str:
+        """The dataset as text, for messages."""
+        return str(self.dataset)
 
     @property
     def spec(self) -> BatchSpec:
         """What a batch consists of: inputs, targets, weight, observers, with shapes and dtypes."""
-        return self._epochs.layout.spec
+        return self._source.layout.spec
 
     @property
     def batch_size(self) -> int:
         """Rows per batch."""
-        return self._epochs.options.batch_size
+        return self._source.options.batch_size
 
     @property
     def num_rows(self) -> int:
@@ -168,20 +178,20 @@ class BatchLoader:
     @property
     def mode(self) -> Mode:
         """How rows are mixed: "sequential", "resident", "disk" or "pool"."""
-        return self._epochs.mode(1)
+        return self._source.policy.mode(1)
 
     @property
     def epoch(self) -> int:
         """The epoch that the next iteration takes."""
-        return self._clock.next
+        return self._counter.next
 
     def __len__(self) -> int:
         """Batches that this rank gets in an epoch."""
         return len(self._sizes())
 
     def _sizes(self) -> list[int]:
-        options = self._epochs.options
-        rows = self._epochs.num_rows
+        options = self._source.options
+        rows = self._source.index.num_rows
         if options.batch_size > rows:
             message = (
                 f"{self.dataset}: batch_size={options.batch_size} is larger than the data: "
@@ -194,10 +204,10 @@ class BatchLoader:
 
     def describe(self) -> LoaderDescription:
         """Rows, batches, mode, memory, and the time spent per stage so far."""
-        return describe(self, self._epochs)
+        return describe(self, self._source)
 
     def __repr__(self) -> str:
-        options = self._epochs.options
+        options = self._source.options
         shard = f", rank {self._rank} of {self._world}" if self._world > 1 else ""
         order = f"shuffled, seed {options.seed}" if options.shuffle else "in order"
         names = ", ".join(
@@ -206,7 +216,7 @@ class BatchLoader:
         return f"<BatchLoader: batches of {options.batch_size}, {order}{shard}; inputs {names}>"
 
     def _repr_html_(self) -> str:
-        return loader_html(self, self._epochs)
+        return loader_html(self, self._source)
 
     # --- shards and epochs --------------------------------------------------------------------
 
@@ -229,7 +239,7 @@ class BatchLoader:
         other = copy.copy(self)
         other._rank, other._world = rank, world
         other._latest = None
-        other._clock = LocalClock(self._clock.next)
+        other._counter = LocalEpochCounter(self._counter.next)
         other._lock = threading.Lock()
         return other
 
@@ -243,22 +253,22 @@ class BatchLoader:
         """
         epoch = check_epoch(epoch)
         with self._lock:
-            self._clock.set(epoch)
+            self._counter.set(epoch)
             self._latest = None
-            if self._rest is not None and self._rest.epoch != epoch:
-                self._rest = None
+            if self._resume is not None and self._resume.epoch != epoch:
+                self._resume = None
 
-    def share_clock(self) -> SharedClock:
+    def share_epochs(self) -> SharedEpochCounter:
         """Count epochs in memory that worker processes share (for the torch output)."""
         import multiprocessing
 
         torch = optional_import("torch", feature="BatchLoader.torch()", extra="torch")
-        if not isinstance(self._clock, SharedClock):
-            memory = torch.zeros(SharedClock.SIZE, dtype=torch.int64).share_memory_()
-            self._clock = SharedClock(
+        if not isinstance(self._counter, SharedEpochCounter):
+            memory = torch.zeros(SharedEpochCounter.SIZE, dtype=torch.int64).share_memory_()
+            self._counter = SharedEpochCounter(
                 self.epoch, memory, multiprocessing.get_context("spawn").Lock()
             )
-        return self._clock
+        return self._counter
 
     def prepare(self) -> None:
         """Do what the first epoch would wait for, but for decoding: the scan, the shuffle on disk.
@@ -266,8 +276,8 @@ class BatchLoader:
         Useful before worker processes are started, which then share the result.
         """
         self._sizes()
-        if self._epochs.mode(1) == "disk":
-            _ = self._epochs.spill
+        if self.mode == "disk":
+            _ = self._source.cache.spill
 
     def iterate(
         self, *, epoch: int | None = None, worker: int = 0, workers: int = 1
@@ -290,43 +300,43 @@ class BatchLoader:
         self._sizes()
         with self._lock:
             if epoch is None:
-                epoch = self._clock.take()
-            rest, self._rest = self._rest, None
-            if rest is not None and rest.epoch != epoch:
-                rest = None
-            progress = self._begin(epoch, workers, rest)
+                epoch = self._counter.take()
+            resume, self._resume = self._resume, None
+            if resume is not None and resume.epoch != epoch:
+                resume = None
+            progress = self._begin(epoch, workers, resume)
             self._latest = progress
         return self._run(progress, worker)
 
-    def _begin(self, epoch: int, workers: int, rest: Rest | None) -> Progress:
+    def _begin(self, epoch: int, workers: int, resume: ResumePoint | None) -> Progress:
         """Where this iteration begins: at the start, or where a state left off."""
-        mode = rest.mode if rest is not None else self._epochs.mode(workers)
-        sharing = self._epochs.sharing(mode, self._world, workers)
-        history = rest.segments if rest is not None else ()
+        mode = resume.mode if resume is not None else self._source.policy.mode(workers)
+        sharding = self._source.policy.sharding(mode, self._world, workers)
+        history = resume.segments if resume is not None else ()
         skip = 0
-        if history and history[-1].sharing == sharing:
+        if history and history[-1].sharding == sharding:
             skip, history = history[-1].batches, history[:-1]
-        return Progress(epoch, mode, sharing, history, skip, start=skip)
+        return Progress(epoch, mode, sharding, history, skip, start=skip)
 
     def _run(self, progress: Progress, worker: int) -> Generator[Batch, None, None]:
-        epochs, sharing = self._epochs, progress.sharing
-        epochs.dataset.verify()
-        plan = epochs.plan(progress.mode, progress.epoch, progress.history)
+        source, sharding = self._source, progress.sharding
+        source.dataset.verify()
+        plan = source.plan(progress.mode, progress.epoch, progress.history)
         if plan.rows_left:
-            walk = plan.walk(sharing, self._rank, worker)
-            before = _share(progress.batches, worker, sharing)
-            stream = Stream(
-                epochs.layout,
-                walk,
-                lambda pool: epochs.store(progress.mode, progress.epoch, walk, sharing, pool),
-                threads=epochs.decoders,
-                timing=epochs.timing,
+            schedule = plan.schedule(sharding, self._rank, worker)
+            before = _share(progress.batches, worker, sharding)
+            pipeline = Pipeline(
+                source.layout,
+                schedule,
+                lambda pool: source.store(progress.mode, progress.epoch, schedule, sharding, pool),
+                threads=source.decoder.units_at_once,
+                timing=source.timing,
                 skip=before,
-                block_rows=sharing.block_rows,
+                block_rows=sharding.block_rows,
             )
-            total = plan.batches(sharing, self._rank)
-            for mine, batch in enumerate(stream.batches(), before):
-                progress.batches = mine * sharing.workers + worker + 1  # workers take turns
+            total = plan.batches(sharding, self._rank)
+            for mine, batch in enumerate(pipeline.batches(), before):
+                progress.batches = mine * sharding.workers + worker + 1  # workers take turns
                 progress.done = progress.batches == total
                 yield batch
         progress.done = True
@@ -349,7 +359,7 @@ class BatchLoader:
         """
         if batches is not None:
             return self._counted_state(batches, max(1, workers))
-        if self._clock.elsewhere:
+        if self._counter.elsewhere:
             message = (
                 f"epoch {self.epoch - 1} was taken by worker processes, and how many of their "
                 "batches were used is not known here: pass what your loop has counted and the "
@@ -357,14 +367,27 @@ class BatchLoader:
                 "the next epoch by set_epoch(...) first"
             )
             raise StateError(message)
-        return write_state(self._epochs, self._latest, self.epoch, self._rest_of(self.epoch))
+        return self._write_state(self._latest, self.epoch, self._resume_of(self.epoch))
+
+    def _write_state(
+        self, latest: Progress | None, next_epoch: int, resume: ResumePoint | None
+    ) -> dict[str, Any]:
+        segments: tuple[Segment, ...] = ()
+        epoch, mode = next_epoch, self.mode
+        if latest is not None and not latest.done:
+            epoch, mode, segments = latest.epoch, latest.mode, latest.segments
+        elif resume is not None:
+            mode, segments = resume.mode, resume.segments
+        shards = self._source.policy.spill_shards if mode == "disk" else None
+        state = SavedState(epoch, mode, segments, shards)
+        return write_state(self._source.state_key(), state)
 
     def _counted_state(self, batches: int, workers: int) -> dict[str, Any]:
         check_whole("batches", batches, least=0)
-        epoch, rest = self._begun()
-        progress = self._begin(epoch, workers, rest)
-        plan = self._epochs.plan(progress.mode, progress.epoch, progress.history)
-        total = plan.batches(progress.sharing, self._rank)
+        epoch, resume = self._begun()
+        progress = self._begin(epoch, workers, resume)
+        plan = self._source.plan(progress.mode, progress.epoch, progress.history)
+        total = plan.batches(progress.sharding, self._rank)
         if progress.start + batches > total:
             message = (
                 f"batches={batches}: the latest iteration, of epoch {progress.epoch}, has "
@@ -374,17 +397,17 @@ class BatchLoader:
         progress.batches += int(batches)
         progress.done = progress.batches == total
         following = max(self.epoch, progress.epoch + 1)
-        return write_state(self._epochs, progress, following, None)
+        return self._write_state(progress, following, None)
 
-    def _begun(self) -> tuple[int, Rest | None]:
+    def _begun(self) -> tuple[int, ResumePoint | None]:
         """The epoch of the latest iteration, and what it began with."""
         latest = self._latest
-        if self._clock.elsewhere:
-            return self.epoch - 1, self._rest_of(self.epoch - 1)
+        if self._counter.elsewhere:
+            return self.epoch - 1, self._resume_of(self.epoch - 1)
         if latest is None:
-            return self.epoch, self._rest_of(self.epoch)
-        rest = Rest(latest.epoch, latest.mode, latest.begun) if latest.begun else None
-        return latest.epoch, rest
+            return self.epoch, self._resume_of(self.epoch)
+        resume = ResumePoint(latest.epoch, latest.mode, latest.begun) if latest.begun else None
+        return latest.epoch, resume
 
     def batches_left(self) -> int:
         """Batches of the next iteration: those of an epoch, or what a loaded state left of it.
@@ -392,13 +415,13 @@ class BatchLoader:
         Of an iteration in this process, without worker processes.
         """
         epoch = self.epoch
-        progress = self._begin(epoch, 1, self._rest_of(epoch))
-        plan = self._epochs.plan(progress.mode, epoch, progress.history)
-        return plan.batches(progress.sharing, self._rank) - progress.start
+        progress = self._begin(epoch, 1, self._resume_of(epoch))
+        plan = self._source.plan(progress.mode, epoch, progress.history)
+        return plan.batches(progress.sharding, self._rank) - progress.start
 
-    def _rest_of(self, epoch: int) -> Rest | None:
+    def _resume_of(self, epoch: int) -> ResumePoint | None:
         """What a loaded state left over of this epoch, if anything."""
-        return self._rest if self._rest is not None and self._rest.epoch == epoch else None
+        return self._resume if self._resume is not None and self._resume.epoch == epoch else None
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where `state` was taken: the next iteration gives the rest of that epoch.
@@ -410,72 +433,20 @@ class BatchLoader:
             StateError: The state belongs to other data, another seed, selection or version, or
                 needs a mode that this buffer does not allow.
         """
-        epoch, mode, segments, shards = read_state(self._epochs, state)
-        if shards is not None:
-            self._epochs.adopt_spill_shards(shards)
+        saved = read_state(self._source.state_key(), state)
+        if saved.spill_shards is not None:
+            self._source.cache.adopt_spill_shards(saved.spill_shards)
         with self._lock:
             self._latest = None
-            self._clock.set(epoch)
-            self._rest = Rest(epoch, mode, segments) if segments else None
+            self._counter.set(saved.epoch)
+            point = ResumePoint(saved.epoch, saved.mode, saved.segments)
+            self._resume = point if saved.segments else None
 
-    # --- outputs ------------------------------------------------------------------------------
-
-    def numpy(self) -> NumpyBatches:
-        """An iterable of tuples of NumPy arrays; every iteration is the next epoch."""
-        from rootml.batching.adapters._numpy import NumpyBatches
-
-        return NumpyBatches(self)
-
-    def torch(self, device: Any = None) -> Any:
-        """A torch IterableDataset of tuples of tensors; see `rootml.batching.adapters._torch`."""
-        from rootml.batching.adapters._torch import torch_batches
-
-        self.prepare()
-        return torch_batches(self, device=device)
-
-    def tensorflow(self) -> Any:
-        """A ``tf.data.Dataset``; see `rootml.batching.adapters._tensorflow`."""
-        from rootml.batching.adapters._tensorflow import tensorflow_batches
-
-        self.prepare()
-        return tensorflow_batches(self)
-
-    def lightning(
-        self,
-        *,
-        validation: BatchLoader | None = None,
-        test: BatchLoader | None = None,
-        predict: BatchLoader | None = None,
-        num_workers: int = 0,
-    ) -> Any:
-        """A Lightning DataModule that trains on this; see `..adapters._lightning`."""
-        from rootml.batching.adapters._lightning import lightning_module
-
-        return lightning_module(
-            self, validation=validation, test=test, predict=predict, num_workers=num_workers
-        )
-
-    def arrow(self) -> ArrowBatches:
-        """An iterable of ``pyarrow.RecordBatch``; every iteration is the next epoch."""
-        from rootml.batching.adapters._arrow import ArrowBatches
-
-        return ArrowBatches(self)
-
-    def awkward(self) -> AwkwardBatches:
-        """An iterable of awkward record arrays; every iteration is the next epoch."""
-        from rootml.batching.adapters._arrow import AwkwardBatches
-
-        return AwkwardBatches(self)
-
-    def xgboost(self, *, cache_prefix: str | None = None) -> Any:
-        """An ``xgboost.DataIter``; see `rootml.batching.adapters._xgboost`."""
-        from rootml.batching.adapters._xgboost import xgboost_batches
-
-        return xgboost_batches(self, cache_prefix=cache_prefix)
+    # --- the end ------------------------------------------------------------------------------
 
     def close(self) -> None:
         """Free what is kept between epochs: rows in memory, files of the shuffle on disk."""
-        self._epochs.close()
+        self._source.close()
 
     def __getstate__(self) -> dict[str, Any]:
         return {
@@ -488,9 +459,9 @@ class BatchLoader:
         self._latest = None
 
 
-def _share(batches: int, worker: int, sharing: Sharing) -> int:
+def _share(batches: int, worker: int, sharding: Sharding) -> int:
     """Of a rank's first `batches` batches, how many were this worker's."""
-    return max(0, -(-(batches - worker) // sharing.workers))
+    return max(0, -(-(batches - worker) // sharding.workers))
 
 
 __all__ = ["BatchLoader"]

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from rootml.batching._bytes import parse_bytes
+from rootml._internal.sizes import parse_bytes
 from rootml.batching.inputs._cast import NonFinite, check_nonfinite, float_dtype
 from rootml.batching.order._balance import Resample, check_balance
 from rootml.errors import UsageError

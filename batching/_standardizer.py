@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from rootml._internal.atomic import check_target
 from rootml.batching.inputs._batch import Batch, PaddedArray, RaggedArray
+from rootml.dataset import Dataset
 from rootml.errors import (
     EmptySelectionError,
     SchemaError,
@@ -25,8 +26,7 @@ from rootml.errors import (
 from rootml.storage._paths import missing_file
 
 if TYPE_CHECKING:
-    from rootml.batching._loader import BatchLoader
-    from rootml.dataset import Dataset
+    from rootml.batching.adapters._source import BatchSource
 
 Float = npt.NDArray[np.float64]
 Method = Literal["mean_std", "quantile"]
@@ -148,18 +148,15 @@ class Standardizer:
 
     # --- fitting ------------------------------------------------------------------------------
 
-    def fit(self, data: BatchLoader | Dataset) -> Self:
+    def fit(self, data: BatchSource | Dataset) -> Self:
         """Fit all inputs of a loader, or all columns of a dataset.
 
         Raises:
             EmptySelectionError: A feature without a single finite value.
             UsageError: Weights that add up to nothing, or negative ones for quantiles.
         """
-        from rootml.batching._loader import BatchLoader
-
-        if not isinstance(data, BatchLoader):
-            rows = max(1, min(_FIT_ROWS, data.scan().num_rows))
-            data = BatchLoader(data, rows, nonfinite="keep", dtype="float64")
+        if isinstance(data, Dataset):
+            data = data.batches(_FIT_ROWS, nonfinite="keep", dtype="float64")
         fits = {
             item.name: _Fit(item.features, self, number)
             for number, item in enumerate(data.spec.inputs)

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import awkward as ak
 import numpy as np
 
+from rootml.batching.adapters._source import BatchSource
 from rootml.batching.inputs._batch import Batch, BatchSpec, PaddedArray, RaggedArray
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from rootml.batching._loader import BatchLoader
 
 
 class ArrowBatches:
@@ -23,7 +23,7 @@ class ArrowBatches:
     Padded features are fixed-size lists, with null past the end; ragged ones are lists.
     """
 
-    def __init__(self, loader: BatchLoader) -> None:
+    def __init__(self, loader: BatchSource) -> None:
         self.loader = loader
 
     def __iter__(self) -> Generator[Any, None, None]:
@@ -61,7 +61,7 @@ class AwkwardBatches:
     ones cut to their length).
     """
 
-    def __init__(self, loader: BatchLoader) -> None:
+    def __init__(self, loader: BatchSource) -> None:
         self.loader = loader
 
     def __iter__(self) -> Generator[Any, None, None]:
@@ -77,7 +77,7 @@ class AwkwardBatches:
         return f"<AwkwardBatches of {self.loader!r}>"
 
 
-def _records(loader: BatchLoader) -> Generator[dict[str, Any], None, None]:
+def _records(loader: BatchSource) -> Generator[dict[str, Any], None, None]:
     batches = loader.iterate()
     try:
         for batch in batches:

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rootml._internal.optional import optional_import
+from rootml.batching.adapters._source import BatchSource
 from rootml.errors import ShardError
-
-if TYPE_CHECKING:
-    from rootml.batching._loader import BatchLoader
 
 
 def lightning_module(
-    train: BatchLoader,
+    train: BatchSource,
     *,
-    validation: BatchLoader | None = None,
-    test: BatchLoader | None = None,
-    predict: BatchLoader | None = None,
+    validation: BatchSource | None = None,
+    test: BatchSource | None = None,
+    predict: BatchSource | None = None,
     num_workers: int = 0,
 ) -> Any:
     """A ``LightningDataModule`` over loaders; checkpoints carry the state of the training loader.
@@ -60,10 +58,10 @@ def _module_class(base: Any) -> Any:
 
         def __init__(
             self,
-            train: BatchLoader,
-            validation: BatchLoader | None,
-            test: BatchLoader | None,
-            predict: BatchLoader | None,
+            train: BatchSource,
+            validation: BatchSource | None,
+            test: BatchSource | None,
+            predict: BatchSource | None,
             num_workers: int,
         ) -> None:
             super().__init__()
@@ -96,7 +94,7 @@ def _module_class(base: Any) -> Any:
             before = trainer.fit_loop.epoch_loop.batch_progress.current.ready if trainer else 0
             return int(before) + self.loaders["train"].batches_left()
 
-        def shard(self, name: str) -> BatchLoader:
+        def shard(self, name: str) -> BatchSource:
             """One of the loaders, from now on that of the trainer's rank."""
             loader, trainer = self.loaders[name], self.trainer
             rank, world = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from rootml.batching._loader import BatchLoader
+from rootml.batching.adapters._source import BatchSource
 
 
 class NumpyBatches:
     """An iterable of ``x``, ``(x, y)`` or ``(x, y, w)``; every iteration is the next epoch."""
 
-    def __init__(self, loader: BatchLoader) -> None:
+    def __init__(self, loader: BatchSource) -> None:
         self.loader = loader
 
     def __iter__(self) -> Iterator[Any]:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rootml._internal.optional import optional_import
+from rootml.batching.adapters._source import BatchSource
 from rootml.batching.inputs._batch import Batch, BatchSpec, InputSpec, PaddedArray, RaggedArray
 
-if TYPE_CHECKING:
-    from rootml.batching._loader import BatchLoader
 
-
-def tensorflow_batches(loader: BatchLoader) -> Any:
+def tensorflow_batches(loader: BatchSource) -> Any:
     """A ``tf.data.Dataset`` of ``x``, ``(x, y)`` or ``(x, y, w)``; each iteration is an epoch.
 
     Whole batches go through the generator, never single rows. Shapes are static but for the first

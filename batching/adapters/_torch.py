@@ -6,22 +6,20 @@ import functools
 import logging
 import sys
 from collections.abc import Generator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from rootml._internal.optional import optional_import
+from rootml.batching.adapters._source import BatchSource
 from rootml.batching.inputs._batch import Batch, PaddedArray, RaggedArray
 from rootml.errors import ShardError, UsageError
-
-if TYPE_CHECKING:
-    from rootml.batching._loader import BatchLoader
 
 logger = logging.getLogger(__name__)
 _DISPATCHER = ("accelerate.data_loader", "DataLoaderDispatcher")
 
 
-def torch_batches(loader: BatchLoader, *, device: Any = None) -> Any:
+def torch_batches(loader: BatchSource, *, device: Any = None) -> Any:
     """A ``torch.utils.data.IterableDataset`` of tuples of tensors.
 
     A tuple is ``x``, ``(x, y)`` or ``(x, y, w)``, with observers a last dict of tensors. Named
@@ -68,11 +66,11 @@ def __getattr__(name: str) -> Any:  # a spawned worker unpickles the class befor
 class _TorchBatches:
     """See `torch_batches`."""
 
-    def __init__(self, loader: BatchLoader, device: Any) -> None:
+    def __init__(self, loader: BatchSource, device: Any) -> None:
         torch = optional_import("torch", feature="BatchLoader.torch()", extra="torch")
         self.loader = loader
         self.device = None if device is None else torch.device(device)
-        self._clock = loader.share_clock()
+        self._counter = loader.share_epochs()
 
     def __len__(self) -> int:
         return len(self.loader)
@@ -88,7 +86,7 @@ class _TorchBatches:
                 "torch(device=...) moves batches by itself: use it without DataLoader workers"
             )
             raise UsageError(message)
-        epoch = self._clock.join(info.seed - info.id, info.num_workers)
+        epoch = self._counter.join(info.seed - info.id, info.num_workers)
         batches = self.loader.iterate(epoch=epoch, worker=info.id, workers=info.num_workers)
         return self._tensors(batches)
 
@@ -111,7 +109,7 @@ class _TorchBatches:
         return f"<TorchBatches of {self.loader!r}>"
 
 
-def _check_ranks(loader: BatchLoader) -> None:
+def _check_ranks(loader: BatchSource) -> None:
     """See that ranks that train together neither lose events nor see some twice.
 
     Raises:

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Generator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from rootml._internal.optional import optional_import
+from rootml.batching.adapters._source import BatchSource
 from rootml.batching.inputs._batch import Batch
 from rootml.errors import UnsupportedTypeError, UsageError
 
-if TYPE_CHECKING:
-    from rootml.batching._loader import BatchLoader
 
-
-def xgboost_batches(loader: BatchLoader, *, cache_prefix: str | None = None) -> Any:
+def xgboost_batches(loader: BatchSource, *, cache_prefix: str | None = None) -> Any:
     """An ``xgboost.DataIter`` over the loader: data, label, weight and feature names.
 
     XGBoost passes over the data several times and needs the same batches each time, so it always
@@ -53,7 +51,7 @@ def _iterator_class(base: Any) -> Any:
     class XGBoostBatches(base):  # type: ignore[misc]
         """See `xgboost_batches`."""
 
-        def __init__(self, loader: BatchLoader, cache_prefix: str | None) -> None:
+        def __init__(self, loader: BatchSource, cache_prefix: str | None) -> None:
             self.loader = loader
             self._epoch = loader.epoch
             self._batches: Generator[Batch, None, None] | None = None
@@ -73,7 +71,7 @@ def _iterator_class(base: Any) -> Any:
             if batch.y is not None:
                 fields["label"] = batch.y
             if batch.w is not None:
-                _check_weights(batch.w, str(self.loader._epochs.dataset))
+                _check_weights(batch.w, self.loader.name)
                 fields["weight"] = batch.w
             input_data(**fields)
             return True

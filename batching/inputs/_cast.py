@@ -138,7 +138,7 @@ def all_finite(tile: npt.NDArray[Any]) -> bool:
     return bool(np.isfinite(tile).all())
 
 
-def settle(
+def apply_nonfinite(
     values: npt.NDArray[Any], policy: NonFinite, what: str, *, is_input: bool = True
 ) -> None:
     """Apply the policy to NaN and infinity in one column, in place.

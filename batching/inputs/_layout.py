@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from rootml._internal.buffers import Allocate
 from rootml.batching.inputs._batch import Batch, BatchSpec, InputSpec, PaddedArray, RaggedArray
-from rootml.batching.inputs._cast import NonFinite, all_finite, check_cast, settle
+from rootml.batching.inputs._cast import NonFinite, all_finite, check_cast, apply_nonfinite
 from rootml.errors import NonFiniteError, SchemaError
 
 if TYPE_CHECKING:
@@ -219,7 +219,7 @@ class Layout:
     def _weights(self, block: EventBlock, where: str) -> Array:
         weights = np.ones(block.num_rows) if block.weight is None else block.weight
         if not all_finite(weights):
-            settle(weights, "error", f"{where}, weight", is_input=False)
+            apply_nonfinite(weights, "error", f"{where}, weight", is_input=False)
         if self.class_weights is not None:
             assert block.label is not None
             weights = weights * _lookup(block.label, self.class_weights)
@@ -312,7 +312,7 @@ def _fill_flat(field: FlatField, unit: Prepared, first: int, last: int, tile: Ar
     for j, feature in enumerate(field.features):
         what = f"{unit.where}, column {feature.name!r}"
         values = tile if field.vector else tile[:, j]
-        settle(values, field.nonfinite, what, is_input=field.key != TARGET)
+        apply_nonfinite(values, field.nonfinite, what, is_input=field.key != TARGET)
 
 
 def _strips(columns: Sequence[Array]) -> Strips:
@@ -364,7 +364,7 @@ def _lists(field: ListField, columns: Mapping[str, Any], where: str) -> Lists:
         content = check_cast(content, field.dtype, what)
         if field.nonfinite != "keep" and not all_finite(content):
             content = content.copy()
-            settle(content, field.nonfinite, what)
+            apply_nonfinite(content, field.nonfinite, what)
         contents.append(content)
     assert offsets is not None
     return Lists(offsets, tuple(contents))

@@ -9,8 +9,8 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from rootml.batching.order._rng import Counts, Purpose, draw_counts, stream
-from rootml.batching.rows._units import UnitKey
+from rootml.batching.order._rng import Counts, Purpose, draw_counts, generator
+from rootml.batching.order._unit_keys import UnitKey
 from rootml.errors import UsageError
 
 
@@ -131,7 +131,7 @@ def resampled_counts(
     used = np.where(copies < full[sources], rows, 0)
     for source in np.flatnonzero(part):
         last = np.flatnonzero((sources == source) & (copies == full[source]))
-        rng = stream(seed, epoch, Purpose.RESAMPLE, int(source))
+        rng = generator(seed, epoch, Purpose.RESAMPLE, int(source))
         used[last] = draw_counts(rng, rows[last], int(part[source]))
     return used
 
@@ -148,7 +148,7 @@ def resampled_rows(
         if not len(rows):
             continue
         full, part = divmod(wanted, len(rows))
-        rng = stream(seed, epoch, Purpose.RESAMPLE, source)
+        rng = generator(seed, epoch, Purpose.RESAMPLE, source)
         chosen += [rows] * full + [rng.permutation(rows)[:part]]
     return np.concatenate(chosen)
 

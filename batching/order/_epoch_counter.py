@@ -26,7 +26,7 @@ class EpochCounter(Protocol):
         """Whether the latest epoch was taken by worker processes, and this is none of them."""
 
 
-class LocalClock:
+class LocalEpochCounter:
     """A clock of one process."""
 
     def __init__(self, epoch: int = 0) -> None:
@@ -52,7 +52,7 @@ class LocalClock:
         self.__init__(epoch)  # type: ignore[misc]
 
 
-class SharedClock:
+class SharedEpochCounter:
     """A clock in shared memory, for torch DataLoader workers and the process that started them.
 
     Workers of one iteration must take the same epoch, and those of the next iteration the next,

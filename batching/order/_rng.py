@@ -26,13 +26,13 @@ class Purpose(IntEnum):
 
     UNIT = 1  # the permutation of the rows of one unit
     ORDER = 2  # the order of the units
-    DEAL = 3  # how many rows of each source every shard gets
-    WALK = 4  # which open units the rows of a block come from
+    SHARD = 3  # how many rows of each source every shard gets
+    SCHEDULE = 4  # which open units the rows of a block come from
     RESAMPLE = 5  # which rows are left out or repeated
     SPILL = 6  # which shard on disk a row goes to
 
 
-def stream(seed: int, epoch: int, purpose: Purpose, index: int = 0) -> np.random.Generator:
+def generator(seed: int, epoch: int, purpose: Purpose, index: int = 0) -> np.random.Generator:
     """The generator that decides `purpose` number `index` in this epoch."""
     counter = np.array([0, 0, index, int(purpose)], dtype=np.uint64)
     key = np.array([seed, epoch], dtype=np.uint64)
@@ -69,7 +69,7 @@ def sampler_digest() -> int:
     NumPy may change its samplers between versions (NEP 19), which would silently change the order
     that a saved state counts on.
     """
-    rng = stream(7, 1, Purpose.UNIT, 3)
+    rng = generator(7, 1, Purpose.UNIT, 3)
     parts: list[npt.NDArray[Any]] = [
         rng.permutation(1000),
         draw_counts(rng, np.array([500, 3000, 70_000], dtype=np.int64), 999),

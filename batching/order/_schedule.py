@@ -1,6 +1,6 @@
 """The order of an epoch at the level of indices: which rows make up which batches.
 
-A walk knows only numbers of rows. It never waits and never reads, so the same walk drives the
+A schedule knows only numbers of rows. It never waits and never reads, so the same schedule drives the
 stream of batches, a resumed stream (skip what was delivered), and the computation of what other
 ranks have left over.
 
@@ -24,7 +24,7 @@ from rootml.batching.order._sharding import Piece
 
 @dataclass(frozen=True, slots=True)
 class Take:
-    """Rows ``[start, stop)`` of piece number `piece` of the walk."""
+    """Rows ``[start, stop)`` of piece number `piece` of the schedule."""
 
     piece: int
     start: int
@@ -53,8 +53,8 @@ class Block:
         return sum(self.sizes)
 
 
-class Walk(Protocol):
-    """What the stream needs of a walk."""
+class Schedule(Protocol):
+    """What the stream needs of a schedule."""
 
     @property
     def pieces(self) -> Sequence[Piece]:
@@ -86,7 +86,7 @@ def group_batches(sizes: Sequence[int], block_rows: int) -> Iterator[tuple[int, 
 
 
 @dataclass(frozen=True)
-class ChainWalk:
+class SequentialSchedule:
     """One piece after the other, as they stand: unshuffled data, or one permutation of all rows.
 
     Attributes:
@@ -106,7 +106,7 @@ class ChainWalk:
         return self.rank_sizes[self.worker :: self.workers]
 
     def blocks(self) -> Iterator[Block]:
-        cursor = _ChainCursor(self.pieces)
+        cursor = _PieceCursor(self.pieces)
         for group in self._groups():
             if isinstance(group, int):
                 cursor.advance(group)
@@ -134,7 +134,7 @@ class ChainWalk:
 
 
 @dataclass
-class _ChainCursor:
+class _PieceCursor:
     pieces: Sequence[Piece]
     number: int = 0
     offset: int = 0
@@ -166,7 +166,7 @@ class RngMaker(Protocol):
 
 
 @dataclass(frozen=True)
-class PoolWalk:
+class PoolSchedule:
     """Rows drawn from several open pieces of every source, in proportion to the rows remaining.
 
     The number of rows of each source in a block is hypergeometric in the rows that the source has
@@ -176,34 +176,34 @@ class PoolWalk:
     Within a source the open pieces are used at rates in proportion to their sizes. Pieces that
     were opened one after the other are then used up one after the other, and each makes room for
     the next. At the start only one piece per source is open, and pieces are opened three times as
-    fast as rows are delivered until `room` is in use: the first batch does not wait for a full
+    fast as rows are delivered until `spare_rows` is in use: the first batch does not wait for a full
     buffer.
 
     When all open pieces of a source together have too few rows for a block, they are used up in
-    it and further ones are opened whatever `room` says. At most two such generations are in
-    memory at a time; `forced_rows` says how much that is.
+    it and further ones are opened whatever `spare_rows` says. At most two such generations are in
+    memory at a time; `required_rows` says how much that is.
 
     Attributes:
         pieces: The pieces of this shard, in the order of the epoch within each source.
         sizes: Batch sizes of this shard.
-        room: Rows that open pieces may occupy before they are needed.
+        spare_rows: Rows that open pieces may occupy before they are needed.
     """
 
     pieces: Sequence[Piece]
     sizes: Sequence[int]
     block_rows: int
-    room: int
+    spare_rows: int
     make_rng: RngMaker = field(repr=False)
 
     def blocks(self) -> Iterator[Block]:
-        run = _PoolRun(self)
+        run = _PoolState(self)
         for group in group_batches(self.sizes, self.block_rows):
             block, _ = run.block(group)
             yield block
 
     def left_after(self, batches: int) -> list[Piece]:
         """Remaining pieces of this shard when it has delivered `batches` batches."""
-        run = _PoolRun(self)
+        run = _PoolState(self)
         cursor = run.cursor
         for group in group_batches(self.sizes, self.block_rows):
             if batches <= 0:
@@ -224,18 +224,18 @@ class PoolWalk:
         ]
 
 
-def forced_rows(largest: Sequence[int], block_rows: int) -> int:
-    """Rows beyond `PoolWalk.room` that a pool may need, given the largest piece of each source."""
+def required_rows(largest: Sequence[int], block_rows: int) -> int:
+    """Rows beyond `PoolSchedule.spare_rows` that a pool may need, given the largest piece of each source."""
     return 2 * (sum(largest) + block_rows)
 
 
-class _PoolRun:
-    """The state of one pass over a `PoolWalk`."""
+class _PoolState:
+    """The state of one pass over a `PoolSchedule`."""
 
-    def __init__(self, walk: PoolWalk) -> None:
-        pieces = walk.pieces
-        self.walk = walk
-        self.rng = walk.make_rng()
+    def __init__(self, schedule: PoolSchedule) -> None:
+        pieces = schedule.pieces
+        self.schedule = schedule
+        self.rng = schedule.make_rng()
         self.rows = np.array([piece.rows for piece in pieces], dtype=np.int64)
         self.cursor = np.array([piece.start for piece in pieces], dtype=np.int64)
         self.stop = np.array([piece.stop for piece in pieces], dtype=np.int64)
@@ -248,7 +248,7 @@ class _PoolRun:
             [sum(pieces[i].rows for i in queue) for queue in self.waiting], dtype=np.int64
         )
         self.open_rows = [0] * len(names)
-        self.free = walk.room
+        self.free = schedule.spare_rows
         self.delivered = 0
         self.opened = 0
 

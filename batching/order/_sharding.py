@@ -80,7 +80,7 @@ def _halves(share: int, batch_size: int) -> list[int]:
     return [share - share // 2, share // 2]
 
 
-def deal(
+def distribute(
     pieces: Sequence[Piece], shard_rows: Sequence[int], rng: np.random.Generator
 ) -> list[list[Piece]]:
     """Share out `pieces` among shards that get `shard_rows` rows each, in the pieces' order.

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from rootml.batching.order._schedule import Walk
+from rootml.batching.order._schedule import Schedule
 
 MAX_BLOCKS = 4000
 """Epochs of more blocks than this (65 million rows) are not measured: it would take seconds."""
 
 
 @dataclass(frozen=True, slots=True)
-class Mixing:
+class ShuffleQuality:
     """Measured quality of a shuffle.
 
     Attributes:
@@ -36,22 +36,22 @@ class Mixing:
         return text + f"; {self.units:.1f} units per block"
 
 
-def measure_mixing(walk: Walk, counts: npt.NDArray[np.int64]) -> Mixing | None:
-    """Follow a walk over units of `counts` rows; None if it is too long."""
+def measure_quality(schedule: Schedule, counts: npt.NDArray[np.int64]) -> ShuffleQuality | None:
+    """Follow a schedule over units of `counts` rows; None if it is too long."""
     ends = np.cumsum(counts)
     middles = ends - counts / 2
-    sources = np.array([piece.source for piece in walk.pieces])
+    sources = np.array([piece.source for piece in schedule.pieces])
     names = np.unique(sources)
     shares: list[npt.NDArray[np.float64]] = []
     rows: list[int] = []
     place_sum, units = 0.0, 0
     total, at = float(ends[-1]), 0
-    for number, block in enumerate(walk.blocks()):
+    for number, block in enumerate(schedule.blocks()):
         if number == MAX_BLOCKS:
             return None
         taken = np.array([take.stop - take.start for take in block.takes])
         pieces = np.array([take.piece for take in block.takes])
-        places = middles[[walk.pieces[piece].unit for piece in pieces]]
+        places = middles[[schedule.pieces[piece].unit for piece in pieces]]
         time = at + block.rows / 2
         place_sum += float((taken * (places - total / 2)).sum()) * (time - total / 2)
         shares.append(np.array([taken[sources[pieces] == name].sum() for name in names]))
@@ -60,7 +60,7 @@ def measure_mixing(walk: Walk, counts: npt.NDArray[np.int64]) -> Mixing | None:
         at += block.rows
     # Rows lie evenly within a unit and a block, so the variances are those of uniform numbers.
     correlation = place_sum / at / (total**2 / 12)
-    return Mixing(correlation, _spread(np.array(shares), np.array(rows)), units / len(rows))
+    return ShuffleQuality(correlation, _spread(np.array(shares), np.array(rows)), units / len(rows))
 
 
 def _spread(shares: npt.NDArray[np.float64], rows: npt.NDArray[np.int64]) -> float:

@@ -28,7 +28,7 @@ import numpy.typing as npt
 from rootml._internal.buffers import Allocate
 from rootml.batching.inputs._batch import RaggedArray
 from rootml.batching.inputs._layout import Dense, Layout, Ragged, join_ragged
-from rootml.batching.order._rng import Purpose, draw_counts, stream
+from rootml.batching.order._rng import Purpose, draw_counts, generator
 from rootml.batching.rows._units import RowsUnit, Unit, UnitSource
 from rootml.errors import ChangedFileError, UsageError
 
@@ -95,7 +95,7 @@ class Spill:
             return
         rows = _as_rows(self._layout, source.load(number))  # the columns are let go here
         labels = np.repeat(np.arange(len(counts), dtype=np.uint32), counts)
-        stream(self._seed, 0, Purpose.SPILL, number + 1).shuffle(labels)
+        generator(self._seed, 0, Purpose.SPILL, number + 1).shuffle(labels)
         order = np.argsort(labels, kind="stable")
         ends = np.cumsum(counts)
         for shard in np.flatnonzero(counts):
@@ -166,7 +166,7 @@ def _scatter_plan(
     counts: npt.NDArray[np.int64], shards: npt.NDArray[np.int64], seed: int
 ) -> list[npt.NDArray[np.int64]]:
     """How many rows each unit sends to each shard."""
-    rng = stream(seed, 0, Purpose.SPILL)
+    rng = generator(seed, 0, Purpose.SPILL)
     room = shards.copy()
     plan = []
     for rows in counts.tolist():

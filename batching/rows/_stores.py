@@ -21,7 +21,7 @@ from rootml.batching.inputs._layout import (
     slice_ragged,
     take_ragged,
 )
-from rootml.batching.order._rng import Purpose, stream
+from rootml.batching.order._rng import Purpose, generator
 from rootml.batching.order._schedule import Block, Take
 from rootml.batching.order._sharding import Piece
 from rootml.batching.rows._units import Unit, UnitSource
@@ -35,9 +35,9 @@ Stage = Callable[[str], Any]
 
 
 class Store(Protocol):
-    """Loads the pieces of a walk in the background and gathers their rows."""
+    """Loads the pieces of a schedule in the background and gathers their rows."""
 
-    def has_room(self, piece: int) -> bool:
+    def has_empty_like(self, piece: int) -> bool:
         """Whether the piece may be loaded now, ahead of its turn."""
 
     def submit(self, piece: int) -> None:
@@ -95,7 +95,7 @@ class Workspace:
             self._arena = None
 
 
-class ChainStore:
+class SequentialStore:
     """Units in natural order: rows go straight from the decoded columns into the block."""
 
     def __init__(
@@ -116,7 +116,7 @@ class ChainStore:
         self._ahead = ahead
         self._futures: dict[int, Future[Unit]] = {}
 
-    def has_room(self, piece: int) -> bool:  # noqa: ARG002
+    def has_empty_like(self, piece: int) -> bool:  # noqa: ARG002
         return len(self._futures) < self._ahead
 
     def submit(self, piece: int) -> None:
@@ -190,7 +190,7 @@ class ResidentStore:
         self._pool = pool
         self._threads = threads
 
-    def has_room(self, piece: int) -> bool:  # noqa: ARG002
+    def has_empty_like(self, piece: int) -> bool:  # noqa: ARG002
         return True
 
     def submit(self, piece: int) -> None: ...
@@ -202,7 +202,7 @@ class ResidentStore:
     def gather(self, block: Block) -> tuple[Dense, Ragged]:
         rows = _concatenate([self._order[take.start : take.stop] for take in block.takes])
         source = self._data.dense
-        dense = _room(source, len(rows), self._buffers)
+        dense = _empty_like(source, len(rows), self._buffers)
         size = sum(values.nbytes for values in dense.values())
         parts = min(self._threads, 1 + size // _WORTH_A_THREAD)
         edges = np.linspace(0, len(rows), parts + 1).astype(np.int64).tolist()
@@ -233,7 +233,7 @@ class _Extents:
 
     def take(self, rows: int) -> list[Extent]:
         """`rows` free rows, from the largest extents."""
-        assert rows <= self.free, "the walk counts on more room than there is"
+        assert rows <= self.free, "the schedule counts on more room than there is"
         self.free -= rows
         self._extents.sort(key=lambda extent: extent[1] - extent[0])
         taken = []
@@ -263,7 +263,7 @@ class _OpenPiece:
     """A piece in the arena.
 
     Attributes:
-        slots: Arena row of each row of the piece, in the order in which the walk uses them.
+        slots: Arena row of each row of the piece, in the order in which the schedule uses them.
         ragged: The ragged fields, in that order.
     """
 
@@ -279,7 +279,7 @@ class PoolStore:
 
     Args:
         ahead: Units that are loaded at the same time.
-        early: Units that are read before there is room for them in the arena, which is full most
+        prefetch: Units that are read before there is room for them in the arena, which is full most
             of the time: so a distant server is asked for several at once. They wait beside it.
     """
 
@@ -295,7 +295,7 @@ class PoolStore:
         stage: Stage,
         ahead: int,
         workspace: Workspace,
-        early: int = 0,
+        prefetch: int = 0,
     ) -> None:
         self._workspace = workspace
         self._buffers = workspace.buffers
@@ -311,25 +311,25 @@ class PoolStore:
         self._free = _Extents(rows)
         self._loading: dict[int, Future[None]] = {}
         self._open: dict[int, _OpenPiece] = {}
-        self._most_early = early
-        self._early: dict[int, Future[Unit]] = {}
+        self._prefetch = prefetch
+        self._prefetched: dict[int, Future[Unit]] = {}
 
-    def has_room(self, piece: int) -> bool:
+    def has_empty_like(self, piece: int) -> bool:
         waiting = sum(not future.done() for future in self._loading.values())
         return waiting < self._ahead and self._pieces[piece].rows <= self._free.free
 
     def submit(self, piece: int) -> None:
         extents = self._free.take(self._pieces[piece].rows)
-        early = self._early.pop(piece, None)
+        early = self._prefetched.pop(piece, None)
         self._loading[piece] = self._pool.submit(self._load, piece, extents, early)
 
     def prepare(self, pieces: Iterable[int]) -> None:
         for piece in pieces:
-            if len(self._early) >= self._most_early:
+            if len(self._prefetched) >= self._prefetch:
                 return
-            if piece not in self._early:
+            if piece not in self._prefetched:
                 unit = self._pieces[piece].unit
-                self._early[piece] = self._pool.submit(self._source.load, unit, self._buffers)
+                self._prefetched[piece] = self._pool.submit(self._source.load, unit, self._buffers)
 
     def wait(self, piece: int) -> None:
         future = self._loading.get(piece)
@@ -342,7 +342,7 @@ class PoolStore:
         # what is loaded early was given to the same threads before this: it runs, or is done
         unit = self._source.load(piece.unit, self._buffers) if early is None else early.result()
         with self._stage("fill"):
-            rng = stream(*self._key, Purpose.UNIT, piece.unit)
+            rng = generator(*self._key, Purpose.UNIT, piece.unit)
             order = rng.permutation(unit.num_rows)[piece.start : piece.stop]
             if piece.rows < unit.num_rows:
                 rows = np.sort(order)
@@ -361,7 +361,7 @@ class PoolStore:
         found = _concatenate([self._slots(take) for take in block.takes])
         slots = np.empty_like(found)
         slots[block.places] = found
-        dense = _room(self._arena, block.rows, self._buffers)
+        dense = _empty_like(self._arena, block.rows, self._buffers)
         _gather(self._arena, slots, dense, 0)
         return dense, self._gather_ragged(block)
 
@@ -392,13 +392,13 @@ class PoolStore:
 
     def close(self) -> None:
         self._open.clear()
-        self._early.clear()
+        self._prefetched.clear()
         arena, self._arena = self._arena, {}
         if arena:
             self._workspace.give_arena(self._rows, arena)
 
 
-def _room(source: Dense, rows: int, buffers: Buffers) -> Dense:
+def _empty_like(source: Dense, rows: int, buffers: Buffers) -> Dense:
     return {key: buffers((rows, *v.shape[1:]), v.dtype) for key, v in source.items()}
 
 

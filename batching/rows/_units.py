@@ -1,4 +1,4 @@
-"""Units: what is decoded at one go, and gives its rows to the blocks."""
+"""Units: what is decoded in one go and then gives its rows to the blocks."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from rootml.batching.inputs._layout import (
     slice_ragged,
     take_ragged,
 )
+from rootml.batching.order._unit_keys import UnitKey
 from rootml.dataset._tasks import ReadTask, SelectedPartition, select_partition
 from rootml.errors import ChangedFileError
 
@@ -56,7 +57,7 @@ class UnitSource(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class DecodedUnit:
-    """Columns as they were decoded; they become rows when they are filled in."""
+    """Decoded columns; `fill` turns them into rows."""
 
     layout: Layout
     prepared: Prepared
@@ -94,25 +95,8 @@ def _take_lists(lists: Lists, rows: Rows) -> Lists:
 
 
 @dataclass(frozen=True, slots=True)
-class UnitKey:
-    """One unit: a partition, or its rows of one label, once or (oversampled) again.
-
-    Attributes:
-        rows: How many rows it has.
-        label: Only the rows of this label; None: all.
-        copy: Number of the repetition; each has its own permutation.
-    """
-
-    partition: int
-    rows: int
-    source: int
-    label: float | None = None
-    copy: int = 0
-
-
-@dataclass(frozen=True, slots=True)
 class UnitJob:
-    """All that is needed to decode a unit: little, for it may be sent to another machine."""
+    """What is needed to decode a unit; small, because it may be sent to another machine."""
 
     chosen: SelectedPartition
     key: UnitKey
@@ -172,11 +156,11 @@ class DatasetUnits:
     """Units read from the files of a dataset.
 
     Attributes:
-        held: `decode` on a cluster, where it is called then; None: it is called here.
+        remote: `decode` on a cluster, which is called instead; None: `decode` is called here.
     """
 
     decode: Decode
-    held: RemoteFunction[UnitJob, Prepared] | None
+    remote: RemoteFunction[UnitJob, Prepared] | None
     partitions: Sequence[Partition]
     index: SelectionIndex
     keys: Sequence[UnitKey]
@@ -184,13 +168,13 @@ class DatasetUnits:
     def load(self, unit: int, allocate: Allocate = np.empty) -> DecodedUnit:
         key = self.keys[unit]
         job = UnitJob(select_partition(self.index, self.partitions[key.partition]), key)
-        prepared = self.decode(job, allocate) if self.held is None else self.held(job)
+        prepared = self.decode(job, allocate) if self.remote is None else self.remote(job)
         return DecodedUnit(self.decode.layout, prepared)
 
 
 @dataclass(frozen=True, slots=True)
 class RowsUnit:
-    """Rows that are rows already, as a shard on disk keeps them."""
+    """Rows in row order, as a shard on disk keeps them."""
 
     num_rows: int
     dense: Dense

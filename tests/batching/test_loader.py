@@ -21,7 +21,7 @@ from event_files import NUM_BACKGROUND, NUM_EVENTS, check_epoch, columns_of, wri
 
 import rootml
 from rootml.batching import Batch, BatchLoader, Padded, Ragged, Resample
-from rootml.batching.rows._stream import THREAD_NAME
+from rootml.batching.rows._pipeline import THREAD_NAME
 from rootml.errors import (
     BufferTooSmallError,
     CastError,

@@ -16,7 +16,7 @@ from event_files import NUM_BACKGROUND, NUM_EVENTS, columns_of
 
 import rootml
 from rootml.batching import BatchLoader, Padded, Ragged
-from rootml.batching.rows._stream import THREAD_NAME
+from rootml.batching.rows._pipeline import THREAD_NAME
 from rootml.errors import UnsupportedTypeError, UsageError
 
 Array = np.ndarray[Any, Any]

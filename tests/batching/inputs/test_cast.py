@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rootml.batching.inputs._cast import check_cast, check_nonfinite, float_dtype, settle
+from rootml.batching.inputs._cast import check_cast, check_nonfinite, float_dtype, apply_nonfinite
 from rootml.errors import CastError, NonFiniteError, UsageError
 
 F4, F8 = np.dtype(np.float32), np.dtype(np.float64)
@@ -99,11 +99,11 @@ def test_small_integers_and_bools_pass_unchanged() -> None:
 def test_policies() -> None:
     values = np.array([1.0, np.nan, np.inf])
     with pytest.raises(NonFiniteError, match="tree, column 'a': 2 of 3 values"):
-        settle(values, "error", "tree, column 'a'")
+        apply_nonfinite(values, "error", "tree, column 'a'")
     kept = values.copy()
-    settle(kept, "keep", "c")
+    apply_nonfinite(kept, "keep", "c")
     np.testing.assert_array_equal(kept, values)
-    settle(values, -9.0, "c")
+    apply_nonfinite(values, -9.0, "c")
     np.testing.assert_array_equal(values, [1, -9, -9])
 
 

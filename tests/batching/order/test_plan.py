@@ -13,8 +13,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from rootml.batching.order._plan import EpochPlan, Mode, Segment, Sharing
-from rootml.batching.order._schedule import Walk, forced_rows
+from rootml.batching.order._plan import EpochPlan, Mode, Segment, Sharding
+from rootml.batching.order._schedule import Schedule, required_rows
 from rootml.batching.order._sharding import batch_sizes
 from rootml.errors import ShardError, UsageError
 
@@ -22,12 +22,12 @@ Row = tuple[int, int]
 Batches = list[list[Row]]
 
 
-def rows_of(walk: Walk) -> Batches:
-    """The rows of each batch of a walk, as (unit, position in the epoch's order of the unit)."""
+def rows_of(schedule: Schedule) -> Batches:
+    """The rows of each batch of a schedule, as (unit, position in the epoch's order of the unit)."""
     batches = []
-    for block in walk.blocks():
+    for block in schedule.blocks():
         rows = [
-            (walk.pieces[take.piece].unit, position)
+            (schedule.pieces[take.piece].unit, position)
             for take in block.takes
             for position in range(take.start, take.stop)
         ]
@@ -39,11 +39,11 @@ def rows_of(walk: Walk) -> Batches:
     return batches
 
 
-def epoch(plan: EpochPlan, sharing: Sharing) -> list[Batches]:
+def epoch(plan: EpochPlan, sharding: Sharding) -> list[Batches]:
     """The batches of every rank, the workers' batches taken in turn as DataLoader does."""
     ranks = []
-    for rank in range(sharing.world):
-        workers = [rows_of(plan.walk(sharing, rank, worker)) for worker in range(sharing.workers)]
+    for rank in range(sharding.world):
+        workers = [rows_of(plan.schedule(sharding, rank, worker)) for worker in range(sharding.workers)]
         total = sum(len(batches) for batches in workers)
         ranks.append([workers[i % len(workers)][i // len(workers)] for i in range(total)])
     return ranks
@@ -54,14 +54,14 @@ def flat(ranks: list[Batches]) -> list[Row]:
 
 
 @st.composite
-def sharings(draw: st.DrawFn) -> Sharing:
-    return Sharing(
+def sharings(draw: st.DrawFn) -> Sharding:
+    return Sharding(
         world=draw(st.integers(1, 4)),
         workers=draw(st.integers(1, 3)),
         batch_size=draw(st.integers(2, 9)),
         drop_last=False,
         block_rows=draw(st.integers(1, 40)),
-        room=draw(st.integers(0, 200)),
+        spare_rows=draw(st.integers(0, 200)),
     )
 
 
@@ -86,40 +86,40 @@ def all_rows(plan: EpochPlan) -> list[Row]:
 
 @given(plans(), sharings())
 @settings(max_examples=200, deadline=None)
-def test_every_row_once_and_equally_many_batches(plan: EpochPlan, sharing: Sharing) -> None:
-    ranks = epoch(plan, sharing)
+def test_every_row_once_and_equally_many_batches(plan: EpochPlan, sharding: Sharding) -> None:
+    ranks = epoch(plan, sharding)
     assert sorted(flat(ranks)) == all_rows(plan)
     assert len({len(batches) for batches in ranks}) == 1
-    assert all(0 < len(batch) <= sharing.batch_size for batches in ranks for batch in batches)
+    assert all(0 < len(batch) <= sharding.batch_size for batches in ranks for batch in batches)
 
 
 @given(plans(), sharings())
 @settings(max_examples=50, deadline=None)
-def test_a_walk_repeats_itself(plan: EpochPlan, sharing: Sharing) -> None:
-    assert epoch(plan, sharing) == epoch(plan, sharing)
+def test_a_walk_repeats_itself(plan: EpochPlan, sharding: Sharding) -> None:
+    assert epoch(plan, sharding) == epoch(plan, sharding)
 
 
 @given(plans(), sharings())
 @settings(max_examples=50, deadline=None)
-def test_unshuffled_rows_keep_their_order(plan: EpochPlan, sharing: Sharing) -> None:
+def test_unshuffled_rows_keep_their_order(plan: EpochPlan, sharding: Sharding) -> None:
     if plan.mode == "sequential":
-        assert flat(epoch(plan, sharing)) == all_rows(plan)
+        assert flat(epoch(plan, sharding)) == all_rows(plan)
 
 
 @given(plans(), sharings(), sharings(), st.data())
 @settings(max_examples=200, deadline=None)
 def test_resume_on_other_ranks_gives_the_rest(
-    plan: EpochPlan, before: Sharing, after: Sharing, data: st.DataObject
+    plan: EpochPlan, before: Sharding, after: Sharding, data: st.DataObject
 ) -> None:
     """Twice in a row: the chain of segments must hold, not only its first link."""
     done: list[Row] = []
-    for sharing in (before, after):
+    for sharding in (before, after):
         left = plan.rows_left
-        assume(left >= sharing.world)
-        ranks = epoch(plan, sharing)
+        assume(left >= sharding.world)
+        ranks = epoch(plan, sharding)
         batches = data.draw(st.integers(0, len(ranks[0])))
         done += [row for rank in ranks for batch in rank[:batches] for row in batch]
-        history = (*plan.history, Segment(sharing, batches))
+        history = (*plan.history, Segment(sharding, batches))
         plan = EpochPlan(plan.mode, plan.counts, plan.sources, plan.seed, plan.epoch, history)
     assume(plan.rows_left >= before.world)
     rest = flat(epoch(plan, before))
@@ -128,20 +128,20 @@ def test_resume_on_other_ranks_gives_the_rest(
 
 @given(plans(), sharings())
 @settings(max_examples=100, deadline=None)
-def test_a_pool_never_needs_more_room_than_it_says(plan: EpochPlan, sharing: Sharing) -> None:
+def test_a_pool_never_needs_more_room_than_it_says(plan: EpochPlan, sharding: Sharding) -> None:
     """What is in memory at a time, followed block by block as the store does."""
     if plan.mode != "pool":
         return
     counts, sources = plan.counts, plan.sources
     largest = [int(counts[sources == source].max()) for source in np.unique(sources)]
-    for rank, worker in itertools.product(range(sharing.world), range(sharing.workers)):
-        walk = plan.walk(sharing, rank, worker)
-        block_rows = max(sharing.block_rows, sharing.batch_size)
-        limit = sharing.room + forced_rows(largest, block_rows)
+    for rank, worker in itertools.product(range(sharding.world), range(sharding.workers)):
+        schedule = plan.schedule(sharding, rank, worker)
+        block_rows = max(sharding.block_rows, sharding.batch_size)
+        limit = sharding.spare_rows + required_rows(largest, block_rows)
         loaded: set[int] = set()
-        for block in walk.blocks():
+        for block in schedule.blocks():
             loaded.update(take.piece for take in block.takes)
-            assert sum(walk.pieces[piece].rows for piece in loaded) <= limit
+            assert sum(schedule.pieces[piece].rows for piece in loaded) <= limit
             loaded.difference_update(block.finished)
         assert not loaded
 
@@ -152,8 +152,8 @@ def test_class_sorted_units_give_batches_as_mixed_as_independent_draws(seed: int
     counts = np.full(20, 10_000, dtype=np.int64)
     sources = np.repeat([0, 1], 10)
     plan = EpochPlan("pool", counts, sources, seed, epoch=0)
-    sharing = Sharing(1, 1, batch_size=1000, drop_last=False, block_rows=4000, room=30_000)
-    batches = rows_of(plan.walk(sharing, 0, 0))
+    sharding = Sharding(1, 1, batch_size=1000, drop_last=False, block_rows=4000, spare_rows=30_000)
+    batches = rows_of(plan.schedule(sharding, 0, 0))
     share = [np.mean([sources[unit] for unit, _ in batch]) for batch in batches]
     ratio = np.std(share) / np.sqrt(0.25 / 1000)
     assert 0.8 < ratio < 1.2  # 200 batches: the standard error of the ratio is 0.05
@@ -162,24 +162,24 @@ def test_class_sorted_units_give_batches_as_mixed_as_independent_draws(seed: int
 def test_first_block_opens_one_piece_per_source() -> None:
     """The first batch must not wait for a full buffer."""
     plan = EpochPlan("pool", np.full(200, 10_000), np.arange(200) % 2, seed=1, epoch=0)
-    sharing = Sharing(1, 1, batch_size=1000, drop_last=False, block_rows=1000, room=10**9)
-    first = next(iter(plan.walk(sharing, 0, 0).blocks()))
+    sharding = Sharding(1, 1, batch_size=1000, drop_last=False, block_rows=1000, spare_rows=10**9)
+    first = next(iter(plan.schedule(sharding, 0, 0).blocks()))
     assert len({take.piece for take in first.takes}) <= 2
 
 
 def test_a_rank_reads_only_its_share() -> None:
     """Of 100 units and 4 ranks each rank needs about 25, plus the ones cut by a boundary."""
     plan = EpochPlan("pool", np.full(100, 1000), np.arange(100) % 2, seed=3, epoch=0)
-    sharing = Sharing(4, 1, batch_size=100, drop_last=False, block_rows=400, room=10_000)
+    sharding = Sharding(4, 1, batch_size=100, drop_last=False, block_rows=400, spare_rows=10_000)
     for rank in range(4):
-        units = {piece.unit for piece in plan.walk(sharing, rank, 0).pieces}
+        units = {piece.unit for piece in plan.schedule(sharding, rank, 0).pieces}
         assert len(units) <= 25 + 4
 
 
 def test_orders_differ_between_epochs_and_seeds() -> None:
-    sharing = Sharing(1, 1, batch_size=50, drop_last=False, block_rows=100, room=500)
+    sharding = Sharding(1, 1, batch_size=50, drop_last=False, block_rows=100, spare_rows=500)
     orders = {
-        tuple(flat(epoch(EpochPlan("pool", np.full(10, 100), np.arange(10) % 2, s, e), sharing)))
+        tuple(flat(epoch(EpochPlan("pool", np.full(10, 100), np.arange(10) % 2, s, e), sharding)))
         for s, e in itertools.product(range(3), range(3))
     }
     assert len(orders) == 9

@@ -32,7 +32,7 @@ from remote_servers import (
 
 import rootml
 from rootml.batching import BatchLoader
-from rootml.batching.rows._stream import THREAD_NAME
+from rootml.batching.rows._pipeline import THREAD_NAME
 from rootml.errors import (
     ChangedFileError,
     MissingFileError,

@@ -17,9 +17,9 @@ import pytest
 from rootml._internal.buffers import Allocate
 from rootml.batching.inputs._batch import BatchSpec, InputSpec
 from rootml.batching.inputs._layout import Dense, Layout, Ragged, RawField
-from rootml.batching.order._plan import EpochPlan, Mode, Sharing
-from rootml.batching.rows._stores import ChainStore, PoolStore, Store, Workspace
-from rootml.batching.rows._stream import THREAD_NAME, Stream
+from rootml.batching.order._plan import EpochPlan, Mode, Sharding
+from rootml.batching.rows._stores import SequentialStore, PoolStore, Store, Workspace
+from rootml.batching.rows._pipeline import THREAD_NAME, Pipeline
 from rootml.batching.rows._timing import Timing
 from rootml.batching.rows._units import RowsUnit
 
@@ -55,23 +55,23 @@ class RowsLayout(Layout):
         return dense["id"][start:stop]
 
 
-def make_stream(units: Units, mode: Mode, *, threads: int = 2, skip: int = 0) -> Stream:
+def make_stream(units: Units, mode: Mode, *, threads: int = 2, skip: int = 0) -> Pipeline:
     layout = RowsLayout(**{name: getattr(LAYOUT, name) for name in LAYOUT.__dataclass_fields__})
     plan = EpochPlan(mode, np.full(20, 100), np.zeros(20, dtype=np.int64), seed=1, epoch=0)
-    sharing = Sharing(1, 1, batch_size=10, drop_last=False, block_rows=30, room=300)
-    walk = plan.walk(sharing, 0, 0)
+    sharding = Sharding(1, 1, batch_size=10, drop_last=False, block_rows=30, spare_rows=300)
+    schedule = plan.schedule(sharding, 0, 0)
 
     space = Workspace()
 
     def store(pool: Executor) -> Store:
         if mode == "sequential":
-            return ChainStore(layout, walk.pieces, units, pool, ahead=3, buffers=space.buffers)
+            return SequentialStore(layout, schedule.pieces, units, pool, ahead=3, buffers=space.buffers)
         return PoolStore(
-            layout, walk.pieces, units, pool, rows=600, key=(1, 0), stage=Timing(), ahead=2,
+            layout, schedule.pieces, units, pool, rows=600, key=(1, 0), stage=Timing(), ahead=2,
             workspace=space,
         )  # fmt: skip
 
-    return Stream(layout, walk, store, threads=threads, timing=Timing(), skip=skip, block_rows=30)
+    return Pipeline(layout, schedule, store, threads=threads, timing=Timing(), skip=skip, block_rows=30)
 
 
 def running() -> list[str]:

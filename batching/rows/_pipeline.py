@@ -3,7 +3,7 @@
 ::
 
     pool of threads    decode units (decompress, cut, check, fill)         several at a time
-    one thread         follow the walk: wait for units, gather a block     a few blocks ahead
+    one thread         follow the schedule: wait for units, gather a block     a few blocks ahead
     the consumer       slices of the block; errors of the threads appear here
 
 Timing decides how far ahead the threads are, never what is in a batch.
@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 from rootml.batching.inputs._batch import Batch
 from rootml.batching.inputs._layout import Dense, Layout, Ragged, slice_ragged
-from rootml.batching.order._schedule import Block, Walk
+from rootml.batching.order._schedule import Block, Schedule
 from rootml.batching.rows._stores import Store
 from rootml.batching.rows._timing import Timing
 from rootml.storage.remote import stop_retries_when
@@ -42,18 +42,18 @@ class _Failed:
     error: BaseException
 
 
-class Stream:
-    """Batches of one walk, made in the background.
+class Pipeline:
+    """Batches of one schedule, made in the background.
 
     Args:
         make_store: Makes the store that loads and gathers, given the threads to decode in.
-        skip: Batches at the start of the walk that were delivered before.
+        skip: Batches at the start of the schedule that were delivered before.
     """
 
     def __init__(
         self,
         layout: Layout,
-        walk: Walk,
+        schedule: Schedule,
         make_store: Callable[[Executor], Store],
         *,
         threads: int,
@@ -62,7 +62,7 @@ class Stream:
         block_rows: int,
     ) -> None:
         self._layout = layout
-        self._walk = walk
+        self._walk = schedule
         self._stop = threading.Event()
         self._pool = ThreadPoolExecutor(
             threads,
@@ -142,13 +142,13 @@ class Stream:
     def _blocks(self) -> Iterator[tuple[Block, int]]:
         """Blocks whose pieces are loaded, and how many of their batches to leave out.
 
-        Pieces are loaded strictly in the order in which the walk first uses them. Then the room
-        that the walk counts with is there when a piece is needed, however far ahead loading is.
+        Pieces are loaded strictly in the order in which the schedule first uses them. Then the room
+        that the schedule counts with is there when a piece is needed, however far ahead loading is.
         """
         ahead: deque[tuple[Block, int]] = deque()
         waiting: deque[int] = deque()
         known: set[int] = set()
-        blocks = self._rest_of_walk()
+        blocks = self._rest_of_schedule()
         while True:
             while len(ahead) < _LOOK_AHEAD and len(waiting) < _LOOK_AHEAD:
                 following = next(blocks, None)
@@ -165,7 +165,7 @@ class Stream:
             yield block, skip
             known.difference_update(block.finished)
 
-    def _rest_of_walk(self) -> Iterator[tuple[Block, int]]:
+    def _rest_of_schedule(self) -> Iterator[tuple[Block, int]]:
         skip = self._skip
         for block in self._walk.blocks():
             if skip >= len(block.sizes):
@@ -179,7 +179,7 @@ class Stream:
         while needed:
             needed.discard(waiting[0])
             self._store.submit(waiting.popleft())
-        while waiting and self._store.has_room(waiting[0]):
+        while waiting and self._store.has_empty_like(waiting[0]):
             self._store.submit(waiting.popleft())
         self._store.prepare(waiting)
         with self._timing("decode (waited for)"):
