@@ -5,10 +5,9 @@
     loader = train.batches(batch_size=1024, shuffle=True, seed=1)
     for x, y, w in loader.torch(): ...
 
-The rooms: `_loader` (the public class), `_epochs` (what the shards of a loader share), `_plan`,
-`_shares`, `_walk` (which row comes when, by numbers alone), `_stream` (threads), `_stores`,
-`_units`, `_spill` (where decoded rows wait), `_layout`, `_compile`, `_cast` (from columns to
-rows), and one module per output.
+`_loader` has the public class. `inputs/` turns columns into rows, `order/` computes which row
+comes when, `rows/` reads and keeps rows, `adapters/` has one module per output. A new output is a
+module there that takes a `BatchSource`, and a method of `Outputs`.
 """
 
 from __future__ import annotations

@@ -9,14 +9,19 @@ from collections.abc import Generator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rootml._internal.optional import optional_import
+from rootml._internal.validators import check_whole, named_options
 from rootml.batching._describe import LoaderDescription, describe, loader_html
+from rootml.batching._options import check_epoch, check_options
 from rootml.batching.adapters._outputs import Outputs
-from rootml.batching._options import check_epoch, check_options, check_whole
 from rootml.batching.inputs._batch import Batch, BatchSpec
 from rootml.batching.inputs._cast import NonFinite
 from rootml.batching.inputs._compile import Inputs, Request, Targets
 from rootml.batching.order._balance import Balance
-from rootml.batching.order._epoch_counter import EpochCounter, LocalEpochCounter, SharedEpochCounter
+from rootml.batching.order._epoch_counter import (
+    EpochCounter,
+    LocalEpochCounter,
+    SharedEpochCounter,
+)
 from rootml.batching.order._plan import Mode, Segment, Sharding
 from rootml.batching.order._sharding import batch_sizes
 from rootml.batching.order._state import (
@@ -94,6 +99,7 @@ class BatchLoader(Outputs):
     Source of the idea: ROOT's RBatchGenerator / RDataLoader (ROOT::Experimental::ML).
     """
 
+    @named_options
     def __init__(
         self,
         dataset: Dataset,
@@ -383,7 +389,7 @@ class BatchLoader(Outputs):
         return write_state(self._source.state_key(), state)
 
     def _counted_state(self, batches: int, workers: int) -> dict[str, Any]:
-        check_whole("batches", batches, least=0)
+        check_whole("batches", batches, minimum=0)
         epoch, resume = self._begun()
         progress = self._begin(epoch, workers, resume)
         plan = self._source.plan(progress.mode, progress.epoch, progress.history)

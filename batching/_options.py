@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from rootml._internal.sizes import parse_bytes
+from rootml._internal.validators import check_flag, check_whole
 from rootml.batching.inputs._cast import NonFinite, check_nonfinite, float_dtype
 from rootml.batching.order._balance import Resample, check_balance
 from rootml.errors import UsageError
@@ -60,17 +61,14 @@ def check_options(
     Raises:
         UsageError: A value out of range, or options that contradict each other.
     """
-    check_whole("batch_size", batch_size, least=1)
-    check_whole("seed", seed, least=0)
-    if seed >= 2**64:
-        message = f"seed={seed}: expected a number below 2**64"
-        raise UsageError(message)
+    check_whole("batch_size", batch_size, minimum=1)
+    check_whole("seed", seed, minimum=0, maximum=2**64 - 1)
     if threads is not None:
-        check_whole("threads", threads, least=1)
-    _check_flag("shuffle", shuffle)
-    _check_flag("drop_last", drop_last)
+        check_whole("threads", threads, minimum=1)
+    check_flag("shuffle", shuffle)
+    check_flag("drop_last", drop_last)
     if progress is not None:
-        _check_flag("progress", progress)
+        check_flag("progress", progress)
     balanced = check_balance(balance)
     if isinstance(balanced, Resample):
         if not shuffle:
@@ -104,24 +102,4 @@ def check_epoch(epoch: Any) -> int:
     Raises:
         UsageError: It is not a whole number from 0 to 2**62.
     """
-    check_whole("epoch", epoch, least=0)
-    if epoch > _LAST_EPOCH:
-        message = f"epoch={epoch}: expected a number up to 2**62"
-        raise UsageError(message)
-    return int(epoch)
-
-
-def _check_flag(name: str, value: Any) -> None:
-    if not isinstance(value, (bool, np.bool_)):
-        message = f"{name}={value!r}: expected True or False"
-        raise UsageError(message)
-
-
-def check_whole(name: str, value: Any, *, least: int) -> None:
-    """Raise UsageError if `value` is no whole number of at least `least`."""
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
-        message = f"{name}={value!r}: expected a whole number"
-        raise UsageError(message)
-    if value < least:
-        message = f"{name}={value}: expected at least {least}"
-        raise UsageError(message)
+    return check_whole("epoch", epoch, minimum=0, maximum=_LAST_EPOCH)

@@ -5,22 +5,22 @@ from __future__ import annotations
 import html
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
-import numpy.typing as npt
 
 from rootml._internal.atomic import check_target
+from rootml._internal.types import Float
+from rootml.batching._scale import Scale
+from rootml.batching._standardizer_export import keras_layer, torch_module, write_onnx
 from rootml.batching.inputs._batch import Batch, PaddedArray, RaggedArray
 from rootml.dataset import Dataset
 from rootml.errors import (
     EmptySelectionError,
     SchemaError,
     StateError,
-    UnsupportedTypeError,
     UsageError,
 )
 from rootml.storage._paths import missing_file
@@ -28,75 +28,10 @@ from rootml.storage._paths import missing_file
 if TYPE_CHECKING:
     from rootml.batching.adapters._source import BatchSource
 
-Float = npt.NDArray[np.float64]
 Method = Literal["mean_std", "quantile"]
 
 FORMAT, VERSION = "rootml.batching.Standardizer", 1
 _FIT_ROWS = 65_536
-
-
-@dataclass(frozen=True, eq=False)
-class Scale:
-    """How the features of one input are transformed.
-
-    Attributes:
-        features: Their names.
-        mean, std: `(features,)`, of the finite values; std is 1 where it would be 0.
-        x, z: `(features, knots)`, only for "quantile": feature values and what they become, with
-            straight lines between and constants outside.
-    """
-
-    features: tuple[str, ...]
-    mean: Float
-    std: Float
-    x: Float | None = None
-    z: Float | None = None
-
-    def apply(self, values: Any) -> Any:
-        """Transform an array whose last axis is the features; NaN stays NaN."""
-        dtype = self._check(values)
-        if self.x is None or self.z is None:
-            result: Any = (values - self.mean) / self.std
-        else:
-            result = _interpolate(values, self.x, self.z)
-        return result.astype(dtype)
-
-    def invert(self, values: Any) -> Any:
-        """Undo `apply`; values beyond the outermost knots come back as these."""
-        dtype = self._check(values)
-        if self.x is None or self.z is None:
-            result: Any = values * self.std + self.mean
-        else:
-            result = _interpolate(values, self.z, self.x)
-        return result.astype(dtype)
-
-    def _check(self, values: Any) -> np.dtype[Any]:
-        """The dtype of what comes out: that of floats, float64 for integers and bools."""
-        if values.dtype.kind not in "biuf":
-            message = f"numbers are needed, the array is of {values.dtype}"
-            raise UnsupportedTypeError(message)
-        if values.shape[-1:] != (len(self.features),):
-            message = (
-                f"expected {len(self.features)} features {list(self.features)} on the last axis, "
-                f"the array is {values.shape}"
-            )
-            raise SchemaError(message)
-        return values.dtype if values.dtype.kind == "f" else np.dtype(np.float64)
-
-    def to_json(self) -> dict[str, Any]:
-        """As plain numbers."""
-        arrays = {"mean": self.mean, "std": self.std, "x": self.x, "z": self.z}
-        lists = {name: None if a is None else a.tolist() for name, a in arrays.items()}
-        return {"features": list(self.features), **lists}
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Scale:
-        """The inverse of `to_json`."""
-        arrays = {
-            name: None if values[name] is None else np.array(values[name], dtype=np.float64)
-            for name in ("mean", "std", "x", "z")
-        }
-        return cls(tuple(values["features"]), **arrays)  # type: ignore[arg-type]
 
 
 class Standardizer:
@@ -250,20 +185,14 @@ class Standardizer:
 
     def to_torch(self, input: str | None = None) -> Any:  # noqa: A002
         """A ``torch.nn.Module`` that does `transform` for one input; parameters are buffers."""
-        from rootml.batching._standardizer_export import torch_module
-
         return torch_module(self.scale(input))
 
     def to_keras(self, input: str | None = None) -> Any:  # noqa: A002
         """A Keras layer that does `transform` for one input."""
-        from rootml.batching._standardizer_export import keras_layer
-
         return keras_layer(self.scale(input))
 
     def to_onnx(self, path: str | Path, *, input: str | None = None) -> None:  # noqa: A002
         """Write an ONNX model ``x -> z`` that does `transform` for one input in float32."""
-        from rootml.batching._standardizer_export import write_onnx
-
         write_onnx(self.scale(input), check_target(path))
 
     def save(self, path: str | Path) -> None:
@@ -451,13 +380,6 @@ def _knots(values: Float, mass: Float, number: int) -> tuple[Float, Float]:
     normal = NormalDist()
     edge = 0.5 / number
     return x, np.array([normal.inv_cdf(p) for p in np.clip(probability, edge, 1 - edge)])
-
-
-def _interpolate(values: Any, x: Float, z: Float) -> Any:
-    result = np.empty(values.shape)
-    for j in range(len(x)):
-        result[..., j] = np.interp(values[..., j], x[j], z[j])
-    return result
 
 
 def _repeat(weights: Any, counts: Any) -> Any:

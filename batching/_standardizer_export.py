@@ -18,7 +18,7 @@ from rootml._internal.onnx_graph import OnnxGraph
 from rootml._internal.optional import optional_import
 
 if TYPE_CHECKING:
-    from rootml.batching._standardizer import Scale
+    from rootml.batching._scale import Scale
 
 
 def _ramps(scale: Scale) -> dict[str, Any]:

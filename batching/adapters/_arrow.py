@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-
 class ArrowBatches:
     """An iterable of ``pyarrow.RecordBatch``; every iteration is the next epoch.
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from rootml._internal.optional import optional_import
 from rootml.batching.adapters._source import BatchSource
+from rootml.batching.adapters._torch import torch_batches
 from rootml.errors import ShardError
 
 
@@ -74,8 +75,9 @@ def _module_class(base: Any) -> Any:
         def dataloader(self, name: str) -> Any:
             """The DataLoader of one of the loaders."""
             data = optional_import("torch.utils.data", feature="lightning", extra="torch")
+            self.shard(name).prepare()
             made = _loader_class(data.DataLoader)(
-                self.shard(name).torch(),
+                torch_batches(self.shard(name)),
                 batch_size=None,
                 num_workers=self.num_workers,
                 persistent_workers=self.num_workers > 0,

@@ -1,4 +1,4 @@
-"""Casts judged by value, and what happens to NaN and infinity."""
+"""Casts that are checked by value, and what happens to NaN and infinity."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ NonFinite: TypeAlias = "Literal['error', 'keep'] | float"
 _EXACT = {np.dtype(np.float32): 2**24, np.dtype(np.float64): 2**53}
 
 
-# A larger relative change of a float than this is a loss; rounding to float32 is below 2**-24.
-_LOST = 2.0**-20
+# A relative change of a float above this is a loss; rounding to float32 changes less than 2**-24.
+_MAX_CHANGE = 2.0**-20
 
 
 def float_dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:
@@ -120,7 +120,7 @@ def _round(values: npt.NDArray[Any], dtype: np.dtype[Any], what: str) -> npt.NDA
 
 
 def _check_small(values: npt.NDArray[Any], cast: npt.NDArray[Any], what: str) -> None:
-    lost = np.abs(cast.astype(values.dtype) - values) > _LOST * np.abs(values)
+    lost = np.abs(cast.astype(values.dtype) - values) > _MAX_CHANGE * np.abs(values)
     if lost.any():
         message = (
             f"{what}: the value {values[lost][0].item()!r} would become {cast[lost][0].item()!r} "
@@ -141,7 +141,7 @@ def all_finite(tile: npt.NDArray[Any]) -> bool:
 def apply_nonfinite(
     values: npt.NDArray[Any], policy: NonFinite, what: str, *, is_input: bool = True
 ) -> None:
-    """Apply the policy to NaN and infinity in one column, in place.
+    """Apply the policy on NaN and infinity to one column, in place.
 
     Args:
         is_input: Whether the user could choose the policy, for the advice in the error.

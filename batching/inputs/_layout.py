@@ -2,8 +2,8 @@
 
 A `Layout` is made once per loader. Its *dense* fields have one fixed-size row per event and live
 in arrays that are allocated for many rows at a time; *ragged* fields have values and offsets.
-Columns arrive one by one and rows leave one by one, so filling transposes; it does so in tiles
-that stay in the cache.
+Columns arrive one by one and rows leave one by one, so filling is a transposition. It works in
+tiles that stay in the processor's cache.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from rootml._internal.buffers import Allocate
 from rootml.batching.inputs._batch import Batch, BatchSpec, InputSpec, PaddedArray, RaggedArray
-from rootml.batching.inputs._cast import NonFinite, all_finite, check_cast, apply_nonfinite
+from rootml.batching.inputs._cast import NonFinite, all_finite, apply_nonfinite, check_cast
 from rootml.errors import NonFiniteError, SchemaError
 
 if TYPE_CHECKING:

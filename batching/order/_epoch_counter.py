@@ -27,7 +27,7 @@ class EpochCounter(Protocol):
 
 
 class LocalEpochCounter:
-    """A clock of one process."""
+    """Counts the epochs of one process."""
 
     def __init__(self, epoch: int = 0) -> None:
         self.next = epoch
@@ -53,7 +53,7 @@ class LocalEpochCounter:
 
 
 class SharedEpochCounter:
-    """A clock in shared memory, for torch DataLoader workers and the process that started them.
+    """Counts epochs in shared memory, for torch DataLoader workers and their parent process.
 
     Workers of one iteration must take the same epoch, and those of the next iteration the next,
     though nobody tells them when an iteration begins. What they do know is the seed that the

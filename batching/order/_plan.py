@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rootml.batching.order._rng import Purpose, generator
-from rootml.batching.order._schedule import SequentialSchedule, PoolSchedule, Schedule
+from rootml.batching.order._schedule import PoolSchedule, Schedule, SequentialSchedule
 from rootml.batching.order._sharding import Piece, batch_sizes, cut_chain, distribute
 from rootml.errors import StateError
 
@@ -124,7 +124,9 @@ class EpochPlan:
         sharding = segment.sharding
         if self.chained:
             schedules = self._schedules(pieces, sharding, number)
-            return [piece for schedule in schedules for piece in schedule.left_after(segment.batches)]
+            return [
+                piece for schedule in schedules for piece in schedule.left_after(segment.batches)
+            ]
         left: list[Piece] = []
         for index, schedule in enumerate(self._schedules(pieces, sharding, number)):
             worker = index % sharding.workers

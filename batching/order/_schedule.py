@@ -1,8 +1,8 @@
 """The order of an epoch at the level of indices: which rows make up which batches.
 
-A schedule knows only numbers of rows. It never waits and never reads, so the same schedule drives the
-stream of batches, a resumed stream (skip what was delivered), and the computation of what other
-ranks have left over.
+A schedule knows only numbers of rows. It never waits and never reads. So the same schedule drives
+the pipeline, a resumed pipeline (which skips what was delivered), and the computation of what
+other ranks have left over.
 
 Rows are drawn in *blocks* of one or several batches, which costs the same for batches of 32 rows
 as for 8192. Within a block the rows of a piece are always used in the piece's own order: whatever
@@ -54,11 +54,11 @@ class Block:
 
 
 class Schedule(Protocol):
-    """What the stream needs of a schedule."""
+    """What the pipeline needs of a schedule."""
 
     @property
     def pieces(self) -> Sequence[Piece]:
-        """The pieces that its takes count."""
+        """The pieces; a `Take` names one by its number."""
 
     @property
     def sizes(self) -> Sequence[int]:
@@ -176,8 +176,8 @@ class PoolSchedule:
     Within a source the open pieces are used at rates in proportion to their sizes. Pieces that
     were opened one after the other are then used up one after the other, and each makes room for
     the next. At the start only one piece per source is open, and pieces are opened three times as
-    fast as rows are delivered until `spare_rows` is in use: the first batch does not wait for a full
-    buffer.
+    fast as rows are delivered until `spare_rows` is in use: the first batch does not wait for a
+    full buffer.
 
     When all open pieces of a source together have too few rows for a block, they are used up in
     it and further ones are opened whatever `spare_rows` says. At most two such generations are in
@@ -225,7 +225,11 @@ class PoolSchedule:
 
 
 def required_rows(largest: Sequence[int], block_rows: int) -> int:
-    """Rows beyond `PoolSchedule.spare_rows` that a pool may need, given the largest piece of each source."""
+    """Rows that a pool may need beyond its `spare_rows`.
+
+    Args:
+        largest: Rows of the largest piece of each source.
+    """
     return 2 * (sum(largest) + block_rows)
 
 

@@ -15,13 +15,13 @@ MAX_BLOCKS = 4000
 
 @dataclass(frozen=True, slots=True)
 class ShuffleQuality:
-    """Measured quality of a shuffle.
+    """How well an epoch mixes the rows.
 
     Attributes:
-        correlation: Of the place of a row in the dataset with its place in the epoch; 0 for a
-            perfect shuffle, 1 for reading in order.
-        spread: Standard deviation of the share of a source per block over that of independent
-            draws, the largest of all sources; 1 is perfect, NaN with one source only.
+        correlation: Between the position of a row in the dataset and its position in the epoch; 0
+            for a perfect shuffle, 1 for reading in order.
+        spread: Standard deviation of the fraction of a source per block, divided by that of
+            independent draws; the largest of all sources. 1 is perfect, NaN with one source only.
         units: Mean number of units that a block of rows is drawn from.
     """
 
@@ -44,23 +44,25 @@ def measure_quality(schedule: Schedule, counts: npt.NDArray[np.int64]) -> Shuffl
     names = np.unique(sources)
     shares: list[npt.NDArray[np.float64]] = []
     rows: list[int] = []
-    place_sum, units = 0.0, 0
+    position_sum, units = 0.0, 0
     total, at = float(ends[-1]), 0
     for number, block in enumerate(schedule.blocks()):
         if number == MAX_BLOCKS:
             return None
         taken = np.array([take.stop - take.start for take in block.takes])
         pieces = np.array([take.piece for take in block.takes])
-        places = middles[[schedule.pieces[piece].unit for piece in pieces]]
+        positions = middles[[schedule.pieces[piece].unit for piece in pieces]]
         time = at + block.rows / 2
-        place_sum += float((taken * (places - total / 2)).sum()) * (time - total / 2)
+        position_sum += float((taken * (positions - total / 2)).sum()) * (time - total / 2)
         shares.append(np.array([taken[sources[pieces] == name].sum() for name in names]))
         rows.append(block.rows)
         units += len(pieces)
         at += block.rows
     # Rows lie evenly within a unit and a block, so the variances are those of uniform numbers.
-    correlation = place_sum / at / (total**2 / 12)
-    return ShuffleQuality(correlation, _spread(np.array(shares), np.array(rows)), units / len(rows))
+    correlation = position_sum / at / (total**2 / 12)
+    return ShuffleQuality(
+        correlation, _spread(np.array(shares), np.array(rows)), units / len(rows)
+    )
 
 
 def _spread(shares: npt.NDArray[np.float64], rows: npt.NDArray[np.int64]) -> float:

@@ -20,7 +20,8 @@ class Progress:
 
     Attributes:
         history: Parts of the epoch that were delivered under another sharding.
-        batches: Batches that the rank has delivered under this sharding, earlier sessions included.
+        batches: Batches that the rank has delivered under this sharding, in earlier sessions
+            too.
         start: How many of these were delivered before the iteration began.
         done: The epoch is complete.
     """
@@ -122,9 +123,7 @@ def read_state(key: StateKey, state: Any) -> SavedState:
     _check_equal(state, "seed", key.seed, "the seed")
     _check_equal(state, "resample", key.resample, "the resampling")
     _check_equal(state, "fingerprint", key.fingerprint, "the data, the selection or unit_bytes")
-    _check_equal(
-        state, "sampler", sampler_digest(), "NumPy's samplers (another NumPy version)"
-    )
+    _check_equal(state, "sampler", sampler_digest(), "NumPy's samplers (another NumPy version)")
     mode: Any = state.get("mode")
     if mode not in get_args(Mode) or not isinstance(state.get("epoch"), int):
         message = f"a damaged loader state: mode {mode!r}, epoch {state.get('epoch')!r}"

@@ -1,4 +1,4 @@
-"""The pipeline of one iterator: decode ahead, gather blocks, hand out batches.
+"""The pipeline of one iterator: decode units ahead, gather blocks, hand out batches.
 
 ::
 
@@ -43,11 +43,11 @@ class _Failed:
 
 
 class Pipeline:
-    """Batches of one schedule, made in the background.
+    """Makes the batches of one schedule in the background.
 
     Args:
-        make_store: Makes the store that loads and gathers, given the threads to decode in.
-        skip: Batches at the start of the schedule that were delivered before.
+        make_store: Makes the store, given the threads to decode in.
+        skip: Batches at the start of the schedule that were delivered earlier.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Pipeline:
         block_rows: int,
     ) -> None:
         self._layout = layout
-        self._walk = schedule
+        self._schedule = schedule
         self._stop = threading.Event()
         self._pool = ThreadPoolExecutor(
             threads,
@@ -142,8 +142,8 @@ class Pipeline:
     def _blocks(self) -> Iterator[tuple[Block, int]]:
         """Blocks whose pieces are loaded, and how many of their batches to leave out.
 
-        Pieces are loaded strictly in the order in which the schedule first uses them. Then the room
-        that the schedule counts with is there when a piece is needed, however far ahead loading is.
+        Pieces are loaded strictly in the order in which the schedule first uses them. So there is
+        always room for a piece when it is needed, however far ahead loading is.
         """
         ahead: deque[tuple[Block, int]] = deque()
         waiting: deque[int] = deque()
@@ -167,7 +167,7 @@ class Pipeline:
 
     def _rest_of_schedule(self) -> Iterator[tuple[Block, int]]:
         skip = self._skip
-        for block in self._walk.blocks():
+        for block in self._schedule.blocks():
             if skip >= len(block.sizes):
                 skip -= len(block.sizes)
                 continue

@@ -27,7 +27,7 @@ from rootml.batching.order._sharding import Piece
 from rootml.batching.rows._units import Unit, UnitSource
 
 _IDLE_BYTES = 96 << 20
-_WORTH_A_THREAD = 1 << 19
+_MIN_THREAD_BYTES = 1 << 19
 
 Slots = npt.NDArray[np.int64]
 Stage = Callable[[str], Any]
@@ -204,7 +204,7 @@ class ResidentStore:
         source = self._data.dense
         dense = _empty_like(source, len(rows), self._buffers)
         size = sum(values.nbytes for values in dense.values())
-        parts = min(self._threads, 1 + size // _WORTH_A_THREAD)
+        parts = min(self._threads, 1 + size // _MIN_THREAD_BYTES)
         edges = np.linspace(0, len(rows), parts + 1).astype(np.int64).tolist()
         jobs = [
             self._pool.submit(_gather, source, rows[low:high], dense, low)
@@ -279,8 +279,8 @@ class PoolStore:
 
     Args:
         ahead: Units that are loaded at the same time.
-        prefetch: Units that are read before there is room for them in the arena, which is full most
-            of the time: so a distant server is asked for several at once. They wait beside it.
+        prefetch: Units that are read before there is room for them in the arena, which is full
+            most of the time. So a distant server is asked for several at once.
     """
 
     def __init__(

@@ -153,6 +153,9 @@ def named_options(function: Callable[P, R]) -> Callable[P, R]:
         if parameter.kind in {parameter.KEYWORD_ONLY, parameter.POSITIONAL_OR_KEYWORD}
     ]
     known = frozenset(names)
+    # a class is called by its own name
+    name = function.__name__
+    name = function.__qualname__.split(".")[-2] if name == "__init__" else name
 
     @functools.wraps(function)
     def checked(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -160,8 +163,7 @@ def named_options(function: Callable[P, R]) -> Callable[P, R]:
             wrong = next(name for name in kwargs if name not in known)
             options = [name for name in names if name != "self"]
             message = (
-                f"{function.__name__}() has no option {wrong!r}; "
-                f"nearest: {nearest(wrong, options, limit=3)}"
+                f"{name}() has no option {wrong!r}; nearest: {nearest(wrong, options, limit=3)}"
             )
             raise UsageError(message)
         return function(*args, **kwargs)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rootml.batching.inputs._cast import check_cast, check_nonfinite, float_dtype, apply_nonfinite
+from rootml.batching.inputs._cast import apply_nonfinite, check_cast, check_nonfinite, float_dtype
 from rootml.errors import CastError, NonFiniteError, UsageError
 
 F4, F8 = np.dtype(np.float32), np.dtype(np.float64)

@@ -18,7 +18,7 @@ from rootml.batching.order._balance import (
     resampled_counts,
     resampled_rows,
 )
-from rootml.batching.rows._units import UnitKey
+from rootml.batching.order._unit_keys import UnitKey
 from rootml.errors import UsageError
 
 KINDS = st.sampled_from(["under", "over"])

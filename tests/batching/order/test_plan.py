@@ -23,7 +23,7 @@ Batches = list[list[Row]]
 
 
 def rows_of(schedule: Schedule) -> Batches:
-    """The rows of each batch of a schedule, as (unit, position in the epoch's order of the unit)."""
+    """The rows of each batch, as (unit, position in the epoch's order of the unit)."""
     batches = []
     for block in schedule.blocks():
         rows = [
@@ -43,7 +43,9 @@ def epoch(plan: EpochPlan, sharding: Sharding) -> list[Batches]:
     """The batches of every rank, the workers' batches taken in turn as DataLoader does."""
     ranks = []
     for rank in range(sharding.world):
-        workers = [rows_of(plan.schedule(sharding, rank, worker)) for worker in range(sharding.workers)]
+        workers = [
+            rows_of(plan.schedule(sharding, rank, worker)) for worker in range(sharding.workers)
+        ]
         total = sum(len(batches) for batches in workers)
         ranks.append([workers[i % len(workers)][i // len(workers)] for i in range(total)])
     return ranks
@@ -54,7 +56,7 @@ def flat(ranks: list[Batches]) -> list[Row]:
 
 
 @st.composite
-def sharings(draw: st.DrawFn) -> Sharding:
+def shardings(draw: st.DrawFn) -> Sharding:
     return Sharding(
         world=draw(st.integers(1, 4)),
         workers=draw(st.integers(1, 3)),
@@ -84,7 +86,7 @@ def all_rows(plan: EpochPlan) -> list[Row]:
     return [(unit, row) for unit, rows in enumerate(plan.counts.tolist()) for row in range(rows)]
 
 
-@given(plans(), sharings())
+@given(plans(), shardings())
 @settings(max_examples=200, deadline=None)
 def test_every_row_once_and_equally_many_batches(plan: EpochPlan, sharding: Sharding) -> None:
     ranks = epoch(plan, sharding)
@@ -93,20 +95,20 @@ def test_every_row_once_and_equally_many_batches(plan: EpochPlan, sharding: Shar
     assert all(0 < len(batch) <= sharding.batch_size for batches in ranks for batch in batches)
 
 
-@given(plans(), sharings())
+@given(plans(), shardings())
 @settings(max_examples=50, deadline=None)
 def test_a_walk_repeats_itself(plan: EpochPlan, sharding: Sharding) -> None:
     assert epoch(plan, sharding) == epoch(plan, sharding)
 
 
-@given(plans(), sharings())
+@given(plans(), shardings())
 @settings(max_examples=50, deadline=None)
 def test_unshuffled_rows_keep_their_order(plan: EpochPlan, sharding: Sharding) -> None:
     if plan.mode == "sequential":
         assert flat(epoch(plan, sharding)) == all_rows(plan)
 
 
-@given(plans(), sharings(), sharings(), st.data())
+@given(plans(), shardings(), shardings(), st.data())
 @settings(max_examples=200, deadline=None)
 def test_resume_on_other_ranks_gives_the_rest(
     plan: EpochPlan, before: Sharding, after: Sharding, data: st.DataObject
@@ -126,7 +128,7 @@ def test_resume_on_other_ranks_gives_the_rest(
     assert sorted(done + rest) == all_rows(plan)
 
 
-@given(plans(), sharings())
+@given(plans(), shardings())
 @settings(max_examples=100, deadline=None)
 def test_a_pool_never_needs_more_room_than_it_says(plan: EpochPlan, sharding: Sharding) -> None:
     """What is in memory at a time, followed block by block as the store does."""

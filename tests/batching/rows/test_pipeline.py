@@ -18,8 +18,8 @@ from rootml._internal.buffers import Allocate
 from rootml.batching.inputs._batch import BatchSpec, InputSpec
 from rootml.batching.inputs._layout import Dense, Layout, Ragged, RawField
 from rootml.batching.order._plan import EpochPlan, Mode, Sharding
-from rootml.batching.rows._stores import SequentialStore, PoolStore, Store, Workspace
 from rootml.batching.rows._pipeline import THREAD_NAME, Pipeline
+from rootml.batching.rows._stores import PoolStore, SequentialStore, Store, Workspace
 from rootml.batching.rows._timing import Timing
 from rootml.batching.rows._units import RowsUnit
 
@@ -65,13 +65,17 @@ def make_stream(units: Units, mode: Mode, *, threads: int = 2, skip: int = 0) ->
 
     def store(pool: Executor) -> Store:
         if mode == "sequential":
-            return SequentialStore(layout, schedule.pieces, units, pool, ahead=3, buffers=space.buffers)
+            return SequentialStore(
+                layout, schedule.pieces, units, pool, ahead=3, buffers=space.buffers
+            )
         return PoolStore(
             layout, schedule.pieces, units, pool, rows=600, key=(1, 0), stage=Timing(), ahead=2,
             workspace=space,
         )  # fmt: skip
 
-    return Pipeline(layout, schedule, store, threads=threads, timing=Timing(), skip=skip, block_rows=30)
+    return Pipeline(
+        layout, schedule, store, threads=threads, timing=Timing(), skip=skip, block_rows=30
+    )
 
 
 def running() -> list[str]:
