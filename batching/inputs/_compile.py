@@ -192,7 +192,7 @@ def _listed(names: Any, what: str) -> list[str]:
             message = f"{what}: expected a list of names, not {name!r}"
             raise UsageError(message)
     if len(set(found)) != len(found):
-        message = f"{what}: duplicate names in: {found}"
+        message = f"{what}: duplicate names in {found}"
         raise UsageError(message)
     return found
 

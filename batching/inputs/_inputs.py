@@ -56,6 +56,6 @@ def _columns(kind: str, columns: Sequence[str]) -> tuple[str, ...]:
         message = f"{kind}({columns!r}): expected a list of column names"
         raise UsageError(message)
     if len(set(columns)) != len(columns):
-        message = f"{kind}: duplicate columns in: {list(columns)}"
+        message = f"{kind}: duplicate columns in {list(columns)}"
         raise UsageError(message)
     return tuple(columns)

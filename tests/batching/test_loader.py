@@ -406,7 +406,7 @@ def test_reprs(data: rootml.Dataset) -> None:
         ({"nonfinite": "drop"}, "nonfinite"),
         ({"balance": "resample"}, "needs shuffle=True"),
         ({"inputs": "x"}, "expected a list"),
-        ({"inputs": ["x", "x"]}, "twice"),
+        ({"inputs": ["x", "x"]}, "duplicate"),
         ({"inputs": []}, "no input is left"),
         ({"inputs": {}}, "no input is left"),
         ({"inputs": ["x", "y"], "targets": "y"}, r"\['y'\] cannot be inputs and targets"),
