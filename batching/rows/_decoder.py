@@ -18,7 +18,7 @@ from rootml.batching.inputs._layout import Layout
 from rootml.batching.rows._pipeline import THREAD_NAME
 from rootml.batching.rows._unit_index import UnitIndex
 from rootml.batching.rows._units import DatasetUnits, Decode, UnitJob, UnitSource
-from rootml.storage.remote import in_turn
+from rootml.storage.remote import compute_slot
 
 if TYPE_CHECKING:
     from rootml.batching.inputs._layout import Prepared
@@ -111,6 +111,6 @@ class _TimedSource:
     slots: threading.Semaphore | None
 
     def load(self, unit: int, allocate: Allocate = np.empty) -> Any:
-        slot = nullcontext() if self.slots is None else in_turn(self.slots)
+        slot = nullcontext() if self.slots is None else compute_slot(self.slots)
         with slot, self.timing("decode"):
             return self.source.load(unit, allocate)
