@@ -21,6 +21,7 @@ from rootml.sbi.estimator import (
     RatioLikelihood,
     Ratios,
     ShapeDecision,
+    training_uncertainty,
 )
 from rootml.sbi.files._json import load, save
 from rootml.sbi.inference._asimov import asimov
@@ -87,4 +88,5 @@ __all__ = [
     "sample_shifts",
     "save",
     "toys",
+    "training_uncertainty",
 ]

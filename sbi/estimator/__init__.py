@@ -13,5 +13,13 @@ from rootml.sbi.estimator._estimator import RatioEstimator
 from rootml.sbi.estimator._parametric import ParametricRatios, RatioLikelihood
 from rootml.sbi.estimator._ratios import Ratios
 from rootml.sbi.estimator._record import ShapeDecision
+from rootml.sbi.estimator._training_uncertainty import training_uncertainty
 
-__all__ = ["ParametricRatios", "RatioEstimator", "RatioLikelihood", "Ratios", "ShapeDecision"]
+__all__ = [
+    "ParametricRatios",
+    "RatioEstimator",
+    "RatioLikelihood",
+    "Ratios",
+    "ShapeDecision",
+    "training_uncertainty",
+]

@@ -2,17 +2,18 @@
 
 ::
 
-    z     = (x - mean) / width
-    l_m   = curve(network_m(z) @ differences) - log(norm_m)        # per member m of the ensemble
-    r     = mean over m of exp(l_m)
+    z      = (x - mean) / width
+    l_m    = curve(network_m(z) @ differences) - log(norm_m)       # per member m of the ensemble
+    l_m,k  = l_m + log(variation k / nominal)_m                    # for each kept shape
+    r      = mean over m of exp(l_m)
 
 The average is that of the ratios, not of their logarithms: a mean of normalised densities is one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -38,11 +39,13 @@ class Member:
         layers: Its weights and offsets.
         log_norm: Logarithms of the norms: `(targets,)`, or the coefficients of `monomials(theta)`.
         base: Coefficients of `monomials` of inputs and parameters, which are added, or None.
+        differences: Per process the network of its variations, see `_differences`.
     """
 
     layers: Layers
     log_norm: Float
     base: Float | None = None
+    differences: Mapping[str, Layers] = field(default_factory=dict)
 
 
 def differences(classes: int, reference: int) -> Float:
@@ -52,29 +55,89 @@ def differences(classes: int, reference: int) -> Float:
     return matrix
 
 
+@dataclass(frozen=True)
+class Outputs:
+    """Where the ratios of a `class_graph` come from.
+
+    Attributes:
+        nominal: For each output the column of the nominal log ratio of its process, or None for
+            the reference, whose log ratio is 0.
+        differences: For each process with kept shapes, the outputs that its network changes.
+    """
+
+    nominal: tuple[int | None, ...]
+    differences: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+
+
 def class_graph(
     scale: Scale,
     members: Sequence[Member],
-    matrix: Float,
+    matrix: Float | None,
     curves: tuple[Curve, ...],
     activation: str,
+    outputs: Outputs | None = None,
 ) -> Graph:
-    """The graph ``x -> members, log_ratio, ratio`` of classifiers between samples."""
+    """The graph ``x -> member0, ..., log_ratio, ratio`` of classifiers between samples.
+
+    Args:
+        matrix: From logits to nominal log ratios, see `differences`; None: there is no ratio but
+            that of the reference.
+        outputs: None: the nominal log ratios.
+    """
+    if outputs is None:
+        outputs = Outputs(tuple(range(0 if matrix is None else matrix.shape[1])))
     build = Builder(x=len(scale.mean))
     z = _scaled(build, "x", scale)
     values = []
     for member in members:
-        (matrix_in, offset), *_ = member.layers
-        logits = append_layers(
-            build, build.linear(z, matrix_in, offset), member.layers, activation
-        )
-        value = append_curves(build, build.linear(logits, matrix), curves)
-        values.append(build.add("Sub", value, build.constant(member.log_norm)))
-    return averaged(build, values, matrix.shape[1])
+        value = _nominal(build, z, member, matrix, curves, activation, outputs)
+        for process, places in outputs.differences.items():
+            learned = _network(build, z, member.differences[process], activation)
+            place = np.zeros((len(places), len(outputs.nominal)))
+            place[np.arange(len(places)), places] = 1.0
+            value = build.add("Add", value, build.linear(learned, place))
+        values.append(value)
+    return averaged(build, values, len(outputs.nominal))
+
+
+def _nominal(
+    build: Builder,
+    z: str,
+    member: Member,
+    matrix: Float | None,
+    curves: tuple[Curve, ...],
+    activation: str,
+    outputs: Outputs,
+) -> str:
+    """The nominal log ratio of the process of each output."""
+    if matrix is None:
+        return build.linear(z, np.zeros((build.width("x"), len(outputs.nominal))))
+    logits = _network(build, z, member.layers, activation)
+    value = append_curves(build, build.linear(logits, matrix), curves)
+    value = build.add("Sub", value, build.constant(member.log_norm))
+    if outputs.nominal == tuple(range(matrix.shape[1])):
+        return value
+    spread = np.zeros((matrix.shape[1], len(outputs.nominal)))
+    for output, column in enumerate(outputs.nominal):
+        if column is not None:
+            spread[column, output] = 1.0
+    return build.linear(value, spread)
+
+
+def _network(build: Builder, z: str, layers: Layers, activation: str) -> str:
+    (matrix, offset), *_ = layers
+    return append_layers(build, build.linear(z, matrix, offset), layers, activation)
+
+
+def network_graph(scale: Scale, layers: Layers, activation: str) -> Graph:
+    """The graph ``x -> y`` of one network."""
+    build = Builder(x=len(scale.mean))
+    y = _network(build, _scaled(build, "x", scale), layers, activation)
+    return build.graph(y=(y, layers[-1][0].shape[1]))
 
 
 def score_graph(curves: tuple[Curve, ...], log_norm: Float) -> Graph:
-    """The graph ``x -> members, log_ratio, ratio`` for log ratios x from another classifier."""
+    """The same for log ratios x from another classifier."""
     build = Builder(x=len(log_norm))
     value = append_curves(build, "x", curves)
     value = build.add("Sub", value, build.constant(log_norm))
@@ -84,7 +147,7 @@ def score_graph(curves: tuple[Curve, ...], log_norm: Float) -> Graph:
 def parametric_graph(
     scale: Scale, theta: Scale, members: Sequence[Member], activation: str
 ) -> Graph:
-    """The graph ``x, theta -> members, log_ratio, ratio`` of a network that depends on theta.
+    """The graph ``x, theta -> member0, ..., log_ratio, ratio`` of a network that depends on theta.
 
     theta may have one row for all events.
     """
@@ -144,26 +207,29 @@ def _scaled(build: Builder, name: str, scale: Scale) -> str:
 
 
 def averaged(build: Builder, values: Sequence[str], width: int) -> Graph:
-    """Log ratios of the members side by side, and the logarithm of the mean ratio.
+    """Outputs ``member0``, ``member1``, ...: log ratios; and the logarithm of the mean ratio.
 
     exp() is taken of deviations from the mean logarithm, which are small, so nothing overflows.
     """
-    count = len(values)
-    members = ""
-    for number, value in enumerate(values):
-        place = np.zeros((width, count * width))
-        place[:, number * width : (number + 1) * width] = np.eye(width)
-        spread = build.linear(value, place)
-        members = build.add("Add", members, spread) if members else spread
-    if count == 1:
-        log_ratio = values[0]
-    else:
-        mean = np.tile(np.eye(width), (count, 1)) / count
-        centre = build.linear(members, mean)
-        apart = build.add("Sub", members, build.linear(centre, np.tile(np.eye(width), count)))
-        lift = build.add("Log", build.linear(build.add("Exp", apart), mean))
-        log_ratio = build.add("Add", centre, lift)
+    log_ratio = values[0]
+    if len(values) > 1:
+        count = build.constant(float(len(values)))
+        centre = build.add("Div", _total(build, values), count)
+        apart = [build.add("Exp", build.add("Sub", value, centre)) for value in values]
+        mean = build.add("Div", _total(build, apart), count)
+        log_ratio = build.add("Add", centre, build.add("Log", mean))
+    members = {member_output(number): (value, width) for number, value in enumerate(values)}
     ratio = build.add("Exp", log_ratio)
-    return build.graph(
-        members=(members, count * width), log_ratio=(log_ratio, width), ratio=(ratio, width)
-    )
+    return build.graph(**members, log_ratio=(log_ratio, width), ratio=(ratio, width))
+
+
+def _total(build: Builder, values: Sequence[str]) -> str:
+    total = values[0]
+    for value in values[1:]:
+        total = build.add("Add", total, value)
+    return total
+
+
+def member_output(number: int) -> str:
+    """Name of the output of a graph with the log ratios of one member."""
+    return f"member{number}"

@@ -51,7 +51,7 @@ def learn_scores(
     norm = log_norms(held, fitted, samples.reference, normalisation)
     record = TrainingRecord(
         sums, (), norm_records([held], [norm], fitted, samples), time.monotonic() - began,
-        notes_of(sums, bootstrap=False),
+        notes_of(sums),
     )  # fmt: skip
     graph = score_graph(tuple(each.curve for each in fitted), norm)
     return Ratios(

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, overload
 
 from rootml._internal.optional import optional_import
-from rootml._internal.validators import check_choice, check_flag, check_number, check_whole
+from rootml._internal.validators import check_choice, check_number, check_whole
 from rootml.dataset import Dataset
 from rootml.errors import UsageError
 from rootml.sbi.estimator._classifier import learn_scores
@@ -49,14 +51,17 @@ class RatioEstimator:
             and width 1, so use ``log(MET_pt)`` rather than ``MET_pt`` for long tails.
         parameters: Columns that hold the parameters at which an event was generated.
         ensemble: Number of networks.
-        bootstrap: Train each network on its own Poisson replica of the samples. Costs accuracy.
+        folds: Number of parts into which events are divided. Network m of the ensemble holds out
+            part m modulo `folds`; with fewer networks than folds some events are never held out.
         hidden: Widths of the hidden layers.
         activation: "silu", "tanh", or "relu"; the last has no second derivative and is refused
             with `parameters`, since fits would quote wrong errors.
-        epochs: Maximum number of passes over the data.
-        batch_size: Events per step.
+        epochs: Maximum number of passes over the data; None: at least 6, and as many as
+            make 1,500 steps (4,000 with `parameters`).
+        batch_size: Events per step; None: chosen from the effective number of events.
         learning_rate: Maximum of the learning rate.
-        patience: Stop after this many epochs without a better held-out loss.
+        patience: After this many epochs without a better held-out loss the learning rate falls to
+            0 and the training ends; None: a fifth of all epochs.
         calibration: Calibrate by an increasing curve: "always", "never", or "auto", where held-out
             events contradict the ratio at a level of 1 %.
         knots: Number of knots of that curve.
@@ -96,13 +101,13 @@ class RatioEstimator:
         *,
         parameters: Sequence[str] = (),
         ensemble: int = 5,
-        bootstrap: bool = False,
+        folds: int = 5,
         hidden: Sequence[int] = (64, 64),
         activation: str = "silu",
-        epochs: int = 6,
-        batch_size: int = 2048,
+        epochs: int | None = None,
+        batch_size: int | None = None,
         learning_rate: float = 6e-3,
-        patience: int = 5,
+        patience: int | None = None,
         calibration: Calibrate = "auto",
         knots: int = 6,
         normalisation: Normalise = "bridge",
@@ -126,13 +131,15 @@ class RatioEstimator:
             inputs=names,
             parameters=parameter_names,
             ensemble=check_whole("ensemble", ensemble, minimum=1),
-            bootstrap=check_flag("bootstrap", bootstrap),
+            folds=check_whole("folds", folds, minimum=2),
             hidden=tuple(check_whole(f"hidden[{k}]", n, minimum=1) for k, n in enumerate(hidden)),
             activation=check_activation(activation, parametric=bool(parameter_names)),
-            epochs=check_whole("epochs", epochs, minimum=1),
-            batch_size=check_whole("batch_size", batch_size, minimum=1),
+            epochs=None if epochs is None else check_whole("epochs", epochs, minimum=1),
+            batch_size=(
+                None if batch_size is None else check_whole("batch_size", batch_size, minimum=1)
+            ),
             learning_rate=check_number("learning_rate", learning_rate, above=0.0),
-            patience=check_whole("patience", patience, minimum=1),
+            patience=None if patience is None else check_whole("patience", patience, minimum=1),
             calibration=calibration,
             knots=check_whole("knots", knots, minimum=0),
             normalisation=normalisation,
@@ -239,13 +246,18 @@ class RatioEstimator:
             normalisation, progress,
         )  # fmt: skip
 
+    def with_settings(self, **changes: Any) -> RatioEstimator:
+        """An estimator with other values of some `TrainingSettings`."""
+        changed = copy.copy(self)
+        changed.settings = replace(self.settings, **changes)
+        return changed
+
     def __repr__(self) -> str:
         settings = self.settings
         extra = f", parameters {', '.join(self.parameters)}" if self.parameters else ""
         return (
             f"<RatioEstimator of {', '.join(self.inputs)}{extra}: {settings.ensemble} networks "
-            f"{'x'.join(map(str, settings.hidden))} {settings.activation}, "
-            f"{settings.epochs} epochs>"
+            f"{'x'.join(map(str, settings.hidden))} {settings.activation}>"
         )
 
 

@@ -82,9 +82,10 @@ class Graph:
         dtype = np.result_type(*inputs.values())
         values = self._start(inputs, dtype)
         wanted = list(self.outputs) if outputs is None else list(outputs)
-        last = self._last_uses(wanted)
+        nodes = self._needed(wanted)
+        last = self._last_uses(nodes, wanted)
         with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-            for number, node in enumerate(self.nodes):
+            for number, node in enumerate(nodes):
                 arguments = [values[name] for name in node.inputs]
                 values[node.output] = OPERATORS[node.op].value(*arguments)
                 for name in last.get(number, ()):
@@ -103,7 +104,7 @@ class Graph:
         tangents: dict[str, Tangent] = dict.fromkeys(values)
         tangents[by] = np.eye(width, dtype=dtype)[:, None, :]
         with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-            for node in self.nodes:
+            for node in self._needed([output]):
                 operator = OPERATORS[node.op]
                 arguments = [values[name] for name in node.inputs]
                 moves = [tangents[name] for name in node.inputs]
@@ -132,10 +133,19 @@ class Graph:
             name: array.astype(dtype, copy=False) for name, array in self.constants.items()
         }
 
-    def _last_uses(self, wanted: Sequence[str]) -> dict[int, list[str]]:
+    def _needed(self, wanted: Sequence[str]) -> list[Node]:
+        """The nodes that the wanted outputs depend on, in order."""
+        needed, nodes = set(wanted), []
+        for node in reversed(self.nodes):
+            if node.output in needed:
+                needed.update(node.inputs)
+                nodes.append(node)
+        return nodes[::-1]
+
+    def _last_uses(self, nodes: Sequence[Node], wanted: Sequence[str]) -> dict[int, list[str]]:
         """Values that can be freed after each node, by its number."""
         last: dict[str, int] = {}
-        for number, node in enumerate(self.nodes):
+        for number, node in enumerate(nodes):
             last.update(dict.fromkeys(node.inputs, number))
         keep = {*wanted, *self.inputs, *self.constants}
         free: dict[int, list[str]] = {}
@@ -226,6 +236,10 @@ class Builder:
         build._constants = dict(graph.constants)
         ends = [node for node in graph.nodes if node.output in graph.outputs]
         return build, {node.output: node.inputs[0] for node in ends}
+
+    def width(self, name: str) -> int:
+        """Number of columns of an input."""
+        return self._inputs[name]
 
     def constant(self, values: Any) -> str:
         """Add an array, rounded to float32 (1-D arrays become one row); returns its name."""

@@ -1,11 +1,12 @@
-"""Learning the ratios of samples: one classifier between all of them, cross-fitted.
+"""Learning the ratios of samples: a classifier between all nominal densities, cross-fitted.
 
 ::
 
-    for each member m of the ensemble:
-        train on all folds but m;  stop by a part of fold m;  evaluate the rest of fold m
-    one calibration curve per ratio, from the held-out events of all members
+    for each member m of the ensemble, whose fold is f = m mod folds:
+        train on all folds but f;  stop by a part of fold f;  evaluate the rest of fold f
+    one calibration curve per ratio, from the held-out events of the members
     the norms of each member, from its own fold
+    for each process with variations: networks for log(variation / nominal), see `_differences`
 
 Inputs are streamed. Of held-out events the log ratios, labels and weights are kept in memory.
 """
@@ -14,21 +15,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from rootml._internal.types import Float, Int
-from rootml.batching import BatchLoader, Standardizer
 from rootml.dataset import Dataset
-from rootml.errors import EmptySelectionError
-from rootml.sbi.estimator._assemble import Member, Scale, class_graph, differences
+from rootml.sbi.estimator._assemble import Member, Outputs, Scale, class_graph, differences
 from rootml.sbi.estimator._calibration import Fitted, fit_curve
+from rootml.sbi.estimator._differences import Differences, learn_differences
+from rootml.sbi.estimator._graph import Graph
+from rootml.sbi.estimator._loaders import balance, fit_scale, make_loader, plan_for
 from rootml.sbi.estimator._network import Layers
 from rootml.sbi.estimator._normalisation import bridge, class_weights, expectation
 from rootml.sbi.estimator._ratios import Ratios
-from rootml.sbi.estimator._record import Norm, TrainingRecord
+from rootml.sbi.estimator._record import Norm, ShapeDecision, TrainingRecord
 from rootml.sbi.estimator._samples import (
     Division,
     Samples,
@@ -37,7 +39,6 @@ from rootml.sbi.estimator._samples import (
     check_sums,
     divide,
     parse_samples,
-    poisson_copies,
     sums_of,
 )
 from rootml.sbi.estimator._settings import Calibrate, TrainingSettings
@@ -65,36 +66,46 @@ class HeldOut:
     weights: Float
 
 
+@dataclass(frozen=True)
+class Nominal:
+    """The ratios of the nominal densities.
+
+    Attributes:
+        members: Their networks.
+        matrix: From logits to log ratios; None: there is nothing but the reference.
+        fitted: Calibration of each ratio.
+        norms: For the record.
+        histories: Losses of the networks.
+    """
+
+    members: tuple[Member, ...]
+    matrix: Float | None
+    fitted: tuple[Fitted, ...]
+    norms: Mapping[str, Norm]
+    histories: tuple[History, ...]
+
+
 def learn_classes(settings: TrainingSettings, given: Any, reference: Any, began: float) -> Ratios:
     """See `RatioEstimator.fit`."""
-    samples = parse_samples(given, reference)
-    samples, sums = check_samples(samples, settings.inputs)
+    samples, sums = check_samples(parse_samples(given, reference), settings.inputs)
     scale = fit_scale(samples.union(), settings)
-    layers: list[Layers] = []
-    histories: list[History] = []
-    held: list[HeldOut] = []
-    matrix = differences(len(samples.densities), samples.reference)
     display = ProgressDisplay(settings.ensemble, settings.progress)
     with display.showing():
-        for number in range(settings.ensemble):
-            parts = _divided(samples, settings, number)
-            network, history = _train(parts, scale, settings, number, display)
-            layers.append(network)
-            histories.append(history)
-            identity = [Member(network, np.zeros(len(samples.targets)))]
-            raw = class_graph(scale, identity, matrix, (), settings.activation)
-            held.append(_logits(parts.rest, raw, settings))
-    fitted = fit_curves(held, samples, settings.calibration, settings.knots)
-    norms = [log_norms(h, fitted, samples.reference, settings.normalisation) for h in held]
-    members = [Member(n, norm) for n, norm in zip(layers, norms, strict=True)]
-    curves = tuple(each.curve for each in fitted)
-    graph = class_graph(scale, members, matrix, curves, settings.activation)
+        nominal = learn_nominal(samples.nominal(), scale, settings, display)
+        learned = [
+            learn_differences(group, scale, settings, display, number=number)
+            for number, group in enumerate(samples.variations())
+        ]
+    outputs = output_names(samples)
+    graph = _assembled(nominal, learned, samples, scale, settings)
+    shapes = tuple(decision for each in learned for decision in each.decisions)
+    histories = (*nominal.histories, *(h for each in learned for h in each.histories))
     record = TrainingRecord(
-        sums, tuple(histories), norm_records(held, norms, fitted, samples),
-        time.monotonic() - began, notes_of(sums, settings.bootstrap),
+        sums, histories, nominal.norms, time.monotonic() - began,
+        (*notes_of(sums), *training_notes(nominal.histories), *_shape_notes(shapes)), shapes,
     )  # fmt: skip
     return Ratios(
-        settings.inputs, samples.densities[0].dataset.columns, output_names(samples),
+        settings.inputs, samples.densities[0].dataset.columns, outputs,
         samples.densities[samples.reference].name, samples.tree, settings.ensemble, record, graph,
     )  # fmt: skip
 
@@ -104,50 +115,74 @@ def output_names(samples: Samples) -> tuple[str, ...]:
     return tuple(samples.densities[k].name for k in samples.targets)
 
 
-def fit_scale(
-    dataset: Dataset, settings: TrainingSettings, columns: Sequence[str] | None = None
-) -> Scale:
-    """Means and widths of the columns, ignoring weights; NaN is an error."""
-    loader = make_loader(dataset, settings, shuffle=False, inputs=columns)
-    scale = Standardizer(weighted=False).fit(loader).scale()
-    loader.close()
-    return Scale(scale.mean, scale.std)
-
-
-def make_loader(
-    dataset: Dataset,
+def _assembled(
+    nominal: Nominal,
+    learned: Sequence[Differences],
+    samples: Samples,
+    scale: Scale,
     settings: TrainingSettings,
-    *,
-    shuffle: bool,
-    inputs: Any = None,
-    seed: int = 0,
-) -> BatchLoader:
-    """Batches of all events; a single one if there are few."""
-    rows = dataset.scan(threads=settings.loader["threads"]).num_rows
-    if rows == 0:
-        message = f"{dataset}: too few events to hold some of them out"
-        raise EmptySelectionError(message)
-    size = min(settings.batch_size, rows)
-    chosen = list(dataset.columns) if inputs is None else inputs
-    options = settings.loader if shuffle else {**settings.loader, "cache": None}
-    return BatchLoader(
-        dataset, size, shuffle=shuffle, seed=seed, inputs=chosen, progress=False, **options
-    )
+) -> Graph:
+    """Everything as one graph."""
+    names = output_names(samples)
+    columns = {name: j for j, name in enumerate(output_names(samples.nominal()))}
+    processes = [samples.densities[k].process for k in samples.targets]
+    places = {
+        each.process: tuple(
+            names.index(f"{each.process}.{nuisance}.{side}")
+            for nuisance in each.nuisances
+            for side in ("up", "down")
+        )
+        for each in learned
+        if each.nuisances
+    }
+    members = [
+        replace(member, differences={d.process: d.layers[m] for d in learned if d.nuisances})
+        for m, member in enumerate(nominal.members)
+    ]
+    curves = tuple(each.curve for each in nominal.fitted)
+    outputs = Outputs(tuple(columns.get(process) for process in processes), places)
+    return class_graph(scale, members, nominal.matrix, curves, settings.activation, outputs)
+
+
+def learn_nominal(
+    samples: Samples, scale: Scale, settings: TrainingSettings, display: ProgressDisplay
+) -> Nominal:
+    """Train a classifier between densities, calibrate and normalise its ratios."""
+    if not samples.targets:
+        empty = Member([], np.zeros(0))
+        return Nominal((empty,) * settings.ensemble, None, (), {}, ())
+    matrix = differences(len(samples.densities), samples.reference)
+    layers: list[Layers] = []
+    histories: list[History] = []
+    held: list[HeldOut] = []
+    for number in range(settings.ensemble):
+        parts = _divided(samples, settings, number)
+        network, history = _train(parts, scale, settings, number, display)
+        layers.append(network)
+        histories.append(history)
+        identity = [Member(network, np.zeros(len(samples.targets)))]
+        raw = class_graph(scale, identity, matrix, (), settings.activation)
+        held.append(_log_ratios(parts.rest, raw, settings))
+    once = held[: settings.folds]  # each event at most once
+    fitted = fit_curves(once, samples, settings.calibration, settings.knots)
+    norms = [log_norms(h, fitted, samples.reference, settings.normalisation) for h in held]
+    members = [Member(n, norm) for n, norm in zip(layers, norms, strict=True)]
+    return Nominal(
+        tuple(members), matrix, fitted, norm_records(once, norms, fitted, samples),
+        tuple(histories),
+    )  # fmt: skip
 
 
 def _divided(samples: Samples, settings: TrainingSettings, number: int) -> Division:
     """The parts for one member, each a labelled union of all samples."""
-    seed, by = settings.seed, settings.by
+    fold, by = settings.fold(number), settings.by
     parts = [
-        divide(d.dataset, settings.ensemble, number, by=by, seed=seed) for d in samples.densities
+        divide(d.dataset, settings.folds, fold, by=by, seed=settings.seed)
+        for d in samples.densities
     ]
-    train = [part.train for part in parts]
-    if settings.bootstrap:
-        draw = seed + 1000 * (number + 1)
-        train = [poisson_copies(each, by=by, seed=draw) for each in train]
     named = []
     for what, group in (
-        ("training", train),
+        ("training", [p.train for p in parts]),
         ("early stopping", [p.stop for p in parts]),
         ("normalisation", [p.rest for p in parts]),
     ):
@@ -165,29 +200,26 @@ def _train(
     number: int,
     display: ProgressDisplay,
 ) -> tuple[Layers, History]:
-    seed = settings.seed + 7919 * (number + 1)
-    train = make_loader(parts.train, settings, shuffle=True, seed=seed)
+    seed = settings.spawned_seed(1, number)
+    plan = plan_for(parts.train, settings)
+    train = make_loader(parts.train, settings, plan.batch_size, shuffle=True, seed=seed)
     stop = make_loader(parts.stop, settings, shuffle=False)
-    learning = TrainingTask(
+    task = TrainingTask(
         softmax_loss((scale.mean, scale.width), balance(parts.train)),
         len(scale.mean), len(parts.train.scan().labels),
     )  # fmt: skip
     try:
-        show = display.member(number, settings.epochs * len(train))
-        return train_network(learning, train, stop, settings, seed=seed, show=show)
+        show = display.member(number, plan.epochs * len(train))
+        return train_network(
+            task, train, stop, plan, learning_rate=settings.learning_rate,
+            network=settings.hidden, activation=settings.activation, seed=seed, show=show,
+        )  # fmt: skip
     finally:
         train.close()
         stop.close()
 
 
-def balance(dataset: Dataset) -> Float:
-    """Factors on the weights: equal totals for all classes, and a mean weight of 1."""
-    sums = dataset.scan().labels
-    rows = sum(each.count for each in sums.values())
-    return np.array([rows / len(sums) / each.sumw for _, each in sorted(sums.items())])
-
-
-def _logits(dataset: Dataset, graph: Any, settings: TrainingSettings) -> HeldOut:
+def _log_ratios(dataset: Dataset, graph: Graph, settings: TrainingSettings) -> HeldOut:
     loader = make_loader(dataset, settings, shuffle=False)
     values, labels, weights = [], [], []
     for batch in loader.iterate(epoch=0):
@@ -241,7 +273,7 @@ def norm_records(
 ) -> dict[str, Norm]:
     """E_ref[r] of held-out events, and the calibration, by output."""
     parts = []
-    for each, norm in zip(held, norms, strict=True):
+    for each, norm in zip(held, norms, strict=False):
         mine = each.labels == samples.reference
         parts.append((np.exp(calibrated(each, fitted)[mine] - norm), each.weights[mine]))
     ratio = np.concatenate([r for r, _ in parts])
@@ -253,7 +285,7 @@ def norm_records(
     }
 
 
-def notes_of(sums: Mapping[str, Sums], bootstrap: bool) -> tuple[str, ...]:
+def notes_of(sums: Mapping[str, Sums]) -> tuple[str, ...]:
     """What users should know about these samples."""
     notes = []
     for name, each in sums.items():
@@ -263,6 +295,39 @@ def notes_of(sums: Mapping[str, Sums], bootstrap: bool) -> tuple[str, ...]:
                 f"the {each.events:,} events have the precision of {each.effective_events:,.0f} "
                 f"unweighted ones"
             )
-    if bootstrap:
-        notes.append("each network was trained on its own Poisson replica of the samples")
+        if each.effective_events < FEW_EVENTS:
+            notes.append(
+                f"{name}: {each.effective_events:,.0f} effective events are too few to learn a "
+                f"density ratio well"
+            )
     return tuple(notes)
+
+
+FEW_STEPS = 300
+FEW_EVENTS = 1000
+
+
+def training_notes(histories: Sequence[History]) -> tuple[str, ...]:
+    """Whether networks made too few steps."""
+    steps = min((h.steps for h in histories), default=FEW_STEPS)
+    if steps >= FEW_STEPS:
+        return ()
+    note = (
+        f"a network made only {steps} steps, too few to converge (about {FEW_STEPS} are needed, "
+        f"thousands are better): use more epochs or a smaller batch_size, or leave both out"
+    )
+    return (note,)
+
+
+def _shape_notes(shapes: Sequence[ShapeDecision]) -> tuple[str, ...]:
+    """Which shapes were dropped."""
+    dropped = [s for s in shapes if not s.kept]
+    if not dropped:
+        return ()
+    names = ", ".join(f"{s.process}.{s.nuisance}" for s in dropped)
+    missed = max(s.missed for s in dropped)
+    note = (
+        f"held-out events show no change of shape by {names}: dropped; effects of up to "
+        f"{100 * missed:.2g} % (RMS) may have been missed"
+    )
+    return (note,)

@@ -27,7 +27,8 @@ from rootml.batching import Standardizer
 from rootml.dataset import Dataset
 from rootml.errors import ConvergenceError, UsageError
 from rootml.sbi.estimator._assemble import Member, Scale, monomials, parametric_graph
-from rootml.sbi.estimator._learn import make_loader, notes_of
+from rootml.sbi.estimator._learn import notes_of, training_notes
+from rootml.sbi.estimator._loaders import make_loader, plan_for
 from rootml.sbi.estimator._network import Layers
 from rootml.sbi.estimator._normalisation import expectation
 from rootml.sbi.estimator._pair_loader import PairBatch, PairLoader
@@ -43,12 +44,11 @@ from rootml.sbi.estimator._samples import (
     Division,
     check_sums,
     divide,
-    poisson_copies,
     select_inputs,
     sums_of,
 )
 from rootml.sbi.estimator._score import score_norm, scores_of
-from rootml.sbi.estimator._settings import TrainingSettings
+from rootml.sbi.estimator._settings import MAX_BATCH, TrainingSettings
 from rootml.sbi.estimator._training import History, ProgressDisplay, TrainingTask, train_network
 
 POOL = "all samples"
@@ -149,12 +149,15 @@ class _Task:
         terms = 1 + columns + columns * (columns + 1) // 2
         return self.settings.base == "quadratic" and terms <= MAX_TERMS
 
-    def loader(self, dataset: Dataset, reference: Any, *, shuffle: bool, seed: int) -> PairLoader:
+    def loader(
+        self, dataset: Dataset, reference: Any, *, shuffle: bool, seed: int, size: int
+    ) -> PairLoader:
         """Batches of these events and of the reference."""
         inputs, parameters = (list(names) for names in self.names)
         main = make_loader(
             dataset,
             self.settings,
+            size,
             shuffle=shuffle,
             seed=seed,
             inputs={"x": inputs, "t": parameters},
@@ -163,7 +166,7 @@ class _Task:
         if reference is not None:
             chosen = {"x": list(reference.columns)}
             other = make_loader(
-                reference, self.settings, shuffle=shuffle, seed=seed, inputs=chosen
+                reference, self.settings, size, shuffle=shuffle, seed=seed, inputs=chosen
             )
         return PairLoader(main, other, self.scales)
 
@@ -199,7 +202,7 @@ def learn_parametric(
         np.concatenate([w for _, w in checks]) / sum(w.sum() for _, w in checks),
     )
     norms = {"r": Norm(float(mean[0]), float(error[0]), 0.0, calibrated=False)}
-    notes = list(notes_of(sums, settings.bootstrap))
+    notes = list(notes_of(sums)) + list(training_notes(histories))
     if settings.base != "none" and not task.has_base:
         notes.append(f"no polynomial was fitted: so many inputs need more than {MAX_TERMS} terms")
     if task.has_base:
@@ -275,29 +278,32 @@ class _Trained:
 def _member(task: _Task, number: int, display: ProgressDisplay) -> _Trained:
     """One trained network."""
     settings, by = task.settings, task.settings.by
-    seed = settings.seed + 7919 * (number + 1)
+    seed = settings.spawned_seed(1, number)
 
     def parts(dataset: Dataset | None, what: str) -> Division:
         if dataset is None:
             return Division(None, None, None)
-        found = divide(dataset, settings.ensemble, number, by=by, seed=settings.seed)
-        train = found.train
-        if settings.bootstrap:
-            train = poisson_copies(train, by=by, seed=settings.seed + 1000 * (number + 1))
-        for each in (train, found.stop, found.rest):
+        fold = settings.fold(number)
+        found = divide(dataset, settings.folds, fold, by=by, seed=settings.seed)
+        for each in (found.train, found.stop, found.rest):
             check_sums(sums_of(each), f"a part of {what}")
-        return Division(train, found.stop, found.rest)
+        return found
 
     main, other = parts(task.dataset, "the samples"), parts(task.reference, "the reference")
-    train = task.loader(main.train, other.train, shuffle=True, seed=seed)
-    stop = task.loader(main.stop, other.stop, shuffle=False, seed=0)
-    rest = task.loader(main.rest, other.rest, shuffle=True, seed=seed)
+    plan = plan_for(main.train, settings)
+    size = plan.batch_size
+    train = task.loader(main.train, other.train, shuffle=True, seed=seed, size=size)
+    stop = task.loader(main.stop, other.stop, shuffle=False, seed=0, size=MAX_BATCH)
+    rest = task.loader(main.rest, other.rest, shuffle=True, seed=seed, size=MAX_BATCH)
     columns = sum(map(len, task.names))
     try:
         base = fit_base(train, columns, epoch=0) if task.has_base else None
         learning = TrainingTask(pair_loss(base), columns, 1, from_zero=base is not None)
-        show = display.member(number, settings.epochs * len(train))
-        layers, history = train_network(learning, train, stop, settings, seed=seed, show=show)
+        show = display.member(number, plan.epochs * len(train))
+        layers, history = train_network(
+            learning, train, stop, plan, learning_rate=settings.learning_rate,
+            network=settings.hidden, activation=settings.activation, seed=seed, show=show,
+        )  # fmt: skip
     finally:
         train.close()
     return _Trained(layers, history, base, stop, rest)

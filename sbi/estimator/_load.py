@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rootml.errors import CorruptFileError
+from rootml.sbi.estimator._assemble import member_output
 from rootml.sbi.estimator._graph import Graph
 from rootml.sbi.estimator._parametric import ParametricRatios
 from rootml.sbi.estimator._ratios import Ratios
@@ -23,8 +24,8 @@ def assembled(path: str, graph: Graph, facts: Mapping[str, Any]) -> Ratios | Par
         inputs, outputs = tuple(facts["inputs"]), tuple(facts["outputs"])
         names = tuple(facts["names"])
         members = int(facts["members"])
-        widths = {"members": members * len(outputs)}
-        widths |= dict.fromkeys(("log_ratio", "ratio"), len(outputs))
+        names_out = [member_output(number) for number in range(members)]
+        widths = dict.fromkeys([*names_out, "log_ratio", "ratio"], len(outputs))
         expected = {"x": len(names)}
         made: Ratios | ParametricRatios
         if facts["kind"] == "parametric":

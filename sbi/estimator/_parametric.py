@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from rootml._internal.reprs import facts_html, facts_text
 from rootml.errors import DensityError, MissingParameterError, UsageError, nearest
+from rootml.sbi.estimator._assemble import member_output
 from rootml.sbi.estimator._events import ROWS, chunks
 from rootml.sbi.estimator._graph import Graph
 from rootml.sbi.estimator._onnx import write_onnx
@@ -54,26 +55,60 @@ class ParametricRatios:
     record: TrainingRecord
     graph: Graph
 
-    def log_ratio(self, data: Any, *, progress: bool | None = None, **theta: float) -> Float:
-        """log r(x | theta), `(events,)`.
+    def log_ratio(self, data: Any, *, progress: bool | None = None, **theta: Any) -> Float:
+        """log r(x | theta), `(events,)`, or `(events, points)` for many theta.
 
         Args:
             data: A Dataset, a dict of columns, or an array `(events, inputs)`.
-            theta: A value for each parameter.
+            theta: A value for each parameter, or an array `(points,)` for each.
 
         Raises:
             MissingParameterError: One is missing or misspelt.
             UsageError: Outside the range of the training.
             NonFiniteError: An input that is NaN or infinite, or a ratio that is.
         """
-        point = self.point(theta)[None, :]
+        points, single = self._points(theta)
         found = [
-            self.graph.run(["log_ratio"], x=x, theta=point)["log_ratio"][:, 0]
+            self._log_ratios(x, points)
             for x, _ in chunks(data, self.inputs, self.names, progress=progress)
         ]
         values = np.concatenate(found)
-        refuse(~np.isfinite(values), values, "the learned log ratio is NaN or infinite")
-        return values
+        sums = values.sum(axis=1)
+        refuse(~np.isfinite(sums), sums, "the learned log ratio is NaN or infinite")
+        return values[:, 0] if single else values
+
+    def _log_ratios(self, x: Float, points: Float) -> Float:
+        """`(events, points)`: the graph broadcasts whichever is shorter."""
+        result = np.empty((len(x), len(points)))
+        if len(points) <= len(x):
+            for number, point in enumerate(points):
+                found = self.graph.run(["log_ratio"], x=x, theta=point[None, :])
+                result[:, number] = found["log_ratio"][:, 0]
+            return result
+        for number, event in enumerate(x):
+            for start in range(0, len(points), ROWS):
+                part = slice(start, start + ROWS)
+                found = self.graph.run(["log_ratio"], x=event[None, :], theta=points[part])
+                result[number, part] = found["log_ratio"][:, 0]
+        return result
+
+    def _points(self, theta: Mapping[str, Any]) -> tuple[Float, bool]:
+        """The points `(points, parameters)`, and whether it is a single one."""
+        single = all(np.ndim(value) == 0 for value in theta.values())
+        arrays = {name: np.atleast_1d(value) for name, value in theta.items()}
+        if len({array.shape for array in arrays.values()}) > 1 or any(
+            array.ndim != 1 for array in arrays.values()
+        ):
+            shapes = {name: array.shape for name, array in arrays.items()}
+            message = f"theta: expected a number or an array (points,) for each, not {shapes}"
+            raise UsageError(message)
+        ends = [
+            {name: float(choose(array)) for name, array in arrays.items()}
+            for choose in (np.min, np.max)
+        ]
+        for end in ends:
+            self.point(end)
+        return np.stack([arrays[name] for name in self.parameters], axis=1).astype(float), single
 
     def gradient(self, data: Any, *, progress: bool | None = None, **theta: float) -> Float:
         """Derivatives of log r(x | theta) by the parameters, `(events, parameters)`."""
@@ -129,7 +164,8 @@ class ParametricRatios:
         """Write one ONNX file, in float32.
 
         Inputs ``x`` `(rows, inputs)` and ``theta`` `(rows, parameters)`; outputs ``ratio``,
-        ``log_ratio`` `(rows, 1)` and ``members``. Otherwise as `Ratios.save`.
+        ``log_ratio`` `(rows, 1)`, ``member0``, ... of each network. Otherwise as
+        `Ratios.save`.
         """
         write_onnx(Path(path), self.graph, self._facts(), rows=rows)
 
@@ -188,8 +224,7 @@ class RatioLikelihood:
         if member is not None and not 0 <= member < ratios.members:
             message = f"member={member}: the ensemble has {ratios.members}, counted from 0"
             raise UsageError(message)
-        self._output = "log_ratio" if member is None else "members"
-        self._column = 0 if member is None else member
+        self._output = "log_ratio" if member is None else member_output(member)
         self._parameters = {
             name: Parameter(float(value), lower=low, upper=high)
             for value, (name, (low, high)) in zip(first, ratios.parameters.items(), strict=True)
@@ -233,7 +268,7 @@ class RatioLikelihood:
         total = 0.0
         for x, w in self._parts():
             value = self.ratios.graph.run([self._output], x=x, theta=point)[self._output]
-            total -= float(np.dot(w, value[:, self._column]))
+            total -= float(np.dot(w, value[:, 0]))
         return self._finite(total, point[0], strict=strict)
 
     def nll_gradient(
@@ -244,8 +279,8 @@ class RatioLikelihood:
         total, slopes = 0.0, np.zeros(point.shape[1])
         for x, w in self._parts():
             value, move = self.ratios.graph.slopes(self._output, "theta", x=x, theta=point)
-            total -= float(np.dot(w, value[:, self._column]))
-            slopes -= move[:, :, self._column] @ w
+            total -= float(np.dot(w, value[:, 0]))
+            slopes -= move[:, :, 0] @ w
         return self._finite(total, point[0], strict=strict), slopes
 
     def nll_hessian(self, theta: Sequence[float] | Float) -> Float:
@@ -267,7 +302,7 @@ class RatioLikelihood:
         total = np.zeros((point.shape[1], point.shape[1]))
         for x, w in self._parts():
             move = self.ratios.graph.slopes(self._output, "theta", x=x, theta=point)[1]
-            scores = move[:, :, self._column] * w
+            scores = move[:, :, 0] * w
             total += scores @ scores.T
         return total
 
@@ -275,7 +310,7 @@ class RatioLikelihood:
         """The error for a point without a finite likelihood; names the events."""
         theta = np.asarray(point, np.float64)[None, :]
         runs = [self.ratios.graph.run([self._output], x=x, theta=theta) for x, _ in self._parts()]
-        values = np.concatenate([np.empty(0), *(r[self._output][:, self._column] for r in runs)])
+        values = np.concatenate([np.empty(0), *(r[self._output][:, 0] for r in runs)])
         at = ", ".join(f"{k}={v:.6g}" for k, v in zip(self._parameters, theta[0], strict=True))
         bad = np.flatnonzero(~np.isfinite(values))
         if not len(bad):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from rootml._internal.reprs import facts_html, facts_text
 from rootml.errors import DensityError, NonFiniteError, UsageError
-from rootml.sbi.estimator._assemble import averaged
+from rootml.sbi.estimator._assemble import averaged, member_output
 from rootml.sbi.estimator._events import chunks
 from rootml.sbi.estimator._graph import Builder, Graph
 from rootml.sbi.estimator._normalisation import expectation
@@ -72,36 +72,39 @@ class Ratios:
     def _evaluate(
         self, data: Any, member: int | None, progress: bool | None
     ) -> tuple[Float, Float | None]:
-        name, place = self._place(member)
+        name = self._output(member)
         parts, weights = [], []
         for x, w in chunks(data, self.inputs, self.names, progress=progress):
             given = x if self.scores is None else check_scores(self.scores(x), x, self.outputs)
-            parts.append(self.graph.run([name], x=given)[name][:, place])
+            parts.append(self.graph.run([name], x=given)[name])
             if w is not None:
                 weights.append(w)
         return np.concatenate(parts), np.concatenate(weights) if weights else None
 
-    def _place(self, member: int | None) -> tuple[str, slice]:
-        width = len(self.outputs)
+    def _output(self, member: int | None) -> str:
         if member is None:
-            return "log_ratio", slice(None)
+            return "log_ratio"
         if not 0 <= member < self.members:
             message = f"member={member}: the ensemble has {self.members}, counted from 0"
             raise UsageError(message)
-        return "members", slice(member * width, (member + 1) * width)
+        return member_output(member)
 
     def columns(
         self, data: Any, *, member: int | None = None, progress: bool | None = None
     ) -> RatioColumns:
         """Ratio columns as `Model.likelihood` takes them, with the weights of the data.
 
+        The columns of a variation whose shape was dropped (`TrainingRecord.shapes`) are those of
+        the nominal density: its nuisance parameter changes yields only.
+
         ``{"S": r, "B": {"nominal": r, "jes": (r_up, r_down)}}``, float64; the column of the
         reference is 1.
 
         Args:
             data: A Dataset, a dict of columns, or an array `(events, inputs)`.
-            member: One network of the ensemble instead of the average: fits with each of them
-                show what the finite size of the training samples does.
+            member: One network of the ensemble (from 0) instead of the average; only it is
+                evaluated. The spread of fits with single networks is not the uncertainty due to
+                finite training samples: see `rootml.sbi.training_uncertainty`.
 
         Raises:
             MissingColumnError: An input that the data do not have.
@@ -111,6 +114,7 @@ class Ratios:
         with np.errstate(over="ignore"):  # RatioColumns names the events whose ratio is infinite
             found = dict(zip(self.outputs, np.exp(logs).T, strict=True))
         found[self.reference] = np.ones(len(logs))
+        dropped = {(s.process, s.nuisance) for s in self.record.shapes if not s.kept}
         columns: dict[str, Any] = {}
         for process, nuisances in self.tree.items():
             nominal = np.ascontiguousarray(found[process])
@@ -119,26 +123,13 @@ class Ratios:
                 continue
             columns[process] = {NOMINAL: nominal}
             for nuisance in nuisances:
-                up, down = (
-                    np.ascontiguousarray(found[output_name(process, nuisance, side)])
-                    for side in ("up", "down")
+                sides = [output_name(process, nuisance, side) for side in ("up", "down")]
+                columns[process][nuisance] = (
+                    (nominal, nominal)
+                    if (process, nuisance) in dropped
+                    else tuple(np.ascontiguousarray(found[name]) for name in sides)
                 )
-                columns[process][nuisance] = (up, down)
         return RatioColumns(columns, weights)
-
-    def replicas(self, data: Any, reference: Any = None) -> Iterator[tuple[RatioColumns, Any]]:
-        """Columns of each network of the ensemble, as `rootml.sbi.sample_shifts` takes them.
-
-        Their shifts are those of single networks, trained with ``bootstrap=True`` on replicas of
-        the samples; the average of n networks fluctuates less, by up to ``1 / sqrt(n)``.
-
-        Args:
-            data: The events of the fit, as `columns` takes them.
-            reference: The reference events behind Z(alpha), if there are any.
-        """
-        for member in range(self.members):
-            known = None if reference is None else self.columns(reference, member=member)
-            yield self.columns(data, member=member), known
 
     # --- normalisation ---------------------------------------------------------------------------
 
@@ -185,7 +176,8 @@ class Ratios:
         """Write one ONNX file with everything from the inputs to the ratios, in float32.
 
         Input ``x`` `(rows, inputs)`; outputs ``ratio``, ``log_ratio`` `(rows, outputs)` and
-        ``members``. ROOT's SOFIE parses its operators; `RatioEstimator.load` reads it.
+        ``member0``, ... of each network. ROOT's SOFIE parses its operators;
+        `RatioEstimator.load` reads it.
 
         Args:
             rows: Fixed number of rows, e.g. 1; None: any.
@@ -233,13 +225,9 @@ class Ratios:
 def shifted(graph: Graph, shift: Float, members: int) -> Graph:
     """The graph with `shift`, `(outputs,)`, subtracted from the log ratios of all members."""
     build, ends = Builder.extending(graph)
-    width = len(shift)
-    values = []
-    for number in range(members):
-        pick = np.zeros((members * width, width))
-        pick[number * width : (number + 1) * width] = np.eye(width)
-        values.append(build.linear(ends["members"], pick, -shift))
-    return averaged(build, values, width)
+    constant = build.constant(shift)
+    values = [build.add("Sub", ends[member_output(number)], constant) for number in range(members)]
+    return averaged(build, values, len(shift))
 
 
 def check_scores(values: Float, x: Float, outputs: Sequence[str]) -> Float:

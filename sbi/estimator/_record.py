@@ -49,6 +49,7 @@ class ShapeDecision:
         gain_error: Statistical error of `gain`.
         size: Size of the shape that is used; 0 if it was dropped.
         missed: Size of the smallest effect that would have been kept with a probability of 95 %.
+        parts: Which parts are used: "odd", "even", or both.
     """
 
     process: str
@@ -59,6 +60,7 @@ class ShapeDecision:
     gain_error: float
     size: float
     missed: float
+    parts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -91,13 +93,16 @@ class TrainingRecord:
         return cls(
             {name: Sums(**each) for name, each in given["sums"].items()},
             tuple(
-                History(tuple(h["train"]), tuple(h["held_out"]), h["best"])
+                History(**{**h, "train": tuple(h["train"]), "held_out": tuple(h["held_out"])})
                 for h in given["histories"]
             ),
             {name: Norm(**each) for name, each in given["norms"].items()},
             given["seconds"],
             tuple(given["notes"]),
-            tuple(ShapeDecision(**each) for each in given["shapes"]),
+            tuple(
+                ShapeDecision(**{**each, "parts": tuple(each["parts"])})
+                for each in given["shapes"]
+            ),
         )
 
     def sums_grid(self) -> Grid:
@@ -139,12 +144,12 @@ class TrainingRecord:
         """Losses of the networks."""
         rows = [
             (
-                str(number + 1), str(len(h.train)), str(h.best + 1), f"{h.train[h.best]:.5f}",
-                f"{h.held_out[h.best]:.5f}",
+                str(number + 1), str(len(h.train)), f"{h.steps:,}", f"{h.train[-1]:.5f}",
+                f"{h.held_out[h.best]:.5f}" if h.held_out else "-",
             )
             for number, h in enumerate(self.histories)
         ]  # fmt: skip
-        return Grid(("network", "epochs", "best", "loss", "held out"), rows)
+        return Grid(("network", "epochs", "steps", "loss", "held out"), rows)
 
     def grids(self) -> list[Grid]:
         """All grids that have rows."""

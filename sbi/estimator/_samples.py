@@ -17,7 +17,7 @@ from rootml.errors import (
     UsageError,
     nearest,
 )
-from rootml.sbi.estimator._settings import By
+from rootml.sbi.estimator._settings import By, spawned_seed
 
 NOMINAL = "nominal"
 REFERENCE = "reference"
@@ -99,6 +99,17 @@ class Samples:
     def targets(self) -> tuple[int, ...]:
         """Numbers of all densities but the reference."""
         return tuple(k for k in range(len(self.densities)) if k != self.reference)
+
+    def nominal(self) -> Samples:
+        """The nominal densities only."""
+        chosen = [k for k, d in enumerate(self.densities) if d.nuisance is None]
+        densities = tuple(self.densities[k] for k in chosen)
+        return Samples(densities, chosen.index(self.reference), dict.fromkeys(self.tree, ()))
+
+    def variations(self) -> list[list[Density]]:
+        """For each process with variations: its nominal density, then "up", "down" of each."""
+        groups = [[d for d in self.densities if d.process == name] for name in self.tree]
+        return [group for group in groups if len(group) > 1]
 
     def map(self, change: Any) -> Samples:
         """These samples with `change` applied to every dataset."""
@@ -262,16 +273,11 @@ class Division:
 
 STOP_FRACTION = 0.3
 """Fraction of the held-out events that decides when to stop."""
-HELD_OUT_FRACTION = 0.2
-"""Fraction of the events that is held out of a single network."""
 
 
-def divide(dataset: Dataset, members: int, member: int, *, by: By, seed: int) -> Division:
-    """The division of one member: each event is held out by one member of an ensemble."""
-    if members == 1:
-        train, held = dataset.split(test=HELD_OUT_FRACTION, by=by, seed=seed)
-    else:
-        train, held = dataset.folds(members, by=by, seed=seed)[member]
+def divide(dataset: Dataset, folds: int, fold: int, *, by: By, seed: int) -> Division:
+    """The division for a network that holds out one of the folds."""
+    train, held = dataset.folds(folds, by=by, seed=seed)[fold]
     stop, rest = held.split(test=1 - STOP_FRACTION, by=by, seed=seed)
     return Division(train, stop, rest)
 
@@ -287,7 +293,7 @@ def poisson_copies(dataset: Dataset, *, by: By, seed: int, max_copies: int = 8) 
     parts = []
     for k in range(1, max_copies + 1):
         tail = 1 - sum(math.exp(-1) / math.factorial(j) for j in range(k))
-        selected = selected.split(test=1 - tail / before, by=by, seed=seed + k)[0]
+        selected = selected.split(test=1 - tail / before, by=by, seed=spawned_seed(seed, k))[0]
         if selected.scan().num_rows == 0:
             break
         parts.append(selected)

@@ -36,7 +36,7 @@ def likelihood(x: np.ndarray, weights: Any = None, **options: Any) -> sbi.RatioL
     third = build.add("Mul", squares, build.constant([[0.5]]))
     value = build.add("Sub", build.add("Add", first, second), third)
     graph = build.graph(
-        members=(value, 1), log_ratio=(value, 1), ratio=(build.add("Exp", value), 1)
+        member0=(value, 1), log_ratio=(value, 1), ratio=(build.add("Exp", value), 1)
     )
     ends = {"mu": (-3.0, 3.0), "nu": (-3.0, 3.0)}
     record = TrainingRecord({})
@@ -101,7 +101,7 @@ def _overflowing() -> Any:
     """log r = exp(x)."""
     build = Builder(x=2, theta=2)
     value = build.add("Exp", build.linear("x", np.eye(2)[:, [0]]))
-    return build.graph(members=(value, 1), log_ratio=(value, 1), ratio=(value, 1))
+    return build.graph(member0=(value, 1), log_ratio=(value, 1), ratio=(value, 1))
 
 
 def test_weights_that_cancel(tmp_path: Path) -> None:

@@ -220,7 +220,7 @@ def mean_of_a_normal_distribution(
     square = build.add("Mul", build.add("Mul", "theta", "theta"), build.constant([[0.5]]))
     log_ratio = build.add("Sub", linear, square)
     graph = build.graph(
-        members=(log_ratio, 1), log_ratio=(log_ratio, 1), ratio=(build.add("Exp", log_ratio), 1)
+        member0=(log_ratio, 1), log_ratio=(log_ratio, 1), ratio=(build.add("Exp", log_ratio), 1)
     )
     ratios = sbi.ParametricRatios(
         ("x",), ("x",), {"mu": ends}, "reference", 1, TrainingRecord({}), graph
