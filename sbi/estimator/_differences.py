@@ -105,7 +105,7 @@ def _divided(
     sides: list[list[Dataset]] = [[], []]
     fold = settings.fold(member)
     for label, density in enumerate(densities):
-        folds = density.dataset.folds(settings.folds, by=settings.by, seed=settings.seed)
+        folds = density.dataset.folds(settings.parts, by=settings.by, seed=settings.seed)
         for side, dataset, what in zip(sides, folds[fold], ("training", "decisions"), strict=True):
             check_sums(sums_of(dataset), f"the part of sample {density.name!r} for {what}")
             side.append(dataset.with_label(label))

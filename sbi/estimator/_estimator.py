@@ -51,8 +51,8 @@ class RatioEstimator:
             and width 1, so use ``log(MET_pt)`` rather than ``MET_pt`` for long tails.
         parameters: Columns that hold the parameters at which an event was generated.
         ensemble: Number of networks.
-        folds: Number of parts into which events are divided. Network m of the ensemble holds out
-            part m modulo `folds`; with fewer networks than folds some events are never held out.
+        folds: Number of parts into which events are divided, at most the number of networks.
+            Network m of the ensemble is not trained on part m modulo `folds`.
         hidden: Widths of the hidden layers.
         activation: "silu", "tanh", or "relu"; the last has no second derivative and is refused
             with `parameters`, since fits would quote wrong errors.

@@ -3,7 +3,7 @@
 ::
 
     for each member m of the ensemble, whose fold is f = m mod folds:
-        train on all folds but f;  stop by a part of fold f;  evaluate the rest of fold f
+        train on all folds but f;  stop by a part of fold f;  evaluate fold f
     one calibration curve per ratio, from the held-out events of the members
     the norms of each member, from its own fold
     for each process with variations: networks for log(variation / nominal), see `_differences`
@@ -162,8 +162,8 @@ def learn_nominal(
         histories.append(history)
         identity = [Member(network, np.zeros(len(samples.targets)))]
         raw = class_graph(scale, identity, matrix, (), settings.activation)
-        held.append(_log_ratios(parts.rest, raw, settings))
-    once = held[: settings.folds]  # each event at most once
+        held.append(_log_ratios(parts.held, raw, settings))
+    once = held[: settings.parts]  # each event at most once
     fitted = fit_curves(once, samples, settings.calibration, settings.knots)
     norms = [log_norms(h, fitted, samples.reference, settings.normalisation) for h in held]
     members = [Member(n, norm) for n, norm in zip(layers, norms, strict=True)]
@@ -177,14 +177,14 @@ def _divided(samples: Samples, settings: TrainingSettings, number: int) -> Divis
     """The parts for one member, each a labelled union of all samples."""
     fold, by = settings.fold(number), settings.by
     parts = [
-        divide(d.dataset, settings.folds, fold, by=by, seed=settings.seed)
+        divide(d.dataset, settings.parts, fold, by=by, seed=settings.seed)
         for d in samples.densities
     ]
     named = []
     for what, group in (
         ("training", [p.train for p in parts]),
         ("early stopping", [p.stop for p in parts]),
-        ("normalisation", [p.rest for p in parts]),
+        ("normalisation", [p.held for p in parts]),
     ):
         for density, dataset in zip(samples.densities, group, strict=True):
             check_sums(sums_of(dataset), f"the part of sample {density.name!r} for {what}")

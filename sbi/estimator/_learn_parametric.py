@@ -272,7 +272,7 @@ class _Trained:
     history: History
     base: Float | None
     stop: PairLoader
-    rest: PairLoader
+    held: PairLoader
 
 
 def _member(task: _Task, number: int, display: ProgressDisplay) -> _Trained:
@@ -284,8 +284,8 @@ def _member(task: _Task, number: int, display: ProgressDisplay) -> _Trained:
         if dataset is None:
             return Division(None, None, None)
         fold = settings.fold(number)
-        found = divide(dataset, settings.folds, fold, by=by, seed=settings.seed)
-        for each in (found.train, found.stop, found.rest):
+        found = divide(dataset, settings.parts, fold, by=by, seed=settings.seed)
+        for each in (found.train, found.stop, found.held):
             check_sums(sums_of(each), f"a part of {what}")
         return found
 
@@ -294,7 +294,7 @@ def _member(task: _Task, number: int, display: ProgressDisplay) -> _Trained:
     size = plan.batch_size
     train = task.loader(main.train, other.train, shuffle=True, seed=seed, size=size)
     stop = task.loader(main.stop, other.stop, shuffle=False, seed=0, size=MAX_BATCH)
-    rest = task.loader(main.rest, other.rest, shuffle=True, seed=seed, size=MAX_BATCH)
+    held = task.loader(main.held, other.held, shuffle=True, seed=seed, size=MAX_BATCH)
     columns = sum(map(len, task.names))
     try:
         base = fit_base(train, columns, epoch=0) if task.has_base else None
@@ -306,7 +306,7 @@ def _member(task: _Task, number: int, display: ProgressDisplay) -> _Trained:
         )  # fmt: skip
     finally:
         train.close()
-    return _Trained(layers, history, base, stop, rest)
+    return _Trained(layers, history, base, stop, held)
 
 
 def _normalised(task: _Task, trained: _Trained) -> tuple[Member, float, tuple[Float, Float]]:
@@ -320,15 +320,15 @@ def _normalised(task: _Task, trained: _Trained) -> tuple[Member, float, tuple[Fl
     none = np.zeros(monomials(np.zeros((1, len(scales[1].mean)))).shape[1])
     try:
         network = parametric_graph(*scales, [Member(layers, none)], activation)
-        pairs = held_out_pairs(network, base, trained.rest, scales)
+        pairs = held_out_pairs(network, base, trained.held, scales)
         share = 1.0 if base is None else network_share(pairs)
         pairs, layers = pairs.with_share(share), scaled_last(layers, share)
         norm = none
         if task.settings.normalisation != "none":
             graph = parametric_graph(*scales, [Member(layers, none, base)], activation)
-            held_out = (trained.stop, trained.rest)
+            held_out = (trained.held,)
             norm = constant_norm(pairs, score_norm(scores_of(graph, scales), held_out))
     finally:
         trained.stop.close()
-        trained.rest.close()
+        trained.held.close()
     return Member(layers, norm, base), share, pairs.check(norm)

@@ -63,9 +63,14 @@ class TrainingSettings:
         """A seed for one purpose, independent of those of other paths and of other seeds."""
         return spawned_seed(self.seed, *path)
 
+    @property
+    def parts(self) -> int:
+        """Number of folds in use: not more than networks, so that each event is held out once."""
+        return self.folds if self.ensemble == 1 else min(self.folds, self.ensemble)
+
     def fold(self, member: int) -> int:
         """The fold that a member of the ensemble holds out."""
-        return member % self.folds
+        return member % self.parts
 
 
 def spawned_seed(seed: int, *path: int) -> int:

@@ -120,7 +120,7 @@ def test_reduced_mixture(tmp_path: Path) -> None:
 def test_reduced_off_shell(tmp_path: Path) -> None:
     """A quarter of the events: twice the bar."""
     figures = studies.off_shell(
-        tmp_path, events=100_000, toys=20, seed=1, ensemble=2, epochs=4, hidden=(32, 32),
+        tmp_path, events=100_000, toys=20, seed=1, ensemble=2, epochs=6, hidden=(32, 32),
         batch_size=1024,
     )  # fmt: skip
     check(figures, shift=0.3, ratio=(0.95, 1.06))
