@@ -63,6 +63,7 @@ __all__ = [
     "UnsupportedModelError",
     "UnsupportedTypeError",
     "UsageError",
+    "located",
     "nearest",
 ]
 
@@ -182,6 +183,19 @@ class UnsupportedModelError(RootmlError, ValueError):
 
 class UsageError(RootmlError, ValueError):
     """An argument that makes no sense, or arguments that contradict each other."""
+
+
+def located(error: RootmlError, where: str) -> RootmlError:
+    """The same error with the place `where` in front, unless its text names the place already.
+
+    >>> located(UsageError("no values"), "f.root:Events, entries 0 to 9")
+    UsageError('f.root:Events, entries 0 to 9: no values')
+    """
+    text = str(error)
+    file = where.partition(", entries")[0].rpartition(":")[0] or where
+    if where in text or (file in text and "entries" in text):
+        return error
+    return type(error)(f"{where}: {text}")
 
 
 def nearest(name: str, names: Iterable[str], *, limit: int = 8) -> str:

@@ -7,11 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from rootml.execution import Cost
+
 __all__ = ["DEFAULT_BYTES", "Partition"]
 
 DEFAULT_BYTES = 16_000_000
 """Decoded size to which clusters are joined: large enough that the overhead of a read does not
 count, small enough that one per thread fits into a cache or two and many into memory."""
+OPEN_SECONDS, ENTRY_SECONDS = 2e-3, 1e-7
+"""What a file and an entry of it are expected to take; measured times correct it."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -40,6 +44,11 @@ class Partition:
     def num_entries(self) -> int:
         """Entries, selected or not."""
         return self.stop - self.start
+
+    @property
+    def cost(self) -> Cost:
+        """What a scan is expected to take; its result is one bit per entry."""
+        return Cost(OPEN_SECONDS + ENTRY_SECONDS * self.num_entries, self.num_entries / 8, 64)
 
     @property
     def where(self) -> str:

@@ -161,13 +161,11 @@ def _unwritable(kind: str, types: Mapping[str, ColumnType]) -> list[str]:
 
 def _say_left_out(data: Dataset) -> None:
     """Without columns asked for, those that cannot be read are not there: say so."""
-    for program in data._reader.programs():
-        if program.sample.outputs is None:
+    for each in data.dependencies():
+        if each.unreadable:
             from rootml._internal.reprs import shorten
 
-            bad = [name for name, kind in program.columns.items() if kind.kind == "unsupported"]
-            if bad:
-                note(f"columns of {program.sample} that cannot be read: {shorten(bad)}")
+            note(f"columns of {each.sample} that cannot be read: {shorten(each.unreadable)}")
 
 
 def _say_sizes(data: Dataset, paths: list[str], rows: int) -> None:

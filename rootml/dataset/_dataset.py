@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 
 from rootml._internal.buffers import Allocate
 from rootml._internal.reprs import facts_html, shorten, titled_html
 from rootml.dataset._cutflow import Cutflow
+from rootml.dataset._dependencies import Dependencies, dependencies
 from rootml.dataset._describe import Description, describe, sample_facts
 from rootml.dataset._identity import dataset_fingerprint, selection_key
 from rootml.dataset._reader import EventBlock, Reader
@@ -31,8 +32,9 @@ from rootml.dataset._sample import (
 from rootml.dataset._scan_cache import ScanCache
 from rootml.dataset._selection import SelectionIndex
 from rootml.dataset._splits import Split, check_by, check_seed, fold_sides, split_sides
+from rootml.dataset._tasks import MapTask, ReadTask
 from rootml.errors import ExpressionError, StateError, UsageError
-from rootml.execution._threads import Executor
+from rootml.execution import Executor, map_tasks
 from rootml.expressions import parse
 from rootml.partitions import DEFAULT_BYTES, Partition
 from rootml.storage import ColumnType
@@ -41,6 +43,9 @@ if TYPE_CHECKING:
     import awkward as ak
 
     from rootml.batching import BatchLoader
+    from rootml.batching.inputs import Inputs, Targets
+
+R = TypeVar("R")
 
 
 class Dataset:
@@ -342,7 +347,22 @@ class Dataset:
         for sample in self.samples:
             sample.files.close()
 
+    def dependencies(self) -> list[Dependencies]:
+        """For each sample the columns of its files, and those behind its cuts, label and weight.
+
+        Opens the first file of each sample.
+
+        Raises:
+            MissingColumnError, ExpressionError: As `types`.
+        """
+        return [dependencies(program) for program in self._reader.programs()]
+
     # --- where work runs ---------------------------------------------------------------------
+
+    @property
+    def executor(self) -> Executor | None:
+        """The cluster of `on`; None: work runs in threads of this process."""
+        return self._reader.executor
 
     def on(self, client: Any) -> Dataset:
         """The same events; passes over them are made on a Dask cluster instead of in threads here.
@@ -482,6 +502,95 @@ class Dataset:
             allocate=allocate,
         )
 
+    def read_task(
+        self,
+        columns: Sequence[str] | None = None,
+        *,
+        label: bool = False,
+        weight: bool = False,
+        ids: bool = False,
+    ) -> ReadTask:
+        """What reads the selected events of one partition after another, here or on a cluster.
+
+        Most programs want `map_partitions`. This is for those that choose the partitions
+        themselves: called with a `SelectedPartition` (from `SelectionIndex.select`) it gives an
+        `EventBlock`. It can be pickled; sent once, it serves all partitions.
+
+        Args:
+            columns, label, weight, ids: As `read`.
+        """
+        if weight:
+            self._reader.find_scales()
+        names = None if columns is None else tuple(columns)
+        return ReadTask(self._reader, names, label, weight, ids)
+
+    def file_partitions(self, sample: int, file: int) -> list[Partition]:
+        """All entries of one file, selected or not, in ranges that are cheap to read at one go.
+
+        Args:
+            sample: Number of the sample in `samples`.
+            file: Number of the file in the sample.
+        """
+        return self._reader.file_partitions(sample, file)
+
+    def map_partitions(
+        self,
+        function: Callable[[EventBlock], R],
+        *,
+        columns: Sequence[str] | None = None,
+        label: bool = False,
+        weight: bool = False,
+        ids: bool = False,
+        progress: bool | None = None,
+        threads: int | None = None,
+        what: str = "reading",
+    ) -> Iterator[R]:
+        """Call a function with the selected events of one partition after another.
+
+        Calls run side by side, in threads of this process or on the cluster of `on`. Results come
+        in the order of the dataset, the same whatever the number of workers. Partitions without a
+        selected event are left out; the data are scanned first, if they have not been yet. Memory
+        holds a few partitions and the results that were not taken yet.
+
+        Args:
+            function: Gets an `EventBlock` and returns what is wanted of it, best something small.
+                For a cluster it must be picklable, as must its results.
+            columns: Names of selected columns; None: all of them.
+            label, weight: Whether blocks have them.
+            ids: Whether blocks have the entry numbers.
+            progress: Show a bar; None: on a terminal.
+            threads: None: one per core, 16 for files on a server.
+            what: Name of the bar.
+
+        Raises:
+            MissingColumnError: One of `columns` is not selected.
+            MissingElementError: A selected event lacks an element of a column.
+            RootmlError: Whatever `function` raises of ours, with the partition in front.
+
+        A histogram without ever having all events in memory:
+
+        >>> import numpy as np, pyarrow as pa, pyarrow.parquet, rootml
+        >>> events = pa.table({"pt": [10.0, 60.0, 35.0, 80.0], "w": [1.0, 0.5, 2.0, 1.0]})
+        >>> pa.parquet.write_table(events, "events.parquet")
+        >>> data = rootml.open("events.parquet", weight="w").filter("pt > 20")
+        >>> def fill(block):
+        ...     return np.histogram(block.columns["pt"], [0, 50, 100], weights=block.weight)[0]
+        >>> sum(data.map_partitions(fill, columns=["pt"], weight=True)).tolist()
+        [2.0, 1.5]
+
+        On a cluster the same, from ``data.on(client).map_partitions(fill, ...)``.
+        """
+        index = self.scan(progress=progress, threads=threads)
+        task = MapTask(self.read_task(columns, label=label, weight=weight, ids=ids), function)
+        return map_tasks(
+            task,
+            index.selected(),
+            threads=threads,
+            progress=progress,
+            what=what,
+            executor=self.executor,
+        )
+
     def _check_index(self, index: SelectionIndex) -> None:
         if not self._scan_cache.owns(index) and index.key != selection_key(self._reader):
             message = f"{self}: the index belongs to another selection, {index}"
@@ -495,7 +604,12 @@ class Dataset:
         """
         from rootml.dataset._memory import to_awkward
 
-        return to_awkward(self, progress=progress, threads=threads)
+        return to_awkward(self._blocks(progress, threads))
+
+    def _blocks(self, progress: bool | None, threads: int | None) -> list[EventBlock]:
+        """All selected events; one block without rows if there are none."""
+        blocks = self.map_partitions(_itself, progress=progress, threads=threads)
+        return list(blocks) or [self._reader.empty_block()]
 
     def to_arrow(self, *, progress: bool | None = None, threads: int | None = None) -> Any:
         """All selected events as a `pyarrow.Table`, one chunk per partition.
@@ -506,7 +620,7 @@ class Dataset:
         """
         from rootml.dataset._memory import to_arrow
 
-        return to_arrow(self, progress=progress, threads=threads)
+        return to_arrow(self._blocks(progress, threads))
 
     def to_dask(self) -> Any:
         """The selected events as a lazy dask-awkward array: as `to_awkward`, by partitions.
@@ -519,13 +633,78 @@ class Dataset:
         """
         from rootml.dataset._to_dask import to_dask
 
-        return to_dask(self)
+        return to_dask(self._reader)
 
-    def batches(self, batch_size: int, **options: Any) -> BatchLoader:
-        """Batches for a training loop: ``rootml.batching.BatchLoader(self, batch_size, ...)``."""
+    @checked_options
+    def batches(
+        self,
+        batch_size: int,
+        *,
+        shuffle: bool = False,
+        seed: int = 0,
+        drop_last: bool = False,
+        inputs: Inputs = None,
+        targets: Targets = None,
+        observers: Sequence[str] | None = None,
+        dtype: Any = "float32",
+        balance: Literal["weights", "resample"] | Resample | None = None,
+        buffer_bytes: int | str = "1 GB",
+        unit_bytes: int | str = "16 MB",
+        cache: str | os.PathLike[str] | None = None,
+        nonfinite: Literal["error", "keep"] | float = "error",
+        threads: int | None = None,
+        progress: bool | None = None,
+    ) -> BatchLoader:
+        """Batches for a training loop, each selected event once per epoch.
+
+        A batch is ``x``, ``(x, y)`` or ``(x, y, w)``; with `observers` it ends in a dict. Short for
+        ``rootml.batching.BatchLoader(self, batch_size, ...)``, which says more on each argument.
+
+        Args:
+            batch_size: Rows per batch; a short last batch has fewer.
+            shuffle: Mix the rows over the whole dataset; else they come in its order.
+            seed: Of the order and of resampling.
+            drop_last: Leave out a short last batch.
+            inputs: Columns of ``x`` (None: all that are neither target nor observer), or a dict of
+                named inputs: lists of columns, `Padded` or `Ragged`.
+            targets: Columns of ``y`` in the place of the label.
+            observers: Columns carried beside in their own dtype.
+            dtype: Of ``x``, ``y`` and ``w``: "float32" or "float64".
+            balance: ``"weights"`` or ``"resample"`` (or a `Resample`): classes of equal weight, or
+                of equal numbers of rows.
+            buffer_bytes: Memory for decoded rows, over all workers of a rank.
+            unit_bytes: Decoded size of what is read at one go.
+            cache: A folder for shuffling on disk what does not fit into memory.
+            nonfinite: What NaN and infinity in an input do: ``"error"``, ``"keep"``, or a number
+                that replaces them.
+            threads: Decoding threads; None: the cores, at most 4.
+            progress: Show a bar on long first passes; None: on a terminal.
+
+        Raises:
+            UsageError: Options that make no sense, contradict each other, or are misspelt.
+            MissingColumnError: A name that is no column; the message lists the nearest.
+            UnsupportedTypeError: A column that cannot be used as asked.
+        """
         from rootml.batching import BatchLoader
 
-        return BatchLoader(self, batch_size, **options)
+        return BatchLoader(
+            self,
+            batch_size,
+            shuffle=shuffle,
+            seed=seed,
+            drop_last=drop_last,
+            inputs=inputs,
+            targets=targets,
+            observers=observers,
+            dtype=dtype,
+            balance=balance,
+            buffer_bytes=buffer_bytes,
+            unit_bytes=unit_bytes,
+            cache=cache,
+            nonfinite=nonfinite,
+            threads=threads,
+            progress=progress,
+        )
 
     # --- writing ------------------------------------------------------------------------------
 
@@ -584,6 +763,28 @@ class Dataset:
             overwrite=overwrite,
             progress=progress,
             threads=threads,
+        )
+
+    def with_friends(self, paths: PathsArgument) -> Dataset:
+        """The same events with the columns of friend trees beside their own.
+
+        Args:
+            paths: Files as `rootml.open` takes them as ``friends=``: what `write_friend` gave, or
+                ``{alias: paths}``. Each input needs its friend.
+
+        Raises:
+            UsageError: An input without friend, or paths that cannot be assigned.
+            MissingFileError: No such file.
+
+        >>> import pyarrow as pa, pyarrow.parquet, rootml
+        >>> pa.parquet.write_table(pa.table({"pt": [10.0, 60.0]}), "in.parquet")
+        >>> data = rootml.open("in.parquet")
+        >>> paths = data.write_friend("scores", {"score": [0.25, 0.5]})
+        >>> data.with_friends(paths).select(["pt", "score"]).to_awkward().tolist()[1]
+        {'pt': 60.0, 'score': 0.5}
+        """
+        return self._with(
+            lambda sample: replace(sample, files=sample.files.with_friends(paths))
         )
 
     def skim(
@@ -664,3 +865,8 @@ class Dataset:
 
     def _repr_html_(self) -> str:
         return titled_html("rootml.Dataset", facts_html(self._facts()))
+
+
+def _itself(block: EventBlock) -> EventBlock:
+    """The function of a pass that wants the events themselves; has a name, to be picklable."""
+    return block

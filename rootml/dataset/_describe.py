@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from rootml._internal.reprs import Grid, facts_html, facts_text, percent, shorten, titled_html
 from rootml._internal.sizes import format_bytes
+from rootml.dataset._dependencies import unreadable
 from rootml.dataset._reader import Reader
 from rootml.dataset._sample import Sample
 from rootml.dataset._selection import SelectionIndex
@@ -121,7 +122,7 @@ def _notes(reader: Reader) -> list[str]:
             for name, dtype in casts.items()
         ]
         if program.sample.outputs is None:
-            bad = [name for name, kind in program.columns.items() if kind.kind == "unsupported"]
+            bad = unreadable(program)
             left_out = [name for name in program.outputs if name not in reader.columns]
             if bad:
                 notes.append(f"columns of {program.sample} that cannot be read: {shorten(bad)}")

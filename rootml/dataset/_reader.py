@@ -6,6 +6,7 @@ A `Reader` is what is sent to threads, worker processes and clusters: samples, n
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -19,7 +20,7 @@ from rootml._internal.buffers import Allocate
 from rootml._internal.heap import warm_heap
 from rootml.dataset._columns import cast, exact_type, packed, take_all
 from rootml.dataset._resolved_sample import ResolvedSample, Values
-from rootml.dataset._sample import Filter, Sample
+from rootml.dataset._sample import Filter, Normalisation, Sample
 from rootml.dataset._splits import Hashes, Split, hash_ids, hash_text
 from rootml.dataset._weight_sums import Grouping, Steps, add_sums
 from rootml.errors import (
@@ -30,7 +31,7 @@ from rootml.errors import (
     UsageError,
     nearest,
 )
-from rootml.execution._threads import Executor, map_ordered, map_partitions
+from rootml.execution import Executor, map_ordered, map_tasks
 from rootml.expressions import Expression
 from rootml.expressions._staged import staged_mask
 from rootml.partitions import DEFAULT_BYTES, Partition, join_clusters
@@ -51,6 +52,7 @@ class EventBlock:
         weight: float64 weight per row, with the sample's scale; None if not asked for.
         entries: int64 entry number in the file per row; None if not asked for.
         num_rows: Rows.
+        partition: Where they come from: file, tree, range of entries.
     """
 
     columns: dict[str, Column]
@@ -58,6 +60,7 @@ class EventBlock:
     weight: npt.NDArray[np.float64] | None
     entries: npt.NDArray[np.int64] | None
     num_rows: int
+    partition: Partition
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,8 +200,18 @@ class Reader:
             ):
                 info = infos[file]
                 found += [Partition(number, file, info.path, info.tree, *r) for r in ranges]
-            sample.files.keep()
+            sample.files.save_headers()
         return tuple(found)
+
+    def file_partitions(self, sample: int, file: int) -> list[Partition]:
+        """All entries of a file, selected or not, in ranges of about `DEFAULT_BYTES` decoded."""
+        files = self.samples[sample].files
+        info = files.info(file)
+        if not info.num_entries:
+            return []
+        most = max(1, DEFAULT_BYTES // self._entry_bytes(sample, scan=False))
+        ranges = join_clusters(files.clusters(file), 0, info.num_entries, most)
+        return [Partition(sample, file, info.path, info.tree, *each) for each in ranges]
 
     def _divide(
         self, number: int, most: int, place: tuple[int, int, int], *, fine: bool
@@ -262,6 +275,7 @@ class Reader:
             mask: Which entries pass, where it is known.
             select: If `mask` is None: whether to evaluate the cuts; otherwise all entries pass.
         """
+        whole = partition
         program = self.program(partition.sample)
         wanted = self._wanted(program, columns)
         needed = [*wanted.values()]
@@ -290,7 +304,13 @@ class Reader:
             self._weights(program, values, allocate=allocate) if weight else None,
             entries,
             values.num_events,
+            whole,
         )
+
+    def empty_block(self) -> EventBlock:
+        """A block without rows, with the columns and their types."""
+        info = self.samples[0].files.info(0)
+        return self.block(Partition(0, 0, info.path, info.tree, 0, 0), select=False)
 
     def _wanted(
         self, program: ResolvedSample, columns: Sequence[str] | None
@@ -349,13 +369,31 @@ class Reader:
         allocate: Allocate = np.empty,
     ) -> npt.NDArray[np.float64]:
         """Weights with the sample's scale; NaN where they are missing outside of `among`."""
-        sample = program.sample
+        sample, scale = program.sample, self.scale(program.sample)
         if program.weight is None:
             value = 1.0 if sample.weight is None else float(sample.weight)
-            return np.full(values.num_events, value * sample.scale)
+            return np.full(values.num_events, value * scale)
         program.scalar_dtype(program.weight, f"the weight {sample.weight!r}")
         weights = _as(values.numbers(program.weight, "weight", among), np.float64, allocate)
-        return weights if sample.scale == 1.0 else weights * sample.scale
+        return weights if scale == 1.0 else weights * scale
+
+    # --- normalising --------------------------------------------------------------------------
+
+    def scale(self, sample: Sample) -> float:
+        """``cross_section * luminosity / sum_of_weights``, which multiplies every weight.
+
+        Raises:
+            UsageError: The sum of weights is zero or not finite.
+        """
+        if sample.normalisation is None:
+            return 1.0
+        key = (sample.files, sample.definitions, sample.weight, sample.normalisation)
+        return sample.scales.find(key, partial(_scale, sample, sample.normalisation))
+
+    def find_scales(self) -> None:
+        """Compute the scales of all samples now; else each worker makes a pass of its own."""
+        for sample in self.samples:
+            self.scale(sample)
 
     # --- selecting ----------------------------------------------------------------------------
 
@@ -428,20 +466,16 @@ class Reader:
         """`scan_partition` for all of them, in order."""
         warm_heap()
         self.programs()
-        self.scales()
+        self.find_scales()
         partitions = self.partitions(DEFAULT_BYTES, scan=True, threads=threads)
         task = partial(self.scan_partition, sums_only=sums_only)
-        parts = map_partitions(
+        parts = map_tasks(
             task, partitions, threads=threads, progress=progress, what=what, executor=self.executor
         )
         try:
             yield from zip(partitions, parts, strict=True)
         finally:
             parts.close()  # type: ignore[attr-defined]  # a generator
-
-    def scales(self) -> list[float]:
-        """Those of the samples, found now: else each worker would make a pass of its own."""
-        return [sample.scale for sample in self.samples if sample.weighted]
 
     def count(
         self, *, what: str, progress: bool | None = None, threads: int | None = None
@@ -477,6 +511,18 @@ class Reader:
 
 
 _NOTHING: Mask = np.zeros(0, bool)
+
+
+def _scale(sample: Sample, normalisation: Normalisation) -> float:
+    """See `Reader.scale`."""
+    total = normalisation.sum_of_weights
+    if isinstance(total, str):
+        steps = Reader((sample.to_sum(total),)).count(what="summing weights")
+        total = steps[0][-1][None].sumw
+    if not math.isfinite(total) or total == 0:
+        message = f"{sample.title}: the sum of weights is {total}; it cannot normalise"
+        raise UsageError(message)
+    return normalisation.scale(total)
 
 
 def _as(values: Array, dtype: npt.DTypeLike, allocate: Allocate) -> Array:

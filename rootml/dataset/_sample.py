@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from rootml.dataset._splits import Split
 from rootml.errors import SchemaError, UsageError
-from rootml.execution._threads import ProcessLock
+from rootml.execution import ProcessLock
 from rootml.files._files import FileInfo, Files
 
 Number: TypeAlias = "int | float"
@@ -38,7 +38,7 @@ class Define:
 
 @dataclass(frozen=True, slots=True)
 class Normalisation:
-    """What the weights of a sample are scaled to; see `Sample.scale`.
+    """What the weights of a sample are scaled to: ``cross_section * luminosity``.
 
     Attributes:
         cross_section: In the inverse of the unit of `luminosity`.
@@ -49,14 +49,21 @@ class Normalisation:
     luminosity: float | None
     sum_of_weights: float | str
 
+    def scale(self, total: float) -> float:
+        """The factor for weights whose sum is `total`."""
+        factors = (self.cross_section, self.luminosity)
+        return math.prod(1.0 if factor is None else factor for factor in factors) / total
+
 
 _ALIAS = re.compile(r"\s*(?P<name>[A-Za-z_][\w.]*)\s*=(?!=)\s*(?P<text>.+)", re.DOTALL)
+
+_IN_TREE = re.compile(r"(?P<tree>[\w./;-]+):(?!:)(?P<text>.+)", re.DOTALL)
 
 Cut: TypeAlias = "Filter | Split"
 
 
-class Scales:
-    """Scales of a sample and of all made from it, each found once: it may need a pass over files.
+class ScaleCache:
+    """Scales of the weights of a sample and of all samples made from it, each computed once.
 
     `functools.cached_property` would not do: before Python 3.12 all samples share one lock, and
     the threads that sum up weights need the scale of another sample.
@@ -66,20 +73,11 @@ class Scales:
         self._lock = ProcessLock()
         self._found: dict[Any, float] = {}
 
-    def of(self, sample: Sample, norm: Normalisation) -> float:
-        """See `Sample.scale`."""
-        from rootml.dataset._weight_sums import sum_of_weights
-
-        key = (sample.files, sample.definitions, sample.weight, norm)
+    def find(self, key: Any, compute: Callable[[], float]) -> float:
+        """The scale that belongs to `key`; `compute` is called the first time."""
         with self._lock:
             if key not in self._found:
-                total = sum_of_weights(sample, norm.sum_of_weights)
-                if not math.isfinite(total) or total == 0:
-                    message = f"{sample.title}: the sum of weights is {total}; it cannot normalise"
-                    raise UsageError(message)
-                factors = (norm.cross_section, norm.luminosity)
-                scale = math.prod(1.0 if factor is None else factor for factor in factors)
-                self._found[key] = scale / total
+                self._found[key] = compute()
             return self._found[key]
 
 
@@ -109,21 +107,12 @@ class Sample:
     normalisation: Normalisation | None = None
     entry_range: tuple[int | None, int | None] = (None, None)
     suffixes: tuple[str, ...] = ()
-    scales: Scales = field(default_factory=Scales, compare=False, repr=False)
+    scales: ScaleCache = field(default_factory=ScaleCache, compare=False, repr=False)
 
     @property
     def constant_label(self) -> float | None:
         """The label, if it is one number for the whole sample."""
         return None if self.label is None or isinstance(self.label, str) else float(self.label)
-
-    @property
-    def scale(self) -> float:
-        """``cross_section * luminosity / sum_of_weights``, which multiplies every weight.
-
-        Raises:
-            UsageError: The sum of weights is zero or not finite.
-        """
-        return 1.0 if self.normalisation is None else self.scales.of(self, self.normalisation)
 
     @property
     def weighted(self) -> bool:
@@ -132,6 +121,26 @@ class Sample:
 
     def __str__(self) -> str:
         return self.title
+
+    def to_sum(self, what: str) -> Sample:
+        """The sample whose weights add up to this one's `Normalisation.sum_of_weights`.
+
+        All entries count: no cuts and no entry range. Weights are nominal whatever `suffixes`
+        say, else the variation of a weight would cancel.
+
+        Args:
+            what: ``"tree:expression"``: over another tree of the same files; or an expression of
+                the events. ``"weight"`` is this sample's own weight, unless there is such a
+                column.
+        """
+        match = _IN_TREE.fullmatch(what)
+        if match and what not in self.files.columns:
+            files = self.files.with_tree(match["tree"], friends=False)
+            return Sample(files, f"{self.title}, sum_of_weights={what!r}", weight=match["text"])
+        text = what
+        if what == "weight" and what not in self.files.columns:
+            text = "1" if self.weight is None else str(self.weight)
+        return Sample(self.files, self.title, definitions=self.definitions, weight=text)
 
     def file_ranges(self, infos: Sequence[FileInfo]) -> list[tuple[int, int, int]]:
         """``(file, start, stop)`` of each file within `entry_range`.

@@ -9,7 +9,7 @@ from typing import Any
 from rootml.dataset._identity import selection_key
 from rootml.dataset._reader import Reader
 from rootml.dataset._selection import Selection, SelectionIndex, load_selection
-from rootml.execution._threads import ProcessLock
+from rootml.execution import ProcessLock
 from rootml.partitions import DEFAULT_BYTES
 
 

@@ -24,6 +24,7 @@ import numpy.typing as npt
 from rootml._internal.atomic import check_target
 from rootml.dataset._cutflow import Cutflow
 from rootml.dataset._reader import Mask, PartScan, Reader
+from rootml.dataset._tasks import SelectedPartition
 from rootml.dataset._weight_sums import MANY, Label, Steps, Sums, add_sums, total
 from rootml.errors import CorruptFileError, MissingFileError, StateError, UsageError
 from rootml.files._files import verify_file
@@ -216,6 +217,20 @@ class SelectionIndex:
             StateError: Entries that were not scanned.
         """
         return self._selection.mask(partition)
+
+    def select(self, partition: Partition) -> SelectedPartition:
+        """Any partition of the scanned files, with which of its entries pass: what is sent away.
+
+        Raises:
+            StateError: Entries that were not scanned.
+        """
+        mask = self._selection.mask(partition)
+        return SelectedPartition(partition, None if mask is None else np.packbits(mask))
+
+    def selected(self) -> list[SelectedPartition]:
+        """The partitions that have a selected entry, in order."""
+        found = map(self.select, self.partitions)
+        return [each for each in found if each.bits is None or each.bits.any()]
 
     @property
     def labels(self) -> dict[float, Sums]:

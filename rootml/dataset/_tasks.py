@@ -1,24 +1,27 @@
-"""Partitions with what is known of them: the small things that are sent to threads and clusters.
+"""What is sent to threads and clusters: a function once, and a small object per partition.
 
-A function that works on them is sent once; it has a `Reader`, but no selection index. What the
-index knows of a partition goes along with the partition, as packed bits.
+The function has a `Reader` but no selection index. What the index knows of a partition goes along
+with the partition, as packed bits.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from rootml._internal.buffers import Allocate
 from rootml.dataset._reader import EventBlock, Mask, Reader
+from rootml.errors import RootmlError, located
+from rootml.execution import Cost
 from rootml.partitions import Partition
 
-if TYPE_CHECKING:
-    from rootml.dataset._selection import SelectionIndex
+R = TypeVar("R")
+
+_ROW_BYTES = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +37,7 @@ class SelectedPartition:
 
     @property
     def where(self) -> str:
-        """For messages."""
+        """File, tree and range of entries, for messages."""
         return self.partition.where
 
     @property
@@ -44,24 +47,22 @@ class SelectedPartition:
             return None
         return np.unpackbits(self.bits, count=self.partition.num_entries).view(bool)
 
+    @property
+    def num_rows(self) -> int:
+        """Selected entries."""
+        if self.bits is None:
+            return self.partition.num_entries
+        return int(np.unpackbits(self.bits).sum())
 
-def select_partition(index: SelectionIndex, partition: Partition) -> SelectedPartition:
-    """What an index knows of any partition of the scanned files."""
-    mask = index.mask_of(partition)
-    return SelectedPartition(partition, None if mask is None else np.packbits(mask))
-
-
-def select_partitions(
-    index: SelectionIndex, partitions: Iterable[Partition]
-) -> list[SelectedPartition]:
-    """Those partitions that have a selected entry."""
-    chosen = (select_partition(index, partition) for partition in partitions)
-    return [each for each in chosen if each.bits is None or each.bits.any()]
+    @property
+    def cost(self) -> Cost:
+        """What reading it is expected to take; the rows are the result."""
+        return Cost(self.partition.cost.seconds, _ROW_BYTES * self.num_rows, 4)
 
 
 @dataclass(frozen=True, slots=True)
 class ReadTask:
-    """Reads the selected events of partitions; see `Dataset.read`."""
+    """Reads the selected events of partitions, here or on a cluster; from `Dataset.read_task`."""
 
     reader: Reader
     columns: tuple[str, ...] | None = None
@@ -69,14 +70,31 @@ class ReadTask:
     weight: bool = False
     ids: bool = False
 
-    def __call__(self, chosen: SelectedPartition, allocate: Allocate = np.empty) -> EventBlock:
+    def __call__(
+        self, selected: SelectedPartition, allocate: Allocate = np.empty
+    ) -> EventBlock:
         return self.reader.block(
-            chosen.partition,
+            selected.partition,
             self.columns,
-            mask=chosen.mask,
+            mask=selected.mask,
             select=False,
             label=self.label,
             weight=self.weight,
             ids=self.ids,
             allocate=allocate,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class MapTask(Generic[R]):
+    """Reads partitions and calls a function with their events; see `Dataset.map_partitions`."""
+
+    read: ReadTask
+    function: Callable[[EventBlock], R]
+
+    def __call__(self, selected: SelectedPartition) -> R:
+        block = self.read(selected)
+        try:
+            return self.function(block)
+        except RootmlError as error:
+            raise located(error, selected.where) from error

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import awkward as ak
 
 from rootml._internal.optional import optional_import
 from rootml.dataset._columns import record_array
-from rootml.dataset._memory import nothing
 from rootml.dataset._reader import Reader
-from rootml.partitions import Partition
-
-if TYPE_CHECKING:
-    from rootml.dataset import Dataset
+from rootml.partitions import DEFAULT_BYTES, Partition
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,17 +24,14 @@ class _Records:
         return record_array(block.columns, block.num_rows)
 
 
-def to_dask(data: Dataset) -> Any:
+def to_dask(reader: Reader) -> Any:
     """See `Dataset.to_dask`."""
     optional_import("dask", feature="Dataset.to_dask()", extra="dask")
     dask_awkward = optional_import("dask_awkward", feature="Dataset.to_dask()", extra="dask")
-    data._reader.scales()
-    block = nothing(data)
-    empty = record_array(block.columns, 0)
+    reader.find_scales()
+    empty = record_array(reader.empty_block().columns, 0)
     meta = ak.Array(empty.layout.to_typetracer(forget_length=True))
-    partitions = data.partitions()
+    partitions = reader.partitions(DEFAULT_BYTES)
     if not partitions:
         return dask_awkward.from_awkward(empty, npartitions=1)
-    return dask_awkward.from_map(
-        _Records(data._reader), list(partitions), meta=meta, label="rootml"
-    )
+    return dask_awkward.from_map(_Records(reader), list(partitions), meta=meta, label="rootml")

@@ -1,17 +1,13 @@
-"""Sums of weights: per label, for a cutflow, for the normalisation of a sample."""
+"""Sums of weights per label."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-
-if TYPE_CHECKING:
-    from rootml.dataset._sample import Sample
 
 Label: TypeAlias = "int | float | str | None"
 """Value of a label; None: the sample has none; the two texts below."""
@@ -22,7 +18,6 @@ MANY = "many values"
 MOST_LABELS = 256
 
 Steps: TypeAlias = "list[dict[Label, Sums]]"
-_IN_TREE = re.compile(r"(?P<tree>[\w./;-]+):(?!:)(?P<text>.+)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,30 +129,3 @@ def add_sums(one: Mapping[Label, Sums], other: Mapping[Label, Sums]) -> dict[Lab
     if MANY in merged or len(merged) > MOST_LABELS:
         return {MANY: total(merged.values())}
     return merged
-
-
-def sum_of_weights(sample: Sample, what: float | str) -> float:
-    """What the weights of a sample are divided by.
-
-    Args:
-        what: The number itself; ``"tree:expression"``: summed over all entries of another tree of
-            the same files; or an expression of the events, summed over all of them: no cuts, no
-            entry range. ``"weight"`` is the sample's own weight, unless there is such a column.
-            Nominal whatever `Sample.suffixes` say: else the variation of a weight would cancel.
-    """
-    if not isinstance(what, str):
-        return what
-    from rootml.dataset._reader import Reader
-    from rootml.dataset._sample import Sample
-
-    match = _IN_TREE.fullmatch(what)
-    if match and what not in sample.files.columns:
-        files, text = sample.files.with_tree(match["tree"], friends=False), match["text"]
-        title = f"{sample.title}, sum_of_weights={what!r}"
-        whole = Sample(files, title, weight=text)
-    else:
-        text = what
-        if what == "weight" and what not in sample.files.columns:
-            text = "1" if sample.weight is None else str(sample.weight)
-        whole = Sample(sample.files, sample.title, definitions=sample.definitions, weight=text)
-    return Reader((whole,)).count(what="summing weights")[0][-1][None].sumw

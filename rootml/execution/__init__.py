@@ -1,4 +1,4 @@
-"""How work runs: in threads here, or on a Dask cluster.
+"""How work runs: in threads of this process, or on a Dask cluster.
 
 `_threads` holds the interface (`Executor`, `RemoteFunction`) and the thread pool, `_dask` the
 cluster, `_task_sizes` decides how many items make one task. Nothing here knows of datasets: an
@@ -6,3 +6,27 @@ item of work brings its own cost.
 """
 
 from __future__ import annotations
+
+from rootml.execution._task_sizes import Cost
+from rootml.execution._threads import (
+    REMOTE_THREADS,
+    Executor,
+    ProcessLock,
+    RemoteFunction,
+    available_cores,
+    check_threads,
+    map_ordered,
+    map_tasks,
+)
+
+__all__ = [
+    "REMOTE_THREADS",
+    "Cost",
+    "Executor",
+    "ProcessLock",
+    "RemoteFunction",
+    "available_cores",
+    "check_threads",
+    "map_ordered",
+    "map_tasks",
+]

@@ -50,8 +50,9 @@ from rootml.errors import (
     RemoteError,
     RootmlError,
     UsageError,
+    located,
 )
-from rootml.execution._task_sizes import MOST_ITEMS, TaskSizer, cost_of, size_of
+from rootml.execution._task_sizes import MAX_ITEMS, TaskSizer, cost_of, size_of
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -200,7 +201,7 @@ class Job(Generic[T, R]):
     """
 
     def __init__(self, executor: DaskExecutor, function: Callable[[T], R], what: str) -> None:
-        self.pace = TaskSizer()
+        self.sizer = TaskSizer()
         self._executor = executor
         self._client = executor.client
         self._name = f"rootml-{what.replace(' ', '-')}"
@@ -255,14 +256,14 @@ class Job(Generic[T, R]):
                 raise ClusterError(message) from cause
             raise
         except RootmlError as error:
-            raise _placed(error, where) from error.__cause__
+            raise located(error, where) from error.__cause__
         finally:
             future.release()
 
     @staticmethod
     def _checked(outcome: Any, item: T) -> R:
         if isinstance(outcome, _Final):
-            raise _placed(outcome.error, _where(item))
+            raise located(outcome.error, _where(item))
         return outcome  # type: ignore[no-any-return]
 
     # --- neighbours ---------------------------------------------------------------------------
@@ -278,7 +279,7 @@ class Job(Generic[T, R]):
         """Wait for what `submit` gave, and forget it: for each item what gives or raises it."""
         done = self._done(future, items)
         if done is not None:
-            self.pace.learn([cost_of(item) for item in items], done.seconds, done.nbytes)
+            self.sizer.learn([cost_of(item) for item in items], done.seconds, done.nbytes)
         for number, item in enumerate(items):
             outcome = None
             if done is not None:
@@ -328,7 +329,7 @@ class Job(Generic[T, R]):
             if call.outcome is not None:
                 return []
             costs = [cost_of(each.item) for each in self._waiting]
-            count = self.pace.take(
+            count = self.sizer.take(
                 costs, sum(cost.seconds for cost in costs), most - self._running
             )
             group = [self._waiting.popleft() for _ in range(count)]
@@ -362,7 +363,7 @@ class Job(Generic[T, R]):
 
 
 class DaskExecutor:
-    """The cluster behind a client; a `rootml.execution._threads.Executor`."""
+    """The cluster behind a client; a `rootml.execution.Executor`."""
 
     def __init__(self, client: Any) -> None:
         distributed = optional_import("distributed", feature="Dataset.on()", extra="dask")
@@ -403,8 +404,8 @@ class DaskExecutor:
         def fill() -> None:
             nonlocal left, begun
             while begun < len(waiting) and len(pending) < _AHEAD * self.parallelism:
-                near = costs[begun : begun + MOST_ITEMS]
-                count = job.pace.take(near, left, self.parallelism)
+                near = costs[begun : begun + MAX_ITEMS]
+                count = job.sizer.take(near, left, self.parallelism)
                 group = waiting[begun : begun + count]
                 pending.append((job.submit(group), group))
                 left -= sum(cost.seconds for cost in near[:count])
@@ -422,7 +423,7 @@ class DaskExecutor:
                 future.release()
 
     def __repr__(self) -> str:
-        return f"<DaskPlace {self.client!r}>"
+        return f"<DaskExecutor {self.client!r}>"
 
 
 @contextmanager
@@ -468,12 +469,3 @@ def _killed(error: BaseException) -> bool:
 
 def _where(item: Any) -> str:
     return str(getattr(item, "where", item))
-
-
-def _placed(error: RootmlError, where: str) -> RootmlError:
-    """The worker's error; with the place in front where it does not name file and entries."""
-    text = str(error)
-    file = where.partition(", entries")[0].rpartition(":")[0] or where
-    if where in text or (file in text and "entries" in text):
-        return error
-    return type(error)(f"{where}: {text}")

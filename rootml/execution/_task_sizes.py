@@ -9,97 +9,99 @@ larger than that of one whole partition::
     bytes   = 16 MB
     items   = a few at first, twice as many with each task that is done
 
-What an item takes is guessed from its entries, and the guess is corrected by what was measured.
+An item says what it is expected to take (`Cost`); measured times and sizes correct that.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from rootml.dataset._tasks import SelectedPartition
-from rootml.partitions import DEFAULT_BYTES, Partition
-
-_LONG, _SHORT = 0.25, 0.05
-_MARGIN = 1.01
-MOST_ITEMS = 256
-_OPENING, _ENTRY = 2e-3, 1e-7
-_ROW_BYTES = 100
-_FORGET = 0.5
+MAX_ITEMS = 256
+_MAX_SECONDS, _MIN_SECONDS = 0.25, 0.05
+_MAX_BYTES = 16_000_000
+_TOLERANCE = 1.01
+_DECAY = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What an item is expected to take.
+    """What an item of work is expected to take; an item has it as its attribute `cost`.
 
     Attributes:
-        seconds: On one core.
-        nbytes: Of the result.
-        first: How many of its kind may go together before one was measured.
+        seconds: Time on one core.
+        nbytes: Size of the result.
+        group: How many such items may share a task before one of them was measured.
     """
 
     seconds: float
     nbytes: float = 0.0
-    first: int = 1
+    group: int = 1
+
+    @classmethod
+    def total(cls, costs: Iterable[Cost]) -> Cost:
+        """The cost of several items that are done together; nothing costs as much as unknown.
+
+        >>> Cost.total([Cost(1.0, 10.0, 4), Cost(2.0, 20.0, 64)])
+        Cost(seconds=3.0, nbytes=30.0, group=4)
+        """
+        found = list(costs)
+        if not found:
+            return _UNKNOWN
+        return cls(
+            sum(cost.seconds for cost in found),
+            sum(cost.nbytes for cost in found),
+            min(cost.group for cost in found),
+        )
 
 
-_UNKNOWN = Cost(_LONG)
+_UNKNOWN = Cost(_MAX_SECONDS)
 
 
 def cost_of(item: Any) -> Cost:
-    """A guess; an item of which nothing is known is worth a task of its own."""
-    if isinstance(item, Partition):  # a scan: bits come back
-        return Cost(_OPENING + _ENTRY * item.num_entries, item.num_entries / 8, MOST_ITEMS // 4)
-    if isinstance(item, SelectedPartition):  # rows come back
-        entries = item.partition.num_entries
-        rows = entries if item.bits is None else int(np.unpackbits(item.bits).sum())
-        return Cost(_OPENING + _ENTRY * entries, _ROW_BYTES * rows, 4)
-    inner = getattr(item, "chosen", None)
-    parts = inner if isinstance(inner, list) else [inner]
-    if parts and all(isinstance(part, SelectedPartition) for part in parts):
-        costs = [cost_of(part) for part in parts]
-        return Cost(sum(cost.seconds for cost in costs), sum(cost.nbytes for cost in costs), 4)
-    return _UNKNOWN
+    """What an item says of itself; one that says nothing gets a task of its own."""
+    cost = getattr(item, "cost", None)
+    return cost if isinstance(cost, Cost) else _UNKNOWN
 
 
 class TaskSizer:
-    """The sizes of groups; learns from what is done. Safe to use from several threads."""
+    """Decides how many items make a task, from the tasks that are done; thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._guessed = self._measured = 0.0
+        self._expected = self._measured = 0.0
         self._largest = 0.0
-        self._most = 0
+        self._max_items = 0
 
     def learn(self, costs: Sequence[Cost], seconds: float, nbytes: int) -> None:
-        """Take note of what items of these costs took together."""
+        """Record what items of these costs took together."""
         with self._lock:
-            self._guessed = _FORGET * self._guessed + sum(cost.seconds for cost in costs)
-            self._measured = _FORGET * self._measured + seconds
+            self._expected = _DECAY * self._expected + sum(cost.seconds for cost in costs)
+            self._measured = _DECAY * self._measured + seconds
             self._largest = max(self._largest, nbytes / len(costs))
-            self._most = min(MOST_ITEMS, max(self._most, 2 * len(costs)))
+            self._max_items = min(MAX_ITEMS, max(self._max_items, 2 * len(costs)))
 
-    def take(self, costs: Sequence[Cost], left: float, width: int) -> int:
-        """How many of the next items, of these costs, go together.
+    def take(self, costs: Sequence[Cost], left: float, workers: int) -> int:
+        """How many of the next items, of these costs, make the next task.
 
         Args:
-            left: The sum of the costs of all that are left, in seconds as guessed.
-            width: Workers.
+            left: The sum of the expected seconds of all items that are left.
         """
         with self._lock:
-            speed = self._measured / self._guessed if self._guessed else 1.0
-            largest, most = self._largest, self._most or costs[0].first
-        longest = _MARGIN * max(_SHORT, min(_LONG, speed * left / max(1, width)))
+            speed = self._measured / self._expected if self._expected else 1.0
+            largest, most = self._largest, self._max_items or costs[0].group
+        seconds_left = speed * left / max(1, workers)
+        longest = _TOLERANCE * max(_MIN_SECONDS, min(_MAX_SECONDS, seconds_left))
         seconds = nbytes = 0.0
         for number, cost in enumerate(costs):
             seconds += speed * cost.seconds
             nbytes += max(largest, cost.nbytes)
-            if number and (number == most or seconds > longest or nbytes > DEFAULT_BYTES):
+            if number and (number == most or seconds > longest or nbytes > _MAX_BYTES):
                 return number
         return len(costs)
 

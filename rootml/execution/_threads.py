@@ -1,4 +1,4 @@
-"""Work over partitions: in threads here, or at another `Executor`."""
+"""Work on many items: in threads of this process, or at another `Executor`."""
 
 from __future__ import annotations
 
@@ -18,44 +18,45 @@ R = TypeVar("R")
 T_contra = TypeVar("T_contra", contravariant=True)
 R_co = TypeVar("R_co", covariant=True)
 
-_MOST = 16
-WAITING = 16
-"""Threads that mostly wait for a server."""
-_AHEAD = 2
+_MAX_THREADS = 16
+REMOTE_THREADS = 16
+"""Threads for files on a server: they mostly wait for it."""
+_RESULTS_PER_THREAD = 2
 
 
 class RemoteFunction(Protocol[T_contra, R_co]):
-    """A function that a place has got, to be called there; safe to use from several threads."""
+    """A function that an executor has received and calls there; thread-safe."""
 
     def __call__(self, item: T_contra, /) -> R_co: ...
 
 
 class Executor(Protocol):
-    """Where partitions are worked on instead of in threads here: a cluster.
+    """Where items are worked on instead of in threads of this process: a cluster.
 
-    Functions, items and results are picklable, and an item has a text `where` for messages.
+    Functions, items and results are picklable. An item has a text `where` for messages and may
+    have a `Cost` as its `cost`.
     """
 
     @property
     def usable(self) -> bool:
-        """Whether this process may use it: not one that was forked off."""
+        """Whether this process may use it; one that was forked may not."""
 
     @property
     def parallelism(self) -> int:
         """How many items are worked on at the same time."""
 
     def broadcast(self, function: Callable[[T], R], *, what: str) -> RemoteFunction[T, R]:
-        """Send a function there once, to call it for many items, one by one."""
+        """Send a function there once; the result calls it for one item after another."""
 
     def map(self, function: Callable[[T], R], items: Iterable[T], *, what: str) -> Iterator[R]:
-        """As `map_ordered`, over there."""
+        """As `map_ordered`, on the executor."""
 
 
 class ProcessLock:
-    """A reentrant lock that is a new, open one after a fork and in a pickled copy.
+    """A reentrant lock that is new and open after a fork and in a pickled copy.
 
-    A thread that holds a lock when the process forks does not exist in the child, where the lock
-    would never be released.
+    If a thread holds a lock when the process forks, the child has the lock but not the thread, so
+    nothing would ever release it.
     """
 
     def __init__(self) -> None:
@@ -94,7 +95,7 @@ def check_threads(threads: Any) -> int:
         UsageError: Not a positive integer.
     """
     if threads is None:
-        return min(_MOST, available_cores())
+        return min(_MAX_THREADS, available_cores())
     if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
         message = f"threads must be a positive integer or None, not {threads!r}"
         raise UsageError(message)
@@ -106,9 +107,9 @@ def map_ordered(
 ) -> Iterator[R]:
     """Call `function` on each of `items` in threads and yield the results in order.
 
-    At most twice as many results as threads wait to be taken, so memory stays bounded. The first
-    error is raised in the caller's thread. When the iterator ends, is closed or raises, calls not
-    yet begun are dropped and no thread is left.
+    At most two results per thread wait to be taken, so memory stays bounded. The first error is
+    raised in the caller's thread. When the iterator ends, is closed or raises, calls that have not
+    begun are dropped and all threads end.
 
     >>> list(map_ordered(str, [1, 2, 3], threads=2))
     ['1', '2', '3']
@@ -121,7 +122,7 @@ def map_ordered(
     pool = ThreadPoolExecutor(count, thread_name_prefix="rootml")
     try:
         for item in items:
-            if len(pending) >= _AHEAD * count:
+            if len(pending) >= _RESULTS_PER_THREAD * count:
                 yield pending.popleft().result()
             pending.append(pool.submit(function, item))
         while pending:
@@ -130,27 +131,35 @@ def map_ordered(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def map_partitions(
+def map_tasks(
     function: Callable[[T], R],
-    partitions: Sequence[T],
+    items: Sequence[T],
     *,
     threads: int | None = None,
     progress: bool | None = None,
     what: str = "reading",
     executor: Executor | None = None,
 ) -> Iterator[R]:
-    """`map_ordered` with a progress bar named `what`: every pass over the data goes through here.
+    """Call `function` on each item, in threads or on a cluster, and yield the results in order.
+
+    Every pass over data goes through here. Memory and errors are as in `map_ordered`.
 
     Args:
-        place: Where to work, if not in threads here.
+        threads: Threads of this process; None: one per core, 16 for files on a server.
+        progress: Show a bar; None: on a terminal.
+        what: Name of the bar.
+        executor: Where to work; None, or one that this process cannot use: in threads here.
+
+    >>> list(map_tasks(len, ["a", "bb"], threads=1, progress=False))
+    [1, 2]
     """
     if executor is not None and executor.usable:
-        results = executor.map(function, partitions, what=what)
+        results = executor.map(function, items, what=what)
     else:
-        if threads is None and any("://" in str(getattr(p, "where", "")) for p in partitions[:1]):
-            threads = WAITING  # for a server: more of them than there are cores
-        results = map_ordered(function, partitions, threads=threads)
+        if threads is None and any("://" in str(getattr(i, "where", "")) for i in items[:1]):
+            threads = REMOTE_THREADS
+        results = map_ordered(function, items, threads=threads)
     try:
-        yield from track(results, total=len(partitions), what=what, enabled=progress)
+        yield from track(results, total=len(items), what=what, enabled=progress)
     finally:
         results.close()  # type: ignore[attr-defined]  # a generator

@@ -22,8 +22,14 @@ import numpy.typing as npt
 
 from rootml._internal.urls import is_remote
 from rootml.errors import ChangedFileError, MissingColumnError, MissingFileError, SchemaError
-from rootml.execution._threads import WAITING, ProcessLock, map_ordered
-from rootml.files._friends import FriendLink, JoinedTable, check_origin, recorded_friends
+from rootml.execution import REMOTE_THREADS, ProcessLock, map_ordered
+from rootml.files._friends import (
+    FriendLink,
+    JoinedTable,
+    check_origin,
+    match_friends,
+    recorded_friends,
+)
 from rootml.storage import Columns, ColumnType, Fingerprint, Table, open_table
 from rootml.storage._base import LazyColumns
 from rootml.storage._headers import Header, HeaderCache, question
@@ -164,7 +170,7 @@ class Files:
         self._recall()
         missing = [number for number in range(len(self)) if number not in self._infos]
         if threads is None and any(is_remote(self.specs[number].path) for number in missing[:1]):
-            threads = WAITING
+            threads = REMOTE_THREADS
         for _ in map_ordered(self.info, missing, threads=threads):
             pass
         return [self._infos[number] for number in range(len(self))]
@@ -230,7 +236,7 @@ class Files:
         """How much is known of a file."""
         return number in self._clusters, len(self._cuts.get(number, ()))
 
-    def keep(self) -> None:
+    def save_headers(self) -> None:
         """Keep what was found out since on disk, for the next process."""
         new: dict[tuple[str, str | None], Header | None] = {}
         for number in self._worth_keeping():
@@ -349,6 +355,17 @@ class Files:
             for path, known in info.prints:
                 if known.modified:  # local
                     verify_file(path, known)
+
+    def with_friends(self, paths: PathsArgument) -> Files:
+        """The same files, with more friends; see `match_friends`."""
+        links = match_friends([spec.path for spec in self.specs], paths)
+        specs = [
+            replace(spec, friends=(*spec.friends, *mine))
+            for spec, mine in zip(self.specs, links, strict=True)
+        ]
+        files = Files(specs, recorded=self._recorded)
+        files._folder = self._folder
+        return files
 
     def with_tree(self, tree: str, *, friends: bool = True) -> Files:
         """The same files, another tree in them; with the same friends or without."""
