@@ -23,7 +23,7 @@ from rootml.errors import (
     StateError,
     UsageError,
 )
-from rootml.storage._paths import missing_file
+from rootml.storage import missing_file
 
 if TYPE_CHECKING:
     from rootml.batching.adapters._source import BatchSource

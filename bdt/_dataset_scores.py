@@ -13,10 +13,8 @@ import awkward as ak
 import numpy as np
 
 from rootml._internal.validators import is_a
-from rootml.dataset import Dataset
-from rootml.dataset._tasks import ReadTask, SelectedPartition, select_partition
-from rootml.errors import EmptySelectionError, RootmlError, UsageError
-from rootml.execution._threads import map_partitions
+from rootml.dataset import Dataset, EventBlock
+from rootml.errors import EmptySelectionError, UsageError
 
 Score = Callable[[dict[str, Any]], Any]
 """From columns to values, one per event; several ones in a second dimension. Picklable."""
@@ -24,18 +22,12 @@ Score = Callable[[dict[str, Any]], Any]
 
 @dataclass(frozen=True, slots=True)
 class _Task:
-    """Reads a partition and scores its selected events, here or on a cluster."""
+    """Scores the selected events of a partition, here or on a cluster."""
 
-    read: ReadTask
     score: Score
 
-    def __call__(self, chosen: SelectedPartition) -> Any:
-        columns = self.read(chosen).columns
-        try:
-            return self.score(columns)
-        except RootmlError as error:
-            message = f"{chosen.where}: {error}"
-            raise type(error)(message) from error
+    def __call__(self, block: EventBlock) -> Any:
+        return self.score(block.columns)
 
 
 def score_dataset(
@@ -52,22 +44,15 @@ def score_dataset(
     Raises:
         EmptySelectionError: No event is selected.
     """
-    index = data.scan(progress=progress)
-    numbers = np.flatnonzero(index.counts)
-    if not len(numbers):
-        message = f"{data}: no event is selected, so there is nothing to score"
-        raise EmptySelectionError(message)
     wanted = features if features is not None and set(features) <= set(data.columns) else None
     found = list(
-        map_partitions(
-            _Task(ReadTask(data._reader, wanted), score),
-            [select_partition(index, index.partitions[int(number)]) for number in numbers],
-            threads=1,
-            progress=progress,
-            what="scoring",
-            executor=data._reader.executor,
+        data.map_partitions(
+            _Task(score), columns=wanted, threads=1, progress=progress, what="scoring"
         )
     )
+    if not found:
+        message = f"{data}: no event is selected, so there is nothing to score"
+        raise EmptySelectionError(message)
     return np.concatenate(found) if isinstance(found[0], np.ndarray) else ak.concatenate(found)
 
 

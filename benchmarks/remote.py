@@ -160,7 +160,7 @@ def trainer() -> Callable[[Batch], None]:
 def stream(place: Place, events: int) -> None:
     """Epochs of a loader: with opening, after it, without the delay, with training."""
     data = rootml.open([f"{url}:Events" for url in place.urls]).select([*WANTED])
-    inputs = {"event": [*SCALARS], "jets": Padded([*JETS], length=6)}
+    inputs: dict[str, Any] = {"event": [*SCALARS], "jets": Padded([*JETS], length=6)}
     size = events * (3 * 4 + 6 * (2 * 4 + 1))
     loader = data.batches(
         4096, shuffle=True, seed=1, inputs=inputs, buffer_bytes=size // 2, unit_bytes="5 MB"

@@ -7,7 +7,7 @@
 >>> data.scan().num_rows
 1
 
-`rootml.batching`, `rootml.bdt` and `rootml.sbi` are imported when they are first used.
+Names and parts are imported when they are first used, so that `import rootml` itself is quick.
 """
 
 from __future__ import annotations
@@ -16,28 +16,35 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from rootml import errors
-from rootml.dataset import Dataset
-from rootml.dataset._opening import open_dataset as open  # noqa: A004 - the word users look for
-from rootml.errors import nearest
 
 if TYPE_CHECKING:
     from rootml import batching, bdt, sbi
+    from rootml.dataset import Dataset
+    from rootml.dataset._opening import open_dataset as open  # noqa: A004 - the word users know
 
 __version__ = "0.1.0.dev0"
 
 __all__ = ["Dataset", "__version__", "batching", "bdt", "errors", "open", "sbi"]
 
-_LAZY = ("batching", "bdt", "sbi")
+_NAMES = {
+    "Dataset": ("rootml.dataset", "Dataset"),
+    "open": ("rootml.dataset._opening", "open_dataset"),
+}
+_MODULES = frozenset({"batching", "bdt", "dataset", "expressions", "sbi", "storage", "toml"})
 
 
 def __getattr__(name: str) -> Any:
-    if name in _LAZY:
+    if name in _MODULES:
         return importlib.import_module(f"rootml.{name}")
+    if name in _NAMES:
+        module, attribute = _NAMES[name]
+        found = globals()[name] = getattr(importlib.import_module(module), attribute)
+        return found
     message = f"module 'rootml' has no attribute {name!r}"
     if not name.startswith("__"):
-        message += f"; nearest: {nearest(name, __all__, limit=3)}"
+        message += f"; nearest: {errors.nearest(name, __all__, limit=3)}"
     raise AttributeError(message)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LAZY})
+    return sorted({*globals(), *_NAMES, *_MODULES})

@@ -33,7 +33,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 __all__ = [
@@ -204,6 +203,8 @@ def nearest(name: str, names: Iterable[str], *, limit: int = 8) -> str:
     >>> nearest("Jet_p", ["MET_pt", "Jet_pt", "nJet"], limit=2)
     "'Jet_pt', 'MET_pt', ... (3 in all)"
     """
+    import difflib  # here: `import rootml` does not need it
+
     lowered = name.lower()
     ranked = sorted(
         names,

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -75,7 +76,7 @@ def isolation(kind: str) -> str:
     return f"iso_{kind} = minimum({kind}_pfRelIso03_all, 2)"
 
 
-inputs = {
+inputs: dict[str, Any] = {
     "jets": Padded(columns("Jet", "m_Jet = log1p(Jet_mass) / 3", "Jet_btagDeepB"), length=8),
     "muons": Padded(columns("Muon", isolation("Muon")), length=4),
     "electrons": Padded(columns("Electron", isolation("Electron")), length=4),

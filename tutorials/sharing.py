@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from collisions import make_files
@@ -23,7 +24,7 @@ folder = Path("tutorial-data")
 make_files(folder, 20_000)
 files = f"{folder}/*.root:Events"
 events = rootml.open(files).filter("nJet >= 2").select(["MET_pt"])
-options = {"shuffle": True, "seed": 7, "observers": ["event"]}
+options: dict[str, Any] = {"shuffle": True, "seed": 7, "observers": ["event"]}
 
 # %% [markdown]
 # ## Ranks

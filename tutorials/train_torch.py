@@ -13,6 +13,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -39,7 +40,7 @@ training, test = events.split(test=0.25, by=["run", "event"])
 # `len(loader)` is exact, and every selected event comes once per epoch.
 
 # %%
-inputs = {"event": ["MET_pt", "MET_phi"], "jets": Padded(JETS, length=6)}
+inputs: dict[str, Any] = {"event": ["MET_pt", "MET_phi"], "jets": Padded(JETS, length=6)}
 loader = training.batches(512, shuffle=True, seed=1, inputs=inputs, balance="weights")
 print(loader.describe())
 x, y, w = next(iter(loader.torch()))

@@ -23,7 +23,7 @@ from rootml.storage.remote import compute_slot
 if TYPE_CHECKING:
     from rootml.batching.inputs._layout import Prepared
     from rootml.batching.rows._timing import Timing
-    from rootml.execution._threads import RemoteFunction
+    from rootml.execution import RemoteFunction
 
 
 class UnitDecoder:
@@ -55,15 +55,15 @@ class UnitDecoder:
     @property
     def source(self) -> UnitSource:
         """The units of the dataset."""
-        index = self._index
-        reader = index.dataset._reader
-        decode = Decode(reader, self._layout)
+        index, layout = self._index, self._layout
+        label = layout.needs_label or any(key.label is not None for key in index.keys)
+        read = index.dataset.read_task(layout.columns, label=label, weight=layout.weight)
+        decode = Decode(read, layout)
         executor = index.parallelism.executor
         remote = None
         if executor is not None:
             with self._lock:
                 if self._remote is None:
-                    reader.scales()
                     self._remote = executor.broadcast(decode, what="decoding")
                 remote = self._remote
         units = DatasetUnits(decode, remote, index.partitions, index.selection, index.keys)

@@ -7,11 +7,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from rootml.batching._options import Options
-from rootml.storage._paths import remote_of
+from rootml.storage import remote_of
 
 if TYPE_CHECKING:
     from rootml.dataset import Dataset
-    from rootml.execution._threads import Executor
+    from rootml.execution import Executor
 
 _SMALL_ROWS, _MANY_SMALL = 5_000, 16
 
@@ -26,7 +26,7 @@ class Parallelism:
     @property
     def executor(self) -> Executor | None:
         """The cluster of ``Dataset.on``, in the process that has its client."""
-        executor = self.dataset._reader.executor
+        executor = self.dataset.executor
         return executor if executor is not None and executor.usable else None
 
     @cached_property

@@ -17,13 +17,11 @@ from rootml.batching.order._unit_keys import UnitKey
 from rootml.batching.rows._parallelism import Parallelism
 from rootml.batching.rows._timing import Timing
 from rootml.batching.rows._units import CountLabels
-from rootml.dataset._tasks import select_partition
 from rootml.errors import EmptySelectionError
-from rootml.execution._threads import map_partitions
+from rootml.execution import map_tasks
 
 if TYPE_CHECKING:
-    from rootml.dataset import Dataset
-    from rootml.dataset._selection import SelectionIndex
+    from rootml.dataset import Dataset, SelectionIndex
     from rootml.partitions import Partition
 
 Counts = npt.NDArray[np.int64]
@@ -167,9 +165,9 @@ class UnitIndex:
         what = "reading labels"
         with self.timing(what):
             return list(
-                map_partitions(
-                    CountLabels(self.dataset._reader),
-                    [select_partition(selection, partition) for partition in partitions],
+                map_tasks(
+                    CountLabels(self.dataset.read_task((), label=True)),
+                    [selection.select(partition) for partition in partitions],
                     threads=self.parallelism.scan_threads,
                     progress=self.options.progress,
                     what=what,

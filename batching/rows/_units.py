@@ -20,13 +20,11 @@ from rootml.batching.inputs._layout import (
     take_ragged,
 )
 from rootml.batching.order._unit_keys import UnitKey
-from rootml.dataset._tasks import ReadTask, SelectedPartition, select_partition
 from rootml.errors import ChangedFileError
 
 if TYPE_CHECKING:
-    from rootml.dataset._reader import Reader
-    from rootml.dataset._selection import SelectionIndex
-    from rootml.execution._threads import RemoteFunction
+    from rootml.dataset import ReadTask, SelectedPartition, SelectionIndex
+    from rootml.execution import Cost, RemoteFunction
     from rootml.partitions import Partition
 
 Rows = npt.NDArray[np.integer[Any]]
@@ -98,13 +96,18 @@ def _take_lists(lists: Lists, rows: Rows) -> Lists:
 class UnitJob:
     """What is needed to decode a unit; small, because it may be sent to another machine."""
 
-    chosen: SelectedPartition
+    selected: SelectedPartition
     key: UnitKey
 
     @property
     def where(self) -> str:
         """For messages."""
-        return self.chosen.where
+        return self.selected.where
+
+    @property
+    def cost(self) -> Cost:
+        """What reading it is expected to take."""
+        return self.selected.cost
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,14 +119,12 @@ class Decode:
         CastError, NonFiniteError, SchemaError: As `Layout.prepare`.
     """
 
-    reader: Reader
+    read: ReadTask
     layout: Layout
 
     def __call__(self, job: UnitJob, allocate: Allocate = np.empty) -> Prepared:
-        key, partition, layout = job.key, job.chosen.partition, self.layout
-        label = layout.needs_label or key.label is not None
-        read = ReadTask(self.reader, layout.columns, label=label, weight=layout.weight)
-        block = read(job.chosen, allocate)
+        key, partition, layout = job.key, job.selected.partition, self.layout
+        block = self.read(job.selected, allocate)
         where = f"{partition.path}:{partition.tree}" if partition.tree else partition.path
         where = f"{where}, entries {partition.start} to {partition.stop}"
         decoded = DecodedUnit(layout, layout.prepare(block, where))
@@ -142,10 +143,10 @@ class Decode:
 class CountLabels:
     """Rows of each label in a partition."""
 
-    reader: Reader
+    read: ReadTask
 
-    def __call__(self, chosen: SelectedPartition) -> dict[float, int]:
-        block = ReadTask(self.reader, (), label=True)(chosen)
+    def __call__(self, selected: SelectedPartition) -> dict[float, int]:
+        block = self.read(selected)
         assert block.label is not None
         values, rows = np.unique(block.label, return_counts=True)
         return dict(zip(values.tolist(), rows.tolist(), strict=True))
@@ -167,7 +168,7 @@ class DatasetUnits:
 
     def load(self, unit: int, allocate: Allocate = np.empty) -> DecodedUnit:
         key = self.keys[unit]
-        job = UnitJob(select_partition(self.index, self.partitions[key.partition]), key)
+        job = UnitJob(self.index.select(self.partitions[key.partition]), key)
         prepared = self.decode(job, allocate) if self.remote is None else self.remote(job)
         return DecodedUnit(self.decode.layout, prepared)
 

@@ -101,8 +101,9 @@ def batches(
         data, nonfinite = _plain_columns(data), nonfinite or "keep"
     rows = data.scan(progress=False if quiet else None).num_rows
     size = batch_size or max(1, min(DEFAULT_SIZE, rows))
+    how: Any = balance  # checked there
     loader = data.batches(
-        size, shuffle=shuffle, seed=seed, balance=balance, buffer_bytes=buffer, threads=threads,
+        size, shuffle=shuffle, seed=seed, balance=how, buffer_bytes=buffer, threads=threads,
         inputs=_inputs(data, padded or []), progress=False if quiet else None,
         nonfinite=given.number(nonfinite or "error"), dtype=dtype,
     )  # fmt: skip

@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 from rootml._internal.progress import track
 from rootml.errors import RootmlError
-from rootml.execution._threads import available_cores
+from rootml.execution import available_cores
 
 Status = Literal["ok", "missing", "old", "broken", "not tried"]
 BAD = {"old", "broken"}

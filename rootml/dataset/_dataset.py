@@ -11,6 +11,7 @@ import numpy as np
 
 from rootml._internal.buffers import Allocate
 from rootml._internal.reprs import facts_html, shorten, titled_html
+from rootml._internal.validators import named_options
 from rootml.dataset._cutflow import Cutflow
 from rootml.dataset._dependencies import Dependencies, dependencies
 from rootml.dataset._describe import Description, describe, sample_facts
@@ -36,14 +37,14 @@ from rootml.dataset._tasks import MapTask, ReadTask
 from rootml.errors import ExpressionError, StateError, UsageError
 from rootml.execution import Executor, map_tasks
 from rootml.expressions import parse
+from rootml.files import FriendPaths, match_friends
 from rootml.partitions import DEFAULT_BYTES, Partition
 from rootml.storage import ColumnType
 
 if TYPE_CHECKING:
     import awkward as ak
 
-    from rootml.batching import BatchLoader
-    from rootml.batching.inputs import Inputs, Targets
+    from rootml.batching import BatchLoader, Padded, Ragged, Resample
 
 R = TypeVar("R")
 
@@ -635,7 +636,7 @@ class Dataset:
 
         return to_dask(self._reader)
 
-    @checked_options
+    @named_options
     def batches(
         self,
         batch_size: int,
@@ -643,8 +644,8 @@ class Dataset:
         shuffle: bool = False,
         seed: int = 0,
         drop_last: bool = False,
-        inputs: Inputs = None,
-        targets: Targets = None,
+        inputs: Sequence[str] | Mapping[str, Sequence[str] | Padded | Ragged] | None = None,
+        targets: str | Sequence[str] | None = None,
         observers: Sequence[str] | None = None,
         dtype: Any = "float32",
         balance: Literal["weights", "resample"] | Resample | None = None,
@@ -657,7 +658,7 @@ class Dataset:
     ) -> BatchLoader:
         """Batches for a training loop, each selected event once per epoch.
 
-        A batch is ``x``, ``(x, y)`` or ``(x, y, w)``; with `observers` it ends in a dict. Short for
+        A batch is ``x``, ``(x, y)`` or ``(x, y, w)``; with `observers` it ends in a dict. This is
         ``rootml.batching.BatchLoader(self, batch_size, ...)``, which says more on each argument.
 
         Args:
@@ -765,7 +766,7 @@ class Dataset:
             threads=threads,
         )
 
-    def with_friends(self, paths: PathsArgument) -> Dataset:
+    def with_friends(self, paths: FriendPaths) -> Dataset:
         """The same events with the columns of friend trees beside their own.
 
         Args:
@@ -783,9 +784,10 @@ class Dataset:
         >>> data.with_friends(paths).select(["pt", "score"]).to_awkward().tolist()[1]
         {'pt': 60.0, 'score': 0.5}
         """
-        return self._with(
-            lambda sample: replace(sample, files=sample.files.with_friends(paths))
-        )
+        specs = [spec for sample in self.samples for spec in sample.files.specs]
+        files = list(dict.fromkeys(spec.path for spec in specs))
+        links = dict(zip(files, match_friends(files, paths), strict=True))
+        return self._with(lambda sample: replace(sample, files=sample.files.with_friends(links)))
 
     def skim(
         self,

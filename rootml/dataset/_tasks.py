@@ -70,9 +70,7 @@ class ReadTask:
     weight: bool = False
     ids: bool = False
 
-    def __call__(
-        self, selected: SelectedPartition, allocate: Allocate = np.empty
-    ) -> EventBlock:
+    def __call__(self, selected: SelectedPartition, allocate: Allocate = np.empty) -> EventBlock:
         return self.reader.block(
             selected.partition,
             self.columns,

@@ -43,10 +43,17 @@ from rootml.expressions._expression import (
     parse,
     resolve_names,
 )
+from rootml.expressions._nodes import Binary, Call, Name, Node, Number, Unary
 from rootml.expressions._values import filled_lists
 
 __all__ = [
+    "Binary",
+    "Call",
     "Expression",
+    "Name",
+    "Node",
+    "Number",
+    "Unary",
     "column_values",
     "cut_mask",
     "expression_type",

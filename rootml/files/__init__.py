@@ -5,3 +5,8 @@ friend says about the file that it belongs to. How one file is read is up to `ro
 """
 
 from __future__ import annotations
+
+from rootml.files._files import FileInfo, Files, FileSpec
+from rootml.files._friends import FriendLink, FriendPaths, match_friends
+
+__all__ = ["FileInfo", "FileSpec", "Files", "FriendLink", "FriendPaths", "match_friends"]

@@ -27,7 +27,6 @@ from rootml.files._friends import (
     FriendLink,
     JoinedTable,
     check_origin,
-    match_friends,
     recorded_friends,
 )
 from rootml.storage import Columns, ColumnType, Fingerprint, Table, open_table
@@ -356,13 +355,9 @@ class Files:
                 if known.modified:  # local
                     verify_file(path, known)
 
-    def with_friends(self, paths: PathsArgument) -> Files:
-        """The same files, with more friends; see `match_friends`."""
-        links = match_friends([spec.path for spec in self.specs], paths)
-        specs = [
-            replace(spec, friends=(*spec.friends, *mine))
-            for spec, mine in zip(self.specs, links, strict=True)
-        ]
+    def with_friends(self, links: Mapping[str, tuple[FriendLink, ...]]) -> Files:
+        """The same files, with more friends: those that `links` has for their paths."""
+        specs = [replace(spec, friends=(*spec.friends, *links[spec.path])) for spec in self.specs]
         files = Files(specs, recorded=self._recorded)
         files._folder = self._folder
         return files

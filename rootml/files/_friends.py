@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +27,7 @@ from rootml.storage import (
     ColumnType,
     Fingerprint,
     FriendSpec,
+    Paths,
     Table,
     expand_paths,
     find_friends,
@@ -35,6 +36,9 @@ from rootml.storage import (
 from rootml.storage._paths import beside, remote_of
 
 logger = logging.getLogger(__name__)
+
+FriendPaths: TypeAlias = "Paths | Mapping[str, Paths]"
+"""Files of friends as `rootml.open` takes files; ``{alias: paths}`` for several friends."""
 
 
 @dataclass(frozen=True, slots=True)

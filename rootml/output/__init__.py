@@ -5,3 +5,7 @@ methods of `Dataset`; `_friend_values` joins the values of a user to entries of 
 """
 
 from __future__ import annotations
+
+from rootml.output._friend_values import as_column
+
+__all__ = ["as_column"]

@@ -9,21 +9,17 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import awkward as ak
 import numpy as np
 import xxhash
 
+from rootml.dataset import Dataset, ReadTask, SelectedPartition
 from rootml.dataset._columns import concatenate
-from rootml.dataset._reader import Reader
-from rootml.dataset._tasks import ReadTask, SelectedPartition, select_partition
 from rootml.errors import EmptySelectionError, SchemaError, UnsupportedTypeError, UsageError
-from rootml.execution._threads import Executor, map_partitions
+from rootml.execution import Executor, map_tasks
 from rootml.storage import Column, ColumnType, type_of_values
-
-if TYPE_CHECKING:
-    from rootml.dataset import Dataset
 
 Values = dict[str, Column]
 FileKey = tuple[int, int]
@@ -203,22 +199,22 @@ class StreamSource(Source):
 class Apply:
     """Calls a function with the selected columns of a partition."""
 
-    reader: Reader
+    read: ReadTask
     function: Callable[[Values], Any]
     types: dict[str, ColumnType]
 
-    def __call__(self, chosen: SelectedPartition) -> Values:
-        block = ReadTask(self.reader)(chosen)
-        columns = as_columns(self.function(block.columns), f"{chosen.where}, the function")
+    def __call__(self, selected: SelectedPartition) -> Values:
+        block = self.read(selected)
+        columns = as_columns(self.function(block.columns), f"{selected.where}, the function")
         for name, column in columns.items():
             if len(column) != block.num_rows:
                 message = (
-                    f"{chosen.where}: the function gives {len(column):,} values {name!r} for "
+                    f"{selected.where}: the function gives {len(column):,} values {name!r} for "
                     f"{block.num_rows:,} events"
                 )
                 raise UsageError(message)
         if self.types:
-            _check_types(_types(columns), self.types, chosen.where)
+            _check_types(_types(columns), self.types, selected.where)
         return columns
 
 
@@ -228,14 +224,12 @@ class FunctionSource(Source):
     def __init__(
         self, data: Dataset, function: Callable[[Values], Any], executor: Executor | None
     ) -> None:
-        index = data.scan()
-        numbers = np.flatnonzero(index.counts)
-        if not len(numbers):
+        selected = data.scan().selected()
+        if not selected:
             message = f"{data}: no event is selected, so there is nothing to compute"
             raise EmptySelectionError(message)
-        first = select_partition(index, index.partitions[int(numbers[0])])
-        task = Apply(data._reader, function, {})
-        (values,) = map_partitions(task, [first], progress=False, what="trying", executor=executor)
+        task = Apply(data.read_task(), function, {})
+        (values,) = map_tasks(task, selected[:1], progress=False, what="trying", executor=executor)
         self.types = _types(values)
         self.digest = _digest(values)
         self.task = replace(task, types=self.types)

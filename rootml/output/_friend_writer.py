@@ -12,24 +12,21 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import awkward as ak
 import numpy as np
 import numpy.typing as npt
 
+from rootml.dataset import Dataset, SelectedPartition
 from rootml.dataset._columns import concatenate
-from rootml.dataset._tasks import SelectedPartition, select_partitions
 from rootml.errors import SchemaError, UsageError
-from rootml.execution._threads import map_partitions
+from rootml.execution import Cost, map_tasks
 from rootml.files._origin import Origin, record
 from rootml.output._friend_values import Apply, FileKey, Source, Values, source_of
 from rootml.output._output_files import begin_job, check_format
-from rootml.partitions import DEFAULT_BYTES, Partition, join_clusters
+from rootml.partitions import Partition
 from rootml.storage import Column, ColumnType, Writer, open_writer
-
-if TYPE_CHECKING:
-    from rootml.dataset import Dataset
 
 Rows = npt.NDArray[np.intp]
 Key = tuple[str, str]
@@ -53,18 +50,18 @@ class _Piece:
     """Entries that one source has values for."""
 
     part: int
-    chosen: SelectedPartition
+    selected: SelectedPartition
 
     @property
     def place(self) -> FileKey:
         """Which file of which sample of its dataset."""
-        return self.chosen.partition.sample, self.chosen.partition.file
+        return self.selected.partition.sample, self.selected.partition.file
 
     def rows(self, start: int) -> Rows:
         """The selected ones, counted from entry `start` of the file."""
-        first, mask = self.chosen.partition.start - start, self.chosen.mask
+        first, mask = self.selected.partition.start - start, self.selected.mask
         if mask is None:
-            return np.arange(first, first + self.chosen.partition.num_entries)
+            return np.arange(first, first + self.selected.partition.num_entries)
         return np.flatnonzero(mask) + first
 
 
@@ -82,6 +79,11 @@ class _Range:
         """For messages."""
         return Partition(0, 0, *self.key, self.start, self.stop).where
 
+    @property
+    def cost(self) -> Cost:
+        """What reading the selected events is expected to take."""
+        return Cost.total(piece.selected.cost for piece in self.pieces)
+
 
 @dataclass(frozen=True, slots=True)
 class _Compute:
@@ -90,8 +92,8 @@ class _Compute:
     tasks: tuple[Apply | None, ...]
 
     def __call__(self, each: _Range) -> list[Values | None]:
-        pieces = [(self.tasks[piece.part], piece.chosen) for piece in each.pieces]
-        return [None if task is None else task(chosen) for task, chosen in pieces]
+        pieces = [(self.tasks[piece.part], piece.selected) for piece in each.pieces]
+        return [None if task is None else task(selected) for task, selected in pieces]
 
 
 def write_friend(
@@ -113,7 +115,7 @@ def write_friend(
         places = _files(subset, within=files, whole=data)
         order = [(p.sample, p.file) for key in files for p in places.get(key, ())]
         in_order = order == sorted(order)
-        source = source_of(subset, each, in_order=in_order, executor=data._reader.executor)
+        source = source_of(subset, each, in_order=in_order, executor=data.executor)
         parts.append(_Part(subset, source, places))
     _check_cover(data, parts, files)
     types = _output_types(parts)
@@ -134,12 +136,12 @@ def write_friend(
         manifest.begin()
     tasks = tuple(part.source.task for part in parts)
     work = partial(
-        map_partitions,
+        map_tasks,
         _Compute(tasks),
         threads=threads,
         progress=progress,
         what="writing friends",
-        executor=data._reader.executor if any(tasks) else None,
+        executor=data.executor if any(tasks) else None,
     )
     write = partial(open_writer, format=kind, tree=tree, columns=types)
     try:
@@ -172,8 +174,6 @@ def write_friend(
 
 def _pairs(data: Dataset, values: Any) -> list[tuple[Dataset, Any]]:
     """The datasets and their values: usually one, several for scores out of fold."""
-    from rootml.dataset import Dataset
-
     if not isinstance(values, Sequence) or isinstance(values, (str, bytes)):
         return [(data, values)]
     pairs = [isinstance(each, tuple) and len(each) == 2 for each in values]
@@ -224,14 +224,9 @@ def _mask(data: Dataset, place: Partition, start: int, stop: int) -> npt.NDArray
 
 def _ranges(data: Dataset, parts: Sequence[_Part], key: Key, place: Partition) -> list[_Range]:
     """All entries of a file, in ranges of a bounded size that are cheap to read."""
-    files = data.samples[place.sample].files
-    total = files.info(place.file).num_entries
-    if not total:
-        return []
-    most = max(1, DEFAULT_BYTES // data._reader._entry_bytes(place.sample, scan=False))
-    ranges = join_clusters(files.clusters(place.file), 0, total, most)
     return [
-        _Range(key, start, stop, tuple(_pieces(parts, key, start, stop))) for start, stop in ranges
+        _Range(key, each.start, each.stop, tuple(_pieces(parts, key, each.start, each.stop)))
+        for each in data.file_partitions(place.sample, place.file)
     ]
 
 
@@ -303,7 +298,9 @@ def _pieces(parts: Sequence[_Part], key: Key, start: int, stop: int) -> Iterator
             first, last = max(start, place.start), min(stop, place.stop)
             if first < last:
                 partition = Partition(place.sample, place.file, *key, first, last)
-                yield from (_Piece(number, each) for each in select_partitions(index, [partition]))
+                selected = index.select(partition)
+                if selected.num_rows:
+                    yield _Piece(number, selected)
 
 
 def _write(

@@ -6,24 +6,21 @@ import os
 import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from rootml.dataset._reader import EventBlock, Reader
+from rootml.dataset import Dataset, EventBlock, ReadTask, Sample, SelectedPartition
 from rootml.dataset._sample import Filter
-from rootml.dataset._tasks import ReadTask, SelectedPartition, select_partitions
 from rootml.errors import ClusterError
-from rootml.execution._threads import map_partitions
+from rootml.execution import Cost, Executor, map_tasks
 from rootml.files._origin import Origin, record
 from rootml.output._manifest import Finished, Manifest
 from rootml.output._output_files import begin_job, check_format
 from rootml.storage import ColumnType, open_writer
 
-if TYPE_CHECKING:
-    from rootml.dataset import Dataset
-
 _KEY_ORIGIN = "skimmed_from"
-_PATIENCE = 10.0
+_MAX_WAIT = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,32 +28,39 @@ class _Job:
     """One file to write.
 
     Attributes:
-        place: Numbers of the sample and of the input file in it.
+        sample, file: Numbers of the sample and of the input file in it.
         where: The input, for messages.
-        chosen: Its partitions that have a selected event.
+        selected: Its partitions that have a selected event.
     """
 
     path: str
     tree: str
-    place: tuple[int, int]
+    sample: int
+    file: int
     where: str
-    chosen: list[SelectedPartition]
+    selected: list[SelectedPartition]
+
+    @property
+    def cost(self) -> Cost:
+        """What reading it is expected to take."""
+        return Cost.total(each.cost for each in self.selected)
 
 
 @dataclass(frozen=True, slots=True)
 class _WriteFile:
     """Writes one file, partition by partition, here or on a cluster."""
 
-    reader: Reader
+    read: ReadTask
+    samples: tuple[Sample, ...]
     types: dict[str, ColumnType]
     kind: str
 
     def __call__(self, job: _Job) -> Finished:
-        return self.write(job, map(ReadTask(self.reader), job.chosen))
+        return self.write(job, map(self.read, job.selected))
 
     def write(self, job: _Job, blocks: Iterable[EventBlock]) -> Finished:
         """Write these blocks; the file appears when it is complete."""
-        note = _note(self.reader, *job.place)
+        note = _note(self.samples[job.sample], job.file)
         with open_writer(
             job.path, format=self.kind, tree=job.tree, columns=self.types, metadata=note
         ) as writer:
@@ -85,7 +89,7 @@ def skim(
     ]
     kind = check_format(format, [info.format for *_, info in inputs])
     mine: dict[tuple[int, int], list[SelectedPartition]] = {}
-    for each in select_partitions(index, index.partitions):
+    for each in index.selected():
         mine.setdefault((each.partition.sample, each.partition.file), []).append(each)
     paths, manifest = begin_job(
         "skim",
@@ -99,11 +103,12 @@ def skim(
         jobs = []
         for path, (number, file, info) in zip(paths, inputs, strict=True):
             name = tree or info.tree.rpartition("/")[2] or "Events"
-            chosen = mine.get((number, file), [])
-            job = _Job(str(Path(path).absolute()), name, (number, file), info.where, chosen)
+            selected = mine.get((number, file), [])
+            job = _Job(str(Path(path).absolute()), name, number, file, info.where, selected)
             if not manifest.has(path):
                 jobs.append(job)
-        _write_all(data._reader, types, kind, jobs, manifest, progress, threads)
+        work = _WriteFile(data.read_task(), data.samples, types, kind)
+        _write_all(work, jobs, manifest, data.executor, threads=threads, progress=progress)
     except BaseException:
         manifest.give_up()
         raise
@@ -112,28 +117,27 @@ def skim(
 
 
 def _write_all(
-    reader: Reader,
-    types: dict[str, ColumnType],
-    kind: str,
+    work: _WriteFile,
     jobs: list[_Job],
     manifest: Manifest,
-    progress: bool | None,
+    executor: Executor | None,
+    *,
     threads: int | None,
+    progress: bool | None,
 ) -> None:
     """Files side by side where there are several, else the partitions of the only one."""
-    work = _WriteFile(reader, types, kind)
-    executor = reader.executor
-    options: dict[str, Any] = {"threads": threads, "progress": progress, "what": "skimming"}
+    run = partial(
+        map_tasks, threads=threads, progress=progress, what="skimming", executor=executor
+    )
     if len(jobs) > 1:
-        done = map_partitions(work, jobs, **options, executor=executor)
+        done = run(work, jobs)
         for job, finished in zip(jobs, done, strict=True):
             if executor is not None:
                 _check_visible(job.path, finished)
             manifest.add(job.path, finished)
         return
     for job in jobs:
-        blocks = map_partitions(ReadTask(reader), job.chosen, **options, executor=executor)
-        manifest.add(job.path, work.write(job, blocks))
+        manifest.add(job.path, work.write(job, run(work.read, job.selected)))
 
 
 def _check_visible(path: str, finished: Finished) -> None:
@@ -142,7 +146,7 @@ def _check_visible(path: str, finished: Finished) -> None:
     Raises:
         ClusterError: It is not.
     """
-    until = time.monotonic() + _PATIENCE
+    until = time.monotonic() + _MAX_WAIT
     while not Path(path).exists() or Path(path).stat().st_size != finished.size:
         if time.monotonic() > until:
             message = (
@@ -153,9 +157,8 @@ def _check_visible(path: str, finished: Finished) -> None:
         time.sleep(0.1)
 
 
-def _note(reader: Reader, number: int, file: int) -> dict[str, str]:
+def _note(sample: Sample, file: int) -> dict[str, str]:
     """What the skim was made from and how."""
-    sample = reader.samples[number]
     cuts = [cut.text if isinstance(cut, Filter) else cut.name for cut in sample.cuts]
     origin: dict[str, Any] = asdict(Origin.of(sample.files.table(file)))
     return record(None, cuts=cuts, **{_KEY_ORIGIN: origin})

@@ -14,7 +14,7 @@ from rootml.storage._base import (
 )
 from rootml.storage._buffered import type_of_values
 from rootml.storage._open import find_friends, list_trees, open_table, open_writer
-from rootml.storage._paths import expand_paths
+from rootml.storage._paths import Paths, expand_paths, missing_file, remote_of
 from rootml.storage.remote import Cache, Remote
 
 __all__ = [
@@ -25,13 +25,16 @@ __all__ = [
     "Columns",
     "Fingerprint",
     "FriendSpec",
+    "Paths",
     "Remote",
     "Table",
     "Writer",
     "expand_paths",
     "find_friends",
     "list_trees",
+    "missing_file",
     "open_table",
     "open_writer",
+    "remote_of",
     "type_of_values",
 ]

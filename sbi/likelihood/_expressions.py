@@ -14,8 +14,7 @@ from functools import lru_cache
 from typing import TypeAlias
 
 from rootml.errors import ExpressionError, MissingParameterError, nearest
-from rootml.expressions import parse
-from rootml.expressions._nodes import Binary, Call, Name, Node, Number, Unary
+from rootml.expressions import Binary, Call, Name, Node, Number, Unary, parse
 from rootml.sbi.likelihood._numbers import is_number
 
 Theta: TypeAlias = Sequence[float]

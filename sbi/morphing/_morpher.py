@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 from rootml._internal.atomic import check_target
 from rootml._internal.reprs import Grid, HtmlRepr, Part, facts_text, shorten
 from rootml._internal.validators import check_choice, check_number, check_whole
-from rootml.dataset._splits import check_by, check_seed
+from rootml.dataset import check_by, check_seed
 from rootml.errors import UsageError
 from rootml.sbi.morphing._fit import ENGINES, Engine, Settings, use_compiled
 from rootml.sbi.morphing.files._model import Morph, Which

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from rootml._internal.urls import redact
-from rootml.execution._threads import ProcessLock
+from rootml.execution import ProcessLock
 from rootml.storage._blocks import Buffer
 from rootml.storage._source import Ranges, check_range, truncated
 from rootml.storage.remote._cache import FileCache, file_cache_for

@@ -12,7 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import TypeVar
 
-from rootml.execution._threads import ProcessLock
+from rootml.execution import ProcessLock
 from rootml.storage.remote._options import Remote
 from rootml.storage.remote._transport_errors import Exhausted, Transient
 

@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 from rootml._internal.optional import optional_import
 from rootml._internal.urls import redact, scrub
 from rootml.errors import UsageError
-from rootml.execution._threads import ProcessLock
+from rootml.execution import ProcessLock
 from rootml.storage._blocks import Buffer
 from rootml.storage.remote._options import Remote
 from rootml.storage.remote._transport import Piece, Stat

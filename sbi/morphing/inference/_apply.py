@@ -9,7 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import awkward as ak
@@ -18,33 +18,27 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from rootml._internal.reprs import HtmlRepr, Part, facts_text, percent
-from rootml.dataset._tasks import SelectedPartition
 from rootml.errors import (
     EmptySelectionError,
     SchemaError,
     UnsupportedTypeError,
     UsageError,
 )
-from rootml.execution._threads import map_partitions
-from rootml.files._files import Files
-from rootml.files._friends import match_friends
-from rootml.output._friend_values import as_column
+from rootml.output import as_column
 from rootml.sbi.morphing.files._model import NOT_FINITE, Morph, Outcome, Which
 from rootml.sbi.morphing.inference._rows import (
-    ReadRows,
     Rows,
     check_present,
     event_keys,
     rows_of,
-    selected,
+    rows_of_block,
     unflatten,
 )
 from rootml.sbi.morphing.preprocessing._preprocess import Table
 from rootml.storage import Column, type_of_values
 
 if TYPE_CHECKING:
-    from rootml.dataset import Dataset
-    from rootml.dataset._sample import Sample
+    from rootml.dataset import Dataset, EventBlock
 
 logger = logging.getLogger(__name__)
 
@@ -391,18 +385,11 @@ def _stream(
     progress: bool | None,
 ) -> Iterator[Columns]:
     """Corrected columns, partition by partition, in order; computed in threads or on a cluster."""
-    columns = dataset.select(morph.names.columns)
-    reader = columns._reader
-    chosen = selected(columns, progress=progress)
-    if not chosen:
+    if not dataset.scan(progress=progress).num_rows:
         message = f"{dataset}: no event is selected, so there is nothing to morph"
         raise EmptySelectionError(message)
-    results = map_partitions(
-        _Correct(ReadRows(reader, morph.names, weight=False), morph, tuple(wanted.items()), flag),
-        chosen,
-        progress=progress,
-        what="morphing",
-        executor=reader.executor,
+    results = dataset.select(morph.names.columns).map_partitions(
+        _Correct(morph, tuple(wanted.items()), flag), ids=True, progress=progress, what="morphing"
     )
     with closing(results):  # type: ignore[type-var]  # a generator
         for corrected, counts in results:
@@ -412,23 +399,22 @@ def _stream(
 
 @dataclass(frozen=True, slots=True)
 class _Correct:
-    """Reads partitions and corrects their features, here or on a cluster.
+    """Corrects the features of the selected events of a partition, here or on a cluster.
 
     Attributes:
         wanted: The end of the new columns' names, and which map gives them.
         flag: The name of the column that says which rows were changed, by the first map.
     """
 
-    read: ReadRows
     morph: Morph
     wanted: tuple[tuple[str, Which], ...]
     flag: str
 
-    def __call__(self, chosen: SelectedPartition) -> tuple[Columns, _Counts]:
-        rows, given = self.read.both(chosen)
+    def __call__(self, block: EventBlock) -> tuple[Columns, _Counts]:
+        rows = rows_of_block(block, self.morph.names)
         suffixes, maps = zip(*self.wanted, strict=True)
         outcomes = self.morph.transform_all(rows, maps)
-        kinds = _kinds(given, self.morph.names.features)
+        kinds = _kinds(block.columns, self.morph.names.features)
         columns: Columns = {}
         for suffix, outcome in zip(suffixes, outcomes, strict=True):
             new = _feature_columns(self.morph, outcome, rows, kinds)
@@ -444,30 +430,16 @@ def _transform_dataset(
     morph: Morph, dataset: Dataset, *, which: Which, flag: str | None, folder: Any
 ) -> Dataset:
     """The dataset with friends beside it, from which the features are read."""
-    from rootml.dataset import Dataset
-
     _check_cuts(morph, dataset)
     if folder is None:
         folder = tempfile.mkdtemp(prefix="rootml-morphed-")
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
     name = flag or f"is{_SUFFIX}"
     done = _write(morph, dataset, folder, {_SUFFIX: which}, name, {}, None)
-    samples = [_with_friends(sample, done.paths, flag) for sample in dataset.samples]
-    there = Dataset(samples, _executor=dataset._reader.executor)
+    there = dataset.with_friends(done.paths)
+    if flag is not None and flag not in there.columns:
+        there = there.select([*there.columns, flag])
     return there.vary("morphed", suffix=_SUFFIX)
-
-
-def _with_friends(sample: Sample, paths: Sequence[str], flag: str | None) -> Sample:
-    specs = sample.files.specs
-    links = match_friends([spec.path for spec in specs], list(paths))
-    joined = [
-        replace(spec, friends=(*spec.friends, *mine))
-        for spec, mine in zip(specs, links, strict=True)
-    ]
-    outputs = sample.outputs
-    if outputs is not None and flag is not None:
-        outputs = (*outputs, flag)
-    return replace(sample, files=Files(joined), outputs=outputs)
 
 
 def _check_cuts(morph: Morph, dataset: Dataset) -> None:
@@ -477,9 +449,9 @@ def _check_cuts(morph: Morph, dataset: Dataset) -> None:
         UsageError: A cut on a feature, a weight made of it, or a feature that is computed.
     """
     features = set(morph.names.features)
-    for number, sample in enumerate(dataset.samples):
-        program = dataset._reader.program(number)
-        cut = sorted(set(program.needs(program.cut_expressions)) & features)
+    for needs in dataset.dependencies():
+        sample = needs.sample
+        cut = sorted(set(needs.cuts) & features)
         if cut:
             message = (
                 f"{sample}: a cut uses the feature {cut[0]!r}. It selects by the value before the "
@@ -488,7 +460,7 @@ def _check_cuts(morph: Morph, dataset: Dataset) -> None:
                 "for the former, write corrected columns beside the events with apply()"
             )
             raise UsageError(message)
-        weight = sorted(set(program.needs([program.weight])) & features)
+        weight = sorted(set(needs.weight) & features)
         if weight:
             message = (
                 f"{sample}: the weight is made of the feature {weight[0]!r} and would change with "
@@ -496,7 +468,7 @@ def _check_cuts(morph: Morph, dataset: Dataset) -> None:
                 "with apply()"
             )
             raise UsageError(message)
-        computed = [name for name in morph.names.features if name not in program.columns]
+        computed = [name for name in morph.names.features if name not in needs.columns]
         if computed:
             message = (
                 f"{sample}: feature {computed[0]!r} is computed, not a column of the file; use "

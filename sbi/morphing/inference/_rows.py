@@ -20,8 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rootml._internal.types import Float
-from rootml.dataset._splits import hash_ids, hash_text
-from rootml.dataset._tasks import ReadTask, SelectedPartition, select_partition
+from rootml.dataset import hash_ids, hash_text
 from rootml.errors import (
     CastError,
     MissingColumnError,
@@ -30,13 +29,11 @@ from rootml.errors import (
     UnsupportedTypeError,
     nearest,
 )
-from rootml.execution._threads import map_partitions
 from rootml.sbi.morphing.preprocessing._atom_draws import SAMPLE, Keys, uniforms
 from rootml.storage import Column, type_of_values
 
 if TYPE_CHECKING:
-    from rootml.dataset import Dataset
-    from rootml.dataset._reader import Reader
+    from rootml.dataset import Dataset, EventBlock
 
 logger = logging.getLogger(__name__)
 
@@ -247,47 +244,28 @@ def _check_id(name: str, column: Column, file: str) -> None:
 # --- reading -------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class ReadRows:
-    """Reads the rows of partitions, here or on a cluster."""
-
-    reader: Reader
-    names: Names
-    weight: bool = True
-
-    def __call__(self, chosen: SelectedPartition) -> Rows:
-        return self.both(chosen)[0]
-
-    def both(self, chosen: SelectedPartition) -> tuple[Rows, dict[str, Column]]:
-        """The rows, and the columns that they were made of."""
-        block = ReadTask(self.reader, weight=self.weight, ids=True)(chosen)
-        partition = chosen.partition
-        keys = event_keys(block.columns, self.names, block.num_rows, block.entries, partition.path)
-        rows = rows_of(block.columns, self.names, keys, block.weight, where=partition.where)
-        return rows, block.columns
+def rows_of_block(block: EventBlock, names: Names) -> Rows:
+    """The rows of a block that was read with its entry numbers."""
+    place = block.partition
+    keys = event_keys(block.columns, names, block.num_rows, block.entries, place.path)
+    return rows_of(block.columns, names, keys, block.weight, where=place.where)
 
 
 @dataclass(frozen=True, slots=True)
 class _FiniteRows:
     """Rows that can be used, and how many cannot: what `read_rows` wants of a partition."""
 
-    read: ReadRows
+    names: Names
 
-    def __call__(self, chosen: SelectedPartition) -> tuple[Rows, int]:
-        rows = self.read(chosen)
+    def __call__(self, block: EventBlock) -> tuple[Rows, int]:
+        rows = rows_of_block(block, self.names)
         bad = int(np.count_nonzero(~np.isfinite(rows.weights)))
         if bad:
-            message = f"{chosen.where}: {bad:,} rows have a weight that is NaN or infinite"
+            where = block.partition.where
+            message = f"{where}: {bad:,} rows have a weight that is NaN or infinite"
             raise NonFiniteError(message)
         good = rows.finite
         return rows.take(good), int((~good).sum())
-
-
-def selected(dataset: Dataset, *, progress: bool | None = None) -> list[SelectedPartition]:
-    """The partitions with a selected event, in order."""
-    index = dataset.scan(progress=progress)
-    numbers = np.flatnonzero(index.counts).tolist()
-    return [select_partition(index, index.partitions[number]) for number in numbers]
 
 
 def read_rows(
@@ -312,14 +290,8 @@ def read_rows(
     """
     parts: list[Rows] = []
     kept = total = bad = 0
-    columns = dataset.select(names.columns)
-    reader = columns._reader
-    found = map_partitions(
-        _FiniteRows(ReadRows(reader, names)),
-        selected(columns, progress=progress),
-        progress=progress,
-        what=what,
-        executor=reader.executor,
+    found = dataset.select(names.columns).map_partitions(
+        _FiniteRows(names), weight=True, ids=True, progress=progress, what=what
     )
     for rows, lost in found:
         parts.append(rows)

@@ -21,7 +21,7 @@ import rootml
 import rootml.bdt
 from rootml.batching import Standardizer
 from rootml.errors import CastError, EmptySelectionError, NonFiniteError
-from rootml.execution._threads import map_partitions
+from rootml.execution import map_tasks
 from rootml.sbi.morphing import Morpher
 
 DASK: Any = distributed  # half typed
@@ -40,10 +40,10 @@ def tasks_of(client: Any, what: str) -> Iterator[list[str]]:
 
 
 def kill_after_the_first(client: Any) -> Any:
-    """`map_partitions`, in the middle of which a worker process dies."""
+    """`map_tasks`, in the middle of which a worker process dies."""
 
     def deadly(*args: Any, **options: Any) -> Iterator[Any]:
-        for number, result in enumerate(map_partitions(*args, **options)):
+        for number, result in enumerate(map_tasks(*args, **options)):
             if number == 0 and options["executor"] is not None:
                 os.kill(next(iter(client.run(os.getpid).values())), signal.SIGKILL)
             yield result
@@ -142,11 +142,11 @@ def test_scores_out_of_fold(events: Events, threads: Any, booster: Any) -> None:
 def test_a_worker_that_dies_while_it_scores(
     events: Events, two: Any, booster: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from rootml.bdt import _folds
+    from rootml.dataset import _dataset
 
     data = events("ttree").filter("k > 1").select(NAMES)
     data.scan(target_bytes=9000)
-    monkeypatch.setattr(_folds, "map_partitions", kill_after_the_first(two))
+    monkeypatch.setattr(_dataset, "map_tasks", kill_after_the_first(two))
     found = rootml.bdt.load(booster).compile().predict(data.on(two))
     np.testing.assert_array_equal(found, predicted(booster, matrix(data)))
 
@@ -234,11 +234,11 @@ def test_a_worker_that_dies_while_it_morphs(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from rootml.sbi.morphing.inference import _apply
+    from rootml.dataset import _dataset
 
     sim = rootml.open(toys["sim"])
     here = morpher.apply(sim, tmp_path / "here")
-    monkeypatch.setattr(_apply, "map_partitions", kill_after_the_first(two))
+    monkeypatch.setattr(_dataset, "map_tasks", kill_after_the_first(two))
     there = morpher.apply(sim.on(two), tmp_path / "there")
     assert there.rows == here.rows == 2100
     for mine, other in zip(there.paths, here.paths, strict=True):

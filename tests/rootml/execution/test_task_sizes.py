@@ -255,13 +255,13 @@ def test_what_items_cost() -> None:
     rows = SelectedPartition(large, np.packbits(np.arange(1_000_000) % 4 == 0))
     assert cost_of(rows).nbytes == pytest.approx(100 * 250_000)
     assert cost_of(SelectedPartition(large, None)).nbytes > 3 * cost_of(rows).nbytes
-    assert cost_of("something").first == 1
+    assert cost_of("something").group == 1
     assert size_of({"a": np.zeros(5), "b": [np.zeros(3, np.float32), None]}) == 52
 
 
 def test_groups_of_known_items_are_shared_by_all_workers() -> None:
     pace = TaskSizer()
-    costs = [Cost(0.01, first=64)] * 100
+    costs = [Cost(0.01, group=64)] * 100
     assert pace.take(costs, 1.0, 1) == 25  # a quarter of a second
     assert pace.take(costs, 1.0, 10) == 10  # all of them have something to do
     assert pace.take(costs, 1.0, 1000) == 5  # a twentieth of a second at least
