@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from rootml.execution._task_sizes import Cost
 from rootml.execution._threads import (
-    REMOTE_THREADS,
     Executor,
     ProcessLock,
     RemoteFunction,
@@ -20,7 +19,6 @@ from rootml.execution._threads import (
 )
 
 __all__ = [
-    "REMOTE_THREADS",
     "Cost",
     "Executor",
     "ProcessLock",

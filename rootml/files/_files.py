@@ -22,7 +22,8 @@ import numpy.typing as npt
 
 from rootml._internal.urls import is_remote
 from rootml.errors import ChangedFileError, MissingColumnError, MissingFileError, SchemaError
-from rootml.execution import REMOTE_THREADS, ProcessLock, map_ordered
+from rootml.execution import ProcessLock, map_ordered
+from rootml.execution._threads import REMOTE_THREADS
 from rootml.files._friends import (
     FriendLink,
     JoinedTable,
