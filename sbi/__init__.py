@@ -37,14 +37,16 @@ from rootml.sbi.inference._samples import (
     sample_shifts,
 )
 from rootml.sbi.inference._scan import Contour, Profile
-from rootml.sbi.inference._toys import ToyResults, toys
+from rootml.sbi.inference._toy_task import ToyResults
+from rootml.sbi.inference._toys import toys
 from rootml.sbi.likelihood._binned import Binned
 from rootml.sbi.likelihood._columns import RatioColumns
 from rootml.sbi.likelihood._combined import CombinedLikelihood
 from rootml.sbi.likelihood._expressions import Formula
 from rootml.sbi.likelihood._fittable import Fittable
 from rootml.sbi.likelihood._likelihood import Likelihood
-from rootml.sbi.likelihood._model import Model, Nuisance, Parameter
+from rootml.sbi.likelihood._model import Model
+from rootml.sbi.likelihood._parameters import Nuisance, Parameter
 
 __all__ = [
     "Binned",

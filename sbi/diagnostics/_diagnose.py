@@ -17,7 +17,7 @@ from rootml.sbi.estimator import ParametricRatios, Ratios
 from rootml.sbi.estimator._events import chunks
 from rootml.sbi.estimator._samples import Density, parse_samples
 from rootml.sbi.inference._samples import SampleShifts
-from rootml.sbi.inference._toys import ToyResults
+from rootml.sbi.inference._toy_task import ToyResults
 
 Float: TypeAlias = npt.NDArray[np.float64]
 

@@ -21,7 +21,7 @@ from rootml.sbi.estimator._graph import Graph
 from rootml.sbi.estimator._onnx import write_onnx
 from rootml.sbi.estimator._record import TrainingRecord
 from rootml.sbi.likelihood._columns import offending, refuse
-from rootml.sbi.likelihood._model import Parameter
+from rootml.sbi.likelihood._parameters import Parameter
 
 if TYPE_CHECKING:
     from rootml.sbi.roofit import RooFitObjects

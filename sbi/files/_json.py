@@ -31,7 +31,8 @@ from rootml.sbi.likelihood._columns_files import (
 from rootml.sbi.likelihood._combined import CombinedLikelihood
 from rootml.sbi.likelihood._fittable import Fittable
 from rootml.sbi.likelihood._likelihood import Likelihood, build
-from rootml.sbi.likelihood._model import Model, Nuisance, Parameter
+from rootml.sbi.likelihood._model import Model
+from rootml.sbi.likelihood._parameters import Nuisance, Parameter
 
 _MIXTURE, _COLUMNS, _WORKSPACE = "rootml:ratio_mixture", "rootml:columns", "rootml:pyhf_workspace"
 _VERSION = "0.2"

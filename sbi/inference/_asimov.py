@@ -14,7 +14,8 @@ from rootml.sbi.likelihood._binned import Binned
 from rootml.sbi.likelihood._columns import RatioColumns, as_columns, offending
 from rootml.sbi.likelihood._interpolation import Array
 from rootml.sbi.likelihood._likelihood import Likelihood, build
-from rootml.sbi.likelihood._model import Model, Nuisance
+from rootml.sbi.likelihood._model import Model
+from rootml.sbi.likelihood._parameters import Nuisance
 from rootml.sbi.likelihood._unbinned import Unbinned
 
 Generator: TypeAlias = Callable[[np.random.Generator, Mapping[str, float]], Any]

@@ -14,20 +14,40 @@ from typing import Any
 
 import numpy as np
 
-from rootml._internal.progress import track
 from rootml.errors import UsageError, nearest
 from rootml.sbi.inference._asimov import Toys
-from rootml.sbi.inference._toys import Task, ToyResults, collect
 from rootml.sbi.likelihood._combined import CombinedLikelihood
 from rootml.sbi.likelihood._likelihood import Likelihood
 
 
-class _Source:
-    """Draws combinations."""
+class CombinedToys:
+    """Draws combinations.
+
+    Args:
+        combined: The likelihoods.
+        references: By part, columns at reference events to draw from.
+        truth: Parameter values; those left out have their start values.
+        tests: Points of which conditional minima will be wanted; only checked here.
+
+    Raises:
+        UsageError: A part that is no `Likelihood`, or has too few or no reference events.
+    """
 
     def __init__(
-        self, combined: CombinedLikelihood, references: Mapping[str, Any], theta: Any
+        self,
+        combined: CombinedLikelihood,
+        references: Mapping[str, Any],
+        truth: Mapping[str, float],
+        tests: Sequence[Mapping[str, float]],
     ) -> None:
+        for name in references:
+            if name not in combined.parts:
+                message = f"reference: no part {name!r}; there is {nearest(name, combined.parts)}"
+                raise UsageError(message)
+        start = dict(zip(combined.parameters, combined.start.tolist(), strict=True))
+        for test in tests:
+            combined.theta(**start | dict(test))
+        theta = combined.theta(**start | dict(truth))
         self.truth = dict(zip(combined.parameters, theta.tolist(), strict=True))
         self._parts = {
             name: self._toys(name, like, references.get(name))
@@ -46,7 +66,7 @@ class _Source:
         if reference is None and like.model.processes:
             message = (
                 f"part {name!r} has no reference events to draw toys from: "
-                f"toys(..., references={{{name!r}: columns}})"
+                f"toys(combined, {{{name!r}: columns}}, ...)"
             )
             raise UsageError(message)
         truth = {key: self.truth[key] for key in like.parameters}
@@ -62,32 +82,3 @@ class _Source:
             drawn[name] = like.with_observed(**shared) if shared else like
             seen |= drawn[name].observed
         return CombinedLikelihood(drawn)
-
-
-def toys(
-    combined: CombinedLikelihood,
-    number: int,
-    *,
-    seed: int,
-    references: Mapping[str, Any] | None,
-    truth: Mapping[str, float] | None,
-    tests: Sequence[Mapping[str, float]],
-    fixed: Mapping[str, float] | None,
-    progress: bool | None,
-) -> ToyResults:
-    """See `CombinedLikelihood.toys`."""
-    if number < 1 or seed < 0:
-        message = f"{number} toys of seed {seed}: a positive number, and a seed from 0, are needed"
-        raise UsageError(message)
-    for name in references or {}:
-        if name not in combined.parts:
-            message = f"references: no part {name!r}; there is {nearest(name, combined.parts)}"
-            raise UsageError(message)
-    start = dict(zip(combined.parameters, combined.start.tolist(), strict=True))
-    for test in tests:
-        combined.theta(**start | dict(test))
-    source = _Source(combined, references or {}, combined.theta(**start | dict(truth or {})))
-    task = Task(source.truth, seed, tuple(dict(test) for test in tests), "", dict(fixed or {}))
-    rows = (task.run(source, i) for i in range(number))
-    done = list(track(rows, total=number, what="toys", enabled=progress))
-    return collect(done, task, list(combined.parameters))

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from rootml._internal.reprs import Grid, facts_html, facts_text, titled_html
 from rootml.errors import ConvergenceError, MissingParameterError, UsageError, nearest
+from rootml.sbi.inference import _plots
 from rootml.sbi.inference._minimise import (
     EDM_MOST,
     Minimum,
@@ -22,11 +23,12 @@ from rootml.sbi.inference._minimise import (
     prepare,
 )
 from rootml.sbi.inference._quantiles import check_level
+from rootml.sbi.inference._scan import Contour, Profile
+from rootml.sbi.inference._scan import contour as scan_contour
+from rootml.sbi.inference._scan import profile as scan_profile
 from rootml.sbi.likelihood._fittable import Fittable
 from rootml.sbi.likelihood._interpolation import Array
-
-if TYPE_CHECKING:
-    from rootml.sbi.inference._scan import Contour, Profile
+from rootml.sbi.likelihood._parameters import Nuisance
 
 LEVEL = 0.6826894921370859
 
@@ -101,7 +103,7 @@ class FitResult:
         """
         self.check_free(name)
         check_level(level)
-        minuit = self._at_minimum()
+        minuit = self.at_minimum()
         minuit.minos(name, cl=level)
         found = minuit.merrors[name]
         index = list(self.values).index(name)
@@ -121,17 +123,13 @@ class FitResult:
         self, name: str, *, points: int = 31, sigmas: float = 3.0, values: Any = None
     ) -> Profile:
         """``-2 log L / L_max`` along one parameter, all others refitted. See `Profile`."""
-        from rootml.sbi.inference._scan import profile
-
-        return profile(self, name, points=points, sigmas=sigmas, values=values)
+        return scan_profile(self, name, points=points, sigmas=sigmas, values=values)
 
     def contour(
         self, x: str, y: str, *, levels: tuple[float, ...] = (LEVEL, 0.95), points: int = 40
     ) -> Contour:
         """Where two parameters' profile likelihood reaches confidence levels. See `Contour`."""
-        from rootml.sbi.inference._scan import contour
-
-        return contour(self, x, y, levels=levels, points=points)
+        return scan_contour(self, x, y, levels=levels, points=points)
 
     def weighted_covariance(self) -> Array:
         """The covariance for weighted events, ``H^-1 (sum w^2 s s^T + constraints) H^-1``.
@@ -154,10 +152,21 @@ class FitResult:
         Returns:
             The matplotlib figure.
         """
-        from rootml.sbi.inference import _plots
+        if name is not None:
+            return self.profile(name).plot(path=path)
+        shown = {
+            name: p
+            for name, p in self.like.parameters.items()
+            if isinstance(p, Nuisance) and p.constraint == "gaussian" and name not in self.fixed
+        }
+        pulls = [(self.values[k] - self.like.observed[k]) / p.width for k, p in shown.items()]
+        errors = [self.errors[k] / p.width for k, p in shown.items()]
+        return _plots.finish(_plots.pulls(list(shown), pulls, errors), path)
 
-        figure = _plots.pulls(self) if name is None else _plots.profile(self.profile(name))
-        return _plots.finish(figure, path)
+    def refit(self, held: Mapping[str, float], *, start: Mapping[str, float]) -> FitResult:
+        """Fit the same likelihood again with these and the fixed parameters held."""
+        kept = {name: self.values[name] for name in self.fixed}
+        return fit(self.like, fixed=kept | dict(held), start=start)
 
     def check_free(self, name: str) -> None:
         """Refuse a name that is no varied parameter of this fit."""
@@ -168,7 +177,7 @@ class FitResult:
             message = f"{name!r} was fixed in this fit"
             raise UsageError(message)
 
-    def _at_minimum(self) -> Any:
+    def at_minimum(self) -> Any:
         """Minuit, placed at the minimum that was found."""
         self.require_valid()
         if not np.array_equal(np.array(self._minuit.values), self.theta):

@@ -14,9 +14,8 @@ from rootml.sbi.inference._asimov import Generator, Toys
 from rootml.sbi.inference._fit import FitResult, fit
 from rootml.sbi.inference._minimise import within
 from rootml.sbi.inference._quantiles import chi2_tail
-from rootml.sbi.likelihood._fittable import mixture_of
 from rootml.sbi.likelihood._interpolation import Array
-from rootml.sbi.likelihood._likelihood import Likelihood
+from rootml.sbi.likelihood._likelihood import Likelihood, mixture_of
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from rootml._internal.reprs import Grid
+from rootml.sbi.inference import _plots
 from rootml.sbi.inference._fit import FitResult, fit
 from rootml.sbi.likelihood._fittable import Fittable
-from rootml.sbi.likelihood._model import Nuisance
+from rootml.sbi.likelihood._parameters import Nuisance
+
+_MAX_SHOWN = 20  # rows of the figure
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +54,11 @@ class Impacts:
 
     def plot(self, *, path: Any = None) -> Any:
         """A figure of the greatest impacts."""
-        from rootml.sbi.inference import _plots
-
-        return _plots.finish(_plots.impacts(self), path)
+        rows = self.rows[:_MAX_SHOWN]
+        figure = _plots.impacts(
+            self.name, [r.nuisance for r in rows], [r.up for r in rows], [r.down for r in rows]
+        )
+        return _plots.finish(figure, path)
 
     def _grid(self) -> Grid:
         rows = [

@@ -17,15 +17,17 @@ import numpy as np
 from rootml._internal.optional import optional_import
 from rootml._internal.reprs import facts_html, facts_text
 from rootml.errors import ConvergenceError, UsageError
+from rootml.sbi.inference import _plots
 from rootml.sbi.inference._asimov import asimov
 from rootml.sbi.inference._fit import FitResult, fit
 from rootml.sbi.inference._quantiles import check_level, normal_quantile, normal_tail
 from rootml.sbi.inference._samples import ShiftedLikelihood
-from rootml.sbi.inference._toys import ToyResults, toys
+from rootml.sbi.inference._toy_task import ToyResults
+from rootml.sbi.inference._toys import toys
 from rootml.sbi.likelihood._combined import CombinedLikelihood
-from rootml.sbi.likelihood._fittable import Fittable, mixture_of
+from rootml.sbi.likelihood._fittable import Fittable
 from rootml.sbi.likelihood._interpolation import Array
-from rootml.sbi.likelihood._likelihood import Likelihood
+from rootml.sbi.likelihood._likelihood import Likelihood, mixture_of
 
 BANDS = (-2, -1, 0, 1, 2)
 
@@ -181,8 +183,6 @@ class Limit:
 
     def plot(self, *, path: Any = None) -> Any:
         """A figure of CLs against the parameter."""
-        from rootml.sbi.inference import _plots
-
         made = _plots.limit(self.values, self.curves, name=self.name, line=1.0 - self.level)
         return _plots.finish(made, path)
 

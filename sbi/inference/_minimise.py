@@ -14,8 +14,8 @@ from rootml._internal.optional import optional_import
 from rootml.errors import MissingParameterError, UsageError, nearest
 from rootml.sbi.likelihood._fittable import Fittable
 from rootml.sbi.likelihood._interpolation import Array
-from rootml.sbi.likelihood._model import Nuisance, Parameter
 from rootml.sbi.likelihood._numbers import is_number
+from rootml.sbi.likelihood._parameters import Nuisance, Parameter
 
 _NEAR_LIMIT = 1e-3  # of a standard deviation: nearer than this is at the limit
 _EDM_GOAL = 1e-12  # Newton steps stop here

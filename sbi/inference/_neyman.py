@@ -14,8 +14,9 @@ from rootml.sbi.inference._fit import LEVEL
 from rootml.sbi.inference._limits import Statistic, rising
 from rootml.sbi.inference._quantiles import check_level
 from rootml.sbi.inference._toys import toys
-from rootml.sbi.likelihood._fittable import Fittable, mixture_of
+from rootml.sbi.likelihood._fittable import Fittable
 from rootml.sbi.likelihood._interpolation import Array
+from rootml.sbi.likelihood._likelihood import mixture_of
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,10 @@ from rootml.errors import ConvergenceError, DensityError, UsageError
 from rootml.sbi.inference._fit import FitResult, fit
 from rootml.sbi.inference._minimise import invert
 from rootml.sbi.likelihood._columns import RatioColumns, as_columns
-from rootml.sbi.likelihood._fittable import Fittable, mixture_of
+from rootml.sbi.likelihood._fittable import Fittable
 from rootml.sbi.likelihood._interpolation import Array
-from rootml.sbi.likelihood._likelihood import Likelihood
-from rootml.sbi.likelihood._model import Nuisance
+from rootml.sbi.likelihood._likelihood import Likelihood, mixture_of
+from rootml.sbi.likelihood._parameters import Nuisance
 
 
 @dataclass(frozen=True)

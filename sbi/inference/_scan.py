@@ -3,19 +3,49 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from rootml._internal.reprs import Grid
 from rootml.errors import ConvergenceError, DensityError, UsageError
+from rootml.sbi.inference import _plots
 from rootml.sbi.inference._minimise import limits
 from rootml.sbi.inference._quantiles import check_level, chi2_quantile
+from rootml.sbi.likelihood._fittable import Fittable
 from rootml.sbi.likelihood._interpolation import Array
 from rootml.sbi.likelihood._layout import Places
 
-if TYPE_CHECKING:
-    from rootml.sbi.inference._fit import FitResult
+
+class Scannable(Protocol):
+    """What a scan needs of a fit; `FitResult` is one."""
+
+    like: Fittable
+    values: dict[str, float]
+    errors: dict[str, float]
+    nll: float
+    valid: bool
+
+    @property
+    def theta(self) -> Array:
+        """The values as an array."""
+        ...
+
+    def check_free(self, name: str) -> None:
+        """Refuse a name that is no varied parameter."""
+        ...
+
+    def require_valid(self) -> Scannable:
+        """Refuse a fit that did not converge."""
+        ...
+
+    def refit(self, held: dict[str, float], *, start: dict[str, float]) -> Scannable:
+        """Fit again with some parameters held."""
+        ...
+
+    def at_minimum(self) -> Any:
+        """Minuit, placed at the minimum."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -62,9 +92,8 @@ class Profile:
 
     def plot(self, *, path: Any = None) -> Any:
         """A figure of t, with the levels of one and two standard deviations."""
-        from rootml.sbi.inference import _plots
-
-        return _plots.finish(_plots.profile(self), path)
+        figure = _plots.profile(self.name, self.values, self.t, best=self.best)
+        return _plots.finish(figure, path)
 
     def _grid(self) -> Grid:
         rows = [(f"{value:.6g}", f"{t:.4f}") for value, t in zip(self.values, self.t, strict=True)]
@@ -95,16 +124,15 @@ class Contour:
 
     def plot(self, *, path: Any = None) -> Any:
         """A figure of the curves."""
-        from rootml.sbi.inference import _plots
-
-        return _plots.finish(_plots.contour(self), path)
+        figure = _plots.contour(self.x, self.y, self.curves, best=self.best)
+        return _plots.finish(figure, path)
 
     def __repr__(self) -> str:
         levels = ", ".join(f"{level:.3g}" for level in self.curves)
         return f"Contour of {self.x} and {self.y} at the levels {levels}"
 
 
-def profile(result: FitResult, name: str, *, points: int, sigmas: float, values: Any) -> Profile:
+def profile(result: Scannable, name: str, *, points: int, sigmas: float, values: Any) -> Profile:
     """See `FitResult.profile`."""
     result.check_free(name)
     result.require_valid()
@@ -123,7 +151,7 @@ def profile(result: FitResult, name: str, *, points: int, sigmas: float, values:
         start = dict(result.values)
         for i in order:
             try:
-                found = _refit(result, {name: float(grid[i])}, start)
+                found = result.refit({name: float(grid[i])}, start=start)
             except DensityError:  # no likelihood there: NaN, counted in `invalid`
                 continue
             if found.valid:
@@ -140,15 +168,8 @@ def _outwards(grid: Array, best: float) -> tuple[Places, Places]:
     return right, order[grid[order] < best][::-1]
 
 
-def _refit(result: FitResult, held: dict[str, float], start: dict[str, float]) -> FitResult:
-    from rootml.sbi.inference._fit import fit
-
-    kept = {name: result.values[name] for name in result.fixed}
-    return fit(result.like, fixed=kept | held, start=start)
-
-
 def contour(
-    result: FitResult, x: str, y: str, *, levels: tuple[float, ...], points: int
+    result: Scannable, x: str, y: str, *, levels: tuple[float, ...], points: int
 ) -> Contour:
     """See `FitResult.contour`."""
     for name in (x, y):
@@ -158,7 +179,7 @@ def contour(
         raise UsageError(message)
     for level in levels:
         check_level(level)
-    minuit = result._at_minimum()
+    minuit = result.at_minimum()
     curves = {}
     for level in levels:
         curve = np.asarray(minuit.mncontour(x, y, cl=level, size=points))

@@ -11,7 +11,8 @@ import sys
 from pathlib import Path
 
 from rootml.sbi.files._json import read
-from rootml.sbi.inference._toys import Task, run_here, source_of
+from rootml.sbi.inference._toy_task import Task
+from rootml.sbi.inference._toys import run_here, source_of
 
 
 def main(folder: str, worker: str, generator: str) -> None:

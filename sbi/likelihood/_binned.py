@@ -3,50 +3,20 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from rootml._internal.reprs import Grid
 from rootml.errors import RootmlError, SchemaError, UsageError, nearest
+from rootml.sbi.likelihood._binned_samples import Sample, check_counts
+from rootml.sbi.likelihood._binned_term import BinnedTerm
 from rootml.sbi.likelihood._interpolation import Array
-from rootml.sbi.likelihood._model import Nuisance, Parameter
 from rootml.sbi.likelihood._numbers import is_a
-
-if TYPE_CHECKING:
-    from rootml.sbi.likelihood._binned_term import BinnedTerm
-
-
-@dataclass(frozen=True, slots=True)
-class Modifier:
-    """What parameters do to one sample.
-
-    Attributes:
-        kind: ``"factor"`` (the parameters themselves multiply), ``"effect"`` (a factor between
-            `low` and `high`, polynomial and exponential as code 5), ``"shape"`` (`low` and `high`
-            minus nominal added, polynomial and linear as code 4).
-        names: One parameter for all bins, or one per bin.
-        high: At +1: a factor, or counts ``(bin,)``.
-        low: At -1.
-    """
-
-    kind: str
-    names: tuple[str, ...]
-    high: Any = None
-    low: Any = None
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """Expected counts of one process in one channel, ``(bin,)``, and their modifiers."""
-
-    channel: str
-    name: str
-    nominal: Array
-    modifiers: tuple[Modifier, ...]
+from rootml.sbi.likelihood._parameters import Nuisance, Parameter
+from rootml.sbi.likelihood._pyhf import read_workspace
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,8 +69,6 @@ class Binned:
         Raises:
             SchemaError: The workspace does not fit together; names channel and sample.
         """
-        from rootml.sbi.likelihood._pyhf import read_workspace
-
         if not is_a(workspace, Mapping):
             message = (
                 f"a pyhf workspace is a dict, as json.load gives it, not a "
@@ -108,7 +76,7 @@ class Binned:
             )
             raise SchemaError(message)
         try:
-            return read_workspace(workspace, measurement)
+            return Binned(*read_workspace(workspace, measurement))
         except RootmlError:
             raise
         except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
@@ -117,9 +85,7 @@ class Binned:
 
     def bind(self, names: Sequence[str]) -> BinnedTerm:
         """The term of the likelihood as a function of the parameters `names`, in this order."""
-        from rootml.sbi.likelihood._binned_term import BinnedTerm
-
-        return BinnedTerm(self, names)
+        return BinnedTerm(self.observed, self.samples, names)
 
     def expected(self, **values: float) -> dict[str, Array]:
         """Expected counts per channel; parameters left out have their start values."""
@@ -166,19 +132,6 @@ class Binned:
 
     def _repr_html_(self) -> str:
         return self._grid().html()
-
-
-def check_counts(given: Any, channel: str, bins: int | None = None) -> Array:
-    """Counts of a channel: finite, not negative, of the right number."""
-    counts = np.asarray(given, np.float64)
-    if counts.ndim != 1 or (bins is not None and len(counts) != bins):
-        message = f"channel {channel!r}: counts of shape {counts.shape}, not ({bins},)"
-        raise SchemaError(message)
-    bad = [i for i, n in enumerate(counts) if not (math.isfinite(n) and n >= 0.0)]
-    if bad:
-        message = f"channel {channel!r}: {counts[bad[0]]} events observed in bin {bad[0]}"
-        raise SchemaError(message)
-    return counts
 
 
 def example_workspace() -> dict[str, Any]:

@@ -8,18 +8,16 @@ shifts (histosys) and factors::
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from rootml.errors import DensityError
+from rootml.sbi.likelihood._binned_samples import Modifier, Sample
 from rootml.sbi.likelihood._interpolation import CODES, Array, Factors
-
-if TYPE_CHECKING:
-    from rootml.sbi.likelihood._binned import Binned
 
 Places: TypeAlias = npt.NDArray[np.intp]
 # A factor of exactly 0 has no logarithmic derivative. This stands for it: products with it are
@@ -42,42 +40,29 @@ class BinnedTerm:
     """The term as a function of theta.
 
     Args:
-        binned: The channels.
+        observed: Counts of each channel, ``(bin,)``.
+        samples: Expected counts and what the parameters do to them.
         names: All parameters, in order.
     """
 
-    def __init__(self, binned: Binned, names: Sequence[str]) -> None:
-        self.channels = list(binned.observed)
+    def __init__(
+        self, observed: Mapping[str, Array], samples: Sequence[Sample], names: Sequence[str]
+    ) -> None:
+        self.channels = list(observed)
         self.number = len(names)
-        self.counts = np.concatenate(list(binned.observed.values()))
-        sizes = [len(counts) for counts in binned.observed.values()]
-        self.starts = np.cumsum([0, *sizes])
-        where = {name: place for place, name in enumerate(names)}
-        nominal, bins = [], []
-        plain: list[tuple[int, int, float, float]] = []
-        effects: list[tuple[int, int, float, float]] = []
-        shapes: list[tuple[int, int, float, float]] = []
-        cell = 0
-        for sample in binned.samples:
-            size = len(sample.nominal)
-            nominal.append(sample.nominal)
-            bins.append(self.starts[self.channels.index(sample.channel)] + np.arange(size))
-            for modifier in sample.modifiers:
-                for i in range(size):
-                    name = modifier.names[i if len(modifier.names) > 1 else 0]
-                    at = (cell + i, where[name])
-                    if modifier.kind == "factor":
-                        plain.append((*at, 0.0, 0.0))
-                    elif modifier.kind == "effect":
-                        effects.append((*at, modifier.high, modifier.low))
-                    else:
-                        ends = modifier.high[i], modifier.low[i]
-                        base = sample.nominal[i]
-                        shapes.append((*at, ends[0] - base, ends[1] - base))
-            cell += size
-        self._nominal = np.concatenate(nominal)
-        self._bin = np.concatenate(bins)
-        self._plain, self._effects, self._shapes = map(_entries, (plain, effects, shapes))
+        self.counts = np.concatenate(list(observed.values()))
+        self.starts = np.cumsum([0, *map(len, observed.values())])
+        self._nominal = np.concatenate([sample.nominal for sample in samples])
+        self._bin = np.concatenate(
+            [
+                self.starts[self.channels.index(sample.channel)] + np.arange(len(sample.nominal))
+                for sample in samples
+            ]
+        )
+        found = _modifier_entries(samples, {name: place for place, name in enumerate(names)})
+        self._plain, self._effects, self._shapes = (
+            _entries(found[kind]) for kind in ("factor", "effect", "shape")
+        )
         self._effect_factors = Factors("code5", self._effects.high, self._effects.low)
 
     def expected(self, theta: Array) -> dict[str, Array]:
@@ -198,8 +183,36 @@ def _shape_weights(alpha: Array) -> Array:
     return polynomial(alpha)
 
 
-def _entries(rows: list[tuple[int, int, float, float]]) -> _Entries:
+def _entries(rows: Sequence[tuple[int, int, float, float]]) -> _Entries:
     table = np.array(rows, np.float64).reshape(-1, 4)
     return _Entries(
         table[:, 0].astype(np.intp), table[:, 1].astype(np.intp), table[:, 2], table[:, 3]
     )
+
+
+_Row: TypeAlias = tuple[int, int, float, float]
+
+
+def _modifier_entries(
+    samples: Sequence[Sample], where: Mapping[str, int]
+) -> dict[str, list[_Row]]:
+    """By kind of modifier: cell, parameter, and what happens at +1 and at -1."""
+    rows: dict[str, list[_Row]] = {"factor": [], "effect": [], "shape": []}
+    cell = 0
+    for sample in samples:
+        for modifier in sample.modifiers:
+            for i, base in enumerate(sample.nominal.tolist()):
+                name = modifier.names[i if len(modifier.names) > 1 else 0]
+                ends = _ends(modifier, i, base)
+                rows[modifier.kind].append((cell + i, where[name], *ends))
+        cell += len(sample.nominal)
+    return rows
+
+
+def _ends(modifier: Modifier, place: int, nominal: float) -> tuple[float, float]:
+    """Factors at +1 and -1, or shifts of the count; unused for a plain factor."""
+    if modifier.kind == "factor":
+        return 0.0, 0.0
+    if modifier.kind == "effect":
+        return modifier.high, modifier.low
+    return modifier.high[place] - nominal, modifier.low[place] - nominal

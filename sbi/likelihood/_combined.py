@@ -21,11 +21,10 @@ from rootml.errors import DensityError, MissingParameterError, UsageError, neare
 from rootml.sbi.likelihood._constraints import Constraints, Places
 from rootml.sbi.likelihood._fittable import Fittable
 from rootml.sbi.likelihood._interpolation import Array
-from rootml.sbi.likelihood._model import Nuisance, Parameter
+from rootml.sbi.likelihood._parameters import Nuisance, Parameter
 
 if TYPE_CHECKING:
-    from rootml.sbi.inference._toys import ToyResults
-    from rootml.sbi.roofit import RooFitObjects
+    from rootml.sbi.roofit import RooFitObjects, Route
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ class CombinedLikelihood:
     Parameters of the same name are one parameter, and must be declared the same in all parts; the
     constraint of a nuisance that several parts share counts once. What takes a `Fittable` takes
     this: `fit` with MINOS, profiles and contours, `impacts`, `discovery`, `to_roofit("nll")`; also
-    `limit`; `toys` is a method here. Binned channels may as well be in the model of a part.
+    `limit` and `toys`. Binned channels may as well be in the model of a part.
 
     Args:
         parts: Likelihoods by name.
@@ -238,51 +237,11 @@ class CombinedLikelihood:
 
         return CombinedLikelihood({part.name: moved(part.like) for part in self._parts})
 
-    def toys(
-        self,
-        number: int,
-        *,
-        seed: int,
-        references: Mapping[str, Any] | None = None,
-        truth: Mapping[str, float] | None = None,
-        tests: Sequence[Mapping[str, float]] = (),
-        fixed: Mapping[str, float] | None = None,
-        progress: bool | None = None,
-    ) -> ToyResults:
-        """Draw data sets of all parts and fit each combination, in this process.
-
-        The outcome of an auxiliary measurement that several parts share is drawn once.
-
-        Args:
-            references: By part, columns at reference events to draw its events from; needed where
-                the part has none of its own, i.e. no nuisance that changes a shape.
-            number, seed, truth, tests, fixed, progress: As for `rootml.sbi.toys`.
-
-        Raises:
-            UsageError: A part that is no `Likelihood`, or has too few or no reference events.
-
-        >>> from rootml.sbi import Model, Parameter
-        >>> def channel(expected):
-        ...     model = Model({"S": f"mu * {expected}"}, {"mu": Parameter(1.0, lower=0.0)})
-        ...     return model.likelihood({"S": [1.0] * expected})
-        >>> both = CombinedLikelihood({"ee": channel(40), "mumu": channel(60)})
-        >>> columns = {"S": np.ones(1000)}
-        >>> found = both.toys(20, seed=1, references={"ee": columns, "mumu": columns})
-        >>> len(found), round(float(found.errors.mean()), 2)
-        (20, 0.1)
-        """
-        from rootml.sbi.inference._combined_toys import toys
-
-        return toys(
-            self, number, seed=seed, references=references, truth=truth, tests=tests, fixed=fixed,
-            progress=progress,
-        )  # fmt: skip
-
-    def to_roofit(self, route: str = "nll") -> RooFitObjects:
+    def to_roofit(self, route: Route = "nll") -> RooFitObjects:
         """RooFit's NLL of this likelihood: see `rootml.sbi.roofit.to_roofit`."""
         from rootml.sbi.roofit import to_roofit
 
-        return to_roofit(self, route)  # type: ignore[arg-type]
+        return to_roofit(self, route)
 
     # --- repr ----------------------------------------------------------------------------------
 

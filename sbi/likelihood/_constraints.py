@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rootml.sbi.likelihood._interpolation import Array
-from rootml.sbi.likelihood._model import Nuisance
+from rootml.sbi.likelihood._parameters import Nuisance
 
 Places: TypeAlias = npt.NDArray[np.intp]
 

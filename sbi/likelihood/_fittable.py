@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-from rootml.errors import DensityError, UsageError
+from rootml.errors import DensityError
 from rootml.sbi.likelihood._interpolation import Array
-from rootml.sbi.likelihood._model import Nuisance, Parameter
-
-if TYPE_CHECKING:
-    from rootml.sbi.likelihood._likelihood import Likelihood
+from rootml.sbi.likelihood._parameters import Nuisance, Parameter
 
 
 class Fittable(Protocol):
@@ -77,23 +74,3 @@ class Fittable(Protocol):
     def explain(self, point: Array) -> DensityError:
         """The error for a point without a likelihood."""
         ...
-
-
-def mixture_of(like: Fittable, what: str) -> Likelihood:
-    """The same, known to be a mixture of columns with a model.
-
-    Args:
-        what: The function that needs one, for the error.
-
-    Raises:
-        UsageError: Another kind of likelihood.
-    """
-    from rootml.sbi.likelihood._likelihood import Likelihood
-
-    if isinstance(like, Likelihood):
-        return like
-    message = (
-        f"{what} needs a model's expectation for its events, so a likelihood of "
-        f"Model.likelihood(...), not a {type(like).__name__}"
-    )
-    raise UsageError(message)

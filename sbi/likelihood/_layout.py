@@ -18,7 +18,7 @@ import numpy.typing as npt
 from rootml.errors import MissingColumnError, NonFiniteError, UsageError, nearest
 from rootml.sbi.likelihood._columns import RatioColumns, offending
 from rootml.sbi.likelihood._interpolation import CODES, Array, takes_logarithms
-from rootml.sbi.likelihood._model import Nuisance
+from rootml.sbi.likelihood._parameters import Nuisance
 
 if TYPE_CHECKING:
     from rootml.sbi.likelihood._model import Model

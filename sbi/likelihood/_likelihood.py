@@ -12,16 +12,17 @@ import numpy as np
 
 from rootml._internal.reprs import facts_html, facts_text, titled_html
 from rootml.errors import DensityError, MissingParameterError, UsageError, nearest
+from rootml.sbi.likelihood._binned import Binned
 from rootml.sbi.likelihood._columns import RatioColumns, as_columns
 from rootml.sbi.likelihood._constraints import Constraints
+from rootml.sbi.likelihood._fittable import Fittable
 from rootml.sbi.likelihood._interpolation import Array
-from rootml.sbi.likelihood._model import Model, Nuisance, Parameter
+from rootml.sbi.likelihood._model import Model
+from rootml.sbi.likelihood._parameters import Nuisance, Parameter
 from rootml.sbi.likelihood._unbinned import Unbinned
 
 if TYPE_CHECKING:
-    from rootml.sbi.likelihood._binned import Binned
-    from rootml.sbi.roofit import RooFitObjects
-    from rootml.sbi.roofit._make import Route
+    from rootml.sbi.roofit import RooFitObjects, Route
 
 
 class Likelihood:
@@ -250,11 +251,13 @@ class Likelihood:
             return self._binned.explain(point)
         return DensityError(f"a constraint is not a finite number at {point.tolist()}")
 
-    def to_roofit(self, route: Route = "columns", **options: Any) -> RooFitObjects:
+    def to_roofit(
+        self, route: Route = "columns", *, tolerance: float = 1e-3, reach: float = 5.0
+    ) -> RooFitObjects:
         """RooFit objects of this likelihood: see `rootml.sbi.roofit.to_roofit`."""
         from rootml.sbi.roofit import to_roofit
 
-        return to_roofit(self, route, **options)
+        return to_roofit(self, route, tolerance=tolerance, reach=reach)
 
     # --- repr ----------------------------------------------------------------------------------
 
@@ -299,6 +302,24 @@ def build(
         message = "the model has only binned channels: their counts are in it, pass columns=None"
         raise UsageError(message)
     return Likelihood(model, unbinned, observed=observed, engine=engine)
+
+
+def mixture_of(like: Fittable, what: str) -> Likelihood:
+    """The same, known to be a mixture of columns with a model.
+
+    Args:
+        what: The function that needs one, for the error.
+
+    Raises:
+        UsageError: Another kind of likelihood.
+    """
+    if isinstance(like, Likelihood):
+        return like
+    message = (
+        f"{what} needs a model's expectation for its events, so a likelihood of "
+        f"Model.likelihood(...), not a {type(like).__name__}"
+    )
+    raise UsageError(message)
 
 
 def _limits(parameter: Parameter | Nuisance) -> tuple[float, float]:

@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from rootml.errors import SchemaError, nearest
-from rootml.sbi.likelihood._binned import Binned, Modifier, Sample, check_counts
+from rootml.sbi.likelihood._binned_samples import Modifier, Sample, check_counts
 from rootml.sbi.likelihood._interpolation import Array
-from rootml.sbi.likelihood._model import Nuisance, Parameter
+from rootml.sbi.likelihood._parameters import Nuisance, Parameter
 
 
-def read_workspace(workspace: Mapping[str, Any], measurement: str | None) -> Binned:
-    """See `Binned.from_pyhf`."""
+class Workspace(NamedTuple):
+    """What a pyhf workspace says; see the attributes of `Binned`."""
+
+    observed: dict[str, Array]
+    samples: tuple[Sample, ...]
+    parameters: dict[str, Parameter | Nuisance]
+    poi: str | None
+    workspace: dict[str, Any]
+
+
+def read_workspace(workspace: Mapping[str, Any], measurement: str | None) -> Workspace:
+    """Read a workspace; see `Binned.from_pyhf`."""
     for key in ("channels", "observations", "measurements"):
         if not isinstance(workspace.get(key), list) or not workspace[key]:
             message = f"a pyhf workspace has a list {key!r}; this has {sorted(workspace)}"
@@ -43,7 +53,7 @@ def read_workspace(workspace: Mapping[str, Any], measurement: str | None) -> Bin
             raise SchemaError(message)
         observed[name] = counts[name]
     kept = {**workspace, "measurements": [chosen]}
-    return Binned(observed, tuple(samples), reader.parameters, config.get("poi"), kept)
+    return Workspace(observed, tuple(samples), reader.parameters, config.get("poi"), kept)
 
 
 def _measurement(workspace: Mapping[str, Any], name: str | None) -> Mapping[str, Any]:

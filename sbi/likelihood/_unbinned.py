@@ -15,7 +15,6 @@ from rootml.sbi.likelihood._columns import RatioColumns, offending
 from rootml.sbi.likelihood._interpolation import Array
 from rootml.sbi.likelihood._layout import Layout, Plan
 from rootml.sbi.likelihood._normaliser import Normaliser
-from rootml.sbi.likelihood._yields import Yields
 
 if TYPE_CHECKING:
     from rootml.sbi.likelihood._model import Model
@@ -69,7 +68,7 @@ class Unbinned:
         self.columns = columns
         self.reference = reference
         self.layout = Layout(model, columns, names)
-        self.yields = Yields(model)
+        self.yields = model.yields()
         self._kernels = kernels(engine)
         self._matrix = self.layout.matrix(columns, "data")
         self._weights = columns.weights

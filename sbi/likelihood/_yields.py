@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from rootml.sbi.likelihood._expressions import Formula, Function
 from rootml.sbi.likelihood._interpolation import Array, Factors
-
-if TYPE_CHECKING:
-    from rootml.sbi.likelihood._model import Model
+from rootml.sbi.likelihood._parameters import Nuisance
 
 
 class _Effects:
@@ -30,20 +27,30 @@ class _Effects:
 class Yields:
     """``nu_p(theta)``: the expression of process p times its nuisances' effects.
 
-    >>> from rootml.sbi import Model, Parameter
-    >>> yields = Yields(Model({"S": "mu * 3", "B": "7"}, {"mu": Parameter(1.0)}))
+    Args:
+        formulas: The expression of each process.
+        nuisances: Nuisance parameters, with their effects on yields.
+        names: All parameters, in the order of theta.
+
+    >>> formulas = {"S": Formula.parse("mu * 3"), "B": Formula.parse("7")}
+    >>> yields = Yields(formulas, {}, ["mu"])
     >>> yields.values([2.0])
     array([6., 7.])
     """
 
-    def __init__(self, model: Model) -> None:
-        names = list(model.all_parameters)
+    def __init__(
+        self,
+        formulas: Mapping[str, Formula],
+        nuisances: Mapping[str, Nuisance],
+        names: Sequence[str],
+    ) -> None:
+        names = list(names)
         self.number = len(names)
-        formulas = list(model.formulas.values())
-        self._values = [formula.function(names) for formula in formulas]
-        self._slopes = [_slopes(formula, names) for formula in formulas]
-        self._bends = [_bends(formula, names) for formula in formulas]
-        self._effects = [_Effects(code, entries) for code, entries in _entries(model, names)]
+        self._values = [formula.function(names) for formula in formulas.values()]
+        self._slopes = [_slopes(formula, names) for formula in formulas.values()]
+        self._bends = [_bends(formula, names) for formula in formulas.values()]
+        entries = _entries(list(formulas), nuisances, names)
+        self._effects = [_Effects(code, rows) for code, rows in entries.items()]
 
     def values(self, theta: Sequence[float] | Array) -> Array:
         """Expected yields, ``(process,)``."""
@@ -118,12 +125,12 @@ def _bends(formula: Formula, names: list[str]) -> list[tuple[int, int, Function]
 
 
 def _entries(
-    model: Model, names: list[str]
-) -> list[tuple[str, list[tuple[int, int, float, float]]]]:
-    processes = list(model.processes)
+    processes: list[str], nuisances: Mapping[str, Nuisance], names: list[str]
+) -> dict[str, list[tuple[int, int, float, float]]]:
+    """By interpolation code: process, parameter, and the factors at +1 and at -1."""
     found: dict[str, list[tuple[int, int, float, float]]] = {}
-    for name, nuisance in model.nuisances.items():
+    for name, nuisance in nuisances.items():
         for process, (up, down) in nuisance.yields.items():  # type: ignore[misc]
             entry = (processes.index(process), names.index(name), up, down)
             found.setdefault(nuisance.yield_interpolation, []).append(entry)
-    return list(found.items())
+    return found

@@ -18,7 +18,7 @@ from rootml.errors import UsageError
 from rootml.sbi.likelihood import _kernels_numpy
 from rootml.sbi.likelihood._columns import RatioColumns
 from rootml.sbi.likelihood._interpolation import Array
-from rootml.sbi.likelihood._model import Parameter, check_range
+from rootml.sbi.likelihood._parameters import Parameter, check_range
 from rootml.sbi.roofit import _callbacks
 from rootml.sbi.roofit._data import make_variable
 from rootml.sbi.roofit._factory import Factory

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rootml.sbi.likelihood._binned import Modifier, Sample
+from rootml.sbi.likelihood._binned_samples import Modifier, Sample
 from rootml.sbi.likelihood._interpolation import Array
 from rootml.sbi.roofit._effects import Effect, piecewise
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from rootml.errors import MismatchError
 from rootml.sbi.likelihood._interpolation import Array
-from rootml.sbi.likelihood._model import Nuisance
+from rootml.sbi.likelihood._parameters import Nuisance
 
 if TYPE_CHECKING:
     from rootml.sbi.likelihood._fittable import Fittable

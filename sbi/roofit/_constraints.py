@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from rootml.sbi.likelihood._model import Nuisance
+from rootml.sbi.likelihood._parameters import Nuisance
 
 if TYPE_CHECKING:
     from rootml.sbi.likelihood._likelihood import Likelihood

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from rootml._internal.reprs import Grid, facts_html, facts_text
 from rootml.errors import UsageError
-from rootml.sbi.likelihood._model import Nuisance
+from rootml.sbi.likelihood._parameters import Nuisance
 from rootml.sbi.roofit._root import quiet
+from rootml.sbi.roofit._workspace import make_workspace
 
 if TYPE_CHECKING:
     from rootml.sbi.likelihood._fittable import Fittable
@@ -91,15 +92,16 @@ class RooFitObjects:
         Raises:
             UsageError: Of another route: what lives in Python cannot be put into a file.
         """
-        from rootml.sbi.roofit._workspace import make_workspace
-
         if self.route != "columns":
             message = (
                 f"route={self.route!r} is evaluated in Python and cannot be put into a workspace, "
                 'from which it would read back wrong; to_roofit(route="columns") can'
             )
             raise UsageError(message)
-        return make_workspace(self, name)
+        return make_workspace(
+            name, self.likelihood, self.pdf, self.data, parameters=self.parameters,
+            observables=self.observables, global_observables=self.global_observables,
+        )  # fmt: skip
 
     def write(self, path: str | Path, *, workspace: str = "w") -> Path:
         """Write a workspace file, which plain ROOT reads and fits without rootml and Python.

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from rootml.sbi.likelihood._model import Nuisance, Parameter
+from rootml.sbi.likelihood._parameters import Nuisance, Parameter
 
 if TYPE_CHECKING:
     from rootml.sbi.likelihood._fittable import Fittable

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from rootml.sbi.likelihood._model import Nuisance
+from rootml.sbi.likelihood._parameters import Nuisance
 from rootml.sbi.roofit import _formulas
 from rootml.sbi.roofit._effects import Effect, exponent, log_quadratic, piecewise
 

@@ -2,52 +2,60 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
-from rootml.sbi.likelihood._model import Nuisance
+from rootml.sbi.likelihood._fittable import Fittable
+from rootml.sbi.likelihood._parameters import Nuisance
 from rootml.sbi.roofit._root import quiet
-
-if TYPE_CHECKING:
-    from rootml.sbi.roofit._objects import RooFitObjects
 
 CONFIG = "ModelConfig"
 
 
-def make_workspace(objects: RooFitObjects, name: str) -> Any:
+def make_workspace(
+    name: str,
+    like: Fittable,
+    pdf: Any,
+    data: Any,
+    *,
+    parameters: Mapping[str, Any],
+    observables: Mapping[str, Any],
+    global_observables: Mapping[str, Any],
+) -> Any:
     """A workspace with pdf, data, a snapshot of the start values and a ModelConfig.
 
     The parameters without constraint are the ones of interest.
     """
     with quiet() as root:
         workspace = root.RooWorkspace(name, "likelihood of rootml.sbi")
-        for item in (objects.pdf, objects.data):
+        for item in (pdf, data):
             if workspace.Import(item):
                 message = f"RooFit cannot put {item.GetName()!r} into a workspace"
                 raise RuntimeError(message)
         config = root.RooStats.ModelConfig(CONFIG, workspace)
-        config.SetPdf(objects.pdf.GetName())
-        kinds = objects.likelihood.parameters
+        config.SetPdf(pdf.GetName())
+        kinds = like.parameters
         nuisances = {name for name, p in kinds.items() if isinstance(p, Nuisance)}
-        config.SetParametersOfInterest(_names(objects.parameters, set(kinds) - nuisances))
-        config.SetNuisanceParameters(_names(objects.parameters, nuisances))
-        config.SetGlobalObservables(_names(objects.global_observables, None))
-        config.SetObservables(_names(objects.observables, None))
+        config.SetParametersOfInterest(_names(parameters, set(kinds) - nuisances))
+        config.SetNuisanceParameters(_names(parameters, nuisances))
+        config.SetGlobalObservables(_names(global_observables, None))
+        config.SetObservables(_names(observables, None))
         workspace.Import(config)
-        _save_start(workspace, objects)
+        _save_start(workspace, parameters, like.start.tolist())
     return workspace
 
 
-def _save_start(workspace: Any, objects: RooFitObjects) -> None:
+def _save_start(workspace: Any, parameters: Mapping[str, Any], start: list[float]) -> None:
     """A snapshot of the start values; the variables keep the present ones."""
-    variables = [workspace.var(v.GetName()) for v in objects.parameters.values()]
+    variables = [workspace.var(v.GetName()) for v in parameters.values()]
     present = [variable.getVal() for variable in variables]
-    for values in (objects.likelihood.start.tolist(), present):
+    for values in (start, present):
         for variable, value in zip(variables, values, strict=True):
             variable.setVal(value)
         if values is not present:
             workspace.saveSnapshot("start", workspace.allVars())
 
 
-def _names(variables: Any, chosen: set[str] | None) -> str:
+def _names(variables: Mapping[str, Any], chosen: set[str] | None) -> str:
     kept = (v for name, v in variables.items() if chosen is None or name in chosen)
     return ",".join(v.GetName() for v in kept)

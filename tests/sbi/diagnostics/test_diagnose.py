@@ -17,7 +17,7 @@ from rootml import sbi
 from rootml.errors import ConvergenceError, MissingColumnError, UsageError
 from rootml.sbi.diagnostics._checks import Events, Pair, all_checks, area_under_curve, compare
 from rootml.sbi.inference._samples import SampleShifts
-from rootml.sbi.inference._toys import ToyResults
+from rootml.sbi.inference._toy_task import ToyResults
 
 Float = Any
 

@@ -150,7 +150,7 @@ def test_toys_refuse_a_small_reference(problem: SignalBackground) -> None:
 
 
 def test_results_leave_invalid_fits_out_and_say_so() -> None:
-    from rootml.sbi.inference._toys import Task, collect
+    from rootml.sbi.inference._toy_task import Task, collect
 
     task = Task({"mu": 1.0}, 1, (), "auto", {})
     rows = [

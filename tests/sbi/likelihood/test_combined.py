@@ -171,7 +171,7 @@ def test_toys_are_those_of_the_sum_of_two_counts() -> None:
     both = sbi.CombinedLikelihood(parts)
     references = dict.fromkeys(parts, EVENTS)
     truth = {"mu": 1.2, "g": 0.5}
-    found = both.toys(300, seed=4, references=references, truth=truth, tests=[{"mu": 1.2}])
+    found = sbi.toys(both, references, number=300, seed=4, truth=truth, tests=[{"mu": 1.2}])
     assert found.valid.all()
     mu, g = found.values.T
     counts = found.events
@@ -187,7 +187,7 @@ def test_toys_are_those_of_the_sum_of_two_counts() -> None:
     assert stats.kstest(g - 0.5, "norm").pvalue > 1e-3
     assert abs(np.corrcoef(counts, g)[0, 1]) < 0.2
     assert stats.kstest(found.statistic(), "chi2", args=(1,)).pvalue > 1e-3
-    again = both.toys(2, seed=4, references=references, truth=truth)
+    again = sbi.toys(both, references, number=2, seed=4, truth=truth)
     np.testing.assert_array_equal(again.values, found.values[:2])
 
 
@@ -195,14 +195,14 @@ def test_toys_that_cannot_be_drawn() -> None:
     parts = {"ee": channel(40, 5, nuisances={}), "mm": channel(60, 5, nuisances={})}
     both = sbi.CombinedLikelihood(parts)
     with pytest.raises(UsageError, match=r"part 'mm' has no reference .*references={'mm'"):
-        both.toys(2, seed=1, references={"ee": EVENTS})
+        sbi.toys(both, {"ee": EVENTS}, number=2, seed=1)
     with pytest.raises(UsageError, match="no part 'me'; there is 'ee'"):
-        both.toys(2, seed=1, references={"me": EVENTS})
+        sbi.toys(both, {"me": EVENTS}, number=2, seed=1)
     with pytest.raises(UsageError, match="part 'all' is a CombinedLikelihood"):
-        sbi.CombinedLikelihood({"all": both}).toys(2, seed=1)
+        sbi.toys(sbi.CombinedLikelihood({"all": both}), number=2, seed=1)
     with pytest.raises(UsageError, match="0 toys"):
-        both.toys(0, seed=1)
+        sbi.toys(both, number=0, seed=1)
     with pytest.raises(MissingParameterError, match="'nu'"):
-        both.toys(1, seed=1, truth={"nu": 1.0})
+        sbi.toys(both, number=1, seed=1, truth={"nu": 1.0})
     with pytest.raises(UsageError, match=r"CombinedLikelihood has a method toys\(\)"):
         sbi.toys(both, EVENTS, number=1, seed=1)  # type: ignore[arg-type]

@@ -1,0 +1,182 @@
+"""What is done with each toy, and the arrays that come of many."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from rootml._internal.reprs import Grid
+from rootml.errors import ConvergenceError, DensityError, MissingParameterError, nearest
+from rootml.sbi.inference._fit import FitResult, fit
+from rootml.sbi.inference._minimise import within
+from rootml.sbi.likelihood._combined import CombinedLikelihood
+from rootml.sbi.likelihood._fittable import Fittable
+from rootml.sbi.likelihood._interpolation import Array
+from rootml.sbi.likelihood._likelihood import Likelihood
+
+
+class Source(Protocol):
+    """What toys are drawn from."""
+
+    truth: dict[str, float]
+
+    def draw(self, rng: np.random.Generator) -> Fittable:
+        """The likelihood of one random data set."""
+        ...
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is done for each toy; everything that its outcome depends on.
+
+    Attributes:
+        truth: Parameter values that toys are drawn at.
+        seed: Toy number i draws from the i-th child of this seed.
+        tests: Points of which each toy's conditional minimum is wanted: parameters held there.
+        engine: Of the likelihood.
+        fixed: Parameters that are not varied in any fit.
+    """
+
+    truth: Mapping[str, float]
+    seed: int
+    tests: tuple[Mapping[str, float], ...]
+    engine: str
+    fixed: Mapping[str, float]
+
+    def run(self, source: Source, number: int) -> dict[str, Any]:
+        """Draw and fit toy `number`; plain data."""
+        rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(number,)))
+        like = source.draw(rng)
+        best = fit(like, fixed=self.fixed, start=within(like, source.truth))
+        conditional = [self._held(like, best, test) for test in self.tests]
+        return {
+            "toy": number,
+            "values": list(best.values.values()),
+            "errors": list(best.errors.values()),
+            "nll": best.nll,
+            "valid": best.valid,
+            "conditional": conditional,
+            "events": _events(like),
+        }
+
+    def _held(self, like: Fittable, best: FitResult, test: Mapping[str, float]) -> float:
+        """Minus log L with parameters held; NaN without a minimum or a likelihood there."""
+        try:
+            found = fit(like, fixed={**self.fixed, **test}, start=best.values)
+        except DensityError:
+            return math.nan
+        return found.nll if found.valid else math.nan
+
+
+def _events(like: Fittable) -> float:
+    """Unbinned events, of all parts."""
+    if isinstance(like, CombinedLikelihood):
+        return sum(map(_events, like.parts.values()))
+    columns = like.columns if isinstance(like, Likelihood) else None
+    return 0.0 if columns is None else columns.sum_of_weights
+
+
+@dataclass(frozen=True)
+class ToyResults:
+    """Fits of toys, in their order.
+
+    Attributes:
+        names: Parameters.
+        truth: The values toys were drawn at, ``(parameter,)``.
+        values: Fitted values, ``(toy, parameter)``.
+        errors: Their errors.
+        nll: Minus log L at each minimum, ``(toy,)``.
+        conditional: Minus log L with parameters held, ``(toy, test)``.
+        tests: What was held.
+        valid: Which fits converged; statistics below leave the others out, and say how many.
+        events: Unbinned events of each toy.
+    """
+
+    names: tuple[str, ...]
+    truth: Array
+    values: Array
+    errors: Array
+    nll: Array
+    conditional: Array
+    tests: tuple[Mapping[str, float], ...]
+    valid: npt.NDArray[np.bool_]
+    events: Array
+
+    def __len__(self) -> int:
+        return len(self.nll)
+
+    def index(self, name: str) -> int:
+        """The place of a parameter."""
+        if name not in self.names:
+            message = f"no parameter {name!r}; there is {nearest(name, self.names)}"
+            raise MissingParameterError(message)
+        return self.names.index(name)
+
+    def pulls(self, name: str) -> Array:
+        """(fitted - true) / error of the valid toys."""
+        i = self.index(name)
+        good = self.valid & (self.errors[:, i] > 0.0)
+        return np.asarray((self.values[good, i] - self.truth[i]) / self.errors[good, i])
+
+    def coverage(self, name: str, *, sigmas: float = 1.0) -> float:
+        """How often the truth lies within so many errors of the fit."""
+        return float((np.abs(self.pulls(name)) < sigmas).mean())
+
+    def statistic(self, test: int = 0) -> Array:
+        """``t = 2 (conditional - best)`` of each toy for one of the tests; NaN: no fit."""
+        t = 2.0 * (self.conditional[:, test] - self.nll)
+        return np.where(self.valid, np.maximum(t, 0.0), np.nan)
+
+    def require_valid(self, *, most: float = 0.01) -> ToyResults:
+        """Itself, if at most this fraction of the fits failed.
+
+        Raises:
+            ConvergenceError: More did.
+        """
+        failed = int((~self.valid).sum())
+        if failed > most * len(self):
+            message = f"{failed} of {len(self)} toys have no valid fit"
+            raise ConvergenceError(message)
+        return self
+
+    def _grid(self) -> Grid:
+        rows = []
+        for i, name in enumerate(self.names):
+            pulls = self.pulls(name)
+            if not len(pulls):
+                continue
+            rows.append((
+                name, f"{self.truth[i]:.5g}", f"{self.values[self.valid, i].mean():.5g}",
+                f"{pulls.mean():+.3f} +- {pulls.std() / math.sqrt(len(pulls)):.3f}",
+                f"{pulls.std():.3f}", f"{(np.abs(pulls) < 1.0).mean():.3f}",
+            ))  # fmt: skip
+        return Grid(("parameter", "truth", "mean", "mean pull", "pull width", "coverage"), rows)
+
+    def __repr__(self) -> str:
+        failed = int((~self.valid).sum())
+        return f"{len(self)} toys, {failed} without a valid fit\n{self._grid()}"
+
+    def _repr_html_(self) -> str:
+        failed = int((~self.valid).sum())
+        return f"<p>{len(self)} toys, {failed} without a valid fit</p>{self._grid().html()}"
+
+
+def collect(rows: Sequence[Mapping[str, Any]], task: Task, names: Sequence[str]) -> ToyResults:
+    """Rows of plain data as arrays."""
+    conditional = np.array([r["conditional"] for r in rows], np.float64)
+    return ToyResults(
+        tuple(names),
+        np.array([task.truth[name] for name in names]),
+        np.array([r["values"] for r in rows], np.float64),
+        np.array([r["errors"] for r in rows], np.float64),
+        np.array([r["nll"] for r in rows], np.float64),
+        conditional.reshape(len(rows), len(task.tests)),
+        task.tests,
+        np.array([r["valid"] for r in rows], bool),
+        np.array([r["events"] for r in rows], np.float64),
+    )
