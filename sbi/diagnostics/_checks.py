@@ -43,7 +43,7 @@ class Events:
 
     @property
     def effective(self) -> float:
-        """Number of events of weight one that they are worth."""
+        """Effective number of events."""
         return float(1.0 / np.square(self.mass).sum())
 
 
@@ -95,7 +95,7 @@ def quantile_edges(values: Float, bins: int) -> Float:
 
 
 def survival(chi2: float, bins: int) -> float:
-    """The probability of a greater chi squared."""
+    """The probability of a larger chi squared."""
     stats = optional_import("scipy.stats", feature="diagnose", extra="sbi")
     return float(stats.chi2.sf(chi2, bins))
 
@@ -115,7 +115,7 @@ def calibration(pair: Pair) -> tuple[list[Check], dict[str, Any]]:
     worst = np.abs(curve["pull"]).max()
     return [
         check,
-        Check("calibration", pair.name, "greatest deviation in sigma", float(worst), None, None),
+        Check("calibration", pair.name, "largest deviation in sigma", float(worst), None, None),
     ], curve
 
 
@@ -260,14 +260,14 @@ def tails(pair: Pair) -> tuple[list[Check], dict[str, Any]]:
     checks = [
         Check("tails", pair.name, "effective events", effective, None, None, None, ok, remark),
         Check("tails", pair.name, "fraction of the reference's", fraction),
-        Check("tails", pair.name, "greatest share of one event", share),
+        Check("tails", pair.name, "largest share of one event", share),
         Check("tails", pair.name, "log r, quantile 0.001", float(low)),
         Check("tails", pair.name, "log r, quantile 0.999", float(high)),
     ]
     both = np.concatenate([pair.log_numerator, pair.log_reference])
-    least, most = (float(end) for end in np.quantile(both, [0.0005, 0.9995]))
-    wide = most > least
-    edges = np.linspace(least if wide else least - 0.5, most if wide else most + 0.5, 61)
+    low, high = (float(end) for end in np.quantile(both, [0.0005, 0.9995]))
+    wide = high > low
+    edges = np.linspace(low if wide else low - 0.5, high if wide else high + 0.5, 61)
     return checks, {
         "edges": edges,
         "sample": np.histogram(pair.log_numerator, edges, weights=pair.numerator.mass)[0],
@@ -310,9 +310,9 @@ def norm_of_alpha(
             )
         )  # fmt: skip
     inside = np.abs(grid) <= 2.0
-    most = float(np.abs(np.log(z[inside])).max())
-    what = "greatest |log Z| for |alpha| <= 2"
-    checks.append(Check("normalisation", subject, what, most, float(error[inside].max())))
+    high = float(np.abs(np.log(z[inside])).max())
+    what = "largest |log Z| for |alpha| <= 2"
+    checks.append(Check("normalisation", subject, what, high, float(error[inside].max())))
     return checks, {"alpha": grid, "z": z, "error": error}
 
 

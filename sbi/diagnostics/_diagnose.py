@@ -31,7 +31,7 @@ def diagnose(
     exact: ToyResults | None = None,
     shifts: SampleShifts | None = None,
     classifier: bool = True,
-    most: int = 100_000,
+    max_events: int = 100_000,
     seed: int = 0,
     progress: bool | None = None,
 ) -> Report:
@@ -50,7 +50,7 @@ def diagnose(
         exact: Fits of the same toys with a known likelihood.
         shifts: Fits with single members of the ensemble, by `rootml.sbi.sample_shifts`.
         classifier: Whether to train the second classifier (scikit-learn).
-        most: Events of each sample that are used, a random subset if there are more.
+        max_events: Events of each sample that are used, a random subset if there are more.
         seed: Of that choice, and of the classifier.
         progress: Show a bar; None: on a terminal.
 
@@ -73,10 +73,10 @@ def diagnose(
     ()
     """
     if isinstance(ratios, ParametricRatios):
-        pairs, notes = _parametric_pairs(ratios, samples, reference, most, seed, progress)
+        pairs, notes = _parametric_pairs(ratios, samples, reference, max_events, seed, progress)
         base: dict[str, Float] = {}
     else:
-        pairs, base, notes = _pairs(ratios, samples, reference, most, seed, progress)
+        pairs, base, notes = _pairs(ratios, samples, reference, max_events, seed, progress)
     checks: list[Check] = []
     curves: dict[str, Any] = {}
     for pair in pairs:
@@ -94,19 +94,21 @@ def diagnose(
     return Report(tuple(checks), tuple(notes), curves)
 
 
-def _thinned(data: Any, most: int, seed: int) -> tuple[Any, str]:
+def _thinned(data: Any, max_events: int, seed: int) -> tuple[Any, str]:
     """At most about so many events, and a note if they are fewer than there are."""
     if isinstance(data, Dataset):
         rows = data.scan().num_rows
-        if rows > most:
-            return data.split(test=most / rows, seed=seed)[1], f"about {most:,} of {rows:,} events"
+        if rows > max_events:
+            return data.split(test=max_events / rows, seed=seed)[
+                1
+            ], f"about {max_events:,} of {rows:,} events"
     return data, ""
 
 
 def _read(
-    data: Any, ratios: Any, most: int, seed: int, progress: bool | None, name: str
+    data: Any, ratios: Any, max_events: int, seed: int, progress: bool | None, name: str
 ) -> tuple[Events, str]:
-    chosen, note = _thinned(data, most, seed)
+    chosen, note = _thinned(data, max_events, seed)
     parts = list(chunks(chosen, ratios.inputs, ratios.names, progress=progress))
     x = np.concatenate([x for x, _ in parts])
     weights = [np.ones(len(x)) if w is None else w for x, w in parts]
@@ -115,7 +117,7 @@ def _read(
         message = f"the weights of {len(mass):,} events of {name!r} add up to {mass.sum():.6g}"
         raise UsageError(message)
     events = Events(x, mass / mass.sum())
-    return events, f"{name}: {note or f'{len(x):,} events'}, worth {events.effective:,.0f}"
+    return events, f"{name}: {note or f'{len(x):,} events'}, effective {events.effective:,.0f}"
 
 
 def _densities(ratios: Ratios, samples: Any, reference: Any) -> tuple[list[Density], Density]:
@@ -133,23 +135,23 @@ def _densities(ratios: Ratios, samples: Any, reference: Any) -> tuple[list[Densi
     for density in given:
         if density.name not in ratios.outputs:
             message = (
-                f"no ratio {density.name!r}; there is {nearest(density.name, ratios.outputs)}"
+                f"no ratio {density.name!r}; available: {nearest(density.name, ratios.outputs)}"
             )
             raise MissingColumnError(message)
     return given, base
 
 
 def _pairs(
-    ratios: Ratios, samples: Any, reference: Any, most: int, seed: int, progress: bool | None
+    ratios: Ratios, samples: Any, reference: Any, max_events: int, seed: int, progress: bool | None
 ) -> tuple[list[Pair], dict[str, Float], list[str]]:
     """Every ratio with events, and the log ratios of the reference's events by output."""
     given, base = _densities(ratios, samples, reference)
-    known, note = _read(base.dataset, ratios, most, seed, progress, base.name)
+    known, note = _read(base.dataset, ratios, max_events, seed, progress, base.name)
     notes = [f"reference {note}"]
     logs = dict(zip(ratios.outputs, ratios.log_ratio(known.x).T, strict=True))
     pairs = []
     for density in given:
-        events, note = _read(density.dataset, ratios, most, seed, progress, density.name)
+        events, note = _read(density.dataset, ratios, max_events, seed, progress, density.name)
         notes.append(note)
         own = ratios.log_ratio(events.x)[:, ratios.outputs.index(density.name)]
         pairs.append(Pair(density.name, ratios.names, events, known, own, logs[density.name]))
@@ -174,21 +176,21 @@ def _parametric_pairs(
     ratios: ParametricRatios,
     samples: Any,
     reference: Any,
-    most: int,
+    max_events: int,
     seed: int,
     progress: bool | None,
 ) -> tuple[list[Pair], list[str]]:
     if reference is None:
         message = f"give reference=: events of {ratios.reference}, which the ratios divide by"
         raise MissingColumnError(message)
-    known, note = _read(reference, ratios, most, seed, progress, "reference")
+    known, note = _read(reference, ratios, max_events, seed, progress, "reference")
     pairs, notes = [], [note]
     for name, given in samples.items():
         if not (isinstance(given, tuple) and len(given) == 2 and isinstance(given[1], Mapping)):
             message = f"sample {name!r}: give (Dataset, {{parameter: value}})"
             raise UsageError(message)
         data, theta = given
-        events, note = _read(data, ratios, most, seed, progress, name)
+        events, note = _read(data, ratios, max_events, seed, progress, name)
         notes.append(note)
         own, other = (ratios.log_ratio(each.x, **theta) for each in (events, known))
         pairs.append(Pair(name, ratios.names, events, known, own, other))

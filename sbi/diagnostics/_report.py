@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from html import escape
 from pathlib import Path
 from typing import Any
 
-from rootml._internal.reprs import Grid, titled_html
+from rootml._internal.reprs import Grid, HtmlRepr, Paragraph, Part
 from rootml.errors import ConvergenceError
 
 
@@ -22,8 +21,8 @@ class Check:
         subject: Of which ratio, feature or parameter.
         what: What the number is.
         value: The number.
-        error: Its statistical error; None: none.
-        expected: What it should be; None: there is no right value.
+        error: Its statistical error; None means there is none.
+        expected: What it should be; None means there is no right value.
         probability: How often a right ratio would look as bad by chance; None: no test.
         ok: Whether it is as it should be; None: nothing to hold it against.
         remark: What to do about it, if it is not.
@@ -55,7 +54,7 @@ HEADER = ("topic", "of", "number", "value", "expected", "probability", "")
 
 
 @dataclass(frozen=True)
-class Report:
+class Report(HtmlRepr):
     """What `rootml.sbi.diagnose` found; prints as a table, in notebooks too.
 
     Attributes:
@@ -117,8 +116,10 @@ class Report:
 
     __repr__ = __str__
 
-    def _repr_html_(self) -> str:
-        remarks = [f"<b>LOOK</b> {escape(each)}" for each in dict.fromkeys(self._remarks())]
-        texts = [*(escape(note) for note in self.notes), *remarks]
-        paragraphs = (f"<p>{text}</p>" for text in texts)
-        return titled_html("rootml.sbi.Report", self._grid().html(), *paragraphs)
+    def _html_title(self) -> str:
+        return "rootml.sbi.Report"
+
+    def _html_parts(self) -> list[Part]:
+        notes = [Paragraph(note) for note in self.notes]
+        remarks = [Paragraph(each, bold="LOOK") for each in dict.fromkeys(self._remarks())]
+        return [self._grid(), *notes, *remarks]

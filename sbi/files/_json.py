@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rootml._internal.atomic import check_target
+from rootml._internal.atomic import atomic_path, check_target
 from rootml.errors import CorruptFileError, MissingFileError, RootmlError, UsageError
 from rootml.sbi.inference._samples import SampleShifts, ShiftedLikelihood
 from rootml.sbi.likelihood._binned import Binned
@@ -192,9 +192,10 @@ def write(
 
 
 def _put(path: Path, document: Mapping[str, Any]) -> Path:
-    part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps(document, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    return part.replace(path)
+    with atomic_path(path) as temporary:
+        text = json.dumps(document, indent=1, allow_nan=False)
+        temporary.write_text(text + "\n", encoding="utf-8")
+    return path
 
 
 def _attach(folder: Path, attachments: Mapping[str, str | Path]) -> dict[str, dict[str, str]]:
@@ -345,7 +346,7 @@ def _readable(path: Path) -> Iterator[dict[str, Any]]:
         message = f"{path} is not JSON: {error}"
         raise CorruptFileError(message) from error
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-        message = f"{path} is no model file of rootml: {type(error).__name__}: {error}"
+        message = f"{path} is not a model file of rootml: {type(error).__name__}: {error}"
         raise CorruptFileError(message) from error
 
 

@@ -19,8 +19,8 @@ from rootml.sbi.likelihood._parameters import Nuisance
 from rootml.sbi.likelihood._unbinned import Unbinned
 
 Generator: TypeAlias = Callable[[np.random.Generator, Mapping[str, float]], Any]
-_LEAST_DEVIATION = 0.01  # of a mean from 1, to be worth an error
-_LEAST_RATIO = 1.0  # effective number of reference events over expected events, at least
+_MIN_DEVIATION = 0.01  # of a mean from 1, to be worth an error
+_MIN_RATIO = 1.0  # effective number of reference events over expected events, at least
 
 
 def asimov(
@@ -97,7 +97,7 @@ def outcomes(
 def _normalised(events: RatioColumns) -> RatioColumns:
     means = events.means()
     for process, (mean, error) in means.items():
-        if abs(mean - 1.0) > max(5.0 * error, _LEAST_DEVIATION):
+        if abs(mean - 1.0) > max(5.0 * error, _MIN_DEVIATION):
             message = (
                 f"the ratios of process {process!r} have the mean {mean:.4g} +- {error:.2g} over "
                 "the reference events, and a density ratio has 1: are they ratios to this "
@@ -125,7 +125,7 @@ class Toys:
     Unbinned events are drawn with replacement from the reference events, each with a probability
     proportional to its expected weight; the number of events is Poisson. That is only as good as
     the reference is large: events are repeated once the expected number comes near the effective
-    number of reference events, so a smaller one than `least_ratio` times the expectation is
+    number of reference events, so a smaller one than `min_ratio` times the expectation is
     refused. Or a `generator` makes events, and the model only its columns.
 
     Args:
@@ -134,7 +134,7 @@ class Toys:
         generator: ``generator(rng, truth)`` returns Columns of one data set, its number of events
             drawn by it too.
         truth: Parameter values; those left out have their start values.
-        least_ratio: See above.
+        min_ratio: See above.
     """
 
     def __init__(
@@ -145,7 +145,7 @@ class Toys:
         generator: Generator | None = None,
         truth: Mapping[str, float] | None = None,
         engine: str = "auto",
-        least_ratio: float = _LEAST_RATIO,
+        min_ratio: float = _MIN_RATIO,
     ) -> None:
         self.model = model
         self.engine = engine
@@ -157,23 +157,23 @@ class Toys:
         self._reference = None if reference is None else as_columns(reference)
         self._cumulative: npt.NDArray[np.float64] | None = None
         if model.processes and generator is None:
-            self._prepare(asimov(model, reference, engine=engine, **self.truth), least_ratio)
+            self._prepare(asimov(model, reference, engine=engine, **self.truth), min_ratio)
         if model.binned is not None:
             assert isinstance(model.binned, Binned)
             self._rates = model.binned.bind(names).expected(self.theta)
 
-    def _prepare(self, expected: Likelihood, least_ratio: float) -> None:
+    def _prepare(self, expected: Likelihood, min_ratio: float) -> None:
         assert expected.columns is not None
         weights = expected.columns.weights
         assert weights is not None
         self._reference, self._share = expected.reference, expected.unbinned
         self.expected = float(weights.sum())
         self.effective = float(weights.sum() ** 2 / (weights**2).sum())
-        if self.effective < least_ratio * self.expected:
+        if self.effective < min_ratio * self.expected:
             message = (
                 f"{self.effective:,.0f} effective reference events are too few to draw toys of "
                 f"{self.expected:,.0f} events from: they would repeat each other; use more "
-                "reference events, a generator=, or least_ratio="
+                "reference events, a generator=, or min_ratio="
             )
             raise UsageError(message)
         self._cumulative = np.cumsum(weights)

@@ -42,7 +42,9 @@ class CombinedToys:
     ) -> None:
         for name in references:
             if name not in combined.parts:
-                message = f"reference: no part {name!r}; there is {nearest(name, combined.parts)}"
+                message = (
+                    f"reference: no part {name!r}; available: {nearest(name, combined.parts)}"
+                )
                 raise UsageError(message)
         start = dict(zip(combined.parameters, combined.start.tolist(), strict=True))
         for test in tests:

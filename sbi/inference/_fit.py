@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rootml._internal.reprs import Grid, facts_html, facts_text, titled_html
+from rootml._internal.reprs import Grid, HtmlRepr, Part, facts_text
 from rootml.errors import ConvergenceError, MissingParameterError, UsageError, nearest
 from rootml.sbi.inference import _plots
 from rootml.sbi.inference._minimise import (
-    EDM_MOST,
+    MAX_EDM,
     Minimum,
     Objective,
     invert,
@@ -34,7 +34,7 @@ LEVEL = 0.6826894921370859
 
 
 @dataclass
-class FitResult:
+class FitResult(HtmlRepr):
     """The outcome of a fit.
 
     Attributes:
@@ -44,10 +44,10 @@ class FitResult:
         covariance: ``(parameter, parameter)`` in the order of ``like.parameters``; rows of fixed
             parameters are 0.
         nll: Minus log L at the minimum.
-        edm: Estimated vertical distance to the minimum.
-        valid: Whether this is a minimum: the distance is small, second derivatives are positive.
+        edm: Estimated distance to the minimum (EDM), in units of -log L.
+        valid: Whether this is a minimum: the EDM is small and the second derivatives are positive.
         problems: What is wrong or worth knowing, in words; empty if nothing.
-        at_limit: Parameters held by one of their limits; their errors are not to be trusted.
+        at_limit: Parameters held by one of their limits; their errors cannot be trusted.
         fixed: Parameters that were not varied.
         calls: Evaluations of the likelihood, and of its gradient, by MIGRAD.
     """
@@ -134,7 +134,7 @@ class FitResult:
     def weighted_covariance(self) -> Array:
         """The covariance for weighted events, ``H^-1 (sum w^2 s s^T + constraints) H^-1``.
 
-        For simulated or background-subtracted data, whose weights are no counts. The plain
+        For simulated or background-subtracted data, whose weights are not counts. The plain
         covariance is right for counts and for Asimov data. (arXiv 1911.01303.)
         """
         index = [i for i, name in enumerate(self.values) if name not in self.fixed]
@@ -169,9 +169,9 @@ class FitResult:
         return fit(self.like, fixed=kept | dict(held), start=start)
 
     def check_free(self, name: str) -> None:
-        """Refuse a name that is no varied parameter of this fit."""
+        """Refuse a name that is not a varied parameter of this fit."""
         if name not in self.values:
-            message = f"no parameter {name!r}; there is {nearest(name, self.values)}"
+            message = f"no parameter {name!r}; available: {nearest(name, self.values)}"
             raise MissingParameterError(message)
         if name in self.fixed:
             message = f"{name!r} was fixed in this fit"
@@ -198,7 +198,7 @@ class FitResult:
         facts = [
             ("minimum", "valid" if self.valid else "INVALID"),
             ("-log L", f"{self.nll:.6f}"),
-            ("distance", f"{self.edm:.1e}"),
+            ("EDM", f"{self.edm:.1e}"),
             ("calls", f"{self.calls[0]} values, {self.calls[1]} gradients"),
         ]
         return facts + [("note", problem) for problem in self.problems]
@@ -206,9 +206,11 @@ class FitResult:
     def __repr__(self) -> str:
         return f"{facts_text(self._facts())}\n{self._grid()}"
 
-    def _repr_html_(self) -> str:
-        tables = facts_html(self._facts()), self._grid().html()
-        return titled_html("rootml.sbi.FitResult", *tables)
+    def _html_title(self) -> str:
+        return "rootml.sbi.FitResult"
+
+    def _html_parts(self) -> list[Part]:
+        return [self._facts(), self._grid()]
 
 
 def fit(
@@ -231,11 +233,11 @@ def fit(
         start: Start values other than the parameters' own.
         gradient: Give MIGRAD the analytic gradient; False: its own finite differences.
         strategy: Minuit's strategy.
-        calls: Most evaluations of the likelihood; None: Minuit's rule.
+        calls: Maximum number of evaluations of the likelihood; None means Minuit's own limit.
 
     Raises:
-        MissingParameterError: `fixed` or `start` names no parameter.
-        UsageError: A start that is no number or outside of its range; no such strategy.
+        MissingParameterError: `fixed` or `start` names an unknown parameter.
+        UsageError: A start that is not a number or outside its range; an unknown strategy.
         DensityError: The density is not positive at the start.
 
     >>> from rootml.sbi import Model, Parameter
@@ -267,7 +269,7 @@ def _account(
     covariance, whole = _covariance(minimum, free)
     held = minimum.blocked | _touching(like, minimum.theta, covariance, free)
     at_limit = [name for name, here in zip(names, held, strict=True) if here]
-    valid = whole and minimum.edm < EDM_MOST and math.isfinite(minimum.value)
+    valid = whole and minimum.edm < MAX_EDM and math.isfinite(minimum.value)
     problems = _problems(like, minuit, objective, minimum, whole=whole)
     problems += [f"{name} is at its limit: do not trust its error" for name in at_limit]
     sigma = np.sqrt(np.diag(covariance))
@@ -309,10 +311,10 @@ def _problems(
         problems.append(str(like.explain(minimum.theta)))
     elif not whole:
         problems.append("the second derivatives at the minimum are not positive definite")
-    elif minimum.edm >= EDM_MOST:
-        problems.append(f"the minimum is estimated to be lower by {minimum.edm:.2g}")
+    elif minimum.edm >= MAX_EDM:
+        problems.append(f"the estimated distance to the minimum (EDM) is {minimum.edm:.2g}")
     if problems and minuit.fmin is not None and minuit.fmin.has_reached_call_limit:
-        problems.append("MIGRAD reached its limit of calls")
+        problems.append("MIGRAD reached its maximum number of calls")
     if objective.outside:
         problems.append(
             f"on its way the fit met points without a positive density {objective.outside} times"
@@ -321,7 +323,7 @@ def _problems(
 
 
 def _inner_limits(like: Fittable) -> tuple[Array, Array]:
-    """Limits, a hair inwards: Minuit's transformation has no slope at the limits."""
+    """Limits, a hair inwards: Minuit's transformation has no derivative at the limits."""
     low, high = limits(like)
     width = np.where(np.isfinite(high - low), high - low, 1.0)
     return low + 1e-9 * width, high - 1e-9 * width

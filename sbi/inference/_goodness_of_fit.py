@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from rootml._internal.progress import track
-from rootml._internal.reprs import facts_html, facts_text
+from rootml._internal.reprs import HtmlRepr, Part, facts_text
 from rootml.errors import ConvergenceError, UsageError
 from rootml.sbi.inference._asimov import Generator, Toys
 from rootml.sbi.inference._fit import FitResult, fit
@@ -19,7 +19,7 @@ from rootml.sbi.likelihood._likelihood import Likelihood, mixture_of
 
 
 @dataclass(frozen=True)
-class GoodnessOfFit:
+class GoodnessOfFit(HtmlRepr):
     """A comparison of counts with their expectations at the fitted point.
 
     Attributes:
@@ -55,7 +55,7 @@ class GoodnessOfFit:
         facts = [
             ("deviance", f"{self.deviance:.2f} for {self.degrees} degrees of freedom"),
             ("p-value", f"{self.p_value:.4g}"),
-            ("bins", f"{len(self.observed)}, least expectation {self.expected.min():.3g}"),
+            ("bins", f"{len(self.observed)}, smallest expectation {self.expected.min():.3g}"),
         ]
         if self.toys is not None:
             p, number = self.p_toys, len(self.toys)
@@ -66,8 +66,8 @@ class GoodnessOfFit:
     def __repr__(self) -> str:
         return facts_text(self._facts())
 
-    def _repr_html_(self) -> str:
-        return facts_html(self._facts())
+    def _html_parts(self) -> list[Part]:
+        return [self._facts()]
 
 
 def goodness_of_fit(
@@ -99,7 +99,7 @@ def goodness_of_fit(
 
     Raises:
         UsageError: An unbinned channel without reference events; no mixture of columns; toys of
-            weighted events, which are no counts.
+            weighted events, which are not counts.
         ConvergenceError: The fit is not valid, or that of more than 1 % of the toys.
 
     >>> from rootml.sbi import Model, Parameter, fit
@@ -109,9 +109,9 @@ def goodness_of_fit(
     >>> goodness_of_fit(fit(like), bins=4).p_value < 1e-6  # nothing was seen at the far end
     True
     """
-    for what, value, least in (("bins", bins, 1), ("toys", toys, 0), ("seed", seed, 0)):
-        if value < least:
-            message = f"{what}={value}: expected at least {least}"
+    for what, value, minimum in (("bins", bins, 1), ("toys", toys, 0), ("seed", seed, 0)):
+        if value < minimum:
+            message = f"{what}={value}: expected at least {minimum}"
             raise UsageError(message)
     found = _compared(result, bins)
     if not toys:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from rootml._internal.reprs import Grid
+from rootml._internal.reprs import Grid, HtmlRepr, Part
 from rootml.sbi.inference import _plots
 from rootml.sbi.inference._fit import FitResult, fit
 from rootml.sbi.likelihood._fittable import Fittable
@@ -35,8 +35,8 @@ class Impact:
 
 
 @dataclass(frozen=True)
-class Impacts:
-    """Impacts on one parameter, greatest first.
+class Impacts(HtmlRepr):
+    """Impacts on one parameter, largest first.
 
     Attributes:
         name: The parameter of interest.
@@ -53,7 +53,7 @@ class Impacts:
     fit: FitResult
 
     def plot(self, *, path: Any = None) -> Any:
-        """A figure of the greatest impacts."""
+        """A figure of the largest impacts."""
         rows = self.rows[:_MAX_SHOWN]
         figure = _plots.impacts(
             self.name, [r.nuisance for r in rows], [r.up for r in rows], [r.down for r in rows]
@@ -72,8 +72,8 @@ class Impacts:
     def __repr__(self) -> str:
         return str(self._grid())
 
-    def _repr_html_(self) -> str:
-        return self._grid().html()
+    def _html_parts(self) -> list[Part]:
+        return [self._grid()]
 
 
 def impacts(like: Fittable | FitResult, name: str) -> Impacts:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from rootml._internal.optional import optional_import
-from rootml._internal.reprs import facts_html, facts_text
+from rootml._internal.reprs import HtmlRepr, Part, facts_text
 from rootml.errors import ConvergenceError, UsageError
 from rootml.sbi.inference import _plots
 from rootml.sbi.inference._asimov import asimov
@@ -38,7 +38,7 @@ class Statistic:
     Args:
         like: The likelihood.
         name: The parameter of interest.
-        null: Its value without a signal; the least that is physical.
+        null: Its value without a signal; the smallest physical value.
     """
 
     def __init__(self, like: Fittable, name: str, *, null: float = 0.0) -> None:
@@ -79,7 +79,7 @@ class Statistic:
 
 
 @dataclass(frozen=True)
-class Discovery:
+class Discovery(HtmlRepr):
     """A test of the absence of a signal.
 
     Attributes:
@@ -111,8 +111,8 @@ class Discovery:
     def __repr__(self) -> str:
         return facts_text(self._facts())
 
-    def _repr_html_(self) -> str:
-        return facts_html(self._facts())
+    def _html_parts(self) -> list[Part]:
+        return [self._facts()]
 
 
 def discovery(
@@ -157,7 +157,7 @@ def _test_of(results: ToyResults, name: str, value: float) -> int:
 
 
 @dataclass(frozen=True)
-class Limit:
+class Limit(HtmlRepr):
     """An upper limit by CLs.
 
     Attributes:
@@ -200,8 +200,8 @@ class Limit:
     def __repr__(self) -> str:
         return facts_text(self._facts())
 
-    def _repr_html_(self) -> str:
-        return facts_html(self._facts())
+    def _html_parts(self) -> list[Part]:
+        return [self._facts()]
 
 
 def limit(

@@ -11,15 +11,15 @@ import numpy as np
 import numpy.typing as npt
 
 from rootml._internal.optional import optional_import
+from rootml._internal.validators import is_number
 from rootml.errors import MissingParameterError, UsageError, nearest
 from rootml.sbi.likelihood._fittable import Fittable
 from rootml.sbi.likelihood._interpolation import Array
-from rootml.sbi.likelihood._numbers import is_number
 from rootml.sbi.likelihood._parameters import Nuisance, Parameter
 
 _NEAR_LIMIT = 1e-3  # of a standard deviation: nearer than this is at the limit
 _EDM_GOAL = 1e-12  # Newton steps stop here
-EDM_MOST = 1e-4  # a minimum that is estimated to be lower by more than this is none
+MAX_EDM = 1e-4  # minima with a larger EDM are rejected
 _STALE = 1e-10  # steps this short (1e-5 standard deviations) leave the Hessian as it is
 _FAR = 1e-2  # steps this long change it so much that the next one needs a new one
 _STEPS = 12
@@ -36,33 +36,33 @@ class Objective:
         self.like = like
         self.free = free
         self.outside = 0
-        self._greatest = -math.inf
-        self._least = math.inf
+        self._largest = -math.inf
+        self._smallest = math.inf
 
     def __call__(self, theta: Array) -> float:
         value = self.like.nll(theta, strict=False)
         if math.isfinite(value):
-            self._greatest = max(self._greatest, value)
-            self._least = min(self._least, value)
+            self._largest = max(self._largest, value)
+            self._smallest = min(self._smallest, value)
             return value
         self.outside += 1
-        if not math.isfinite(self._least):
+        if not math.isfinite(self._smallest):
             self.like.nll(theta)  # the very first point: raises, and says why
-        return self._greatest + max(1e3, 10.0 * (self._greatest - self._least))
+        return self._largest + max(1e3, 10.0 * (self._largest - self._smallest))
 
     def gradient(self, theta: Array) -> Array:
         """The gradient; that of the wall is not known, so it is flat."""
-        value, slopes = _gradient(self.like, theta, self.free)
-        if math.isfinite(value) and np.isfinite(slopes).all():
-            return slopes
+        value, gradient = _gradient(self.like, theta, self.free)
+        if math.isfinite(value) and np.isfinite(gradient).all():
+            return gradient
         self.outside += 1
         return np.zeros_like(theta)
 
 
 def _gradient(like: Fittable, theta: Array, free: npt.NDArray[np.bool_]) -> tuple[float, Array]:
-    """Value and slopes; 0 for fixed parameters, which may have none (``sqrt(mu)`` at 0)."""
-    value, slopes = like.nll_gradient(theta, strict=False)
-    return value, np.where(free, slopes, 0.0)
+    """Value and gradient; 0 for fixed parameters, which may have none (``sqrt(mu)`` at 0)."""
+    value, gradient = like.nll_gradient(theta, strict=False)
+    return value, np.where(free, gradient, 0.0)
 
 
 def prepare(
@@ -76,15 +76,15 @@ def prepare(
     """A Minuit object of the likelihood, and its objective.
 
     Raises:
-        MissingParameterError: `fixed` or `start` names no parameter.
-        UsageError: A start that is no number or outside of its range; no such strategy.
+        MissingParameterError: `fixed` or `start` names an unknown parameter.
+        UsageError: A start that is not a number or outside its range; an unknown strategy.
     """
     iminuit = optional_import("iminuit", feature="sbi.fit", extra="sbi")
     names = list(like.parameters)
     for given in (fixed, start):
         for name in given:
             if name not in like.parameters:
-                message = f"no parameter {name!r}; there is {nearest(name, names)}"
+                message = f"no parameter {name!r}; available: {nearest(name, names)}"
                 raise MissingParameterError(message)
     values = {name: float(p.value or 0.0) for name, p in like.parameters.items()}
     values |= {**start, **fixed}
@@ -132,8 +132,8 @@ class Minimum:
         theta: The point.
         value: Minus log L.
         hessian: Second derivatives of all parameters; None: not computable.
-        blocked: Parameters held by a limit: the slope there points outwards.
-        edm: Estimated vertical distance to the minimum; infinite without a positive Hessian.
+        blocked: Parameters held by a limit: the gradient there points outwards.
+        edm: Estimated distance to the minimum (EDM), in -log L; infinite without a Hessian.
     """
 
     theta: Array
@@ -146,19 +146,21 @@ class Minimum:
 def polish(like: Fittable, theta: Array, free: npt.NDArray[np.bool_]) -> Minimum:
     """Newton steps from where MIGRAD stopped, within the limits, as long as they lead down."""
     low, high = limits(like)
-    value, slopes = _gradient(like, theta, free)
+    value, gradient = _gradient(like, theta, free)
     hessian = _hessian(like, theta, free)
     none = np.zeros_like(free)
-    if hessian is None or not np.isfinite(slopes).all():
+    if hessian is None or not np.isfinite(gradient).all():
         return Minimum(theta, value, hessian, none, math.inf)
-    theta, value, slopes = _snap(like, theta, value, slopes, hessian, free)
+    theta, value, gradient = _snap(like, theta, value, gradient, hessian, free)
     edm, blocked, moved = math.inf, none, 0.0
     for _ in range(_STEPS):
-        blocked = free & (((theta <= low) & (slopes > 0.0)) | ((theta >= high) & (slopes < 0.0)))
-        step = _newton(hessian, slopes, free & ~blocked)
+        blocked = free & (
+            ((theta <= low) & (gradient > 0.0)) | ((theta >= high) & (gradient < 0.0))
+        )
+        step = _newton(hessian, gradient, free & ~blocked)
         if step is None:
             return Minimum(theta, value, hessian, blocked, math.inf)
-        edm = 0.5 * abs(float(slopes @ step))
+        edm = 0.5 * abs(float(gradient @ step))
         trial = np.clip(theta + step, low, high) if free.any() else theta
         trial = np.where(free, trial, theta)
         if edm < _EDM_GOAL:
@@ -167,7 +169,7 @@ def polish(like: Fittable, theta: Array, free: npt.NDArray[np.bool_]) -> Minimum
         slack = 1e-14 * abs(value)
         if not (lower <= value + slack and np.isfinite(rise).all()):
             break
-        theta, value, slopes, moved = trial, lower, rise, moved + edm
+        theta, value, gradient, moved = trial, lower, rise, moved + edm
         if edm > _FAR:  # the next step needs the second derivatives of here
             hessian, moved = _hessian(like, theta, free), 0.0
             if hessian is None:
@@ -178,22 +180,22 @@ def polish(like: Fittable, theta: Array, free: npt.NDArray[np.bool_]) -> Minimum
 
 
 def _snap(
-    like: Fittable, theta: Array, value: float, slopes: Array, hessian: Array,
+    like: Fittable, theta: Array, value: float, gradient: Array, hessian: Array,
     free: npt.NDArray[np.bool_],
 ) -> tuple[Array, float, Array]:  # fmt: skip
     """Put parameters that MIGRAD left just inside of a limit onto it, where that is lower."""
     low, high = limits(like)
     sigma = 1.0 / np.sqrt(np.clip(np.diag(hessian), 1e-300, None))
     near = _NEAR_LIMIT * sigma
-    down = free & (theta - low < near) & (slopes > 0.0)
-    up = free & (high - theta < near) & (slopes < 0.0)
+    down = free & (theta - low < near) & (gradient > 0.0)
+    up = free & (high - theta < near) & (gradient < 0.0)
     if not (down | up).any():
-        return theta, value, slopes
+        return theta, value, gradient
     trial = np.where(down, low, np.where(up, high, theta))
     lower, rise = _gradient(like, trial, free)
     if lower <= value and np.isfinite(rise).all():
         return trial, lower, rise
-    return theta, value, slopes
+    return theta, value, gradient
 
 
 def _hessian(like: Fittable, theta: Array, free: npt.NDArray[np.bool_]) -> Array | None:
@@ -204,13 +206,13 @@ def _hessian(like: Fittable, theta: Array, free: npt.NDArray[np.bool_]) -> Array
     return hessian if np.isfinite(hessian).all() else None
 
 
-def _newton(hessian: Array, slopes: Array, moving: npt.NDArray[np.bool_]) -> Array | None:
-    step = np.zeros_like(slopes)
+def _newton(hessian: Array, gradient: Array, moving: npt.NDArray[np.bool_]) -> Array | None:
+    step = np.zeros_like(gradient)
     where = np.flatnonzero(moving)
     inverse = invert(hessian[np.ix_(where, where)])
     if inverse is None:
         return None
-    step[where] = -inverse @ slopes[where]
+    step[where] = -inverse @ gradient[where]
     return step
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from rootml._internal.reprs import Grid
+from rootml._internal.reprs import Grid, HtmlRepr, Part
 from rootml.errors import ConvergenceError
 from rootml.sbi.inference._fit import LEVEL
 from rootml.sbi.inference._limits import Statistic, rising
@@ -20,7 +20,7 @@ from rootml.sbi.likelihood._likelihood import mixture_of
 
 
 @dataclass(frozen=True)
-class Neyman:
+class Neyman(HtmlRepr):
     """A confidence belt of one parameter.
 
     Attributes:
@@ -74,8 +74,8 @@ class Neyman:
     def __repr__(self) -> str:
         return str(self._grid())
 
-    def _repr_html_(self) -> str:
-        return self._grid().html()
+    def _html_parts(self) -> list[Part]:
+        return [self._grid()]
 
 
 def neyman(
@@ -90,7 +90,7 @@ def neyman(
     generator: Any = None,
     workers: int = 1,
 ) -> Neyman:
-    """Draw toys at each value, and accept it if the data's t is not among the greatest.
+    """Draw toys at each value, and accept it if the data's t is not among the largest.
 
     ``t = -2 log L(value, others refitted) / L_max`` orders the toys; nuisances are drawn at their
     conditional fit to the data (a profile construction).

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from rootml._internal.reprs import Grid
+from rootml._internal.reprs import Grid, HtmlRepr, Paragraph, Part
 from rootml.errors import ConvergenceError, DensityError, UsageError
 from rootml.sbi.inference._fit import FitResult, fit
 from rootml.sbi.inference._minimise import invert
@@ -25,7 +25,7 @@ from rootml.sbi.likelihood._parameters import Nuisance
 
 
 @dataclass(frozen=True)
-class SampleShifts:
+class SampleShifts(HtmlRepr):
     """Shifts of the fitted parameters from replica to replica.
 
     Attributes:
@@ -88,8 +88,8 @@ class SampleShifts:
     def __repr__(self) -> str:
         return f"{len(self.shifts)} replicas\n{self._grid()}"
 
-    def _repr_html_(self) -> str:
-        return f"<p>{len(self.shifts)} replicas</p>{self._grid().html()}"
+    def _html_parts(self) -> list[Part]:
+        return [Paragraph(f"{len(self.shifts)} replicas"), self._grid()]
 
 
 def sample_shifts(
@@ -174,11 +174,11 @@ def bootstrap_reference(
         yield None, reference.with_weights(own * draws)
 
 
-def principal_shifts(covariance: Array, *, least: float = 1e-3) -> Array:
+def principal_shifts(covariance: Array, *, min_share: float = 1e-3) -> Array:
     """Columns v_j with ``covariance = sum_j v_j v_j^T``, those of small size left out.
 
     Args:
-        least: Of the greatest eigenvalue of the covariance; smaller ones are left out, so give
+        min_share: Of the largest eigenvalue of the covariance; smaller ones are left out, so give
             all parameters comparable units.
 
     >>> principal_shifts(np.diag([4.0, 0.0])).round(6)
@@ -186,7 +186,7 @@ def principal_shifts(covariance: Array, *, least: float = 1e-3) -> Array:
            [0.]])
     """
     values, vectors = np.linalg.eigh(covariance)
-    kept = [i for i in range(len(values))[::-1] if values[i] > least * max(values[-1], 0.0)]
+    kept = [i for i in range(len(values))[::-1] if values[i] > min_share * max(values[-1], 0.0)]
     found = vectors[:, kept] * np.sqrt(values[kept])
     signs = np.where(found.sum(axis=0) < 0.0, -1.0, 1.0)
     return np.asarray(found * signs)
@@ -246,10 +246,10 @@ class ShiftedLikelihood(Likelihood):
     ) -> tuple[float, Array]:
         """Minus log L and its gradient."""
         inner, beta = self._split(theta)
-        value, slopes = self.base.nll_gradient(inner, strict=strict)
+        value, gradient = self.base.nll_gradient(inner, strict=strict)
         return (
             value + 0.5 * float(beta @ beta),
-            np.concatenate([slopes, beta - self._matrix.T @ slopes]),
+            np.concatenate([gradient, beta - self._matrix.T @ gradient]),
         )
 
     def nll_hessian(self, theta: Sequence[float] | Array) -> Array:

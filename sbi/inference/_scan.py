@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from rootml._internal.reprs import Grid
+from rootml._internal.reprs import Grid, HtmlRepr, Part
 from rootml.errors import ConvergenceError, DensityError, UsageError
 from rootml.sbi.inference import _plots
 from rootml.sbi.inference._minimise import limits
@@ -32,7 +32,7 @@ class Scannable(Protocol):
         ...
 
     def check_free(self, name: str) -> None:
-        """Refuse a name that is no varied parameter."""
+        """Refuse a name that is not a varied parameter."""
         ...
 
     def require_valid(self) -> Scannable:
@@ -49,7 +49,7 @@ class Scannable(Protocol):
 
 
 @dataclass(frozen=True)
-class Profile:
+class Profile(HtmlRepr):
     """``t = -2 log (L(value, others refitted) / L_max)`` along one parameter.
 
     Attributes:
@@ -102,8 +102,8 @@ class Profile:
     def __repr__(self) -> str:
         return str(self._grid())
 
-    def _repr_html_(self) -> str:
-        return self._grid().html()
+    def _html_parts(self) -> list[Part]:
+        return [self._grid()]
 
 
 @dataclass(frozen=True)

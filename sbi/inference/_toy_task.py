@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from rootml._internal.reprs import Grid
+from rootml._internal.reprs import Grid, HtmlRepr, Paragraph, Part
 from rootml.errors import ConvergenceError, DensityError, MissingParameterError, nearest
 from rootml.sbi.inference._fit import FitResult, fit
 from rootml.sbi.inference._minimise import within
@@ -82,7 +82,7 @@ def _events(like: Fittable) -> float:
 
 
 @dataclass(frozen=True)
-class ToyResults:
+class ToyResults(HtmlRepr):
     """Fits of toys, in their order.
 
     Attributes:
@@ -113,7 +113,7 @@ class ToyResults:
     def index(self, name: str) -> int:
         """The place of a parameter."""
         if name not in self.names:
-            message = f"no parameter {name!r}; there is {nearest(name, self.names)}"
+            message = f"no parameter {name!r}; available: {nearest(name, self.names)}"
             raise MissingParameterError(message)
         return self.names.index(name)
 
@@ -132,14 +132,14 @@ class ToyResults:
         t = 2.0 * (self.conditional[:, test] - self.nll)
         return np.where(self.valid, np.maximum(t, 0.0), np.nan)
 
-    def require_valid(self, *, most: float = 0.01) -> ToyResults:
+    def require_valid(self, *, max_failed: float = 0.01) -> ToyResults:
         """Itself, if at most this fraction of the fits failed.
 
         Raises:
             ConvergenceError: More did.
         """
         failed = int((~self.valid).sum())
-        if failed > most * len(self):
+        if failed > max_failed * len(self):
             message = f"{failed} of {len(self)} toys have no valid fit"
             raise ConvergenceError(message)
         return self
@@ -157,13 +157,14 @@ class ToyResults:
             ))  # fmt: skip
         return Grid(("parameter", "truth", "mean", "mean pull", "pull width", "coverage"), rows)
 
-    def __repr__(self) -> str:
-        failed = int((~self.valid).sum())
-        return f"{len(self)} toys, {failed} without a valid fit\n{self._grid()}"
+    def _summary(self) -> str:
+        return f"{len(self)} toys, {int((~self.valid).sum())} without a valid fit"
 
-    def _repr_html_(self) -> str:
-        failed = int((~self.valid).sum())
-        return f"<p>{len(self)} toys, {failed} without a valid fit</p>{self._grid().html()}"
+    def __repr__(self) -> str:
+        return f"{self._summary()}\n{self._grid()}"
+
+    def _html_parts(self) -> list[Part]:
+        return [Paragraph(self._summary()), self._grid()]
 
 
 def collect(rows: Sequence[Mapping[str, Any]], task: Task, names: Sequence[str]) -> ToyResults:

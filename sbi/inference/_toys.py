@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from rootml._internal.progress import track
+from rootml._internal.validators import is_a
 from rootml.errors import (
     StateError,
     UsageError,
@@ -29,7 +30,6 @@ from rootml.sbi.inference._toy_task import Source, Task, ToyResults, collect
 from rootml.sbi.likelihood._columns import RatioColumns, as_columns
 from rootml.sbi.likelihood._combined import CombinedLikelihood
 from rootml.sbi.likelihood._model import Model
-from rootml.sbi.likelihood._numbers import is_a
 
 _HEADER, _MODEL = "toys.json", "toys-model.json"
 _PAUSE = 0.05  # seconds between looks at the workers
@@ -67,7 +67,7 @@ def toys(
             the reference; for several workers its name, ``"package.module:function"``.
         workers: Processes.
         folder: Keep finished toys there; a call with the same arguments goes on where the last one
-            stopped, also with a greater `number`.
+            stopped, also with a larger `number`.
         progress: Show a bar; None: on a terminal.
 
     Raises:

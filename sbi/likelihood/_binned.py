@@ -9,18 +9,18 @@ from typing import Any
 
 import numpy as np
 
-from rootml._internal.reprs import Grid
+from rootml._internal.reprs import Grid, HtmlRepr, Part
+from rootml._internal.validators import is_a
 from rootml.errors import RootmlError, SchemaError, UsageError, nearest
 from rootml.sbi.likelihood._binned_samples import Sample, check_counts
 from rootml.sbi.likelihood._binned_term import BinnedTerm
 from rootml.sbi.likelihood._interpolation import Array
-from rootml.sbi.likelihood._numbers import is_a
 from rootml.sbi.likelihood._parameters import Nuisance, Parameter
 from rootml.sbi.likelihood._pyhf import read_workspace
 
 
 @dataclass(frozen=True, eq=False)
-class Binned:
+class Binned(HtmlRepr):
     """Channels of counts, as read from a pyhf workspace.
 
     Attributes:
@@ -91,7 +91,7 @@ class Binned:
         """Expected counts per channel; parameters left out have their start values."""
         for name in values:
             if name not in self.parameters:
-                message = f"no parameter {name!r}; there is {nearest(name, self.parameters)}"
+                message = f"no parameter {name!r}; available: {nearest(name, self.parameters)}"
                 raise UsageError(message)
         theta = np.array(
             [values.get(name, p.value) for name, p in self.parameters.items()], np.float64
@@ -130,8 +130,8 @@ class Binned:
     def __repr__(self) -> str:
         return str(self._grid())
 
-    def _repr_html_(self) -> str:
-        return self._grid().html()
+    def _html_parts(self) -> list[Part]:
+        return [self._grid()]
 
 
 def example_workspace() -> dict[str, Any]:

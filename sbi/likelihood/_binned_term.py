@@ -23,7 +23,7 @@ Places: TypeAlias = npt.NDArray[np.intp]
 # A factor of exactly 0 has no logarithmic derivative. This stands for it: products with it are
 # zero for all purposes, and its derivatives come out right.
 _NOTHING = 1e-100
-_LEAST = 1e-90  # expectations below are zero, see above
+_MIN_RATE = 1e-90  # expectations below are zero, see above
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ class BinnedTerm:
 
     def _value(self, rates: Array) -> float:
         full = self.counts > 0.0
-        if (rates < 0.0).any() or (rates[full] <= _LEAST).any():
+        if (rates < 0.0).any() or (rates[full] <= _MIN_RATE).any():
             return np.nan
         return float(rates.sum() - (self.counts[full] * np.log(rates[full])).sum())
 
@@ -110,8 +110,8 @@ class BinnedTerm:
         base, factor = self._cells(theta)
         rates = self._sum(base, factor)
         pull = self._pull(rates)[self._bin] * factor
-        slopes, logs = self._slopes(theta)[:2]
-        return self._value(rates), pull @ slopes + (pull * base) @ logs
+        gradient, logs = self._derivatives(theta)[:2]
+        return self._value(rates), pull @ gradient + (pull * base) @ logs
 
     def _pull(self, rates: Array) -> Array:
         """``1 - n / lambda`` per bin."""
@@ -124,46 +124,46 @@ class BinnedTerm:
         """Second derivatives, ``(parameter, parameter)``."""
         base, factor = self._cells(theta)
         rates = self._sum(base, factor)
-        slopes, logs, bends, log_bends = self._slopes(theta)
+        gradient, logs, hessian, log_hessian = self._derivatives(theta)
         jacobian = np.zeros((len(rates), self.number))
-        np.add.at(jacobian, self._bin, factor[:, None] * (slopes + base[:, None] * logs))
+        np.add.at(jacobian, self._bin, factor[:, None] * (gradient + base[:, None] * logs))
         full = self.counts > 0.0
         scale = np.zeros_like(rates)
         scale[full] = self.counts[full] / rates[full] ** 2
         pull = self._pull(rates)[self._bin] * factor
-        cross = (pull[:, None] * slopes).T @ logs
+        cross = (pull[:, None] * gradient).T @ logs
         product = (logs * (pull * base)[:, None]).T @ logs
         # cell by cell: for a factor that is a parameter these two cancel exactly, also near 0
-        np.fill_diagonal(product, (pull * base) @ (logs**2 + log_bends))
-        second = cross + cross.T + product + np.diag(pull @ bends)
+        np.fill_diagonal(product, (pull * base) @ (logs**2 + log_hessian))
+        second = cross + cross.T + product + np.diag(pull @ hessian)
         return np.asarray(jacobian.T @ (scale[:, None] * jacobian) + second)
 
-    def _slopes(self, theta: Array) -> tuple[Array, Array, Array, Array]:
+    def _derivatives(self, theta: Array) -> tuple[Array, Array, Array, Array]:
         """Derivatives of additive parts and of log factors, first and second, (cell, param)."""
         shape = len(self._nominal), self.number
-        slopes, logs, bends, log_bends = (np.zeros(shape) for _ in range(4))
+        gradient, logs, hessian, log_hessian = (np.zeros(shape) for _ in range(4))
         shapes = self._shapes
         if len(shapes.cell):
             weights = _shape_weights(theta[shapes.parameter])
             ends = np.stack([shapes.high, shapes.low], axis=1)
-            np.add.at(slopes, (shapes.cell, shapes.parameter), (weights[1] * ends).sum(axis=1))
-            np.add.at(bends, (shapes.cell, shapes.parameter), (weights[2] * ends).sum(axis=1))
+            np.add.at(gradient, (shapes.cell, shapes.parameter), (weights[1] * ends).sum(axis=1))
+            np.add.at(hessian, (shapes.cell, shapes.parameter), (weights[2] * ends).sum(axis=1))
         plain = self._plain
         inverse = 1.0 / _plain_values(theta[plain.parameter])
         np.add.at(logs, (plain.cell, plain.parameter), inverse)
-        np.add.at(log_bends, (plain.cell, plain.parameter), -(inverse**2))
+        np.add.at(log_hessian, (plain.cell, plain.parameter), -(inverse**2))
         effects = self._effects
         if len(effects.cell):
             value, first, second = self._effect_factors(theta[effects.parameter])
             at = effects.cell, effects.parameter
             np.add.at(logs, at, first / value)
-            np.add.at(log_bends, at, second / value - (first / value) ** 2)
-        return slopes, logs, bends, log_bends
+            np.add.at(log_hessian, at, second / value - (first / value) ** 2)
+        return gradient, logs, hessian, log_hessian
 
     def explain(self, theta: Array) -> DensityError:
         """The error for an expectation that is not positive."""
         for channel, rates in self.expected(theta).items():
-            bad = np.flatnonzero(~(rates > _LEAST))
+            bad = np.flatnonzero(~(rates > _MIN_RATE))
             if len(bad):
                 message = (
                     f"channel {channel!r} expects {rates[bad[0]]:.6g} events in bin {bad[0]} "

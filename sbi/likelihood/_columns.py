@@ -9,16 +9,16 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from rootml._internal.reprs import Grid
+from rootml._internal.reprs import Grid, HtmlRepr, Paragraph, Part
+from rootml._internal.validators import is_a
 from rootml.errors import MissingColumnError, NonFiniteError, SchemaError, UsageError, nearest
 from rootml.sbi.likelihood._interpolation import Array
-from rootml.sbi.likelihood._numbers import is_a
 
 NOMINAL = "nominal"
 Pair: TypeAlias = tuple[Array, Array]
 
 
-class RatioColumns(Mapping[str, Mapping[str, Any]]):
+class RatioColumns(HtmlRepr, Mapping[str, Mapping[str, Any]]):
     """Density ratios of every process to the reference, for a number of events.
 
     Args:
@@ -74,7 +74,7 @@ class RatioColumns(Mapping[str, Mapping[str, Any]]):
 
     def __getitem__(self, process: str) -> Mapping[str, Any]:
         if process not in self._store:
-            message = f"no column for process {process!r}; there is {nearest(process, self)}"
+            message = f"no column for process {process!r}; available: {nearest(process, self)}"
             raise MissingColumnError(message)
         return self._store[process]
 
@@ -173,14 +173,14 @@ class RatioColumns(Mapping[str, Mapping[str, Any]]):
             for process, label, array in self.arrays()
             if len(array)
         ]
-        return Grid(("process", "column", "least", "mean", "greatest"), rows, left=2)
+        return Grid(("process", "column", "smallest", "mean", "largest"), rows, left=2)
 
     def __repr__(self) -> str:
         weighted = "" if self.weights is None else f", sum of weights {self.sum_of_weights:,.6g}"
         return f"{self.num_events:,} events{weighted}\n{self._grid()}"
 
-    def _repr_html_(self) -> str:
-        return f"<p>{self.num_events:,} events</p>{self._grid().html()}"
+    def _html_parts(self) -> list[Part]:
+        return [Paragraph(f"{self.num_events:,} events"), self._grid()]
 
 
 def as_columns(given: Any) -> RatioColumns:

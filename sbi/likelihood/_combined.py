@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rootml._internal.reprs import facts_html, facts_text
+from rootml._internal.reprs import HtmlRepr, Part, facts_text
 from rootml.errors import DensityError, MissingParameterError, UsageError, nearest
 from rootml.sbi.likelihood._constraints import Constraints, Places
 from rootml.sbi.likelihood._fittable import Fittable
@@ -37,7 +37,7 @@ class _Part:
     counted: Constraints
 
 
-class CombinedLikelihood:
+class CombinedLikelihood(HtmlRepr):
     """The product of likelihoods of independent events: channels, years, experiments.
 
     Parameters of the same name are one parameter, and must be declared the same in all parts; the
@@ -131,8 +131,8 @@ class CombinedLikelihood:
 
     def gradient(self, **values: float) -> dict[str, float]:
         """Derivatives by each parameter."""
-        slopes = self.nll_gradient(self.theta(**values))[1]
-        return dict(zip(self._parameters, slopes.tolist(), strict=True))
+        gradient = self.nll_gradient(self.theta(**values))[1]
+        return dict(zip(self._parameters, gradient.tolist(), strict=True))
 
     def hessian(self, **values: float) -> Array:
         """Second derivatives, ``(parameter, parameter)``."""
@@ -146,7 +146,7 @@ class CombinedLikelihood:
         """
         for name in values:
             if name not in self._parameters:
-                message = f"no parameter {name!r}; there is {nearest(name, self._parameters)}"
+                message = f"no parameter {name!r}; available: {nearest(name, self._parameters)}"
                 raise MissingParameterError(message)
         for name in self._parameters:
             if name not in values:
@@ -160,7 +160,7 @@ class CombinedLikelihood:
         """Minus log L at `theta`, in the order of `parameters`.
 
         Args:
-            strict: Raise where there is none; else give NaN.
+            strict: Raise where there is no value; otherwise return NaN.
         """
         point = self._point(theta)
         total = 0.0
@@ -175,14 +175,14 @@ class CombinedLikelihood:
     ) -> tuple[float, Array]:
         """Minus log L and its gradient, ``(parameter,)``."""
         point = self._point(theta)
-        total, slopes = 0.0, np.zeros(len(point))
+        total, gradient = 0.0, np.zeros(len(point))
         with np.errstate(all="ignore"):
             for part in self._parts:
                 own = point[part.places]
                 value, rise = part.like.nll_gradient(own, strict=strict)
                 total += value - part.counted.value(own)
-                slopes[part.places] += rise - part.counted.gradient(own)
-        return total, slopes
+                gradient[part.places] += rise - part.counted.gradient(own)
+        return total, gradient
 
     def nll_hessian(self, theta: Sequence[float] | Array) -> Array:
         """Second derivatives, ``(parameter, parameter)``."""
@@ -252,8 +252,8 @@ class CombinedLikelihood:
     def __repr__(self) -> str:
         return facts_text([("CombinedLikelihood", f"{len(self._parts)} parts"), *self._lines()])
 
-    def _repr_html_(self) -> str:
-        return facts_html(self._lines())
+    def _html_parts(self) -> list[Part]:
+        return [self._lines()]
 
 
 def _facts(like: Fittable, name: str) -> dict[str, Any]:

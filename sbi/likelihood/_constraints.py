@@ -81,22 +81,22 @@ class Constraints:
 
     def gradient(self, theta: Array) -> Array:
         """Its derivatives, ``(parameter,)``."""
-        slopes = np.zeros(self.number)
+        gradient = np.zeros(self.number)
         where, outcome, inverse = self._gauss
-        slopes[where] += (theta[where] - outcome) * inverse
+        gradient[where] += (theta[where] - outcome) * inverse
         where, outcome, inverse = self._log
-        slopes[where] += (np.log(theta[where]) - outcome) * inverse / theta[where]
+        gradient[where] += (np.log(theta[where]) - outcome) * inverse / theta[where]
         where, outcome, scale = self._count
-        slopes[where] += scale - outcome / theta[where]
-        return slopes
+        gradient[where] += scale - outcome / theta[where]
+        return gradient
 
     def curvature(self, theta: Array) -> Array:
         """Its second derivatives, ``(parameter,)``: constraints do not mix parameters."""
-        bends = np.zeros(self.number)
+        hessian = np.zeros(self.number)
         where, _, inverse = self._gauss
-        bends[where] += inverse
+        hessian[where] += inverse
         where, outcome, inverse = self._log
-        bends[where] += inverse * (1.0 - np.log(theta[where]) + outcome) / theta[where] ** 2
+        hessian[where] += inverse * (1.0 - np.log(theta[where]) + outcome) / theta[where] ** 2
         where, outcome, _ = self._count
-        bends[where] += outcome / theta[where] ** 2
-        return bends
+        hessian[where] += outcome / theta[where] ** 2
+        return hessian

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TypeAlias
 
+from rootml._internal.validators import is_number
 from rootml.errors import ExpressionError, MissingParameterError, nearest
 from rootml.expressions import Binary, Call, Name, Node, Number, Unary, parse
-from rootml.sbi.likelihood._numbers import is_number
 
 Theta: TypeAlias = Sequence[float]
 Function: TypeAlias = Callable[[Theta], float]
@@ -122,7 +122,7 @@ class Formula:
             MissingParameterError: It has a parameter that is none of these.
         """
         for name in sorted(self.names - set(parameters)):
-            message = f"{self} has the parameter {name!r}; there is {nearest(name, parameters)}"
+            message = f"{self} has the parameter {name!r}; available: {nearest(name, parameters)}"
             raise MissingParameterError(message)
         compiled = _compile(self.tree, {name: i for i, name in enumerate(parameters)})
 

@@ -88,11 +88,11 @@ def _slow_log(density: Any, weights: Any, size: int) -> float:
 
 
 @inline
-def _count(density: Any, least: float, size: int) -> int:
-    """How many densities are below `least` (or equal to 0), NaN or infinite."""
+def _count(density: Any, minimum: float, size: int) -> int:
+    """How many densities are below `minimum` (or equal to 0), NaN or infinite."""
     bad = 0
     for i in range(size):
-        fine = (density[i] >= least) & (density[i] > 0.0) & (density[i] < math.inf)
+        fine = (density[i] >= minimum) & (density[i] > 0.0) & (density[i] < math.inf)
         bad += 0 if fine else 1
     return bad
 

@@ -128,14 +128,14 @@ class SecondSums:
 
     Attributes:
         terms: ``sum q t``, ``(process,)``.
-        slopes: ``sum q t s_k``, ``(process, n)``, with s = d log t / d theta.
-        bends: ``sum q t (s_k s_l + d s_k / d theta_l)``, ``(process, n, n)``.
+        gradient: ``sum q t s_k``, ``(process, n)``, with s = d log t / d theta.
+        hessian: ``sum q t (s_k s_l + d s_k / d theta_l)``, ``(process, n, n)``.
         outer: ``sum w (dd/d)_k (dd/d)_l``, ``(n, n)``.
     """
 
     terms: Array
-    slopes: Array
-    bends: Array
+    gradient: Array
+    hessian: Array
     outer: Array
 
 
@@ -179,15 +179,15 @@ def _add_second(
     if coefficients is not None and jacobian is not None:
         relative = jacobian.T @ shares
     for p in range(len(layout.processes)):
-        where, slopes, bends = _log_derivatives(block, p, layout, plan)
+        where, gradient, hessian = _log_derivatives(block, p, layout, plan)
         if not len(where):
             continue
-        sums.slopes[p, where] += slopes @ scaled[p]
-        square = (slopes * scaled[p]) @ slopes.T
-        square[np.diag_indices_from(square)] += bends @ scaled[p]
-        sums.bends[p][np.ix_(where, where)] += square
+        sums.gradient[p, where] += gradient @ scaled[p]
+        square = (gradient * scaled[p]) @ gradient.T
+        square[np.diag_indices_from(square)] += hessian @ scaled[p]
+        sums.hessian[p][np.ix_(where, where)] += square
         if relative is not None and coefficients is not None:
-            relative[where] += coefficients[p] * slopes * shares[p]
+            relative[where] += coefficients[p] * gradient * shares[p]
     if relative is not None:
         sums.outer += (relative * weight) @ relative.T
 
@@ -204,8 +204,8 @@ def _log_derivatives(
     ]
     owner = layout.row_parameter[used]
     where = np.union1d(owner, [group.parameter for group, _ in groups]).astype(np.int64)
-    slopes = np.zeros((len(where), block.terms.shape[1]))
-    bends = np.zeros_like(slopes)
+    gradient = np.zeros((len(where), block.terms.shape[1]))
+    hessian = np.zeros_like(gradient)
     # rows of one parameter stand side by side: the first of each, then the second of each
     _, first, which = np.unique(owner, return_index=True, return_inverse=True)
     rank = np.arange(len(used)) - first[which]
@@ -213,13 +213,13 @@ def _log_derivatives(
         rows = used[rank == number]
         place = np.searchsorted(where, layout.row_parameter[rows])
         columns = block.rows[rows]
-        slopes[place] += plan.weights[1, rows, None] * columns
+        gradient[place] += plan.weights[1, rows, None] * columns
         if plan.weights[2, rows].any():
-            bends[place] += plan.weights[2, rows, None] * columns
+            hessian[place] += plan.weights[2, rows, None] * columns
     for group, factor in groups:
         k = int(np.searchsorted(where, group.parameter))
         rows = block.rows[group.rows]
         first = (plan.weights[1, group.rows] @ rows) / factor
-        slopes[k] += first
-        bends[k] += (plan.weights[2, group.rows] @ rows) / factor - first**2
-    return where.tolist(), slopes, bends
+        gradient[k] += first
+        hessian[k] += (plan.weights[2, group.rows] @ rows) / factor - first**2
+    return where.tolist(), gradient, hessian

@@ -235,14 +235,14 @@ def _check_processes(processes: list[str], columns: RatioColumns) -> None:
     for process in processes:
         if process not in set(columns):
             message = (
-                f"the model's process {process!r} has no column; there is "
+                f"the model's process {process!r} has no column; available: "
                 f"{nearest(process, columns)}"
             )
             raise MissingColumnError(message)
     for process in columns:
         if process not in processes:
             message = (
-                f"there is a column for {process!r}, which is no process of the model; it has "
+                f"there is a column for {process!r}, which is not a process of the model; it has "
                 f"{nearest(process, processes)}"
             )
             raise UsageError(message)
@@ -252,8 +252,8 @@ def _code(model: Model, process: str, nuisance: str) -> str:
     found = model.all_parameters.get(nuisance)
     if not isinstance(found, Nuisance):
         message = (
-            f"the columns of process {process!r} vary with {nuisance!r}, which is no nuisance of "
-            f"the model; it has {nearest(nuisance, model.nuisances)}"
+            f"the columns of process {process!r} vary with {nuisance!r}, which is not a nuisance "
+            f"of the model; it has {nearest(nuisance, model.nuisances)}"
         )
         raise UsageError(message)
     return found.interpolation

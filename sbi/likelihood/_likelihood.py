@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rootml._internal.reprs import facts_html, facts_text, titled_html
+from rootml._internal.reprs import HtmlRepr, Part, facts_text
 from rootml.errors import DensityError, MissingParameterError, UsageError, nearest
 from rootml.sbi.likelihood._binned import Binned
 from rootml.sbi.likelihood._columns import RatioColumns, as_columns
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from rootml.sbi.roofit import RooFitObjects, Route
 
 
-class Likelihood:
+class Likelihood(HtmlRepr):
     """Minus the logarithm of a likelihood, as a function of the parameters; in float64.
 
     Made by `Model.likelihood`. ``like(mu=1.0, jes=0.0)`` is the value at a point given by name,
@@ -94,7 +94,7 @@ class Likelihood:
 
         Raises:
             MissingParameterError: One is missing or misspelt.
-            UsageError: A value that is no number, or outside the parameter's limits.
+            UsageError: A value that is not a number, or outside the parameter's limits.
         """
         for name in values:
             if name not in self._parameters:
@@ -185,14 +185,14 @@ class Likelihood:
             return self._undefined(point, strict=strict), np.full(len(point), np.nan)
         with np.errstate(all="ignore"):
             value = self._constraints.value(point)
-            slopes = self._constraints.gradient(point)
+            gradient = self._constraints.gradient(point)
             for part in (self.unbinned, self._binned):
                 if part is not None:
                     more, rise = part.gradient(point)
-                    value, slopes = value + more, slopes + rise
+                    value, gradient = value + more, gradient + rise
         if strict and not math.isfinite(value):
             raise self.explain(point)
-        return value, slopes
+        return value, gradient
 
     def nll_hessian(self, theta: Sequence[float] | Array) -> Array:
         """Second derivatives, ``(parameter, parameter)``."""
@@ -206,7 +206,7 @@ class Likelihood:
         return total
 
     def _undefined(self, point: Array, *, strict: bool) -> float:
-        """NaN for a point that is no point, or an error."""
+        """NaN for a point that is not finite, or an error."""
         if strict:
             bad = self._names[int(np.flatnonzero(~np.isfinite(point))[0])]
             message = f"{bad} = {point[self._names.index(bad)]} is not a number"
@@ -279,8 +279,11 @@ class Likelihood:
     def __repr__(self) -> str:
         return facts_text([("Likelihood", ""), *self._facts()])
 
-    def _repr_html_(self) -> str:
-        return titled_html("rootml.sbi.Likelihood", facts_html(self._facts()))
+    def _html_title(self) -> str:
+        return "rootml.sbi.Likelihood"
+
+    def _html_parts(self) -> list[Part]:
+        return [self._facts()]
 
 
 def build(

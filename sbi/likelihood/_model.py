@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from rootml._internal.reprs import Grid
+from rootml._internal.reprs import Grid, HtmlRepr, Part
+from rootml._internal.validators import is_a, is_number
 from rootml.errors import MissingParameterError, UsageError, nearest
 from rootml.sbi.likelihood._binned import Binned
 from rootml.sbi.likelihood._expressions import Formula
-from rootml.sbi.likelihood._numbers import is_a, is_number
 from rootml.sbi.likelihood._parameters import Nuisance, Parameter
 from rootml.sbi.likelihood._yields import Yields
 
@@ -25,7 +25,7 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\[[0-9]+\])?")
 
 
 @dataclass(frozen=True)
-class Model:
+class Model(HtmlRepr):
     """Processes with their expected yields, the parameters, and the binned channels beside them.
 
     The density of one event is ``sum_p nu_p(theta) r_p(x) f_p(x; alpha) / Z_p(alpha)`` relative to
@@ -100,7 +100,7 @@ class Model:
 
         Raises:
             MissingParameterError: No such parameter.
-            UsageError: A value that is no finite number.
+            UsageError: A value that is not a finite number.
         """
         known = self.all_parameters
         for name, value in values.items():
@@ -154,8 +154,8 @@ class Model:
     def __repr__(self) -> str:
         return str(self._grid())
 
-    def _repr_html_(self) -> str:
-        return self._grid().html()
+    def _html_parts(self) -> list[Part]:
+        return [self._grid()]
 
 
 def _parameter(given: Parameter | float) -> Parameter:
@@ -174,7 +174,7 @@ def _check_names(model: Model) -> None:
     for kind in ("processes", "parameters", "nuisances"):
         for name in getattr(model, kind):
             if not _NAME.fullmatch(name):
-                message = f"{kind}: {name!r} is no name; letters, digits and _ make one"
+                message = f"{kind}: {name!r} is not a valid name: use letters, digits and _"
                 raise UsageError(message)
     twice = sorted(set(model.parameters) & set(model.nuisances))
     if twice:
@@ -187,8 +187,8 @@ def _check_names(model: Model) -> None:
         for process in nuisance.yields:
             if process not in model.processes:
                 message = (
-                    f"the nuisance {name!r} acts on the yield of {process!r}, which is no process "
-                    f"of the model; it has {nearest(process, model.processes)}"
+                    f"the nuisance {name!r} acts on the yield of {process!r}, which is not a "
+                    f"process of the model; it has {nearest(process, model.processes)}"
                 )
                 raise UsageError(message)
 

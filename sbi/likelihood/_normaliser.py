@@ -28,7 +28,7 @@ class _Last(NamedTuple):
 
     point: bytes
     logs: Array
-    slopes: Array | None
+    gradient: Array | None
 
 
 class Normaliser:
@@ -78,11 +78,11 @@ class Normaliser:
             last = self._keep(plan, self._logs(rows), None)
         return last.logs
 
-    def _keep(self, plan: Plan, logs: Array, slopes: Array | None) -> _Last:
-        for array in (logs, slopes):
+    def _keep(self, plan: Plan, logs: Array, gradient: Array | None) -> _Last:
+        for array in (logs, gradient):
             if array is not None:
                 array.flags.writeable = False
-        self._last = last = _Last(plan.point, logs, slopes)
+        self._last = last = _Last(plan.point, logs, gradient)
         return last
 
     def _logs(self, rows: Array) -> Array:
@@ -94,28 +94,28 @@ class Normaliser:
     def gradient(self, plan: Plan) -> tuple[Array, Array]:
         """``log Z`` and its derivatives, ``(process, parameter)``."""
         last = self._last
-        if last is not None and last.point == plan.point and last.slopes is not None:
-            return last.logs, last.slopes
+        if last is not None and last.point == plan.point and last.gradient is not None:
+            return last.logs, last.gradient
         layout = self.layout
         rows = self._sums(self._matrix, self.columns.weights, layout, plan)
         logs = self._logs(rows)
-        slopes = np.zeros((len(logs), len(layout.names)))
+        gradient = np.zeros((len(logs), len(layout.names)))
         for factor in layout.factors:
             first = layout.first_exponential, layout.first_polynomial
             for start, place in zip(first, (factor.exponential, factor.polynomial), strict=True):
                 mine = slice(start + place.start, start + place.stop)
-                slopes[factor.process, factor.parameter] += (
+                gradient[factor.process, factor.parameter] += (
                     plan.weights[1, mine] @ rows[mine] / rows[factor.process]
                 )
-        self._keep(plan, logs, slopes)
-        return logs, slopes
+        self._keep(plan, logs, gradient)
+        return logs, gradient
 
     def hessian(self, plan: Plan) -> tuple[Array, Array, Array]:
         """``log Z``, gradient and second derivatives ``(process, parameter, parameter)``."""
         sums = self._second(self._matrix, self.columns.weights, self.layout, plan, None, None)
         logs = self._logs(sums.terms)
-        slopes, bends = np.zeros_like(sums.slopes), np.zeros_like(sums.bends)
+        gradient, hessian = np.zeros_like(sums.gradient), np.zeros_like(sums.hessian)
         for p in self._shaped:
-            slopes[p] = sums.slopes[p] / sums.terms[p]
-            bends[p] = sums.bends[p] / sums.terms[p] - np.outer(slopes[p], slopes[p])
-        return logs, slopes, bends
+            gradient[p] = sums.gradient[p] / sums.terms[p]
+            hessian[p] = sums.hessian[p] / sums.terms[p] - np.outer(gradient[p], gradient[p])
+        return logs, gradient, hessian

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from numbers import Real
 from typing import Literal, TypeAlias
 
+from rootml._internal.validators import is_a, is_number
 from rootml.errors import UsageError
 from rootml.sbi.likelihood._interpolation import CODES
-from rootml.sbi.likelihood._numbers import is_a, is_number
 
 Constraint: TypeAlias = Literal["gaussian", "poisson", "lognormal", "none"]
 Effect: TypeAlias = tuple[float, float]
@@ -92,9 +92,9 @@ class Nuisance:
             set_(self, "value", 1.0 if positive else 0.0)
         if positive and self.lower is None:
             set_(self, "lower", 1e-10)
-        least = 1.0 if self.constraint == "lognormal" else 0.0
-        if not (is_number(self.width) and self.width > least):
-            message = f"the width of a {self.constraint} constraint must exceed {least:g}, not "
+        minimum = 1.0 if self.constraint == "lognormal" else 0.0
+        if not (is_number(self.width) and self.width > minimum):
+            message = f"the width of a {self.constraint} constraint must exceed {minimum:g}, not "
             message += f"{self.width}"
             raise UsageError(message)
         assert self.value is not None
@@ -108,15 +108,15 @@ class Nuisance:
 
 
 def _check_observed(observed: float | None, *, positive: bool, constraint: str) -> None:
-    least = {"poisson": 0.0, "lognormal": 5e-324}.get(constraint, -math.inf)
-    if observed is None or not math.isfinite(observed) or (positive and observed < least):
+    minimum = {"poisson": 0.0, "lognormal": 5e-324}.get(constraint, -math.inf)
+    if observed is None or not math.isfinite(observed) or (positive and observed < minimum):
         message = f"the auxiliary measurement of a {constraint} constraint cannot be {observed}"
         raise UsageError(message)
 
 
 def _one_of(word: str, words: Collection[str], what: str) -> None:
     if word not in words:
-        message = f"{what} {word!r} is none of {', '.join(map(repr, words))}"
+        message = f"{what} {word!r} must be one of {', '.join(map(repr, words))}"
         raise UsageError(message)
 
 
@@ -147,7 +147,7 @@ def finite_limits(parameter: Parameter | Nuisance) -> None:
 
 
 def check_range(value: float, lower: float | None, upper: float | None) -> None:
-    """Refuse what is no number, and a value that is not finite or lies outside its limits."""
+    """Refuse what is not a number, and a value that is not finite or lies outside its limits."""
     given = {"value": value, "lower": lower, "upper": upper}
     for what, number in given.items():
         if what != "value" and number is None:

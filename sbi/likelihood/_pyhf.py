@@ -43,7 +43,7 @@ def read_workspace(workspace: Mapping[str, Any], measurement: str | None) -> Wor
     for channel in workspace["channels"]:
         name = channel["name"]
         if name not in counts:
-            message = f"no observation of channel {name!r}; there is {nearest(name, counts)}"
+            message = f"no observation of channel {name!r}; available: {nearest(name, counts)}"
             raise SchemaError(message)
         bins = {len(s.nominal) for s in samples if s.channel == name}
         if bins != {len(counts[name])}:
@@ -61,7 +61,7 @@ def _measurement(workspace: Mapping[str, Any], name: str | None) -> Mapping[str,
     if name is None:
         name = next(iter(known))
     if name not in known:
-        message = f"no measurement {name!r}; there is {nearest(name, known)}"
+        message = f"no measurement {name!r}; available: {nearest(name, known)}"
         raise SchemaError(message)
     found: Mapping[str, Any] = known[name]
     return found

@@ -112,15 +112,15 @@ class Unbinned:
         """The term and its derivatives, ``(parameter,)``."""
         plan = self.layout.plan(theta)
         expected, jacobian = self.yields.gradient(theta)
-        coefficients, slopes = expected, jacobian
+        coefficients, gradient = expected, jacobian
         if self.normaliser is not None:
-            logs, log_slopes = self.normaliser.gradient(plan)
+            logs, log_gradient = self.normaliser.gradient(plan)
             shrink = np.exp(-logs)
             coefficients = expected * shrink
-            slopes = (jacobian - expected[:, None] * log_slopes) * shrink[:, None]
+            gradient = (jacobian - expected[:, None] * log_gradient) * shrink[:, None]
         sums = self._density_sums(plan, coefficients, gradient=True)
         number = len(self.layout.processes)
-        result = jacobian.sum(axis=0) - sums.rows[:number] @ slopes
+        result = jacobian.sum(axis=0) - sums.rows[:number] @ gradient
         for factor in self.layout.factors:
             starts = self.layout.first_exponential, self.layout.first_polynomial
             for start, place in zip(starts, (factor.exponential, factor.polynomial), strict=True):
@@ -143,39 +143,39 @@ class Unbinned:
         expected, jacobian, curves = self.yields.hessian(theta)
         shrink = np.ones(len(expected))
         logs = np.zeros_like(shrink)
-        log_slopes, log_curves = np.zeros_like(jacobian), np.zeros_like(curves)
+        log_gradient, log_hessian = np.zeros_like(jacobian), np.zeros_like(curves)
         if self.normaliser is not None:
-            logs, log_slopes, log_curves = self.normaliser.hessian(plan)
+            logs, log_gradient, log_hessian = self.normaliser.hessian(plan)
             shrink = np.exp(-logs)
         coefficients = expected * shrink
-        slopes = (jacobian - expected[:, None] * log_slopes) * shrink[:, None]
-        cross = jacobian[:, :, None] * log_slopes[:, None, :]
-        square = log_slopes[:, :, None] * log_slopes[:, None, :] - log_curves
-        bends = shrink[:, None, None] * (
+        gradient = (jacobian - expected[:, None] * log_gradient) * shrink[:, None]
+        cross = jacobian[:, :, None] * log_gradient[:, None, :]
+        square = log_gradient[:, :, None] * log_gradient[:, None, :] - log_hessian
+        hessian = shrink[:, None, None] * (
             curves - cross - cross.transpose(0, 2, 1) + expected[:, None, None] * square
         )
         sums = self._kernels.second_sums(
-            self._matrix, self._weights, self.layout, plan, coefficients, slopes
+            self._matrix, self._weights, self.layout, plan, coefficients, gradient
         )
-        mixed = np.einsum("pk,pl->kl", slopes, sums.slopes)
+        mixed = np.einsum("pk,pl->kl", gradient, sums.gradient)
         second = (
-            np.einsum("pkl,p->kl", bends, sums.terms)
+            np.einsum("pkl,p->kl", hessian, sums.terms)
             + mixed + mixed.T
-            + np.einsum("p,pkl->kl", coefficients, sums.bends)
+            + np.einsum("p,pkl->kl", coefficients, sums.hessian)
         )  # fmt: skip
         return np.asarray(curves.sum(axis=0) - second + sums.outer)
 
     def score_covariance(self, theta: Array) -> Array:
         """``sum w^2 s s^T`` with s = d log density / d theta of an event."""
         plan = self.layout.plan(theta)
-        expected, slopes = self.yields.gradient(theta)
+        expected, gradient = self.yields.gradient(theta)
         if self.normaliser is not None:
-            logs, log_slopes = self.normaliser.gradient(plan)
-            slopes = (slopes - expected[:, None] * log_slopes) * np.exp(-logs)[:, None]
+            logs, log_gradient = self.normaliser.gradient(plan)
+            gradient = (gradient - expected[:, None] * log_gradient) * np.exp(-logs)[:, None]
             expected = expected * np.exp(-logs)
         squares = None if self._weights is None else self._weights**2
         sums = self._kernels.second_sums(
-            self._matrix, squares, self.layout, plan, expected, slopes
+            self._matrix, squares, self.layout, plan, expected, gradient
         )
         return sums.outer
 

@@ -47,8 +47,8 @@ class Yields:
         names = list(names)
         self.number = len(names)
         self._values = [formula.function(names) for formula in formulas.values()]
-        self._slopes = [_slopes(formula, names) for formula in formulas.values()]
-        self._bends = [_bends(formula, names) for formula in formulas.values()]
+        self._gradients = [_first_derivatives(formula, names) for formula in formulas.values()]
+        self._hessians = [_second_derivatives(formula, names) for formula in formulas.values()]
         entries = _entries(list(formulas), nuisances, names)
         self._effects = [_Effects(code, rows) for code, rows in entries.items()]
 
@@ -63,64 +63,64 @@ class Yields:
 
     def gradient(self, theta: Sequence[float] | Array) -> tuple[Array, Array]:
         """Values, and their derivatives of shape ``(process, parameter)``."""
-        base, slopes = self._base(theta)
-        factor, log_slopes, _ = self._factor(np.asarray(theta, np.float64), second=False)
-        jacobian = factor[:, None] * (slopes + base[:, None] * log_slopes)
+        base, gradient = self._base(theta)
+        factor, log_gradient, _ = self._factor(np.asarray(theta, np.float64), second=False)
+        jacobian = factor[:, None] * (gradient + base[:, None] * log_gradient)
         return base * factor, jacobian
 
     def hessian(self, theta: Sequence[float] | Array) -> tuple[Array, Array, Array]:
         """Values, gradient and second derivatives ``(process, parameter, parameter)``."""
-        base, slopes = self._base(theta)
-        bends = np.zeros((len(base), self.number, self.number))
+        base, gradient = self._base(theta)
+        hessian = np.zeros((len(base), self.number, self.number))
         plain = [float(v) for v in theta]
-        for p, functions in enumerate(self._bends):
+        for p, functions in enumerate(self._hessians):
             for i, j, function in functions:
-                bends[p, i, j] = bends[p, j, i] = function(plain)
-        factor, logs, log_bends = self._factor(np.asarray(theta, np.float64), second=True)
-        jacobian = factor[:, None] * (slopes + base[:, None] * logs)
-        cross = slopes[:, :, None] * logs[:, None, :]
+                hessian[p, i, j] = hessian[p, j, i] = function(plain)
+        factor, logs, log_hessian = self._factor(np.asarray(theta, np.float64), second=True)
+        jacobian = factor[:, None] * (gradient + base[:, None] * logs)
+        cross = gradient[:, :, None] * logs[:, None, :]
         curved = logs[:, :, None] * logs[:, None, :]
-        curved[:, np.arange(self.number), np.arange(self.number)] += log_bends
-        second = bends + cross + cross.transpose(0, 2, 1) + base[:, None, None] * curved
+        curved[:, np.arange(self.number), np.arange(self.number)] += log_hessian
+        second = hessian + cross + cross.transpose(0, 2, 1) + base[:, None, None] * curved
         return base * factor, jacobian, factor[:, None, None] * second
 
     def _base(self, theta: Sequence[float] | Array) -> tuple[Array, Array]:
         plain = [float(v) for v in theta]
         base = np.array([function(plain) for function in self._values])
-        slopes = np.zeros((len(base), self.number))
-        for p, functions in enumerate(self._slopes):
+        gradient = np.zeros((len(base), self.number))
+        for p, functions in enumerate(self._gradients):
             for i, function in functions:
-                slopes[p, i] = function(plain)
-        return base, slopes
+                gradient[p, i] = function(plain)
+        return base, gradient
 
     def _factor(self, theta: Array, *, second: bool) -> tuple[Array, Array, Array]:
         """Product of effects, d log / d theta, and d^2 log / d theta_k^2 (each effect has one)."""
         factor = np.ones(len(self._values))
         logs = np.zeros((len(factor), self.number))
-        bends = np.zeros_like(logs)
+        hessian = np.zeros_like(logs)
         for effect in self._effects:
             value, first, curve = effect(theta)
             np.multiply.at(factor, effect.process, value)
             logs[effect.process, effect.parameter] += first / value
             if second:
-                bends[effect.process, effect.parameter] += curve / value - (first / value) ** 2
-        return factor, logs, bends
+                hessian[effect.process, effect.parameter] += curve / value - (first / value) ** 2
+        return factor, logs, hessian
 
 
-def _slopes(formula: Formula, names: list[str]) -> list[tuple[int, Function]]:
+def _first_derivatives(formula: Formula, names: list[str]) -> list[tuple[int, Function]]:
     used = [name for name in names if name in formula.names]
     return [(names.index(n), formula.derivative(n).function(names)) for n in used]
 
 
-def _bends(formula: Formula, names: list[str]) -> list[tuple[int, int, Function]]:
+def _second_derivatives(formula: Formula, names: list[str]) -> list[tuple[int, int, Function]]:
     used = [name for name in names if name in formula.names]
     found = []
     for i, first in enumerate(used):
-        slope = formula.derivative(first)
+        derivative = formula.derivative(first)
         for second in used[i:]:
-            bend = slope.derivative(second)
-            if bend != Formula.parse("0"):
-                found.append((names.index(first), names.index(second), bend.function(names)))
+            both = derivative.derivative(second)
+            if both != Formula.parse("0"):
+                found.append((names.index(first), names.index(second), both.function(names)))
     return found
 
 

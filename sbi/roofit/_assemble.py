@@ -53,16 +53,16 @@ class Assembled:
     observables: Mapping[str, Any]
 
 
-def extended(shop: Factory, name: str, density: Any, total: Any) -> Any:
+def extended(factory: Factory, name: str, density: Any, total: Any) -> Any:
     """``density`` as a pdf of integral 1 that expects `total` events."""
     title = "density over that of the reference, as a pdf"
     # the reference's density is a factor without parameters: the pdf is normalised as it is
-    wrapped = shop.make("RooWrapperPdf", f"{name}_pdf", title, density, True)
-    return shop.make("RooExtendPdf", name, f"extended {title}", wrapped, total)
+    wrapped = factory.make("RooWrapperPdf", f"{name}_pdf", title, density, True)
+    return factory.make("RooExtendPdf", name, f"extended {title}", wrapped, total)
 
 
 def assemble(
-    shop: Factory,
+    factory: Factory,
     events: Events | None,
     channels: Sequence[BinnedChannel],
     constraints: Sequence[tuple[Any, Any]],
@@ -73,34 +73,34 @@ def assemble(
         constraints: Pairs of parameter and pdf.
     """
     if events is not None and not channels:
-        pdf = _constrained(shop, TOP, events.pdf, [pdf for _, pdf in constraints])
-        data = make_data(shop, DATA, events.variables, events.arrays, events.weights)
+        pdf = _constrained(factory, TOP, events.pdf, [pdf for _, pdf in constraints])
+        data = make_data(factory, DATA, events.variables, events.arrays, events.weights)
         return Assembled(pdf, data, {v.GetName(): v for v in events.variables.values()})
-    index = shop.keep.own(shop.root.RooCategory(shop.names(INDEX), "channel"))
+    index = factory.owner.own(factory.root.RooCategory(factory.names(INDEX), "channel"))
     pdfs = {} if events is None else {events.name: events.pdf}
     pdfs |= {channel.name: channel.pdf for channel in channels}
     title = "all channels"
-    top = shop.make("RooSimultaneous", TOP, title, index)
+    top = factory.make("RooSimultaneous", TOP, title, index)
     left = list(constraints)
     for number, (name, pdf) in enumerate(pdfs.items()):
         mine = [c for parameter, c in constraints if pdf.dependsOn(parameter)]
         left = [(parameter, c) for parameter, c in left if not pdf.dependsOn(parameter)]
         if number == len(pdfs) - 1:
             mine += [c for _, c in left]
-        state = shop.names(f"{name}_state").removesuffix("_state")
+        state = factory.names(f"{name}_state").removesuffix("_state")
         index.defineType(state, number)
-        top.addPdf(_constrained(shop, f"{state}_model", pdf, mine), state)
+        top.addPdf(_constrained(factory, f"{state}_model", pdf, mine), state)
     variables, arrays, weights = _together(index, events, channels)
-    data = make_data(shop, DATA, variables, arrays, weights)
+    data = make_data(factory, DATA, variables, arrays, weights)
     return Assembled(top, data, {v.GetName(): v for v in variables.values()})
 
 
-def _constrained(shop: Factory, name: str, pdf: Any, constraints: Sequence[Any]) -> Any:
+def _constrained(factory: Factory, name: str, pdf: Any, constraints: Sequence[Any]) -> Any:
     """The product with constraints."""
     if not constraints:
         return pdf
     title = "events and auxiliary measurements"
-    return shop.make("RooProdPdf", name, title, shop.arguments([pdf, *constraints]))
+    return factory.make("RooProdPdf", name, title, factory.arguments([pdf, *constraints]))
 
 
 def _together(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from rootml._internal.reprs import facts_html, facts_text
+from rootml._internal.reprs import HtmlRepr, Part, facts_text
 from rootml.errors import UsageError
 from rootml.sbi.likelihood import _kernels_numpy
 from rootml.sbi.likelihood._columns import RatioColumns
@@ -34,7 +34,7 @@ EventFunction: TypeAlias = Callable[[dict[str, Array], dict[str, float]], Any]
 
 
 @dataclass(eq=False, repr=False)
-class RooFitFunction:
+class RooFitFunction(HtmlRepr):
     """A Python function in RooFit, and everything that it needs alive.
 
     Attributes:
@@ -46,7 +46,7 @@ class RooFitFunction:
     function: Any
     observables: Mapping[str, Any]
     parameters: Mapping[str, Any]
-    lease: Handle
+    handle: Handle
 
     def _facts(self) -> list[tuple[str, str]]:
         return [
@@ -58,8 +58,8 @@ class RooFitFunction:
     def __repr__(self) -> str:
         return facts_text(self._facts())
 
-    def _repr_html_(self) -> str:
-        return facts_html(self._facts())
+    def _html_parts(self) -> list[Part]:
+        return [self._facts()]
 
 
 def function(
@@ -92,21 +92,23 @@ def function(
     1.0
     """
     _check_names(observables, parameters)
-    keep = Owner()
-    shop = Factory(keep)
+    owner = Owner()
+    factory = Factory(owner)
     columns = {}
     for key, (low, high) in observables.items():
         check_range(0.5 * (low + high), low, high)
-        columns[key] = shop.make("RooRealVar", key, key, 0.5 * (low + high), low, high)
+        columns[key] = factory.make("RooRealVar", key, key, 0.5 * (low + high), low, high)
     settings = {
-        key: make_parameter(key, p if isinstance(p, Parameter) else Parameter(float(p)), shop)
+        key: make_parameter(key, p if isinstance(p, Parameter) else Parameter(float(p)), factory)
         for key, p in parameters.items()
     }
 
     batch = _Call(call, list(columns), list(settings))
     title = f"Python function {name}"
-    made = _make(shop, batch, name, title, [*columns.values(), *settings.values()])
-    return RooFitFunction(made, MappingProxyType(columns), MappingProxyType(settings), keep.lease)
+    made = _make(factory, batch, name, title, [*columns.values(), *settings.values()])
+    return RooFitFunction(
+        made, MappingProxyType(columns), MappingProxyType(settings), owner.handle
+    )
 
 
 @dataclass(frozen=True)
@@ -135,13 +137,13 @@ def _check_names(observables: Mapping[str, Any], parameters: Mapping[str, Any]) 
 
 
 def _make(
-    shop: Factory, batch: _callbacks.Batch, name: str, title: str, variables: Sequence[Any]
+    factory: Factory, batch: _callbacks.Batch, name: str, title: str, variables: Sequence[Any]
 ) -> Any:
     number = _callbacks.register_batch(batch)
-    shop.keep.at_end(lambda: _callbacks.forget(number))
-    listed = shop.arguments(variables)
-    return shop.keep.own(
-        bridge().Batch(shop.names(name), title, listed, number, _callbacks.batch_pointer())
+    factory.owner.on_close(lambda: _callbacks.forget(number))
+    listed = factory.arguments(variables)
+    return factory.owner.own(
+        bridge().Batch(factory.names(name), title, listed, number, _callbacks.batch_pointer())
     )
 
 
@@ -167,7 +169,7 @@ class BatchDensity:
         density: The density, with integral 1.
     """
 
-    def __init__(self, shop: Factory, like: Likelihood, parameters: Mapping[str, Any]) -> None:
+    def __init__(self, factory: Factory, like: Likelihood, parameters: Mapping[str, Any]) -> None:
         assert like.unbinned is not None
         self.variables: dict[str, Any] = {}
         self.arrays: dict[str, Array] = {}
@@ -177,11 +179,11 @@ class BatchDensity:
             name = f"r_{process}" if label == "nominal" else f"r_{process}_{label}"
             keys.append((process, label))
             self.arrays[key] = values
-            self.variables[key] = make_variable(shop, name, f"p_{process} / p_ref, {label}")
+            self.variables[key] = make_variable(factory, name, f"p_{process} / p_ref, {label}")
         variables = [*self.variables.values(), *parameters.values()]
         title = "density over that of the reference"
         batch = _Density(like.unbinned, keys, list(parameters))
-        self.density = _make(shop, batch, "density", title, variables)
+        self.density = _make(factory, batch, "density", title, variables)
 
 
 class _Density:

@@ -46,11 +46,11 @@ class BinnedChannel:
 
 
 def make_channels(
-    shop: Factory, binned: Binned, parameters: Mapping[str, Any]
+    factory: Factory, binned: Binned, parameters: Mapping[str, Any]
 ) -> list[BinnedChannel]:
     """All channels of `binned`."""
     return [
-        _Channel(shop, name, len(counts), parameters).build(
+        _Channel(factory, name, len(counts), parameters).build(
             [s for s in binned.samples if s.channel == name], counts
         )
         for name, counts in binned.observed.items()
@@ -60,19 +60,21 @@ def make_channels(
 class _Channel:
     """Makes the objects of one channel."""
 
-    def __init__(self, shop: Factory, name: str, bins: int, parameters: Mapping[str, Any]) -> None:
-        self.shop, self.name, self.bins, self.parameters = shop, name, bins, parameters
+    def __init__(
+        self, factory: Factory, name: str, bins: int, parameters: Mapping[str, Any]
+    ) -> None:
+        self.factory, self.name, self.bins, self.parameters = factory, name, bins, parameters
         title = f"bins of {name}"
-        self.x = shop.make("RooRealVar", f"bin_{name}", title, 0.5, 0.0, float(bins))
+        self.x = factory.make("RooRealVar", f"bin_{name}", title, 0.5, 0.0, float(bins))
         self.x.setBins(bins)
 
     def build(self, samples: Sequence[Sample], counts: Array) -> BinnedChannel:
         """The channel with its samples."""
         functions = [self._sample(sample) for sample in samples]
-        ones = [self.shop.constant(1.0)] * len(functions)
-        pdf = self.shop.make(
+        ones = [self.factory.constant(1.0)] * len(functions)
+        pdf = self.factory.make(
             "RooRealSumPdf", self.name, f"counts of {self.name}",
-            self.shop.arguments(functions), self.shop.arguments(ones), True,
+            self.factory.arguments(functions), self.factory.arguments(ones), True,
         )  # fmt: skip
         pdf.setAttribute("BinnedLikelihood")
         return BinnedChannel(self.name, self.x, np.asarray(counts), pdf)
@@ -85,14 +87,16 @@ class _Channel:
         factors = [m for m in sample.modifiers if m.kind == "factor"]
         items = [self._counts(label, title, sample.nominal, shapes)]
         items += [self._factor(label, i, m) for i, m in enumerate(factors)]
-        items += piecewise(self.shop, f"{label}_effects", title, list(map(self._effect, effects)))
+        items += piecewise(
+            self.factory, f"{label}_effects", title, list(map(self._effect, effects))
+        )
         # RooRealSumPdf takes functions of its observable, and no pdf without any
-        return self.shop.make("RooProduct", label, title, self.shop.arguments(items))
+        return self.factory.make("RooProduct", label, title, self.factory.arguments(items))
 
     def _effect(self, modifier: Modifier) -> Effect:
         high, low = (
-            self.shop.constant(float(modifier.high)),
-            self.shop.constant(float(modifier.low)),
+            self.factory.constant(float(modifier.high)),
+            self.factory.constant(float(modifier.low)),
         )
         return Effect(self.parameters[modifier.names[0]], "code5", high, low)
 
@@ -101,8 +105,10 @@ class _Channel:
         if len(chosen) == 1:
             return chosen[0]
         title = f"a factor per bin of {label}"
-        observables, factors = self.shop.arguments([self.x]), self.shop.arguments(chosen)
-        return self.shop.make("ParamHistFunc", f"{label}_bins{place}", title, observables, factors)
+        observables, factors = self.factory.arguments([self.x]), self.factory.arguments(chosen)
+        return self.factory.make(
+            "ParamHistFunc", f"{label}_bins{place}", title, observables, factors
+        )
 
     def _counts(self, label: str, title: str, nominal: Array, shapes: Sequence[Modifier]) -> Any:
         plain = self._histogram(f"{label}_nominal", title, nominal)
@@ -116,10 +122,10 @@ class _Channel:
             for modifier in shapes
         ]
         alphas = [self.parameters[modifier.names[0]] for modifier in shapes]
-        made = self.shop.make(
+        made = self.factory.make(
             "PiecewiseInterpolation", f"{label}_shape", title, plain,
-            self.shop.arguments(low for low, _ in pairs),
-            self.shop.arguments(high for _, high in pairs), self.shop.arguments(alphas),
+            self.factory.arguments(low for low, _ in pairs),
+            self.factory.arguments(high for _, high in pairs), self.factory.arguments(alphas),
         )  # fmt: skip
         made.setPositiveDefinite(False)
         made.setAllInterpCodes(_SHAPE_CODE)
@@ -127,8 +133,8 @@ class _Channel:
 
     def _histogram(self, name: str, title: str, values: Array) -> Any:
         """Counts as a RooHistFunc."""
-        shop = self.shop
-        counts = shop.make("RooDataHist", f"{name}_counts", title, shop.arguments([self.x]))
+        factory = self.factory
+        counts = factory.make("RooDataHist", f"{name}_counts", title, factory.arguments([self.x]))
         for i, value in enumerate(np.asarray(values, np.float64)):
             counts.set(i, float(value), 0.0)
-        return shop.make("RooHistFunc", name, title, shop.set_of([self.x]), counts, 0)
+        return factory.make("RooHistFunc", name, title, factory.set_of([self.x]), counts, 0)

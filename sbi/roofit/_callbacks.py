@@ -112,8 +112,8 @@ def _call_nll(number: int, theta: Any, value: Any, gradient: Any, message: Any) 
         size, plain, both = _nlls[number]
         point = _array(theta, size).copy()
         if gradient:
-            value[0], slopes = both(point)
-            _array(gradient, size)[:] = slopes
+            value[0], found = both(point)
+            _array(gradient, size)[:] = found
         else:
             value[0] = plain(point)
     except BaseException as error:  # noqa: BLE001 - it must not leave through C: it is raised again in C++

@@ -49,7 +49,7 @@ class ColumnDensity:
 
     def __init__(
         self,
-        shop: Factory,
+        factory: Factory,
         like: Likelihood,
         parameters: Mapping[str, Any],
         yields: Mapping[str, Any],
@@ -59,7 +59,7 @@ class ColumnDensity:
         reach: float,
     ) -> None:
         assert like.unbinned is not None
-        self._shop = shop
+        self._shop = factory
         self._unbinned: Unbinned = like.unbinned
         self._parameters = parameters
         self._tolerance, self._reach = tolerance, reach
@@ -67,27 +67,27 @@ class ColumnDensity:
         self.arrays: Arrays = {}
         self.errors: dict[str, float] = {}
         terms = [self._term(p, process, yields[process]) for p, process in enumerate(yields)]
-        summed = shop.sum("density_sum", "sum over processes", terms)
+        summed = factory.sum("density_sum", "sum over processes", terms)
         title = "density over that of the reference"
-        self.density = shop.make("RooRatio", "density", title, summed, total)
+        self.density = factory.make("RooRatio", "density", title, summed, total)
 
     def _term(self, place: int, process: str, rate: Any) -> Any:
-        shop = self._shop
+        factory = self._shop
         columns = self._unbinned.columns
         ratio = self._column(
             process, f"r_{process}", f"p_{process} / p_ref", columns.ratio(process)
         )
         effects = [self._effect(f) for f in self._factors(place)]
         if not effects:
-            return shop.product(f"term_{process}", f"{process} times its yield", [rate, ratio])
+            return factory.product(f"term_{process}", f"{process} times its yield", [rate, ratio])
         log_z = self._log_z(place, process)
-        factors = piecewise(shop, f"f_{process}", f"shape of {process} over nominal", effects)
+        factors = piecewise(factory, f"f_{process}", f"shape of {process} over nominal", effects)
         smooth = log_quadratic(effects)
         inner, variables = exponent(smooth, 1)
         text = f"exp({inner} - x[0])" if smooth else "exp(-x[0])"
         title = f"shape of {process} over nominal, normalised" if smooth else "1 / Z"
-        grown = shop.formula(f"g_{process}", title, text, [log_z, *variables])
-        return shop.product(
+        grown = factory.formula(f"g_{process}", title, text, [log_z, *variables])
+        return factory.product(
             f"term_{process}", f"{process} times its yield", [rate, ratio, *factors, grown]
         )
 

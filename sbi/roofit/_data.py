@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 WEIGHT = "weight"
 
 
-def make_variable(shop: Factory, name: str, title: str, value: float = 1.0) -> Any:
+def make_variable(factory: Factory, name: str, title: str, value: float = 1.0) -> Any:
     """A column: a RooRealVar without limits, so that no event can be out of range."""
-    infinity = shop.root.RooNumber.infinity()
-    return shop.make("RooRealVar", name, title, value, -infinity, infinity)
+    infinity = factory.root.RooNumber.infinity()
+    return factory.make("RooRealVar", name, title, value, -infinity, infinity)
 
 
 def make_data(
-    shop: Factory,
+    factory: Factory,
     name: str,
     variables: Mapping[str, Any],
     arrays: Mapping[str, Array],
@@ -38,17 +38,17 @@ def make_data(
     number = len(next(iter(named.values())))
     weight_name = None
     if weights is not None:
-        weight_name = shop.names(WEIGHT)
+        weight_name = factory.names(WEIGHT)
         named[weight_name] = np.ascontiguousarray(weights)
     everything = list(variables.values())
     if weight_name is not None:
-        infinity = shop.root.RooNumber.infinity()
-        everything.append(shop.root.RooRealVar(weight_name, "weight", 1.0, -infinity, infinity))
+        infinity = factory.root.RooNumber.infinity()
+        everything.append(factory.root.RooRealVar(weight_name, "weight", 1.0, -infinity, infinity))
     with quiet() as root:
         data = root.RooDataSet.from_numpy(
-            named, everything, name=shop.names(name), title="events", weight_name=weight_name
+            named, everything, name=factory.names(name), title="events", weight_name=weight_name
         )
     if data.numEntries() != number:
         message = f"RooFit took {data.numEntries():,} of {number:,} events"
         raise RuntimeError(message)
-    return shop.keep.own(data)
+    return factory.owner.own(data)

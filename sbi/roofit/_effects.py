@@ -34,19 +34,19 @@ class Effect:
     second: Any
 
 
-def piecewise(shop: Factory, name: str, title: str, effects: Sequence[Effect]) -> list[Any]:
+def piecewise(factory: Factory, name: str, title: str, effects: Sequence[Effect]) -> list[Any]:
     """Factors for all effects that are not log-quadratic."""
     together = [e for e in effects if e.code in _MULTIPLICATIVE]
     alone = [e for e in effects if e.code == "code0"]
     groups = [group for group in (together, *([e] for e in alone)) if group]
-    return [_piecewise(shop, name, title, group) for group in groups]
+    return [_piecewise(factory, name, title, group) for group in groups]
 
 
-def _piecewise(shop: Factory, name: str, title: str, effects: Sequence[Effect]) -> Any:
-    made = shop.make(
-        "PiecewiseInterpolation", name, title, shop.constant(1.0),
-        shop.arguments(e.second for e in effects), shop.arguments(e.first for e in effects),
-        shop.arguments(e.alpha for e in effects),
+def _piecewise(factory: Factory, name: str, title: str, effects: Sequence[Effect]) -> Any:
+    made = factory.make(
+        "PiecewiseInterpolation", name, title, factory.constant(1.0),
+        factory.arguments(e.second for e in effects), factory.arguments(e.first for e in effects),
+        factory.arguments(e.alpha for e in effects),
     )  # fmt: skip
     made.setPositiveDefinite(False)
     for effect in effects:

@@ -16,20 +16,20 @@ class Factory:
 
     Attributes:
         root: The ROOT module.
-        keep: Who owns what is made.
+        owner: Who owns what is made.
         names: Who is called what.
     """
 
-    def __init__(self, keep: Owner) -> None:
+    def __init__(self, owner: Owner) -> None:
         self.root = import_root()
-        self.keep = keep
+        self.owner = owner
         self.names = Names()
         self._constants: dict[float, Any] = {}
 
     def make(self, kind: str, name: str, title: str, *arguments: Any) -> Any:
         """``ROOT.kind(name, title, *arguments)``."""
         made = getattr(self.root, kind)(self.names(name), title, *arguments)
-        return self.keep.own(made)
+        return self.owner.own(made)
 
     def arguments(self, items: Iterable[Any]) -> Any:
         """A RooArgList."""
@@ -49,7 +49,7 @@ class Factory:
         """A RooConstVar; one per value."""
         if value not in self._constants:
             made = self.root.RooConstVar(self.names(f"c{number(value)}"), number(value), value)
-            self._constants[value] = self.keep.own(made)
+            self._constants[value] = self.owner.own(made)
         return self._constants[value]
 
     def formula(self, name: str, title: str, text: str, variables: Sequence[Any]) -> Any:
@@ -58,7 +58,7 @@ class Factory:
             return self.constant(float(text.strip("()")))
         # ROOT's constructor with a title and a formula
         args = self.arguments(variables)
-        return self.keep.own(self.root.RooFormulaVar(self.names(name), title, text, args))
+        return self.owner.own(self.root.RooFormulaVar(self.names(name), title, text, args))
 
     def product(self, name: str, title: str, items: Sequence[Any]) -> Any:
         """A RooProduct, or the only factor."""

@@ -55,7 +55,7 @@ def to_roofit(
     >>> minimizer = ROOT.RooMinimizer(obj.nll)                      # doctest: +SKIP
     """
     if route not in ROUTES:
-        message = f"route={route!r} is none of {', '.join(map(repr, ROUTES))}"
+        message = f"route={route!r} must be one of {', '.join(map(repr, ROUTES))}"
         raise UsageError(message)
     if not (tolerance > 0.0 and reach > 1.0):
         message = f"tolerance={tolerance} must exceed 0 and reach={reach} must exceed 1"
@@ -64,7 +64,7 @@ def to_roofit(
         return _nll(like)
     if type(like) is not Likelihood:  # not of a class made of it: that has other values
         message = (
-            f"a {type(like).__name__} is no mixture of columns, so it has no route={route!r}; "
+            f"a {type(like).__name__} is not a mixture of columns, so it has no route={route!r}; "
             'use route="nll"'
         )
         raise UsageError(message)
@@ -72,45 +72,45 @@ def to_roofit(
 
 
 def _nll(like: Fittable) -> RooFitObjects:
-    keep = Owner(immortal=True)
-    shop = Factory(keep)
-    parameters = make_parameters(shop, like)
-    nll = make_nll(like, parameters.values(), keep, shop.names("nll"))
+    owner = Owner(immortal=True)
+    factory = Factory(owner)
+    parameters = make_parameters(factory, like)
+    nll = make_nll(like, parameters.values(), owner, factory.names("nll"))
     found = check(like, parameters, nll.getVal, tolerance=_EXACT, route="nll")
-    return RooFitObjects("nll", like, parameters, keep.lease, found, items={"nll": nll})
+    return RooFitObjects("nll", like, parameters, owner.handle, found, items={"nll": nll})
 
 
 def _pdf(like: Likelihood, route: Route, tolerance: float, reach: float) -> RooFitObjects:
-    shop = Factory(Owner())
+    factory = Factory(Owner())
     narrow = _ranges(like, reach) if route == "columns" else None
-    parameters = make_parameters(shop, like, narrow)
+    parameters = make_parameters(factory, like, narrow)
     made: ColumnDensity | BatchDensity | None = None
     events = None
     if like.unbinned is not None:
-        yields = make_yields(shop, like.model, parameters)
-        total = shop.sum("nu", "expected events", list(yields.values()))
+        yields = make_yields(factory, like.model, parameters)
+        total = factory.sum("nu", "expected events", list(yields.values()))
         if route == "columns":
             made = ColumnDensity(
-                shop, like, parameters, yields, total, tolerance=tolerance, reach=reach
+                factory, like, parameters, yields, total, tolerance=tolerance, reach=reach
             )
         else:
-            made = BatchDensity(shop, like, parameters)
+            made = BatchDensity(factory, like, parameters)
         name = like.model.name
-        pdf = extended(shop, name, made.density, total)
+        pdf = extended(factory, name, made.density, total)
         weights = like.unbinned.columns.weights
         events = Events(name, pdf, made.variables, made.arrays, weights)
-    channels = [] if like.binned is None else make_channels(shop, like.binned, parameters)
-    constraints, outcomes = make_constraints(shop, like, parameters)
-    whole = assemble(shop, events, channels, constraints)
+    channels = [] if like.binned is None else make_channels(factory, like.binned, parameters)
+    constraints, outcomes = make_constraints(factory, like, parameters)
+    whole = assemble(factory, events, channels, constraints)
     if outcomes:
-        whole.data.setGlobalObservables(shop.set_of(outcomes.values()))
+        whole.data.setGlobalObservables(factory.set_of(outcomes.values()))
     allowed = tolerance if route == "columns" else _EXACT
     found = _check_pdf(like, route, parameters, whole, allowed)
     items = {"pdf": whole.pdf, "data": whole.data}
     if made is not None:
         items["function"] = made.density
     return RooFitObjects(
-        route, like, parameters, shop.keep.lease, found,
+        route, like, parameters, factory.owner.handle, found,
         observables=whole.observables,
         global_observables=outcomes,
         errors=made.errors if isinstance(made, ColumnDensity) else {},

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rootml.sbi.roofit._ownership import Owner
 
 
-def make_nll(like: Fittable, parameters: Iterable[Any], keep: Owner, name: str) -> Any:
+def make_nll(like: Fittable, parameters: Iterable[Any], owner: Owner, name: str) -> Any:
     """A RooAbsReal whose value is ``like.nll`` at the values of `parameters`, in their order.
 
     Where a density is not positive the value is NaN, from which MINUIT steps back.
@@ -27,6 +27,6 @@ def make_nll(like: Fittable, parameters: Iterable[Any], keep: Owner, name: str) 
         lambda theta: like.nll(theta, strict=False),
         lambda theta: like.nll_gradient(theta, strict=False),
     )
-    keep.at_end(lambda: _callbacks.forget(number))
+    owner.on_close(lambda: _callbacks.forget(number))
     title = "negative log-likelihood of rootml.sbi"
-    return keep.own(bridge().Nll(name, title, variables, number, _callbacks.nll_pointer()))
+    return owner.own(bridge().Nll(name, title, variables, number, _callbacks.nll_pointer()))

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from rootml._internal.reprs import Grid, facts_html, facts_text
+from rootml._internal.reprs import Grid, HtmlRepr, Part, facts_text
 from rootml.errors import UsageError
 from rootml.sbi.likelihood._parameters import Nuisance
 from rootml.sbi.roofit._root import quiet
@@ -30,7 +30,7 @@ _INSTEAD = {
 
 
 @dataclass(eq=False, repr=False)
-class RooFitObjects:
+class RooFitObjects(HtmlRepr):
     """A likelihood as RooFit objects, and everything that they need alive.
 
     Keep this object, or any of the RooFit objects in it, for as long as RooFit uses one of them.
@@ -49,7 +49,7 @@ class RooFitObjects:
     route: str
     likelihood: Fittable
     parameters: Mapping[str, Any]
-    lease: Handle
+    handle: Handle
     check: Check
     observables: Mapping[str, Any] = field(default_factory=dict)
     global_observables: Mapping[str, Any] = field(default_factory=dict)
@@ -159,5 +159,5 @@ class RooFitObjects:
     def __repr__(self) -> str:
         return f"{facts_text(self._facts())}\n\n{self._grid()}"
 
-    def _repr_html_(self) -> str:
-        return facts_html(self._facts()) + self._grid().html()
+    def _html_parts(self) -> list[Part]:
+        return [self._facts(), self._grid()]

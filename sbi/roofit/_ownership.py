@@ -32,41 +32,41 @@ class Owner:
             RooMinimizer may hold unseen; what they call in Python ends all the same.
 
     Attributes:
-        lease: What keeps everything alive.
+        handle: What keeps everything alive.
     """
 
     def __init__(self, *, immortal: bool = False) -> None:
         sweep()
-        self.lease = Handle()
+        self.handle = Handle()
         self._keeper = bridge().Keeper()
         _living.append(self._keeper)
         at_exit(_leave)
-        self._endings: list[Callable[[], None]] = []
-        endings = self._endings
+        self._actions: list[Callable[[], None]] = []
+        actions = self._actions
         keeper = self._keeper
 
         def end() -> None:
-            for ending in endings:
-                ending()
+            for action in actions:
+                action()
             if immortal:
                 keeper.abandon()
 
-        weakref.finalize(self.lease, _retire, keeper, end).atexit = False
+        weakref.finalize(self.handle, _retire, keeper, end).atexit = False
 
     def own(self, item: T) -> T:
-        """Take over a RooFit object made in Python; the same object, with a lease."""
+        """Take over a RooFit object made in Python; the same object, with a handle."""
         import_root().SetOwnership(item, False)
         self._keeper.adopt(item)
-        return self.lend(item)
+        return self.attach_handle(item)
 
-    def lend(self, item: T) -> T:
+    def attach_handle(self, item: T) -> T:
         """A Python object that keeps all the others alive."""
-        item._rootml_lease = self.lease  # type: ignore[attr-defined]
+        item._rootml_handle = self.handle  # type: ignore[attr-defined]
         return item
 
-    def at_end(self, action: Callable[[], None]) -> None:
+    def on_close(self, action: Callable[[], None]) -> None:
         """Call this when the objects die."""
-        self._endings.append(action)
+        self._actions.append(action)
 
 
 def _retire(keeper: Any, end: Callable[[], None]) -> None:

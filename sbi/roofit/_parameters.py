@@ -19,7 +19,7 @@ _FIRST_STEP = 0.1
 
 
 def make_parameters(
-    shop: Factory, like: Fittable, ranges: Mapping[str, Range] | None = None
+    factory: Factory, like: Fittable, ranges: Mapping[str, Range] | None = None
 ) -> dict[str, Any]:
     """One RooRealVar per parameter, by the model's name and in the model's order.
 
@@ -27,29 +27,29 @@ def make_parameters(
         ranges: Narrower limits than the model's, by name.
     """
     return {
-        name: make_parameter(name, parameter, shop, (ranges or {}).get(name))
+        name: make_parameter(name, parameter, factory, (ranges or {}).get(name))
         for name, parameter in like.parameters.items()
     }
 
 
 def make_parameter(
-    name: str, parameter: Parameter | Nuisance, shop: Factory, narrow: Range | None = None
+    name: str, parameter: Parameter | Nuisance, factory: Factory, narrow: Range | None = None
 ) -> Any:
     """A RooRealVar with the limits of a parameter, within `narrow`.
 
     A nuisance without limits gets wide ones: RooStats puts an infinite range into MINUIT's
     transformation of limited parameters and finds nothing.
     """
-    infinity = shop.root.RooNumber.infinity()
+    infinity = factory.root.RooNumber.infinity()
     wide = -infinity, infinity
     if isinstance(parameter, Nuisance) and parameter.constraint != "none":
         wide = _wide(parameter)
-    least = wide[0] if parameter.lower is None else parameter.lower
-    most = wide[1] if parameter.upper is None else parameter.upper
+    low = wide[0] if parameter.lower is None else parameter.lower
+    high = wide[1] if parameter.upper is None else parameter.upper
     if narrow is not None:
-        least, most = max(least, narrow[0]), min(most, narrow[1])
+        low, high = max(low, narrow[0]), min(high, narrow[1])
     assert parameter.value is not None
-    variable = shop.make("RooRealVar", name, name, parameter.value, least, most)
+    variable = factory.make("RooRealVar", name, name, parameter.value, low, high)
     variable.setError(_step(parameter))
     variable.setConstant(parameter.fixed)
     return variable

@@ -64,7 +64,7 @@ def interpolate(
     """Interpolate a function that is smooth between `edges`.
 
     It is met exactly at all edges, and at 0 where that is the middle of a piece; the degree grows
-    until the error is within `tolerance` of x, or to the most that is tried.
+    until the error is within `tolerance` of x, or up to the largest number that is tried.
     """
     pieces = [_one(function, low, high, tolerance) for low, high in pairwise(edges)]
     return PiecewisePolynomial(tuple(map(float, edges)), tuple(pieces))

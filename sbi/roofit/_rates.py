@@ -16,30 +16,32 @@ if TYPE_CHECKING:
     from rootml.sbi.roofit._factory import Factory
 
 
-def make_yields(shop: Factory, model: Model, parameters: Mapping[str, Any]) -> dict[str, Any]:
+def make_yields(factory: Factory, model: Model, parameters: Mapping[str, Any]) -> dict[str, Any]:
     """Per process its expected number of events, as a function of the parameters."""
-    return {process: _make(shop, model, process, parameters) for process in model.processes}
+    return {process: _make(factory, model, process, parameters) for process in model.processes}
 
 
-def _make(shop: Factory, model: Model, process: str, parameters: Mapping[str, Any]) -> Any:
+def _make(factory: Factory, model: Model, process: str, parameters: Mapping[str, Any]) -> Any:
     formula = model.formulas[process]
     used = [name for name in parameters if name in formula.names]
     title = f"expected events of {process}"
-    effects = _effects(shop, model, process, parameters)
+    effects = _effects(factory, model, process, parameters)
     suffix = "_nominal" if effects else ""
     text = _formulas.text(formula, used)
-    plain = shop.formula(f"nu_{process}{suffix}", title, text, [parameters[n] for n in used])
-    factors = piecewise(shop, f"nu_{process}_effects", f"nuisances on {process}", effects)
+    plain = factory.formula(f"nu_{process}{suffix}", title, text, [parameters[n] for n in used])
+    factors = piecewise(factory, f"nu_{process}_effects", f"nuisances on {process}", effects)
     smooth = log_quadratic(effects)
     if smooth:
         inner, variables = exponent(smooth)
         name = f"nu_{process}_growth"
-        factors.append(shop.formula(name, f"nuisances on {process}", f"exp({inner})", variables))
-    return shop.product(f"nu_{process}", title, [plain, *factors])
+        factors.append(
+            factory.formula(name, f"nuisances on {process}", f"exp({inner})", variables)
+        )
+    return factory.product(f"nu_{process}", title, [plain, *factors])
 
 
 def _effects(
-    shop: Factory, model: Model, process: str, parameters: Mapping[str, Any]
+    factory: Factory, model: Model, process: str, parameters: Mapping[str, Any]
 ) -> list[Effect]:
     found = []
     for name, nuisance in model.nuisances.items():
@@ -48,7 +50,7 @@ def _effects(
             found.append(
                 Effect(
                     parameters[name], nuisance.yield_interpolation,
-                    shop.constant(first), shop.constant(second),
+                    factory.constant(first), factory.constant(second),
                 )
             )  # fmt: skip
     return found

@@ -112,15 +112,15 @@ public:
    void gradient(double *out) const override
    {
       double value = 0.;
-      std::vector<double> slopes(_parameters.size());
-      call(&value, slopes.data());
-      std::vector<std::size_t> order(slopes.size());
+      std::vector<double> gradient(_parameters.size());
+      call(&value, gradient.data());
+      std::vector<std::size_t> order(gradient.size());
       std::iota(order.begin(), order.end(), 0);
       std::sort(order.begin(), order.end(), [this](std::size_t a, std::size_t b) {
          return std::strcmp(_parameters[a].GetName(), _parameters[b].GetName()) < 0;
       });
       for (std::size_t i = 0; i < order.size(); ++i)
-         out[i] = slopes[order[i]];
+         out[i] = gradient[order[i]];
    }
 
 protected:
@@ -132,14 +132,14 @@ protected:
    }
 
 private:
-   void call(double *value, double *slopes) const
+   void call(double *value, double *gradient) const
    {
       std::vector<double> theta;
       theta.reserve(_parameters.size());
       for (RooAbsArg *parameter : _parameters)
          theta.push_back(static_cast<RooAbsReal *>(parameter)->getVal());
       char message[kMessageSize] = "";
-      if (_call(_id, theta.data(), value, slopes, message))
+      if (_call(_id, theta.data(), value, gradient, message))
          throw std::runtime_error(message);
    }
 

@@ -61,7 +61,7 @@ def test_good_ratios(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     assert code == 0, printed
     assert "calibration" in printed.out
     assert "0 to look at" in printed.out
-    assert "12,000 events, worth 12,000" in printed.out
+    assert "12,000 events, effective 12,000" in printed.out
     files = sorted(pictures.iterdir())
     assert {path.name for path in files} >= {"calibration-s.png", "closure-s.png", "tails-s.png"}
     assert all(path.read_bytes().startswith(b"\x89PNG\r\n") for path in files)

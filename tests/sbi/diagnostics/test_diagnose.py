@@ -183,7 +183,7 @@ def test_norm_of_alpha_is_the_known_one(samples: dict[str, Any]) -> None:
 
 
 def test_many_events_are_thinned_and_said(samples: dict[str, Any]) -> None:
-    report = sbi.diagnose(known(samples), samples, classifier=False, most=1000)
+    report = sbi.diagnose(known(samples), samples, classifier=False, max_events=1000)
     assert "about 1,000 of 6,000 events" in str(report)
 
 

@@ -55,10 +55,10 @@ def test_a_likelihood_comes_back(everything: sbi.Likelihood, tmp_path: Path, kin
     assert loaded.model == everything.model
     assert loaded.observed == everything.observed
     theta = everything.start + 0.05
-    value, slopes = everything.nll_gradient(theta)
+    value, gradient = everything.nll_gradient(theta)
     again, rise = loaded.nll_gradient(theta)
     assert again == value
-    assert np.array_equal(rise, slopes)
+    assert np.array_equal(rise, gradient)
     assert sorted(p.name for p in tmp_path.iterdir()) == [
         "model.json", f"model.observed.{kind}", f"model.reference.{kind}"
     ]  # fmt: skip
@@ -191,10 +191,10 @@ def test_shifts_of_samples_come_back(everything: sbi.Likelihood, tmp_path: Path)
     assert list(again.parameters) == list(like.parameters)
     assert "finite0" in again.parameters
     theta = like.start + 0.05
-    value, slopes = like.nll_gradient(theta)
+    value, gradient = like.nll_gradient(theta)
     found, rise = again.nll_gradient(theta)
     assert found == value
-    assert np.array_equal(rise, slopes)
+    assert np.array_equal(rise, gradient)
 
 
 @pytest.mark.parametrize(
@@ -213,7 +213,7 @@ def test_shifts_that_do_not_fit_together(
 ) -> None:
     path = sbi.save(shifted(everything), tmp_path / "model.json")
     change(path, lambda document: edit(document["misc"]["rootml"]["shifts"]))
-    with pytest.raises(CorruptFileError, match="no model file of rootml"):
+    with pytest.raises(CorruptFileError, match="not a model file of rootml"):
         sbi.load(path)
 
 

@@ -40,8 +40,8 @@ def test_asimov_error_is_the_expected_one(problem: SignalBackground) -> None:
     density = 100.0 * problem.signal(x) + 900.0 * problem.background(x)
     step = 1e-4
     by_jes = (problem.background(x, step) - problem.background(x, -step)) / (2 * step)
-    slopes = np.stack([100.0 * problem.signal(x), 900.0 * by_jes])
-    information = (slopes / density) @ slopes.T * 2.5e-4 + np.diag([0.0, 1.0])
+    gradient = np.stack([100.0 * problem.signal(x), 900.0 * by_jes])
+    information = (gradient / density) @ gradient.T * 2.5e-4 + np.diag([0.0, 1.0])
     errors = np.sqrt(np.diag(np.linalg.inv(information)))
     assert list(result.errors.values()) == pytest.approx(errors, rel=2e-3)
 

@@ -81,7 +81,7 @@ def test_errors_equal_the_analytic_likelihoods(
 
     exact = optimize.minimize(analytic, result.theta, method="Nelder-Mead",
                               options={"xatol": 1e-7, "fatol": 1e-10})  # fmt: skip
-    bends = np.empty((2, 2))
+    hessian = np.empty((2, 2))
     h = 1e-3 * np.eye(2)
     for i in range(2):
         for j in range(2):
@@ -89,8 +89,8 @@ def test_errors_equal_the_analytic_likelihoods(
                 analytic(exact.x + a * h[i] + b * h[j]) * a * b
                 for a in (1, -1) for b in (1, -1)
             ]  # fmt: skip
-            bends[i, j] = sum(corners) / 4e-6
-    errors = np.sqrt(np.diag(np.linalg.inv(bends)))
+            hessian[i, j] = sum(corners) / 4e-6
+    errors = np.sqrt(np.diag(np.linalg.inv(hessian)))
     found = np.array(list(result.errors.values()))
     assert found == pytest.approx(errors, rel=0.01)
     assert np.abs((result.theta - exact.x) / errors).max() < 0.03

@@ -90,7 +90,7 @@ def test_of_toys(problem: SignalBackground) -> None:
         ),
         (
             lambda: sbi.Formula.parse("a * b").function(["a"]),
-            MissingParameterError, "parameter 'b'; there is 'a'",
+            MissingParameterError, "parameter 'b'; available: 'a'",
         ),
     ],
     ids=range(10),

@@ -98,13 +98,13 @@ def test_derivatives_match_differences() -> None:
     like = sbi.Model({}, binned=everything()).likelihood(None)
     for at in points(model, 3):
         theta = like.theta(**at)
-        _, slopes = like.nll_gradient(theta)
-        bends = like.nll_hessian(theta)
+        _, gradient = like.nll_gradient(theta)
+        hessian = like.nll_hessian(theta)
         for i, step in enumerate(1e-5 * np.eye(len(theta))):
             slope = (like.nll(theta + step) - like.nll(theta - step)) / 2e-5
-            assert slopes[i] == pytest.approx(slope, abs=1e-6)
+            assert gradient[i] == pytest.approx(slope, abs=1e-6)
             rise = like.nll_gradient(theta + step)[1] - like.nll_gradient(theta - step)[1]
-            assert bends[i] == pytest.approx(rise / 2e-5, abs=1e-5)
+            assert hessian[i] == pytest.approx(rise / 2e-5, abs=1e-5)
 
 
 def test_derivatives_where_a_factor_is_zero() -> None:
@@ -199,7 +199,7 @@ def broken(change: Any) -> dict[str, Any]:
 def test_workspaces_that_do_not_fit(change: Any, says: str) -> None:
     with pytest.raises(SchemaError, match=says):
         sbi.Binned.from_pyhf(broken(change))
-    with pytest.raises(SchemaError, match="no measurement 'other'; there is 'all'"):
+    with pytest.raises(SchemaError, match="no measurement 'other'; available: 'all'"):
         sbi.Binned.from_pyhf(everything(), measurement="other")
 
 

@@ -31,16 +31,16 @@ def test_engines_agree(events: int, nuisances: int, weighted: bool) -> None:
     rng = np.random.default_rng(5)
     for _ in range(3):
         theta = np.concatenate([[rng.uniform(0.2, 3.0)], rng.normal(0.0, 1.0, nuisances)])
-        value, slopes = ours.nll_gradient(theta)
+        value, gradient = ours.nll_gradient(theta)
         expected, rise = plain.nll_gradient(theta)
         scale = max(abs(expected), 1.0)
         assert value == pytest.approx(expected, abs=1e-12 * scale)
         assert ours.nll(theta) == pytest.approx(expected, abs=1e-12 * scale)
-        assert slopes == pytest.approx(rise, abs=1e-12 * max(np.abs(rise).max(), events))
+        assert gradient == pytest.approx(rise, abs=1e-12 * max(np.abs(rise).max(), events))
         for square in ("nll_hessian", "score_covariance"):
-            bends = getattr(plain, square)(theta)
+            hessian = getattr(plain, square)(theta)
             found = getattr(ours, square)(theta)
-            assert found == pytest.approx(bends, abs=1e-12 * max(np.abs(bends).max(), events))
+            assert found == pytest.approx(hessian, abs=1e-12 * max(np.abs(hessian).max(), events))
 
 
 def test_extreme_densities() -> None:

@@ -43,7 +43,7 @@ def holes(value: float) -> Any:
         ({"S": holes(math.inf), "B": np.ones(100)}, NonFiniteError, "'S'.*2 of 100.*7 .inf"),
         ({"S": ONES, "B": np.ones(5)}, SchemaError, "'B' has 5 events, that of 'S' has 4"),
         ({"S": ONES}, MissingColumnError, "'B' has no column; there is 'S'"),
-        ({"S": ONES, "B": ONES, "T": ONES}, UsageError, "'T', which is no process"),
+        ({"S": ONES, "B": ONES, "T": ONES}, UsageError, "'T', which is not a process"),
         ({"S": [], "B": []}, UsageError, "no events"),
         ({}, UsageError, "no columns"),
         (None, UsageError, "no columns"),
@@ -59,7 +59,7 @@ def holes(value: float) -> Any:
         ({"S": ONES, "B": {"nominal": ONES, "jes": ONES}}, SchemaError, "two arrays"),
         (
             {"S": ONES, "B": {"nominal": ONES, "jer": (ONES, ONES)}},
-            UsageError, "'jer', which is no nuisance.*'jes'",
+            UsageError, "'jer', which is not a nuisance.*'jes'",
         ),
         (
             {"S": ONES, "B": {"nominal": ONES, "jes": (ONES, ONES)}},
@@ -172,7 +172,7 @@ def test_points(values: dict[str, Any], error: type[RootmlError], says: str) -> 
     [
         ({"processes": {"S": "mu * 3"}}, MissingParameterError, "'S'.*'mu', which the model"),
         ({"processes": {}}, UsageError, "at least one process"),
-        ({"processes": {"S 1": "1"}}, UsageError, "'S 1' is no name"),
+        ({"processes": {"S 1": "1"}}, UsageError, "'S 1' is not a valid name"),
         (
             {"processes": {"S": "1"}, "parameters": {"a": 1.0},
              "nuisances": {"a": sbi.Nuisance()}},
@@ -180,7 +180,7 @@ def test_points(values: dict[str, Any], error: type[RootmlError], says: str) -> 
         ),
         (
             {"processes": {"S": "1"}, "nuisances": {"a": sbi.Nuisance(yields={"X": 1.1})}},
-            UsageError, "'X', which is no process",
+            UsageError, "'X', which is not a process",
         ),
     ],
 )  # fmt: skip

@@ -41,20 +41,20 @@ def oracle(
     b = background * nominal * factor / z
     density = mu * signal * columns["S"] + b
     value = mu * signal + background - np.log(density).sum() + 0.5 * alpha**2
-    slopes = [
+    gradient = [
         signal - (signal * columns["S"] / density).sum(),
         alpha - (b * (rate - log_z_slope) / density).sum(),
     ]
-    return float(value), np.array(slopes)
+    return float(value), np.array(gradient)
 
 
 def check(like: Any, x: Any, reference: sbi.RatioColumns, point: Any, *, gradient: bool) -> None:
-    value, slopes = oracle(x, reference, *point)
+    value, derivatives = oracle(x, reference, *point)
     assert like.nll(point) == pytest.approx(value, rel=1e-12)
     if gradient:
         found, rise = like.nll_gradient(point)
         assert found == pytest.approx(value, rel=1e-12)
-        np.testing.assert_allclose(rise, slopes, rtol=0, atol=1e-12 * len(x))
+        np.testing.assert_allclose(rise, derivatives, rtol=0, atol=1e-12 * len(x))
 
 
 @pytest.mark.parametrize("engine", ["numpy", "compiled"])
@@ -98,9 +98,9 @@ def test_the_way_to_a_point_does_not_matter(engine: str) -> None:
         fresh = model.likelihood(columns, reference=reference, engine=engine)
         point = points[number]
         if number % 2:
-            (value, slopes), (expected, rise) = (f.nll_gradient(point) for f in (like, fresh))
+            (value, gradient), (expected, rise) = (f.nll_gradient(point) for f in (like, fresh))
             assert value == expected
-            np.testing.assert_array_equal(slopes, rise)
+            np.testing.assert_array_equal(gradient, rise)
         else:
             assert like.nll(point) == fresh.nll(point)
 
@@ -113,8 +113,8 @@ def test_threads_do_not_disturb_each_other() -> None:
 
     def ask(number: int) -> bool:
         k = number % len(points)
-        value, slopes = like.nll(points[k]), like.nll_gradient(points[k])[1].tolist()
-        return (value, slopes) == alone[k]
+        value, gradient = like.nll(points[k]), like.nll_gradient(points[k])[1].tolist()
+        return (value, gradient) == alone[k]
 
     with ThreadPoolExecutor(8) as pool:
         assert all(pool.map(ask, range(2000)))

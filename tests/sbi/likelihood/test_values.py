@@ -139,8 +139,8 @@ def exact_at(code: str, point: tuple[float, ...]) -> tuple[float, list[float], l
         return float(mpmath.diff(function, at, counts))
 
     upper = {(i, j): order(i, j) for i in range(n) for j in range(i, n)}
-    bends = [[upper[min(i, j), max(i, j)] for j in range(n)] for i in range(n)]
-    return float(function(*at)), [order(i) for i in range(n)], bends
+    hessian = [[upper[min(i, j), max(i, j)] for j in range(n)] for i in range(n)]
+    return float(function(*at)), [order(i) for i in range(n)], hessian
 
 
 @pytest.fixture(autouse=True)
@@ -159,12 +159,12 @@ def test_value_gradient_and_hessian(code: str, where: str, engine: str) -> None:
     like = case.model.likelihood(case.columns, reference=case.reference, engine=engine)
     point = {"mu": mu, "jes": jes, "jer": jer, "lumi": lumi}
     assert list(like.parameters) == list(point)
-    expected, slopes, bends = exact_at(code, tuple(point.values()))
+    expected, gradient, hessian = exact_at(code, tuple(point.values()))
     assert like(**point) == pytest.approx(expected, rel=1e-14)
-    scale = max(map(abs, slopes))
-    assert list(like.gradient(**point).values()) == pytest.approx(slopes, abs=1e-12 * scale)
+    scale = max(map(abs, gradient))
+    assert list(like.gradient(**point).values()) == pytest.approx(gradient, abs=1e-12 * scale)
     assert like.hessian(**point) == pytest.approx(
-        np.array(bends), rel=1e-10, abs=1e-11 * np.abs(bends).max()
+        np.array(hessian), rel=1e-10, abs=1e-11 * np.abs(hessian).max()
     )
 
 
