@@ -74,6 +74,7 @@ def toys(
         StateError: The folder holds toys of another model, truth or seed.
         UsageError: Too few reference events; a function as `generator` with several workers.
 
+    >>> import numpy as np
     >>> from rootml.sbi import Model, Parameter
     >>> model = Model({"S": "mu * 100"}, {"mu": Parameter(1.0, lower=0.0)})
     >>> results = toys(model, {"S": np.ones(200)}, number=20, seed=1)

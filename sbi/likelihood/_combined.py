@@ -24,7 +24,8 @@ from rootml.sbi.likelihood._interpolation import Array
 from rootml.sbi.likelihood._parameters import Nuisance, Parameter
 
 if TYPE_CHECKING:
-    from rootml.sbi.roofit import RooFitObjects, Route
+    from rootml.sbi.roofit import RooFitObjects
+    from rootml.sbi.roofit._make import Route
 
 
 @dataclass(frozen=True)

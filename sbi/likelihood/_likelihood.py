@@ -22,7 +22,8 @@ from rootml.sbi.likelihood._parameters import Nuisance, Parameter
 from rootml.sbi.likelihood._unbinned import Unbinned
 
 if TYPE_CHECKING:
-    from rootml.sbi.roofit import RooFitObjects, Route
+    from rootml.sbi.roofit import RooFitObjects
+    from rootml.sbi.roofit._make import Route
 
 
 class Likelihood(HtmlRepr):

@@ -32,7 +32,7 @@ none is good enough, `to_roofit` says so. The other routes have no such limit.
 from __future__ import annotations
 
 from rootml.sbi.roofit._batch import RooFitFunction, function
-from rootml.sbi.roofit._make import Route, to_roofit
+from rootml.sbi.roofit._make import to_roofit
 from rootml.sbi.roofit._objects import RooFitObjects
 
-__all__ = ["RooFitFunction", "RooFitObjects", "Route", "function", "to_roofit"]
+__all__ = ["RooFitFunction", "RooFitObjects", "function", "to_roofit"]

@@ -42,7 +42,7 @@ def holes(value: float) -> Any:
         ({"S": holes(math.nan), "B": np.ones(100)}, NonFiniteError, "'S'.*2 of 100.*7 .nan"),
         ({"S": holes(math.inf), "B": np.ones(100)}, NonFiniteError, "'S'.*2 of 100.*7 .inf"),
         ({"S": ONES, "B": np.ones(5)}, SchemaError, "'B' has 5 events, that of 'S' has 4"),
-        ({"S": ONES}, MissingColumnError, "'B' has no column; there is 'S'"),
+        ({"S": ONES}, MissingColumnError, "'B' has no column; available: 'S'"),
         ({"S": ONES, "B": ONES, "T": ONES}, UsageError, "'T', which is not a process"),
         ({"S": [], "B": []}, UsageError, "no events"),
         ({}, UsageError, "no columns"),

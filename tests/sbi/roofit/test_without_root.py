@@ -42,7 +42,7 @@ def test_missing_root(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_unknown_route_needs_no_root() -> None:
     like = sbi.Model({"S": "mu * 3"}, {"mu": 1.0}).likelihood({"S": [1.0, 2.0]})
-    with pytest.raises(UsageError, match="none of 'columns'"):
+    with pytest.raises(UsageError, match="one of 'columns'"):
         to_roofit(like, "histogram")  # type: ignore[arg-type]
 
 
