@@ -234,6 +234,21 @@ def test_ratio_that_depends_on_a_parameter(tmp_path: Path) -> None:
     np.testing.assert_allclose(found[:, 0], again.log_ratio({"x": grid}, mu=0.2), atol=1e-5)
 
 
+def test_log_ratio_of_many_points_at_once(tmp_path: Path) -> None:
+    ratios = parametric(tmp_path, rows=4000, epochs=1)
+    x, mu = np.linspace(-1.0, 1.0, 3), np.linspace(-0.9, 0.9, 7)
+    table = ratios.log_ratio({"x": x}, mu=mu)
+    assert table.shape == (3, 7)
+    for j, value in enumerate(mu):
+        np.testing.assert_allclose(table[:, j], ratios.log_ratio({"x": x}, mu=value), atol=1e-12)
+    short = ratios.log_ratio({"x": x}, mu=mu[:2])  # fewer points than events: the other way round
+    np.testing.assert_allclose(short, table[:, :2], atol=1e-12)
+    with pytest.raises(rootml.errors.UsageError, match="outside of the training range"):
+        ratios.log_ratio({"x": x}, mu=np.array([0.0, 5.0]))
+    with pytest.raises(rootml.errors.UsageError, match=r"an array \(points,\)"):
+        ratios.log_ratio({"x": x}, mu=np.zeros((2, 2)))
+
+
 def test_likelihood_of_a_parameter_is_fitted(tmp_path: Path) -> None:
     ratios = parametric(tmp_path)
     x = np.random.default_rng(3).normal(0.3, 1.0, 500)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -243,6 +244,27 @@ def test_damaged_files_are_refused(tmp_path: Path) -> None:
             read_onnx(changed(change))
     with pytest.raises(CorruptFileError, match="metadata of the graph"):
         RatioEstimator.load(path)
+
+
+def test_only_what_is_wanted_is_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One member of an ensemble costs what one network costs."""
+    nets = [network((4, 16, 3), "silu", seed) for seed in range(5)]
+    scale = Scale(np.zeros(4), np.ones(4))
+    parts = [Member(layers_of(n), np.zeros(2)) for n in nets]
+    graph = class_graph(scale, parts, differences(3, 1), (), "silu")
+    calls: list[int] = []
+    sigmoid = OPERATORS["Sigmoid"]
+
+    def counted(z: Any) -> Any:
+        calls.append(len(z))
+        return sigmoid.value(z)
+
+    monkeypatch.setitem(OPERATORS, "Sigmoid", dataclasses.replace(sigmoid, value=counted))
+    x = np.zeros((2, 4))
+    graph.run(["member3"], x=x)
+    assert len(calls) == 1
+    graph.run(["log_ratio"], x=x)
+    assert len(calls) == 1 + 5
 
 
 def test_graphs_that_make_no_sense_are_refused() -> None:
