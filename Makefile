@@ -1,5 +1,5 @@
-# Targets for people: quickstart, test, test-full, studies, lint, format, docs, bench,
-# clean.
+# Targets for people: quickstart, test, test-full, test-oldest, test-newest, studies, lint, format,
+# docs, bench, clean.
 # PYTHON=... chooses the interpreter, ARGS=... is passed on to pytest or to the benchmark.
 
 VENV := .venv
@@ -13,12 +13,13 @@ PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11 python; d
 	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	&& echo $$name && break; done)
 
-.PHONY: help quickstart test test-full studies lint format bench clean servers docs docs-serve \
+.PHONY: help quickstart test test-full test-oldest test-newest studies lint format bench clean servers docs docs-serve \
 	bench-bdt bench-remote bench-sbi bench-morphing bench-scaling
 help:
 	@echo "make quickstart   install, then show everything on generated ROOT files (a minute or two)"
 	@echo "make test         install everything that the tests use, run them"
 	@echo "make test-full    the same with the slow tests: full products, statistical studies"
+	@echo "make test-oldest  the tests with the oldest versions allowed     make test-newest  and the newest"
 	@echo "make servers      install the S3 server that tests of remote files talk to"
 	@echo "make studies      fits of 1000 toys beside the analytic likelihood, with their bars"
 	@echo "make lint         ruff, formatting, mypy --strict        make format   repair what ruff can"
@@ -40,6 +41,12 @@ test-full: $(STAMPS)/test
 
 studies: $(STAMPS)/test
 	ROOTML_TOYS=1000 $(PY) -m pytest -n 2 --dist worksteal tests/sbi -k studies $(ARGS)
+
+# In environments of their own: the oldest versions that pyproject.toml allows, and the newest of all
+# (but for torch, whose newest build draws several gigabytes of CUDA).
+test-oldest test-newest: test-%: $(STAMPS)/%
+	$(VENV)/$*/bin/python -m pytest -n 2 --dist worksteal -m "not slow" \
+		--ignore=tests/rootml/storage/remote --ignore=tests/project $(ARGS)
 
 servers: $(STAMPS)/servers
 
@@ -92,6 +99,24 @@ $(STAMPS)/servers: $(STAMPS)/python tests/support/servers.txt
 	$(PY) -m venv $(VENV)/servers
 	$(VENV)/servers/bin/python -m pip --quiet --disable-pip-version-check install \
 		--requirement tests/support/servers.txt
+	@touch $@
+
+PEERS := .[torch,onnx,bdt,sbi,dask,plot,root,remote]
+$(STAMPS)/oldest: $(STAMPS)/python pyproject.toml constraints.txt tests/support/oldest_versions.py
+	$(PY) -m pip install --quiet packaging
+	$(PY) tests/support/oldest_versions.py > $(VENV)/oldest.txt
+	"$(PYTHON)" -m venv $(VENV)/oldest
+	$(VENV)/oldest/bin/python -m pip --quiet install --upgrade "pip>=25.1"
+	$(VENV)/oldest/bin/python -m pip --quiet install --constraint $(VENV)/oldest.txt \
+		--editable "$(PEERS)" --group test --group xgboost
+	@touch $@
+
+$(STAMPS)/newest: $(STAMPS)/python pyproject.toml
+	grep "^torch==" constraints.txt > $(VENV)/newest.txt
+	"$(PYTHON)" -m venv $(VENV)/newest
+	$(VENV)/newest/bin/python -m pip --quiet install --upgrade "pip>=25.1"
+	$(VENV)/newest/bin/python -m pip --quiet install --upgrade --constraint $(VENV)/newest.txt \
+		--editable "$(PEERS)" --group test --group xgboost
 	@touch $@
 
 $(STAMPS)/test: $(STAMPS)/python pyproject.toml constraints.txt
