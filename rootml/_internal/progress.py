@@ -1,31 +1,130 @@
-"""Progress bars on long passes: one look for all of rootml, silent where nobody watches."""
+"""Progress of long steps: a bar on a terminal and in notebooks, else lines in the log.
+
+Nothing is silent for more than a few seconds: the lines come from a thread of their own, also
+while one item takes long. They go to the logger ``rootml.progress`` at level INFO, or to standard
+error where progress was asked for.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import sys
-from collections.abc import Iterable, Iterator
-from typing import TypeVar
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
 
 T = TypeVar("T")
+
+INTERVAL = 5.0
+"""Seconds between two lines."""
+
+_log = logging.getLogger("rootml.progress")
+
+
+def in_notebook() -> bool:
+    """Whether this process is a kernel that shows HTML.
+
+    >>> in_notebook()
+    False
+    """
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return type(shell).__name__ == "ZMQInteractiveShell"
 
 
 def track(
     items: Iterable[T], *, total: int, what: str, enabled: bool | None = None
 ) -> Iterator[T]:
-    """Yield `items` while a bar named `what` moves.
+    """Yield `items` and show how many are done.
 
     Args:
         total: Number of items.
-        enabled: Show the bar; None: if standard error is a terminal.
+        what: What is being done, e.g. ``"reading"``.
+        enabled: True: show it, without a terminal as lines on standard error. False: do not.
+            None: a bar on a terminal and in a notebook, else lines in the log.
 
     >>> list(track([1, 2], total=2, what="counting", enabled=False))
     [1, 2]
     """
-    if not (sys.stderr.isatty() if enabled is None else enabled):
+    if enabled is False:
         yield from items
-        return
+    elif in_notebook() or sys.stderr.isatty():
+        yield from _bar(items, total, what)
+    else:
+        yield from _lines(items, total, what, emit=_to_stderr if enabled else _log.info)
+
+
+def _bar(items: Iterable[T], total: int, what: str) -> Iterator[T]:
     from rich.console import Console
     from rich.progress import Progress
 
-    with Progress(console=Console(stderr=True), transient=True) as bar:
+    console = Console() if in_notebook() else Console(stderr=True)
+    with Progress(console=console, transient=True) as bar:
         yield from bar.track(items, total=total, description=what)
+
+
+def _to_stderr(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
+
+
+def _lines(
+    items: Iterable[T], total: int, what: str, *, emit: Callable[[str], Any]
+) -> Iterator[T]:
+    if emit == _log.info and not _log.isEnabledFor(logging.INFO):
+        yield from items
+        return
+    done, start = 0, time.monotonic()
+    with every_few_seconds(lambda: emit(progress_line(what, done, total, _since(start)))):
+        for item in items:
+            yield item
+            done += 1
+    if _since(start) > INTERVAL:
+        emit(progress_line(what, done, total, _since(start)))
+
+
+def _since(start: float) -> float:
+    return time.monotonic() - start
+
+
+@contextlib.contextmanager
+def every_few_seconds(call: Callable[[], Any]) -> Iterator[None]:
+    """Call a function every `INTERVAL` seconds, in a thread, until the block ends."""
+    stop = threading.Event()
+
+    def work() -> None:
+        while not stop.wait(INTERVAL):
+            call()
+
+    thread = threading.Thread(target=work, name="rootml-progress", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def progress_line(what: str, done: int, total: int, seconds: float) -> str:
+    """A line of a log.
+
+    >>> progress_line("reading", 30, 120, 15.0)
+    'reading: 30 of 120 (25 %), 15 s, 2/s, 45 s left'
+    >>> progress_line("training", 0, 5, 10.0)
+    'training: 0 of 5 (0 %), 10 s'
+    """
+    share = 100 * done / total if total else 100.0
+    line = f"{what}: {done:,} of {total:,} ({share:.0f} %), {_duration(seconds)}"
+    if not done or not seconds:
+        return line
+    rate = done / seconds
+    left = f", {_duration((total - done) / rate)} left" if done < total else ""
+    return f"{line}, {rate:.3g}/s{left}"
+
+
+def _duration(seconds: float) -> str:
+    """Seconds as people say them."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import inspect
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from rootml._internal import progress
 from rootml._internal import validators as check
 from rootml._internal.atomic import atomic_path
 from rootml._internal.reprs import Grid, HtmlRepr, Paragraph
@@ -155,3 +158,51 @@ def test_html_is_escaped() -> None:
     html = Result()._repr_html_()
     for each in ("Result", *"abcdef"):
         assert f"&lt;{each}&gt;" in html
+
+
+def test_long_steps_write_lines_where_there_is_no_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(progress, "INTERVAL", 0.05)
+
+    def slow() -> Any:
+        yield 1
+        time.sleep(0.3)  # one item alone is not silent either
+        yield 2
+
+    assert list(progress.track(slow(), total=2, what="reading", enabled=True)) == [1, 2]
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) >= 3
+    assert lines[0].startswith("reading: 1 of 2 (50 %)")
+    assert lines[-1].startswith("reading: 2 of 2 (100 %)")
+    names = [thread.name for thread in threading.enumerate()]
+    assert "rootml-progress" not in names
+
+
+def test_progress_goes_to_the_log_by_itself(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(progress, "INTERVAL", 0.02)
+    with caplog.at_level("INFO", logger="rootml.progress"):
+        for _ in progress.track(range(3), total=3, what="fitting"):
+            time.sleep(0.03)
+    assert any("fitting: 1 of 3" in message for message in caplog.messages)
+
+
+def test_progress_ends_with_the_consumer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "INTERVAL", 0.01)
+    closed = []
+
+    def items() -> Any:
+        try:
+            yield from range(9)
+        finally:
+            closed.append(True)
+
+    source = items()
+    tracked = progress.track(source, total=9, what="x", enabled=True)
+    next(tracked)
+    tracked.close()  # type: ignore[attr-defined]
+    source.close()
+    assert closed
+    assert not [t for t in threading.enumerate() if t.name == "rootml-progress"]
