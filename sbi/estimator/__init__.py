@@ -12,7 +12,7 @@ from __future__ import annotations
 from rootml.sbi.estimator._estimator import RatioEstimator
 from rootml.sbi.estimator._parametric import ParametricRatios, RatioLikelihood
 from rootml.sbi.estimator._ratios import Ratios
-from rootml.sbi.estimator._record import ShapeDecision
+from rootml.sbi.estimator._shape_decision import ShapeDecision
 from rootml.sbi.estimator._training_uncertainty import training_uncertainty
 
 __all__ = [

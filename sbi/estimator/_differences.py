@@ -26,9 +26,9 @@ from rootml.dataset import Dataset
 from rootml.sbi.estimator._assemble import Scale, network_graph
 from rootml.sbi.estimator._loaders import balance, make_loader
 from rootml.sbi.estimator._network import Layers
-from rootml.sbi.estimator._record import ShapeDecision
 from rootml.sbi.estimator._samples import Density, check_sums, sums_of
 from rootml.sbi.estimator._settings import TrainingSettings, plan_differences
+from rootml.sbi.estimator._shape_decision import ShapeDecision
 from rootml.sbi.estimator._shapes import HeldOutShape, Shape, decide_shape
 from rootml.sbi.estimator._training import (
     History,

@@ -30,7 +30,7 @@ from rootml.sbi.estimator._loaders import balance, fit_scale, make_loader, plan_
 from rootml.sbi.estimator._network import Layers
 from rootml.sbi.estimator._normalisation import bridge, class_weights, expectation
 from rootml.sbi.estimator._ratios import Ratios
-from rootml.sbi.estimator._record import Norm, ShapeDecision, TrainingRecord
+from rootml.sbi.estimator._record import Norm, TrainingRecord
 from rootml.sbi.estimator._samples import (
     Division,
     Samples,
@@ -42,6 +42,7 @@ from rootml.sbi.estimator._samples import (
     sums_of,
 )
 from rootml.sbi.estimator._settings import Calibrate, TrainingSettings
+from rootml.sbi.estimator._shape_decision import ShapeDecision
 from rootml.sbi.estimator._training import (
     History,
     ProgressDisplay,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 
 if TYPE_CHECKING:
-    from rootml.sbi.estimator._record import ShapeDecision
+    from rootml.sbi.estimator._shape_decision import ShapeDecision
 
 By: TypeAlias = "str | Sequence[str] | None"
 Calibrate: TypeAlias = "Literal['auto', 'always', 'never']"

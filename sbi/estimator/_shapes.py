@@ -27,7 +27,7 @@ import numpy as np
 
 from rootml._internal.statistics import effective_events
 from rootml._internal.types import Bool, Float, Int
-from rootml.sbi.estimator._record import ShapeDecision
+from rootml.sbi.estimator._shape_decision import ShapeDecision
 
 SIGNIFICANCE = 3.0
 MISSED_INFORMATION = 50.0

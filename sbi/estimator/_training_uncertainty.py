@@ -27,9 +27,9 @@ from rootml.dataset import Dataset
 from rootml.errors import StateError
 from rootml.sbi.estimator._estimator import RatioEstimator
 from rootml.sbi.estimator._ratios import Ratios
-from rootml.sbi.estimator._record import ShapeDecision
 from rootml.sbi.estimator._samples import poisson_copies
 from rootml.sbi.estimator._settings import spawned_seed
+from rootml.sbi.estimator._shape_decision import ShapeDecision
 from rootml.sbi.inference._fit import FitResult
 from rootml.sbi.inference._samples import SampleShifts
 

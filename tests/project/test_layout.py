@@ -254,3 +254,98 @@ def test_no_path_of_a_machine_or_name_of_a_registry() -> None:
         text = path.read_text(encoding="utf-8", errors="replace")
         found += [f"{name}: {match.group()}" for match in TRACES.finditer(text)]
     assert found == []
+
+
+# --- what parts use of the core, and no hidden circles --------------------------------------------
+
+CORE_NAMES = {
+    "rootml": {"__version__"},
+    "rootml.dataset": {
+        "Dataset", "EventBlock", "ReadTask", "SelectedPartition", "SelectionIndex", "check_by",
+        "check_seed", "hash_ids", "hash_text",
+    },
+    "rootml.execution": {"Cost", "Executor", "RemoteFunction", "map_tasks"},
+    "rootml.expressions": {"Binary", "Call", "Name", "Node", "Number", "Unary", "parse"},
+    "rootml.output": {"as_column"},
+    "rootml.partitions": {"Partition"},
+    "rootml.storage": {"Column", "ColumnType", "missing_file", "remote_of", "type_of_values"},
+    "rootml.storage.remote": {"compute_slot", "stop_retries_when"},
+}  # fmt: skip
+"""What `batching`, `bdt` and `sbi` may import, beside `rootml.errors` and `rootml._internal`."""
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_parts_use_a_short_public_list_of_the_core(part: str) -> None:
+    allowed = {f"{module}.{name}" for module, names in CORE_NAMES.items() for name in names}
+    used = {
+        name
+        for path in python_files(part)
+        for name in imports(parsed(path))
+        if under(name, "rootml")
+        and not any(under(name, f"rootml.{other}") for other in (*PARTS, "_internal", "errors"))
+    }
+    assert used <= allowed
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(PROJECT).with_suffix("").parts
+    parts = parts if parts[0] == "rootml" else ("rootml", *parts)
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def lazy_doors() -> set[tuple[str, str]]:
+    """Rows of the table in CONTRIBUTING.md: a module, and a package that it opens."""
+    text = (PROJECT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    table = text.split("| module | opens | why |", 1)[1].split("\n\n", 1)[0]
+    rows = [line.split("|")[1:3] for line in table.splitlines() if line.startswith("| `")]
+    names = [[re.findall(r"`([\w.]+)`", cell) for cell in row] for row in rows]
+    return {(module, opened) for (module,), opens in names for opened in opens}
+
+
+def import_graph() -> dict[str, set[str]]:
+    """Which module imports which, anywhere: also inside functions and for types alone."""
+    modules = {module_name(path): path for path in SOURCES}
+    graph: dict[str, set[str]] = {name: set() for name in modules}
+    for name, path in modules.items():
+        for imported in imports(parsed(path)):
+            package = imported.rpartition(".")[0]
+            found = imported if imported in modules else package
+            if found in modules and found != name:
+                graph[name].add(found)
+    return graph
+
+
+def circle(graph: dict[str, set[str]]) -> list[str]:
+    """What remains when modules that import none of the rest are taken away again and again."""
+    rest = set(graph)
+    while True:
+        free = {name for name in rest if not graph[name] & rest}
+        if not free:
+            break
+        rest -= free
+    while True:  # and those that nobody of the rest imports
+        free = {name for name in rest if not any(name in graph[other] for other in rest)}
+        if not free:
+            return sorted(rest)
+        rest -= free
+
+
+def test_no_circle_of_imports_but_for_the_lazy_doors() -> None:
+    doors = lazy_doors()
+    graph = {
+        name: {t for t in targets if not any(name == a and under(t, b) for a, b in doors)}
+        for name, targets in import_graph().items()
+    }
+    assert circle(graph) == []
+
+
+def test_every_lazy_door_is_one() -> None:
+    """A row of the table is an import inside a function, and without it there is a circle."""
+    graph, doors = import_graph(), lazy_doors()
+    assert len(doors) >= 5
+    for module, opened in doors:
+        (path,) = (path for path in SOURCES if module_name(path) == module)
+        if module != "rootml":  # its attributes are imported by name
+            assert any(under(name, opened) for name in graph[module]), (module, opened)
+        eager = module_level_imports(parsed(path))
+        assert not [name for name in eager if under(name, opened)], (module, opened)
