@@ -172,7 +172,7 @@ def _say_sizes(data: Dataset, paths: list[str], rows: int) -> None:
     from rootml._internal.sizes import format_bytes
 
     infos = [info for sample in data.samples for info in sample.files.infos()]
-    before = sum(info.prints[0][1].size for info in infos)
+    before = sum(info.fingerprints[0][1].size for info in infos)
     after = sum(Path(path).stat().st_size for path in paths)
     entries = sum(info.num_entries for info in infos)
     note(f"{rows:,} of {entries:,} events, {format_bytes(after)} of {format_bytes(before)}")

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from rootml._internal.buffers import Allocate
-from rootml.errors import SchemaError, UnsupportedTypeError
+from rootml.errors import UnsupportedTypeError
 from rootml.storage import Column, ColumnType
 
 Rows = npt.NDArray[np.intp]
@@ -132,15 +132,3 @@ def arrow_batch(columns: Mapping[str, Column]) -> Any:
             message = f"column {name!r} of type {ak.type(column)} has no place in Arrow: {error}"
             raise UnsupportedTypeError(message) from error
     return pa.RecordBatch.from_arrays(list(arrays.values()), names=list(arrays))
-
-
-def check_names(names: Sequence[str], where: str) -> None:
-    """See that no name is there twice.
-
-    Raises:
-        SchemaError: One is.
-    """
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        message = f"{where}: a column is there twice: {', '.join(map(repr, twice))}"
-        raise SchemaError(message)

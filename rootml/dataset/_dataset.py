@@ -11,7 +11,7 @@ import numpy as np
 
 from rootml._internal.buffers import Allocate
 from rootml._internal.reprs import facts_html, shorten, titled_html
-from rootml._internal.validators import named_options
+from rootml._internal.validators import check_whole, named_options
 from rootml.dataset._cutflow import Cutflow
 from rootml.dataset._dependencies import Dependencies, dependencies
 from rootml.dataset._describe import Description, describe, sample_facts
@@ -34,7 +34,7 @@ from rootml.dataset._scan_cache import ScanCache
 from rootml.dataset._selection import SelectionIndex
 from rootml.dataset._splits import Split, check_by, check_seed, fold_sides, split_sides
 from rootml.dataset._tasks import MapTask, ReadTask
-from rootml.errors import ExpressionError, StateError, UsageError
+from rootml.errors import ExpressionError, StateError, UsageError, nearest
 from rootml.execution import Executor, map_tasks
 from rootml.expressions import parse
 from rootml.files import FriendPaths, match_friends
@@ -108,7 +108,7 @@ class Dataset:
             parse(text)
         except ExpressionError:
             for number in range(len(self.samples)):
-                self._reader.program(number).resolve(text)
+                self._reader.resolved_sample(number).resolve(text)
 
     def split(
         self,
@@ -167,6 +167,12 @@ class Dataset:
         """
         entry_range = check_entry_range((start, stop))
         return self._with(lambda sample: replace(sample, entry_range=entry_range))
+
+    def __radd__(self, other: Any) -> Dataset:
+        """So that ``sum([a, b, c])`` unites datasets: it begins with 0."""
+        if isinstance(other, int) and other == 0:
+            return self
+        return NotImplemented
 
     def __add__(self, other: Dataset) -> Dataset:
         """The events of both, those of `self` first.
@@ -259,7 +265,7 @@ class Dataset:
 
         varied = self._with(change)
         if suffix is not None:
-            varied._reader.programs()
+            varied._reader.resolved_samples()
         return varied
 
     def with_label(self, label: Number | str | None) -> Dataset:
@@ -317,12 +323,12 @@ class Dataset:
     @property
     def reserved(self) -> frozenset[str]:
         """Selected columns that are nothing but a label or a weight: no inputs for a training."""
-        programs = self._reader.programs()
+        all_resolved = self._reader.resolved_samples()
         return frozenset(
             name
-            for program in programs
-            for name, expression in program.outputs.items()
-            if expression in {program.label, program.weight}
+            for resolved in all_resolved
+            for name, expression in resolved.outputs.items()
+            if expression in {resolved.label, resolved.weight}
         )
 
     @property
@@ -356,7 +362,7 @@ class Dataset:
         Raises:
             MissingColumnError, ExpressionError: As `types`.
         """
-        return [dependencies(program) for program in self._reader.programs()]
+        return [dependencies(resolved) for resolved in self._reader.resolved_samples()]
 
     # --- where work runs ---------------------------------------------------------------------
 
@@ -597,20 +603,83 @@ class Dataset:
             message = f"{self}: the index belongs to another selection, {index}"
             raise StateError(message)
 
-    def to_awkward(self, *, progress: bool | None = None, threads: int | None = None) -> ak.Array:
+    def to_awkward(
+        self,
+        *,
+        label: bool = False,
+        weight: bool = False,
+        progress: bool | None = None,
+        threads: int | None = None,
+    ) -> ak.Array:
         """All selected events in memory: one record per event, its fields are the columns.
+
+        Args:
+            label, weight: Add them, as fields of these names.
+            progress: Show a bar; None: on a terminal.
+            threads: None: one per core.
 
         Raises:
             MissingElementError: A selected event lacks an element of a column.
+            UsageError: A column is called "label" or "weight" already, or there is no label.
         """
         from rootml.dataset._memory import to_awkward
 
-        return to_awkward(self._blocks(progress, threads))
+        return to_awkward(self._blocks(progress, threads, label=label, weight=weight))
 
-    def _blocks(self, progress: bool | None, threads: int | None) -> list[EventBlock]:
+    def to_pandas(
+        self,
+        *,
+        label: bool = False,
+        weight: bool = False,
+        progress: bool | None = None,
+        threads: int | None = None,
+    ) -> Any:
+        """All selected events as a `pandas.DataFrame`: one row per event, in their own dtypes.
+
+        Args:
+            label, weight, progress, threads: As `to_awkward`.
+
+        Raises:
+            UnsupportedTypeError: A column of lists or arrays: a data frame has one value per row.
+            MissingPackageError: pandas is not installed.
+        """
+        from rootml.dataset._memory import check_flat, to_pandas
+
+        check_flat(self.types(), str(self))
+        return to_pandas(self._blocks(progress, threads, label=label, weight=weight))
+
+    def head(self, n: int = 5) -> ak.Array:
+        """The first `n` selected events, as `to_awkward`; reads no more than it needs.
+
+        >>> import pyarrow as pa, pyarrow.parquet, rootml
+        >>> pa.parquet.write_table(pa.table({"pt": [10.0, 60.0, 35.0]}), "events.parquet")
+        >>> rootml.open("events.parquet").filter("pt > 20").head(1).tolist()
+        [{'pt': 60.0}]
+        """
+        from rootml.dataset._memory import to_awkward
+
+        left = check_whole("n", n, minimum=0)
+        blocks = [self._reader.empty_block()]
+        for partition in self.partitions():
+            if left <= 0:
+                break
+            blocks.append(self._reader.block(partition))
+            left -= blocks[-1].num_rows
+        return to_awkward(blocks)[:n]
+
+    def _blocks(
+        self,
+        progress: bool | None,
+        threads: int | None,
+        *,
+        label: bool = False,
+        weight: bool = False,
+    ) -> list[EventBlock]:
         """All selected events; one block without rows if there are none."""
-        blocks = self.map_partitions(_itself, progress=progress, threads=threads)
-        return list(blocks) or [self._reader.empty_block()]
+        blocks = self.map_partitions(
+            _itself, label=label, weight=weight, progress=progress, threads=threads
+        )
+        return list(blocks) or [self._reader.empty_block(label=label, weight=weight)]
 
     def to_arrow(self, *, progress: bool | None = None, threads: int | None = None) -> Any:
         """All selected events as a `pyarrow.Table`, one chunk per partition.
@@ -843,6 +912,31 @@ class Dataset:
         index = self.scan(progress=progress, threads=threads)
         sums = index._selection.steps(progress=progress, threads=threads)
         return describe(self._reader, index, sums)
+
+    def __len__(self) -> int:
+        """Number of selected events, once they were scanned.
+
+        Raises:
+            UsageError: They were not; counting them takes a pass over the data.
+        """
+        rows = self._scan_cache.num_rows
+        if rows is None:
+            message = f"{self}: the number of selected events is known after scan()"
+            raise UsageError(message)
+        return rows
+
+    def __bool__(self) -> bool:
+        """True, also before a scan."""
+        return True
+
+    if not TYPE_CHECKING:  # else type checkers would believe in every name
+
+        def __getattr__(self, name: str) -> Any:
+            message = f"'Dataset' object has no attribute {name!r}"
+            if not name.startswith("_"):
+                known = [each for each in dir(type(self)) if not each.startswith("_")]
+                message += f"; nearest: {nearest(name, known, limit=3)}; columns: select([...])"
+            raise AttributeError(message)
 
     def __str__(self) -> str:
         titles = " + ".join(sample.title for sample in self.samples[:3])

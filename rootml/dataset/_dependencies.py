@@ -28,20 +28,20 @@ class Dependencies:
     unreadable: tuple[str, ...]
 
 
-def dependencies(program: ResolvedSample) -> Dependencies:
+def dependencies(resolved: ResolvedSample) -> Dependencies:
     """What stands behind a sample."""
     return Dependencies(
-        str(program.sample),
-        program.columns,
-        tuple(program.needs(program.cut_expressions)),
-        tuple(program.needs([program.label])),
-        tuple(program.needs([program.weight])),
-        unreadable(program),
+        str(resolved.sample),
+        resolved.columns,
+        tuple(resolved.needs(resolved.cut_expressions)),
+        tuple(resolved.needs([resolved.label])),
+        tuple(resolved.needs([resolved.weight])),
+        unreadable(resolved),
     )
 
 
-def unreadable(program: ResolvedSample) -> tuple[str, ...]:
+def unreadable(resolved: ResolvedSample) -> tuple[str, ...]:
     """Columns that cannot be read and are left out, because none are selected."""
-    if program.sample.outputs is not None:
+    if resolved.sample.outputs is not None:
         return ()
-    return tuple(name for name, kind in program.columns.items() if kind.kind == "unsupported")
+    return tuple(name for name, kind in resolved.columns.items() if kind.kind == "unsupported")

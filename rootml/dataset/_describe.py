@@ -102,12 +102,16 @@ def describe(reader: Reader, index: SelectionIndex, sums: Sequence[Steps]) -> De
 def _stored_bytes(reader: Reader) -> int:
     """From the reference file of each sample, by entries."""
     result = 0.0
-    for program in reader.programs():
-        files = program.sample.files
-        outputs = [program.outputs[name] for name in reader.columns]
-        names = program.needs([*outputs, *program.cut_expressions, program.label, program.weight])
+    for resolved in reader.resolved_samples():
+        files = resolved.sample.files
+        outputs = [resolved.outputs[name] for name in reader.columns]
+        names = resolved.needs(
+            [*outputs, *resolved.cut_expressions, resolved.label, resolved.weight]
+        )
         table = files.table(files.reference())
-        entries = sum(stop - start for _, start, stop in program.sample.file_ranges(files.infos()))
+        entries = sum(
+            stop - start for _, start, stop in resolved.sample.file_ranges(files.infos())
+        )
         if names and table.num_entries:
             result += table.stored_bytes(names) * entries / table.num_entries
     return int(result)
@@ -115,20 +119,22 @@ def _stored_bytes(reader: Reader) -> int:
 
 def _notes(reader: Reader) -> list[str]:
     notes = []
-    programs = reader.programs()
-    for program, casts in zip(programs, reader.casts(), strict=True):
+    all_resolved = reader.resolved_samples()
+    for resolved, casts in zip(all_resolved, reader.casts(), strict=True):
         notes += [
-            f"{name!r} is {program.output_types()[name]} in {program.sample}, read as {dtype}"
+            f"{name!r} is {resolved.output_types()[name]} in {resolved.sample}, read as {dtype}"
             for name, dtype in casts.items()
         ]
-        if program.sample.outputs is None:
-            bad = unreadable(program)
-            left_out = [name for name in program.outputs if name not in reader.columns]
+        if resolved.sample.outputs is None:
+            bad = unreadable(resolved)
+            left_out = [name for name in resolved.outputs if name not in reader.columns]
             if bad:
-                notes.append(f"columns of {program.sample} that cannot be read: {shorten(bad)}")
+                notes.append(f"columns of {resolved.sample} that cannot be read: {shorten(bad)}")
             if left_out:
-                notes.append(f"only {program.sample} has: {shorten(left_out)}")
-    cuts = [cut for program in programs for cut in program.sample.cuts if isinstance(cut, Split)]
+                notes.append(f"only {resolved.sample} has: {shorten(left_out)}")
+    cuts = [
+        cut for resolved in all_resolved for cut in resolved.sample.cuts if isinstance(cut, Split)
+    ]
     if any(cut.by is None for cut in cuts):
         notes.append(
             "split by file name and entry number: not stable under skimming, give by= for that"

@@ -18,14 +18,17 @@ def selection_key(reader: Reader) -> str:
     return _digest(
         [
             [
-                [[*_identity(info.prints), info.tree] for info in program.sample.files.infos()],
-                [repr(cut) for cut in program.sample.cuts if isinstance(cut, Split)],
-                program.signature([*program.cut_expressions, program.label, program.weight]),
-                [cut is None for cut in program.cuts],
-                [program.sample.constant_label, _constant(program.sample.weight)],
-                repr((program.sample.normalisation, program.sample.entry_range)),
+                [
+                    [*_identity(info.fingerprints), info.tree]
+                    for info in resolved.sample.files.infos()
+                ],
+                [repr(cut) for cut in resolved.sample.cuts if isinstance(cut, Split)],
+                resolved.signature([*resolved.cut_expressions, resolved.label, resolved.weight]),
+                [cut is None for cut in resolved.cuts],
+                [resolved.sample.constant_label, _constant(resolved.sample.weight)],
+                repr((resolved.sample.normalisation, resolved.sample.entry_range)),
             ]
-            for program in reader.programs()
+            for resolved in reader.resolved_samples()
         ]
     )
 
@@ -35,8 +38,8 @@ def dataset_fingerprint(reader: Reader) -> str:
     return _digest(
         [selection_key(reader), reader.columns]
         + [
-            program.signature([program.outputs[name] for name in reader.columns])
-            for program in reader.programs()
+            resolved.signature([resolved.outputs[name] for name in reader.columns])
+            for resolved in reader.resolved_samples()
         ]
     )
 
@@ -45,11 +48,11 @@ def _constant(value: Any) -> Any:
     return None if isinstance(value, str) else value
 
 
-def _identity(prints: Iterable[tuple[str, Fingerprint]]) -> list[Any]:
+def _identity(fingerprints: Iterable[tuple[str, Fingerprint]]) -> list[Any]:
     """A UUID tells a file wherever it lies; without one its time has to do."""
     return [
-        [os.path.basename(path), mark.size, mark.uuid or mark.modified]  # noqa: PTH119 - or a URL
-        for path, mark in prints
+        [os.path.basename(path), fingerprint.size, fingerprint.uuid or fingerprint.modified]  # noqa: PTH119 - or a URL
+        for path, fingerprint in fingerprints
     ]
 
 

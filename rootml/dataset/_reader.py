@@ -39,7 +39,7 @@ from rootml.storage import Array, Column, ColumnType
 
 Mask = npt.NDArray[np.bool_]
 _STRING_BYTES = 24
-_LARGE = 1.5
+_LARGE_CLUSTER = 1.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,37 +86,39 @@ class Reader:
     def __init__(self, samples: Sequence[Sample], *, executor: Executor | None = None) -> None:
         self.samples = tuple(samples)
         self.executor = executor
-        self._programs: dict[int, ResolvedSample] = {}
+        self._resolved: dict[int, ResolvedSample] = {}
         self._types: dict[str, ColumnType] | None = None
         self._casts: list[dict[str, np.dtype[Any]]] = []
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_programs": {}, "executor": None}
+        return {**self.__dict__, "_resolved": {}, "executor": None}
 
     # --- names and types ----------------------------------------------------------------------
 
-    def program(self, sample: int) -> ResolvedSample:
+    def resolved_sample(self, sample: int) -> ResolvedSample:
         """What is computed for a sample; its first file is opened at the first call."""
-        if sample not in self._programs:
-            self._programs[sample] = ResolvedSample(self.samples[sample])
-        return self._programs[sample]
+        if sample not in self._resolved:
+            self._resolved[sample] = ResolvedSample(self.samples[sample])
+        return self._resolved[sample]
 
-    def programs(self) -> list[ResolvedSample]:
+    def resolved_samples(self) -> list[ResolvedSample]:
         """Those of all samples.
 
         Raises:
             MissingColumnError: A systematic variation for which no sample has a column.
         """
-        programs = [self.program(number) for number in range(len(self.samples))]
-        unused = [set(program.unused_suffixes) for program in programs if program.sample.suffixes]
+        all_resolved = [self.resolved_sample(number) for number in range(len(self.samples))]
+        unused = [
+            set(resolved.unused_suffixes) for resolved in all_resolved if resolved.sample.suffixes
+        ]
         for suffix in sorted(set.intersection(*unused) if unused else ()):
-            names = {name for program in programs for name in program.columns}
+            names = {name for resolved in all_resolved for name in resolved.columns}
             message = (
-                f"{programs[0].where}: no column that is used has a variation ending in "
+                f"{all_resolved[0].where}: no column that is used has a variation ending in "
                 f"{suffix!r}; nearest: {nearest(suffix, names)}"
             )
             raise MissingColumnError(message)
-        return programs
+        return all_resolved
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -124,10 +126,10 @@ class Reader:
         first = self.samples[0].outputs
         if first is not None:
             return first
-        programs = self.programs()
-        others = [program.outputs.keys() for program in programs[1:]]
+        all_resolved = self.resolved_samples()
+        others = [resolved.outputs.keys() for resolved in all_resolved[1:]]
         return tuple(
-            name for name in programs[0].outputs if all(name in other for other in others)
+            name for name in all_resolved[0].outputs if all(name in other for other in others)
         )
 
     def types(self) -> dict[str, ColumnType]:
@@ -141,7 +143,7 @@ class Reader:
         return self._types
 
     def _common_types(self) -> dict[str, ColumnType]:
-        types = [program.output_types() for program in self.programs()]
+        types = [resolved.output_types() for resolved in self.resolved_samples()]
         common = {name: types[0][name] for name in self.columns}
         for number, other in enumerate(types[1:], 1):
             for name, kind in common.items():
@@ -222,36 +224,40 @@ class Reader:
             return [(start, stop)]
         files = self.samples[number].files
         ranges = join_clusters(files.clusters(file), start, stop, most)
-        if not fine or all(last - first <= _LARGE * most for first, last in ranges):
+        if not fine or all(last - first <= _LARGE_CLUSTER * most for first, last in ranges):
             return ranges
-        program = self.program(number)
-        wanted = [*(program.outputs[name] for name in self.columns), program.label, program.weight]
-        names = program.needs(wanted)
+        resolved = self.resolved_sample(number)
+        wanted = [
+            *(resolved.outputs[name] for name in self.columns),
+            resolved.label,
+            resolved.weight,
+        ]
+        names = resolved.needs(wanted)
         result: list[tuple[int, int]] = []
         for first, last in ranges:
-            large = last - first > _LARGE * most
+            large = last - first > _LARGE_CLUSTER * most
             cuts = files.cheap_cuts(file, names, first, last, most) if large and names else []
             result += itertools.pairwise([first, *cuts, last])
         return result
 
     def _entry_bytes(self, number: int, *, scan: bool) -> int:
         """Decoded bytes of an entry, as the reference file has it: the same on every machine."""
-        program = self.program(number)
-        outputs = [] if scan else [program.outputs[name] for name in self.columns]
-        wanted = program.cut_expressions if scan else outputs
-        wanted = [*wanted, *(e for e in (program.label, program.weight) if e is not None)]
-        files = program.sample.files
+        resolved = self.resolved_sample(number)
+        outputs = [] if scan else [resolved.outputs[name] for name in self.columns]
+        wanted = resolved.cut_expressions if scan else outputs
+        wanted = [*wanted, *(e for e in (resolved.label, resolved.weight) if e is not None)]
+        files = resolved.sample.files
         table = files.table(files.reference())
         size = 0.0
-        for name in program.needs(wanted):
-            kind = program.columns[name]
+        for name in resolved.needs(wanted):
+            kind = resolved.columns[name]
             if kind.dtype is not None and kind.kind in {"scalar", "fixed"}:
                 size += kind.dtype.itemsize * float(np.prod(kind.shape))
             elif kind.kind != "unsupported":
                 stored = table.stored_bytes([name]) / max(1, table.num_entries)
                 size += _STRING_BYTES + 2 * stored  # lists: offsets, and values unpacked
         if not scan:
-            size += sum(8 for expression in outputs if expression.column not in program.columns)
+            size += sum(8 for expression in outputs if expression.column not in resolved.columns)
         return max(8, int(size))
 
     # --- reading ------------------------------------------------------------------------------
@@ -276,15 +282,15 @@ class Reader:
             select: If `mask` is None: whether to evaluate the cuts; otherwise all entries pass.
         """
         whole = partition
-        program = self.program(partition.sample)
-        wanted = self._wanted(program, columns)
+        resolved = self.resolved_sample(partition.sample)
+        wanted = self._wanted(resolved, columns)
         needed = [*wanted.values()]
-        needed += [program.label] if label and program.label is not None else []
-        needed += [program.weight] if weight and program.weight is not None else []
-        cut = mask is None and select and bool(program.cuts)
+        needed += [resolved.label] if label and resolved.label is not None else []
+        needed += [resolved.weight] if weight and resolved.weight is not None else []
+        cut = mask is None and select and bool(resolved.cuts)
         if mask is not None and not mask.any():  # nothing is read where nothing passes
             partition, mask = replace(partition, stop=partition.start), None
-        cuts = program.cut_expressions if cut else []
+        cuts = resolved.cut_expressions if cut else []
         values = self._load(partition, [*needed, *cuts], allocate)
         if cut:
             mask = self._masks(partition, values)[-1]
@@ -292,35 +298,38 @@ class Reader:
         if mask is not None and not mask.all():
             rows = np.flatnonzero(mask)
             entries = partition.start + rows if ids else None
-            kept = take_all({name: values[name] for name in program.needs(needed)}, rows, allocate)
-            values = Values(program, kept, len(rows), values.where)
+            kept = take_all(
+                {name: values[name] for name in resolved.needs(needed)}, rows, allocate
+            )
+            values = Values(resolved, kept, len(rows), values.where)
         casts = self.casts()[partition.sample] if len(self.samples) > 1 else {}
         return EventBlock(
             {
                 name: cast(packed(values.column(expression, name)), casts.get(name))
                 for name, expression in wanted.items()
             },
-            self._labels(program, values, allocate) if label else None,
-            self._weights(program, values, allocate=allocate) if weight else None,
+            self._labels(resolved, values, allocate) if label else None,
+            self._weights(resolved, values, allocate=allocate) if weight else None,
             entries,
             values.num_events,
             whole,
         )
 
-    def empty_block(self) -> EventBlock:
+    def empty_block(self, *, label: bool = False, weight: bool = False) -> EventBlock:
         """A block without rows, with the columns and their types."""
         info = self.samples[0].files.info(0)
-        return self.block(Partition(0, 0, info.path, info.tree, 0, 0), select=False)
+        nothing = Partition(0, 0, info.path, info.tree, 0, 0)
+        return self.block(nothing, select=False, label=label, weight=weight)
 
     def _wanted(
-        self, program: ResolvedSample, columns: Sequence[str] | None
+        self, resolved: ResolvedSample, columns: Sequence[str] | None
     ) -> dict[str, Expression]:
-        known = program.outputs
+        known = resolved.outputs
         wanted = {}
         for name in self.columns if columns is None else columns:
             if name not in known:
                 message = (
-                    f"{program.where}: {name!r} is not a selected column; "
+                    f"{resolved.where}: {name!r} is not a selected column; "
                     f"nearest: {nearest(name, known)}"
                 )
                 raise MissingColumnError(message)
@@ -334,25 +343,25 @@ class Reader:
         allocate: Allocate = np.empty,
     ) -> Values:
         """The columns behind `expressions`."""
-        program = self.program(partition.sample)
-        files, names = program.sample.files, program.needs(expressions)
+        resolved = self.resolved_sample(partition.sample)
+        files, names = resolved.sample.files, resolved.needs(expressions)
         files.check(partition.file, names)
         columns: dict[str, Column] = {}
         if names:
             table = files.table(partition.file)
             columns = table.read(names, partition.start, partition.stop, allocate=allocate)
-        return Values(program, columns, partition.num_entries, partition.where)
+        return Values(resolved, columns, partition.num_entries, partition.where)
 
-    def _labels(self, program: ResolvedSample, values: Values, allocate: Allocate) -> Array:
-        label = program.sample.label
+    def _labels(self, resolved: ResolvedSample, values: Values, allocate: Allocate) -> Array:
+        label = resolved.sample.label
         if label is None:
-            message = f"{program.sample}: has no label; open it with label=, or use with_label()"
+            message = f"{resolved.sample}: has no label; open it with label=, or use with_label()"
             raise UsageError(message)
-        if program.label is None:
+        if resolved.label is None:
             dtype: Any = np.int64 if isinstance(label, int) else np.float64
             return np.full(values.num_events, label, dtype)
-        kind = program.scalar_dtype(program.label, f"the label {label!r}").kind
-        found = values.numbers(program.label, "label")
+        kind = resolved.scalar_dtype(resolved.label, f"the label {label!r}").kind
+        found = values.numbers(resolved.label, "label")
         if kind == "f":
             return _as(found, np.float64, allocate)
         if found.dtype == np.uint64 and len(found) and found.max() > np.iinfo(np.int64).max:
@@ -362,19 +371,19 @@ class Reader:
 
     def _weights(
         self,
-        program: ResolvedSample,
+        resolved: ResolvedSample,
         values: Values,
         among: Mask | None = None,
         *,
         allocate: Allocate = np.empty,
     ) -> npt.NDArray[np.float64]:
         """Weights with the sample's scale; NaN where they are missing outside of `among`."""
-        sample, scale = program.sample, self.scale(program.sample)
-        if program.weight is None:
+        sample, scale = resolved.sample, self.scale(resolved.sample)
+        if resolved.weight is None:
             value = 1.0 if sample.weight is None else float(sample.weight)
             return np.full(values.num_events, value * scale)
-        program.scalar_dtype(program.weight, f"the weight {sample.weight!r}")
-        weights = _as(values.numbers(program.weight, "weight", among), np.float64, allocate)
+        resolved.scalar_dtype(resolved.weight, f"the weight {sample.weight!r}")
+        weights = _as(values.numbers(resolved.weight, "weight", among), np.float64, allocate)
         return weights if scale == 1.0 else weights * scale
 
     # --- normalising --------------------------------------------------------------------------
@@ -399,12 +408,12 @@ class Reader:
 
     def _masks(self, partition: Partition, values: Values) -> list[Mask]:
         """Which entries pass the cuts up to each one."""
-        program = self.program(partition.sample)
-        program.check_ids()
+        resolved = self.resolved_sample(partition.sample)
+        resolved.check_ids()
         passed = np.ones(values.num_events, bool)
         masks = []
         hashes: dict[Any, Hashes] = {}
-        cuts = zip(program.sample.cuts, program.cuts, program.ids, strict=True)
+        cuts = zip(resolved.sample.cuts, resolved.cuts, resolved.ids, strict=True)
         for cut, condition, ids in cuts:
             if isinstance(cut, Filter):
                 assert condition is not None
@@ -438,19 +447,19 @@ class Reader:
 
     def scan_partition(self, partition: Partition, *, sums_only: bool = False) -> PartScan:
         """Evaluate the cuts, and sum the weights of what passes up to each of them."""
-        program = self.program(partition.sample)
-        sample = program.sample
-        wanted = [] if sums_only else program.cut_expressions
-        wanted = [*wanted, *(e for e in (program.label, program.weight) if e is not None)]
+        resolved = self.resolved_sample(partition.sample)
+        sample = resolved.sample
+        wanted = [] if sums_only else resolved.cut_expressions
+        wanted = [*wanted, *(e for e in (resolved.label, resolved.weight) if e is not None)]
         values = self._load(partition, wanted)
         masks = [] if sums_only else self._masks(partition, values)
         everything = np.ones(values.num_events, bool)
         last = masks[-1] if masks else everything
         labels: Any = sample.label
-        if program.label is not None:
-            program.scalar_dtype(program.label, f"the label {sample.label!r}")
-            labels = values.numbers(program.label, "label", last)
-        weights = self._weights(program, values, last) if sample.weighted else None
+        if resolved.label is not None:
+            resolved.scalar_dtype(resolved.label, f"the label {sample.label!r}")
+            labels = values.numbers(resolved.label, "label", last)
+        weights = self._weights(resolved, values, last) if sample.weighted else None
         grouping = Grouping(labels, weights)
         bits = None if sums_only else np.packbits(last)
         return PartScan(bits, [grouping.sums(mask) for mask in (everything, *masks)])
@@ -465,7 +474,7 @@ class Reader:
     ) -> Iterator[tuple[Partition, PartScan]]:
         """`scan_partition` for all of them, in order."""
         warm_heap()
-        self.programs()
+        self.resolved_samples()
         self.find_scales()
         partitions = self.partitions(DEFAULT_BYTES, scan=True, threads=threads)
         task = partial(self.scan_partition, sums_only=sums_only)

@@ -273,16 +273,16 @@ def _placed(error: RootmlError, where: str) -> RootmlError:
 class AllColumns(Mapping[str, Expression]):
     """Whatever can be read, where nothing is selected; looked at when somebody asks."""
 
-    def __init__(self, program: ResolvedSample) -> None:
-        self._program = program
+    def __init__(self, resolved: ResolvedSample) -> None:
+        self._sample = resolved
 
     @cached_property
     def _found(self) -> dict[str, Expression]:
-        program = self._program
-        hidden = program.sample.files.recorded_names
-        names = (name for name, kind in program.columns.items() if kind.kind != "unsupported")
+        resolved = self._sample
+        hidden = resolved.sample.files.recorded_names
+        names = (name for name, kind in resolved.columns.items() if kind.kind != "unsupported")
         shown = (name for name in names if name not in hidden)
-        return {name: Expression(Name(name)) for name in (*shown, *program.definitions)}
+        return {name: Expression(Name(name)) for name in (*shown, *resolved.definitions)}
 
     def __getitem__(self, name: str) -> Expression:
         return self._found[name]
@@ -298,16 +298,16 @@ class Values(Mapping[str, Any]):
     """The columns of a partition, and what is derived from them when it is asked for."""
 
     def __init__(
-        self, program: ResolvedSample, columns: Mapping[str, Column], num_events: int, where: str
+        self, resolved: ResolvedSample, columns: Mapping[str, Column], num_events: int, where: str
     ) -> None:
-        self._program = program
+        self._sample = resolved
         self._columns = columns
         self._derived: dict[str, Any] = {}
         self.num_events = num_events
         self.where = where
 
     def __getitem__(self, name: str) -> Any:
-        definition = self._program.definitions.get(name)
+        definition = self._sample.definitions.get(name)
         if definition is None:
             return self._columns[name]
         if name not in self._derived:
@@ -315,16 +315,16 @@ class Values(Mapping[str, Any]):
         return self._derived[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter([*self._columns, *self._program.definitions])
+        return iter([*self._columns, *self._sample.definitions])
 
     def __len__(self) -> int:
-        return len(self._columns) + len(self._program.definitions)
+        return len(self._columns) + len(self._sample.definitions)
 
     def _derive(self, definition: Definition) -> Any:
         value = definition.expression.evaluate(self, self.num_events)
         if definition.missing is None:
             return value
-        kind = self._program._definition_type(definition)
+        kind = self._sample._definition_type(definition)
         filled = _fill(value, definition.missing, kind.dtype, self.num_events)
         return replace(value, data=filled, there=None, known=None)
 

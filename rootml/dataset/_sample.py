@@ -254,7 +254,7 @@ def checked_text(text: Any, wanted: str) -> str:
 
 
 def extended(sample: Sample, new: Sequence[Define]) -> tuple[Define, ...]:
-    """The definitions of a sample and new ones; the same one again is no other one.
+    """The definitions of a sample and new ones; re-adding an identical definition is a no-op.
 
     Raises:
         UsageError: A name that means something else already, or none.

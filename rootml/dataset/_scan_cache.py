@@ -47,6 +47,11 @@ class ScanCache:
                 index.save(saved)
         return index
 
+    @property
+    def num_rows(self) -> int | None:
+        """Selected events; None before the first scan."""
+        return None if self._selection is None else self._selection.num_rows
+
     def owns(self, index: SelectionIndex) -> bool:
         """Whether an index is known to be one of this selection."""
         return self._selection is not None and index._selection is self._selection
@@ -62,10 +67,10 @@ def _find(
     key = selection_key(reader)
     if saved is not None and os.path.exists(saved):  # noqa: PTH110 - takes both
         return load_selection(saved, reader, key)
-    prints = {
-        path: mark
+    fingerprints = {
+        path: fingerprint
         for sample in reader.samples
         for info in sample.files.infos(threads=threads)
-        for path, mark in info.prints
+        for path, fingerprint in info.fingerprints
     }
-    return Selection.scan(reader, key, prints, progress=progress, threads=threads)
+    return Selection.scan(reader, key, fingerprints, progress=progress, threads=threads)

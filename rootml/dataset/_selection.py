@@ -31,7 +31,7 @@ from rootml.files._files import verify_file
 from rootml.partitions import Partition
 from rootml.storage import Fingerprint
 
-_FORMAT = 1
+_FORMAT = 2
 _DAMAGE = (ValueError, KeyError, TypeError, IndexError, EOFError, zipfile.BadZipFile, OSError)
 Key = tuple[int, int]
 _ONES = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).sum(axis=1, dtype=np.uint8)
@@ -71,7 +71,7 @@ class Selection:
     Attributes:
         key: What was scanned: files, cuts, label and weight.
         masks: By sample and file; None: there is no cut, everything passes.
-        prints: Fingerprints of the files by path.
+        fingerprints: Fingerprints of the files by path.
     """
 
     def __init__(
@@ -80,12 +80,12 @@ class Selection:
         key: str,
         masks: dict[Key, FileMask] | None,
         steps: list[Steps] | None,
-        prints: dict[str, Fingerprint],
+        fingerprints: dict[str, Fingerprint],
     ) -> None:
         self.reader = reader
         self.key = key
         self.masks = masks
-        self.prints = prints
+        self.fingerprints = fingerprints
         self._steps = steps
 
     @classmethod
@@ -93,17 +93,17 @@ class Selection:
         cls,
         reader: Reader,
         key: str,
-        prints: dict[str, Fingerprint],
+        fingerprints: dict[str, Fingerprint],
         *,
         progress: bool | None,
         threads: int | None,
     ) -> Selection:
         """Evaluate all cuts over all entries."""
         if not any(sample.cuts for sample in reader.samples):
-            return cls(reader, key, None, None, prints)
+            return cls(reader, key, None, None, fingerprints)
         found: list[tuple[Partition, PartScan]] = []
         found += reader.scan_all(what="scanning", progress=progress, threads=threads)
-        return cls(reader, key, _join(found), reader.sum_up(found), prints)
+        return cls(reader, key, _join(found), reader.sum_up(found), fingerprints)
 
     def steps(self, *, progress: bool | None = None, threads: int | None = None) -> list[Steps]:
         """Sums of weights per sample, after each cut, by label; without cuts one pass more."""
@@ -138,7 +138,7 @@ class Selection:
 
     def verify(self) -> None:
         """See `SelectionIndex.verify`."""
-        for path, known in self.prints.items():
+        for path, known in self.fingerprints.items():
             if known.modified:
                 verify_file(path, known)
 
@@ -292,7 +292,9 @@ class SelectionIndex:
             "all": selection.masks is None,
             "masks": [[*key, mask.start, mask.stop] for key, mask in masks.items()],
             "steps": _steps_to_json(selection.steps()),
-            "prints": {path: asdict(mark) for path, mark in selection.prints.items()},
+            "fingerprints": {
+                path: asdict(fingerprint) for path, fingerprint in selection.fingerprints.items()
+            },
         }
         target = check_target(path)
         temporary = target.with_name(f".{target.name}.{secrets.token_hex(6)}.part")
@@ -361,29 +363,40 @@ def _from_json(content: Any, bits: npt.NDArray[np.uint8], reader: Reader) -> Sel
             raise ValueError(message)
         masks[int(sample), int(file)] = FileMask(start, stop, bits[at : at + size])
         at += size
-    prints = {path: Fingerprint(**mark) for path, mark in content["prints"].items()}
-    prints = _where_they_are(prints, reader)
-    steps = _steps_from_json(content["steps"])
-    return Selection(reader, content["key"], None if content["all"] else masks, steps, prints)
-
-
-def _where_they_are(prints: dict[str, Fingerprint], reader: Reader) -> dict[str, Fingerprint]:
-    """`prints` with the paths of today for files that were moved, told as in `_identity`."""
-    known = {
-        path: mark
-        for sample in reader.samples
-        for info in sample.files.infos()
-        for path, mark in info.prints
+    fingerprints = {
+        path: Fingerprint(**fingerprint) for path, fingerprint in content["fingerprints"].items()
     }
-    today = {_mark(path, mark): (path, mark) for path, mark in known.items()}
-    return dict(
-        (path, mark) if path in known else today.get(_mark(path, mark), (path, mark))
-        for path, mark in prints.items()
+    fingerprints = _where_they_are(fingerprints, reader)
+    steps = _steps_from_json(content["steps"])
+    return Selection(
+        reader, content["key"], None if content["all"] else masks, steps, fingerprints
     )
 
 
-def _mark(path: str, mark: Fingerprint) -> tuple[str, int, str | int]:
-    return Path(path).name, mark.size, mark.uuid or mark.modified
+def _where_they_are(
+    fingerprints: dict[str, Fingerprint], reader: Reader
+) -> dict[str, Fingerprint]:
+    """`fingerprints` with the paths of today for files that were moved, told as in `_identity`."""
+    known = {
+        path: fingerprint
+        for sample in reader.samples
+        for info in sample.files.infos()
+        for path, fingerprint in info.fingerprints
+    }
+    today = {
+        _file_identity(path, fingerprint): (path, fingerprint)
+        for path, fingerprint in known.items()
+    }
+    return dict(
+        (path, fingerprint)
+        if path in known
+        else today.get(_file_identity(path, fingerprint), (path, fingerprint))
+        for path, fingerprint in fingerprints.items()
+    )
+
+
+def _file_identity(path: str, fingerprint: Fingerprint) -> tuple[str, int, str | int]:
+    return Path(path).name, fingerprint.size, fingerprint.uuid or fingerprint.modified
 
 
 def _steps_to_json(samples: Sequence[Steps]) -> Any:

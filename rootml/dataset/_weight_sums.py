@@ -14,8 +14,8 @@ Label: TypeAlias = "int | float | str | None"
 UNKNOWN = "unknown"
 """Label of events whose label lacks an element or is NaN; none of them may be selected."""
 MANY = "many values"
-"""Stands for all labels when there are more than `MOST_LABELS`: not classes, but a target."""
-MOST_LABELS = 256
+"""Stands for all labels when there are more than `MAX_LABELS`: not classes, but a target."""
+MAX_LABELS = 256
 
 Steps: TypeAlias = "list[dict[Label, Sums]]"
 
@@ -91,7 +91,7 @@ class Grouping:
                 UNKNOWN if value != value else value  # noqa: PLR0124 - NaN
                 for value in values.tolist()
             ]
-            if len(values) > MOST_LABELS:
+            if len(values) > MAX_LABELS:
                 self._labels, self._inverse = [MANY], None
         else:
             self._labels = [labels]
@@ -126,6 +126,6 @@ def add_sums(one: Mapping[Label, Sums], other: Mapping[Label, Sums]) -> dict[Lab
     merged = dict(one)
     for label, sums in other.items():
         merged[label] = merged.get(label, Sums()) + sums
-    if MANY in merged or len(merged) > MOST_LABELS:
+    if MANY in merged or len(merged) > MAX_LABELS:
         return {MANY: total(merged.values())}
     return merged

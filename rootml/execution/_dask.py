@@ -7,11 +7,11 @@ and a worker that comes later gets it too. A partition is described by a small o
 
 ::
 
-    job  = Small(token, bytes)                     goes along with each task, if it is short
-    job  = replicate(submit(Packed, bytes))        else once; made again if its worker dies
-    next = submit(work, job, partitions)           as many as are worth a task (`_task_sizes`),
-                                                   about two tasks per thread at a time
-    yield from next.result(), in order             then it is forgotten, here and there
+    job  = InlineFunction(bytes)                if it is short: goes along with each task
+    job  = replicate(submit(PickledFunction))   else: sent once; made again if its worker dies
+    next = submit(work, job, partitions)        as many as are worth a task (`_task_sizes`),
+                                                about two tasks per thread at a time
+    yield from next.result(), in order          then it is forgotten, here and there
 
 A short job is no future of its own: Dask prefers the workers that have what a task depends on, and
 as long as a task takes less than the scheduler's reaction, that one worker gets all of them.
@@ -58,18 +58,18 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 _RETRIES = 2
-_AHEAD = 2
-_SMALL = 32 << 10
-_KEPT = 8
-_PIECE = 4 << 20  # Dask warns of tasks above 10 MB
-_LOOK_AGAIN = 5.0
-_HEALING = (CorruptFileError, MissingFileError)
+_TASKS_PER_THREAD = 2
+_INLINE_BYTES = 32 << 10
+_MAX_CACHED = 8
+_CHUNK_BYTES = 4 << 20  # Dask warns of tasks above 10 MB
+_RECOUNT_SECONDS = 5.0
+_RETRYABLE = (CorruptFileError, MissingFileError)
 """Errors of ours that another try may cure: shared file systems have bad moments."""
 _CLOSED = {"CommClosedError", "ClosedClientError"}
 _LOST = (asyncio.CancelledError, concurrent.futures.CancelledError)
 
 
-class Packed:
+class PickledFunction:
     """A function as bytes, unpacked once in each process that works with it."""
 
     def __init__(self, *pieces: bytes) -> None:
@@ -78,7 +78,7 @@ class Packed:
         self._function: Callable[[Any], Any] | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Packed, (self._raw,)
+        return PickledFunction, (self._raw,)
 
     def __sizeof__(self) -> int:
         return len(self._raw)
@@ -92,10 +92,10 @@ class Packed:
             return self._function
 
 
-class Small:
+class InlineFunction:
     """A short function as bytes that travels with each item, unpacked once in each process."""
 
-    _kept: ClassVar[OrderedDict[str, Packed]] = OrderedDict()
+    _cached: ClassVar[OrderedDict[str, PickledFunction]] = OrderedDict()
     _lock: ClassVar[threading.Lock] = threading.Lock()
 
     def __init__(self, raw: bytes) -> None:
@@ -106,10 +106,10 @@ class Small:
     def function(self) -> Callable[[Any], Any]:
         """What was packed; a process remembers the last few, with the files they keep open."""
         with self._lock:
-            packed = self._kept.setdefault(self._token, Packed(self._raw))
-            self._kept.move_to_end(self._token)
-            while len(self._kept) > _KEPT:
-                self._kept.popitem(last=False)
+            packed = self._cached.setdefault(self._token, PickledFunction(self._raw))
+            self._cached.move_to_end(self._token)
+            while len(self._cached) > _MAX_CACHED:
+                self._cached.popitem(last=False)
         return packed.function
 
 
@@ -140,24 +140,24 @@ def _unpack(raw: bytes) -> Any:
     return pickle.loads(zstandard.ZstdDecompressor().decompress(raw))
 
 
-def _work(job: Packed | Small, item: Any) -> Any:
+def _work(job: PickledFunction | InlineFunction, item: Any) -> Any:
     """One item, on a worker."""
     keep_heap()
     warm_heap()
     try:
         return job.function(item)
     except RootmlError as error:
-        if isinstance(error, _HEALING) or (isinstance(error, RemoteError) and error.transient):
+        if isinstance(error, _RETRYABLE) or (isinstance(error, RemoteError) and error.transient):
             raise
         return _Final(error)
 
 
-class _Again:
+class _Retry:
     """Stands for the result of an item that is worth another try."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Done:
+class _TaskResult:
     """The outcomes of a task, and what they took."""
 
     outcomes: list[Any]
@@ -165,14 +165,14 @@ class _Done:
     nbytes: int
 
 
-def _work_alone(job: Packed | Small, item: Any) -> _Done:
+def _work_alone(job: PickledFunction | InlineFunction, item: Any) -> _TaskResult:
     """An item that is a task of its own, on a worker; Dask tries again what it raises."""
     start = time.perf_counter()
     outcome = _work(job, item)
-    return _Done([outcome], time.perf_counter() - start, size_of(outcome))
+    return _TaskResult([outcome], time.perf_counter() - start, size_of(outcome))
 
 
-def _work_all(job: Packed | Small, items: Sequence[Any]) -> _Done:
+def _work_all(job: PickledFunction | InlineFunction, items: Sequence[Any]) -> _TaskResult:
     """A group of items, on a worker."""
     start = time.perf_counter()
     outcomes: list[Any] = []
@@ -180,8 +180,8 @@ def _work_all(job: Packed | Small, items: Sequence[Any]) -> _Done:
         try:
             outcomes.append(_work(job, item))
         except Exception:  # noqa: BLE001 - whatever it is, it will be raised when it is alone
-            outcomes.append(_Again())
-    return _Done(outcomes, time.perf_counter() - start, size_of(outcomes))
+            outcomes.append(_Retry())
+    return _TaskResult(outcomes, time.perf_counter() - start, size_of(outcomes))
 
 
 @dataclass(eq=False, slots=True)
@@ -213,15 +213,15 @@ class Job(Generic[T, R]):
             raise ClusterError(message)
         raw = _pack(function)
         with _cluster(what):
-            self._job = Small(raw) if len(raw) <= _SMALL else self._sent(raw)
+            self._job = InlineFunction(raw) if len(raw) <= _INLINE_BYTES else self._sent(raw)
 
     def _sent(self, raw: bytes) -> Any:
         """A future of the function, which all workers of now have."""
         pieces: list[Any] = [raw]
-        if len(raw) > _PIECE:
-            starts = range(0, len(raw), _PIECE)
-            pieces = [self._submit(bytes, raw[start : start + _PIECE]) for start in starts]
-        job = self._submit(Packed, *pieces)
+        if len(raw) > _CHUNK_BYTES:
+            starts = range(0, len(raw), _CHUNK_BYTES)
+            pieces = [self._submit(bytes, raw[start : start + _CHUNK_BYTES]) for start in starts]
+        job = self._submit(PickledFunction, *pieces)
         self._client.replicate([job])
         return job
 
@@ -231,14 +231,14 @@ class Job(Generic[T, R]):
 
     # --- one item -----------------------------------------------------------------------------
 
-    def _alone(self, item: T, *, tried: int = 0) -> R:
+    def _in_own_task(self, item: T, *, tried: int = 0) -> R:
         """The result of an item in a task of its own."""
         with _cluster(_where(item)):
             future = self._submit(_work_alone, self._job, item, retries=_RETRIES - tried)
-        return self._checked(self._done_alone(future, item).outcomes[0], item)
+        return self._checked(self._own_result(future, item).outcomes[0], item)
 
     @staticmethod
-    def _done_alone(future: Any, item: T) -> _Done:
+    def _own_result(future: Any, item: T) -> _TaskResult:
         """Wait for a future, and forget it.
 
         Raises:
@@ -277,24 +277,24 @@ class Job(Generic[T, R]):
 
     def results(self, future: Any, items: Sequence[T]) -> Iterator[Callable[[], R]]:
         """Wait for what `submit` gave, and forget it: for each item what gives or raises it."""
-        done = self._done(future, items)
-        if done is not None:
-            self.sizer.learn([cost_of(item) for item in items], done.seconds, done.nbytes)
+        result = self._done(future, items)
+        if result is not None:
+            self.sizer.learn([cost_of(item) for item in items], result.seconds, result.nbytes)
         for number, item in enumerate(items):
             outcome = None
-            if done is not None:
-                outcome, done.outcomes[number] = done.outcomes[number], None
-            if done is None:  # one of them did it: which?
-                yield partial(self._alone, item)
-            elif isinstance(outcome, _Again):
-                yield partial(self._alone, item, tried=1)
+            if result is not None:
+                outcome, result.outcomes[number] = result.outcomes[number], None
+            if result is None:  # one of them did it: which?
+                yield partial(self._in_own_task, item)
+            elif isinstance(outcome, _Retry):
+                yield partial(self._in_own_task, item, tried=1)
             else:
                 yield partial(self._checked, outcome, item)
 
-    def _done(self, future: Any, items: Sequence[T]) -> _Done | None:
+    def _done(self, future: Any, items: Sequence[T]) -> _TaskResult | None:
         """The outcomes of a task; None: its workers died, or its results could not be sent."""
         if len(items) == 1:
-            return self._done_alone(future, items[0])
+            return self._own_result(future, items[0])
         try:
             with _cluster(_where(items[0])):
                 return future.result()  # type: ignore[no-any-return]
@@ -322,7 +322,7 @@ class Job(Generic[T, R]):
 
     def _next(self, call: _Call[T, R]) -> list[_Call[T, R]]:
         """Wait for `call`, or for its turn: then the calls that are made with the next task."""
-        most = _AHEAD * self._executor.parallelism
+        most = _TASKS_PER_THREAD * self._executor.parallelism
         with self._turn:
             while call.outcome is None and (call.taken or self._running >= most):
                 self._turn.wait()
@@ -375,7 +375,7 @@ class DaskExecutor:
             raise UsageError(message)
         self.client = client
         self._process = os.getpid()
-        self._width = (0.0, 1)
+        self._workers = (0.0, 1)
 
     @property
     def usable(self) -> bool:
@@ -384,12 +384,12 @@ class DaskExecutor:
     @property
     def parallelism(self) -> int:
         """Threads of all workers; clusters grow and shrink, so it is looked up now and then."""
-        when, width = self._width
-        if time.monotonic() - when > _LOOK_AGAIN or when == 0:
+        when, workers = self._workers
+        if time.monotonic() - when > _RECOUNT_SECONDS or when == 0:
             with _cluster("counting the workers"):
-                width = max(1, sum(self.client.nthreads().values()))
-            self._width = (time.monotonic(), width)
-        return width
+                workers = max(1, sum(self.client.nthreads().values()))
+            self._workers = (time.monotonic(), workers)
+        return workers
 
     def broadcast(self, function: Callable[[T], R], *, what: str) -> Job[T, R]:
         return Job(self, function, what)
@@ -403,7 +403,7 @@ class DaskExecutor:
 
         def fill() -> None:
             nonlocal left, begun
-            while begun < len(waiting) and len(pending) < _AHEAD * self.parallelism:
+            while begun < len(waiting) and len(pending) < _TASKS_PER_THREAD * self.parallelism:
                 near = costs[begun : begun + MAX_ITEMS]
                 count = job.sizer.take(near, left, self.parallelism)
                 group = waiting[begun : begun + count]
@@ -439,7 +439,7 @@ def _cluster(where: str) -> Iterator[None]:
         raise
     except (Exception, asyncio.CancelledError) as error:
         if _lost(error):
-            raise _gone(where, error) from error
+            raise _lost_scheduler(where, error) from error
         if _killed(error):
             message = (
                 f"{where}: several workers died one after the other while they had this to do, or "
@@ -451,7 +451,7 @@ def _cluster(where: str) -> Iterator[None]:
         raise ClusterError(message) from error
 
 
-def _gone(where: str, error: BaseException) -> ClusterError:
+def _lost_scheduler(where: str, error: BaseException) -> ClusterError:
     message = f"{where}: the Dask scheduler is gone, or has forgotten the work: {error}"
     return ClusterError(message)
 

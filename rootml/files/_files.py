@@ -34,8 +34,8 @@ from rootml.storage import Columns, ColumnType, Fingerprint, Table, open_table
 from rootml.storage._base import LazyColumns
 from rootml.storage._headers import Header, HeaderCache, question
 
-_MOST_TABLES = 512
-_MANY = 16
+_MAX_TABLES = 512
+_MANY_FILES = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +62,14 @@ class FileInfo:
     """What is remembered of a file: little enough for ten thousand of them.
 
     Attributes:
-        prints: Fingerprints of the file and of the files of its friends, by path.
+        fingerprints: Fingerprints of the file and of the files of its friends, by path.
     """
 
     path: str
     tree: str
     format: str
     num_entries: int
-    prints: tuple[tuple[str, Fingerprint], ...]
+    fingerprints: tuple[tuple[str, Fingerprint], ...]
 
     @property
     def where(self) -> str:
@@ -88,7 +88,7 @@ class Files:
         self._infos: dict[int, FileInfo] = {}
         self._clusters: dict[int, npt.NDArray[np.int64]] = {}
         self._cuts: dict[int, dict[str, list[int]]] = {}
-        self._kept: dict[int, tuple[bool, int]] = {}
+        self._saved: dict[int, tuple[bool, int]] = {}
         self._columns: Columns | None = None
         self._checked: dict[int, set[str]] = {}
         self._lock = ProcessLock()
@@ -132,7 +132,7 @@ class Files:
             if table is not None:
                 self._tables.move_to_end(number)
                 return table
-        return self._keep(number, self._open(number))
+        return self._remember_table(number, self._open(number))
 
     def _open(self, number: int) -> Table:
         spec = self.specs[number]
@@ -146,16 +146,16 @@ class Files:
         check_origin(joined)
         return joined
 
-    def _keep(self, number: int, table: Table) -> Table:
+    def _remember_table(self, number: int, table: Table) -> Table:
         info = _info(table)
         with self._lock:
             before = self._infos.setdefault(number, info)
-            if before.prints != info.prints:
-                if number in self._kept:
+            if before.fingerprints != info.fingerprints:
+                if number in self._saved:
                     HeaderCache().store({self._named(number): None})
                 raise _changed(before, info)
             kept = self._tables.setdefault(number, table)
-            while len(self._tables) > _MOST_TABLES:
+            while len(self._tables) > _MAX_TABLES:
                 self._tables.popitem(last=False)  # not closed: another thread may be reading it
         return kept
 
@@ -167,7 +167,7 @@ class Files:
 
     def infos(self, *, threads: int | None = None) -> list[FileInfo]:
         """What is remembered of all files; those not seen yet are opened, in threads."""
-        self._recall()
+        self._load_headers()
         missing = [number for number in range(len(self)) if number not in self._infos]
         if threads is None and any(is_remote(self.specs[number].path) for number in missing[:1]):
             threads = REMOTE_THREADS
@@ -198,20 +198,20 @@ class Files:
         spec = self.specs[number]
         return str(spec.path), spec.tree  # a URL without credentials: it is kept on disk
 
-    def _worth_keeping(self) -> list[int]:
+    def _with_saved_headers(self) -> list[int]:
         """Files whose headers are kept on disk: of many, and URLs; friends are read each time."""
         if self._recorded:
             return []
-        many = len(self) > _MANY
+        many = len(self) > _MANY_FILES
         return [
             number
             for number, spec in enumerate(self.specs)
             if not spec.friends and (many or is_remote(spec.path))
         ]
 
-    def _recall(self) -> None:
+    def _load_headers(self) -> None:
         """Take over what is known of files that were not opened yet."""
-        missing = [number for number in self._worth_keeping() if number not in self._infos]
+        missing = [number for number in self._with_saved_headers() if number not in self._infos]
         if not missing:
             return
         known = HeaderCache().recall([self._named(number) for number in missing])
@@ -219,40 +219,40 @@ class Files:
             for number in missing:
                 header = known.get(self._named(number))
                 if header is not None and number not in self._infos:
-                    self._take(number, header)
+                    self._apply_header(number, header)
 
-    def _take(self, number: int, header: Header) -> None:
+    def _apply_header(self, number: int, header: Header) -> None:
         path = self.specs[number].path
-        prints = ((path, header.fingerprint),)
+        fingerprints = ((path, header.fingerprint),)
         self._infos[number] = FileInfo(
-            path, header.tree, header.format, header.num_entries, prints
+            path, header.tree, header.format, header.num_entries, fingerprints
         )
         if header.clusters is not None:
             self._clusters[number] = header.clusters
         self._cuts[number] = header.cuts
-        self._kept[number] = self._known(number)
+        self._saved[number] = self._header_state(number)
 
-    def _known(self, number: int) -> tuple[bool, int]:
+    def _header_state(self, number: int) -> tuple[bool, int]:
         """How much is known of a file."""
         return number in self._clusters, len(self._cuts.get(number, ()))
 
     def save_headers(self) -> None:
         """Keep what was found out since on disk, for the next process."""
         new: dict[tuple[str, str | None], Header | None] = {}
-        for number in self._worth_keeping():
-            info, known = self._infos.get(number), self._known(number)
-            if info is None or self._kept.get(number) == known:
+        for number in self._with_saved_headers():
+            info, known = self._infos.get(number), self._header_state(number)
+            if info is None or self._saved.get(number) == known:
                 continue
-            ((_, mark),) = info.prints
+            ((_, fingerprint),) = info.fingerprints
             new[self._named(number)] = Header(
                 info.tree,
                 info.format,
                 info.num_entries,
-                mark,
+                fingerprint,
                 self._clusters.get(number),
                 self._cuts.get(number, {}),
             )
-            self._kept[number] = known
+            self._saved[number] = known
         if new:
             HeaderCache().store(new)
 
@@ -302,7 +302,7 @@ class Files:
                 return False
             self._recorded = True
             self._infos, self._columns, self._checked = {}, None, {}
-            self._clusters, self._cuts, self._kept = {}, {}, {}
+            self._clusters, self._cuts, self._saved = {}, {}, {}
             self._forget_tables()
             table = self.table(number)
             self._columns = table.columns
@@ -352,7 +352,7 @@ class Files:
             MissingFileError: One is gone.
         """
         for info in list(self._infos.values()):
-            for path, known in info.prints:
+            for path, known in info.fingerprints:
                 if known.modified:  # local
                     verify_file(path, known)
 

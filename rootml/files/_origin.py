@@ -35,9 +35,9 @@ class Origin:
     @classmethod
     def of(cls, table: Table) -> Origin:
         """The identity of an open table; of its path only the name, files move."""
-        mark = table.fingerprint
+        fingerprint = table.fingerprint
         name = Path(table.path).name
-        return cls(name, table.name, mark.uuid, mark.size, table.num_entries)
+        return cls(name, table.name, fingerprint.uuid, fingerprint.size, table.num_entries)
 
     def fits(self, table: Table) -> bool:
         """Whether `table` is, by all that is known, the one that was recorded.

@@ -24,7 +24,7 @@ from rootml.errors import SchemaError, UsageError
 from rootml.execution import Cost, map_tasks
 from rootml.files._origin import Origin, record
 from rootml.output._friend_values import Apply, FileKey, Source, Values, source_of
-from rootml.output._output_files import begin_job, check_format
+from rootml.output._output_files import begin_job, check_format, refuse_existing
 from rootml.partitions import Partition
 from rootml.storage import Column, ColumnType, Writer, open_writer
 
@@ -109,6 +109,10 @@ def write_friend(
 ) -> list[str]:
     """See `Dataset.write_friend`."""
     files = _files(data)
+    firsts = [places[0] for places in files.values()]
+    formats = [data.samples[each.sample].files.info(each.file).format for each in firsts]
+    kind = check_format(format, formats)
+    refuse_existing(folder, list(files), format=kind, overwrite=overwrite)
     given = _pairs(data, values)
     parts = []
     for subset, each in given:
@@ -119,9 +123,6 @@ def write_friend(
         parts.append(_Part(subset, source, places))
     _check_cover(data, parts, files)
     types = _output_types(parts)
-    firsts = [places[0] for places in files.values()]
-    formats = [data.samples[each.sample].files.info(each.file).format for each in firsts]
-    kind = check_format(format, formats)
     paths, manifest = begin_job(
         "friends",
         folder,

@@ -59,6 +59,24 @@ def begin_job(
     return paths, manifest
 
 
+def refuse_existing(
+    folder: str | os.PathLike[str],
+    inputs: Sequence[tuple[str, str]],
+    *,
+    format: str,  # noqa: A002
+    overwrite: bool,
+) -> None:
+    """See, before anything is read, that no file is in the way.
+
+    Where an unfinished job left its list, only `begin_job` can tell whose files they are.
+
+    Raises:
+        UsageError: As `output_paths`.
+    """
+    resumable = any(Path(folder).glob(".rootml-*.jsonl"))
+    _check_paths(folder, inputs, format, overwrite=overwrite or resumable)
+
+
 def _paths(
     folder: str | os.PathLike[str], inputs: Sequence[tuple[str, str]], kind: str
 ) -> list[Path]:
@@ -80,8 +98,20 @@ def output_paths(
     Raises:
         UsageError: A file is there already (and not `overwrite`), or is an input.
     """
+    paths = _check_paths(folder, inputs, format, overwrite=overwrite)
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    return [str(path) for path in paths]
+
+
+def _check_paths(
+    folder: str | os.PathLike[str],
+    inputs: Sequence[tuple[str, str]],
+    kind: str,
+    *,
+    overwrite: bool,
+) -> list[Path]:
     target = Path(folder)
-    paths = _paths(folder, inputs, format)
+    paths = _paths(folder, inputs, kind)
     mine = {os.path.realpath(path) for path, _ in inputs}
     same = [str(path) for path in paths if os.path.realpath(path) in mine]
     if same:
@@ -95,8 +125,7 @@ def output_paths(
     if target.exists() and not target.is_dir():
         message = f"{str(target)!r} is a file; give the name of a folder"
         raise UsageError(message)
-    target.mkdir(parents=True, exist_ok=True)
-    return [str(path) for path in paths]
+    return paths
 
 
 def _names(inputs: Sequence[tuple[str, str]]) -> list[str]:

@@ -16,7 +16,7 @@ from rootml.errors import ClusterError
 from rootml.execution import Cost, Executor, map_tasks
 from rootml.files._origin import Origin, record
 from rootml.output._manifest import Finished, Manifest
-from rootml.output._output_files import begin_job, check_format
+from rootml.output._output_files import begin_job, check_format, refuse_existing
 from rootml.storage import ColumnType, open_writer
 
 _KEY_ORIGIN = "skimmed_from"
@@ -80,7 +80,6 @@ def skim(
     threads: int | None,
 ) -> list[str]:
     """See `Dataset.skim`."""
-    index = data.scan(progress=progress, threads=threads)
     types = data.types()
     inputs = [
         (number, file, info)
@@ -88,13 +87,16 @@ def skim(
         for file, info in enumerate(sample.files.infos(threads=threads))
     ]
     kind = check_format(format, [info.format for *_, info in inputs])
+    names = [(info.path, info.tree) for *_, info in inputs]
+    refuse_existing(folder, names, format=kind, overwrite=overwrite)
+    index = data.scan(progress=progress, threads=threads)
     mine: dict[tuple[int, int], list[SelectedPartition]] = {}
     for each in index.selected():
         mine.setdefault((each.partition.sample, each.partition.file), []).append(each)
     paths, manifest = begin_job(
         "skim",
         folder,
-        [(info.path, info.tree) for *_, info in inputs],
+        names,
         format=kind,
         key=[data.fingerprint, tree],
         overwrite=overwrite,

@@ -231,7 +231,7 @@ from rootml.dataset._reader import Reader
 for _ in range(5):
     data = rootml.open({str(folder / "*.root")!r})
     Reader(data.samples).partitions({SMALL})
-    data.samples[0].files._kept.clear()
+    data.samples[0].files._saved.clear()
     data.samples[0].files.keep()
 """
     running = [subprocess.Popen([sys.executable, "-c", script]) for _ in range(4)]
