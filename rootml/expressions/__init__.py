@@ -40,6 +40,7 @@ from rootml.expressions._expression import (
     column_values,
     cut_mask,
     expression_type,
+    from_draw,
     parse,
     resolve_names,
 )
@@ -58,6 +59,7 @@ __all__ = [
     "cut_mask",
     "expression_type",
     "filled_lists",
+    "from_draw",
     "parse",
     "resolve_names",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -13,7 +13,7 @@ import numpy as np
 
 from rootml.errors import ExpressionError
 from rootml.expressions._functions import FUNCTIONS
-from rootml.expressions._index import check_indexable, indexed, is_literal, sliced
+from rootml.expressions._index import check_indexable, indexed, is_literal, role_of, sliced
 from rootml.expressions._integers import (
     INT64,
     any_at_all,
@@ -36,6 +36,7 @@ from rootml.expressions._nodes import (
     Text,
     Unary,
 )
+from rootml.expressions._reducers import counts
 from rootml.expressions._values import (
     Data,
     Mask,
@@ -46,6 +47,7 @@ from rootml.expressions._values import (
     both,
     combined,
     has_lists,
+    has_strings,
     is_strings,
     known_in,
     leaf_dtype,
@@ -93,8 +95,10 @@ class _Evaluator:
                 return _choice(*map(self.value, (condition, yes, no)))
             case Index(operand, index):
                 return self._index(self.value(operand), index)
-            case Call(function, arguments):
-                return _call(function, [self.value(argument) for argument in arguments])
+            case Call("draw_element", (operand, index)):
+                return self._draw_element(self.value(operand), index)
+            case Call(function, arguments, axis):
+                return _call(function, [self.value(argument) for argument in arguments], axis)
             case Binary(operator, left, right):
                 return _binary(operator, self.value(left), self.value(right))
 
@@ -112,7 +116,17 @@ class _Evaluator:
         check_indexable(value)
         if isinstance(index, Slice):
             return sliced(value, index)
-        return indexed(value, self.value(index), self.num_events, literal=is_literal(index))
+        role = role_of(index, self.columns)
+        literal = is_literal(index)
+        return indexed(value, self.value(index), self.num_events, literal=literal, role=role)
+
+    def _draw_element(self, value: Value, index: Node) -> Value:
+        """``x[i]`` of TTree::Draw, where ``i`` is computed: always positions."""
+        check_indexable(value)
+        found = self.value(index)
+        number = number_by_number(FUNCTIONS["int64"].apply, as_number(found.data))
+        found = replace(found, data=number)
+        return indexed(value, found, self.num_events, literal=False, role="positions")
 
 
 def _constant(value: Any) -> Any:
@@ -200,10 +214,10 @@ def _shift(operator: str, one: Data, other: Data, *, integers: bool) -> Any:
 
 
 def _compare(operator: str, left: Value, right: Value) -> Value:
-    if is_strings(left.data) or is_strings(right.data):
+    if has_strings(left.data) or has_strings(right.data):
         for side in (left, right):
-            _refuse_lists_of_strings(side)
-        if not (is_strings(left.data) and is_strings(right.data)):
+            _refuse_nulls(side)
+        if not (has_strings(left.data) and has_strings(right.data)):
             message = "strings can only be compared with strings"
             raise ExpressionError(message)
         if operator not in {"==", "!="}:
@@ -215,29 +229,30 @@ def _compare(operator: str, left: Value, right: Value) -> Value:
     return combined(number_by_number(_COMPARE[operator], one, other), (left, right))
 
 
-def _refuse_lists_of_strings(side: Value) -> None:
-    if not isinstance(side.data, ak.Array):
-        return
-    if ak.to_layout(side.data).is_option:
+def _refuse_nulls(side: Value) -> None:
+    if isinstance(side.data, ak.Array) and ak.to_layout(side.data).is_option:
         message = "a column of strings with nulls is not supported in comparisons"
-        raise ExpressionError(message)
-    kind = str(ak.type(side.data).content)
-    if not is_strings(side.data) and "string" in kind:
-        message = (
-            f"lists of strings ({kind} in each event) are not supported in comparisons; compare a "
-            "column with one string per event"
-        )
         raise ExpressionError(message)
 
 
 def _equal_strings(one: Data, other: Data) -> Any:
+    """Equality of strings, event by event; lists of strings with one string, element by element.
+
+    Raises:
+        ExpressionError: Lists of strings with anything else.
+    """
     sides = [
         side if isinstance(side, ak.Array) else (str(side) if side.ndim == 0 else ak.Array(side))
         for side in (one, other)
     ]
     if all(isinstance(side, str) for side in sides):
         return np.array(sides[0] == sides[1])
-    return ak.to_numpy(sides[0] == sides[1])
+    lists = [not is_strings(side) for side in (one, other)]
+    if any(lists) and not any(isinstance(side, str) for side in sides):
+        message = "lists of strings can only be compared with one string, e.g. names == 'mu'"
+        raise ExpressionError(message)
+    equal = sides[0] == sides[1]
+    return equal if any(lists) else ak.to_numpy(equal)
 
 
 def _logic(operator: str, left: Value, right: Value) -> Value:
@@ -337,15 +352,15 @@ def _same_kind(one: Data, other: Data) -> tuple[Data, Data]:
     return as_number(one), as_number(other)
 
 
-def _call(name: str, arguments: list[Value]) -> Value:
+def _call(name: str, arguments: list[Value], axis: int | None) -> Value:
     function = FUNCTIONS[name]
-    if name == "where":
-        return _choice(*arguments)
+    if name in _SPECIAL:
+        return _SPECIAL[name](*arguments)
     if function.kind == "special":
         result: Value = function.apply(*arguments)
         return result
     if function.kind == "reduce":
-        return _reduce(name, arguments[0])
+        return _reduce(name, arguments[0], axis)
     numbers = [as_number(argument.data) for argument in arguments]
     for one, other in pairwise(numbers):
         align(one, other)
@@ -355,21 +370,61 @@ def _call(name: str, arguments: list[Value]) -> Value:
     return combined(number_by_number(function.apply, *numbers), arguments)
 
 
-def _reduce(name: str, value: Value) -> Value:
+def _reduce(name: str, value: Value, axis: int | None) -> Value:
     if is_strings(value.data) or not value.lists:
         message = (
             f"{name}() of one argument works on the list of each event; this is one value per "
             "event" + ("; give it two arguments" if name in {"max", "min"} else "")
         )
         raise ExpressionError(message)
+    depth = value.data.ndim - 1
+    if axis is not None and not _is_outer(name, axis, depth):
+        return _reduce_inner(name, value)
+    if name == "size":
+        return Value(counts(value.data), value.there)
     data = _one_level(value.data)
     known = None if value.known is None else _one_level(spread(value.known, value.data))
+    return _reduce_list(name, data, known, value.there)
+
+
+def _is_outer(name: str, axis: int, depth: int) -> bool:
+    """Whether `axis` is the list of each event, and not the lists in it.
+
+    Raises:
+        ExpressionError: Neither, or what awkward would compute across the inner lists.
+    """
+    level = axis if axis > 0 else depth + 1 + axis
+    if level == 1 and (depth == 1 or name == "size"):
+        return True
+    if level == depth == 2:
+        return False
+    message = (
+        f"axis={axis} of {name}() in {depth} levels of lists is not supported; axis=-1 reduces "
+        "the innermost of two levels, no axis all numbers of an event"
+    )
+    raise ExpressionError(message)
+
+
+def _reduce_list(name: str, data: Data, known: Data | None, there: Mask | None) -> Value:
+    """The reduction of one list; see `Value` for what is known and there."""
     if known is not None and name in {"any", "all"}:
-        return _any_or_all(name, data, known, value.there)
-    reduced, there = FUNCTIONS[name].apply(data)
-    if known is not None and name != "count":
-        there = both(there, np.asarray(ak.all(known, axis=1)))
-    return Value(reduced, both(value.there, there))
+        return _any_or_all(name, data, known, there)
+    reduced, found = FUNCTIONS[name].apply(data)
+    if known is not None and name not in {"count", "size"}:
+        found = both(found, np.asarray(ak.all(known, axis=1)))
+    return Value(reduced, both(there, found))
+
+
+def _reduce_inner(name: str, value: Value) -> Value:
+    """The lists in the list of each event, each reduced to a number."""
+    lists = ak.from_regular(ak.Array(value.data), axis=None)
+    number = ak.num(lists, axis=1)
+    known = None
+    if value.known is not None:
+        known = ak.flatten(spread(value.known, lists), axis=1)
+    found = _reduce_list(name, ak.flatten(lists, axis=1), known, None)
+    elements = None if found.there is None else ak.unflatten(ak.Array(found.there), number)
+    return Value(ak.unflatten(ak.Array(found.data), number), value.there, elements)
 
 
 def _any_or_all(name: str, data: Data, known: Data, there: Mask | None) -> Value:
@@ -387,3 +442,42 @@ def _one_level(data: Data) -> Data:
     while data.ndim > 2:
         data = ak.flatten(data, axis=2)
     return data
+
+
+# --- as TTree::Draw has them ---------------------------------------------------------------------
+
+
+def _draw_logic(operator: str) -> Callable[[Value, Value], Value]:
+    """``&&`` and ``||`` of numbers; unknown where one side is, whatever the other one says."""
+    ufunc = np.logical_and if operator == "&&" else np.logical_or
+
+    def apply(left: Value, right: Value) -> Value:
+        one, other = align(as_logical(left.data), as_logical(right.data))
+        return combined(number_by_number(ufunc, one, other), (left, right))
+
+    return apply
+
+
+def _draw_choice(condition: Value, yes: Value, no: Value) -> Value:
+    """``c ? a : b``; unknown where one of the three is."""
+    chosen = _choice(*(replace(each, there=None, known=None) for each in (condition, yes, no)))
+    return combined(chosen.data, (condition, yes, no))
+
+
+def _draw_cut(value: Value) -> Value:
+    """A cut: of lists, whether it holds for one of the elements."""
+    if is_strings(value.data) or not value.lists:
+        return value
+    data = as_logical(_one_level(value.data))
+    if value.known is not None:
+        data = data & _one_level(spread(value.known, value.data))
+    return Value(np.asarray(ak.any(data, axis=1)), value.there)
+
+
+_SPECIAL: Mapping[str, Callable[..., Value]] = {
+    "where": _choice,
+    "draw_where": _draw_choice,
+    "draw_and": _draw_logic("&&"),
+    "draw_or": _draw_logic("||"),
+    "draw_cut": _draw_cut,
+}

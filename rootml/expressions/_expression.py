@@ -13,9 +13,9 @@ import numpy.typing as npt
 
 from rootml.errors import ExpressionError, MissingColumnError, MissingElementError, nearest
 from rootml.expressions._evaluate import evaluate
-from rootml.expressions._nodes import Name, Node, map_names, names_in
-from rootml.expressions._parse import parse_text
-from rootml.expressions._values import Value, filled_lists, is_strings, leaf_dtype
+from rootml.expressions._nodes import Call, Name, Node, map_names, names_in
+from rootml.expressions._parse import Dialect, parse_text
+from rootml.expressions._values import Value, filled_lists, has_strings, is_strings, leaf_dtype
 from rootml.storage import ColumnType
 
 
@@ -82,13 +82,16 @@ class Expression:
 
 
 @lru_cache(maxsize=4096)
-def parse(text: str, known: frozenset[str] = frozenset()) -> Expression:
+def parse(
+    text: str, known: frozenset[str] = frozenset(), dialect: Dialect = "rootml"
+) -> Expression:
     """Parse a cut or a derived column.
 
     Args:
         text: In ROOT's spelling or Python's; a text that is exactly a name in `known` is that
             column, whatever characters it has.
         known: Names of columns; needed only for those with dots and other special characters.
+        dialect: "draw" for a text written for TTree::Draw, with its own arithmetic.
 
     Raises:
         ExpressionError: Not an expression; the message shows where.
@@ -98,7 +101,23 @@ def parse(text: str, known: frozenset[str] = frozenset()) -> Expression:
     """
     if text in known:
         return Expression(Name(text))
-    return Expression(parse_text(text, known))
+    return Expression(parse_text(text, known, dialect))
+
+
+def from_draw(text: str, *, cut: bool = False) -> str:
+    """An expression written for TTree::Draw in the spelling of rootml, with the same values.
+
+    Args:
+        cut: Whether it is a cut: of lists, an event passes if one element does.
+
+    Raises:
+        ExpressionError: Not an expression; the message shows where.
+
+    >>> from_draw("pt / n > 2 && log(x) < 1", cut=True)
+    'draw_cut(draw_and((draw_divide(pt, n) > 2), (draw_log(x) < 1)))'
+    """
+    tree = parse_text(text, frozenset(), "draw")
+    return str(Call("draw_cut", (tree,)) if cut else tree)
 
 
 def resolve_names(expression: Expression, available: Iterable[str], where: str) -> frozenset[str]:
@@ -127,7 +146,7 @@ def cut_mask(
         ExpressionError: The cut has one value per list element, or is not a number.
     """
     value = expression.evaluate(columns, num_events)
-    if is_strings(value.data) or leaf_dtype(value.data).kind not in "buif":
+    if has_strings(value.data) or leaf_dtype(value.data).kind not in "buif":
         message = f"a cut must be a condition, {expression} is not"
         raise ExpressionError(message)
     if value.lists:

@@ -1,39 +1,19 @@
-"""The functions of the expression language, by canonical name, and their other spellings."""
+"""The functions of the expression language, by canonical name."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import awkward as ak
 import numpy as np
 
 from rootml.errors import ExpressionError
-from rootml.expressions._integers import check_negative, check_overflow, check_sum, is_integer
-from rootml.expressions._values import (
-    Data,
-    Mask,
-    Value,
-    as_logical,
-    as_number,
-    both,
-    spread,
-)
-
-CONSTANTS = {
-    "pi": math.pi,
-    "TMath::Pi": math.pi,
-    "TMath::E": math.e,
-    "np.pi": math.pi,
-    "numpy.pi": math.pi,
-    "math.pi": math.pi,
-    "nan": math.nan,
-    "inf": math.inf,
-    "np.nan": math.nan,
-    "np.inf": math.inf,
-}
+from rootml.expressions import _elementwise as element
+from rootml.expressions import _lists as lists
+from rootml.expressions import _reducers as reducers
+from rootml.expressions._values import Data, Mask, Value, as_number, leaf_dtype, number_by_number, spread
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,152 +29,6 @@ class Function:
     kind: Literal["element", "reduce", "special"]
     arity: tuple[int, int]
     apply: Callable[..., Any]
-
-
-# --- reducers: data of one list level -> (result, events that have one) ------------------------
-
-
-def _counts(data: Data) -> Any:
-    return np.asarray(ak.num(data, axis=1)).astype(np.int64)
-
-
-def _sum(data: Data) -> tuple[Any, Mask | None]:
-    numbers = as_number(data)
-    check_sum(numbers)
-    return np.asarray(ak.sum(numbers, axis=1)), None
-
-
-def _count(data: Data) -> tuple[Any, Mask | None]:
-    return _counts(data), None
-
-
-def _any(data: Data) -> tuple[Any, Mask | None]:
-    return np.asarray(ak.any(as_logical(data), axis=1)), None
-
-
-def _all(data: Data) -> tuple[Any, Mask | None]:
-    return np.asarray(ak.all(as_logical(data), axis=1)), None
-
-
-def _filled(reduced: Any, data: Data) -> tuple[Any, Mask | None]:
-    """A result that empty lists do not have."""
-    filled = np.asarray(ak.fill_none(reduced, 0))
-    return filled, _counts(data) > 0
-
-
-def _extreme(reducer: Callable[..., Any], data: Data) -> tuple[Any, Mask | None]:
-    """The largest or smallest; NaN if there is a NaN, wherever in the list, as NumPy."""
-    numbers = as_number(data)
-    reduced, there = _filled(reducer(numbers, axis=1), data)
-    if reduced.dtype.kind == "f":
-        reduced = np.where(np.asarray(ak.any(np.isnan(numbers), axis=1)), np.nan, reduced)
-    return reduced, there
-
-
-def _max(data: Data) -> tuple[Any, Mask | None]:
-    return _extreme(ak.max, data)
-
-
-def _min(data: Data) -> tuple[Any, Mask | None]:
-    return _extreme(ak.min, data)
-
-
-def _place(reducer: Callable[..., Any], data: Data) -> tuple[Any, Mask | None]:
-    """Where the largest or smallest is; the first NaN if there is one, as NumPy."""
-    numbers = as_number(data)
-    place, there = _filled(reducer(numbers, axis=1), data)
-    unordered = np.isnan(numbers * 1.0)
-    first = np.asarray(ak.fill_none(ak.argmax(unordered, axis=1), 0))
-    return np.where(np.asarray(ak.any(unordered, axis=1)), first, place), there
-
-
-def _argmax(data: Data) -> tuple[Any, Mask | None]:
-    return _place(ak.argmax, data)
-
-
-def _argmin(data: Data) -> tuple[Any, Mask | None]:
-    return _place(ak.argmin, data)
-
-
-def _mean(data: Data) -> tuple[Any, Mask | None]:
-    counts = _counts(data)
-    return np.asarray(ak.sum(as_number(data) * 1.0, axis=1)) / np.maximum(counts, 1), counts > 0
-
-
-def _std(data: Data) -> tuple[Any, Mask | None]:
-    """Population standard deviation, as `numpy.std`."""
-    mean, valid = _mean(data)
-    deviation = as_number(data) * 1.0 - mean
-    return np.sqrt(_mean(deviation * deviation)[0]), valid
-
-
-# --- element by element ------------------------------------------------------------------------
-
-
-def _delta_phi(one: Any, other: Any) -> Any:
-    """phi2 - phi1 in [-pi, pi), as ROOT::VecOps::DeltaPhi(phi1, phi2)."""
-    difference = other * 1.0 - one
-    return difference - 2 * np.pi * np.floor((difference + np.pi) / (2 * np.pi))
-
-
-def _delta_r(eta1: Any, phi1: Any, eta2: Any, phi2: Any) -> Any:
-    """ROOT's DeltaR with arguments in the order eta1, phi1, eta2, phi2."""
-    return np.hypot(eta2 * 1.0 - eta1, _delta_phi(phi1, phi2))
-
-
-def _power(base: Any, exponent: Any) -> Any:
-    return np.power(base * 1.0, exponent)
-
-
-def _abs(number: Any) -> Any:
-    check_negative("abs", number)
-    return np.abs(number)
-
-
-def _square(number: Any) -> Any:
-    if is_integer(number):
-        check_overflow("*", number, number)
-    return number * number
-
-
-def _round(number: Any) -> Any:
-    """Half away from zero, as C's ``round``."""
-    number = number * 1.0
-    whole = np.trunc(number)
-    return whole + np.copysign(np.abs(number - whole) >= 0.5, number)
-
-
-def _rint(number: Any) -> Any:
-    """Half to even, as C's ``rint``, NumPy's ``round`` and ``TMath::Nint``."""
-    return np.rint(number * 1.0)
-
-
-def _root_choice(keeps: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
-    """TMath::Max and TMath::Min: the first if it compares so with the second, else the second.
-
-    With NaN the second, whichever of them it is.
-    """
-
-    def chosen(one: Any, other: Any) -> Any:
-        if isinstance(one, ak.Array) or isinstance(other, ak.Array):
-            one, other = ak.broadcast_arrays(one, other)
-            return ak.where(keeps(one, other), one, other)
-        return np.where(keeps(one, other), one, other)
-
-    return chosen
-
-
-def _fold(function: Callable[[Any, Any], Any]) -> Callable[..., Any]:
-    def folded(*arguments: Any) -> Any:
-        result = arguments[0]
-        for argument in arguments[1:]:
-            result = function(result, argument)
-        return result
-
-    return folded
-
-
-# --- on values ---------------------------------------------------------------------------------
 
 
 def _alternative(value: Value, default: Value) -> Value:
@@ -222,20 +56,11 @@ def _alternative_elements(
     return Value(filled, None, None if given is None else known | spread(given, data))
 
 
-def _masked(reducer: Callable[[Data], tuple[Any, Mask | None]]) -> Callable[..., Value]:
-    def apply(value: Value, condition: Value) -> Value:
-        """MaxIf$(x, c): over the elements whose condition holds."""
-        if not value.lists or not condition.lists:
-            message = "MaxIf$ and MinIf$ need two lists of equal lengths"
-            raise ExpressionError(message)
-        chosen = ak.from_regular(ak.Array(as_logical(condition.data)))
-        reduced, there = reducer(ak.Array(value.data)[chosen])
-        if value.known is not None:
-            known = ak.Array(spread(value.known, value.data))[chosen]
-            there = both(there, np.asarray(ak.all(known, axis=1)))
-        return Value(reduced, both(there, both(value.there, condition.valid)))
-
-    return apply
+def _float(value: Value) -> Value:
+    """``float(x)``, where C++ and Python agree; see `_elementwise.float_`."""
+    exact = leaf_dtype(value.data) in {np.dtype(np.float32), np.dtype(np.float16)}
+    convert = element.to_float64 if exact else element.float_
+    return replace(value, data=number_by_number(convert, as_number(value.data)))
 
 
 def _element(function: Callable[..., Any], least: int, most: int | None = None) -> Function:
@@ -246,99 +71,114 @@ def _reducer(function: Callable[[Data], tuple[Any, Mask | None]]) -> Function:
     return Function("reduce", (1, 1), function)
 
 
+def _special(function: Callable[..., Value] | None, least: int, most: int | None = None) -> Function:
+    return Function("special", (least, least if most is None else most), function)  # type: ignore[arg-type]
+
+
 _PLAIN = (
     "sqrt", "cbrt", "exp", "exp2", "expm1", "log", "log2", "log10", "log1p",
     "sin", "cos", "tan", "arcsin", "arccos", "arctan",
     "sinh", "cosh", "tanh", "arcsinh", "arccosh", "arctanh",
     "floor", "ceil", "trunc", "sign", "isnan", "isfinite", "isinf", "degrees", "radians",
+    "signbit",
 )  # fmt: skip
 """NumPy's functions of one argument, under NumPy's names."""
 
+_MANY = 99
+
 FUNCTIONS: Mapping[str, Function] = {
     **{name: _element(getattr(np, name), 1) for name in _PLAIN},
-    "abs": _element(_abs, 1),
-    "square": _element(_square, 1),
-    "round": _element(_round, 1),
-    "rint": _element(_rint, 1),
+    "abs": _element(element.absolute, 1),
+    "square": _element(element.square, 1),
+    "round": _element(element.round_, 1),
+    "rint": _element(element.rint, 1),
     "arctan2": _element(np.arctan2, 2),
     "hypot": _element(np.hypot, 2),
     "fmod": _element(np.fmod, 2),
+    "mod": _element(element.modulo, 2),
+    "fdim": _element(element.fdim, 2),
     "copysign": _element(np.copysign, 2),
-    "power": _element(_power, 2),
-    "minimum": _element(_fold(np.minimum), 2, 99),
-    "maximum": _element(_fold(np.maximum), 2, 99),
-    "fmax": _element(_fold(np.fmax), 2, 99),
-    "fmin": _element(_fold(np.fmin), 2, 99),
-    "root_max": _element(_root_choice(np.greater_equal), 2),
-    "root_min": _element(_root_choice(np.less_equal), 2),
-    "delta_phi": _element(_delta_phi, 2),
-    "delta_r": _element(_delta_r, 4),
-    "sum": _reducer(_sum),
-    "count": _reducer(_count),
-    "any": _reducer(_any),
-    "all": _reducer(_all),
-    "max": _reducer(_max),
-    "min": _reducer(_min),
-    "mean": _reducer(_mean),
-    "std": _reducer(_std),
-    "argmax": _reducer(_argmax),
-    "argmin": _reducer(_argmin),
-    "max_if": Function("special", (2, 2), _masked(_max)),
-    "min_if": Function("special", (2, 2), _masked(_min)),
-    "alternative": Function("special", (2, 2), _alternative),
-    "where": Function("special", (3, 3), None),  # type: ignore[arg-type]  # a Choice
+    "power": _element(element.power, 2),
+    "minimum": _element(element.fold(np.minimum), 2, _MANY),
+    "maximum": _element(element.fold(np.maximum), 2, _MANY),
+    "fmax": _element(element.fold(np.fmax), 2, _MANY),
+    "fmin": _element(element.fold(np.fmin), 2, _MANY),
+    "root_max": _element(element.root_choice(np.greater_equal), 2),
+    "root_min": _element(element.root_choice(np.less_equal), 2),
+    "clip": _element(element.clip, 3),
+    "range": _element(element.range_, 3),
+    "even": _element(element.even, 1),
+    "odd": _element(element.odd, 1),
+    "nan_to_num": _element(element.nan_to_num, 2),
+    "erf": _element(element.special("erf"), 1),
+    "erfc": _element(element.special("erfc"), 1),
+    "gamma": _element(element.special("gamma"), 1),
+    "gammaln": _element(element.special("gammaln"), 1),
+    "ndtr": _element(element.special("ndtr"), 1),
+    "gauss": _element(element.gauss, 1, 4),
+    "breit_wigner": _element(element.breit_wigner, 1, 3),
+    "phi_mpi_pi": _element(element.phi_mpi_pi, 1),
+    "phi_0_2pi": _element(element.phi_0_2pi, 1),
+    "delta_phi": _element(element.delta_phi, 2),
+    "delta_r": _element(element.delta_r, 4),
+    "delta_r2": _element(element.delta_r2, 4),
+    "InvariantMasses": _element(element.invariant_masses, 8),
+    "bool": _element(element.to_bool, 1),
+    "float": _special(_float, 1),
+    "float32": _element(element.to_float32, 1),
+    "float64": _element(element.to_float64, 1),
+    **{
+        name: _element(element.to_integer(name), 1)
+        for name in ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
+    },
+    "sum": _reducer(reducers.sum_),
+    "prod": _reducer(reducers.product),
+    "count": _reducer(reducers.count),
+    "size": _reducer(reducers.count),
+    "any": _reducer(reducers.any_),
+    "all": _reducer(reducers.all_),
+    "max": _reducer(reducers.max_),
+    "min": _reducer(reducers.min_),
+    "mean": _reducer(reducers.mean),
+    "std": _reducer(reducers.std),
+    "var": _reducer(reducers.var),
+    "Mean": _reducer(reducers.root_mean),
+    "StdDev": _reducer(reducers.root_std),
+    "Var": _reducer(reducers.root_var),
+    "argmax": _reducer(reducers.argmax),
+    "argmin": _reducer(reducers.argmin),
+    "max_if": _special(reducers.masked(reducers.max_), 2),
+    "min_if": _special(reducers.masked(reducers.min_), 2),
+    "alternative": _special(_alternative, 2),
+    "where": _special(None, 3),  # a Choice
+    "sort": _special(lists.sort, 1, 2),
+    "argsort": _special(lists.argsort, 1, 2),
+    "Argsort": _special(lists.argsort, 1),
+    "Reverse": _special(lists.reverse, 1),
+    "Nonzero": _special(lists.nonzero, 1),
+    "local_index": _special(lists.local_index, 1),
+    "concatenate": _special(lists.concatenate, 1, _MANY),
+    "Take": _special(lists.take, 2, 3),
+    "Combinations": _special(lists.combinations, 2),
+    "pad_none": _special(lists.pad_none, 2, 3),
+    "drop_none": _special(lists.drop_none, 1),
+    "is_none": _special(lists.is_none, 1),
+    "as_list": _special(lists.as_list, 1),
+    "flatten": _special(lists.flatten, 1),
+    "zeros_like": _special(lists.like(0), 1),
+    "ones_like": _special(lists.like(1), 1),
+    "draw_divide": _element(element.draw_divide, 2),
+    "draw_modulo": _element(element.draw_modulo, 2),
+    "draw_sqrt": _element(element.draw_sqrt, 1),
+    "draw_log": _element(element.draw_positive(np.log), 1),
+    "draw_log10": _element(element.draw_positive(np.log10), 1),
+    "draw_acos": _element(element.draw_within(np.arccos), 1),
+    "draw_asin": _element(element.draw_within(np.arcsin), 1),
+    "draw_max": _reducer(reducers.draw_max),
+    "draw_min": _reducer(reducers.draw_min),
+    "draw_and": _special(None, 2),
+    "draw_or": _special(None, 2),
+    "draw_where": _special(None, 3),
+    "draw_cut": _special(None, 1),
+    "draw_element": _special(None, 2),
 }
-
-_SPELLINGS = {
-    # ROOT's TTreeFormula
-    "Sum$": "sum", "Length$": "count", "Max$": "max", "Min$": "min", "MaxIf$": "max_if",
-    "MinIf$": "min_if", "Alt$": "alternative", "Any$": "any", "All$": "all",
-    # C and C++
-    "fabs": "abs", "pow": "power", "asin": "arcsin", "acos": "arccos", "atan": "arctan",
-    "atan2": "arctan2", "asinh": "arcsinh", "acosh": "arccosh", "atanh": "arctanh",
-    "ln": "log", "sq": "square", "nearbyint": "rint", "lround": "round", "llround": "round",
-    # Python
-    "len": "count", "num": "count", "absolute": "abs", "amax": "max", "amin": "min",
-    # kinematics
-    "DeltaPhi": "delta_phi", "deltaPhi": "delta_phi", "DeltaR": "delta_r", "deltaR": "delta_r",
-}  # fmt: skip
-
-_TMATH = {
-    "Abs": "abs", "Sqrt": "sqrt", "Exp": "exp", "Log": "log", "Log10": "log10", "Log2": "log2",
-    "Sin": "sin", "Cos": "cos", "Tan": "tan", "ASin": "arcsin", "ACos": "arccos", "ATan": "arctan",
-    "ATan2": "arctan2", "SinH": "sinh", "CosH": "cosh", "TanH": "tanh", "ASinH": "arcsinh",
-    "ACosH": "arccosh", "ATanH": "arctanh", "Power": "power", "Max": "root_max", "Min": "root_min",
-    "Nint": "rint", "Floor": "floor", "Ceil": "ceil", "Sq": "square", "Hypot": "hypot",
-    "IsNaN": "isnan", "Finite": "isfinite", "Sign": "copysign",
-}  # fmt: skip
-
-_VECOPS = {
-    "Sum": "sum", "Mean": "mean", "Max": "max", "Min": "min", "Any": "any", "All": "all",
-    "ArgMax": "argmax", "ArgMin": "argmin", "DeltaPhi": "delta_phi", "DeltaR": "delta_r",
-}  # fmt: skip
-
-_NUMPY_ROUND = {
-    f"{module}.{name}" for module in ("np", "numpy", "ak") for name in ("round", "around")
-}
-"""Half to even; plain ``round`` and ``std::round`` are C's."""
-
-_PREFIXES = ("np.", "numpy.", "ak.", "math.", "std::")
-
-
-def canonical_function(name: str) -> str | None:
-    """The canonical name of a function, however it is spelled; None if there is none.
-
-    >>> canonical_function("TMath::Abs"), canonical_function("np.sqrt"), canonical_function("Sum$")
-    ('abs', 'sqrt', 'sum')
-    """
-    if name.startswith("TMath::"):
-        return _TMATH.get(name.removeprefix("TMath::"))
-    for prefix in ("ROOT::VecOps::", "VecOps::"):
-        if name.startswith(prefix):
-            return _VECOPS.get(name.removeprefix(prefix))
-    if name in _NUMPY_ROUND:
-        return "rint"
-    for prefix in _PREFIXES:
-        name = name.removeprefix(prefix)
-    name = _SPELLINGS.get(name) or _VECOPS.get(name, name)  # RDataFrame: using ROOT::VecOps
-    return name if name in FUNCTIONS else None

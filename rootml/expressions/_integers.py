@@ -71,6 +71,33 @@ def check_sum(data: Data) -> None:
         raise ExpressionError(message)
 
 
+def check_product(data: Data) -> None:
+    """Check that the products of integer lists fit.
+
+    Raises:
+        ExpressionError: One may not.
+    """
+    if is_integer(data):
+        products = np.asarray(ak.prod(np.abs(data * 1.0), axis=1))
+        if np.max(products, initial=0.0) > INT64.max * (1 - 1e-9):
+            message = (
+                f"a product of integers may not fit into 64 bits: it is about "
+                f"{np.max(products):.4g}; make them floats, e.g. Product(x * 1.0)"
+            )
+            raise ExpressionError(message)
+
+
+def check_whole_number(name: str, data: Data) -> None:
+    """Check that these are integers.
+
+    Raises:
+        ExpressionError: They are floats.
+    """
+    if not is_integer(data):
+        message = f"{name} needs whole numbers; write int(x) for the whole part"
+        raise ExpressionError(message)
+
+
 def check_shift(operator: str, count: Data) -> None:
     """Check that bits are shifted by 0 to 63.
 

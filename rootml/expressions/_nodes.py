@@ -101,13 +101,18 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A function of the table in `_functions`, by its canonical name."""
+    """A function of the table in `_functions`, by its canonical name.
+
+    `axis` is the list level that a reducer was asked for: 1, 2, ... or -1; None: its default.
+    """
 
     function: str
     arguments: tuple[Node, ...]
+    axis: int | None = None
 
     def __str__(self) -> str:
-        return f"{self.function}({', '.join(map(str, self.arguments))})"
+        axis = "" if self.axis is None else f", axis={self.axis}"
+        return f"{self.function}({', '.join(map(str, self.arguments))}{axis})"
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,15 +23,11 @@ is ``(a | b) && c``.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
 
-import numpy as np
-
-from rootml.errors import ExpressionError, nearest
-from rootml.expressions._functions import CONSTANTS, FUNCTIONS, canonical_function
+from rootml.errors import ExpressionError
 from rootml.expressions._nodes import (
     Binary,
     Boolean,
@@ -46,57 +42,19 @@ from rootml.expressions._nodes import (
     Text,
     Unary,
 )
+from rootml.expressions._spellings import BOOLEANS, CASTS, CONSTANTS, OPTIONS, resolve
+from rootml.expressions._tokens import Token, error_at, number_of, tokens_of
 
-_TOKEN = re.compile(
-    r"""
-    (?P<space>\s+)
-  | (?P<number>0[xX][0-9a-fA-F]+[uUlL]*
-      | (?:[0-9]+\.[0-9]*|\.[0-9]+|[0-9]+)(?:[eE][+-]?[0-9]+)?[fFuUlL]*)
-  | (?P<name>[A-Za-z_][A-Za-z0-9_]*(?:::[A-Za-z_][A-Za-z0-9_]*)*\$?)
-  | (?P<text>'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")
-  | (?P<operator>\*\*|//|<<|>>|<=|>=|==|!=|&&|\|\||[-+*/%<>=!~&|^?:()\[\],.])
-    """,
-    re.VERBOSE,
-)
-_WORDS = {"and": "&&", "or": "||"}
+Dialect: TypeAlias = Literal["rootml", "draw"]
+"""``"draw"``: a text written for TTree::Draw, with its own arithmetic."""
+
 _MAX_DEPTH = 40
-_ENTRY_WORDS = {"Entry$", "LocalEntry$", "Entries$", "LocalEntries$", "Iteration$"}
+_ENTRY_WORDS = {"Entry$", "LocalEntry$", "Entries$", "LocalEntries$", "rdfentry_", "rdfslot_"}
+_DRAW = {"/": "draw_divide", "%": "draw_modulo", "&&": "draw_and", "||": "draw_or"}
+_METHODS = {"size", "at", "empty", "front", "back", "length"}
 
 
-@dataclass(frozen=True, slots=True)
-class _Token:
-    kind: str
-    text: str
-    position: int
-
-
-def error_at(text: str, position: int, problem: str) -> ExpressionError:
-    """The error, with a caret under the place where it is."""
-    line = text.replace("\n", " ").replace("\t", " ")
-    message = f"{problem}\n    {line}\n    {' ' * position}^"
-    return ExpressionError(message)
-
-
-def _tokens(text: str) -> list[_Token]:
-    tokens, position = [], 0
-    while position < len(text):
-        match = _TOKEN.match(text, position)
-        if match is None:
-            problem = f"unexpected character {text[position]!r}"
-            raise error_at(text, position, problem)
-        kind = match.lastgroup or ""
-        if kind != "space":
-            word = match.group()
-            operator = kind == "name" and word in _WORDS
-            tokens.append(
-                _Token("operator" if operator else kind, _WORDS.get(word, word), position)
-            )
-        position = match.end()
-    tokens.append(_Token("end", "", len(text)))
-    return tokens
-
-
-def parse_text(text: str, known: frozenset[str]) -> Node:
+def parse_text(text: str, known: frozenset[str], dialect: Dialect = "rootml") -> Node:
     """The syntax tree of `text`; `known` columns with dots in their names are recognised.
 
     Raises:
@@ -106,24 +64,25 @@ def parse_text(text: str, known: frozenset[str]) -> Node:
         message = "an empty expression"
         raise ExpressionError(message)
     try:
-        return _Parser(text, known).whole()
+        return _Parser(text, known, dialect).whole()
     except RecursionError as error:
         message = f"an expression of {len(text)} characters is nested too deeply"
         raise ExpressionError(message) from error
 
 
 class _Parser:
-    def __init__(self, text: str, known: frozenset[str]) -> None:
+    def __init__(self, text: str, known: frozenset[str], dialect: Dialect) -> None:
         self.text = text
         self.known = known
-        self.tokens = _tokens(text)
+        self.draw = dialect == "draw"
+        self.tokens = tokens_of(text)
         self.at = 0
         self.depth = 0
 
     # --- the tokens ---------------------------------------------------------------------------
 
     @property
-    def token(self) -> _Token:
+    def token(self) -> Token:
         return self.tokens[self.at]
 
     def accept(self, *operators: str) -> str | None:
@@ -142,7 +101,7 @@ class _Parser:
             return True
         return False
 
-    def error(self, problem: str, token: _Token | None = None) -> ExpressionError:
+    def error(self, problem: str, token: Token | None = None) -> ExpressionError:
         token = token or self.token
         found = "the end" if token.kind == "end" else repr(token.text)
         before = self.tokens[self.at - 1].text
@@ -156,6 +115,7 @@ class _Parser:
     # --- the grammar --------------------------------------------------------------------------
 
     def whole(self) -> Node:
+        self.word("return")
         node = self.choice()
         if self.token.kind != "end":
             if self.token.text == "^":
@@ -166,8 +126,13 @@ class _Parser:
                 )
             if self.token.text == "=":
                 raise self.error("expected '==' for a comparison")
-            raise self.error("expected an operator")
+            raise self.error("expected an operator" + self._comment_hint())
         return node
+
+    def _comment_hint(self) -> str:
+        if any(token.text == "//" for token in self.tokens[: self.at]):
+            return " ('//' is floor division: comments are # ... or /* ... */)"
+        return ""
 
     def choice(self) -> Node:
         self.depth += 1
@@ -177,20 +142,30 @@ class _Parser:
         if self.accept("?"):
             yes = self.choice()
             self.expect(":")
-            node = Choice(node, yes, self.choice())
+            node = self._chosen(node, yes, self.choice())
         elif self.word("if"):
             condition = self.disjunction()
             if not self.word("else"):
                 raise self.error("expected 'else'")
-            node = Choice(condition, node, self.choice())
+            node = self._chosen(condition, node, self.choice())
         self.depth -= 1
         return node
+
+    def _chosen(self, condition: Node, yes: Node, no: Node) -> Node:
+        if self.draw:
+            return Call("draw_where", (condition, yes, no))
+        return Choice(condition, yes, no)
 
     def _left(self, operand: Callable[[], Node], *operators: str) -> Node:
         node = operand()
         while (operator := self.accept(*operators)) is not None:
-            node = Binary(operator, node, operand())
+            node = self._binary(operator, node, operand())
         return node
+
+    def _binary(self, operator: str, left: Node, right: Node) -> Node:
+        if self.draw and operator in _DRAW:
+            return Call(_DRAW[operator], (left, right))
+        return Binary(operator, left, right)
 
     def disjunction(self) -> Node:
         return self._left(self.conjunction, "||")
@@ -218,7 +193,34 @@ class _Parser:
         while (operator := self.accept("<", "<=", ">", ">=", "==", "!=")) is not None:
             operators.append(operator)
             others.append(self.shift())
-        return Comparison(first, tuple(operators), tuple(others)) if operators else first
+        if not operators:
+            return self._membership(first)
+        if self.draw:  # as in C: the result of the first comparison is compared
+            for operator, other in zip(operators, others, strict=True):
+                first = Comparison(first, (operator,), (other,))
+            return first
+        return Comparison(first, tuple(operators), tuple(others))
+
+    def _membership(self, value: Node) -> Node:
+        """``x in (1, 2)`` and ``x not in (1, 2)``."""
+        negated = self.token.text == "not" and self.tokens[self.at + 1].text == "in"
+        if negated:
+            self.at += 1
+        if not self.word("in"):
+            return value
+        closing = {"(": ")", "[": "]", "{": "}"}.get(self.token.text)
+        if closing is None:
+            raise self.error("expected a list of values, e.g. x in (1, 2, 3)")
+        self.at += 1
+        found: Node | None = None
+        while self.accept(closing) is None:
+            equal = Comparison(value, ("==",), (self.choice(),))
+            found = equal if found is None else Binary("||", found, equal)
+            if self.token.text != closing:
+                self.expect(",")
+        if found is None:
+            raise self.error("an empty list of values")
+        return Unary("!", found) if negated else found
 
     def shift(self) -> Node:
         return self._left(self.sum, "<<", ">>")
@@ -246,12 +248,12 @@ class _Parser:
 
     def power(self) -> Node:
         base = self.postfix()
-        if self.accept("**"):
+        if self.accept("**") or (self.draw and self.accept("^")):
             return Binary("**", base, self._deeper(self.unary))
         return base
 
     def postfix(self) -> Node:
-        node = self._sized(self.primary())
+        node = self._methods(self.primary())
         while self.accept("["):
             items = [self.item()]
             while self.accept(","):
@@ -260,17 +262,36 @@ class _Parser:
             if len(items) > 1 and items[0] == Slice(None, None, None):
                 items = items[1:]  # awkward's spelling: the first axis is the events
             for item in items:
-                node = Index(node, item)
-            node = self._sized(node)
+                node = self._indexed(node, item)
+            node = self._methods(node)
         return node
 
-    def _sized(self, node: Node) -> Node:
-        """``x.size()``: the length of a list, in C++."""
-        ahead = [token.text for token in self.tokens[self.at : self.at + 4]]
-        if ahead != [".", "size", "(", ")"]:
-            return node
-        self.at += 4
-        return Call("count", (node,))
+    def _indexed(self, node: Node, item: Node | Slice) -> Node:
+        plain = isinstance(item, (Slice, Number))
+        return Call("draw_element", (node, item)) if self.draw and not plain else Index(node, item)  # type: ignore[arg-type]
+
+    def _methods(self, node: Node) -> Node:
+        """``x.size()``, ``x.at(0)`` and the like of ``std::vector``."""
+        while self.token.text in {".", "@"} and self.tokens[self.at + 1].text in {*_METHODS, "."}:
+            at = self.at + (2 if self.token.text == "@" else 1)
+            name = self.tokens[at].text
+            if name not in _METHODS or self.tokens[at + 1].text != "(":
+                return node
+            self.at = at + 2
+            node = self._method(name, node)
+        return node
+
+    def _method(self, name: str, node: Node) -> Node:
+        """A method, the token behind its opening parenthesis."""
+        if name == "at":
+            index = self.choice()
+            self.expect(")")
+            return Index(node, index)
+        self.expect(")")
+        if name in {"front", "back"}:
+            return Index(node, Number(0) if name == "front" else Unary("-", Number(1)))
+        size = Call("size", (node,))
+        return Comparison(size, ("==",), (Number(0),)) if name == "empty" else size
 
     def item(self) -> Node | Slice:
         if self.token.text == ":":
@@ -298,45 +319,84 @@ class _Parser:
         return sign * node.value
 
     def primary(self) -> Node:
+        self.accept("@")  # TTree::Draw's mark of a container as a whole
         token = self.token
         self.at += 1
         if token.kind == "number":
             if re.match("0[0-9]+[uUlL]*$", token.text):
                 problem = f"{token.text} is octal in C and refused by Python; write it without a 0"
                 raise error_at(self.text, token.position, problem)
-            return Number(_number(token.text))
+            return Number(number_of(token.text))
         if token.kind == "text":
             return Text(re.sub(r"\\(.)", r"\1", token.text[1:-1]))
         if token.kind == "name":
             return self._named(token)
         if token.text == "(":
-            node = self.choice()
-            self.expect(")")
-            return node
+            return self._cast() or self._grouped()
         raise self.error("expected a value", token)
 
-    def _named(self, token: _Token) -> Node:
+    def _grouped(self) -> Node:
+        node = self.choice()
+        self.expect(")")
+        return node
+
+    def _type(self, closing: str) -> str | None:
+        """The C++ type whose words come before `closing`; None: something else."""
+        words, at = [], self.at
+        while self.tokens[at].kind == "name":
+            words.append(self.tokens[at].text)
+            at += 1
+        name = " ".join(words)
+        if self.tokens[at].text != closing or name not in CASTS or name in self.known:
+            return None
+        self.at = at + 1
+        return name
+
+    def _cast(self) -> Node | None:
+        """``(int)x``, behind the parenthesis."""
+        name = self._type(")")
+        return None if name is None else Call(CASTS[name], (self._deeper(self.unary),))
+
+    def _static_cast(self) -> Node:
+        self.expect("<")
+        name = self._type(">")
+        if name is None:
+            raise self.error("expected a type of numbers")
+        self.expect("(")
+        return Call(CASTS[name], (self._grouped(),))
+
+    def _named(self, token: Token) -> Node:
+        if token.text == "static_cast" and self.token.text == "<":
+            return self._static_cast()
         name = self._dotted(token)
         if name in self.known and self.token.text != "(":  # abs(x), also where there is an "abs"
             return Name(name)
         if self.accept("("):
             return self._call(name, token)
-        if name in {"True", "true", "False", "false"}:
-            return Boolean(name in {"True", "true"})
+        if name in BOOLEANS:
+            return Boolean(BOOLEANS[name])
+        self._check_word(name, token)
+        return Number(CONSTANTS[name]) if name in CONSTANTS else Name(name)
+
+    def _check_word(self, name: str, token: Token) -> None:
         if name in _ENTRY_WORDS:
             problem = (
                 f"{name} is not supported: an expression knows the columns, not the number of an "
                 "entry; use a column that identifies events, e.g. event, or entry_range= to choose"
             )
             raise error_at(self.text, token.position, problem)
+        if name == "Iteration$":
+            problem = "Iteration$ is not supported: write local_index(x), the positions in a list"
+            raise error_at(self.text, token.position, problem)
         if name.endswith("$"):
-            raise error_at(
-                self.text, token.position, f"{name} needs a list in parentheses: {name}(x)"
-            )
-        return Number(CONSTANTS[name]) if name in CONSTANTS else Name(name)
+            problem = f"{name} needs a list in parentheses: {name}(x)"
+            raise error_at(self.text, token.position, problem)
 
-    def _dotted(self, token: _Token) -> str:
-        """The longest chain of names and dots that is a column, else the whole chain."""
+    def _dotted(self, token: Token) -> str:
+        """The longest chain of names and dots that is a column, else the whole chain.
+
+        Without the method of a ``std::vector`` that is called at its end.
+        """
         chain, ends = [token.text], [self.at]
         at = self.at
         while self.tokens[at].text == "." and self.tokens[at + 1].kind == "name":
@@ -347,67 +407,60 @@ class _Parser:
             if ".".join(chain[:length]) in self.known:
                 self.at = ends[length - 1]
                 return ".".join(chain[:length])
+        if len(chain) > 1 and chain[-1] in _METHODS and self.tokens[at].text == "(":
+            chain, at = chain[:-1], ends[-2]
         self.at = at
         return ".".join(chain)
 
-    def _axis(self) -> _Token | None:
-        """``axis=1`` or ``axis=-1``, as awkward and NumPy call the list of each event."""
+    # --- calls --------------------------------------------------------------------------------
+
+    def _call(self, name: str, token: Token) -> Node:
+        arguments, options = self._arguments()
+        try:
+            return resolve(name, arguments, options, draw=self.draw)
+        except ExpressionError as error:
+            raise error_at(self.text, token.position, str(error)) from None
+
+    def _arguments(self) -> tuple[list[Node], dict[str, Any]]:
+        arguments: list[Node] = []
+        options: dict[str, Any] = {}
+        while self.accept(")") is None:
+            option = self._option()
+            if option is not None:
+                options[option[0]] = option[1]
+            elif self.token.text in {"[", "{"}:
+                arguments += self._sequence()
+            else:
+                arguments.append(self.choice())
+            if self.token.text != ")":
+                self.expect(",")
+        return arguments, options
+
+    def _sequence(self) -> list[Node]:
+        """``[a, b]`` or ``{a, b}``, as the lists that concatenate and std::max take."""
+        closing = "]" if self.tokens[self.at].text == "[" else "}"
+        self.at += 1
+        items = [self.choice()]
+        while self.accept(","):
+            items.append(self.choice())
+        self.expect(closing)
+        return items
+
+    def _option(self) -> tuple[str, Any] | None:
+        """``axis=1`` and other keyword arguments, whose values are constants."""
         token = self.token
-        if token.text != "axis" or self.tokens[self.at + 1].text != "=":
+        if token.text not in OPTIONS or self.tokens[self.at + 1].text != "=":
             return None
         self.at += 2
-        negative = self.accept("-")
-        if self.token.text != "1":
-            sign = "-" if negative else ""
-            problem = (
-                f"axis={sign}{self.token.text} is not supported: reducers work on the list of "
-                "each event, which is axis=1 (or -1)"
-            )
-            raise error_at(self.text, token.position, problem)
+        negative = self.accept("-") is not None
+        value = self.token
         self.at += 1
-        return token
-
-    def _call(self, name: str, token: _Token) -> Node:
-        arguments: list[Node] = []
-        axis: _Token | None = None
-        if name.endswith(".size") and self.tokens[self.at].text == ")":
-            self.at += 1
-            return Call("count", (Name(name.removesuffix(".size")),))
-        if not self.accept(")"):
-            arguments.append(self.choice())
-            while axis is None and self.accept(","):
-                axis = self._axis()
-                if axis is None:
-                    arguments.append(self.choice())
-            self.expect(")")
-        if name in {"TMath::Pi", "TMath::E"} and not arguments:
-            return Number(CONSTANTS[name])
-        function = canonical_function(name)
-        if axis is not None and function is not None and FUNCTIONS[function].kind != "reduce":
-            raise error_at(self.text, axis.position, f"{name} takes no axis")
-        if function in {"max", "min"} and len(arguments) > 1:
-            function = f"{function}imum"  # of numbers, not of the list of each event
-        if function is None:
-            problem = f"there is no function {name!r}; nearest: {nearest(name, FUNCTIONS)}"
-            raise error_at(self.text, token.position, problem)
-        least, most = FUNCTIONS[function].arity
-        if not least <= len(arguments) <= most:
-            wanted = str(least) if least == most else f"{least} to {most}"
-            problem = f"{name} takes {wanted} argument(s), not {len(arguments)}"
-            raise error_at(self.text, token.position, problem)
-        return Call(function, tuple(arguments))
-
-
-def _number(text: str) -> int | float:
-    if text[:2] in {"0x", "0X"}:
-        return int(text.rstrip("uUlL"), 16)
-    digits = text.rstrip("fFuUlL")
-    if digits.isdigit():
-        return int(digits)
-    value = float(digits)
-    if text[-1] in "fF":  # a float in C++: what a column of floats holds
-        value = float(np.float32(value))
-    if not math.isfinite(value):
-        message = f"the number {text} is too large"
-        raise ExpressionError(message)
-    return value
+        if value.kind == "number":
+            number = number_of(value.text)
+            return token.text, -number if negative else number
+        if value.text in BOOLEANS or value.text == "None":
+            return token.text, BOOLEANS.get(value.text)
+        if value.text in CONSTANTS:
+            return token.text, CONSTANTS[value.text]
+        problem = f"{token.text}= takes a constant"
+        raise error_at(self.text, value.position, problem)

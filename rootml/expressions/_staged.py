@@ -44,7 +44,7 @@ Mask = npt.NDArray[np.bool_]
 _MAX_FRACTION = 0.4
 _MIN_EVENTS = 8192  # events; with fewer it takes longer to find out how to do it
 _SMALL = 4
-_REDUCERS = {"sum": "f", "max": "f", "min": "f", "any": "b", "all": "b", "count": "i"}
+_REDUCERS = {"sum": "f", "max": "f", "min": "f", "any": "b", "all": "b", "count": "i", "size": "i"}
 _ELEMENTWISE = {"abs", "sqrt", "exp", "log", "cos", "sin", "cosh", "sinh"}
 
 
@@ -148,7 +148,7 @@ def _kind(node: Node, columns: Mapping[str, Any]) -> str | None:
             return "b" if all(_kind(part, columns) for part in (first, *others)) else None
         case Binary(operator, left, right):
             return _binary_kind(operator, _kind(left, columns), _kind(right, columns))
-        case Call(function, (argument,)):
+        case Call(function, (argument,), None):
             inner = _kind(argument, columns)
             if function in _REDUCERS:
                 result = _REDUCERS[function]

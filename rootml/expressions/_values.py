@@ -173,6 +173,18 @@ def is_strings(data: Data) -> bool:
     return ak.parameters(data).get("__array__") in {"string", "bytestring"}
 
 
+def has_strings(data: Data) -> bool:
+    """Whether these are strings, or lists of strings."""
+    if is_strings(data) or not isinstance(data, ak.Array):
+        return is_strings(data)
+    layout = ak.to_layout(data)
+    while layout.is_list or layout.is_option or layout.is_indexed:
+        if layout.parameter("__array__") in {"string", "bytestring"}:
+            return True
+        layout = layout.content
+    return False
+
+
 def plain(data: Data) -> Data:
     """Strings without a dictionary (Parquet, Arrow, pandas), and not optional if none is null."""
     if not isinstance(data, ak.Array):

@@ -95,5 +95,5 @@ def test_a_sum_that_fits_is_not_refused_for_many_lists() -> None:
 
 def test_angles_of_integers_do_not_wrap() -> None:
     columns = {"a": np.array([LOW]), "b": np.array([HIGH])}
-    distance = column_values(parse("DeltaR(a, 0, b, 0)"), columns, 1)
+    distance = column_values(parse("delta_r(a, 0, b, 0)"), columns, 1)
     np.testing.assert_allclose(distance, 2.0**64)

@@ -111,11 +111,11 @@ CUTS: list[tuple[str, Callable[[Event], Kleene]]] = [
     ("any(0 < mu < jet[0])",
      lambda e: some([both(v > 0, above(lead(e), v)) for v in e["mu"]])),
     ("mu[at[0]] > 0", lambda e: above(pick(e, e["at"][0] if e["at"] else None), 0)),
-    ("any(mu[at] > 0)", lambda e: some([above(pick(e, k), 0) for k in e["at"]])),
-    ("all(mu[at] > 0)", lambda e: every([above(pick(e, k), 0) for k in e["at"]])),
-    ("any(at < 0 || mu[at] > 0)",
+    ("any(Take(mu, at) > 0)", lambda e: some([above(pick(e, k), 0) for k in e["at"]])),
+    ("all(Take(mu, at) > 0)", lambda e: every([above(pick(e, k), 0) for k in e["at"]])),
+    ("any(at < 0 || Take(mu, at) > 0)",
      lambda e: some([either(k < 0, above(pick(e, k), 0)) for k in e["at"]])),
-    ("any(mu[pair] > 0)", lambda e: some([above(pick(e, k), 0) for k in e["pair"]])),
+    ("any(Take(mu, pair) > 0)", lambda e: some([above(pick(e, k), 0) for k in e["pair"]])),
 ]  # fmt: skip
 
 NUMBERS: list[tuple[str, Callable[[Event], Any]]] = [
@@ -130,8 +130,8 @@ NUMBERS: list[tuple[str, Callable[[Event], Any]]] = [
     ("Length$(mu > jet[0])", lambda e: len(e["mu"])),
     ("Sum$(Alt$(mu * jet[0], -7))",
      lambda e: sum(-7 if lead(e) is None else v * lead(e) for v in e["mu"])),
-    ("Sum$(mu[at])", lambda e: total([pick(e, k) for k in e["at"]])),
-    ("Sum$(Alt$(mu[at], 9))",
+    ("Sum$(Take(mu, at))", lambda e: total([pick(e, k) for k in e["at"]])),
+    ("Sum$(Alt$(Take(mu, at), 9))",
      lambda e: sum(9 if pick(e, k) is None else pick(e, k) for k in e["at"])),
     ("mu[n]", lambda e: pick(e, e["n"])),
     ("pair[n]", lambda e: e["pair"][e["n"]] if 0 <= e["n"] < 2 else None),
