@@ -281,9 +281,8 @@ def resolve(name: str, arguments: list[Node], options: Options, *, draw: bool = 
     arguments, options = _positional_axis(name, function, arguments, dict(options))
     if function in {"max", "min"} and len(arguments) > 1:
         function = f"{function}imum"  # of numbers, not of the list of each event
-    if function in {"fill_none", "where"} and options.pop("axis", 1) not in {1, -1}:
-        message = f"{name} works on the elements of each event"
-        raise ExpressionError(message)
+    if function == "nan_to_num" and len(arguments) == 1:
+        arguments = [*arguments, Number(options.pop("nan", 0))]
     _check_arity(name, function, len(arguments))
     if draw and not name.startswith(("TMath::", "ROOT::")):
         function = _DRAW.get(function, function)
@@ -331,8 +330,6 @@ def _with_options(name: str, function: str, arguments: list[Node], options: Any)
     for key in ("ascending", "clip"):
         if key in options and function in {"sort", "argsort", "pad_none"}:
             arguments = [*arguments, Boolean(bool(options.pop(key)))]
-    if function == "nan_to_num":
-        arguments = [*arguments, Number(options.pop("nan", 0))][:2]
     _refuse_options(name, options)
     reduces = FUNCTIONS[function].kind == "reduce"
     if given or (function == "flatten" and name.startswith(_ARRAY_MODULES)):

@@ -1,0 +1,206 @@
+"""Idioms of public analyses, each computed by the language it is written for and by us.
+
+RDataFrame compiles its texts (all in one go), TTree::Draw interprets its own, NumPy and awkward
+are Python. Every text gives the same numbers here, or is refused with the way to say it.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import awkward as ak
+import numpy as np
+import pytest
+import uproot
+from idioms import DRAW, DRAW_CUTS, ELEMENTS, PYTHON, RDATAFRAME, REFUSED
+
+from rootml.errors import ExpressionError
+from rootml.expressions import Expression, column_values, cut_mask, from_draw, parse
+
+NUM, FULL = 160, 60
+"""Events, and those at the begin with at least three jets and two muons."""
+
+Columns = dict[str, Any]
+
+HELPERS = """
+namespace rootml_idioms {
+inline ROOT::RVecD flat(double x) { return {x}; }
+template <class T> ROOT::RVecD flat(const ROOT::RVec<T> &v) {
+  return ROOT::RVecD(v.begin(), v.end());
+}
+}
+"""
+
+
+def objects(rng: Any, least: int) -> dict[str, Any]:
+    counts = rng.integers(0, 5, NUM)
+    counts[:FULL] = rng.integers(least, least + 3, FULL)
+
+    def lists(values: Any) -> ak.Array:
+        return ak.unflatten(values, counts)
+
+    n = int(counts.sum())
+    return {
+        "pt": lists(rng.exponential(30, n) + 15),
+        "eta": lists(rng.normal(0, 1.5, n)),
+        "phi": lists(rng.uniform(-math.pi, math.pi, n)),
+        "mass": lists(rng.exponential(5, n) + 0.1),
+        "btag": lists(rng.uniform(0, 1, n).astype(np.float32)),
+        "jetId": lists(rng.integers(0, 8, n).astype(np.int32)),
+        "hadronFlavour": lists(rng.choice([0, 4, 5], n).astype(np.int32)),
+        "charge": lists(rng.choice([-1, 1], n).astype(np.int32)),
+        "jetIdx": lists(rng.integers(-1, 3, n).astype(np.int32)),
+        "tight": lists(rng.random(n) < 0.6),
+        "tightId": lists(rng.random(n) < 0.6),
+    }
+
+
+def make_columns() -> Columns:
+    rng = np.random.default_rng(5)
+    columns: Columns = {
+        "run": np.ones(NUM, np.int32),
+        "event": np.arange(NUM, dtype=np.int64),
+        "flags": rng.integers(0, 32, NUM).astype(np.int32),
+        "HLT_IsoMu24": rng.random(NUM) < 0.5,
+        "MET_pt": rng.exponential(30, NUM).astype(np.float32),
+        "MET_phi": rng.uniform(-math.pi, math.pi, NUM),
+        "genWeight": rng.normal(0.3, 1, NUM),
+        "x": np.where(np.arange(NUM) % 20 == 7, 0.0, rng.normal(0, 3, NUM)),
+    }
+    for name, least in (("Jet", 3), ("Muon", 2), ("Electron", 0)):
+        found = objects(rng, least)
+        columns[f"n{name}"] = ak.to_numpy(ak.num(found["pt"])).astype(np.int32)
+        columns |= {f"{name}_{key}": value for key, value in found.items()}
+    return columns
+
+
+@pytest.fixture(scope="module")
+def columns() -> Columns:
+    return make_columns()
+
+
+@pytest.fixture(scope="module")
+def path(columns: Columns, tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = str(tmp_path_factory.mktemp("idioms") / "nano.root")
+    plain = {name: value for name, value in columns.items() if isinstance(value, np.ndarray)}
+    plain = {name: value for name, value in plain.items() if name[0] != "n"}
+    grouped = {
+        name: ak.zip({
+            key.partition("_")[2]: value
+            for key, value in columns.items() if key.startswith(f"{name}_")
+        })
+        for name in ("Jet", "Muon", "Electron")
+    }  # fmt: skip
+    types = {name: value.dtype for name, value in plain.items()}
+    types |= {name: str(ak.type(value)).partition(" * ")[2] for name, value in grouped.items()}
+    with uproot.recreate(path) as file:
+        file.mktree("Events", types).extend(plain | grouped)
+    return path
+
+
+def computed(expression: Expression, columns: Columns, stop: int) -> tuple[Any, Any]:
+    """Our values, one list per event, and the events in which they are known."""
+    first = {name: value[:stop] for name, value in columns.items()}
+    value = expression.evaluate(first, stop)
+    valid = np.ones(stop, bool) if value.valid is None else value.valid
+    data = value.data
+    if not isinstance(data, ak.Array):
+        data = np.broadcast_to(data, (stop, *data.shape[1:]) if data.ndim > 1 else (stop,))
+    return [np.atleast_1d(np.asarray(each, float)) for each in ak.to_list(data)], valid
+
+
+def assert_same(ours: Any, theirs: Any, text: str) -> None:
+    for number, (mine, other) in enumerate(zip(ours, theirs, strict=True)):
+        message = f"{text}, event {number}"
+        np.testing.assert_allclose(mine, other, rtol=3e-5, atol=2e-5, err_msg=message)
+
+
+def test_the_table_is_long() -> None:
+    texts = [*RDATAFRAME, *ELEMENTS, *DRAW, *DRAW_CUTS, *PYTHON, *REFUSED]
+    assert len(texts) >= 300
+    for part in (RDATAFRAME, ELEMENTS, DRAW, DRAW_CUTS, PYTHON):
+        assert len(set(part)) == len(part)
+
+
+@pytest.mark.needs_root
+def test_as_rdataframe(root: Any, path: str, columns: Columns) -> None:
+    root.gInterpreter.Declare(HELPERS)
+    frame = root.RDataFrame("Events", path)
+    rows = [(text, NUM) for text in RDATAFRAME] + [(text, FULL) for text in ELEMENTS]
+    nodes = {NUM: frame, FULL: frame.Range(FULL)}
+    for number, (text, stop) in enumerate(rows):
+        plain = text.removeprefix("return ").rstrip(";")
+        node = nodes[stop].Define(f"idiom{number}", f"rootml_idioms::flat({plain})")
+        nodes[stop] = node
+    taken = [
+        nodes[stop].Take["ROOT::RVecD"](f"idiom{number}")
+        for number, (_, stop) in enumerate(rows)
+    ]
+    for (text, stop), result in zip(rows, taken, strict=True):
+        theirs = [np.array(each, float) for each in result.GetValue()]
+        ours, valid = computed(parse(text), columns, stop)
+        assert valid.all(), text
+        assert_same(ours, theirs, text)
+
+
+def drawn(tree: Any, text: str, cut: str, stop: int = NUM) -> Any:
+    tree.SetEstimate(100_000)
+    count = tree.Draw(text, cut, "goff", stop)
+    assert count >= 0, text
+    return np.frombuffer(tree.GetV1(), count=count).copy() if count else np.empty(0)
+
+
+@pytest.mark.needs_root
+def test_as_tree_draw(root: Any, path: str, columns: Columns) -> None:
+    file = root.TFile.Open(path)
+    tree = file.Get("Events")
+    for text in DRAW:
+        ours, valid = computed(parse(from_draw(text)), columns, NUM)
+        known = [each for each, good in zip(ours, valid, strict=True) if good]
+        mine = np.concatenate([*known, np.empty(0)])
+        np.testing.assert_allclose(
+            mine, drawn(tree, text, ""), rtol=3e-5, atol=2e-5, err_msg=text
+        )
+
+
+@pytest.mark.needs_root
+def test_cuts_as_tree_draw(root: Any, path: str, columns: Columns) -> None:
+    file = root.TFile.Open(path)
+    tree = file.Get("Events")
+    for text in DRAW_CUTS:
+        theirs = np.unique(drawn(tree, "event", text)).astype(int)
+        ours = cut_mask(parse(from_draw(text, cut=True)), columns, NUM)
+        np.testing.assert_array_equal(np.flatnonzero(ours), theirs, err_msg=text)
+
+
+@pytest.mark.parametrize("text", PYTHON)
+def test_as_numpy_and_awkward(columns: Columns, text: str) -> None:
+    with np.errstate(all="ignore"):
+        theirs = ak.Array(eval(text, {"np": np, "ak": ak}, dict(columns)))  # noqa: S307
+    value = parse(text).evaluate(columns, NUM)
+    data = value.data if isinstance(value.data, ak.Array) else ak.Array(
+        np.broadcast_to(value.data, (NUM,))
+    )  # fmt: skip
+    if value.known is not None:
+        data = ak.mask(data, value.known)
+    if value.there is not None:
+        data = ak.mask(data, value.there)
+    assert_python_same(ak.to_list(data), ak.to_list(theirs))
+
+
+def assert_python_same(mine: Any, theirs: Any) -> None:
+    if isinstance(theirs, list):
+        assert len(mine) == len(theirs)
+        for one, other in zip(mine, theirs, strict=True):
+            assert_python_same(one, other)
+    elif theirs is None or (mine is None and math.isnan(theirs)):  # the mean of an empty list
+        assert mine is None
+    else:
+        assert mine == pytest.approx(theirs, rel=1e-6, abs=1e-6, nan_ok=True)
+
+
+@pytest.mark.parametrize("text", REFUSED)
+def test_refused_with_the_way_to_say_it(columns: Columns, text: str) -> None:
+    with pytest.raises(ExpressionError, match=REFUSED[text]):
+        column_values(parse(text), columns, NUM, missing=0)
