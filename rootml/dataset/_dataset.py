@@ -22,13 +22,16 @@ from rootml.dataset._sample import (
     Filter,
     Number,
     Sample,
+    check_dialect,
     check_entry_range,
     check_fit,
+    check_named,
     check_normalisation,
     check_value,
     checked_text,
     extended,
     parse_selection,
+    translated,
 )
 from rootml.dataset._scan_cache import ScanCache
 from rootml.dataset._selection import SelectionIndex
@@ -36,7 +39,7 @@ from rootml.dataset._splits import Split, check_by, check_seed, fold_sides, spli
 from rootml.dataset._tasks import MapTask, ReadTask
 from rootml.errors import ExpressionError, StateError, UsageError, nearest
 from rootml.execution import Executor, map_tasks
-from rootml.expressions import parse
+from rootml.expressions import Dialect, parse
 from rootml.files import FriendPaths, match_friends
 from rootml.partitions import DEFAULT_BYTES, Partition
 from rootml.storage import ColumnType
@@ -86,21 +89,33 @@ class Dataset:
 
     # --- which events -------------------------------------------------------------------------
 
-    def filter(self, cut: str, *, name: str | None = None) -> Dataset:
+    def filter(
+        self, cut: str, *, name: str | None = None, dialect: Dialect | None = None
+    ) -> Dataset:
         """Keep the events that pass `cut`, an expression in ROOT's spelling or Python's.
 
         An event whose cut is unknown, because it lacks an element (``Jet_pt[0]``), fails.
 
         Args:
             name: What the cutflow calls it; default: its text.
+            dialect: ``"draw"`` for a cut that was written for ``TTree::Draw``: x/0 is 0, sqrt(-4)
+                is 2, and an event passes if one element of a list does. ``"rootml"``: everything
+                else. None: as `rootml.open` was told.
 
         Raises:
             ExpressionError: It cannot be parsed. Columns are looked up at the first reading.
         """
         cut = checked_text(cut, "a cut is the text of an expression")
+        chosen = self._dialect if dialect is None else check_dialect(dialect)
+        name = cut if name is None else name
+        cut = translated(cut, chosen, cut=True)
         self._check_syntax(cut)
-        step = Filter(cut if name is None else name, cut)
+        step = Filter(name, cut)
         return self._with(lambda sample: replace(sample, cuts=(*sample.cuts, step)))
+
+    @property
+    def _dialect(self) -> Dialect:
+        return self.samples[0].dialect
 
     def _check_syntax(self, text: str) -> None:
         """Say now what cannot be parsed; a column may have any name, so look before refusing."""
@@ -210,7 +225,7 @@ class Dataset:
             ExpressionError: A text that cannot be parsed.
         """
         new = [
-            Define(name, str(text).strip(), missing)
+            Define(name, translated(str(text).strip(), self._dialect), missing)
             for name, text in {**(definitions or {}), **more}.items()
         ]
         if not new:
@@ -236,6 +251,9 @@ class Dataset:
             UsageError: Nothing, or a name twice.
         """
         new, outputs = parse_selection(columns, more)
+        if self._dialect == "draw":
+            new = [replace(each, text=translated(each.text, "draw")) for each in new]
+            check_named(outputs)
         chosen = self._define(new) if new else self
         return chosen._with(lambda sample: replace(sample, outputs=outputs), same_events=True)
 
@@ -270,7 +288,7 @@ class Dataset:
 
     def with_label(self, label: Number | str | None) -> Dataset:
         """The same events with another label: a number, a column or an expression; None: none."""
-        checked = check_value(label, "label")
+        checked = translated(check_value(label, "label"), self._dialect)
         return self._with(lambda sample: replace(sample, label=checked))
 
     def with_weight(
@@ -282,7 +300,7 @@ class Dataset:
         sum_of_weights: float | str | None = None,
     ) -> Dataset:
         """The same events with another weight and normalisation, as `rootml.open` takes them."""
-        checked = check_value(weight, "weight")
+        checked = translated(check_value(weight, "weight"), self._dialect)
         normalisation = check_normalisation(cross_section, luminosity, sum_of_weights)
         return self._with(
             lambda sample: replace(sample, weight=checked, normalisation=normalisation)

@@ -9,10 +9,13 @@ from rootml.dataset import Dataset
 from rootml.dataset._sample import (
     Number,
     Sample,
+    check_dialect,
     check_entry_range,
     check_normalisation,
     check_value,
+    translated,
 )
+from rootml.expressions import Dialect
 from rootml.files._files import Files, FileSpec
 from rootml.files._friends import match_friends
 from rootml.storage import Remote, expand_paths
@@ -30,6 +33,7 @@ def open_dataset(
     entry_range: tuple[int | None, int | None] | None = None,
     friends: Any = None,
     remote: Remote | None = None,
+    dialect: Dialect = "rootml",
 ) -> Dataset:
     """A dataset of one sample: files of one kind of events, read when they are needed.
 
@@ -47,6 +51,8 @@ def open_dataset(
         entry_range: Entries ``(start, stop)``, counted over the files.
         friends: Files of friend trees: paths, or ``{alias: paths}`` for several friends.
         remote: How URLs are read: time limits, tries, a cache; None: as `rootml.storage.Remote()`.
+        dialect: ``"draw"``: cuts, definitions, label and weight are written for ``TTree::Draw``,
+            whose arithmetic differs (see the guide to expressions).
 
     Raises:
         MissingFileError: A file that does not exist, or a pattern that matches nothing.
@@ -67,10 +73,11 @@ def open_dataset(
     sample = Sample(
         Files(specs),
         _title(paths, specs),
-        label=check_value(label, "label"),
-        weight=check_value(weight, "weight"),
+        label=translated(check_value(label, "label"), check_dialect(dialect)),
+        weight=translated(check_value(weight, "weight"), dialect),
         normalisation=check_normalisation(cross_section, luminosity, sum_of_weights),
         entry_range=check_entry_range(entry_range),
+        dialect=dialect,
     )
     return Dataset([sample])
 

@@ -7,16 +7,19 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 
+from rootml._internal.validators import check_choice
 from rootml.dataset._splits import Split
 from rootml.errors import SchemaError, UsageError
 from rootml.execution import ProcessLock
+from rootml.expressions import Dialect, from_draw
 from rootml.files._files import FileInfo, Files
 
 Number: TypeAlias = "int | float"
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,34 @@ _IN_TREE = re.compile(r"(?P<tree>[\w./;-]+):(?!:)(?P<text>.+)", re.DOTALL)
 Cut: TypeAlias = "Filter | Split"
 
 
+def check_dialect(dialect: Any) -> Dialect:
+    """The dialect, if it is one.
+
+    Raises:
+        UsageError: It is not.
+    """
+    return "draw" if check_choice("dialect", dialect, ["rootml", "draw"]) == "draw" else "rootml"
+
+
+def check_named(outputs: Iterable[str]) -> None:
+    """Refuse columns without a name that the dialect "draw" would compute in another way.
+
+    Raises:
+        UsageError: There is one.
+    """
+    for text in outputs:
+        if not re.fullmatch(r"[\w.]+", text):
+            message = f'give the column {text!r} a name with dialect="draw": "name = {text}"'
+            raise UsageError(message)
+
+
+def translated(text: T, dialect: Dialect, *, cut: bool = False) -> T:
+    """A text in the spelling of rootml; anything else, such as a number, as it is."""
+    if dialect == "draw" and isinstance(text, str):
+        return from_draw(text, cut=cut)  # type: ignore[return-value]
+    return text
+
+
 class ScaleCache:
     """Scales of the weights of a sample and of all samples made from it, each computed once.
 
@@ -95,6 +126,7 @@ class Sample:
         entry_range: Entries of the sample, counted over its files; None: from the begin, to the
             end.
         suffixes: Systematic variations: a column X is read as X + suffix where there is one.
+        dialect: What the texts of later steps are written in; those that are here are rootml's.
     """
 
     files: Files
@@ -108,6 +140,7 @@ class Sample:
     entry_range: tuple[int | None, int | None] = (None, None)
     suffixes: tuple[str, ...] = ()
     scales: ScaleCache = field(default_factory=ScaleCache, compare=False, repr=False)
+    dialect: Dialect = field(default="rootml", compare=False, repr=False)
 
     @property
     def constant_label(self) -> float | None:

@@ -45,11 +45,13 @@ from rootml.expressions._expression import (
     resolve_names,
 )
 from rootml.expressions._nodes import Binary, Call, Name, Node, Number, Unary
+from rootml.expressions._parse import Dialect
 from rootml.expressions._values import filled_lists
 
 __all__ = [
     "Binary",
     "Call",
+    "Dialect",
     "Expression",
     "Name",
     "Node",

@@ -181,7 +181,7 @@ def special(name: str) -> Callable[..., Any]:
     return apply
 
 
-def gauss(number: Any, mean: Any = 0.0, sigma: Any = 1.0, norm: Any = False) -> Any:  # noqa: FBT002
+def gauss(number: Any, mean: Any = 0.0, sigma: Any = 1.0, norm: Any = False) -> Any:
     """TMath::Gaus(x, mean, sigma, norm)."""
     pull = (number * 1.0 - mean) / sigma
     value = select(np.abs(pull) > 39, pull * 0.0, np.exp(-0.5 * pull * pull))
@@ -209,7 +209,9 @@ def to_integer(name: str) -> Callable[[Any], Any]:
         whole = np.trunc(number)
         outside = ~((whole >= limits.min) & (whole <= min(limits.max, np.iinfo(np.int64).max)))
         if any_at_all(outside):
-            message = f"a number does not fit into {name}; cut such events away, or use a wider type"
+            message = (
+                f"a number does not fit into {name}; cut such events away, or use a wider one"
+            )
             raise ExpressionError(message)
         if isinstance(whole, ak.Array):
             return ak.values_astype(whole, np.int64)

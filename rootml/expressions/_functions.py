@@ -13,7 +13,15 @@ from rootml.errors import ExpressionError
 from rootml.expressions import _elementwise as element
 from rootml.expressions import _lists as lists
 from rootml.expressions import _reducers as reducers
-from rootml.expressions._values import Data, Mask, Value, as_number, leaf_dtype, number_by_number, spread
+from rootml.expressions._values import (
+    Data,
+    Mask,
+    Value,
+    as_number,
+    leaf_dtype,
+    number_by_number,
+    spread,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +79,13 @@ def _reducer(function: Callable[[Data], tuple[Any, Mask | None]]) -> Function:
     return Function("reduce", (1, 1), function)
 
 
-def _special(function: Callable[..., Value] | None, least: int, most: int | None = None) -> Function:
-    return Function("special", (least, least if most is None else most), function)  # type: ignore[arg-type]
+def _by_evaluator(*_: Value) -> Value:
+    """Stands for what the evaluator does itself."""
+    raise NotImplementedError
+
+
+def _special(function: Callable[..., Value], least: int, most: int | None = None) -> Function:
+    return Function("special", (least, least if most is None else most), function)
 
 
 _PLAIN = (
@@ -150,7 +163,7 @@ FUNCTIONS: Mapping[str, Function] = {
     "max_if": _special(reducers.masked(reducers.max_), 2),
     "min_if": _special(reducers.masked(reducers.min_), 2),
     "alternative": _special(_alternative, 2),
-    "where": _special(None, 3),  # a Choice
+    "where": _special(_by_evaluator, 3),  # a Choice
     "sort": _special(lists.sort, 1, 2),
     "argsort": _special(lists.argsort, 1, 2),
     "Argsort": _special(lists.argsort, 1),
@@ -176,9 +189,11 @@ FUNCTIONS: Mapping[str, Function] = {
     "draw_asin": _element(element.draw_within(np.arcsin), 1),
     "draw_max": _reducer(reducers.draw_max),
     "draw_min": _reducer(reducers.draw_min),
-    "draw_and": _special(None, 2),
-    "draw_or": _special(None, 2),
-    "draw_where": _special(None, 3),
-    "draw_cut": _special(None, 1),
-    "draw_element": _special(None, 2),
+    "draw_max_if": _special(reducers.masked(reducers.draw_max), 2),
+    "draw_min_if": _special(reducers.masked(reducers.draw_min), 2),
+    "draw_and": _special(_by_evaluator, 2),
+    "draw_or": _special(_by_evaluator, 2),
+    "draw_where": _special(_by_evaluator, 3),
+    "draw_cut": _special(_by_evaluator, 1),
+    "draw_element": _special(_by_evaluator, 2),
 }

@@ -15,7 +15,18 @@ import awkward as ak
 import numpy as np
 
 from rootml.errors import ExpressionError
-from rootml.expressions._nodes import Binary, Boolean, Call, Comparison, Index, Name, Node, Number, Slice, Unary
+from rootml.expressions._nodes import (
+    Binary,
+    Boolean,
+    Call,
+    Comparison,
+    Index,
+    Name,
+    Node,
+    Number,
+    Slice,
+    Unary,
+)
 from rootml.expressions._values import (
     Data,
     Mask,
@@ -116,7 +127,8 @@ def indexed(value: Value, index: Value, num_events: int, *, literal: bool, role:
         if role == "ambiguous":
             message = (
                 "a list of whole numbers in [...] selects where it is not zero in RDataFrame, and "
-                "gives positions in Python; write x[i != 0] for the one, or Take(x, i) for the other"
+                "gives positions in Python; write x[i != 0] for the one, or Take(x, i) for the "
+                "other"
             )
             raise ExpressionError(message)
         if role == "condition":

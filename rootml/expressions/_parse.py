@@ -195,10 +195,8 @@ class _Parser:
             others.append(self.shift())
         if not operators:
             return self._membership(first)
-        if self.draw:  # as in C: the result of the first comparison is compared
-            for operator, other in zip(operators, others, strict=True):
-                first = Comparison(first, (operator,), (other,))
-            return first
+        if self.draw and len(operators) > 1:
+            raise self.error("TTree::Draw compares 0 or 1 in a < b < c: write a < b && b < c")
         return Comparison(first, tuple(operators), tuple(others))
 
     def _membership(self, value: Node) -> Node:
@@ -223,12 +221,23 @@ class _Parser:
         return Unary("!", found) if negated else found
 
     def shift(self) -> Node:
+        if self.draw:
+            return self._left(self._draw_modulo, "+", "-")
         return self._left(self.sum, "<<", ">>")
+
+    def _draw_modulo(self) -> Node:
+        """TTree::Draw reads ``a % b * c`` as ``a % (b * c)``, and ``a + b << c`` as written so."""
+        return self._left(self._draw_shift, "%")
+
+    def _draw_shift(self) -> Node:
+        return self._left(self.product, "<<", ">>")
 
     def sum(self) -> Node:
         return self._left(self.product, "+", "-")
 
     def product(self) -> Node:
+        if self.draw:
+            return self._left(self.unary, "*", "/")
         return self._left(self.unary, "*", "/", "//", "%")
 
     def unary(self) -> Node:
@@ -248,9 +257,17 @@ class _Parser:
 
     def power(self) -> Node:
         base = self.postfix()
-        if self.accept("**") or (self.draw and self.accept("^")):
+        if self.draw:  # which reads a^b^c from the left
+            while self.accept("^", "**"):
+                base = Binary("**", base, self._signed_postfix())
+            return base
+        if self.accept("**"):
             return Binary("**", base, self._deeper(self.unary))
         return base
+
+    def _signed_postfix(self) -> Node:
+        sign = self.accept("-", "+")
+        return self.postfix() if sign is None else Unary(sign, self.postfix())
 
     def postfix(self) -> Node:
         node = self._methods(self.primary())

@@ -102,7 +102,7 @@ def _invariant_mass(pt: Node, eta: Node, phi: Node, mass: Node) -> Node:
     momentum = product(pt, Call("cosh", (eta,)))
     energy = Call("sqrt", (Binary("+", product(momentum, momentum), product(mass, mass)),))
     squares = [Call("square", (total(part),)) for part in (energy, px, py, pz)]
-    rest = squares[0]
+    rest: Node = squares[0]
     for part in squares[1:]:
         rest = Binary("-", rest, part)
     return Call("sqrt", (rest,))
@@ -191,7 +191,8 @@ _ARRAY_MODULES = ("np.", "numpy.", "ak.")
 
 _DRAW = {
     "sqrt": "draw_sqrt", "log": "draw_log", "log10": "draw_log10", "arccos": "draw_acos",
-    "arcsin": "draw_asin", "max": "draw_max", "min": "draw_min", "where": "draw_where",
+    "arcsin": "draw_asin", "max": "draw_max", "min": "draw_min", "max_if": "draw_max_if",
+    "min_if": "draw_min_if",
 }  # fmt: skip
 """Functions that TTree::Draw computes in another way; those of ``TMath::`` are the real ones."""
 

@@ -1,11 +1,13 @@
 """Expressions in the style of public analyses, by the language that they are written for.
 
-Each text is given as it stands to its own language and to rootml; `tests/rootml/expressions/test_idioms.py` compares. The names
-are those of NanoAOD. `ELEMENTS` are compared in events with at least three jets and two muons
-only: ROOT reads memory beyond a shorter list.
+Each text is given as it stands to its own language and to rootml: see `test_idioms.py` in
+tests/rootml/expressions. The names are those of NanoAOD. `ELEMENTS` are compared in events with at
+least three jets and two muons only: ROOT reads memory beyond a shorter list.
 """
 
 from __future__ import annotations
+
+# ruff: noqa: E501
 
 RDATAFRAME = """
 nJet >= 2
@@ -268,8 +270,8 @@ Muon_charge[0] * Muon_charge[1] < 0
 Muon_charge[0] != Muon_charge[1]
 Muon_charge[0] + Muon_charge[1] == 0
 Jet_tight[0] && Jet_tight[1]
-DeltaPhi(Jet_phi[0], Jet_phi[1])
-DeltaR(Jet_eta[0], Jet_eta[1], Jet_phi[0], Jet_phi[1])
+ROOT::VecOps::DeltaPhi(Jet_phi[0], Jet_phi[1])
+ROOT::VecOps::DeltaR(Jet_eta[0], Jet_eta[1], Jet_phi[0], Jet_phi[1])
 ROOT::VecOps::DeltaR(Muon_eta[0], Muon_eta[1], Muon_phi[0], Muon_phi[1]) > 0.4
 sqrt(2 * Muon_pt[0] * Muon_pt[1] * (cosh(Muon_eta[0] - Muon_eta[1]) - cos(Muon_phi[0] - Muon_phi[1])))
 sqrt(2 * Muon_pt[0] * MET_pt * (1 - cos(Muon_phi[0] - MET_phi)))
@@ -343,7 +345,30 @@ nJet > 2 ? MET_pt : -1
 flags & 4
 (flags & 6) == 6
 flags << 1
-1 < nJet < 3
+nJet - nMuon - 1
+MET_pt / 2 / 3
+2^nMuon^2
+-2^nJet
+!nJet > 2
+nJet > 3 || nMuon > 1 && MET_pt > 20
+nJet > 3 ? 1 : nMuon > 1 ? 2 : 3
+nJet + nMuon << 1
+2 * nJet << 1
+nJet << 1 * 2
+nJet + 5 % 3
+5 % 3 + nJet
+nJet % 3 << 1
+nJet << 1 % 3
+nJet - nMuon % 2 * 3
+nJet % 3 * 2
+2 * nJet % 3
+nJet - -3
+MET_pt - 2 * 3 + 1
+nJet / 2 * 3
+nJet == 2 || nJet == 3
+(nJet & 1) == 1
+(nJet | 4) > 5
+nJet & 3
 genWeight * (nJet >= 2 && MET_pt > 20)
 Sum$(Jet_pt)
 Sum$(Jet_pt > 30)

@@ -123,25 +123,77 @@ def test_the_table_is_long() -> None:
         assert len(set(part)) == len(part)
 
 
-@pytest.mark.needs_root
-def test_as_rdataframe(root: Any, path: str, columns: Columns) -> None:
-    root.gInterpreter.Declare(HELPERS)
+def combined(columns: Columns, number: int, seed: int) -> list[str]:
+    """Random expressions made of the texts for RDataFrame."""
+    rng = np.random.default_rng(seed)
+    numbers, lists = [], []
+    for text in RDATAFRAME:
+        if text.endswith(";"):
+            continue
+        value = parse(text).evaluate(columns, NUM)
+        counts = None if not value.lists else np.asarray(ak.num(value.data, axis=1))
+        if counts is None:
+            numbers.append(f"double({text})")  # which C++ does not divide or wrap as integers
+        elif np.array_equal(counts, columns["nJet"]):
+            lists.append(f"(({text}) * 1.)")
+
+    def one(texts: list[str]) -> str:
+        return texts[rng.integers(len(texts))]
+
+    def made() -> str:
+        a, b, c, sign = one(numbers), one(numbers), one(numbers), one(["+", "-", "*"])
+        v, w, compare = one(lists), one(lists), one(["<", ">", "<=", "!="])
+        cut = f"{v} {compare} {w}"
+        return one([
+            f"{a} {sign} {b}", f"{a} {compare} {b} ? {b} : {c}",
+            f"({a} > 1 && {b} < 2) || {c} > 0",
+            f"!({a} > {b}) * {c}", f"{v} {sign} {w}", f"{v} {sign} {a}", f"-{v} / 3.7",
+            f"Sum({v} {sign} {w})", f"Sum({cut})", f"Any({cut}) && {a} > 1", f"{v}[{cut}]",
+            f"Sum({v}[{cut} && Jet_tight])", f"Mean({v}[{cut}]) {sign} {a}", f"Sort({v})",
+            f"Take({v}, Argsort({w}))", f"Where({cut}, {v}, {w})", f"StdDev({v}[{w} > {a}])",
+            f"Take({v}, Nonzero({cut}))", f"({cut}) && {a} > 1", f"Reverse({v})[{w} > 0]",
+        ])  # fmt: skip
+
+    return [made() for _ in range(number)]
+
+
+def compare_with_rdataframe(
+    root: Any, path: str, columns: Columns, rows: list[tuple[str, int]]
+) -> None:
+    """Compute all texts in one pass, compiled in one go, in the first `stop` events of each."""
+    root.gInterpreter.ProcessLine(".O 0")  # most of the time is compiling
+    if not hasattr(root, "rootml_idioms"):
+        root.gInterpreter.Declare(HELPERS)
     frame = root.RDataFrame("Events", path)
-    rows = [(text, NUM) for text in RDATAFRAME] + [(text, FULL) for text in ELEMENTS]
     nodes = {NUM: frame, FULL: frame.Range(FULL)}
     for number, (text, stop) in enumerate(rows):
         plain = text.removeprefix("return ").rstrip(";")
-        node = nodes[stop].Define(f"idiom{number}", f"rootml_idioms::flat({plain})")
-        nodes[stop] = node
+        nodes[stop] = nodes[stop].Define(f"idiom{number}", f"rootml_idioms::flat({plain})")
     taken = [
         nodes[stop].Take["ROOT::RVecD"](f"idiom{number}")
         for number, (_, stop) in enumerate(rows)
-    ]
+    ]  # fmt: skip
     for (text, stop), result in zip(rows, taken, strict=True):
         theirs = [np.array(each, float) for each in result.GetValue()]
         ours, valid = computed(parse(text), columns, stop)
         assert valid.all(), text
         assert_same(ours, theirs, text)
+
+
+@pytest.mark.needs_root
+def test_as_rdataframe(root: Any, path: str, columns: Columns) -> None:
+    rows = [(text, NUM) for text in RDATAFRAME] + [(text, FULL) for text in ELEMENTS]
+    compare_with_rdataframe(root, path, columns, rows)
+
+
+@pytest.mark.slow
+@pytest.mark.needs_root
+@pytest.mark.parametrize("seed", [1, 2])
+def test_random_combinations_as_rdataframe(
+    root: Any, path: str, columns: Columns, seed: int
+) -> None:
+    rows = [(text, NUM) for text in combined(columns, 80, seed)]
+    compare_with_rdataframe(root, path, columns, rows)
 
 
 def drawn(tree: Any, text: str, cut: str, stop: int = NUM) -> Any:
@@ -159,9 +211,7 @@ def test_as_tree_draw(root: Any, path: str, columns: Columns) -> None:
         ours, valid = computed(parse(from_draw(text)), columns, NUM)
         known = [each for each, good in zip(ours, valid, strict=True) if good]
         mine = np.concatenate([*known, np.empty(0)])
-        np.testing.assert_allclose(
-            mine, drawn(tree, text, ""), rtol=3e-5, atol=2e-5, err_msg=text
-        )
+        np.testing.assert_allclose(mine, drawn(tree, text, ""), rtol=3e-5, atol=2e-5, err_msg=text)
 
 
 @pytest.mark.needs_root
@@ -177,7 +227,7 @@ def test_cuts_as_tree_draw(root: Any, path: str, columns: Columns) -> None:
 @pytest.mark.parametrize("text", PYTHON)
 def test_as_numpy_and_awkward(columns: Columns, text: str) -> None:
     with np.errstate(all="ignore"):
-        theirs = ak.Array(eval(text, {"np": np, "ak": ak}, dict(columns)))  # noqa: S307
+        theirs = ak.Array(eval(text, {"np": np, "ak": ak}, dict(columns)))
     value = parse(text).evaluate(columns, NUM)
     data = value.data if isinstance(value.data, ak.Array) else ak.Array(
         np.broadcast_to(value.data, (NUM,))
