@@ -48,7 +48,7 @@ def diagnose(
         reference: A Dataset of the reference, if it is none of the samples.
         toys: Fits of toys with these ratios, by `rootml.sbi.toys`.
         exact: Fits of the same toys with a known likelihood.
-        shifts: Fits with single members of the ensemble, by `rootml.sbi.sample_shifts`.
+        shifts: Of the fit, by `rootml.sbi.training_uncertainty`.
         classifier: Whether to train the second classifier (scikit-learn).
         max_events: Events of each sample that are used, a random subset if there are more.
         seed: Of that choice, and of the classifier.

@@ -31,12 +31,17 @@ NORMALISATIONS = ("bridge", "reference", "none")
 class RatioEstimator:
     """Learns density ratios r(x) = p(x) / p_ref(x) of samples of events, by classification.
 
-    One network classifies all samples, with a softmax over all of them at equal total weight; the
-    log ratios are differences of its outputs. (Measured against one network per pair, on the 4-D
-    mixture of the studies with 100,000 events per sample, three seeds: shift of the fit 0.00 to
-    0.10 standard deviations against 0.17 to 0.22, in the same time.) Each event is held out of one
-    network of the ensemble; the held-out events decide when to stop, calibrate and normalise. The
-    ratio is the average over the ensemble.
+    One network classifies the nominal samples, with a softmax over all of them at equal total
+    weight; the log ratios are differences of its outputs. (Measured against one network per pair,
+    on the 4-D mixture of the studies with 100,000 events per sample, three seeds: shift of the fit
+    0.00 to 0.10 standard deviations against 0.17 to 0.22, in the same time.) Each event is held
+    out of one network of the ensemble; the held-out events decide when to stop, calibrate and
+    normalise. The ratio is the average over the ensemble.
+
+    Systematic variations of a shape are learned as log(variation / nominal), by networks that
+    start at zero, and used only where held-out events show them: a learned shape that is noise
+    would constrain its nuisance parameter. `Ratios.record` says which were dropped, and how large
+    an effect could have been missed. Give `by`, if variations are made of the same events.
 
     With `parameters` the ratio is p(x | theta) / p_ref(x), for samples generated at many theta.
 

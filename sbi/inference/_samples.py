@@ -1,8 +1,9 @@
 """What the finite size of the samples behind ratios and Z(alpha) does to a fit.
 
 Ratios learned from other training samples, or a reference sample with other events, give another
-fit to the same data. Replicas (members of an ensemble, bootstraps) show by how much; their
-covariance can enter the likelihood as nuisance parameters that move the other parameters.
+fit to the same data. Bootstraps show by how much: `rootml.sbi.training_uncertainty` for training
+samples, `bootstrap_reference` for the reference. Their covariance can enter the likelihood as
+nuisance parameters that move the other parameters.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ class SampleShifts(HtmlRepr):
         return np.asarray(self.shifts.mean(axis=0))
 
     def scaled(self, factor: float) -> SampleShifts:
-        """Shifts times a factor: ``1 / sqrt(n)`` for the mean of n independent members."""
+        """All shifts times a factor."""
         return replace(self, shifts=self.shifts * factor)
 
     def to_json(self) -> dict[str, Any]:
@@ -99,8 +100,9 @@ def sample_shifts(
 
     Args:
         result: The nominal fit.
-        replicas: Pairs (columns, reference) as for `Model.likelihood`: from each member of an
-            ensemble, or from bootstraps (`bootstrap_reference`). None: the nominal ones.
+        replicas: Pairs (columns, reference) as for `Model.likelihood`, from `bootstrap_reference`.
+            None: the nominal ones. Columns of single members of an ensemble do not show what
+            finite training samples do: see `rootml.sbi.training_uncertainty`.
         refit: Fit again; False: one Newton step from the nominal minimum, which is exact for
             small shifts and takes one gradient per replica.
 
