@@ -149,8 +149,8 @@ def _numeric_tests(forest: Forest, test: NDArray[np.int64]) -> tuple[list[Group]
     begin = 0
     for column in np.unique(feature).tolist():
         own = feature == column
-        values, place = np.unique(threshold[own], return_inverse=True)
-        part, place = np.divmod(place.reshape(-1), MAX_THRESHOLDS)
+        values, slot = np.unique(threshold[own], return_inverse=True)
+        part, slot = np.divmod(slot.reshape(-1), MAX_THRESHOLDS)
         for number in range(-(-len(values) // MAX_THRESHOLDS)):
             here = part == number
             at, goes_left = nodes[own][here], left[own][here]
@@ -158,7 +158,7 @@ def _numeric_tests(forest: Forest, test: NDArray[np.int64]) -> tuple[list[Group]
             first = {False: -1, True: -1}
             for side in np.unique(goes_left).tolist():
                 first[side] = begin
-                test[at[goes_left == side]] = begin + place[here][goes_left == side]
+                test[at[goes_left == side]] = begin + slot[here][goes_left == side]
                 begin += len(some)
             groups.append(Group(column, some, first[False], first[True]))
     return groups, begin
@@ -210,18 +210,18 @@ def _perfect(
     value = np.zeros((int(leaf_count.sum()), forest.leaf_width), dtype=forest.dtype)
     owner = np.arange(forest.num_trees)
     at = forest.tree_offset[:-1].astype(np.int64)
-    place = np.zeros(forest.num_trees, dtype=np.int64)
+    slot = np.zeros(forest.num_trees, dtype=np.int64)
     for level in range(int(depth.max(initial=0)) + 1):
         done = depth[owner] == level
-        rows = leaf[owner[done]] + place[done] - node_count[owner[done]]
+        rows = leaf[owner[done]] + slot[done] - node_count[owner[done]]
         value[rows] = forest.value[at[done]]
-        owner, at, place = owner[~done], at[~done], place[~done]
+        owner, at, slot = owner[~done], at[~done], slot[~done]
         inner = forest.feature[at] >= 0
-        node[tree[owner] + place] = np.where(inner, test[at], num_tests)
+        node[tree[owner] + slot] = np.where(inner, test[at], num_tests)
         left, right = (np.where(inner, side[at], at) for side in (forest.left, forest.right))
         owner = np.concatenate([owner, owner])
         at = np.concatenate([left, right]).astype(np.int64)
-        place = np.concatenate([2 * place + 1, 2 * place + 2])
+        slot = np.concatenate([2 * slot + 1, 2 * slot + 2])
     return node, np.zeros(0, dtype=np.int64), tree, leaf, value
 
 
@@ -235,13 +235,13 @@ def _linked(
     inner = np.flatnonzero(forest.feature >= 0)
     inner = inner[np.lexsort((forest.node_depth[inner], tree_of[inner]))]
     rank = np.arange(len(inner)) - np.searchsorted(tree_of[inner], tree_of[inner])
-    place = np.zeros(forest.num_nodes, dtype=np.int64)  # within the tree; the root is 0
+    slot = np.zeros(forest.num_nodes, dtype=np.int64)  # within the tree; the root is 0
     child = 1 + 2 * rank
-    place[forest.left[inner]], place[forest.right[inner]] = child, child + 1
-    where = first[tree_of] + place
+    slot[forest.left[inner]], slot[forest.right[inner]] = child, child + 1
+    where = first[tree_of] + slot
     node = np.full(forest.num_nodes, num_tests, dtype=np.int64)
     following = np.zeros(forest.num_nodes, dtype=np.int64)
-    following[where] = place
+    following[where] = slot
     following[where[inner]] = child
     node[where[inner]] = test[inner]
     value = np.zeros_like(forest.value)

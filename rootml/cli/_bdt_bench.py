@@ -71,9 +71,9 @@ def _between(edges: NDArray[np.float64], count: int, rng: np.random.Generator) -
         return rng.normal(size=count)
     span: float = max(float(edges[-1] - edges[0]), abs(float(edges[0])), 1.0)
     known = np.concatenate([[edges[0] - 0.1 * span], edges, [edges[-1] + 0.1 * span]])
-    place = rng.integers(0, len(known) - 1, count)
-    found: NDArray[np.float64] = known[place] + rng.random(count) * (
-        known[place + 1] - known[place]
+    lower = rng.integers(0, len(known) - 1, count)
+    found: NDArray[np.float64] = known[lower] + rng.random(count) * (
+        known[lower + 1] - known[lower]
     )
     ties = rng.random(count) < _TIES
     found[ties] = rng.choice(edges, int(ties.sum()))

@@ -97,7 +97,7 @@ class Source:
     task: Apply | None = None
     digest = ""
 
-    def take(self, place: FileKey, count: int) -> Values:
+    def take(self, file_key: FileKey, count: int) -> Values:
         """The values for the next `count` selected events of a file."""
         raise NotImplementedError
 
@@ -126,9 +126,9 @@ class ArraySource(Source):
             self._next.setdefault((partition.sample, partition.file), at)
             at += count
 
-    def take(self, place: FileKey, count: int) -> Values:
-        start = self._next[place]
-        self._next[place] = start + count
+    def take(self, file_key: FileKey, count: int) -> Values:
+        start = self._next[file_key]
+        self._next[file_key] = start + count
         return {name: column[start : start + count] for name, column in self._values.items()}
 
 
@@ -160,8 +160,8 @@ class StreamSource(Source):
             return True
         return False
 
-    def take(self, place: FileKey, count: int) -> Values:
-        del place  # the next one: they come in order
+    def take(self, file_key: FileKey, count: int) -> Values:
+        del file_key  # the next one: they come in order
         while self._num_left < count:
             if not self._pull():
                 message = (

@@ -83,10 +83,10 @@ class HeaderCache:
         found = {}
         documents: dict[str, dict[str, Any]] = {}
         for path, tree in wanted:
-            place, name = _split(path)
-            if place not in documents:
-                documents[place] = self._read(place)
-            entry = documents[place].get(_key(name, tree))
+            directory, name = _split(path)
+            if directory not in documents:
+                documents[directory] = self._read(directory)
+            entry = documents[directory].get(_key(name, tree))
             header = None if entry is None else _header(entry)
             if header is not None and _is_current(path, header.fingerprint):
                 found[path, tree] = header
@@ -96,26 +96,26 @@ class HeaderCache:
         """Remember; None: forget."""
         changes: dict[str, dict[str, Header | None]] = {}
         for (path, tree), header in headers.items():
-            place, name = _split(path)
-            changes.setdefault(place, {})[_key(name, tree)] = header
-        for place, changed in changes.items():
-            files = self._read(place)
+            directory, name = _split(path)
+            changes.setdefault(directory, {})[_key(name, tree)] = header
+        for directory, changed in changes.items():
+            files = self._read(directory)
             for key, header in changed.items():
                 files.pop(key, None)
                 if header is not None:
                     files[key] = _entry(header)
-            if not self._write(place, files):
+            if not self._write(directory, files):
                 return
 
-    def _path(self, folder: Path, place: str) -> Path:
-        digest = hashlib.sha256(place.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+    def _path(self, folder: Path, directory: str) -> Path:
+        digest = hashlib.sha256(directory.encode("utf-8", "surrogatepass")).hexdigest()[:32]
         return folder / f"{digest}.json"
 
-    def _read(self, place: str) -> dict[str, Any]:
+    def _read(self, directory: str) -> dict[str, Any]:
         """The entries of a folder's files by name, unchecked; none without a good document."""
         if self._folder is None:
             return {}
-        path = self._path(self._folder, place)
+        path = self._path(self._folder, directory)
         try:
             with path.open("rb") as file:
                 found = os.fstat(file.fileno())
@@ -130,13 +130,13 @@ class HeaderCache:
         if not isinstance(content, dict) or content.get("format") != FORMAT:
             return {}
         files = content.get("files")
-        return files if content.get("place") == place and isinstance(files, dict) else {}
+        return files if content.get("place") == directory and isinstance(files, dict) else {}
 
-    def _write(self, place: str, files: Mapping[str, Any]) -> bool:
+    def _write(self, directory: str, files: Mapping[str, Any]) -> bool:
         if self._folder is None:
             return False
         text = json.dumps(
-            {"format": FORMAT, "place": place, "files": files}, separators=(",", ":")
+            {"format": FORMAT, "place": directory, "files": files}, separators=(",", ":")
         )
         partial = None
         try:
@@ -144,7 +144,7 @@ class HeaderCache:
             descriptor, partial = tempfile.mkstemp(dir=self._folder, suffix=".partial")
             with os.fdopen(descriptor, "wb") as file:
                 file.write(text.encode())
-            os.replace(partial, self._path(self._folder, place))  # noqa: PTH105 - a str
+            os.replace(partial, self._path(self._folder, directory))  # noqa: PTH105 - a str
         except OSError as error:
             _log.info("headers are not kept: %s", error)
             if partial is not None:
@@ -156,8 +156,8 @@ class HeaderCache:
 
 def _split(path: str) -> tuple[str, str]:
     """Folder and name, of URLs too."""
-    place, slash, name = path.rpartition("/")
-    return place + slash, name
+    directory, slash, name = path.rpartition("/")
+    return directory + slash, name
 
 
 def _key(name: str, tree: str | None) -> str:

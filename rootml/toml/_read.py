@@ -283,8 +283,8 @@ class _Reader:
             message = "no files given"
             raise UsageError(message)
         places = [(os.path.realpath(spec.path), spec.tree) for spec in found]
-        for place, spec in zip(places, found, strict=True):
-            if places.count(place) > 1:
+        for location, spec in zip(places, found, strict=True):
+            if places.count(location) > 1:
                 message = f"{spec.where!r} is given twice: its entries would count double"
                 raise UsageError(message)
 

@@ -93,9 +93,9 @@ def class_graph(
         value = _nominal(build, z, member, matrix, curves, activation, outputs)
         for process, places in outputs.differences.items():
             learned = _network(build, z, member.differences[process], activation)
-            place = np.zeros((len(places), len(outputs.nominal)))
-            place[np.arange(len(places)), places] = 1.0
-            value = build.add("Add", value, build.linear(learned, place))
+            selector = np.zeros((len(places), len(outputs.nominal)))
+            selector[np.arange(len(places)), places] = 1.0
+            value = build.add("Add", value, build.linear(learned, selector))
         values.append(value)
     return averaged(build, values, len(outputs.nominal))
 

@@ -160,20 +160,20 @@ class _Chain:
     def _copies(self, number: int) -> tuple[Any, Any]:
         by = self.estimator.settings.by
 
-        def copies(given: Any, place: int) -> Any:
+        def copies(given: Any, position: int) -> Any:
             if isinstance(given, Dataset):
-                draw = spawned_seed(self.seed, number, 1 + place)
+                draw = spawned_seed(self.seed, number, 1 + position)
                 return poisson_copies(given, by=by, seed=draw)
             if isinstance(given, Mapping):
-                return {name: copies(each, place) for name, each in given.items()}
+                return {name: copies(each, position) for name, each in given.items()}
             if isinstance(given, tuple | list):
-                return tuple(copies(each, place) for each in given)
+                return tuple(copies(each, position) for each in given)
             return given
 
         if isinstance(self.samples, Mapping):
             samples: Any = {
-                name: copies(each, 1 + place)
-                for place, (name, each) in enumerate(self.samples.items())
+                name: copies(each, 1 + position)
+                for position, (name, each) in enumerate(self.samples.items())
             }
         else:
             samples = copies(self.samples, 1)

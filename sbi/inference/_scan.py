@@ -14,7 +14,7 @@ from rootml.sbi.inference._minimise import limits
 from rootml.sbi.inference._quantiles import check_level, chi2_quantile
 from rootml.sbi.likelihood._fittable import Fittable
 from rootml.sbi.likelihood._interpolation import Array
-from rootml.sbi.likelihood._layout import Places
+from rootml.sbi.likelihood._layout import Indices
 
 
 class Scannable(Protocol):
@@ -160,7 +160,7 @@ def profile(result: Scannable, name: str, *, points: int, sigmas: float, values:
     return Profile(name, grid, t, theta, best, int(np.isnan(t).sum()))
 
 
-def _outwards(grid: Array, best: float) -> tuple[Places, Places]:
+def _outwards(grid: Array, best: float) -> tuple[Indices, Indices]:
     """Indices to the right and to the left of the minimum, nearest first: each fit starts from
     the one before it."""
     order = np.argsort(grid)

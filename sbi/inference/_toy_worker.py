@@ -17,15 +17,15 @@ from rootml.sbi.inference._toys import run_here, source_of
 
 def main(folder: str, worker: str, generator: str) -> None:
     """Fit the toys of ``todo-<worker>.json``."""
-    place = Path(folder)
-    saved = read(place / "toys-model.json")
-    header = json.loads((place / "toys.json").read_text(encoding="utf-8"))
+    toy_folder = Path(folder)
+    saved = read(toy_folder / "toys-model.json")
+    header = json.loads((toy_folder / "toys.json").read_text(encoding="utf-8"))
     task = Task(
         header["truth"], header["seed"], tuple(header["tests"]), header["engine"], header["fixed"]
     )
     source = source_of(saved.model, saved.data.get("reference"), task, generator or None)
-    numbers = json.loads((place / f"todo-{worker}.json").read_text(encoding="utf-8"))
-    with (place / f"toys-worker{worker}.jsonl").open("a", encoding="utf-8") as file:
+    numbers = json.loads((toy_folder / f"todo-{worker}.json").read_text(encoding="utf-8"))
+    with (toy_folder / f"toys-worker{worker}.jsonl").open("a", encoding="utf-8") as file:
         for _ in run_here(source, task, numbers, file):
             pass
 

@@ -103,14 +103,16 @@ def toys(
     if workers > 1 and callable(generator):
         message = "workers cannot call a function of this process: name it 'module:function'"
         raise UsageError(message)
-    with _folder(folder, needed=workers > 1) as place:
-        finished = {} if place is None else _resume(place, model, events, task, generator)
+    with _folder(folder, needed=workers > 1) as toy_folder:
+        finished = (
+            {} if toy_folder is None else _resume(toy_folder, model, events, task, generator)
+        )
         missing = [i for i in range(number) if i not in finished]
         if workers == 1 or len(missing) < 2:
-            found = _here(model, events, task, generator, missing, place, progress)
+            found = _here(model, events, task, generator, missing, toy_folder, progress)
         else:
-            assert place is not None
-            found = _there(model, events, generator, missing, workers, place, progress)
+            assert toy_folder is not None
+            found = _there(model, events, generator, missing, workers, toy_folder, progress)
         by_number = finished | found
     return collect([by_number[i] for i in range(number)], task, names)
 
@@ -164,17 +166,17 @@ def run_here(
 
 def _here(
     model: Model, events: RatioColumns | None, task: Task, generator: Generator | str | None,
-    missing: list[int], place: Path | None, progress: bool | None,
+    missing: list[int], toy_folder: Path | None, progress: bool | None,
 ) -> dict[int, dict[str, Any]]:  # fmt: skip
     if not missing:
         return {}
     source = source_of(model, events, task, generator)
-    if place is None:
+    if toy_folder is None:
         rows = run_here(source, task, missing, None)
         return {
             r["toy"]: r for r in track(rows, total=len(missing), what="toys", enabled=progress)
         }
-    with (place / f"toys-{os.getpid()}.jsonl").open("a", encoding="utf-8") as file:
+    with (toy_folder / f"toys-{os.getpid()}.jsonl").open("a", encoding="utf-8") as file:
         rows = run_here(source, task, missing, file)
         return {
             r["toy"]: r for r in track(rows, total=len(missing), what="toys", enabled=progress)
@@ -183,20 +185,20 @@ def _here(
 
 def _there(
     model: Model, events: RatioColumns | None, generator: Generator | str | None,
-    missing: list[int], workers: int, place: Path, progress: bool | None,
+    missing: list[int], workers: int, toy_folder: Path, progress: bool | None,
 ) -> dict[int, dict[str, Any]]:  # fmt: skip
     """Split among processes that read the model from the folder."""
-    write(place / _MODEL, model, {} if events is None else {"reference": events})
+    write(toy_folder / _MODEL, model, {} if events is None else {"reference": events})
     name = generator if isinstance(generator, str) else ""
     processes = []
     for worker in range(min(workers, len(missing))):
         ours = json.dumps(missing[worker::workers])
-        (place / f"todo-{worker}.json").write_text(ours, encoding="utf-8")
+        (toy_folder / f"todo-{worker}.json").write_text(ours, encoding="utf-8")
         command = [
             sys.executable,
             "-m",
             "rootml.sbi.inference._toy_worker",
-            str(place),
+            str(toy_folder),
             str(worker),
             name,
         ]
@@ -206,7 +208,7 @@ def _there(
             )
         )  # fmt: skip
     try:
-        for _ in track(_finished(processes, place, len(missing)), total=len(missing),
+        for _ in track(_finished(processes, toy_folder, len(missing)), total=len(missing),
                        what="toys", enabled=progress):  # fmt: skip
             pass
     finally:
@@ -216,17 +218,19 @@ def _there(
             process.wait()
             if process.stderr is not None:
                 process.stderr.close()
-    found = read_rows(place)
+    found = read_rows(toy_folder)
     return {i: found[i] for i in missing}
 
 
-def _finished(processes: list[subprocess.Popen[str]], place: Path, number: int) -> Iterable[int]:
+def _finished(
+    processes: list[subprocess.Popen[str]], toy_folder: Path, number: int
+) -> Iterable[int]:
     """Count toys while workers write them; stop when all have ended.
 
     Raises:
         UsageError: A worker failed; with what it said.
     """
-    counted, before = 0, len(read_rows(place))
+    counted, before = 0, len(read_rows(toy_folder))
     while True:
         ended = [process.poll() for process in processes]
         for process, code in zip(processes, ended, strict=True):
@@ -234,7 +238,7 @@ def _finished(processes: list[subprocess.Popen[str]], place: Path, number: int) 
                 said = process.stderr.read() if process.stderr is not None else ""
                 message = f"a process that fits toys failed:\n{said.strip()[-2000:]}"
                 raise UsageError(message)
-        now = min(len(read_rows(place)) - before, number)
+        now = min(len(read_rows(toy_folder)) - before, number)
         while counted < now:
             counted += 1
             yield counted
@@ -270,7 +274,7 @@ class _folder:
 
 
 def _resume(
-    place: Path, model: Model, events: RatioColumns | None, task: Task,
+    toy_folder: Path, model: Model, events: RatioColumns | None, task: Task,
     generator: Generator | str | None,
 ) -> dict[int, dict[str, Any]]:  # fmt: skip
     """Toys that are there, if they are toys of this task."""
@@ -280,7 +284,7 @@ def _resume(
         "model": _fingerprint(model),
         "reference": None if events is None else events.sha256(),
     }  # fmt: skip
-    file = place / _HEADER
+    file = toy_folder / _HEADER
     if not file.exists():
         file.write_text(json.dumps(header, indent=1) + "\n", encoding="utf-8")
         return {}
@@ -288,11 +292,11 @@ def _resume(
     for key, value in json.loads(json.dumps(header)).items():
         if before.get(key) != value:
             message = (
-                f"{place} holds toys of another {key}: {str(before.get(key))[:80]}, not "
+                f"{toy_folder} holds toys of another {key}: {str(before.get(key))[:80]}, not "
                 f"{str(value)[:80]}; use another folder"
             )
             raise StateError(message)
-    return read_rows(place)
+    return read_rows(toy_folder)
 
 
 def _name_of(generator: Generator | str | None) -> str | None:
@@ -307,10 +311,10 @@ def _fingerprint(model: Model) -> str:
     return hashlib.sha256(text).hexdigest()
 
 
-def read_rows(place: Path) -> dict[int, dict[str, Any]]:
+def read_rows(toy_folder: Path) -> dict[int, dict[str, Any]]:
     """Finished toys in a folder; a last line that was cut off is not one."""
     rows = {}
-    for file in sorted(place.glob("toys-*.jsonl")):
+    for file in sorted(toy_folder.glob("toys-*.jsonl")):
         for line in file.read_text(encoding="utf-8").splitlines(keepends=True):
             if line.endswith("\n"):
                 row = json.loads(line)

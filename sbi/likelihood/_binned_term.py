@@ -19,7 +19,7 @@ from rootml.errors import DensityError
 from rootml.sbi.likelihood._binned_samples import Modifier, Sample
 from rootml.sbi.likelihood._interpolation import CODES, Array, Factors
 
-Places: TypeAlias = npt.NDArray[np.intp]
+Indices: TypeAlias = npt.NDArray[np.intp]
 # A factor of exactly 0 has no logarithmic derivative. This stands for it: products with it are
 # zero for all purposes, and its derivatives come out right.
 _NOTHING = 1e-100
@@ -30,8 +30,8 @@ _MIN_RATE = 1e-90  # expectations below are zero, see above
 class _Entries:
     """Pairs of cell and parameter, with what happens at +1 and -1."""
 
-    cell: Places
-    parameter: Places
+    cell: Indices
+    parameter: Indices
     high: Array
     low: Array
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from rootml._internal.reprs import HtmlRepr, Part, facts_text
 from rootml.errors import DensityError, MissingParameterError, UsageError, nearest
-from rootml.sbi.likelihood._constraints import Constraints, Places
+from rootml.sbi.likelihood._constraints import Constraints, Indices
 from rootml.sbi.likelihood._fittable import Fittable
 from rootml.sbi.likelihood._interpolation import Array
 from rootml.sbi.likelihood._parameters import Nuisance, Parameter
@@ -34,7 +34,7 @@ class _Part:
 
     name: str
     like: Fittable
-    places: Places
+    indices: Indices
     counted: Constraints
 
 
@@ -167,7 +167,7 @@ class CombinedLikelihood(HtmlRepr):
         total = 0.0
         with np.errstate(all="ignore"):
             for part in self._parts:
-                own = point[part.places]
+                own = point[part.indices]
                 total += part.like.nll(own, strict=strict) - part.counted.value(own)
         return total
 
@@ -179,35 +179,35 @@ class CombinedLikelihood(HtmlRepr):
         total, gradient = 0.0, np.zeros(len(point))
         with np.errstate(all="ignore"):
             for part in self._parts:
-                own = point[part.places]
+                own = point[part.indices]
                 value, rise = part.like.nll_gradient(own, strict=strict)
                 total += value - part.counted.value(own)
-                gradient[part.places] += rise - part.counted.gradient(own)
+                gradient[part.indices] += rise - part.counted.gradient(own)
         return total, gradient
 
     def nll_hessian(self, theta: Sequence[float] | Array) -> Array:
         """Second derivatives, ``(parameter, parameter)``."""
         point = self._point(theta)
-        return self._summed([part.like.nll_hessian(point[part.places]) for part in self._parts],
+        return self._summed([part.like.nll_hessian(point[part.indices]) for part in self._parts],
                             point)  # fmt: skip
 
     def score_covariance(self, theta: Sequence[float] | Array) -> Array:
         """What the gradient varies by for weighted events, ``(parameter, parameter)``."""
         point = self._point(theta)
-        found = [part.like.score_covariance(point[part.places]) for part in self._parts]
+        found = [part.like.score_covariance(point[part.indices]) for part in self._parts]
         return self._summed(found, point)
 
     def _summed(self, matrices: Sequence[Array], point: Array) -> Array:
         total = np.zeros((len(point), len(point)))
         for part, matrix in zip(self._parts, matrices, strict=True):
-            twice = np.diag(part.counted.curvature(point[part.places]))
-            total[np.ix_(part.places, part.places)] += matrix - twice
+            twice = np.diag(part.counted.curvature(point[part.indices]))
+            total[np.ix_(part.indices, part.indices)] += matrix - twice
         return total
 
     def explain(self, point: Array) -> DensityError:
         """The error for a point without a likelihood, of the part that has none there."""
         for part in self._parts:
-            own = np.asarray(point, np.float64)[part.places]
+            own = np.asarray(point, np.float64)[part.indices]
             if not math.isfinite(part.like.nll(own, strict=False)):
                 return DensityError(f"{part.name}: {part.like.explain(own)}")
         return DensityError(f"the likelihood is not a finite number at {list(point)}")

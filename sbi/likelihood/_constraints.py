@@ -19,7 +19,7 @@ import numpy.typing as npt
 from rootml.sbi.likelihood._interpolation import Array
 from rootml.sbi.likelihood._parameters import Nuisance
 
-Places: TypeAlias = npt.NDArray[np.intp]
+Indices: TypeAlias = npt.NDArray[np.intp]
 
 
 class Constraints:
@@ -43,7 +43,7 @@ class Constraints:
             if nuisance.constraint != "none":
                 kinds[nuisance.constraint].append(name)
 
-        def place(kind: str) -> Places:
+        def place(kind: str) -> Indices:
             return np.array([names.index(name) for name in kinds[kind]], np.intp)
 
         def width(kind: str) -> Array:

@@ -291,17 +291,17 @@ def _outer(term: Application) -> Term:
     return _minus(_ONE, _times(term, term))  # tanh
 
 
-def _compile(term: Term, places: dict[str, int]) -> Function:
+def _compile(term: Term, indices: dict[str, int]) -> Function:
     if isinstance(term, Constant):
         value = term.value
         return lambda _: value
     if isinstance(term, Variable):
-        place = places[term.name]
-        return lambda theta: theta[place]
+        index = indices[term.name]
+        return lambda theta: theta[index]
     if isinstance(term, Application):
-        outer, inner = _FUNCTIONS[term.function], _compile(term.argument, places)
+        outer, inner = _FUNCTIONS[term.function], _compile(term.argument, indices)
         return lambda theta: outer(inner(theta))
-    left, right = _compile(term.left, places), _compile(term.right, places)
+    left, right = _compile(term.left, indices), _compile(term.right, indices)
     if term.operator == "+":
         return lambda theta: left(theta) + right(theta)
     if term.operator == "-":

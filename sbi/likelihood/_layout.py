@@ -23,12 +23,12 @@ from rootml.sbi.likelihood._parameters import Nuisance
 if TYPE_CHECKING:
     from rootml.sbi.likelihood._model import Model
 
-Places: TypeAlias = npt.NDArray[np.int64]
+Indices: TypeAlias = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
 class Factor:
-    """One nuisance on the shape of one process: its places among exponential, polynomial rows."""
+    """One nuisance on the shape of one process: its exponential and polynomial rows."""
 
     process: int
     parameter: int
@@ -44,7 +44,7 @@ class Group:
 
     process: int
     parameter: int
-    rows: Places  # places among the polynomial rows
+    rows: Indices  # positions among the polynomial rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +62,9 @@ class Plan:
     """
 
     weights: Array
-    exponential: list[Places]
+    exponential: list[Indices]
     groups: list[Group]
-    tables: tuple[Places, Places]
+    tables: tuple[Indices, Indices]
     point: bytes
 
 
@@ -73,9 +73,9 @@ class _InUse:
     """What a plan says of the rows that are in use there."""
 
     rows: npt.NDArray[np.bool_]
-    exponential: list[Places]
+    exponential: list[Indices]
     groups: list[Group]
-    tables: tuple[Places, Places]
+    tables: tuple[Indices, Indices]
 
 
 class Layout:
@@ -121,7 +121,7 @@ class Layout:
         """The processes whose shape changes with a nuisance."""
         return sorted({factor.process for factor in self.factors})
 
-    def _row_parameter(self) -> Places:
+    def _row_parameter(self) -> Indices:
         where = np.full(self.num_rows, -1, np.int64)
         for factor in self.factors:
             where[self.first_exponential :][factor.exponential] = factor.parameter
@@ -199,8 +199,8 @@ class Layout:
             self._in_use = known
         return Plan(weights, known.exponential, known.groups, known.tables, point)
 
-    def _exponential_rows(self, used: npt.NDArray[np.bool_]) -> list[Places]:
-        found: list[Places] = []
+    def _exponential_rows(self, used: npt.NDArray[np.bool_]) -> list[Indices]:
+        found: list[Indices] = []
         for p in range(len(self.processes)):
             places = [f.exponential for f in self.factors if f.process == p]
             if not places:
@@ -221,7 +221,7 @@ class Layout:
         return groups
 
 
-def _tables(exponential: list[Places], groups: list[Group]) -> tuple[Places, Places]:
+def _tables(exponential: list[Indices], groups: list[Group]) -> tuple[Indices, Indices]:
     """See `Plan.tables`."""
     first = [(row, p) for p, rows in enumerate(exponential) for row in rows]
     second = [(row, group.process, g) for g, group in enumerate(groups) for row in group.rows]
@@ -277,10 +277,10 @@ def _relative(side: Array, nominal: Array, what: str, *, logarithm: bool) -> Arr
     return ratio
 
 
-_Pairs: TypeAlias = tuple[Places, Places, Places]
+_Pairs: TypeAlias = tuple[Indices, Indices, Indices]
 
 
-def _by_code(factors: list[Factor]) -> list[tuple[str, Places, tuple[_Pairs, _Pairs]]]:
+def _by_code(factors: list[Factor]) -> list[tuple[str, Indices, tuple[_Pairs, _Pairs]]]:
     """Per code: its parameters, and (row, which parameter, which column) of both kinds."""
     found = []
     for code in sorted({factor.code for factor in factors}):

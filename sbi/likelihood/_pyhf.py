@@ -140,27 +140,27 @@ class _Reader:
         """The parameter with what the measurement says about it."""
         base, _, index = name.removesuffix("]").partition("[")
         given = self.settings.get(base, {})
-        place = int(index) if index else 0
+        component = int(index) if index else 0
         changes: dict[str, Any] = {}
         if "inits" in given:
-            changes["value"] = float(given["inits"][place])
+            changes["value"] = float(given["inits"][component])
         if "bounds" in given:
-            low, high = given["bounds"][place]
+            low, high = given["bounds"][component]
             changes |= {"lower": float(low), "upper": float(high)}
         if "fixed" in given:
             changes["fixed"] = bool(given["fixed"])
         if isinstance(parameter, Nuisance):
-            changes |= self._measured(parameter, given, place)
+            changes |= self._measured(parameter, given, component)
         facts = {key: getattr(parameter, key) for key in parameter.__dataclass_fields__}
         return type(parameter)(**(facts | changes))
 
     @staticmethod
-    def _measured(parameter: Nuisance, given: Mapping[str, Any], place: int) -> dict[str, Any]:
+    def _measured(parameter: Nuisance, given: Mapping[str, Any], component: int) -> dict[str, Any]:
         changes: dict[str, Any] = {}
         if "auxdata" in given:
-            changes["observed"] = float(given["auxdata"][place])
+            changes["observed"] = float(given["auxdata"][component])
         if "sigmas" in given and parameter.constraint == "gaussian":
-            changes["width"] = float(given["sigmas"][place])
+            changes["width"] = float(given["sigmas"][component])
         return changes
 
     def _lumi(self, name: str) -> Nuisance:

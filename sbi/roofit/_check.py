@@ -137,16 +137,16 @@ def _points(like: Fittable, parameters: Mapping[str, Any]) -> list[Array]:
     return found
 
 
-def _deviation(like: Fittable, place: int) -> float:
+def _deviation(like: Fittable, index: int) -> float:
     """Roughly the standard deviation of one parameter with all others fixed."""
     start = like.start
     origin = like.nll(start)
-    step = 0.1 * abs(float(start[place])) or 0.1
+    step = 0.1 * abs(float(start[index])) or 0.1
     for _ in range(20):
         rise = 0.0
         for side in (step, -step):
             moved = start.copy()
-            moved[place] += side
+            moved[index] += side
             rise += like.nll(moved, strict=False) - origin
         if math.isfinite(rise):
             return float(step / math.sqrt(max(rise, 1e-2)))

@@ -71,16 +71,16 @@ class ColumnDensity:
         title = "density over that of the reference"
         self.density = factory.make("RooRatio", "density", title, summed, total)
 
-    def _term(self, place: int, process: str, rate: Any) -> Any:
+    def _term(self, number: int, process: str, rate: Any) -> Any:
         factory = self._shop
         columns = self._unbinned.columns
         ratio = self._column(
             process, f"r_{process}", f"p_{process} / p_ref", columns.ratio(process)
         )
-        effects = [self._effect(f) for f in self._factors(place)]
+        effects = [self._effect(f) for f in self._factors(number)]
         if not effects:
             return factory.product(f"term_{process}", f"{process} times its yield", [rate, ratio])
-        log_z = self._log_z(place, process)
+        log_z = self._log_z(number, process)
         factors = piecewise(factory, f"f_{process}", f"shape of {process} over nominal", effects)
         smooth = log_quadratic(effects)
         inner, variables = exponent(smooth, 1)
@@ -91,8 +91,8 @@ class ColumnDensity:
             f"term_{process}", f"{process} times its yield", [rate, ratio, *factors, grown]
         )
 
-    def _factors(self, place: int) -> list[Factor]:
-        return [f for f in self._unbinned.layout.factors if f.process == place]
+    def _factors(self, number: int) -> list[Factor]:
+        return [f for f in self._unbinned.layout.factors if f.process == number]
 
     def _column(self, key: str, name: str, title: str, values: Array) -> Any:
         self.arrays[key] = values
@@ -124,12 +124,12 @@ class ColumnDensity:
         slope, curve = halves(up, down)
         return slope, curve
 
-    def _log_z(self, place: int, process: str) -> Any:
-        factors = self._factors(place)
+    def _log_z(self, number: int, process: str) -> Any:
+        factors = self._factors(number)
         surrogate = approximate(
-            _log_z_function(self._unbinned, place, [f.parameter for f in factors]),
+            _log_z_function(self._unbinned, number, [f.parameter for f in factors]),
             [f.code for f in factors],
-            events=self._events(place),
+            events=self._events(number),
             tolerance=self._tolerance,
             reach=self._reach,
             process=process,
@@ -139,7 +139,7 @@ class ColumnDensity:
         title = f"log Z of {process}"
         return self._shop.formula(f"lnZ_{process}", title, surrogate.text(), alphas)
 
-    def _events(self, place: int) -> float:
+    def _events(self, number: int) -> float:
         """By how much an error of log Z is multiplied: about the events of the process.
 
         Those at the start values, but not fewer than a twentieth of all: a coefficient such as
@@ -147,7 +147,7 @@ class ColumnDensity:
         """
         start = [p.value for p in self._unbinned.model.all_parameters.values()]
         expected = self._unbinned.yields.values(np.array(start, np.float64))
-        return max(abs(float(expected[place])), 0.05 * abs(self._unbinned.sum_of_weights), 1.0)
+        return max(abs(float(expected[number])), 0.05 * abs(self._unbinned.sum_of_weights), 1.0)
 
 
 def _over(side: Array, nominal: Array) -> Array:
@@ -157,7 +157,7 @@ def _over(side: Array, nominal: Array) -> Array:
 
 
 def _log_z_function(
-    unbinned: Unbinned, place: int, parameters: list[int]
+    unbinned: Unbinned, number: int, parameters: list[int]
 ) -> Callable[[Array], float]:
     normaliser = unbinned.normaliser
     assert normaliser is not None
@@ -166,6 +166,6 @@ def _log_z_function(
     def log_z(alpha: Array) -> float:
         point = theta.copy()
         point[parameters] = alpha
-        return float(normaliser.values(unbinned.layout.plan(point))[place])
+        return float(normaliser.values(unbinned.layout.plan(point))[number])
 
     return log_z

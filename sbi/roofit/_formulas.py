@@ -24,8 +24,8 @@ def text(formula: Formula, parameters: Sequence[str]) -> str:
     >>> text(Formula.parse("mu**2 * (1 / 2) - sqrt(mu)"), ["alpha", "mu"])
     '((pow(x[1], 2.0) * (1.0 / 2.0)) - sqrt(x[1]))'
     """
-    places = {name: i for i, name in enumerate(parameters)}
-    return _print(formula.tree, places)
+    indices = {name: i for i, name in enumerate(parameters)}
+    return _print(formula.tree, indices)
 
 
 def number(value: float) -> str:
@@ -38,18 +38,18 @@ def number(value: float) -> str:
     return f"({shown})" if shown.startswith("-") else shown
 
 
-def _print(term: Term, places: dict[str, int]) -> str:
+def _print(term: Term, indices: dict[str, int]) -> str:
     if isinstance(term, Constant):
         return number(term.value)
     if isinstance(term, Variable):
-        return f"x[{places[term.name]}]"
+        return f"x[{indices[term.name]}]"
     if isinstance(term, Application):
-        return f"{term.function}({_print(term.argument, places)})"
-    return _operation(term, places)
+        return f"{term.function}({_print(term.argument, indices)})"
+    return _operation(term, indices)
 
 
-def _operation(term: Operation, places: dict[str, int]) -> str:
-    left, right = _print(term.left, places), _print(term.right, places)
+def _operation(term: Operation, indices: dict[str, int]) -> str:
+    left, right = _print(term.left, indices), _print(term.right, indices)
     if term.operator == "**":
         return f"pow({left}, {right})"
     return f"({left} {term.operator} {right})"

@@ -256,7 +256,7 @@ def test_no_path_of_a_machine_or_name_of_a_registry() -> None:
     assert found == []
 
 
-# --- what parts use of the core, and no hidden circles --------------------------------------------
+# --- what parts use of the core, and no hidden circles -------------------------------------------
 
 CORE_NAMES = {
     "rootml": {"__version__"},

@@ -51,8 +51,8 @@ def _sigmoid(code: Code, kind: Any, library: str) -> None:
     size = 4 if kind is F32 else 8
     exp, one = "expf" if kind is F32 else "exp", kind(1.0)
     with code.loop(b.mul(rows, outputs)) as i:
-        place = code.at(x, b.mul(i, I64(size)))
-        value = code.load(kind, place, align=size)
+        pointer = code.at(x, b.mul(i, I64(size)))
+        value = code.load(kind, pointer, align=size)
         if library == "xgboost":
             most = kind(float(np.float32(88.7)))
             value = b.fneg(value)
@@ -61,7 +61,7 @@ def _sigmoid(code: Code, kind: Any, library: str) -> None:
             total = b.fadd(total, kind(float(np.float32(1e-16))))
         else:
             total = b.fadd(one, code.call(exp, kind, b.fmul(b.fneg(scale), value)))
-        code.store(b.fdiv(one, total), place, 0, size)
+        code.store(b.fdiv(one, total), pointer, 0, size)
 
 
 def _softmax(code: Code, kind: Any) -> None:
@@ -90,13 +90,13 @@ def _softmax(code: Code, kind: Any) -> None:
             code.store(b.select(larger, value, most), keep, 0, 8)
         most = code.load(kind, keep, align=8)
         with code.loop(outputs) as i:
-            place = code.at(first, b.mul(i, I64(size)))
-            raised = code.call(exp, kind, b.fsub(code.load(kind, place, align=size), most))
-            code.store(raised, place, 0, size)
+            pointer = code.at(first, b.mul(i, I64(size)))
+            raised = code.call(exp, kind, b.fsub(code.load(kind, pointer, align=size), most))
+            code.store(raised, pointer, 0, size)
             wide = b.fpext(raised, F64) if kind is F32 else raised
             code.store(b.fadd(code.load(F64, keep, 8, align=8), wide), keep, 8, 8)
         total = code.load(F64, keep, 8, align=8)
         total = b.fptrunc(total, kind) if kind is F32 else total
         with code.loop(outputs) as i:
-            place = code.at(first, b.mul(i, I64(size)))
-            code.store(b.fdiv(code.load(kind, place, align=size), total), place, 0, size)
+            pointer = code.at(first, b.mul(i, I64(size)))
+            code.store(b.fdiv(code.load(kind, pointer, align=size), total), pointer, 0, size)

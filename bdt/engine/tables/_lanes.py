@@ -68,8 +68,8 @@ def make_lanes(forest: Forest, nodes: Nodes) -> Lanes | None:
     new[1, 1:] = new[0, 1:] | (threshold[order][1:] != threshold[order][:-1])
     number = np.cumsum(new[1]) - 1
     within = number - number[new[0]][np.cumsum(new[0]) - 1]
-    chunk, place = np.empty(len(order), np.int64), np.empty(len(order), np.int64)
-    chunk[order], place[order] = within // MAX_THRESHOLDS, within % MAX_THRESHOLDS + 1
+    chunk, slot = np.empty(len(order), np.int64), np.empty(len(order), np.int64)
+    chunk[order], slot[order] = within // MAX_THRESHOLDS, within % MAX_THRESHOLDS + 1
     keys = np.stack([feature, chunk, ~nodes.default], axis=1).astype(np.int64)
     known, entry = np.unique(keys, axis=0, return_inverse=True)
     if len(known) > MAX_ENTRIES:
@@ -80,7 +80,7 @@ def make_lanes(forest: Forest, nodes: Nodes) -> Lanes | None:
         own = np.unique(threshold[(feature == column) & (chunk == part)])
         heaps[i] = search_tree(own, LEVELS)
     bytes_of = np.zeros((forest.num_nodes, 2), np.uint8)
-    bytes_of[nodes.index, 0], bytes_of[nodes.index, 1] = entry, place
+    bytes_of[nodes.index, 0], bytes_of[nodes.index, 1] = entry, slot
     entry_of, below, values = _full_trees(forest, nodes, bytes_of, depth, blocks)
     entries = next(count for count in (64, 128, 256) if len(known) <= count)
     return Lanes(
@@ -95,15 +95,15 @@ def _full_trees(
     made = np.zeros((2, blocks, (1 << depth) - 1, TREES), np.uint8)
     values = np.zeros((forest.num_trees, 1 << depth), forest.dtype)
     node, tree = forest.tree_offset[:-1], np.arange(forest.num_trees)
-    place = np.zeros(len(node), np.int64)
+    slot = np.zeros(len(node), np.int64)
     for level in range(depth + 1):
         leaf = nodes.left[node] < 0
         width = 1 << (depth - level)
-        at = place[leaf, None] * width + np.arange(width)
+        at = slot[leaf, None] * width + np.arange(width)
         values[tree[leaf, None], at] = forest.value[node[leaf], 0][:, None]
-        node, tree, place = node[~leaf], tree[~leaf], place[~leaf]
-        made[:, tree // TREES, (1 << level) - 1 + place, tree % TREES] = bytes_of[node].T
+        node, tree, slot = node[~leaf], tree[~leaf], slot[~leaf]
+        made[:, tree // TREES, (1 << level) - 1 + slot, tree % TREES] = bytes_of[node].T
         tree = np.concatenate([tree, tree])
-        place = np.concatenate([2 * place + 1, 2 * place])
+        slot = np.concatenate([2 * slot + 1, 2 * slot])
         node = np.concatenate([nodes.left[node], nodes.right[node]]).astype(np.int64)
     return made[0], made[1], values

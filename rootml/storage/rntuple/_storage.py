@@ -167,7 +167,7 @@ class RNTupleTable(Table):
         self, direct: dict[str, FieldPages], start: int, stop: int, allocate: Allocate
     ) -> dict[str, Column]:
         flat = {name: pages.values.dtype for name, pages in direct.items() if pages.ends is None}
-        places = side_by_side(flat, stop - start, allocate)
+        positions = side_by_side(flat, stop - start, allocate)
         found: dict[str, Column] = {}
         offsets: dict[str, Int64s] = {}
         with reading(self.where), self._guard.source(self.where) as source:
@@ -175,7 +175,7 @@ class RNTupleTable(Table):
             for name, pages in direct.items():
                 with reading(self.where, [name], start, stop):
                     if pages.ends is None:
-                        found[name] = read_flat(first, pages, start, stop, places[name])
+                        found[name] = read_flat(first, pages, start, stop, positions[name])
                     else:
                         offsets[name] = list_offsets(first, pages, start, stop)
             lists = [(direct[name], ends) for name, ends in offsets.items()]

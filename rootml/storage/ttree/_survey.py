@@ -104,10 +104,10 @@ def common_bounds(tree: Tree, found: Survey) -> Int64s:
 
 def _tables(tree: Tree, found: Survey, chosen: Any, most: int) -> list[npt.NDArray[Any]]:
     """fBasketEntry and fBasketSeek of some branches, a row for each."""
-    places = found.tables[chosen]
+    ranges = found.tables[chosen]
     steps = 8 * np.arange(most)
     words = _words(tree.data, ">i8")
-    return [words[places[:, [column]] + steps] for column in (0, 1)]
+    return [words[ranges[:, [column]] + steps] for column in (0, 1)]
 
 
 def _words(data: bytes, dtype: str) -> npt.NDArray[Any]:
@@ -152,8 +152,8 @@ class _Reader:
     def names(self, at: Int64s) -> list[str]:
         """The strings themselves."""
         data, lengths = self.data, self.lengths(at)
-        places = zip((at + 1).tolist(), (at + 1 + lengths).tolist(), strict=True)
-        return [data[start:stop].decode("utf-8", "surrogateescape") for start, stop in places]
+        ranges = zip((at + 1).tolist(), (at + 1 + lengths).tolist(), strict=True)
+        return [data[start:stop].decode("utf-8", "surrogateescape") for start, stop in ranges]
 
 
 def _survey(tree: Tree) -> Survey:
@@ -204,9 +204,9 @@ def _objects(tree: Tree, read: _Reader) -> tuple[npt.NDArray[np.int8], Int64s]:
         if not size & _COUNT or size == _NEW_CLASS or at > len(data):
             message = "a null or a reference among branches"
             raise NeedsUproot(message)
-    places = np.array(starts, np.int64)
-    tags = read.u4[places + 4].astype(np.int64)
-    codes, positions = np.zeros(count, np.int8), places + 8
+    ranges = np.array(starts, np.int64)
+    tags = read.u4[ranges + 4].astype(np.int64)
+    codes, positions = np.zeros(count, np.int8), ranges + 8
     for tag in np.unique(tags).tolist():
         chosen = np.flatnonzero(tags == tag)
         if tag == _NEW_CLASS:

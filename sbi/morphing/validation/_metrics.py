@@ -157,10 +157,10 @@ def binning(values: Float, weights: Weights = None, *, bins: int = 30) -> Float:
     share = normalised(values, weights)
     width = (high - low) / bins
     edges = np.linspace(low, high, bins + 1)
-    for place, outward in ((low, -1.0), (high, 1.0)):
-        if share[values == place].sum() > 0.05:
-            inner = place - outward * 1e-6 * width
-            edges = np.append(edges[edges != place], [place + outward * width / 2, inner])
+    for end, outward in ((low, -1.0), (high, 1.0)):
+        if share[values == end].sum() > 0.05:
+            inner = end - outward * 1e-6 * width
+            edges = np.append(edges[edges != end], [end + outward * width / 2, inner])
     return np.sort(edges)
 
 

@@ -232,7 +232,7 @@ for _ in range(5):
     data = rootml.open({str(folder / "*.root")!r})
     Reader(data.samples).partitions({SMALL})
     data.samples[0].files._saved.clear()
-    data.samples[0].files.keep()
+    data.samples[0].files.save_headers()
 """
     running = [subprocess.Popen([sys.executable, "-c", script]) for _ in range(4)]
     assert [process.wait(60) for process in running] == [0] * 4
