@@ -55,8 +55,8 @@ CategoryRule = Literal["exact", "floor", "truncate"]
 Importance = Literal["cover", "gain", "total_cover", "total_gain", "weight"]
 Library = Literal["lightgbm", "onnx", "rootml", "sklearn", "tmva", "xgboost"]
 Link = Literal[
-    "argmax", "exp", "hinge", "identity", "probit", "sigmoid", "signed_square", "softmax",
-    "softmax_zero", "softplus", "tanh",
+    "argmax", "exp", "hinge", "identity", "increments", "probit", "sigmoid", "signed_square",
+    "softmax", "softmax_zero", "softplus", "sorted", "tanh",
 ]  # fmt: skip
 
 ZERO = float(np.float32(1e-35))
@@ -111,8 +111,10 @@ class Forest(HtmlRepr):
         allow_nan: Whether NaN (after the two steps above) is accepted; else it is an error.
         link: How the library makes a prediction from a margin; in the dtype of `value`, by the
             formula of `library`. "argmax": index of the largest, the first of equals. "hinge":
-            ``m > 0``. "signed_square": ``sign(m) * m**2``. "softplus": ``log1p(exp(m))``.
-            "tanh": ``2 / (1 + exp(-2 m)) - 1``. "softmax_zero": softmax over the nonzero ones.
+            ``m > 0``. "increments": each one larger than the one before by
+            ``1e-6 + log1p(exp(m))``. "signed_square": ``sign(m) * m**2``. "softplus":
+            ``log1p(exp(m))``. "sorted": in rising order. "tanh": ``2 / (1 + exp(-2 m)) - 1``.
+            "softmax_zero": softmax over the nonzero ones.
         link_scale: Factor on the margin inside "sigmoid" (LightGBM's ``sigmoid=``).
         library: Which library trained the model, or whose file format it is.
         library_version: Its version, as the model says; "" where it does not.

@@ -84,16 +84,28 @@ def _probit(m: Array, forest: Forest, exp: Exp) -> Array:
     return kind(1.41421356) * np.where(x < 0, -root, root)
 
 
+def _increments(m: Array, forest: Forest, exp: Exp) -> Array:
+    del forest  # ExpectileRegression::PredTransform() of XGBoost: SoftPlus() and kRtEps
+    kind = m.dtype.type
+    steps = np.maximum(m, kind(0)) + np.log1p(exp(-np.abs(m)))
+    made = m.copy()
+    for k in range(1, m.shape[1]):
+        made[:, k] = made[:, k - 1] + (kind(1e-6) + steps[:, k])
+    return made
+
+
 _FORMULAS: dict[str, Callable[[Array, Forest, Exp], Array]] = {
     "argmax": lambda m, _, __: np.argmax(m, axis=1)[:, None].astype(m.dtype),
     "exp": lambda m, _, exp: exp(m),
     "hinge": lambda m, _, __: (m > 0).astype(m.dtype),
     "identity": lambda m, _, __: m,
+    "increments": _increments,
     "probit": _probit,
     "sigmoid": _sigmoid,
     "signed_square": lambda m, _, __: np.sign(m) * m * m,
     "softmax": _softmax,
     "softmax_zero": _softmax_zero,
     "softplus": lambda m, _, exp: np.log1p(exp(m)),
+    "sorted": lambda m, _, __: np.sort(m, axis=1),
     "tanh": lambda m, _, exp: 2 / (1 + exp(-2 * m)) - 1,
 }

@@ -94,6 +94,7 @@ def _load(source: Any) -> Forest:
         reader = _OBJECTS.get(kind.__module__.split(".", 1)[0])
         if reader is not None:
             _check_fitted(source)
+            _check_own_methods(source, kind.__module__.split(".", 1)[0])
             return reader(source)
     message = f"cannot load a model from {type(source).__name__}; supported: {_SUPPORTED}"
     raise UsageError(message)
@@ -105,6 +106,16 @@ def _check_fitted(model: Any) -> None:
     if is_fitted is not None and not is_fitted():
         message = f"this {type(model).__name__} is not trained"
         raise UsageError(message)
+
+
+def _check_own_methods(model: Any, library: str) -> None:
+    """Refuse a subclass with a `predict` of its own: its scores are not those of the trees."""
+    kinds = type(model).__mro__
+    for name in ("predict", "predict_proba", "decision_function"):
+        owner = next((kind for kind in kinds if name in vars(kind)), None)
+        if owner is not None and owner.__module__.split(".", 1)[0] not in {library, "sklearn"}:
+            message = f"{owner.__name__} has a {name}() of its own, which the trees do not hold"
+            raise UnsupportedModelError(message)
 
 
 def read_bytes(data: bytes) -> Forest:

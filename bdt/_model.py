@@ -249,7 +249,16 @@ def _make_engine(forest: Forest, engine: str, isa: str | None) -> Engine:
     require_llvm()
     from rootml.bdt.engine.binding._llvm import LlvmEngine
 
-    return LlvmEngine(forest, isa=isa)
+    return LlvmEngine(forest if forest.num_trees else _with_a_leaf(forest), isa=isa)
+
+
+def _with_a_leaf(forest: Forest) -> Forest:
+    """For a forest without trees: one leaf of -0.0, which changes no bit of any sum."""
+    return forest.replace(
+        tree_offset=[0, 1], feature=[-1], left=[-1], right=[-1], category=[-1],
+        default_left=[False], threshold=np.zeros(1, forest.input_dtype), tree_output=[0],
+        value=np.full((1, forest.leaf_width), -0.0, forest.dtype), gain=None, cover=None,
+    )  # fmt: skip
 
 
 def _is_plain(forest: Forest) -> bool:

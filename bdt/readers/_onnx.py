@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from rootml._internal.optional import optional_import
 from rootml.bdt._forest import Forest, Link
 from rootml.bdt._structure import order_by_tree
+from rootml.bdt.readers._onnx_tail import OPERATORS, link_behind
 from rootml.errors import ModelError, UnsupportedModelError
 
 _LINKS: dict[str, Link] = {
@@ -33,14 +34,6 @@ _MODES = (
 _LEQ, _LT, _GTE, _GT, _EQ, _NEQ, _MEMBER = range(7)
 _AGGREGATES = ("AVERAGE", "SUM", "MIN", "MAX")
 _TRANSFORMS = ("NONE", "SOFTMAX", "LOGISTIC", "SOFTMAX_ZERO", "PROBIT")
-_PASS = {"Cast", "Identity", "ZipMap"}  # what may stand behind the trees
-_LINK_NODES: dict[str, Link] = {
-    "Exp": "exp",
-    "Sigmoid": "sigmoid",
-    "Softmax": "softmax",
-    "Softplus": "softplus",
-    "Tanh": "tanh",
-}
 _ENSEMBLES = {"TreeEnsemble", "TreeEnsembleClassifier", "TreeEnsembleRegressor"}
 _DOMAINS = {"", "ai.onnx", "ai.onnx.ml"}
 _MAX_CATEGORY = 2**24
@@ -92,39 +85,30 @@ def read_onnx(data: bytes | Any) -> Forest:
     except (KeyError, TypeError, OverflowError) as error:
         message = f"{node.op_type} with missing or wrong attributes: {error}"
         raise ModelError(message) from error
-    return _with_link(forest, data.graph, node)
+    return _with_link(forest, link_behind(onnx, data, node, forest.dtype), node)
 
 
-def _with_link(forest: Forest, graph: Any, node: Any) -> Forest:
-    """The link that an operator of its own applies to the margins."""
-    names, link = set(node.output), None
-    for one in graph.node:  # sorted: what a node takes was made before
-        if names & set(one.input):
-            if one.op_type in _LINK_NODES:
-                if link is not None or forest.link != "identity":
-                    message = f"an ONNX graph that transforms the scores twice ({one.op_type})"
-                    raise UnsupportedModelError(message)
-                link = _LINK_NODES[one.op_type]
-            else:
-                names |= set(one.output)
-    return forest if link is None else forest.replace(link=link)
+def _with_link(forest: Forest, link: Link, node: Any) -> Forest:
+    """With the link of the operators behind the trees."""
+    if link == "identity":
+        return forest
+    if forest.link != "identity":
+        message = (
+            f"{node.op_type} transforms the scores ({forest.link}), and so does {link} behind"
+        )
+        raise UnsupportedModelError(message)
+    return forest.replace(link=link)
 
 
 def _ensemble(onnx: Any, graph: Any) -> tuple[Any, int, np.dtype[Any]]:
     """The tree ensemble of a graph, the width of its input (0 if unknown) and the dtype."""
     found = [n for n in graph.node if n.op_type in _ENSEMBLES and n.domain in _DOMAINS]
-    ones = _ones(onnx, graph)
-    others = {
-        str(n.op_type)
-        for n in graph.node
-        if n not in found and not (n.op_type == "Mul" and ones & set(n.input))
-    }
-    others -= _PASS | {*_LINK_NODES}
+    others = {str(n.op_type) for n in graph.node if n not in found} - OPERATORS
     if len(found) != 1 or others:
         names = ", ".join(sorted(others)) or "no"
         message = (
             f"an ONNX graph of {len(found)} tree ensembles and of {names} other operators; one "
-            f"ensemble can be read, behind it {', '.join(sorted(_PASS | {*_LINK_NODES}))}"
+            f"ensemble can be read, behind it {', '.join(sorted(OPERATORS))}"
         )
         raise UnsupportedModelError(message)
     (node,) = found
@@ -140,17 +124,6 @@ def _ensemble(onnx: Any, graph: Any) -> tuple[Any, int, np.dtype[Any]]:
     shape = tensor.shape.dim
     width = int(shape[1].dim_value) if len(shape) == 2 else 0
     return node, width, np.dtype(kinds[tensor.elem_type])
-
-
-def _ones(onnx: Any, graph: Any) -> set[str]:
-    """Constants 1, by which the converter of LightGBM multiplies."""
-    return {
-        str(one.name)
-        for one in graph.initializer
-        if one.data_type == onnx.TensorProto.FLOAT
-        and list(one.dims) in ([], [1])
-        and (list(one.float_data) == [1.0] or one.raw_data == np.float32(1).tobytes())
-    }
 
 
 def _attributes(onnx: Any, node: Any) -> dict[str, Any]:

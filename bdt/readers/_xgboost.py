@@ -1,4 +1,4 @@
-"""XGBoost models, from version 1.6: JSON, UBJSON, `Booster` and scikit-learn wrappers.
+"""XGBoost models of versions 1.6 to 3.4: JSON, UBJSON, `Booster` and scikit-learn wrappers.
 
 The schema is that of XGBoost's ``doc/model.schema`` and of ``src/tree/io_utils.h``. What gives
 XGBoost's own bits: thresholds and leaves are float32, ``x < threshold`` goes left, leaves are
@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rootml.bdt._forest import Forest, Link
-from rootml.bdt._libm import logf
+from rootml.bdt._libm import expm1f, logf
 from rootml.bdt._structure import check_offsets, keep_reached
 from rootml.bdt.readers._fields import (
     entry,
@@ -38,7 +38,8 @@ from rootml.bdt.readers._fields import (
 from rootml.bdt.readers._ubjson import parse_ubjson
 from rootml.errors import ModelError, UnsupportedModelError, nearest
 
-NEWEST = (3, 2)
+NEWEST = (3, 4)
+"""The newest version that stored models of the tests were made with."""
 OLDEST = (1, 6)
 MAX_OUTPUTS = 2**20
 MAX_CATEGORY = 2**24  # XGBoost's own limit: integers are exact in float32 below it
@@ -48,51 +49,96 @@ _LEARNER = {
     "objective",
 }  # fmt: skip
 _LEARNER_PARAM = {"base_score", "boost_from_average", "num_class", "num_feature", "num_target"}
-_MODEL = {"cats", "gbtree_model_param", "iteration_indptr", "tree_info", "trees"}
+_MODEL = {
+    "cats", "gbtree_model_param", "iteration_indptr", "tree_info", "trees", "weight_drop",
+}  # fmt: skip
 _TREE = {
     "base_weights", "categories", "categories_nodes", "categories_segments", "categories_sizes",
     "default_left", "id", "leaf_weights", "left_children", "loss_changes", "parents",
     "right_children", "split_conditions", "split_indices", "split_type", "sum_hessian",
     "tree_param",
 }  # fmt: skip
+_TABLES: dict[tuple[str, ...], set[str]] = {
+    (): {"learner", "version"},
+    ("learner", "objective"): {
+        "aft_loss_param", "expectile_loss_param", "lambda_rank_param", "lambdarank_param", "name",
+        "poisson_regression_param", "pseduo_huber_param", "pseudo_huber_param",
+        "quantile_loss_param", "reg_loss_param", "softmax_multiclass_param",
+        "tweedie_regression_param",
+    },
+    ("learner", "objective", "expectile_loss_param"): {"expectile_alpha"},
+    ("learner", "objective", "pseudo_huber_param"): {"huber_slope"},
+    ("learner", "objective", "quantile_loss_param"): {"quantile_alpha"},
+    ("learner", "objective", "reg_loss_param"): {"scale_pos_weight"},
+    ("learner", "objective", "softmax_multiclass_param"): {"num_class"},
+    ("learner", "gradient_booster", "model", "cats"): {"enc", "feature_segments", "sorted_idx"},
+    ("learner", "gradient_booster", "model", "gbtree_model_param"): {
+        "num_parallel_tree", "num_trees", "size_leaf_vector",
+    },
+}  # fmt: skip
+"""Tables that older versions read past, and whose fields must all be known in a newer schema."""
+_TREE_PARAM = {"num_deleted", "num_feature", "num_nodes", "size_leaf_vector"}
 _COLUMNS = {
     "left_children": "iu", "right_children": "iu", "split_indices": "iu", "split_type": "iu",
     "split_conditions": "iuf", "default_left": "iub",
 }  # fmt: skip
 
 
-def _logit(base: np.float32) -> np.float32:
+Base = list[np.float32]
+"""One base score, or one for each output."""
+
+
+def _same(base: Base) -> Base:
+    return base
+
+
+def _log(base: Base) -> Base:
+    return [logf(value) for value in base]
+
+
+def _logit(base: Base) -> Base:
     with np.errstate(all="ignore"):
-        return -logf(np.float32(1) / base - np.float32(1))
+        return [-logf(np.float32(1) / value - np.float32(1)) for value in base]
+
+
+def _increments(base: Base) -> Base:
+    """The first, and how much each is above the one before, through the inverse of softplus."""
+    epsilon = np.float32(1e-6)
+    with np.errstate(all="ignore"):
+        gaps = [max(b - a - epsilon, epsilon) for a, b in pairwise(base)]
+        return [base[0], *(gap + logf(-expm1f(-gap)) for gap in gaps)]
 
 
 @dataclass(frozen=True)
 class _Objective:
+    """How predictions follow from margins, and margins from base scores."""
+
     link: Link
-    base: Callable[[np.float32], np.float32] = np.float32
+    base: Callable[[Base], Base] = _same
 
 
 OBJECTIVES: dict[str, _Objective] = {
     "binary:hinge": _Objective("hinge"),
     "binary:logistic": _Objective("sigmoid", _logit),
     "binary:logitraw": _Objective("identity"),
-    "count:poisson": _Objective("exp", logf),
+    "count:poisson": _Objective("exp", _log),
     "multi:softmax": _Objective("argmax"),
     "multi:softprob": _Objective("softmax"),
     "rank:map": _Objective("identity"),
     "rank:ndcg": _Objective("identity"),
     "rank:pairwise": _Objective("identity"),
     "reg:absoluteerror": _Objective("identity"),
-    "reg:gamma": _Objective("exp", logf),
+    "reg:expectileerror": _Objective("increments", _increments),
+    "reg:gamma": _Objective("exp", _log),
     "reg:linear": _Objective("identity"),
     "reg:logistic": _Objective("sigmoid", _logit),
     "reg:pseudohubererror": _Objective("identity"),
     "reg:quantileerror": _Objective("identity"),
     "reg:squarederror": _Objective("identity"),
     "reg:squaredlogerror": _Objective("identity"),
-    "reg:tweedie": _Objective("exp", logf),
-    "survival:aft": _Objective("exp", logf),
-    "survival:cox": _Objective("exp", logf),
+    "reg:tweedie": _Objective("exp", _log),
+    "survival:aft": _Objective("exp", _log),
+    "survival:cox": _Objective("exp", _log),
 }
 
 
@@ -137,7 +183,7 @@ def read_booster(model: Any) -> Forest:
 def forest_of_document(document: Any, *, missing: float = math.nan) -> Forest:
     """A forest from the parsed model."""
     version = numbers(entry(document, "version"), "version").tolist()
-    _check_version(version)
+    _check_version(document, version)
     learner = mapping(document, "learner")
     only_known(learner, _LEARNER, "learner")
     objective = text(learner, "objective", "name")
@@ -154,14 +200,14 @@ def forest_of_document(document: Any, *, missing: float = math.nan) -> Forest:
     trees = items(model, "trees")
     targets = whole(param, "num_target", maximum=MAX_OUTPUTS) if "num_target" in param else 1
     outputs = max(1, whole(param, "num_class", maximum=MAX_OUTPUTS), targets)
-    best = learner.get("attributes", {})
+    best = mapping(learner, "attributes") if "attributes" in learner else {}
     return Forest(
         **_nodes(trees, weights, outputs),
         tree_output=_tree_output(model, len(trees)),
         base=_base(text(param, "base_score"), outputs, OBJECTIVES[objective].base),
         num_features=num_features,
         missing=missing,
-        link=OBJECTIVES[objective].link,
+        link=_link(objective, version, outputs),
         library="xgboost",
         library_version=".".join(map(str, version)),
         objective=objective,
@@ -173,7 +219,13 @@ def forest_of_document(document: Any, *, missing: float = math.nan) -> Forest:
     )
 
 
-def _check_version(version: Sequence[int]) -> None:
+def _link(objective: str, version: Sequence[int], outputs: int) -> Link:
+    if objective == "reg:quantileerror" and tuple(version) >= (3, 4) and outputs > 1:
+        return "sorted"  # predictions do not cross from 3.4 on; margins still do
+    return OBJECTIVES[objective].link
+
+
+def _check_version(document: Any, version: Sequence[int]) -> None:
     if len(version) != 3:
         message = f"version is {version}, not three numbers"
         raise ModelError(message)
@@ -185,8 +237,26 @@ def _check_version(version: Sequence[int]) -> None:
         )
         raise UnsupportedModelError(message)
     if version[0] > NEWEST[0]:
-        message = f"a model of XGBoost {'.'.join(map(str, version))}; known are 1.6 to 3"
+        message = (
+            f"a model of XGBoost {'.'.join(map(str, version))}; models up to {NEWEST[0]} are "
+            "supported"
+        )
         raise UnsupportedModelError(message)
+    if tuple(version[:2]) > NEWEST:
+        _check_newer(document)
+
+
+def _check_newer(document: Any) -> None:
+    """A schema newer than the newest one tested: every field must be one of those known."""
+    for path, known in _TABLES.items():
+        table = document
+        for name in path:
+            table = table.get(name) if isinstance(table, Mapping) else None
+        if isinstance(table, Mapping):
+            only_known(table, known, ".".join(path) or "the model")
+    booster = mapping(document, "learner", "gradient_booster")
+    for tree in items(booster, "model", "trees"):
+        only_known(mapping(tree, "tree_param"), _TREE_PARAM, "tree_param")
 
 
 def _booster(booster: Mapping[str, Any]) -> tuple[Mapping[str, Any], NDArray[np.float32] | None]:
@@ -198,18 +268,23 @@ def _booster(booster: Mapping[str, Any]) -> tuple[Mapping[str, Any], NDArray[np.
     only_known(booster, {"gbtree", "model", "name", "weight_drop"}, "gradient_booster")
     model = mapping(booster, "gbtree", "model") if name == "dart" else mapping(booster, "model")
     only_known(model, _MODEL, "gradient_booster.model")
-    if name == "gbtree":
+    # where dart keeps its weights: beside the model, of 3.3 also with the name gbtree, from 3.4 on
+    # inside of it
+    holders = [table for table in (booster, model) if "weight_drop" in table]
+    if not holders and name == "gbtree":
         return model, None
-    weights = float32(numbers(entry(booster, "weight_drop"), "weight_drop", "iuf"))
+    if len(holders) > 1:
+        message = "weight_drop is given twice, in gradient_booster and in its model"
+        raise ModelError(message)
+    holder = holders[0] if holders else booster
+    weights = float32(numbers(entry(holder, "weight_drop"), "weight_drop", "iuf"))
     if len(weights) != len(items(model, "trees")):
         message = f"{len(weights)} weights for {len(items(model, 'trees'))} trees"
         raise ModelError(message)
     return model, weights
 
 
-def _base(
-    written: str, outputs: int, transform: Callable[[np.float32], np.float32]
-) -> NDArray[np.float32]:
+def _base(written: str, outputs: int, transform: Callable[[Base], Base]) -> NDArray[np.float32]:
     """``base_score``, ``"5E-1"`` or ``"[5E-1,...]"``, as margins of each output."""
     try:
         values = [np.float32(float(word)) for word in written.strip("[]").split(",")]
@@ -219,7 +294,9 @@ def _base(
     if len(values) not in {1, outputs}:
         message = f"base_score has {len(values)} values for {outputs} outputs"
         raise ModelError(message)
-    margins = np.array([transform(value) for value in values], dtype=np.float32)
+    if transform is _increments:  # a single value is that of each output
+        values = values * (outputs // len(values))
+    margins = np.array(transform(values), dtype=np.float32)
     if not np.all(np.isfinite(margins)):
         message = f"base_score {written:.40} gives no finite margin"
         raise ModelError(message)

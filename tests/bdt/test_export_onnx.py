@@ -152,3 +152,36 @@ def test_what_onnx_has_no_operator_for(
     with pytest.raises(MissingPackageError, match=r"rootml\[onnx\]"):
         forest.to_onnx(tmp_path / "x.onnx")
     assert not list(tmp_path.iterdir())
+
+
+def leaf_of(margin: Any, dtype: Any = np.float32, **fields: Any) -> Forest:
+    """A tree whose only leaf has a value; margins are that value."""
+    values = np.atleast_2d(np.array(margin, dtype))
+    return Forest(
+        tree_offset=np.array([0, 1]), feature=np.array([-1]), threshold=np.zeros(1, dtype),
+        left=np.array([-1]), right=np.array([-1]), default_left=np.array([False]), value=values,
+        tree_output=np.zeros(1, np.int32), base=np.zeros(values.shape[1], dtype), num_features=1,
+        **fields,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_sigmoids_are_right_far_out(tmp_path: Path, dtype: Any) -> None:
+    for m in (-20.0, -15.3, -9.0, -1.0, 0.0, 7.7, 20.0):
+        forest = leaf_of(m, dtype, link="sigmoid")
+        _, prediction = run(forest, tmp_path, np.zeros((40, 1)))
+        np.testing.assert_allclose(prediction, 1 / (1 + np.exp(-m)), rtol=1e-6)
+        assert load(tmp_path / "model.onnx").link == "sigmoid"
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_outputs_that_do_not_cross(tmp_path: Path, dtype: Any) -> None:
+    m = np.array([0.5, -1.25, 2, -30])
+    steps = 1e-6 + np.log1p(np.exp(m[1:]))
+    for link, wanted in (("sorted", np.sort(m)), ("increments", np.cumsum(np.r_[m[:1], steps]))):
+        forest = leaf_of(m, dtype, link=link, library="xgboost")
+        _, prediction = run(forest, tmp_path, np.zeros((2, 1)))
+        np.testing.assert_allclose(prediction, [wanted] * 2, rtol=1e-6)
+        np.testing.assert_allclose(
+            forest.compile("numpy").predict(np.zeros((2, 1))), [wanted] * 2, rtol=1e-6
+        )

@@ -6,6 +6,8 @@ its own::
     pip install xgboost==1.6.2 "numpy<2" scipy
     python make_xgboost_models.py xgboost-1.6.2.npz
 
+XGBoost 3.3 and 3.4 need Python 3.12 or newer.
+
 Per model the file holds ``NAME.json`` (or ``NAME.ubj``), the bytes of the model, ``NAME.x``, rows
 with missing values and with values at and one ulp beside every threshold, and what that XGBoost
 predicted for them: ``NAME.margin`` and ``NAME.prediction``.
@@ -51,8 +53,10 @@ def targets(y: Any) -> dict[str, Any]:
     }
 
 
+DART = {"booster": "dart"} if VERSION < (3, 3) else {}  # from 3.3 on, gbtree with rate_drop
+
 # name: (label, parameters, oldest version)
-KINDS: dict[str, tuple[str, dict[str, Any], tuple[int, int]]] = {
+_KINDS: dict[str, tuple[str, dict[str, Any], tuple[int, int]]] = {
     "absoluteerror": ("real", {"objective": "reg:absoluteerror"}, (1, 7)),
     "aft": ("positive", {"objective": "survival:aft"}, (1, 6)),
     "base_score": ("class", {"objective": "binary:logistic", "base_score": 0.27}, (1, 6)),
@@ -60,9 +64,17 @@ KINDS: dict[str, tuple[str, dict[str, Any], tuple[int, int]]] = {
     "category_onehot": ("real", {"max_cat_to_onehot": 99}, (1, 6)),
     "category_set": ("real", {"max_cat_to_onehot": 1, "max_depth": 4}, (1, 6)),
     "cox": ("positive", {"objective": "survival:cox"}, (1, 6)),
-    "dart": ("class", {"booster": "dart", "objective": "binary:logistic", "rate_drop": 0.5,
+    "dart": ("class", {**DART, "objective": "binary:logistic", "rate_drop": 0.5,
                        "one_drop": 1}, (1, 6)),
+    "dart_multiclass": ("three", {**DART, "objective": "multi:softprob", "num_class": 3,
+                                  "rate_drop": 0.5, "one_drop": 1}, (1, 6)),
+    "dart_vectors": ("two", {"multi_strategy": "multi_output_tree", "rate_drop": 0.5,
+                             "one_drop": 1}, (3, 3)),
     "exact_pruned": ("real", {"tree_method": "exact", "gamma": 3.0, "max_depth": 4}, (1, 6)),
+    "expectileerror": ("real", {"objective": "reg:expectileerror", "eta": 1.0,
+                                "expectile_alpha": np.array([0.2, 0.5, 0.8])}, (3, 3)),
+    "expectileerror_one": ("real", {"objective": "reg:expectileerror",
+                                    "expectile_alpha": 0.3, "base_score": 0.4}, (3, 3)),
     "forest": ("class", {"objective": "binary:logistic", "num_parallel_tree": 3, "eta": 1,
                          "subsample": 0.5, "colsample_bynode": 0.7}, (1, 6)),
     "forest_multiclass": ("three", {"objective": "multi:softprob", "num_class": 3,
@@ -79,6 +91,8 @@ KINDS: dict[str, tuple[str, dict[str, Any], tuple[int, int]]] = {
     "pseudohubererror": ("real", {"objective": "reg:pseudohubererror"}, (1, 6)),
     "quantileerror": ("real", {"objective": "reg:quantileerror",
                                "quantile_alpha": np.array([0.2, 0.8])}, (2, 0)),
+    "quantileerror_crossing": ("real", {"objective": "reg:quantileerror", "eta": 1.5,
+                                        "quantile_alpha": np.array([0.4, 0.5, 0.6])}, (2, 0)),
     "rank_map": ("class", {"objective": "rank:map"}, (1, 6)),
     "rank_ndcg": ("grades", {"objective": "rank:ndcg"}, (1, 6)),
     "rank_pairwise": ("grades", {"objective": "rank:pairwise"}, (1, 6)),
@@ -89,6 +103,8 @@ KINDS: dict[str, tuple[str, dict[str, Any], tuple[int, int]]] = {
     "squaredlogerror": ("positive", {"objective": "reg:squaredlogerror"}, (1, 6)),
     "tweedie": ("positive", {"objective": "reg:tweedie"}, (1, 6)),
 }  # fmt: skip
+
+KINDS = {name: kind for name, kind in _KINDS.items() if kind[2] <= VERSION}
 
 
 def matrix(x: Any, categorical: bool, **labels: Any) -> xgb.DMatrix:
@@ -116,7 +132,7 @@ def train(name: str, label: str, parameters: dict[str, Any]) -> xgb.Booster:
         data = matrix(x[150:], False, label=y[150:])
         return xgb.train(parameters, data, 12, evals=[(held, "held")], early_stopping_rounds=3,
                          verbose_eval=False)  # fmt: skip
-    return xgb.train(parameters, data, 2 if "multi" in name else 5)
+    return xgb.train(parameters, data, 2 if name.startswith("multi") else 5)
 
 
 def rows(name: str, booster: xgb.Booster) -> Any:
@@ -147,9 +163,7 @@ def rows(name: str, booster: xgb.Booster) -> Any:
 
 def main(path: str) -> None:
     kept: dict[str, Any] = {}
-    for name, (label, parameters, oldest) in KINDS.items():
-        if oldest > VERSION:
-            continue
+    for name, (label, parameters, _) in KINDS.items():
         booster = train(name, label, parameters)
         x = rows(name, booster)
         data = matrix(x, name.startswith("category"))

@@ -235,3 +235,20 @@ def test_models_and_folds_must_match(model: Model, files: list[Path], tmp_path: 
         predict_out_of_fold([model, model, other], folds)
     with pytest.raises(UsageError, match="name="):
         model.write_friend(data, tmp_path / "friends", name="")
+
+
+def test_a_forest_without_trees_gives_its_base() -> None:
+    kinds: tuple[Any, ...] = (np.float32, np.float64)
+    for dtype in kinds:
+        for base in ([2.5], [-3.0, 1]):
+            forest = Forest(
+                tree_offset=[0], feature=[], left=[], right=[], default_left=[], tree_output=[],
+                threshold=np.zeros(0, dtype), value=np.zeros((0, 1), dtype),
+                base=np.array(base, dtype), num_features=2,
+            )  # fmt: skip
+            for engine in ("numpy", "llvm"):
+                model = forest.compile(engine)  # type: ignore[arg-type]
+                for rows in (1, 600):
+                    scores = model.predict_margin(np.zeros((rows, 2), dtype))
+                    wanted = np.tile(np.array(base, dtype), (rows, 1))
+                    assert scores.tobytes() == wanted.tobytes(), (engine, rows)

@@ -197,6 +197,81 @@ def test_an_operator_behind_is_the_link(onnx: Any, after: str) -> None:
     assert load(model).link == after.lower()
 
 
+def with_tail(onnx: Any, *steps: tuple[str, list[float], dict[str, Any]], outputs: int = 1) -> Any:
+    """Trees, and operators behind them: name, constants, attributes."""
+    attributes = grown(np.random.default_rng(0), MODES, outputs=outputs)
+    attributes["n_targets"] = outputs
+    model = model_of(onnx, "TreeEnsembleRegressor", attributes, outputs=outputs)
+    value = "y"
+    for number, (kind, constants, options) in enumerate(steps):
+        names = [f"c{number}{k}" for k in range(len(constants))]
+        for name, constant in zip(names, constants, strict=True):
+            array = np.array(constant, np.float32)
+            model.graph.initializer.append(onnx.numpy_helper.from_array(array, name))
+        made = f"z{number}"
+        model.graph.node.append(onnx.helper.make_node(kind, [value, *names], [made], **options))
+        value = made
+    model.graph.output[0].name = value
+    last = options.get("to") if steps else None
+    if last is not None:
+        model.graph.output[0].type.tensor_type.elem_type = last
+    return model
+
+
+FLOAT, INT32, DOUBLE = 1, 6, 11
+
+
+@pytest.mark.parametrize(
+    ("steps", "link"),
+    [
+        ([("Neg", [], {}), ("Exp", [], {}), ("Add", [1], {}), ("Reciprocal", [], {})], "sigmoid"),
+        ([("Mul", [1], {}), ("Cast", [], {"to": FLOAT}), ("Identity", [], {})], "identity"),
+        ([("Softmax", [], {"axis": -1}), ("Identity", [], {})], "softmax"),
+        ([("Softmax", [], {"axis": 1})], "softmax"),
+        ([("Softmax", [], {})], "softmax"),
+        ([("ArgMax", [], {"axis": 1}), ("Cast", [], {"to": FLOAT})], "argmax"),
+        ([("Greater", [0], {}), ("Cast", [], {"to": FLOAT})], "hinge"),
+    ],
+)
+def test_operators_behind_the_trees_are_obeyed(onnx: Any, steps: Any, link: str) -> None:
+    model = with_tail(onnx, *steps, outputs=3)
+    forest, x = load(model), rows()
+    assert forest.link == link
+    ours = forest.compile("numpy").predict(x)
+    theirs = run(model, x)[0]
+    np.testing.assert_allclose(ours.reshape(theirs.shape), theirs, rtol=2e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("steps", "words"),
+    [
+        ([("Softmax", [], {"axis": 0})], "axis must be 1"),
+        ([("ArgMax", [], {"axis": 0}), ("Cast", [], {"to": FLOAT})], "axis must be 1"),
+        ([("ArgMax", [], {"axis": 1, "keepdims": 0}), ("Cast", [], {"to": FLOAT})], "axis"),
+        ([("Cast", [], {"to": INT32}), ("Cast", [], {"to": FLOAT})], "another type than float32"),
+        ([("Cast", [], {"to": DOUBLE})], "another type than float32"),
+        ([("Mul", [2], {})], "Mul 2 behind"),
+        ([("Exp", [], {}), ("Exp", [], {})], "Exp, Exp behind"),
+        ([("Exp", [], {}), ("Add", [1], {})], "Exp, Add 1 behind"),
+        ([("Neg", [], {})], "Neg behind"),
+        ([("Floor", [], {})], "Floor other operators"),
+        ([("Greater", [0], {}), ("Cast", [], {"to": INT32})], "another type"),
+    ],
+)
+def test_operators_behind_the_trees_are_refused(onnx: Any, steps: Any, words: str) -> None:
+    with pytest.raises(UnsupportedModelError, match=words):
+        load(with_tail(onnx, *steps, outputs=3))
+
+
+def test_outputs_with_two_links_are_refused(onnx: Any) -> None:
+    model = with_tail(onnx, ("Exp", [], {}), outputs=3)
+    model.graph.node.append(onnx.helper.make_node("Sigmoid", ["y"], ["s"]))
+    assert load(model).link == "exp"  # nobody gets it
+    model.graph.output.append(onnx.helper.make_tensor_value_info("s", FLOAT, [None, 3]))
+    with pytest.raises(UnsupportedModelError, match="different links: exp, sigmoid"):
+        load(model)
+
+
 # --- refusals ------------------------------------------------------------------------------------
 
 

@@ -118,3 +118,20 @@ def test_what_cannot_be_represented_is_named() -> None:
     hist = ensemble.HistGradientBoostingClassifier(max_iter=2, categorical_features=[1])
     with pytest.raises(UnsupportedModelError, match="categories of feature 1"):
         load(hist.fit(negative, y))
+
+
+def test_a_predict_of_the_users_own_is_refused() -> None:
+    ensemble = pytest.importorskip("sklearn.ensemble")
+    x = np.random.default_rng(0).normal(size=(50, 3))
+
+    class Renamed(ensemble.RandomForestRegressor):  # type: ignore[misc, name-defined]
+        pass
+
+    class Doubled(ensemble.RandomForestRegressor):  # type: ignore[misc, name-defined]
+        def predict(self, given: Any) -> Any:
+            return 2 * super().predict(given)
+
+    model = Renamed(3, random_state=1).fit(x, x[:, 0])
+    assert np.array_equal(load(model).compile("numpy").predict(x), model.predict(x))
+    with pytest.raises(UnsupportedModelError, match=r"Doubled has a predict\(\) of its own"):
+        load(Doubled(3).fit(x, x[:, 0]))
