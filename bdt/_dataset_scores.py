@@ -5,6 +5,7 @@ Knows datasets and no model, so that models can use it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -60,12 +61,18 @@ def score_dataset(
 class NamedScore:
     """Scores as `Dataset.write_friend` takes them: ``name``, or ``name_0``, ``name_1``, ...
 
+    Attributes:
+        contributions: Gives contributions of `features` and the bias along the last axis, which
+            are written as ``<name>_from_<feature>`` and ``<name>_expected``; None: none.
+
     Raises:
         UsageError: `name` is not a text, or empty.
     """
 
     name: str
     score: Score
+    contributions: Score | None = None
+    features: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not is_a(self.name, str) or not self.name:
@@ -74,6 +81,23 @@ class NamedScore:
 
     def __call__(self, columns: dict[str, Any]) -> dict[str, Any]:
         found = self.score(columns)
+        made = {self.name: found}
         if isinstance(found, np.ndarray) and found.ndim == 2:
-            return {f"{self.name}_{i}": found[:, i] for i in range(found.shape[1])}
-        return {self.name: found}
+            made = {f"{self.name}_{i}": found[:, i] for i in range(found.shape[1])}
+        if self.contributions is not None:
+            made |= self._explained(self.contributions(columns))
+        return made
+
+    def _explained(self, found: Any) -> dict[str, Any]:
+        names = ["from_" + re.sub(r"\W", "_", feature) for feature in self.features]
+        names.append("expected")
+        if len(set(names)) < len(names):
+            message = "the names of two features differ in punctuation alone; rename one of them"
+            raise UsageError(message)
+        if not isinstance(found, np.ndarray) or found.ndim == 2:
+            return {f"{self.name}_{name}": found[..., i] for i, name in enumerate(names)}
+        return {
+            f"{self.name}_{output}_{name}": found[:, output, i]
+            for output in range(found.shape[1])
+            for i, name in enumerate(names)
+        }

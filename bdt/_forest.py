@@ -128,6 +128,8 @@ class Forest(HtmlRepr):
             nothing is cut off; `iterations` does that.
         gain: float64, improvement of the loss by each node's split, or None.
         cover: float64, sum of weights (hessians, samples) in each node, or None.
+        leaf_id: int32, the library's own number of each leaf within its tree; None if that is the
+            position of the node in the tree.
 
     Raises:
         ModelError: Arrays that do not fit together, a child outside its tree, a node reached
@@ -176,6 +178,7 @@ class Forest(HtmlRepr):
     best_iteration: int | None = None
     gain: NDArray[np.float64] | None = None
     cover: NDArray[np.float64] | None = None
+    leaf_id: NDArray[np.int32] | None = None
 
     # --- making and checking ---------------------------------------------------------------------
 
@@ -203,6 +206,8 @@ class Forest(HtmlRepr):
         for name in ("gain", "cover"):
             if getattr(self, name) is not None:
                 self._set(name, getattr(self, name), np.float64, (count,))
+        if self.leaf_id is not None:
+            self._set("leaf_id", self.leaf_id, np.int32, (count,))
         self._check()
 
     def _set(
@@ -426,13 +431,26 @@ class Forest(HtmlRepr):
     def _trees(self, first: int, last: int, **changes: Any) -> Forest:
         start, stop = self.tree_offset[first], self.tree_offset[last]
         names = ["feature", "threshold", "default_left", "value", "category"]
-        names += [name for name in ("gain", "cover") if getattr(self, name) is not None]
+        optional = ("gain", "cover", "leaf_id")
+        names += [name for name in optional if getattr(self, name) is not None]
         cut = {name: getattr(self, name)[start:stop] for name in names}
         for name in ("left", "right"):
             child = getattr(self, name)[start:stop]
             cut[name] = np.where(child >= 0, child - start, -1)
         cut["tree_offset"] = self.tree_offset[first : last + 1] - start
         return self.replace(**cut, tree_output=self.tree_output[first:last], **changes)
+
+    def with_cover(self, data: Any, weight: Any = None) -> Forest:
+        """A copy whose `cover` is counted from events, for models that do not hold it.
+
+        Args:
+            data: Events, as for `Model.predict`.
+            weight: One for each of them, not negative; None: 1.
+
+        Raises:
+            UsageError: Not one weight for each event, or a negative one.
+        """
+        return self.compile("numpy")._counted(data, weight)
 
     def importance(self, kind: Importance = "gain") -> dict[str, float]:
         """How much each feature matters, as XGBoost's ``get_score`` counts; 0 if never used.

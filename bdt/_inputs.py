@@ -8,6 +8,7 @@ column and value. Casting float64 to float32 is what XGBoost itself does with it
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,7 +17,7 @@ import awkward as ak
 import numpy as np
 from numpy.typing import NDArray
 
-from rootml.bdt._forest import Forest
+from rootml.bdt._forest import ZERO, CategoryRule, Forest
 from rootml.errors import (
     CastError,
     MissingColumnError,
@@ -26,6 +27,8 @@ from rootml.errors import (
     nearest,
 )  # fmt: skip
 
+_MAX_CATEGORY = 2.0**31 - 128
+"""The largest float32 below 2**31; no category set has members above."""
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
@@ -106,6 +109,26 @@ class Table:
                     "that refuses NaN"
                 )
                 raise CastError(message)
+
+
+def blanked(x: NDArray[Any], forest: Forest) -> NDArray[Any]:
+    """Rows in which values that count as missing became NaN, in place."""
+    if not math.isnan(forest.missing):
+        x[x == x.dtype.type(forest.missing)] = np.nan
+    if forest.zero_missing.any():
+        x[(np.abs(x) <= ZERO) & forest.zero_missing] = np.nan
+    return x
+
+
+def category_codes(x: NDArray[Any], rule: CategoryRule) -> NDArray[Any]:
+    """The category that each value is, -1 for none; NaN stays."""
+    with np.errstate(invalid="ignore"):
+        there = x <= _MAX_CATEGORY
+        there &= x > -1 if rule == "truncate" else x >= 0
+        whole = np.trunc(x)
+        if rule == "exact":
+            there &= whole == x
+    return np.where(np.isnan(x), x, np.where(there, whole, -1)).astype(x.dtype)
 
 
 @dataclass(frozen=True)

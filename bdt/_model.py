@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal, Protocol, get_args
 
@@ -17,6 +18,7 @@ from rootml.bdt._dataset_scores import NamedScore, score_dataset
 from rootml.bdt._forest import Forest
 from rootml.bdt._inputs import Table, as_input
 from rootml.bdt.engine.binding._numpy import NumpyEngine
+from rootml.bdt.explain._explain import Explanations, What, with_cover
 from rootml.dataset import Dataset
 from rootml.errors import UsageError
 
@@ -83,8 +85,10 @@ class Model(HtmlRepr):
         self.engine: EngineName = engine
         self.threads = _check_threads(threads)
         self._isa = isa
-        self._engine = _make_engine(forest, engine, isa)
+        self._engine = _make_engine(forest, engine=engine, isa=isa)
         self._quick = getattr(self._engine, "score_few", None) if _is_plain(forest) else None
+        make: Callable[[Forest], Engine] = functools.partial(_make_engine, engine=engine, isa=isa)
+        self._explanations = Explanations(forest, make, compiled=engine == "llvm", isa=isa)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Sent to another process, it is compiled there, for the processor there."""
@@ -159,6 +163,107 @@ class Model(HtmlRepr):
                 list(pool.map(run, pieces, stops))
         return scores[:, 0] if width == 1 else scores
 
+    # --- explanations ----------------------------------------------------------------------------
+
+    def predict_leaf(self, data: Any, *, threads: int | None = None) -> Any:
+        """The leaf that each event reaches in each tree, by the library's number of it.
+
+        That is the node's number in the tree for XGBoost and scikit-learn, the leaf's number for
+        LightGBM.
+
+        Args:
+            data, threads: As for `predict`.
+
+        Returns:
+            int32, shape (rows, trees).
+        """
+        return self._explain(data, threads, "leaf")
+
+    def predict_trees(self, data: Any, *, threads: int | None = None) -> Any:
+        """What each tree adds to the margin.
+
+        Args:
+            data, threads: As for `predict`.
+
+        Returns:
+            The type of the margins, shape (rows, trees); (rows, trees, outputs) where leaves hold
+            vectors. Where the library averages, the mean over the trees is the margin.
+        """
+        return self._explain(data, threads, "trees")
+
+    @named_options
+    def contributions(
+        self,
+        data: Any,
+        *,
+        approximate: bool = False,
+        interactions: bool = False,
+        threads: int | None = None,
+    ) -> Any:
+        """How much each feature moves the margin of each event (SHAP values).
+
+        What is not known of an event is averaged over by the weights of the nodes, as TreeSHAP
+        does (``pred_contribs`` of XGBoost, ``pred_contrib`` of LightGBM, the path-dependent
+        TreeExplainer of shap).
+
+        Args:
+            data: As for `predict`.
+            approximate: Follow the means of the nodes along the path instead (Saabas): quick to
+                understand, but unfair to features that are tested far down.
+            interactions: Share each contribution among pairs of features.
+            threads: As for `predict`.
+
+        Returns:
+            float64, shape (rows, features + 1), or (rows, outputs, features + 1) where the model
+            has several outputs. The last column is the bias, the margin that is expected before
+            the event is known; the sum over a row is the margin. Interactions have features + 1
+            twice, are symmetric, and sum to the contributions.
+
+        Raises:
+            MissingPackageError: llvmlite is not installed.
+            UsageError: The model does not hold the weights of its nodes (ONNX, TMVA); see
+                `Forest.with_cover`. Or `approximate` and `interactions` together.
+
+        References:
+            Lundberg et al., https://arxiv.org/abs/1802.03888
+        """
+        what: What = "approximate" if approximate else "contributions"
+        if interactions:
+            if approximate:
+                message = "interactions=True and approximate=True: interactions are exact only"
+                raise UsageError(message)
+            what = "interactions"
+        return self._explain(data, threads, what)
+
+    def _explain(self, data: Any, threads: int | None, what: What) -> Any:
+        number = self.threads if threads is None else _check_threads(threads)
+        if isinstance(data, Dataset):
+            explain = functools.partial(self._explain, threads=number, what=what)
+            return score_dataset(data, explain, self.forest.feature_names)
+        given = as_input(data, self.forest)
+        if not self.forest.allow_nan:
+            given.table.check_nan(self.forest.names)
+        of = functools.partial(self._explanations.of, what)
+        rows = given.table.num_rows
+        share = _share(rows, number)
+        if number == 1 or rows <= share:
+            return given.restore(of(given.table))
+        of(given.table.rows(0, 0))  # tables and kernels are made once, before the threads
+        parts = [given.table.rows(a, min(a + share, rows)) for a in range(0, rows, share)]
+        with ThreadPoolExecutor(min(number, len(parts))) as pool:
+            found = list(pool.map(of, parts))
+        return given.restore(np.concatenate(found))
+
+    def _counted(self, data: Any, weight: Any) -> Forest:
+        """See `Forest.with_cover`."""
+        nodes = self._explanations.nodes(as_input(data, self.forest).table)
+        if weight is not None:
+            weight = np.asarray(weight, np.float64)
+            if weight.shape != (len(nodes),) or not (weight >= 0).all():
+                message = f"weight of the shape {weight.shape}; one >= 0 for each of {len(nodes)}"
+                raise UsageError(message)
+        return with_cover(self.forest, nodes, weight)
+
     # --- datasets --------------------------------------------------------------------------------
 
     @named_options
@@ -169,6 +274,7 @@ class Model(HtmlRepr):
         *,
         name: str = "score",
         margin: bool = False,
+        contributions: bool = False,
         tree: str = "Friends",
         format: str | None = None,  # noqa: A002 - the word users know
         overwrite: bool = False,
@@ -186,15 +292,20 @@ class Model(HtmlRepr):
             folder: Where the friends go.
             name: Of the score; with several outputs ``score_0``, ``score_1``, ...
             margin: Write margins instead of predictions.
+            contributions: Write contributions to the margin as well (see `contributions`):
+                ``<name>_from_<feature>``, and ``<name>_expected`` for the bias.
             tree, format, overwrite, progress, threads: As `Dataset.write_friend`.
 
         Returns:
             Paths of the files.
         """
         score = functools.partial(self._scores, threads=1, margin=margin)
+        explain: Any = None
+        if contributions:
+            explain = functools.partial(self._explain, threads=1, what="contributions")
         return data.write_friend(
-            folder, NamedScore(name, score), tree=tree, format=format, overwrite=overwrite,
-            progress=progress, threads=threads,
+            folder, NamedScore(name, score, explain, self.forest.names), tree=tree,
+            format=format, overwrite=overwrite, progress=progress, threads=threads,
         )  # fmt: skip
 
     # --- repr ------------------------------------------------------------------------------------
@@ -237,7 +348,7 @@ def compile_forest(
     return Model(forest, engine=engine, threads=threads, isa=isa)
 
 
-def _make_engine(forest: Forest, engine: str, isa: str | None) -> Engine:
+def _make_engine(forest: Forest, *, engine: str, isa: str | None) -> Engine:
     check_choice("engine", engine, get_args(EngineName))
     if engine == "numpy":
         if isa is not None:

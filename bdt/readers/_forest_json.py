@@ -77,6 +77,8 @@ def read_forest_json(document: Any) -> Forest:
     for name in _WORDS:
         made[name] = _words(document, name)
     made["feature_categories"] = _categories(document)
+    if document.get("leaf_id") is not None:  # younger than the format
+        made["leaf_id"] = _integers(document, "leaf_id")
     best = entry(document, "best_iteration")
     return Forest(
         **made,

@@ -270,8 +270,8 @@ def _tree(table: dict[str, str], num_features: int) -> _Nodes:
 
 
 def _cover(table: dict[str, str], inner: int, leaves: int) -> NDArray[np.float64]:
-    """Sum of hessians, counts where a model has no weights, else zero."""
-    for kind in ("weight", "count"):
+    """Numbers of events, as LightGBM's own contributions use them, else sums of hessians."""
+    for kind in ("count", "weight"):
         if table.get(f"leaf_{kind}", "").split() and (
             not inner or table.get(f"internal_{kind}", "").split()
         ):
@@ -344,6 +344,7 @@ def _tests(nodes: _Nodes, missing: NDArray[np.int64]) -> dict[str, Any]:
     offset = np.concatenate([[0], np.cumsum(nodes.sizes)]).astype(np.int64)
     first = np.repeat(offset[:-1], nodes.sizes)
     inner = nodes.feature >= 0
+    leaves_before = np.repeat(np.cumsum(~inner)[offset[:-1]] - ~inner[offset[:-1]], nodes.sizes)
     is_set = inner & (nodes.decision & _CATEGORICAL == 1)
     default = nodes.decision & _DEFAULT_LEFT != 0
     zero_left = nodes.threshold >= 0
@@ -364,4 +365,5 @@ def _tests(nodes: _Nodes, missing: NDArray[np.int64]) -> dict[str, Any]:
         "category_values": np.concatenate([np.zeros(0, np.int64), *nodes.sets]),
         "gain": nodes.gain,
         "cover": nodes.cover,
+        "leaf_id": np.where(inner, 0, np.cumsum(~inner) - 1 - leaves_before),
     }

@@ -379,7 +379,9 @@ def _nodes(
     category, sets = _category_sets(trees, sizes, is_set, kept)
     threshold = np.where(leaf | is_set, np.float32(0), float32(column["split_conditions"]))
     features = np.where(leaf, -1, column["split_indices"])[kept]
+    local = (np.arange(count) - first)[kept]
     return {
+        "leaf_id": local if len(kept) < count else None,
         "tree_offset": offset,
         "feature": narrow(features, "split_indices", minimum=-1),
         "threshold": threshold[kept],
