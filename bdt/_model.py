@@ -85,7 +85,7 @@ class Model(HtmlRepr):
         self.engine: EngineName = engine
         self.threads = _check_threads(threads)
         self._isa = isa
-        self._engine = _make_engine(forest, engine=engine, isa=isa)
+        self._engine = _make_engine(forest, engine, isa)
         self._quick = getattr(self._engine, "score_few", None) if _is_plain(forest) else None
         make: Callable[[Forest], Engine] = functools.partial(_make_engine, engine=engine, isa=isa)
         self._explanations = Explanations(forest, make, compiled=engine == "llvm", isa=isa)
@@ -348,7 +348,7 @@ def compile_forest(
     return Model(forest, engine=engine, threads=threads, isa=isa)
 
 
-def _make_engine(forest: Forest, *, engine: str, isa: str | None) -> Engine:
+def _make_engine(forest: Forest, engine: str, isa: str | None) -> Engine:
     check_choice("engine", engine, get_args(EngineName))
     if engine == "numpy":
         if isa is not None:

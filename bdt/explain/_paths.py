@@ -49,7 +49,8 @@ def shares(forest: Forest) -> Float:
     inner = forest.feature >= 0
     left = np.where(inner, forest.cover[forest.left], 0.0)
     both = left + np.where(inner, forest.cover[forest.right], 0.0)
-    return np.divide(left, both, out=np.zeros(len(left)), where=both > 0)
+    made: Float = np.divide(left, both, out=np.zeros(len(left)), where=both > 0)
+    return made
 
 
 def make_paths(forest: Forest) -> Paths:

@@ -10,6 +10,7 @@ what NaN is: "nan" goes the default way, "none" is 0, and for "zero" NaN and val
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -72,6 +73,7 @@ def read_lightgbm(text: str) -> Forest:
         raise ModelError(message)
     link, scale = _link(head.get("objective", "custom"))
     nodes = _join([_tree(table, num_features) for table in trees])
+    _check_sizes(text, head.get("tree_sizes", ""))
     missing = _missing_types(nodes, num_features)
     names = head.get("feature_names", "").split()
     return Forest(
@@ -117,6 +119,21 @@ def _sections(text: str) -> tuple[dict[str, str], list[dict[str, str]], str]:
             message = f"tree {number} is labelled {block[:12]!r}"
             raise ModelError(message)
     return _table(first), [_table(block) for block in rest], tail
+
+
+def _check_sizes(text: str, sizes: str) -> None:
+    """Refuse trees that are longer or shorter than ``tree_sizes`` says: something was lost.
+
+    Files whose line ends were converted have other sizes, and are not checked.
+    """
+    if "\r" in text or not sizes:
+        return
+    body = text.partition("\nend of trees")[0] + "\n"
+    starts = [match.start() + 1 for match in re.finditer(r"\nTree=", body)]
+    found = np.diff([*starts, len(body)]).tolist()
+    if [str(size) for size in found] != sizes.split():
+        message = "the lengths of the trees are not those of tree_sizes: the file was changed"
+        raise ModelError(message)
 
 
 def _table(block: str) -> dict[str, str]:
@@ -344,7 +361,9 @@ def _tests(nodes: _Nodes, missing: NDArray[np.int64]) -> dict[str, Any]:
     offset = np.concatenate([[0], np.cumsum(nodes.sizes)]).astype(np.int64)
     first = np.repeat(offset[:-1], nodes.sizes)
     inner = nodes.feature >= 0
-    leaves_before = np.repeat(np.cumsum(~inner)[offset[:-1]] - ~inner[offset[:-1]], nodes.sizes)
+    leaves_before: NDArray[np.int64] = np.repeat(
+        np.cumsum(~inner)[offset[:-1]] - ~inner[offset[:-1]], nodes.sizes
+    )
     is_set = inner & (nodes.decision & _CATEGORICAL == 1)
     default = nodes.decision & _DEFAULT_LEFT != 0
     zero_left = nodes.threshold >= 0

@@ -78,6 +78,7 @@ _TABLES: dict[tuple[str, ...], set[str]] = {
 }  # fmt: skip
 """Tables that older versions read past, and whose fields must all be known in a newer schema."""
 _TREE_PARAM = {"num_deleted", "num_feature", "num_nodes", "size_leaf_vector"}
+_FEATURE_TYPES = {"c", "categorical", "float", "i", "int", "q"}
 _COLUMNS = {
     "left_children": "iu", "right_children": "iu", "split_indices": "iu", "split_type": "iu",
     "split_conditions": "iuf", "default_left": "iub",
@@ -198,6 +199,9 @@ def forest_of_document(document: Any, *, missing: float = math.nan) -> Forest:
     only_known(param, _LEARNER_PARAM, "learner_model_param")
     num_features = whole(param, "num_feature")
     trees = items(model, "trees")
+    if whole(model, "gbtree_model_param", "num_trees") != len(trees):
+        message = f"{len(trees)} trees, but gbtree_model_param has {model['gbtree_model_param']}"
+        raise ModelError(message)
     targets = whole(param, "num_target", maximum=MAX_OUTPUTS) if "num_target" in param else 1
     outputs = max(1, whole(param, "num_class", maximum=MAX_OUTPUTS), targets)
     best = mapping(learner, "attributes") if "attributes" in learner else {}
@@ -212,7 +216,7 @@ def forest_of_document(document: Any, *, missing: float = math.nan) -> Forest:
         library_version=".".join(map(str, version)),
         objective=objective,
         feature_names=_words(learner, "feature_names", num_features),
-        feature_types=_words(learner, "feature_types", num_features),
+        feature_types=_types(learner, num_features),
         feature_categories=_category_names(model, num_features),
         trees_per_iteration=_trees_per_iteration(model, len(trees)),
         best_iteration=whole(best, "best_iteration") if "best_iteration" in best else None,
@@ -337,6 +341,14 @@ def _words(learner: Mapping[str, Any], name: str, count: int) -> tuple[str, ...]
     return tuple(words)
 
 
+def _types(learner: Mapping[str, Any], count: int) -> tuple[str, ...] | None:
+    words = _words(learner, "feature_types", count)
+    if words is not None and (unknown := sorted(set(words) - _FEATURE_TYPES)):
+        message = f"the feature type {unknown[0]!r:.40}; XGBoost has {sorted(_FEATURE_TYPES)}"
+        raise ModelError(message)
+    return words
+
+
 # --- trees ---------------------------------------------------------------------------------------
 
 
@@ -347,6 +359,7 @@ def _nodes(
     for tree in trees:
         only_known(tree if isinstance(tree, Mapping) else {}, _TREE, "a tree")
     sizes = lengths(trees, "left_children")
+    _check_trees(trees, sizes)
     offset = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
     count = int(offset[-1])
     check_offsets(offset, count)
@@ -376,6 +389,7 @@ def _nodes(
     kept, offset, left32, right32 = keep_reached(
         offset, left.astype(np.int32), right.astype(np.int32)
     )
+    _check_parents(trees, left, right, first, kept)
     category, sets = _category_sets(trees, sizes, is_set, kept)
     threshold = np.where(leaf | is_set, np.float32(0), float32(column["split_conditions"]))
     features = np.where(leaf, -1, column["split_indices"])[kept]
@@ -398,6 +412,39 @@ def _nodes(
             if name in statistics
         },
     }
+
+
+def _check_trees(trees: Sequence[Any], sizes: NDArray[np.int64]) -> None:
+    """Refuse trees that contradict themselves: parts of the file are lost, or mixed up."""
+    for number, (tree, size) in enumerate(zip(trees, sizes.tolist(), strict=True)):
+        if "id" in tree and whole(tree, "id") != number:
+            message = f"tree {number} has the id {tree['id']}"
+            raise ModelError(message)
+        if whole(tree, "tree_param", "num_nodes") != size:
+            message = f"tree {number} has {size} nodes, its num_nodes is {tree['tree_param']}"
+            raise ModelError(message)
+    for name in ("loss_changes", "sum_hessian", "parents"):
+        if trees and name in trees[0] and np.any(lengths(trees, name) != sizes):
+            message = f"{name} must have one entry for each node of a tree"
+            raise ModelError(message)
+
+
+def _check_parents(
+    trees: Sequence[Any],
+    left: NDArray[Any],
+    right: NDArray[Any],
+    first: NDArray[np.int64],
+    kept: NDArray[np.int64],
+) -> None:
+    """Refuse `parents` that contradict the children."""
+    if not trees or "parents" not in trees[0]:
+        return
+    parents = narrow(flat(trees, "parents"), "parents", minimum=-(2**31), maximum=2**32 - 1)
+    inner = kept[left[kept] >= 0]
+    for child in (left[inner], right[inner]):
+        if np.any(parents[child] != inner - first[inner]):
+            message = "parents contradict left_children and right_children"
+            raise ModelError(message)
 
 
 def _values(

@@ -241,13 +241,14 @@ def test_a_forest_without_trees_gives_its_base() -> None:
     kinds: tuple[Any, ...] = (np.float32, np.float64)
     for dtype in kinds:
         for base in ([2.5], [-3.0, 1]):
+            none = np.zeros(0, np.int32)
             forest = Forest(
-                tree_offset=[0], feature=[], left=[], right=[], default_left=[], tree_output=[],
-                threshold=np.zeros(0, dtype), value=np.zeros((0, 1), dtype),
-                base=np.array(base, dtype), num_features=2,
+                tree_offset=np.zeros(1, np.int64), feature=none, left=none, right=none,
+                default_left=none.astype(bool), tree_output=none, threshold=np.zeros(0, dtype),
+                value=np.zeros((0, 1), dtype), base=np.array(base, dtype), num_features=2,
             )  # fmt: skip
             for engine in ("numpy", "llvm"):
-                model = forest.compile(engine)  # type: ignore[arg-type]
+                model = forest.compile(engine)
                 for rows in (1, 600):
                     scores = model.predict_margin(np.zeros((rows, 2), dtype))
                     wanted = np.tile(np.array(base, dtype), (rows, 1))

@@ -194,9 +194,9 @@ def test_a_path_of_many_features() -> None:
     value = np.zeros((2 * count + 1, 1))
     value[-1] = 1
     forest = Forest(
-        tree_offset=[0, 2 * count + 1], feature=feature, threshold=np.zeros(2 * count + 1),
-        left=left, right=right, default_left=feature < -1, value=value, tree_output=[0],
-        base=np.zeros(1), num_features=count, cover=cover,
+        tree_offset=np.array([0, 2 * count + 1]), feature=feature, threshold=np.zeros(2 * count + 1),
+        left=left, right=right, default_left=feature < -1, value=value,
+        tree_output=np.zeros(1, np.int32), base=np.zeros(1), num_features=count, cover=cover,
     )  # fmt: skip
     x = np.ones((1, count))
     found = forest.compile("numpy").contributions(x)[0]
@@ -276,7 +276,7 @@ def test_inputs_threads_and_refusals(xgboost_model: Callable[..., Any]) -> None:
     with pytest.raises(UsageError, match="approximate"):
         model.contributions(x, approximate=True, interactions=True)
     with pytest.raises(UsageError, match="'interaction'; nearest: 'interactions'"):
-        model.contributions(x, interaction=True)  # type: ignore[call-arg]
+        model.contributions(x, interaction=True)
     bare = one.forest.replace(cover=None).compile("numpy")
     with pytest.raises(UsageError, match=r"with_cover"):
         bare.contributions(x)

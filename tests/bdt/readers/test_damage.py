@@ -65,6 +65,7 @@ def _keep_two_trees(document: dict[str, Any]) -> None:
     model = document["learner"]["gradient_booster"]["model"]
     model["trees"] = model["trees"][:2]
     model["tree_info"], model["iteration_indptr"] = [0, 0], [0, 1, 2]
+    model["gbtree_model_param"]["num_trees"] = "2"
 
 
 def _lightgbm() -> bytes:

@@ -170,3 +170,12 @@ def test_cycles(text: str) -> None:
         broken = text.replace(line, f"left_child={bad} {first[1]}", 1)
         with pytest.raises(ModelError, match="reached twice|child index"):
             load(broken.encode())
+
+
+def test_trees_of_another_length_than_the_file_says(lightgbm_model: Callable[..., Any]) -> None:
+    text = lightgbm_model("binary", "nan", categorical=True).model.model_to_string()
+    assert load(text.replace("\n", "\r\n").encode()).num_trees == load(text.encode()).num_trees
+    start = text.index("internal_value=", text.index("Tree=1"))
+    lost = text[:start] + text[text.index("\n", start) + 1 :]
+    with pytest.raises(ModelError, match="lengths of the trees"):
+        load(lost.encode())

@@ -414,3 +414,28 @@ def test_damaged_categories(name: str, value: list[int], words: str) -> None:
     tree = next(tree for tree in trees(document) if tree["categories_nodes"])
     tree[name][: len(value)] = value
     refused(document, ModelError, words)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        (("gbtree_model_param", "num_trees"), "4", "gbtree_model_param has"),
+        (("trees", 1, "id"), 0, "tree 1 has the id 0"),
+        (("trees", 1, "tree_param", "num_nodes"), "3", "its num_nodes is"),
+        (("trees", 0, "parents", 1), 5, "parents contradict"),
+        (("trees", 0, "sum_hessian"), [1.0], "sum_hessian must have one entry"),
+    ],
+)
+def test_trees_that_contradict_themselves(
+    document: dict[str, Any], path: tuple[Any, ...], value: Any, words: str
+) -> None:
+    table: Any = document["learner"]["gradient_booster"]["model"]
+    for name in path[:-1]:
+        table = table[name]
+    table[path[-1]] = value
+    refused(document, ModelError, words)
+
+
+def test_feature_types_are_those_of_xgboost(document: dict[str, Any]) -> None:
+    document["learner"]["feature_types"] = ["q", "qe9", "q", "q"]
+    refused(document, ModelError, "the feature type 'qe9'")
