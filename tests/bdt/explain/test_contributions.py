@@ -194,7 +194,8 @@ def test_a_path_of_many_features() -> None:
     value = np.zeros((2 * count + 1, 1))
     value[-1] = 1
     forest = Forest(
-        tree_offset=np.array([0, 2 * count + 1]), feature=feature, threshold=np.zeros(2 * count + 1),
+        tree_offset=np.array([0, 2 * count + 1]), feature=feature,
+        threshold=np.zeros(2 * count + 1),
         left=left, right=right, default_left=feature < -1, value=value,
         tree_output=np.zeros(1, np.int32), base=np.zeros(1), num_features=count, cover=cover,
     )  # fmt: skip
