@@ -26,6 +26,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 from harness_bdt.engines import ENGINES, MissingError, Score, Subject, make_subject
+from harness_bdt.explain import explained
 from harness_bdt.models import SPECS, events, model_path
 from harness_bdt.timing import in_turns, one_event, ratio, start_up, two_threads
 from numpy.typing import NDArray
@@ -92,11 +93,14 @@ def _model(name: str, folder: Path, options: argparse.Namespace) -> dict[str, An
         f"({start['cold_cpu']:.2f} s CPU), {start['warm']:.3f} s from the cache; "
         f"two threads {threads:.2f} x one"
     )
+    shown = explained(subject, min(rounds, 5))
+    for what, (ours, theirs, times_faster) in shown.items():
+        print(f"{what}: {ours:.2f} us/event, XGBoost {theirs:.1f} us: {times_faster:.0f} x")
     return {
         "ns": {str(n): {k: statistics.median(v) for k, v in t.items()} for n, t in times.items()},
         "ratio": {str(n): {k: ratio(t, k) for k in t} for n, t in times.items()},
         "equal": equal, "missing": missing, "one_event": one, "start_up": start,
-        "two_threads": threads,
+        "two_threads": threads, "explained": shown,
     }  # fmt: skip
 
 

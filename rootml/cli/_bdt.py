@@ -1,4 +1,4 @@
-"""`rootml bdt info|compile|predict|convert|bench`: decision forests of any library."""
+"""`rootml bdt info|compile|predict|explain|convert|bench`: decision forests of any library."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Examples:
 bdt = typer.Typer(
     name="bdt",
     epilog=_EXAMPLES,
-    help="Decision forests: look, compile, score, convert.",
+    help="Decision forests: look, compile, score, explain, convert.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -39,6 +39,15 @@ ModelFile = Annotated[
 Missing = Annotated[
     float | None,
     typer.Option("--missing", metavar="NUMBER", help="Value that stands for missing, e.g. -999."),
+]
+Column = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--column",
+        "-c",
+        metavar="FEATURE=EXPR",
+        help="What a feature is, e.g. 'f0=Jet_pt[0]'; repeatable.",
+    ),
 ]
 Engine = Annotated[str, typer.Option("--engine", metavar="NAME", help="llvm or numpy.")]
 Isa = Annotated[
@@ -106,15 +115,7 @@ def predict(
         Path, typer.Option("--output", "-o", metavar="FOLDER", help="Folder of the friend trees.")
     ],
     name: Annotated[str, typer.Option(help="Name of the score.")] = "score",
-    column: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--column",
-            "-c",
-            metavar="FEATURE=EXPR",
-            help="What a feature is, e.g. 'f0=Jet_pt[0]'; repeatable.",
-        ),
-    ] = None,
+    column: Column = None,
     tree: given.Tree = None,
     friends: given.Friends = None,
     define: given.Define = None,
@@ -150,6 +151,58 @@ def predict(
         echo_json({"files": paths})
     else:
         echo("\n".join(map(str, paths)))
+
+
+@bdt.command("explain")
+def explain(
+    model: ModelFile,
+    files: given.Files = None,
+    *,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FOLDER", help="Also write friend trees there."),
+    ] = None,
+    name: Annotated[str, typer.Option(help="Name of the score.")] = "score",
+    column: Column = None,
+    tree: given.Tree = None,
+    friends: given.Friends = None,
+    define: given.Define = None,
+    cut: given.Cut = None,
+    missing: Missing = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files.")] = False,
+    as_json: given.AsJson = False,
+) -> None:
+    """How much each feature moves the margins of the selected events (SHAP).
+
+    Prints the mean size of the contributions. With -o they are written
+    beside the files, as <name>_from_<feature>, with the scores.
+    """
+    import numpy as np
+
+    from rootml._internal.reprs import Grid
+
+    forest = _load(model, missing)
+    data = given.Given(
+        files=files or (), tree=tree, friends=friends or (), define=define or (), cut=cut or ()
+    ).dataset()
+    data = data.select(_columns(forest, column or []))
+    _check_features(data, forest)
+    compiled = forest.compile()
+    found = np.asarray(compiled.contributions(data)).reshape(-1, forest.num_features + 1)
+    sizes = np.abs(found[:, :-1]).mean(axis=0).tolist()
+    ranked = sorted(zip(forest.names, sizes, strict=True), key=lambda pair: -pair[1])
+    paths = []
+    if output is not None:
+        paths = compiled.write_friend(
+            data, output, name=name, contributions=True, overwrite=overwrite
+        )
+    if as_json:
+        echo_json({"mean_size": dict(ranked), "bias": float(found[:, -1].mean()), "files": paths})
+        return
+    rows = [(feature, f"{size:.6g}") for feature, size in ranked]
+    echo_grid(Grid(("feature", "mean |contribution|"), rows))
+    for path in paths:
+        echo(str(path))
 
 
 @bdt.command("convert")

@@ -193,3 +193,20 @@ def test_convert_says_what_it_wrote(
     out = tmp_path / "m.hpp"
     found = json.loads(run(capsys, "bdt", "convert", folder / "model.json", out, "--json"))
     assert found == {"file": str(out), "format": "cpp", "bytes": out.stat().st_size}
+
+
+def test_explain(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("llvmlite")
+    words: list[str | Path] = ["bdt", "explain", folder / "model.json"]
+    words += [f"{folder}/events.root:Events", "--missing", "-999"]
+    theirs = wanted(folder, pred_contribs=True, missing=-999)
+    found = json.loads(run(capsys, *words, "--json"))
+    sizes = np.abs(theirs[:, :-1]).mean(axis=0)
+    np.testing.assert_allclose(
+        [found["mean_size"][name] for name in ("pt", "eta")], sizes, rtol=1e-4
+    )
+    np.testing.assert_allclose(found["bias"], theirs[0, -1], rtol=1e-4)
+    text = run(capsys, *words, "-o", tmp_path, "--name", "bdt")
+    assert "mean |contribution|" in text
+    (tree,) = uproot.open(tmp_path / "events.root").values(filter_classname="TTree")
+    np.testing.assert_allclose(tree["bdt_from_pt"].array(library="np"), theirs[:, 0], atol=1e-5)
