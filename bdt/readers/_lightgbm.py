@@ -45,6 +45,7 @@ _LINKS: dict[str, Link] = {
 }
 _CATEGORICAL, _DEFAULT_LEFT = 1, 2  # bits of decision_type; the missing type is in the next two
 _NONE, _ZERO, _NAN = 0, 1, 2
+_END = "\nend of trees"
 _MAX_WORDS = 2**19  # of a category set: 2^24 categories
 
 
@@ -109,7 +110,7 @@ def read_lightgbm_model(model: Any) -> Forest:
 
 def _sections(text: str) -> tuple[dict[str, str], list[dict[str, str]], str]:
     """The head, one table for each tree, and what follows the trees."""
-    body, end, tail = text.partition("\nend of trees")
+    body, end, tail = _cut(text)
     first, *rest = body.replace("\r\n", "\n").split("\nTree=")
     if first.split("\n", 1)[0].strip() != "tree" or not end:
         message = "not a LightGBM model: expected a first line 'tree' and a line 'end of trees'"
@@ -121,6 +122,25 @@ def _sections(text: str) -> tuple[dict[str, str], list[dict[str, str]], str]:
     return _table(first), [_table(block) for block in rest], tail
 
 
+def _cut(text: str) -> tuple[str, str, str]:
+    """The trees, what ends them ("" if nothing does), and what follows.
+
+    Early files of version v2 have no line "end of trees"; there the last of ``tree_sizes`` tells
+    where the trees end, and a blank line must follow.
+    """
+    body, end, tail = text.partition(_END)
+    sizes = re.search(r"\ntree_sizes=.*\b(\d{1,12})\n", text)
+    last = text.rfind("\nTree=")
+    if end or sizes is None or last < 0 or "\nversion=v2\n" not in text[:100]:
+        return body, end, tail
+    stop = last + 1 + int(sizes[1])
+    return (
+        (text[: stop - 1], "\n", text[stop:])
+        if text[stop - 2 : stop] == "\n\n"
+        else (text, "", "")
+    )
+
+
 def _check_sizes(text: str, sizes: str) -> None:
     """Refuse trees that are longer or shorter than ``tree_sizes`` says: something was lost.
 
@@ -128,7 +148,7 @@ def _check_sizes(text: str, sizes: str) -> None:
     """
     if "\r" in text or not sizes:
         return
-    body = text.partition("\nend of trees")[0] + "\n"
+    body = _cut(text)[0] + "\n"
     starts = [match.start() + 1 for match in re.finditer(r"\nTree=", body)]
     found = np.diff([*starts, len(body)]).tolist()
     if [str(size) for size in found] != sizes.split():

@@ -179,3 +179,19 @@ def test_trees_of_another_length_than_the_file_says(lightgbm_model: Callable[...
     lost = text[:start] + text[text.index("\n", start) + 1 :]
     with pytest.raises(ModelError, match="lengths of the trees"):
         load(lost.encode())
+
+
+def early(text: str) -> str:
+    """A model as LightGBM 2.0 wrote it: version v2, nothing between the trees and the rest."""
+    return text.replace("version=v4", "version=v2").replace("end of trees\n\n", "\n\n")
+
+
+def test_early_files_without_an_end_of_trees(lightgbm_model: Callable[..., Any]) -> None:
+    one = lightgbm_model("binary", "nan", categorical=True)
+    text = early(one.model.model_to_string())
+    assert "end of trees" not in text
+    assert np.array_equal(margins(load(text.encode()), one.x), one.margin)
+    start = text.rindex("\nTree=")
+    for stop in (start, start + 30, text.index("shrinkage", start), text.index("\n\n", start)):
+        with pytest.raises(ModelError):
+            load(text[:stop].encode())
