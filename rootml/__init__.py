@@ -18,19 +18,33 @@ from typing import TYPE_CHECKING, Any
 from rootml import errors
 
 if TYPE_CHECKING:
-    from rootml import batching, bdt, sbi
+    from rootml import batching, bdt, plot, sbi
     from rootml.dataset import Dataset
     from rootml.dataset._opening import open_dataset as open  # noqa: A004 - the word users know
+    from rootml.evaluation import evaluate
 
 __version__ = "0.1.0.dev0"
 
-__all__ = ["Dataset", "__version__", "batching", "bdt", "errors", "open", "sbi"]
+__all__ = [
+    "Dataset",
+    "__version__",
+    "batching",
+    "bdt",
+    "errors",
+    "evaluate",
+    "open",
+    "plot",
+    "sbi",
+]
 
 _NAMES = {
     "Dataset": ("rootml.dataset", "Dataset"),
+    "evaluate": ("rootml.evaluation", "evaluate"),
     "open": ("rootml.dataset._opening", "open_dataset"),
 }
-_MODULES = frozenset({"batching", "bdt", "dataset", "expressions", "sbi", "storage", "toml"})
+_MODULES = frozenset(
+    {"batching", "bdt", "dataset", "evaluation", "expressions", "plot", "sbi", "storage", "toml"}
+)
 
 
 def __getattr__(name: str) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
@@ -46,6 +47,7 @@ from rootml.storage import ColumnType
 
 if TYPE_CHECKING:
     import awkward as ak
+    import hist
 
     from rootml.batching import BatchLoader, Padded, Ragged, Resample
 
@@ -918,6 +920,59 @@ class Dataset:
         )
 
     # --- looking at it ------------------------------------------------------------------------
+
+    def hist(
+        self,
+        column: str,
+        *,
+        bins: int | Sequence[float] = 50,
+        range: tuple[float, float] | None = None,  # noqa: A002 - NumPy's word
+        by_label: bool | None = None,
+        progress: bool | None = None,
+        threads: int | None = None,
+    ) -> hist.Hist[Any]:
+        """A histogram of the selected events with their weights: a `hist.Hist`.
+
+        Filled partition by partition, in threads or on the cluster of `on`; draw it with
+        `rootml.plot.hist`. Of lists each element counts, with the weight of its event. Values
+        outside of the bins are in the underflow and the overflow.
+
+        Args:
+            column: A column or an expression.
+            bins: Number of bins, or their edges.
+            range: Where the bins begin and end; None: at the smallest and the largest value, which
+                takes a pass over the column.
+            by_label: A category axis ``label`` in front; None: if there are labels.
+            progress: Show a bar; None: on a terminal.
+            threads: None: one per core.
+
+        Raises:
+            UsageError: Bins that make no sense, or more labels than classes have.
+            NonFiniteError: NaN or infinity, which no bin holds.
+            UnsupportedTypeError: A column without numbers.
+            EmptySelectionError: No value, and no range.
+
+        >>> import pyarrow as pa, pyarrow.parquet, rootml
+        >>> events = pa.table({"pt": [10.0, 60.0, 35.0], "w": [1.0, 0.5, 2.0]})
+        >>> pa.parquet.write_table(events, "events.parquet")
+        >>> data = rootml.open("events.parquet", weight="w")
+        >>> data.hist("pt", bins=[0, 20, 40, 80]).values().tolist()
+        [1.0, 2.0, 0.5]
+        """
+        from rootml.dataset._histogram import Extent, Fill, check_bins, empty_histogram, span_of
+
+        one = self.select([column])
+        (name,) = one.columns
+        run = partial(one.map_partitions, progress=progress, threads=threads)
+        edges = check_bins(bins, range)
+        if edges is None:
+            edges = check_bins(bins, span_of(list(run(Extent(name), what="range")), str(self)))
+        label = self.has_label if by_label is None else by_label
+        found = one.scan(progress=progress, threads=threads).labels if label else {}
+        empty = empty_histogram(name, edges, list(found))
+        parts = run(Fill(name, empty), label=label, weight=self.has_weight, what="filling")
+        filled: hist.Hist[Any] = sum(parts, empty)
+        return filled
 
     def cutflow(self, *, progress: bool | None = None, threads: int | None = None) -> Cutflow:
         """Events and sums of weights after each cut, per label; scans the data."""
