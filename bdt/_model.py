@@ -113,7 +113,8 @@ class Model(HtmlRepr):
             MissingColumnError, UsageError, SchemaError, UnsupportedTypeError, CastError: The
                 input does not fit the model; the message names the column.
         """
-        if self._quick is not None and (found := self._quick(data, True)) is not None:
+        quick = self._quick if threads is None else None
+        if quick is not None and (found := quick(data, True)) is not None:
             return found
         return self._scores(data, threads, margin=False)
 
@@ -122,7 +123,8 @@ class Model(HtmlRepr):
 
         Equal bit by bit to ``Booster.predict(DMatrix(x), output_margin=True)`` of XGBoost.
         """
-        if self._quick is not None and (found := self._quick(data, False)) is not None:
+        quick = self._quick if threads is None else None
+        if quick is not None and (found := quick(data, False)) is not None:
             return found
         return self._scores(data, threads, margin=True)
 

@@ -14,6 +14,12 @@ CPUS = {
 """Names of instruction sets for `isa=`: the processor that stands for each, its architecture."""
 
 
+BLOCKS = {"avx2": 256, "x86-64": 128, "neon": 256}
+"""Events of a block, 512 elsewhere: a mask is one register (neon: two of its many)."""
+SMALL_BLOCK = 128
+"""For batches of few rows."""
+
+
 @dataclass(frozen=True)
 class Target:
     """A processor.
@@ -24,6 +30,7 @@ class Target:
         triple: LLVM's name of the system.
         features: LLVM's list of features, ``"+avx2,-avx512f,..."``.
         gfni: Whether 8 x 8 bits are transposed by one instruction.
+        block: Events that are evaluated at once: one bit of a mask each.
     """
 
     name: str
@@ -31,6 +38,7 @@ class Target:
     triple: str
     features: str = field(repr=False)
     gfni: bool = False
+    block: int = 512
 
     @property
     def vbmi(self) -> bool:
@@ -41,6 +49,11 @@ class Target:
     def avx512(self) -> bool:
         """512-bit registers with masks."""
         return self.name.startswith("avx512")
+
+    @property
+    def best_block(self) -> int:
+        """Events of a mask that fills one register."""
+        return BLOCKS.get(self.name, 512)
 
     def __str__(self) -> str:
         return f"{self.name}{' + gfni' if self.gfni else ''} ({self.cpu})"

@@ -58,7 +58,15 @@ def load(
     cache = cache or ObjectCache()
     made = None if _sources() else make_ir()
     versions = [importlib.metadata.version("llvmlite"), llvm_binding().llvm_version_info]
-    parts = (_sources() or made, what, target.name, target.gfni, target.cpu, target.features)
+    parts = (
+        _sources() or made,
+        what,
+        target.name,
+        target.gfni,
+        target.block,
+        target.cpu,
+        target.features,
+    )
     key = cache_key(*parts, target.triple, *versions)
     made = _dump(made or make_ir(), f"{target.name}-{key[:16]}.ll") if _dump_folder() else made
     with _lock:

@@ -6,6 +6,7 @@ import ctypes
 import dataclasses
 import itertools
 import math
+import threading
 from collections import deque
 from typing import Any
 
@@ -15,10 +16,11 @@ from numpy.typing import NDArray
 from rootml.bdt._forest import Forest
 from rootml.bdt._inputs import Table
 from rootml.bdt._links import predictions
-from rootml.bdt.engine._target import Target
+from rootml.bdt.engine._target import SMALL_BLOCK, Target
 from rootml.bdt.engine.binding import _jit
 from rootml.bdt.engine.binding._host import host_target
 from rootml.bdt.engine.codegen._emit_block import (
+    JOB,
     MODEL,
     PART,
     WORK,
@@ -28,13 +30,12 @@ from rootml.bdt.engine.codegen._emit_block import (
 )
 from rootml.bdt.engine.codegen._emit_lanes import LANES, lane_bytes
 from rootml.bdt.engine.codegen._emit_links import emit_exp, emit_link
-from rootml.bdt.engine.codegen._emit_predicates import PLANES_BYTES, TABLE_BYTES
+from rootml.bdt.engine.codegen._emit_predicates import PLANES, TABLE
 from rootml.bdt.engine.codegen._emit_trees import SumOrder, leaf_layout, sum_order
 from rootml.bdt.engine.codegen._ir import ir
 from rootml.bdt.engine.tables._lanes import make_lanes
 from rootml.bdt.engine.tables._plan import Plan, make_plan
-from rootml.bdt.engine.tables._predicates import Predicates, strict_nodes
-from rootml.bdt.engine.tables._sizes import BLOCK, MASK_BYTES
+from rootml.bdt.engine.tables._predicates import MAX_FUNCTION_BYTES, Predicates, strict_nodes
 from rootml.bdt.engine.tables._traversal import can_traverse, make_traversal
 from rootml.bdt.engine.tables._trees import LeafLayout, Program, make_program
 from rootml.errors import UnsupportedModelError
@@ -46,6 +47,8 @@ MAX_WORKSPACE_BYTES = 1 << 31
 """Bytes of work space for a thread; offsets within are 32 bits wide."""
 MAX_FEW_ROWS = 16
 """Up to this many rows, lanes are trees instead of events."""
+MAX_SMALL_ROWS = 256
+"""Up to this many rows, blocks are small."""
 _NONE = np.zeros(0, np.int64)
 
 
@@ -55,6 +58,8 @@ class Workspace:
     Attributes:
         few: Input and scores of a few rows, two of the arrays with their dtypes and shapes.
         few_addresses: Theirs.
+        job: Record of `JOB` for a call with few rows.
+        job_pointer: Its address.
     """
 
     def __init__(self, *sizes: int) -> None:
@@ -67,6 +72,8 @@ class Workspace:
         self.parts = [raw[first + a : first + b] for a, b in itertools.pairwise(starts)]
         self.addresses = np.array([part.ctypes.data for part in self.parts], np.int64)
         self.pointer = self.addresses.ctypes.data
+        self.job = np.zeros(len(JOB), np.int64)
+        self.job_pointer = self.job.ctypes.data
 
 
 def aligned(array: NDArray[Any]) -> NDArray[Any]:
@@ -84,10 +91,20 @@ class LlvmEngine:
     name = "llvm"
 
     def __init__(
-        self, forest: Forest, *, isa: str | None = None, method: str | None = None, parts: int = 0
+        self,
+        forest: Forest,
+        *,
+        isa: str | None = None,
+        method: str | None = None,
+        parts: int = 0,
+        block: int = 0,
     ) -> None:
-        self.target = host_target(isa)
-        self.prepare(forest, method, parts)
+        self._options: dict[str, Any] = {"isa": isa, "method": method, "parts": parts}
+        self._small: LlvmEngine | None = None
+        self._small_lock = threading.Lock()
+        target = host_target(isa)
+        self.target = dataclasses.replace(target, block=block or target.best_block)
+        self.prepare(forest, method, parts, only_blocks=block > 0)
         self._model = self._tables()
         self._model_pointer = self._model.ctypes.data
         self._spare: deque[Workspace] = deque([self._new_memory()], maxlen=_SPARE)
@@ -111,17 +128,26 @@ class LlvmEngine:
                 "score_rows", None, pointer, pointer, pointer, number, pointer
             )
 
-    def prepare(self, forest: Forest, method: str | None, parts: int = 0) -> None:
+    def prepare(
+        self, forest: Forest, method: str | None, parts: int = 0, *, only_blocks: bool = False
+    ) -> None:
         """The plan, the tables and the shape of the kernels; runs no machine code."""
         self._forest = forest
         self._alive: list[Any] = []
         nodes = strict_nodes(forest)
         plan = make_plan(forest, nodes, method, parts)
-        self._traversal = make_traversal(forest, nodes) if can_traverse(forest) else None
-        self._lanes = make_lanes(forest, nodes) if plan.parts else None
+        self._traversal = None
+        if can_traverse(forest) and not (only_blocks and plan.parts):
+            self._traversal = make_traversal(forest, nodes)
+        self._lanes = make_lanes(forest, nodes) if plan.parts and not only_blocks else None
         order, leaves = self._layout(plan)
         self._parts = [
-            (tests, make_program(forest, nodes, tests.row, plan.kinds, trees, leaves))
+            (
+                tests,
+                make_program(
+                    forest, nodes, tests.row, plan.kinds, trees, leaves, self.target.block // 8
+                ),
+            )
             for trees, tests in plan.parts
         ]
         self.shape = self._shape(order, leaves)
@@ -129,7 +155,9 @@ class LlvmEngine:
     def _layout(self, plan: Plan) -> tuple[SumOrder, LeafLayout]:
         dtype = self._forest.dtype
         if not plan.parts:
-            return SumOrder(dtype, by_words=False, natural=True), LeafLayout(dtype, 0, 16)
+            return SumOrder(
+                dtype, by_words=False, block=self.target.block, gfni=False, natural=True
+            ), LeafLayout(dtype, 0, 16)
         order = sum_order(self.target, dtype, plan.max_bits)
         return order, leaf_layout(self.target, dtype, order.by_words)
 
@@ -168,9 +196,11 @@ class LlvmEngine:
         return np.array([values[name] for name in names], np.int64)
 
     def _part(self, tests: Predicates, program: Program) -> NDArray[np.int64]:
+        row = self.target.block // 8
+        offsets = tests.bitmaps[:, :MAX_FUNCTION_BYTES].astype(np.uint16) * np.uint16(row)
         arrays = {
             "groups": tests.groups, "heaps": tests.heaps, "runs": tests.runs, "lows": tests.lows,
-            "direct": tests.direct, "bitmaps": tests.bitmaps,
+            "direct": tests.direct, "bitmaps": tests.bitmaps, "set_offsets": offsets,
             "category_rows": tests.category_rows, "segments": program.segments,
             "nodes": program.nodes, "leaves": program.leaves,
         }  # fmt: skip
@@ -218,16 +248,17 @@ class LlvmEngine:
             return self._new_memory()
 
     def _new_memory(self) -> Workspace:
-        forest = self._forest
-        size = forest.dtype.itemsize * BLOCK
+        forest, block = self._forest, self.target.block
+        row, size = block // 8, forest.dtype.itemsize * block
         sizes = {
-            "columns": forest.num_features * BLOCK * forest.input_dtype.itemsize + 64 * 16,
-            "planes": PLANES_BYTES,
-            "table": TABLE_BYTES,
-            "bytes": 2 * BLOCK + MASK_BYTES,
-            "masks": max((tests.num_rows for tests, _ in self._parts), default=0) * MASK_BYTES,
+            "columns": forest.num_features * block * forest.input_dtype.itemsize + 64 * 16,
+            "planes": PLANES * row,
+            "table": TABLE * row,
+            "bytes": 2 * block + row,
+            "functions": 256 * row if forest.has_categories else 0,
+            "masks": max((tests.num_rows for tests, _ in self._parts), default=0) * row,
             "sums": forest.num_outputs * size,
-            "slots": max((program.slots for _, program in self._parts), default=1) * MASK_BYTES,
+            "slots": max((program.slots for _, program in self._parts), default=1) * row,
             "ordered": size,
             "leaf": lane_bytes(self._lanes.depth) if self._lanes else 8 * (forest.num_trees + 8),
         }
@@ -243,7 +274,7 @@ class LlvmEngine:
             few,
             MAX_FEW_ROWS * forest.num_outputs * forest.dtype.itemsize,
         )
-        memory.parts[WORK.index("slots")][:MASK_BYTES] = 255
+        memory.parts[WORK.index("slots")][:row] = 255
         memory.few = tuple(
             part.view(dtype)[: MAX_FEW_ROWS * width].reshape(MAX_FEW_ROWS, width)
             for part, dtype, width in zip(
@@ -260,22 +291,35 @@ class LlvmEngine:
 
     def margins(self, table: Table, out: NDArray[Any]) -> None:
         """Margins of all rows into `out`, C-contiguous, shape (rows, outputs)."""
+        if table.num_rows <= MAX_SMALL_ROWS and self.target.block > SMALL_BLOCK and self._parts:
+            self._small_engine().margins(table, out)
+            return
         memory = self._memory()
         job = table.job(out)
         self._predict(self._model_pointer, memory.pointer, job.ctypes.data)
         self._spare.append(memory)
 
+    def _small_engine(self) -> LlvmEngine:
+        """The same with smaller blocks, compiled when it is needed first."""
+        with self._small_lock:
+            if self._small is None:
+                self._small = LlvmEngine(self._forest, block=SMALL_BLOCK, **self._options)
+            return self._small
+
     def score_few(self, data: Any, link: bool) -> NDArray[Any] | None:
-        """Scores of at most 16 rows of the forest's input dtype; None for any other input."""
+        """Scores of a few rows without the checks that other inputs need.
+
+        Rows are lanes up to 16 rows, a small block up to 256. None for more rows, and for all but
+        arrays of the forest's input dtype.
+        """
         if type(data) is not np.ndarray or data.dtype != self._input_dtype or data.ndim != 2:
             return None
         rows, features = data.shape
-        if features != self._features or not 0 < rows <= MAX_FEW_ROWS or self._score_rows is None:
+        if features != self._features or not 0 < rows <= MAX_SMALL_ROWS:
             return None
-        try:
-            memory = self._spare.pop()
-        except IndexError:
-            memory = self._new_memory()
+        if rows > MAX_FEW_ROWS or self._score_rows is None:
+            return self._score_small(data, rows, link) if self._parts else None
+        memory = self._memory()
         x, scores = memory.few
         x[:rows] = data
         addresses = memory.few_addresses
@@ -284,9 +328,29 @@ class LlvmEngine:
             self._link(addresses[1], rows, self._outputs, self._scale)
         made: NDArray[Any] = scores[:rows].copy()
         self._spare.append(memory)
-        if link and self._link is None and self._linked:
-            made = predictions(made, self._forest, self.exp)
-        return made[:, 0] if made.shape[1] == 1 else made
+        return self._shaped(made, link=link and self._link is None)
+
+    def _score_small(self, data: NDArray[Any], rows: int, link: bool) -> NDArray[Any] | None:
+        size, (stride, step) = data.itemsize, data.strides
+        if step != size or stride < size:
+            return None
+        engine = self._small_engine() if self.target.block > SMALL_BLOCK else self
+        made = np.empty((rows, self._outputs), self._dtype)
+        out = made.ctypes.data
+        memory = engine._memory()
+        job = (rows, 1, size, data.ctypes.data, stride, 0, 0, 0, out)
+        memory.job[:] = job
+        engine._predict(engine._model_pointer, memory.pointer, memory.job_pointer)
+        engine._spare.append(memory)
+        if link and self._link is not None:
+            self._link(out, rows, self._outputs, self._scale)
+        return self._shaped(made, link=link and self._link is None)
+
+    def _shaped(self, margins: NDArray[Any], *, link: bool) -> NDArray[Any]:
+        """Shape (rows,) for one output; predictions where kernels have no link for them."""
+        if link and self._linked:
+            margins = predictions(margins, self._forest, self.exp)
+        return margins[:, 0] if margins.shape[1] == 1 else margins
 
     def predictions(self, margins: NDArray[Any]) -> NDArray[Any]:
         """From margins, shape (rows, outputs), which may be overwritten."""

@@ -22,10 +22,8 @@ def vector(element: Any, count: int) -> Any:
     return ir.VectorType(element, count)
 
 
-MASK = vector(I64, 8)
-"""A mask: one bit for each event of a block."""
 BYTES = vector(I8, 64)
-"""The same as bytes."""
+"""Index bytes of 64 events."""
 
 
 def splat(kind: Any, value: Any) -> Value:
@@ -34,12 +32,20 @@ def splat(kind: Any, value: Any) -> Value:
 
 
 class Code:
-    """Emits one function."""
+    """Emits one function.
+
+    Attributes:
+        block: Events that are evaluated at once.
+        row: Bytes of a mask.
+        mask: Its type: one bit for each event of a block.
+    """
 
     def __init__(
         self, module: Any, target: Target, name: str, arguments: Sequence[Any], result: Any = None
     ) -> None:
         self.module, self.target = module, target
+        self.block, self.row = target.block, target.block // 8
+        self.mask = vector(I64, target.block // 64)
         kind = ir.FunctionType(result or ir.VoidType(), list(arguments))
         self.function = ir.Function(module, kind, name)
         self.b = ir.IRBuilder(self.function.append_basic_block("entry"))

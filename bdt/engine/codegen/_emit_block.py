@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from rootml.bdt.engine._target import Target
-from rootml.bdt.engine.codegen._code import F32, F64, I64, PTR, Code, Value
+from rootml.bdt.engine.codegen._code import F32, F64, I32, I64, PTR, Code, Value
 from rootml.bdt.engine.codegen._emit_inputs import (
     emit_column,
     emit_mark_missing,
@@ -37,8 +37,10 @@ from rootml.bdt.engine.codegen._emit_predicates import (
     emit_categories,
     emit_category_bytes,
     emit_direct,
+    emit_functions,
     emit_rank,
     emit_runs,
+    emit_sets,
     emit_table,
 )  # fmt: skip
 from rootml.bdt.engine.codegen._emit_traversal import (
@@ -47,7 +49,7 @@ from rootml.bdt.engine.codegen._emit_traversal import (
     emit_traverse_rows,
 )
 from rootml.bdt.engine.codegen._emit_trees import SumOrder, emit_full, emit_irregular
-from rootml.bdt.engine.tables._sizes import BLOCK, MASK_BYTES
+from rootml.bdt.engine.tables._predicates import MAX_FUNCTION_BYTES
 from rootml.bdt.engine.tables._trees import IRREGULAR, LeafLayout
 
 MODEL = (
@@ -57,10 +59,21 @@ MODEL = (
 )  # fmt: skip
 """Elements of the array `model`: numbers, and addresses of arrays."""
 PART = (
-    "groups", "num_groups", "heaps", "runs", "lows", "direct", "bitmaps", "category_rows",
-    "segments", "num_segments", "nodes", "leaves", "width",
+    "groups", "num_groups", "heaps", "runs", "lows", "direct", "bitmaps", "set_offsets",
+    "category_rows", "segments", "num_segments", "nodes", "leaves", "width",
 )  # fmt: skip
-WORK = ("columns", "planes", "table", "bytes", "masks", "sums", "slots", "ordered", "leaf")
+WORK = (
+    "columns",
+    "planes",
+    "table",
+    "bytes",
+    "functions",
+    "masks",
+    "sums",
+    "slots",
+    "ordered",
+    "leaf",
+)
 """Workspace of one thread; 64-byte aligned."""
 JOB = ("count", "by_rows", "size", "x", "stride", "columns", "strides", "sizes", "out")
 """Input and output: rows of `size`-byte floats, or columns each with address, stride, size."""
@@ -125,9 +138,9 @@ def emit_predict(module: Any, target: Target, shape: KernelShape) -> Any:
     b, (model_at, work_at, job_at) = code.b, code.args
     job = _Record(code, JOB, job_at)
     count = job.number("count")
-    with code.loop(count, BLOCK) as first:
+    with code.loop(count, code.block) as first:
         left = b.sub(count, first)
-        events = b.select(b.icmp_signed("<", left, I64(BLOCK)), left, I64(BLOCK))
+        events = b.select(b.icmp_signed("<", left, I64(code.block)), left, I64(code.block))
         b.call(fill, [model_at, work_at, job_at, first, events])
         b.call(begin, [model_at, work_at])
         b.call(score, [model_at, work_at])
@@ -218,7 +231,7 @@ def _emit_fill(module: Any, target: Target, shape: KernelShape) -> Any:
     model, job = _Record(code, MODEL, model_at), _Record(code, JOB, job_at)
     columns = _Record(code, WORK, work_at).address("columns")
     used, number = model.address("used"), model.number("num_used")
-    wide = BLOCK * size_of(kind)
+    wide = code.block * size_of(kind)
 
     def by_size(size: Value, functions: dict[int, Any], arguments: list[Value]) -> None:
         with b.if_else(b.icmp_signed("==", size, I64(4))) as (then, otherwise):
@@ -231,7 +244,7 @@ def _emit_fill(module: Any, target: Target, shape: KernelShape) -> Any:
         with then:
             size, stride = job.number("size"), job.number("stride")
             x = code.at(job.address("x"), b.mul(first, stride))
-            with b.if_else(b.icmp_signed("==", events, I64(BLOCK))) as (whole, rest):
+            with b.if_else(b.icmp_signed("==", events, I64(code.block))) as (whole, rest):
                 with whole:
                     by_size(size, rows, [x, stride, model.number("features"), columns])
                 with rest, code.loop(number) as i:
@@ -278,8 +291,8 @@ def _emit_predicates(module: Any, target: Target, shape: KernelShape) -> Any:
         feature, levels, start, row, first, count, last, extra = (
             code.slot(group, j) for j in range(8)
         )
-        x = code.at(columns, b.mul(feature, I64(BLOCK * size_of(kind))))
-        out = code.at(masks, b.mul(row, I64(MASK_BYTES)))
+        x = code.at(columns, b.mul(feature, I64(code.block * size_of(kind))))
+        out = code.at(masks, b.mul(row, I64(code.row)))
         after = b.append_basic_block("next")
         switch = b.switch(levels, after)
         for level in sorted(shape.levels):
@@ -298,18 +311,27 @@ def _emit_predicates(module: Any, target: Target, shape: KernelShape) -> Any:
                     left = kernel("left", emit_direct, kind, True)
                     b.call(right, [x, values, count, out])
                     values = code.at(values, b.mul(count, I64(size_of(kind))))
-                    below = code.at(out, b.mul(count, I64(MASK_BYTES)))
+                    below = code.at(out, b.mul(count, I64(code.row)))
                     b.call(left, [x, values, last, below])
                 else:
                     places = work.address("bytes")
                     make = kernel("bytes", emit_category_bytes, kind, shape.category_rule)
                     b.call(make, [x, first, places])
                     at = start
+                    functions = work.address("functions")
+                    if level < -1:
+                        b.call(kernel("functions", emit_functions), [places, functions])
                     for then, number in (("right", count), ("left", last), ("more", extra)):
                         bitmaps = code.at(part.address("bitmaps"), b.mul(at, I64(64)))
                         rows = code.at(part.address("category_rows"), b.mul(at, I64(4)))
-                        call = kernel(f"categories_{then}", emit_categories, then)
-                        b.call(call, [bitmaps, rows, number, places, masks])
+                        if level < -1:
+                            call = kernel(f"sets{level}_{then}", emit_sets, -1 - level, then)
+                            size = I64(2 * MAX_FUNCTION_BYTES)
+                            offsets = code.at(part.address("set_offsets"), b.mul(at, size))
+                            b.call(call, [offsets, rows, number, places, functions, masks])
+                        else:
+                            call = kernel(f"categories_{then}", emit_categories, then)
+                            b.call(call, [bitmaps, rows, number, places, masks])
                         at = b.add(at, number)
         b.position_at_end(after)
     return code.end()
@@ -339,7 +361,7 @@ def _emit_trees(module: Any, target: Target, shape: KernelShape) -> Any:
             code.slot(segment, j) for j in range(8)
         )
         nodes, table = code.at(nodes_at, nodes), code.at(leaves_at, table)
-        sums = code.at(sums_at, b.mul(output, I64(BLOCK * order.dtype.itemsize)))
+        sums = code.at(sums_at, b.mul(output, I64(code.block * order.dtype.itemsize)))
         after = b.append_basic_block("next")
         switch = b.switch(kind, after)
         for number, kernel in kernels.items():
@@ -374,9 +396,9 @@ def _emit_begin(module: Any, target: Target, shape: KernelShape) -> Any:
     base, sums = model.address("base"), work.address("sums")
     with code.loop(model.number("outputs")) as output:
         value = code.load(kind.element, base, b.mul(output, I64(size)), align=size)
-        start = code.at(sums, b.mul(output, I64(BLOCK * size)))
+        start = code.at(sums, b.mul(output, I64(code.block * size)))
         filled = code.spread(kind, value)
-        for at in range(0, BLOCK * size, 64):
+        for at in range(0, code.block * size, 64):
             code.store(filled, start, at, 64)
     return code.end()
 
@@ -399,31 +421,58 @@ def _emit_finish(module: Any, target: Target, shape: KernelShape) -> Any:
     out = _Record(code, JOB, job_at).address("out")
     out = code.at(out, b.mul(b.mul(first, outputs), I64(size)))
     single = b.icmp_signed("==", outputs, I64(1))
-    direct = b.and_(single, b.icmp_signed("==", events, I64(BLOCK)))
+    direct = b.and_(single, b.icmp_signed("==", events, I64(code.block)))
     ordered = b.select(direct, out, work.address("ordered"))
     stride = b.mul(outputs, I64(size))
     with code.loop(outputs) as output:
         place = b.mul(output, I64(size))
-        sums = code.at(work.address("sums"), b.mul(output, I64(BLOCK * size)))
+        sums = code.at(work.address("sums"), b.mul(output, I64(code.block * size)))
         late = divisor = None
         if shape.finish:
             value = code.load(kind.element, model.address("late"), place, align=size)
             late = code.spread(kind, value)
             value = code.load(kind.element, model.address("divisor"), align=size)
             divisor = code.spread(kind, value)
-        for part in range(8):
+        for part in range(code.block // 64):
             registers = [
                 code.load(kind, sums, 64 * (part * size + j), align=64) for j in range(size)
             ]
-            for event, value in _in_order(code, order.events[part], registers):
+            if not _has_runs(order.events[part]):
+                ordered_values = _one_by_one(code, order.events[part], registers)
+            else:
+                ordered_values = _in_order(code, order.events[part], registers)
+            for event, value in ordered_values:
                 if late is not None:
-                    value = b.fadd(b.fdiv(value, divisor), late)  # noqa: PLW2901
+                    value = _finished(code, value, divisor, late)  # noqa: PLW2901
                 code.store(value, ordered, event * size, size)
         target_at = code.at(out, place)
         with b.if_then(b.not_(direct)), code.loop(events) as event:
             value = code.load(kind.element, ordered, b.mul(event, I64(size)), align=size)
             code.store(value, code.at(target_at, b.mul(event, stride)), 0, size)
     return code.end()
+
+
+def _finished(code: Code, value: Value, divisor: Value, late: Value) -> Value:
+    """A sum, or a register of sums, divided, and the late base added."""
+    b = code.b
+    if value.type != late.type:
+        divisor, late = (b.extract_element(each, I32(0)) for each in (divisor, late))
+    return b.fadd(b.fdiv(value, divisor), late)
+
+
+def _has_runs(events: Any) -> bool:
+    """Whether the events of some registers are whole registers of consecutive events."""
+    lanes = events.shape[-1]
+    return bool(np.all(np.isin(np.arange(lanes), np.sort(events.reshape(-1)) - events.min())))
+
+
+def _one_by_one(code: Code, events: Any, registers: list[Value]) -> list[tuple[int, Value]]:
+    """The values of registers: (event, value)."""
+    return [
+        (int(event), code.b.extract_element(register, I32(lane)))
+        for register, own in zip(registers, events, strict=True)
+        for lane, event in enumerate(own)
+    ]
 
 
 def _in_order(code: Code, events: Any, registers: list[Value]) -> list[tuple[int, Value]]:

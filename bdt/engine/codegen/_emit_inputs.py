@@ -8,7 +8,6 @@ from typing import Any
 from rootml.bdt.engine._target import Target
 from rootml.bdt.engine.codegen._code import F32, I32, I64, PTR, Code, Value, splat, vector
 from rootml.bdt.engine.codegen._ir import ir
-from rootml.bdt.engine.tables._sizes import BLOCK
 
 ZERO = 1.0000000180025095e-35
 """`rootml.bdt._forest.ZERO`."""
@@ -62,8 +61,8 @@ def _tiles(
     b = code.b
     wide = vector(given, n)
     start = code.at(x, b.mul(first, I64(size_of(given))))
-    into = code.at(columns, b.mul(first, I64(BLOCK * size_of(kind))))
-    with code.loop(BLOCK, n) as event:
+    into = code.at(columns, b.mul(first, I64(code.block * size_of(kind))))
+    with code.loop(code.block, n) as event:
         rows = []
         for i in range(n):
             row = code.at(start, b.mul(b.add(event, I64(i)), stride))
@@ -73,7 +72,7 @@ def _tiles(
                 rows.append(cast(code, _masked(code, wide, row, width), kind))
         out = code.at(into, b.mul(event, I64(size_of(kind))))
         for i, column in enumerate(_transposed(code, rows)):
-            place = code.at(out, BLOCK * size_of(kind) * i)
+            place = code.at(out, code.block * size_of(kind) * i)
             if width is None:
                 code.store(column, place, 0, 4)
             else:
@@ -115,9 +114,11 @@ def emit_column(module: Any, target: Target, given: Any, kind: Any) -> Any:
     code = Code(module, target, f"column_{size_of(given)}", [PTR, I64, I64, PTR]).private()
     b, (x, stride, count, out) = code.b, code.args
     size, n = size_of(given), 64 // size_of(kind)
-    dense = b.and_(b.icmp_signed("==", stride, I64(size)), b.icmp_signed("==", count, I64(BLOCK)))
+    dense = b.and_(
+        b.icmp_signed("==", stride, I64(size)), b.icmp_signed("==", count, I64(code.block))
+    )
     with b.if_else(dense) as (then, otherwise):
-        with then, code.loop(BLOCK, n) as i:
+        with then, code.loop(code.block, n) as i:
             value = code.load(vector(given, n), code.at(x, b.mul(i, I64(size))), align=1)
             code.store(cast(code, value, kind), code.at(out, b.mul(i, I64(size_of(kind)))))
         with otherwise:
@@ -125,7 +126,7 @@ def emit_column(module: Any, target: Target, given: Any, kind: Any) -> Any:
                 value = code.load(given, code.at(x, b.mul(i, stride)), align=1)
                 place = code.at(out, b.mul(i, I64(size_of(kind))))
                 code.store(cast(code, value, kind), place, 0, size_of(kind))
-            with code.loop(b.sub(I64(BLOCK), count)) as i:
+            with code.loop(b.sub(I64(code.block), count)) as i:
                 place = code.at(out, b.mul(b.add(count, i), I64(size_of(kind))))
                 code.store(ir.Constant(kind, 0.0), place, 0, size_of(kind))
     return code.end()
@@ -146,7 +147,7 @@ def emit_mark_missing(module: Any, target: Target, kind: Any) -> Any:
     # no number is within a negative distance of 0
     reach = b.select(b.icmp_signed("!=", zero, I64(0)), kind(ZERO), kind(-1.0))
     sign = "f32" if kind is F32 else "f64"
-    with code.loop(BLOCK, n) as i:
+    with code.loop(code.block, n) as i:
         place = code.at(x, b.mul(i, I64(size_of(kind))))
         value = code.load(wide, place, align=4)
         size = code.call(f"llvm.fabs.v{n}{sign}", wide, value)

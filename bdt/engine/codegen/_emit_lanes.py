@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
 
 from rootml.bdt.engine._target import Target
-from rootml.bdt.engine.codegen._code import BYTES, I8, I64, MASK, PTR, Code, Value
+from rootml.bdt.engine.codegen._code import BYTES, I8, I64, PTR, Code, Value
 from rootml.bdt.engine.codegen._emit_inputs import size_of
 from rootml.bdt.engine.codegen._emit_lookup import ByteTable
 from rootml.bdt.engine.codegen._emit_trees import choose_leaf, index_bytes, index_events
@@ -41,6 +42,7 @@ def emit_lanes(
                     for each tree: out[its output] += values[tree, index]
     """
     arguments = [PTR, I64, I64, PTR, I64, PTR, PTR, I64, PTR, PTR]
+    target = dataclasses.replace(target, block=TREES)
     code = Code(module, target, "lanes", arguments).private()
     b = code.b
     rows_at, rows, features, tables, trees, outputs, base, num_outputs, work, out = code.args
@@ -71,7 +73,7 @@ def emit_lanes(
                 at = b.add(b.mul(node, I64(MASK_BYTES)), b.shl(word, I64(3)))
                 code.store(code.bits(mask), code.at(masks, at), 0, 8)
             bits = choose_leaf(
-                code, lambda i: code.load(MASK, masks, MASK_BYTES * i, align=64), depth
+                code, lambda i: code.load(code.mask, masks, MASK_BYTES * i, align=64), depth
             )
             for part, index in enumerate(index_bytes(code, bits)):
                 code.store(index, leaves, 64 * part)
@@ -106,10 +108,7 @@ def _add(
     b, size = code.b, size_of(sums)
 
     def value(tree: Value) -> Value:
-        # events 128 L + 16 j + i are byte 16 L + i of vector j, see `index_events`
-        j = b.and_(b.lshr(tree, I64(4)), I64(7))
-        byte = b.add(b.shl(b.lshr(tree, I64(7)), I64(4)), b.and_(tree, I64(15)))
-        place = b.add(b.shl(j, I64(6)), byte)
+        place = _place(code, tree)
         leaf = b.zext(code.load(I8, code.at(leaves, place)), I64)
         at = b.add(b.shl(tree, I64(depth)), leaf)
         return code.load(sums, code.at(values, b.mul(at, I64(size))), align=size)
@@ -139,11 +138,23 @@ def _add(
             code.store(added, result, place, size)
 
 
+def _place(code: Code, tree: Value) -> Value:
+    """Where the index byte of a tree is, see `index_events`."""
+    b = code.b
+    if code.target.gfni:  # 128 L + 16 j + i is byte 16 L + i of vector j
+        vector_of = b.and_(b.lshr(tree, I64(4)), I64(7))
+        byte = b.add(b.shl(b.lshr(tree, I64(7)), I64(4)), b.and_(tree, I64(15)))
+    else:  # 8 p + j is byte p of vector j
+        vector_of, byte = b.and_(tree, I64(7)), b.lshr(tree, I64(3))
+    return b.add(b.shl(vector_of, I64(6)), byte)
+
+
 _TREE = np.arange(TREES)
 if not np.array_equal(
-    index_events().reshape(-1)[
+    index_events(TREES, gfni=True).reshape(-1)[
         (_TREE >> 4 & 7) * 64 + (_TREE >> 7) * 16 + (_TREE & 15)
-    ], _TREE
-):  # fmt: skip
-    message = "the order of index bytes is not the one that `_add` reads them in"
+    ],
+    _TREE,
+) or not np.array_equal(index_events(TREES).reshape(-1)[(_TREE & 7) * 64 + (_TREE >> 3)], _TREE):
+    message = "the order of index bytes is not the one that `_place` assumes"
     raise AssertionError(message)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from rootml.bdt.engine.codegen._code import BYTES, I8, I32, Code, Value, splat, vector
 from rootml.bdt.engine.codegen._ir import ir
@@ -21,7 +22,8 @@ class ByteTable:
     ::
 
         avx512vbmi       64 entries at once; 128; 256 by a selection
-        avx512, avx2     16 at once, more by selections
+        others of x86    16 at once; further 16s by differences: a byte with its sign bit set gives
+                         0, so that the first tables up to the right one add up (exclusive or)
         neon             64 at once, more by lookups that keep what is out of range
         otherwise        one by one
     """
@@ -35,7 +37,11 @@ class ByteTable:
             self._parts = [code.load(vector(I8, 16), table, at) for at in range(0, entries, 16)]
         if name in _SHUFFLES:
             again = [i % 16 for i in range(_SHUFFLES[name][1])]
-            self._parts = [code.shuffle(part, part, again) for part in self._parts]
+            parts = self._parts
+            for first in range(0, len(parts), 8):  # 128 entries: signed bytes count that far
+                run = parts[first : first + 8]
+                parts[first : first + 8] = [run[0], *(code.b.xor(*two) for two in pairwise(run))]
+            self._parts = [code.shuffle(part, part, again) for part in parts]
 
     def __call__(self, index: Value) -> Value:
         name = self._code.target.name
@@ -72,11 +78,17 @@ class ByteTable:
         return pieces[0]
 
     def _shuffled(self, index: Value) -> Value:
-        code, kind = self._code, index.type
+        code, b, kind = self._code, self._code.b, index.type
         name = _SHUFFLES[code.target.name][0]
-        low = code.b.and_(index, splat(kind, 15))
-        found = [code.call(name, kind, part, low) for part in self._parts]
-        return select_by_bits(code, found, index, 16)
+        halves = []
+        for first in range(0, len(self._parts), 8):
+            at = b.sub(index, splat(kind, 128 - 256)) if first else index
+            made = code.call(name, kind, self._parts[first], at)
+            for part in self._parts[first + 1 : first + 8]:
+                at = b.sub(at, splat(kind, 16))
+                made = b.xor(made, code.call(name, kind, part, at))
+            halves.append(made)
+        return select_by_bits(code, halves, index, 128)
 
     def _neon(self, index: Value) -> Value:
         code, kind = self._code, index.type

@@ -12,21 +12,20 @@ from rootml.bdt.engine.codegen._code import (
     I16,
     I32,
     I64,
-    MASK,
     PTR,
     Code,
     Value,
     splat,
     vector,
 )
-from rootml.bdt.engine.codegen._emit_gather import gather
+from rootml.bdt.engine.codegen._emit_gather import gather, gather_by_memory
 from rootml.bdt.engine.codegen._emit_lookup import ByteTable, select_by_bits
-from rootml.bdt.engine.tables._sizes import BLOCK, MASK_BYTES
+from rootml.bdt.engine.tables._predicates import MAX_FUNCTION_BYTES
 
-PLANES_BYTES = 9 * MASK_BYTES
-"""Bit planes of a group's ranks: 8, the lowest first, and one of NaN."""
-TABLE_BYTES = 64 * MASK_BYTES
-"""What `emit_table` makes."""
+PLANES = 9
+"""Masks: bit planes of a group's ranks, the lowest first, and one of NaN."""
+TABLE = 64
+"""Masks that `emit_table` makes."""
 
 
 def lanes(kind: Any) -> int:
@@ -52,25 +51,26 @@ def emit_rank(module: Any, target: Target, kind: Any, levels: int) -> Any:
                 planes[8] <- isnan(v)
 
     With AVX-512 the tree stays in registers: level 4 is one permutation of 16 values, level 5
-    one of 32, level 7 four of 32 and three selections. Elsewhere it is gathered.
+    one of 32, level 7 four of 32 and three selections. With AVX2 the first six levels of floats
+    are: level 3 is one permutation of 8 values, level 5 four and three selections. The rest is
+    gathered.
     """
     code = Code(module, target, f"rank{levels}", [PTR, PTR, PTR]).private()
     b, (x, tree, planes) = code.b, code.args
-    width = lanes(kind)
+    width = 8 if target.name == "avx2" else lanes(kind)
     size = 4 if kind is F32 else 8
     wide = vector(kind, width)
     index = vector(I32 if kind is F32 else I64, width)
     look = _Descent(code, wide, index, tree, levels)
-    with code.loop(BLOCK, width) as at:
+    with code.loop(code.block, width) as at:
         v = code.load(wide, code.at(x, b.mul(at, I64(size))), align=4)
         out = code.at(planes, b.udiv(at, I64(8)))
         h = splat(index, 1)
         for level in range(levels):
-            below = b.fcmp_ordered("<", v, look(level, h))
-            bit = b.not_(below)
-            code.store(code.bits(bit), out, MASK_BYTES * (levels - 1 - level), width // 8)
+            bit = b.fcmp_unordered(">=", v, look(level, h))
+            code.store(code.bits(bit), out, code.row * (levels - 1 - level), width // 8)
             h = b.sub(b.add(h, h), b.sext(bit, index))
-        code.store(code.bits(b.fcmp_unordered("uno", v, v)), out, 8 * MASK_BYTES, width // 8)
+        code.store(code.bits(b.fcmp_unordered("uno", v, v)), out, 8 * code.row, width // 8)
     return code.end()
 
 
@@ -82,6 +82,8 @@ class _Descent:
         self._in_registers = 0
         if code.target.avx512:
             self._in_registers = min(levels, 8 if wide.element is F32 else 6)
+        elif code.target.name == "avx2" and wide.element is F32:
+            self._in_registers = min(levels, 6)
         size = 4 if wide.element is F32 else 8
         count = max(1, (1 << self._in_registers) // wide.count)
         if self._in_registers:
@@ -94,16 +96,35 @@ class _Descent:
         first = (1 << level) // wide.count  # the register in which the level begins
         if first <= 1:  # the upper levels share one register, the next one has its own
             return self._permute(self._parts[first], h)
+        if not code.target.avx512:
+            found = [self._permute(part, h) for part in self._parts[first : 2 * first]]
+            return self._select_by_sign(found, h)
         found = [
             self._permute2(self._parts[i], self._parts[i + 1], h)
             for i in range(first, 2 * first, 2)
         ]
         return select_by_bits(code, found, h, 2 * wide.count)
 
+    def _select_by_sign(self, found: list[Value], h: Value) -> Value:
+        """Of what permutations of 8 gave the one that bits 3 and up of `h` name; the instruction
+        for it looks at signs.
+        """
+        b, distance = self._code.b, 28
+        while len(found) > 1:
+            sign = b.shl(h, splat(h.type, distance))
+            high = b.icmp_signed("<", sign, splat(h.type, 0))
+            found = [b.select(high, found[i + 1], found[i]) for i in range(0, len(found), 2)]
+            distance -= 1
+        return found[0]
+
     def _gathered(self, h: Value) -> Value:
+        if self._in_registers and not self._code.target.avx512:
+            return gather_by_memory(self._code, self._wide, self._tree, h)
         return gather(self._code, self._wide, self._tree, h)
 
     def _permute(self, table: Value, h: Value) -> Value:
+        if not self._code.target.avx512:
+            return self._code.call("llvm.x86.avx2.permps", self._wide, table, h)
         name = "sf" if self._wide.element is F32 else "df"
         return self._code.call(f"llvm.x86.avx512.permvar.{name}.512", self._wide, table, h)
 
@@ -129,14 +150,15 @@ def emit_table(module: Any, target: Target, levels: int) -> Any:
     """
     code = Code(module, target, f"table{levels}", [PTR, PTR]).private()
     b, (planes, table) = code.b, code.args
-    zero, ones = splat(MASK, 0), splat(MASK, -1)
+    zero, ones = splat(code.mask, 0), splat(code.mask, -1)
     rank = [
-        code.load(MASK, planes, MASK_BYTES * i, align=64) if i < levels else zero for i in range(8)
+        code.load(code.mask, planes, code.row * i, align=code.row) if i < levels else zero
+        for i in range(8)
     ]
-    missing = code.load(MASK, planes, 8 * MASK_BYTES, align=64)
+    missing = code.load(code.mask, planes, 8 * code.row, align=code.row)
 
     def put(value: Value, index: int) -> None:
-        code.store(value, table, MASK_BYTES * index, 64)
+        code.store(value, table, code.row * index, code.row)
 
     for c, value in enumerate(_less(code, rank[:4])):
         put(value, c)
@@ -155,11 +177,15 @@ def emit_table(module: Any, target: Target, levels: int) -> Any:
 def _less(code: Code, planes: list[Value]) -> list[Value]:
     """Masks of ``number < c`` for c = 0 .. 15, the number given by four bit planes."""
     b = code.b
-    found = [splat(MASK, 0)]
+    found = [splat(code.mask, 0)]
     for plane in planes:  # from the lowest bit on: double the numbers that are told apart
         flipped = b.not_(plane)
         found = [b.and_(flipped, x) for x in found] + [b.or_(flipped, x) for x in found]
     return found
+
+
+def _mask(code: Code, masks: Value, offset: Value | int) -> Value:
+    return code.load(code.mask, masks, offset, align=code.row)
 
 
 def emit_runs(module: Any, target: Target) -> Any:
@@ -181,16 +207,19 @@ def emit_runs(module: Any, target: Target) -> Any:
     with code.loop(count) as i:
         this = code.at(run, b.mul(i, I64(16)))
         length, part = (code.load(I64, this, 8 * j, align=8) for j in (0, 1))
-        less = code.load(MASK, table, b.mul(b.add(part, I64(16)), I64(MASK_BYTES)), align=64)
+        less = code.load(
+            code.mask, table, b.mul(b.add(part, I64(16)), I64(code.row)), align=code.row
+        )
         equal_at = b.add(b.and_(part, I64(15)), I64(48))
-        equal = code.load(MASK, table, b.mul(equal_at, I64(MASK_BYTES)), align=64)
+        equal = _mask(code, table, b.mul(equal_at, I64(code.row)))
         low, out = code.load(PTR, places, 0, align=8), code.load(PTR, places, 8, align=8)
         with code.loop(length) as j:
-            at = code.load(I16, low, b.mul(j, I64(2)), align=2)
-            mask = b.or_(less, b.and_(equal, code.load(MASK, table, at, align=64)))
-            code.store(mask, out, b.mul(j, I64(MASK_BYTES)), 64)
+            at = b.zext(code.load(I16, low, b.mul(j, I64(2)), align=2), I64)
+            at = b.mul(at, I64(code.row))
+            mask = b.or_(less, b.and_(equal, _mask(code, table, at)))
+            code.store(mask, out, b.mul(j, I64(code.row)), code.row)
         code.store(code.at(low, b.mul(length, I64(2))), places, 0, 8)
-        code.store(code.at(out, b.mul(length, I64(MASK_BYTES))), places, 8, 8)
+        code.store(code.at(out, b.mul(length, I64(code.row))), places, 8, 8)
     return code.end()
 
 
@@ -214,8 +243,8 @@ def emit_direct(module: Any, target: Target, kind: Any, left: bool) -> Any:
     compare = b.fcmp_unordered if left else b.fcmp_ordered
     with code.loop(count) as i:
         t = code.spread(wide, code.load(kind, thresholds, b.mul(i, I64(size)), align=4))
-        out = code.at(masks, b.mul(i, I64(MASK_BYTES)))
-        for at in range(0, BLOCK, width):
+        out = code.at(masks, b.mul(i, I64(code.row)))
+        for at in range(0, code.block, width):
             v = code.load(wide, x, at * size, align=4)
             code.store(code.bits(compare("<", v, t)), out, at // 8, width // 8)
     return code.end()
@@ -239,7 +268,7 @@ def emit_category_bytes(module: Any, target: Target, kind: Any, rule: str) -> An
     size = 4 if kind is F32 else 8
     wide, whole, narrow = vector(kind, width), vector(I32, width), vector(I8, width)
     start = code.spread(whole, b.trunc(first, I32))
-    with code.loop(BLOCK, width) as at:
+    with code.loop(code.block, width) as at:
         v = code.load(wide, x, b.mul(at, I64(size)), align=4)
         # below 2**31 and a float32: the largest such number
         there = b.fcmp_ordered("<=", v, splat(wide, 2147483520.0))
@@ -256,9 +285,75 @@ def emit_category_bytes(module: Any, target: Target, kind: Any, rule: str) -> An
         bit = b.select(there, bit, splat(whole, 0))
         byte = b.and_(b.lshr(c, splat(whole, 3)), splat(whole, 63))
         code.store(b.trunc(byte, narrow), out, at, 1)
-        code.store(b.trunc(bit, narrow), code.at(out, BLOCK), at, 1)
+        code.store(b.trunc(bit, narrow), code.at(out, code.block), at, 1)
         missing = code.bits(b.fcmp_unordered("uno", v, v))
-        code.store(missing, code.at(out, 2 * BLOCK), b.udiv(at, I64(8)), width // 8)
+        code.store(missing, code.at(out, 2 * code.block), b.udiv(at, I64(8)), width // 8)
+    return code.end()
+
+
+def emit_functions(module: Any, target: Target) -> Any:
+    """A kernel: for all 256 bytes the events whose category has its bit in the byte.
+
+    ::
+
+        functions(bytes, functions):
+            for j in 0 .. 7:
+                functions[2**j] = events with c & 7 == j        # none where c is no category
+                for b in 0 .. 2**j - 1: functions[2**j + b] = functions[2**j] | functions[b]
+    """
+    code = Code(module, target, "functions", [PTR, PTR]).private()
+    b, (places, functions) = code.b, code.args
+    code.store(splat(code.mask, 0), functions, 0, code.row)
+    for j in range(8):
+        one = code.row << j
+        for part in range(code.block // 64):
+            bit = code.load(BYTES, places, code.block + 64 * part, align=64)
+            chosen = b.and_(bit, splat(BYTES, (1 << j) - (256 if j == 7 else 0)))
+            code.store(
+                code.bits(b.icmp_unsigned("!=", chosen, splat(BYTES, 0))), functions,
+                one + 8 * part, 8,
+            )  # fmt: skip
+        with code.loop(1 << j) as i:
+            known = _mask(code, functions, b.mul(i, I64(code.row)))
+            joined = b.or_(known, _mask(code, functions, one))
+            code.store(joined, code.at(functions, one), b.mul(i, I64(code.row)), code.row)
+    return code.end()
+
+
+def emit_sets(module: Any, target: Target, used: int, then: str) -> Any:
+    """A kernel: the masks of category sets whose bitmaps use few bytes.
+
+    ::
+
+        sets(offsets, rows, count, bytes, functions, masks):
+            for each bitmap, as 16 offsets into `functions`, and its row:
+                mask = OR over k < used: functions[offset[k]] & (byte == k)
+                masks[row] = mask                      # right, left, more: as in `emit_categories`
+    """
+    name = f"sets{used}_{then}"
+    code = Code(module, target, name, [PTR, PTR, I64, PTR, PTR, PTR]).private()
+    b, (offsets, rows, count, places, functions, masks) = code.b, code.args
+    equal = code.stack(code.row * used)
+    for k in range(used):
+        for part in range(code.block // 64):
+            byte = code.load(BYTES, places, 64 * part, align=64)
+            same = code.bits(b.icmp_unsigned("==", byte, splat(BYTES, k)))
+            code.store(same, equal, code.row * k + 8 * part, 8)
+    here = [_mask(code, equal, code.row * k) for k in range(used)]
+    missing = _mask(code, places, 2 * code.block)
+    with code.loop(count) as i:
+        offset = code.at(offsets, b.mul(i, I64(2 * MAX_FUNCTION_BYTES)))
+        row = b.zext(code.load(I32, rows, b.mul(i, I64(4)), align=4), I64)
+        out = code.at(masks, b.mul(row, I64(code.row)))
+        found = splat(code.mask, 0)
+        if then == "left":
+            found = missing
+        elif then == "more":
+            found = _mask(code, out, 0)
+        for k in range(used):
+            function = _mask(code, functions, code.load(I16, offset, 2 * k, align=2))
+            found = b.or_(found, b.and_(function, here[k]))
+        code.store(found, out, 0, code.row)
     return code.end()
 
 
@@ -279,14 +374,14 @@ def emit_categories(module: Any, target: Target, then: str) -> Any:
     with code.loop(count) as i:
         bitmap = code.at(bitmaps, b.mul(i, I64(64)))
         row = b.zext(code.load(I32, rows, b.mul(i, I64(4)), align=4), I64)
-        out = code.at(masks, b.mul(row, I64(MASK_BYTES)))
+        out = code.at(masks, b.mul(row, I64(code.row)))
         look = ByteTable(code, bitmap, 64)
-        for part in range(8):
+        for part in range(code.block // 64):
             byte = code.load(BYTES, places, 64 * part, align=64)
-            bit = code.load(BYTES, places, BLOCK + 64 * part, align=64)
+            bit = code.load(BYTES, places, code.block + 64 * part, align=64)
             inside = code.bits(b.icmp_unsigned("!=", b.and_(look(byte), bit), splat(BYTES, 0)))
             if then == "left":
-                missing = code.load(I64, places, 2 * BLOCK + 8 * part, align=8)
+                missing = code.load(I64, places, 2 * code.block + 8 * part, align=8)
                 inside = b.or_(inside, missing)
             if then == "more":
                 inside = b.or_(inside, code.load(I64, out, 8 * part, align=8))

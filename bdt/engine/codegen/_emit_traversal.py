@@ -11,7 +11,6 @@ from typing import Any
 from rootml.bdt.engine._target import Target
 from rootml.bdt.engine.codegen._code import I1, I32, I64, PTR, Code, Value
 from rootml.bdt.engine.codegen._emit_inputs import size_of
-from rootml.bdt.engine.tables._sizes import BLOCK
 from rootml.bdt.engine.tables._traversal import COLUMN, LEFT, SET
 
 TOGETHER = 8
@@ -135,16 +134,16 @@ def emit_traverse_block(module: Any, target: Target, kind: Any, sums: Any, set_t
     b = code.b
     columns, nodes, words, values, depths, trees, outputs, width, total = code.args
     size, wide = size_of(sums), size_of(kind)
-    descents = Descents(code, kind, nodes, BLOCK * wide, set_test, words)
+    descents = Descents(code, kind, nodes, code.block * wide, set_test, words)
     with code.loop(trees) as tree:
         depth = code.load(I64, depths, b.mul(tree, I64(8)), align=8)
         first_output = code.load(I64, outputs, b.mul(tree, I64(8)), align=8)
-        into = code.at(total, b.mul(first_output, I64(BLOCK * size)))
-        with code.loop(BLOCK, TOGETHER) as event:
+        into = code.at(total, b.mul(first_output, I64(code.block * size)))
+        with code.loop(code.block, TOGETHER) as event:
             x = [code.at(columns, b.mul(b.add(event, I64(i)), I64(wide))) for i in range(TOGETHER)]
             leaves = descents([tree] * TOGETHER, x, depth)
             with code.loop(width) as output:
-                place = code.at(into, b.mul(output, I64(BLOCK * size)))
+                place = code.at(into, b.mul(output, I64(code.block * size)))
                 place = code.at(place, b.mul(event, I64(size)))
                 for i, leaf in enumerate(leaves):
                     value = _value(code, sums, values, leaf, width, output)

@@ -21,7 +21,6 @@ from rootml.bdt.engine.codegen._code import (
     I8,
     I32,
     I64,
-    MASK,
     PTR,
     Code,
     Value,
@@ -31,11 +30,7 @@ from rootml.bdt.engine.codegen._code import (
 from rootml.bdt.engine.codegen._emit_gather import gather
 from rootml.bdt.engine.codegen._emit_lookup import ByteTable, select_by_bits
 from rootml.bdt.engine.codegen._ir import ir
-from rootml.bdt.engine.tables._sizes import BLOCK, MASK_BYTES
 from rootml.bdt.engine.tables._trees import LeafLayout
-
-WIDE = vector(I64, 8)
-
 
 # --- how leaves are looked up, and the resulting order -------------------------------------------
 
@@ -48,11 +43,15 @@ class SumOrder:
         dtype: Of the sums.
         by_words: Whether index bytes are taken out of 32-bit words (AVX-512, small trees), or
             looked up as bytes.
+        block: Events of a block.
+        gfni: Which transposition `index_bytes` uses.
         natural: Whether the events keep their order, as in traversals.
     """
 
     dtype: np.dtype[Any]
     by_words: bool
+    block: int
+    gfni: bool
     natural: bool = False
 
     @property
@@ -75,10 +74,10 @@ class SumOrder:
 
     @cached_property
     def events(self) -> NDArray[np.int64]:
-        """Which event each sum belongs to, shape (8, registers, lanes)."""
+        """Which event each sum belongs to, shape (block / 64, registers, lanes)."""
         if self.natural:
-            return np.arange(512).reshape(8, -1, self.lanes)
-        return index_events()[:, self.bytes_of]
+            return np.arange(self.block).reshape(self.block // 64, -1, self.lanes)
+        return index_events(self.block, gfni=self.gfni)[:, self.bytes_of]
 
 
 def leaf_layout(target: Target, dtype: np.dtype[Any], by_words: bool) -> LeafLayout:
@@ -92,18 +91,20 @@ def leaf_layout(target: Target, dtype: np.dtype[Any], by_words: bool) -> LeafLay
 def sum_order(target: Target, dtype: np.dtype[Any], max_bits: int) -> SumOrder:
     """Words where permutations of floats are cheaper: up to 32 leaves, or without VBMI."""
     words = target.avx512 and dtype.itemsize == 4 and (max_bits <= 5 or not target.vbmi)
-    return SumOrder(dtype, words)
+    return SumOrder(dtype, words, target.block, target.gfni)
 
 
 # --- from masks to index bytes -------------------------------------------------------------------
 
 
-def _zip(width: int, high: int) -> list[int]:
-    """Interleave elements of `width` bytes of the low or high half of each 16 bytes of x and y."""
+def _zip(width: int, high: int, size: int = 64) -> list[int]:
+    """Interleave elements of `width` bytes of the low or high half of each 16 bytes of x and y,
+    registers of `size` bytes.
+    """
     index: list[int] = []
-    for lane in range(4):
+    for lane in range(size // 16):
         for element in range(8 // width):
-            for source in (0, 64):
+            for source in (0, size):
                 first = source + 16 * lane + 8 * high + element * width
                 index += range(first, first + width)
     return index
@@ -112,44 +113,87 @@ def _zip(width: int, high: int) -> list[int]:
 _PAIRS = ((0, 1), (2, 3), (4, 5), (6, 7))
 
 
-def _transpose_bytes(planes: Sequence[Any], shuffle: Any) -> list[Any]:
-    """8 vectors of 64 bytes: byte p of all eight become one 64-bit word."""
-    s = [shuffle(planes[i], planes[j], _zip(1, h)) for i, j in _PAIRS for h in (0, 1)]
-    t = [shuffle(s[i], s[i + 2], _zip(2, h)) for g in (0, 4) for i in (g, g + 1) for h in (0, 1)]
-    return [shuffle(t[i], t[4 + i], _zip(4, h)) for i in range(4) for h in (0, 1)]
+def _transpose_bytes(planes: Sequence[Any], shuffle: Any, size: int) -> list[Any]:
+    """8 vectors of `size` bytes: byte p of all eight become one 64-bit word."""
+
+    def zipped(x: Any, y: Any, width: int, high: int) -> Any:
+        return shuffle(x, y, _zip(width, high, size))
+
+    s = [zipped(planes[i], planes[j], 1, h) for i, j in _PAIRS for h in (0, 1)]
+    t = [zipped(s[i], s[i + 2], 2, h) for g in (0, 4) for i in (g, g + 1) for h in (0, 1)]
+    return [zipped(t[i], t[4 + i], 4, h) for i in range(4) for h in (0, 1)]
 
 
-def index_events() -> NDArray[np.int64]:
-    """Which event each index byte belongs to, shape (8, 64)."""
-    numbers = [np.arange(64) for _ in range(8)]
-    words = _transpose_bytes(numbers, lambda x, y, index: np.concatenate([x, y])[index])
-    return np.stack([8 * word + np.arange(64) % 8 for word in words])
+def _concatenated(parts: Sequence[Any], shuffle: Any, size: int) -> list[Any]:
+    """Vectors of `size` bytes joined to vectors of 64."""
+    parts = list(parts)
+    while size < 64:
+        both = list(range(2 * size))
+        parts = [shuffle(parts[i], parts[i + 1], both) for i in range(0, len(parts), 2)]
+        size *= 2
+    return parts
+
+
+def index_events(block: int = 512, *, gfni: bool = False) -> NDArray[np.int64]:
+    """Which event each index byte belongs to, shape (block / 64, 64)."""
+    size = block // 8
+
+    def shuffle(x: Any, y: Any, index: list[int]) -> Any:
+        return np.concatenate([x, y])[index]
+
+    if gfni:
+        words = _transpose_bytes([np.arange(size) for _ in range(8)], shuffle, size)
+        parts = [8 * word + np.arange(size) % 8 for word in words]
+    else:
+        parts = [8 * np.arange(size) + event for event in range(8)]
+    return np.stack(_concatenated(parts, shuffle, size))
 
 
 def index_bytes(code: Code, bits: Sequence[Value]) -> list[Value]:
-    """Masks of the bits of an index, the highest first, to eight vectors of index bytes.
+    """Masks of the bits of an index, the highest first, to vectors of 64 index bytes.
 
     ::
 
-        byte p of eight masks -> one 64-bit word           # three rounds of interleaving
-        8 x 8 bits transposed: one index byte per event    # gf2p8affineqb, or three swaps
+        with GFNI:
+            byte p of eight masks -> one 64-bit word       # three rounds of interleaving
+            8 x 8 bits of each word transposed             # gf2p8affineqb
+        otherwise, with plane[k] = mask of bit k:
+            for s in 4, 2, 1:                              # byte p of plane[e]: event 8 p + e
+                for each pair of planes k and k + s:
+                    swap bits of plane[k] with those of plane[k + s] that are s lower
     """
-    b = code.b
-    low_first = [b.bitcast(bit, BYTES) for bit in reversed(bits)]
-    low_first += [splat(BYTES, 0)] * (8 - len(bits))
+    b, size, wide = code.b, code.row, vector(I8, code.row)
+    low_first = [b.bitcast(bit, wide) for bit in reversed(bits)]
+    low_first += [splat(wide, 0)] * (8 - len(bits))
     if code.target.gfni:
-        words = _transpose_bytes(low_first[::-1], code.shuffle)
-        unit = b.bitcast(splat(WIDE, 0x8040201008040201), BYTES)
+        words = _transpose_bytes(low_first[::-1], code.shuffle, size)
+        words = _concatenated(words, code.shuffle, size)
+        unit = b.bitcast(splat(vector(I64, 8), 0x8040201008040201), BYTES)
         name = "llvm.x86.vgf2p8affineqb.512"
         return [code.call(name, BYTES, unit, word, I8(0)) for word in words]
-    found = []
-    for word in _transpose_bytes(low_first, code.shuffle):
-        x = b.bitcast(word, WIDE)
-        for shift, mask in ((7, 0x00AA00AA00AA00AA), (14, 0x0000CCCC0000CCCC), (28, 0xF0F0F0F0)):
-            swap = b.and_(b.xor(x, b.lshr(x, splat(WIDE, shift))), splat(WIDE, mask))
-            x = b.xor(x, b.xor(swap, b.shl(swap, splat(WIDE, shift))))
-        found.append(b.bitcast(x, BYTES))
-    return found
+    planes: list[Any] = [b.bitcast(bit, code.mask) for bit in reversed(bits)]
+    planes += [None] * (8 - len(bits))
+    for step, keep in ((4, 0x0F0F0F0F0F0F0F0F), (2, 0x3333333333333333), (1, 0x5555555555555555)):
+        for k in range(8):
+            if not k & step:
+                planes[k], planes[k + step] = _swap_bits(
+                    code, planes[k], planes[k + step], step, keep
+                )
+    zero = splat(code.mask, 0)
+    made = [b.bitcast(zero if plane is None else plane, wide) for plane in planes]
+    return _concatenated(made, code.shuffle, size)
+
+
+def _swap_bits(code: Code, low: Value, high: Value, step: int, keep: int) -> tuple[Value, Value]:
+    """Planes with blocks of `step` bits swapped between them; None is a plane of zeros."""
+    if low is None and high is None:
+        return None, None
+    b, distance, kept = code.b, splat(code.mask, step), splat(code.mask, keep)
+    if high is None:
+        moved = b.and_(b.lshr(low, distance), kept)
+        return b.and_(low, kept), moved
+    swap = b.and_(b.xor(b.lshr(low, distance), high), kept)
+    return b.xor(low, b.shl(swap, distance)), b.xor(high, swap)
 
 
 def choose_leaf(code: Code, mask_of: Callable[[int], Value], depth: int) -> list[Value]:
@@ -266,7 +310,7 @@ def add_leaves(code: Code, order: SumOrder, indices: list[list[Value]], lookups:
             for each tree: sum += leaf[index byte]     # looked up in registers
     """
     size = order.dtype.itemsize
-    for part in range(8):
+    for part in range(code.block // 64):
         values = [look(index[part]) for look, index in zip(lookups, indices, strict=True)]
         for register in range(size):
             at = 64 * (part * size + register)
@@ -287,7 +331,7 @@ def _outputs(
         yield I64(0), sums
         return
     with code.loop(width) as output:
-        yield output, code.at(sums, code.b.mul(output, I64(BLOCK * order.dtype.itemsize)))
+        yield output, code.at(sums, code.b.mul(output, I64(code.block * order.dtype.itemsize)))
 
 
 def emit_full(
@@ -332,7 +376,7 @@ def emit_full(
 
 
 def _mask(code: Code, masks: Value, offsets: Value, node: int) -> Value:
-    return code.load(MASK, masks, code.load(I32, offsets, 4 * node, align=4), align=64)
+    return code.load(code.mask, masks, code.load(I32, offsets, 4 * node, align=4), align=code.row)
 
 
 def emit_irregular(
@@ -356,16 +400,19 @@ def emit_irregular(
     b = code.b
     steps, count, table, width, groups, zero, zeros, masks, slots, sums = code.args
     with code.loop(zeros) as i:
-        place = b.mul(b.add(zero, i), I64(MASK_BYTES))
-        code.store(splat(MASK, 0), code.at(slots, place), 0, 64)
+        place = b.mul(b.add(zero, i), I64(code.row))
+        code.store(splat(code.mask, 0), code.at(slots, place), 0, code.row)
     with code.loop(count) as i:
         step = code.at(steps, b.mul(i, I64(16)))
         mask, at, left, right = (code.load(I32, step, 4 * j, align=4) for j in range(4))
-        here, test = code.load(MASK, slots, at, align=64), code.load(MASK, masks, mask, align=64)
-        code.store(b.and_(here, test), code.at(slots, left), 0, 64)
-        code.store(b.and_(here, b.not_(test)), code.at(slots, right), 0, 64)
+        here, test = (
+            code.load(code.mask, slots, at, align=code.row),
+            code.load(code.mask, masks, mask, align=code.row),
+        )
+        code.store(b.and_(here, test), code.at(slots, left), 0, code.row)
+        code.store(b.and_(here, b.not_(test)), code.at(slots, right), 0, code.row)
     with code.loop(groups) as i:
-        leaf = code.at(slots, b.mul(i, I64(MASK_BYTES << bits)))
+        leaf = code.at(slots, b.mul(i, I64(code.row << bits)))
         planes = _number_bits(code, leaf, bits, 0)[1]
         index = index_bytes(code, planes[::-1])
         for output, into in _outputs(code, order, width if vectors else None, sums):
@@ -381,7 +428,11 @@ def _number_bits(code: Code, slots: Value, bits: int, first: int) -> tuple[Value
     """
     if bits == 0:
         empty = first == 0
-        mask = splat(MASK, 0) if empty else code.load(MASK, slots, MASK_BYTES * first, align=64)
+        mask = (
+            splat(code.mask, 0)
+            if empty
+            else code.load(code.mask, slots, code.row * first, align=code.row)
+        )
         return mask, []
     low, below = _number_bits(code, slots, bits - 1, first)
     high, above = _number_bits(code, slots, bits - 1, first + (1 << (bits - 1)))

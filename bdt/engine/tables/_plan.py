@@ -20,7 +20,7 @@ from rootml.bdt.engine.tables._sizes import MASK_BYTES
 from rootml.bdt.engine.tables._traversal import can_traverse
 from rootml.bdt.engine.tables._trees import IRREGULAR, irregular_slots, tree_costs, tree_kinds
 
-CACHE = 1 << 20
+CACHE = 1 << 21
 """Bytes of masks that stay in the second-level cache."""
 MAX_MASK_BYTES = 1 << 28
 """Limit on the memory for masks, or for the slots of irregular trees, of a thread."""

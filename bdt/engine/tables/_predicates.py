@@ -26,6 +26,8 @@ MAX_DIRECT = 6
 """Groups with at most this many thresholds are compared one by one."""
 CATEGORIES_PER_LOOKUP = 512
 """Bits of a table of 64 bytes."""
+MAX_FUNCTION_BYTES = 16
+"""Bitmaps with at most this many bytes in use are looked up byte by byte, see `emit_sets`."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ class Predicates:
         heaps: Thresholds of the groups as search trees, in the dtype of the input.
         runs: int64, shape (runs, 2): number of predicates, and their common part: the high four
             bits of c, + 16 where NaN goes left.
-        lows: uint16 for each row: offset of the part of the low bits in the table of `emit_table`.
+        lows: uint16 for each row: the low four bits of c.
         direct: Thresholds compared one by one, in the order of rows.
         bitmaps: uint8, shape (lookups, 64): members of category sets.
         category_rows: uint32: rows of those lookups.
@@ -95,7 +97,7 @@ class Predicates:
 
     @property
     def levels(self) -> frozenset[int]:
-        """Depths of the search trees, one kernel each. 0: direct comparison; -1: categories."""
+        """Depths of the search trees, one kernel each. 0: comparisons; negative: categories."""
         return frozenset(self.groups[:, 1].tolist())
 
 
@@ -103,7 +105,7 @@ GROUP = ("feature", "levels", "start", "row", "first", "count", "last", "extra")
 """Columns of `Predicates.groups`.
 
 ==========  ===================  =========================  ==================================
-            ranks (levels > 0)   compared (levels = 0)      categories (levels = -1)
+            ranks (levels > 0)   compared (levels = 0)      categories (levels < 0)
 ==========  ===================  =========================  ==================================
 start       offset in `heaps`    index in `direct`          index in `bitmaps`
 row         first row            first row                  -
@@ -175,9 +177,7 @@ class _Ranked:
         self.row = np.empty(len(chosen), np.int64)
         self.row[order] = place_of[np.cumsum(new_test) - 1]
         self.num_rows = len(tests)
-        self.lows = np.concatenate([(self._place[by_row] & 15) * 64, np.zeros(32)]).astype(
-            np.uint16
-        )
+        self.lows = np.concatenate([self._place[by_row] & 15, np.zeros(32)]).astype(np.uint16)
         self.groups: list[list[int]] = []
         self.heaps: list[NDArray[Any]] = []
         self.direct: list[NDArray[Any]] = []
@@ -279,11 +279,18 @@ class _Categories:
         for chunk, lists in sorted(parts.items()):
             start, first = len(self._bitmaps), chunk * CATEGORIES_PER_LOOKUP
             counts = [len(part) for part in lists]
-            self.groups.append([feature, -1, start, 0, first, *counts])
+            self.groups.append([feature, _category_level(lists), start, 0, first, *counts])
             for part in lists:
                 for row, inside in part:
                     self._bitmaps.append(_bitmap(inside))
                     self._rows.append(row)
+
+
+def _category_level(lists: tuple[list[Any], ...]) -> int:
+    """-1, or -1 minus the bytes of the bitmaps that are used, where these are few."""
+    most = max((int(inside.max(initial=0)) for part in lists for _, inside in part), default=0)
+    used = most // 8 + 1
+    return -1 - used if used <= MAX_FUNCTION_BYTES else -1
 
 
 def _bitmap(members: NDArray[np.int32]) -> NDArray[np.uint8]:

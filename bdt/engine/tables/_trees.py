@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 
 from rootml.bdt._forest import Forest
 from rootml.bdt.engine.tables._predicates import Nodes
-from rootml.bdt.engine.tables._sizes import MASK_BYTES
 
 MAX_DEPTH = 8
 """Levels of full trees, bits of the number of a leaf."""
@@ -141,16 +140,18 @@ def make_program(
     kinds: NDArray[np.int64],
     trees: NDArray[np.int64],
     leaves: LeafLayout,
+    mask_bytes: int,
 ) -> Program:
     """The program for some trees, in the order in which their leaves are added.
 
     Args:
         row: For each of `nodes`: its mask.
         kinds: For each tree of the forest, from `tree_kinds`.
+        mask_bytes: Size of a mask.
     """
     rows = np.zeros(forest.num_nodes, np.int64)
     rows[nodes.index] = row
-    maker = _Maker(forest, nodes, rows, leaves)
+    maker = _Maker(forest, nodes, rows * mask_bytes, leaves, mask_bytes)
     vectors = forest.leaf_width > 1
     for output in range(1 if vectors else forest.num_outputs):
         own = trees if vectors else trees[forest.tree_output[trees] == output]
@@ -163,8 +164,10 @@ def make_program(
 
 class _Maker:
     def __init__(
-        self, forest: Forest, nodes: Nodes, rows: NDArray[np.int64], leaves: LeafLayout
-    ) -> None:
+        self, forest: Forest, nodes: Nodes, rows: NDArray[np.int64], leaves: LeafLayout,
+        mask_bytes: int,
+    ) -> None:  # fmt: skip
+        self._mask_bytes = mask_bytes
         self._forest, self._leaves = forest, leaves
         self._left, self._right, self._rows = nodes.left, nodes.right, rows
         self._segments: list[list[int]] = []
@@ -220,7 +223,7 @@ class _Maker:
             node, tree, place = node[~leaf], tree[~leaf], place[~leaf]
             if not len(node):
                 break
-            masks[tree, (1 << level) - 1 + place] = self._rows[node] * MASK_BYTES
+            masks[tree, (1 << level) - 1 + place] = self._rows[node]
             tree = np.concatenate([tree, tree])
             place = np.concatenate([2 * place + 1, 2 * place])
             node = np.concatenate([self._left[node], self._right[node]]).astype(np.int64)
@@ -244,13 +247,14 @@ class _Maker:
         slot[0] = 0  # all events reach the root: slot 0 is all ones, and no leaf has it
         self._slots = max(self._slots, groups * (most + 1) + len(order))
         left, right = (side[start:stop][order] - start for side in (self._left, self._right))
-        steps = np.stack([self._rows[start:stop][order], slot[order], slot[left], slot[right]], 1)
+        slots = np.stack([slot[order], slot[left], slot[right]], 1) * self._mask_bytes
+        steps = np.concatenate([self._rows[start:stop][order][:, None], slots], 1)
         values = np.full((groups * (most + 1), forest.leaf_width), -0.0, forest.dtype)
         values[slot[leaf]] = forest.value[start:stop][leaf]
         values = values.reshape(groups, most + 1, -1)
         extra = groups, int(slot[leaf[-1]]) + 1, groups * most - len(leaf)
         return (
-            (steps * MASK_BYTES).astype(np.uint32).reshape(-1),
+            steps.astype(np.uint32).reshape(-1),
             self._leaves.pack(_by_output(values), bits),
             extra,
         )

@@ -95,13 +95,19 @@ def check(forest: Forest, isa: str | None) -> None:
     expected = walk(forest, x)
     assert same(score(NumpyEngine(forest), forest, x), expected)
     engine = LlvmEngine(forest, isa=isa)
-    more = np.tile(x, (20, 1))  # two blocks and a part
+    more = np.tile(x, (20, 1))  # blocks and a part
     assert same(score(engine, forest, more), np.tile(expected, (20, 1))), engine.shape
+    for rows in (100, 256):  # small blocks
+        assert same(score(engine, forest, more[:rows]), np.tile(expected, (20, 1))[:rows])
     plain = forest.base_first and forest.divisor == 1 and np.isnan(forest.missing)
     if plain and not forest.zero_missing.any():
-        few = engine.score_few(x[:7], False)
-        assert few is not None
-        assert same(few.reshape(7, -1), expected[:7]), engine.shape
+        for rows in (7, 40):
+            few = engine.score_few(x[:rows], False)
+            if rows > 16 and not engine._parts:
+                assert few is None
+                continue
+            assert few is not None
+            assert same(few.reshape(rows, -1), expected[:rows]), engine.shape
 
 
 def test_all_engines_walk_alike(forest: Forest) -> None:
