@@ -19,8 +19,8 @@ from rootml.bdt.engine.codegen._code import (
     vector,
 )
 from rootml.bdt.engine.codegen._emit_gather import gather, gather_by_memory
-from rootml.bdt.engine.codegen._emit_lookup import ByteTable, select_by_bits
-from rootml.bdt.engine.tables._predicates import MAX_FUNCTION_BYTES
+from rootml.bdt.engine.codegen._emit_lookup import ByteTable
+from rootml.bdt.engine.tables._predicates import DENSE, MAX_FUNCTION_BYTES
 
 PLANES = 9
 """Masks: bit planes of a group's ranks, the lowest first, and one of NaN."""
@@ -66,10 +66,16 @@ def emit_rank(module: Any, target: Target, kind: Any, levels: int) -> Any:
         v = code.load(wide, code.at(x, b.mul(at, I64(size))), align=4)
         out = code.at(planes, b.udiv(at, I64(8)))
         h = splat(index, 1)
+        bits: list[Value] = []
         for level in range(levels):
-            bit = b.fcmp_unordered(">=", v, look(level, h))
+            bit = b.fcmp_unordered(">=", v, look(level, h, bits))
             code.store(code.bits(bit), out, code.row * (levels - 1 - level), width // 8)
-            h = b.sub(b.add(h, h), b.sext(bit, index))
+            twice = b.add(h, h)
+            if target.avx512:  # one instruction with a mask
+                h = b.select(bit, b.add(twice, splat(index, 1)), twice)
+            else:
+                h = b.sub(twice, b.sext(bit, index))
+            bits.append(bit)
         code.store(code.bits(b.fcmp_unordered("uno", v, v)), out, 8 * code.row, width // 8)
     return code.end()
 
@@ -89,7 +95,7 @@ class _Descent:
         if self._in_registers:
             self._parts = [code.load(wide, tree, size * wide.count * i) for i in range(count)]
 
-    def __call__(self, level: int, h: Value) -> Value:
+    def __call__(self, level: int, h: Value, bits: list[Value]) -> Value:
         if level >= self._in_registers:
             return self._gathered(h)
         code, wide = self._code, self._wide
@@ -103,7 +109,10 @@ class _Descent:
             self._permute2(self._parts[i], self._parts[i + 1], h)
             for i in range(first, 2 * first, 2)
         ]
-        return select_by_bits(code, found, h, 2 * wide.count)
+        used = first.bit_length() - 1  # results of the first comparisons: the high bits of h
+        for bit in reversed(bits[: used - 1]):
+            found = [code.b.select(bit, found[i + 1], found[i]) for i in range(0, len(found), 2)]
+        return found[0]
 
     def _select_by_sign(self, found: list[Value], h: Value) -> Value:
         """Of what permutations of 8 gave the one that bits 3 and up of `h` name; the instruction
@@ -196,7 +205,7 @@ def emit_runs(module: Any, target: Target) -> Any:
         runs(run, count, lows, table, masks):
             for each run:                              # tests with the same high bits of c
                 less, equal = table[16 + run.part], table[48 + run.part % 16]
-                for each test of the run:
+                for each test of the run:              # unrolled where it has all 16 low bits
                     *masks++ = less | (equal & table[*lows++])
     """
     code = Code(module, target, "runs", [PTR, I64, PTR, PTR, PTR]).private()
@@ -207,13 +216,20 @@ def emit_runs(module: Any, target: Target) -> Any:
     with code.loop(count) as i:
         this = code.at(run, b.mul(i, I64(16)))
         length, part = (code.load(I64, this, 8 * j, align=8) for j in (0, 1))
+        dense = b.icmp_signed(">=", part, I64(DENSE))
+        part = b.and_(part, I64(DENSE - 1))
         less = code.load(
             code.mask, table, b.mul(b.add(part, I64(16)), I64(code.row)), align=code.row
         )
         equal_at = b.add(b.and_(part, I64(15)), I64(48))
         equal = _mask(code, table, b.mul(equal_at, I64(code.row)))
         low, out = code.load(PTR, places, 0, align=8), code.load(PTR, places, 8, align=8)
-        with code.loop(length) as j:
+        with b.if_then(dense):
+            for j in range(16):
+                mask = b.or_(less, b.and_(equal, _mask(code, table, code.row * j)))
+                code.store(mask, out, code.row * j, code.row)
+        rest = b.select(dense, I64(0), length)
+        with code.loop(rest) as j:
             at = b.zext(code.load(I16, low, b.mul(j, I64(2)), align=2), I64)
             at = b.mul(at, I64(code.row))
             mask = b.or_(less, b.and_(equal, _mask(code, table, at)))

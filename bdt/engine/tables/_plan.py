@@ -77,7 +77,7 @@ def make_plan(forest: Forest, nodes: Nodes, method: str | None = None, parts: in
     ):
         return Plan(kinds, ())
     whole = (trees, tests)
-    number = parts or -(-tests.num_rows * MASK_BYTES // (CACHE * 3 // 4))
+    number = parts or -(-tests.num_rows * MASK_BYTES // CACHE)
     if number <= 1 or forest.num_trees < 2:
         return Plan(kinds, (whole,))
     made = _parts(forest, nodes, number)

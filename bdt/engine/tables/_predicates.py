@@ -26,6 +26,8 @@ MAX_DIRECT = 6
 """Groups with at most this many thresholds are compared one by one."""
 CATEGORIES_PER_LOOKUP = 512
 """Bits of a table of 64 bytes."""
+DENSE = 32
+"""Added to the part of a run that has all 16 low bits."""
 MAX_FUNCTION_BYTES = 16
 """Bitmaps with at most this many bytes in use are looked up byte by byte, see `emit_sets`."""
 
@@ -78,7 +80,7 @@ class Predicates:
         groups: int64, shape (groups, 8), see `GROUP`.
         heaps: Thresholds of the groups as search trees, in the dtype of the input.
         runs: int64, shape (runs, 2): number of predicates, and their common part: the high four
-            bits of c, + 16 where NaN goes left.
+            bits of c, + 16 where NaN goes left, + `DENSE`.
         lows: uint16 for each row: the low four bits of c.
         direct: Thresholds compared one by one, in the order of rows.
         bitmaps: uint8, shape (lookups, 64): members of category sets.
@@ -205,7 +207,8 @@ class _Ranked:
         self.groups.append(
             [feature, levels, self._sizes["heaps"], row, len(self.runs), len(counts), 0, 0]
         )
-        self.runs += zip(counts.tolist(), high[run_start].tolist(), strict=True)
+        dense = DENSE * (counts == 16)  # distinct, so these are all
+        self.runs += zip(counts.tolist(), (high[run_start] + dense).tolist(), strict=True)
         self._put("heaps", search_tree(thresholds, levels))
 
     def _put(self, name: str, values: NDArray[Any]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from bdt_forests import random_forest
@@ -18,11 +20,14 @@ LINUX = {"neon": "aarch64-unknown-linux-gnu"}
 
 @pytest.fixture(scope="module")
 def forest() -> Forest:
-    return random_forest(np.random.default_rng(0), depth=4, full=1.0, thresholds=60, sets=3)
+    return random_forest(
+        np.random.default_rng(0), depth=4, full=1.0, thresholds=60, sets=9, most_category=400,
+    )  # fmt: skip
 
 
 def machine_code(forest: Forest, isa: str) -> tuple[str, bytes]:
     target = named_target(isa, LINUX.get(isa, "x86_64-unknown-linux-gnu"))
+    target = dataclasses.replace(target, block=target.best_block)
     engine = object.__new__(LlvmEngine)  # only its planning, for a machine that is not this one
     engine.target = target
     engine.prepare(forest, None)
