@@ -5,17 +5,17 @@ from __future__ import annotations
 import copy
 import os
 import threading
-from collections.abc import Generator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Generator, Mapping
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from rootml._internal.optional import optional_import
-from rootml._internal.validators import check_whole, named_options
+from rootml._internal.validators import check_flag, check_whole, named_options
 from rootml.batching._describe import LoaderDescription, describe, loader_html
 from rootml.batching._options import check_epoch, check_options
 from rootml.batching.adapters._outputs import Outputs
 from rootml.batching.inputs._batch import Batch, BatchSpec
 from rootml.batching.inputs._cast import NonFinite
-from rootml.batching.inputs._compile import Inputs, Request, Targets
+from rootml.batching.inputs._compile import Inputs, Observers, Request, Targets
 from rootml.batching.order._balance import Balance
 from rootml.batching.order._epoch_counter import (
     EpochCounter,
@@ -33,9 +33,11 @@ from rootml.batching.order._state import (
 )
 from rootml.batching.rows._epoch_source import EpochSource
 from rootml.batching.rows._pipeline import Pipeline
+from rootml.batching.rows._transform import BatchTransform, Transform
 from rootml.errors import ShardError, StateError, UsageError
 
 if TYPE_CHECKING:
+    from rootml.batching.adapters._predict import Scores
     from rootml.dataset import Dataset
 
 
@@ -73,14 +75,17 @@ class BatchLoader(Outputs):
             or a dict of named inputs: lists of names, `Padded` or `Ragged`. Names may be output
             columns, branches, or ``"alias = expression"``.
         targets: Columns of ``y`` instead of the label: a name gives `(batch,)`, a list
-            `(batch, target)`.
-        observers: Columns carried beside in their own dtype (ids, masses), as a dict.
-        dtype: Of ``x``, ``y`` and ``w``: "float32" or "float64". float64 columns are rounded to
-            float32; integers that would change, and numbers too large or too small for float32,
-            are an error.
-        balance: ``"weights"``: factors on the weights give all classes the same sum of weights.
-            ``"resample"`` or `Resample(...)`: rows of large classes are left out, or of small ones
-            repeated.
+            `(batch, target)`, `Padded` or `Ragged` give lists.
+        observers: Columns carried beside in their own dtype (ids, masses), as a dict. Jagged ones
+            are ragged; ``{"jets": Padded([...])}`` pads them.
+        weights: Whether batches have ``w``. None: if there are weights and a label or target;
+            True gives ``(x, w)`` without a label too.
+        dtype: Of ``x``: "float32", "float64", "float16" or "bfloat16". ``y`` and ``w`` have the
+            same, but at least float32. float64 columns are rounded to float32; integers that would
+            change, and numbers too large or too small for float32, are an error.
+        balance: ``"weights"``: factors on the weights give all classes the same sum of weights and
+            a mean weight of 1 over all events. ``"resample"`` or `Resample(...)`: rows of large
+            classes are left out, or of small ones repeated.
         buffer_bytes: Memory for decoded rows, over all workers of a rank, e.g. ``"1 GB"``.
         unit_bytes: Decoded size to which small clusters are joined; smaller mixes better in mode
             "pool", larger reads faster.
@@ -89,6 +94,11 @@ class BatchLoader(Outputs):
             replaces them. In targets and weights they are always an error.
         threads: Decoding threads; default: the cores, at most 4.
         progress: Show a bar on long first passes; default: only on a terminal.
+        transform: A function of a `Batch` and a ``numpy.random.Generator`` that returns a `Batch`
+            of the same shapes; it may change the arrays in place. It runs in the background, and
+            its random numbers depend on seed, epoch and number of the batch only.
+        stall_seconds: If no batch arrives for so long, a warning is logged, once per such time: it
+            says what the loader waits for and where its threads are. None: never.
 
     Raises:
         UsageError: Options that make no sense or contradict each other.
@@ -110,7 +120,8 @@ class BatchLoader(Outputs):
         drop_last: bool = False,
         inputs: Inputs = None,
         targets: Targets = None,
-        observers: Sequence[str] | None = None,
+        observers: Observers = None,
+        weights: bool | None = None,
         dtype: Any = "float32",
         balance: Balance = None,
         buffer_bytes: int | str = "1 GB",
@@ -119,6 +130,8 @@ class BatchLoader(Outputs):
         nonfinite: NonFinite = "error",
         threads: int | None = None,
         progress: bool | None = None,
+        transform: Transform | None = None,
+        stall_seconds: float | None = 60.0,
     ) -> None:
         options = check_options(
             batch_size,
@@ -133,11 +146,25 @@ class BatchLoader(Outputs):
             progress=progress,
             dtype=dtype,
             nonfinite=nonfinite,
+            transform=transform,
+            stall_seconds=stall_seconds,
         )
+        if weights is not None:
+            check_flag("weights", weights)
         request = Request(
-            inputs, targets, observers, options.dtype, options.nonfinite, batch_size, drop_last
+            inputs,
+            targets,
+            observers,
+            weights,
+            options.dtype,
+            options.nonfinite,
+            batch_size,
+            drop_last,
         )
-        self._source = EpochSource(dataset, request, options)
+        self._begin_with(EpochSource.compile(dataset, request, options))
+
+    def _begin_with(self, source: EpochSource) -> None:
+        self._source = source
         self._rank, self._world = 0, 1
         self._counter: EpochCounter = LocalEpochCounter()
         self._resume: ResumePoint | None = None
@@ -198,12 +225,6 @@ class BatchLoader(Outputs):
     def _sizes(self) -> list[int]:
         options = self._source.options
         rows = self._source.index.num_rows
-        if options.batch_size > rows:
-            message = (
-                f"{self.dataset}: batch_size={options.batch_size} is larger than the data: "
-                f"{rows} events are selected"
-            )
-            raise UsageError(message)
         return batch_sizes(rows, options.batch_size, self._world, drop_last=options.drop_last)[
             self._rank
         ]
@@ -330,6 +351,8 @@ class BatchLoader(Outputs):
         plan = source.plan(progress.mode, progress.epoch, progress.history)
         if plan.rows_left:
             schedule = plan.schedule(sharding, self._rank, worker)
+            if progress.mode == "pool" and worker == 0:
+                source.warn_if_badly_mixed(schedule)
             before = _share(progress.batches, worker, sharding)
             pipeline = Pipeline(
                 source.layout,
@@ -339,6 +362,8 @@ class BatchLoader(Outputs):
                 timing=source.timing,
                 skip=before,
                 block_rows=sharding.block_rows,
+                transform=self._transform(progress, worker),
+                stall_seconds=source.options.stall_seconds,
             )
             total = plan.batches(sharding, self._rank)
             for mine, batch in enumerate(pipeline.batches(), before):
@@ -346,6 +371,32 @@ class BatchLoader(Outputs):
                 progress.done = progress.batches == total
                 yield batch
         progress.done = True
+
+    def _transform(self, progress: Progress, worker: int) -> BatchTransform | None:
+        options = self._source.options
+        if options.transform is None:
+            return None
+        return BatchTransform(
+            options.transform,
+            options.seed,
+            progress.epoch,
+            len(progress.history),
+            self._rank,
+            worker,
+            progress.sharding.workers,
+        )
+
+    def __iter__(self) -> NoReturn:
+        """Not iterable itself: an output says which arrays are wanted.
+
+        Raises:
+            UsageError: Always; it names the outputs.
+        """
+        message = (
+            "a BatchLoader gives batches through an output: `for x, y, w in loader.numpy()`, or "
+            "loader.torch(), .tensorflow(), .jax(), .arrow(), .awkward()"
+        )
+        raise UsageError(message)
 
     # --- state --------------------------------------------------------------------------------
 
@@ -447,6 +498,47 @@ class BatchLoader(Outputs):
             self._counter.set(saved.epoch)
             point = ResumePoint(saved.epoch, saved.mode, saved.segments)
             self._resume = point if saved.segments else None
+
+    # --- scores ---------------------------------------------------------------------------------
+
+    def predict(self, model: Any, *, transform: bool | None = None) -> Scores:
+        """Scores of all selected events in the order of the dataset, whatever the shuffling.
+
+        So they are ready for ``dataset.write_friend(folder, {"score": scores})``. Events are read
+        in batches; each one is scored once, also those that resampling or `drop_last` leave out.
+
+        Args:
+            model: A torch module (called in evaluation mode, without gradients, on the device of
+                its parameters, with the inputs as `torch()` gives them), a Keras model, an object
+                with ``predict(x)`` (scikit-learn, `rootml.bdt.Model`), or a function of ``x`` as
+                NumPy arrays.
+            transform: Whether to apply the loader's `transform`; must be said if there is one.
+
+        Returns:
+            `(events,)`, or `(events, ...)` if the model gives several numbers per event; a dict of
+            such arrays if the model returns a dict.
+
+        Raises:
+            UsageError: `model` is none of these, or `transform` is not said.
+            SchemaError: The model does not return one score per row.
+            ShardError: This is the shard of a rank.
+        """
+        from rootml.batching.adapters._predict import predict
+
+        if self._world != 1:
+            message = f"rank {self._rank} of {self._world}: predict with the loader before shard()"
+            raise ShardError(message)
+        function = self._source.options.transform
+        if function is not None and transform is None:
+            message = (
+                "this loader has a transform: say predict(model, transform=True) if the model "
+                "needs it (a scaling), or transform=False if not (an augmentation)"
+            )
+            raise UsageError(message)
+        source = self._source.inputs_in_order(transform=function if transform else None)
+        loader = copy.copy(self)
+        loader._begin_with(source)
+        return predict(loader, model)
 
     # --- the end ------------------------------------------------------------------------------
 

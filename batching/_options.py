@@ -10,9 +10,10 @@ from typing import Any, Literal
 import numpy as np
 
 from rootml._internal.sizes import parse_bytes
-from rootml._internal.validators import check_flag, check_whole
+from rootml._internal.validators import check_flag, check_number, check_whole
 from rootml.batching.inputs._cast import NonFinite, check_nonfinite, float_dtype
 from rootml.batching.order._balance import Resample, check_balance
+from rootml.batching.rows._transform import Transform
 from rootml.errors import UsageError
 
 _LAST_EPOCH = 2**62  # the next ones still fit into an int64
@@ -34,6 +35,8 @@ class Options:
     progress: bool | None
     dtype: np.dtype[Any]
     nonfinite: NonFinite
+    transform: Transform | None
+    stall_seconds: float | None
 
     @property
     def resample(self) -> Resample | None:
@@ -55,6 +58,8 @@ def check_options(
     progress: bool | None,
     dtype: Any,
     nonfinite: NonFinite,
+    transform: Any,
+    stall_seconds: float | None,
 ) -> Options:
     """The options, or an error that says which one makes no sense.
 
@@ -69,6 +74,11 @@ def check_options(
     check_flag("drop_last", drop_last)
     if progress is not None:
         check_flag("progress", progress)
+    if transform is not None and not callable(transform):
+        message = f"transform={transform!r}: expected a function of a batch and a generator"
+        raise UsageError(message)
+    if stall_seconds is not None:
+        check_number("stall_seconds", stall_seconds, above=0)
     balanced = check_balance(balance)
     if isinstance(balanced, Resample):
         if not shuffle:
@@ -93,6 +103,8 @@ def check_options(
         progress=None if progress is None else bool(progress),
         dtype=float_dtype(dtype),
         nonfinite=check_nonfinite(nonfinite, float_dtype(dtype)),
+        transform=transform,
+        stall_seconds=stall_seconds,
     )
 
 

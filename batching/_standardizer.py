@@ -91,7 +91,9 @@ class Standardizer:
             UsageError: Weights that add up to nothing, or negative ones for quantiles.
         """
         if isinstance(data, Dataset):
-            data = data.batches(_FIT_ROWS, nonfinite="keep", dtype="float64")
+            data = data.batches(
+                _FIT_ROWS, nonfinite="keep", dtype="float64", weights=data.has_weight
+            )
         fits = {
             item.name: _Fit(item.features, self, number)
             for number, item in enumerate(data.spec.inputs)

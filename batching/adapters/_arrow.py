@@ -10,6 +10,7 @@ import numpy as np
 
 from rootml.batching.adapters._source import BatchSource
 from rootml.batching.inputs._batch import Batch, BatchSpec, PaddedArray, RaggedArray
+from rootml.errors import UnsupportedTypeError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -96,15 +97,24 @@ def _record(spec: BatchSpec, batch: Batch) -> dict[str, Any]:
         value = batch.x[item.name] if isinstance(batch.x, dict) else batch.x
         for j, feature in enumerate(item.features):
             add(item.name, feature, _feature(value, j))
-    if batch.y is not None and spec.targets:
+    if spec.target_list is not None:
+        for j, name in enumerate(spec.target_list.features):
+            add("target", name, _feature(batch.y, j))
+    elif batch.y is not None and spec.targets:
         columns = batch.y[:, None] if batch.y.ndim == 1 else batch.y
         names = spec.target_names
         for j, name in enumerate(names):
             add("target", name, columns[:, j])
     if batch.w is not None:
         add("batch", "weight", batch.w)
+    lists = {item.name: item for item in spec.observed_lists}
     for name, values in (batch.observers or {}).items():
-        add("observer", name, values)
+        if name not in lists:
+            add("observer", name, values)
+            continue
+        features = lists[name].features
+        for j, feature in enumerate(features):
+            add(name, name if len(features) == 1 else feature, _feature(values, j))
     return record
 
 
@@ -117,6 +127,10 @@ def _feature(value: Any, j: int) -> Any:
 
 
 def _to_arrow(pa: Any, values: Any) -> Any:
+    array = values if isinstance(values, np.ndarray) else values.values
+    if array.dtype.name == "bfloat16":
+        message = "Arrow has no bfloat16: use dtype='float16' or 'float32'"
+        raise UnsupportedTypeError(message)
     if isinstance(values, PaddedArray):
         length = values.mask.shape[1]
         flat = pa.array(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rootml.batching.adapters._arrow import ArrowBatches, AwkwardBatches
+    from rootml.batching.adapters._jax import JaxBatches
     from rootml.batching.adapters._numpy import NumpyBatches
     from rootml.batching.adapters._source import BatchSource
 
@@ -50,6 +51,12 @@ class Outputs:
         return lightning_module(
             self, validation=validation, test=test, predict=predict, num_workers=num_workers
         )
+
+    def jax(self: BatchSource) -> JaxBatches:
+        """An iterable of tuples of JAX arrays; see `rootml.batching.adapters._jax`."""
+        from rootml.batching.adapters._jax import JaxBatches
+
+        return JaxBatches(self)
 
     def arrow(self: BatchSource) -> ArrowBatches:
         """An iterable of ``pyarrow.RecordBatch``; every iteration is the next epoch."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from typing import Any
 
 from rootml._internal.optional import optional_import
@@ -54,14 +54,20 @@ def _signature(tf: Any, spec: BatchSpec) -> Any:
     parts = []
     if inputs:
         parts.append(next(iter(inputs.values())) if spec.single else inputs)
-    if spec.targets:
+    if spec.target_list is not None:
+        lists = _input_signature(tf, spec.target_list, rows, tensor)
+        parts.append(lists["y"] if spec.target_list.kind == "ragged" else lists)
+    elif spec.targets:
         width = () if spec.y_width is None else (spec.y_width,)
         parts.append(tensor(width, spec.y_dtype))
     if spec.has_weight:
         parts.append(tensor((), spec.w_dtype))
-    if spec.observers:
+    if spec.observers or spec.observed_lists:
         shapes = spec.observer_shapes
-        parts.append({name: tensor(shapes[name], d) for name, d in spec.observers.items()})
+        beside = {name: tensor(shapes[name], d) for name, d in spec.observers.items()}
+        for item in spec.observed_lists:
+            beside |= _input_signature(tf, item, rows, tensor)
+        parts.append(beside)
     return parts[0] if len(parts) == 1 else tuple(parts)
 
 
@@ -81,19 +87,36 @@ def _input_signature(tf: Any, item: InputSpec, rows: int | None, tensor: Any) ->
     return {item.name: tensor((width,), item.dtype)}
 
 
+def keras_inputs(batch: Batch) -> Any:
+    """The inputs of a batch, as a Keras model takes them."""
+    tf = optional_import("tensorflow", feature="BatchLoader.predict()", extra="tensorflow")
+    return _named(tf, batch.x) if isinstance(batch.x, dict) else batch.x
+
+
 def _tensors(tf: Any, batch: Batch) -> Any:
     inputs: Any = batch.x
     if isinstance(inputs, dict):
-        merged: dict[str, Any] = {}
-        for name, value in inputs.items():
-            if isinstance(value, PaddedArray):
-                merged |= {name: value.values, f"{name}_mask": value.mask}
-            elif isinstance(value, RaggedArray):
-                merged[name] = tf.RaggedTensor.from_row_splits(
-                    value.values, value.offsets, validate=False
-                )
-            else:
-                merged[name] = value
-        inputs = merged
-    parts = [part for part in (inputs, batch.y, batch.w, batch.observers) if part is not None]
+        inputs = _named(tf, inputs)
+    y = batch.y
+    if isinstance(y, PaddedArray):
+        y = _named(tf, {"y": y})
+    elif isinstance(y, RaggedArray):
+        y = _named(tf, {"y": y})["y"]
+    observers = None if batch.observers is None else _named(tf, batch.observers)
+    parts = [part for part in (inputs, y, batch.w, observers) if part is not None]
     return parts[0] if len(parts) == 1 else tuple(parts)
+
+
+def _named(tf: Any, values: Mapping[str, Any]) -> dict[str, Any]:
+    """A tensor per value, and one more for the mask of padded lists."""
+    merged: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, PaddedArray):
+            merged |= {name: value.values, f"{name}_mask": value.mask}
+        elif isinstance(value, RaggedArray):
+            merged[name] = tf.RaggedTensor.from_row_splits(
+                value.values, value.offsets, validate=False
+            )
+        else:
+            merged[name] = value
+    return merged

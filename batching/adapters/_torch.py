@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import sys
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from rootml.batching.inputs._batch import Batch, PaddedArray, RaggedArray
 from rootml.errors import ShardError, UsageError
 
 logger = logging.getLogger(__name__)
+_FETCHER = ("torch.utils.data._utils.fetch", "_IterableDatasetFetcher")
 _DISPATCHER = ("accelerate.data_loader", "DataLoaderDispatcher")
 
 
@@ -77,6 +78,7 @@ class _TorchBatches:
 
     def __iter__(self) -> Generator[Any, None, None]:
         data = optional_import("torch.utils.data", feature="BatchLoader.torch()", extra="torch")
+        _check_collation()
         info = data.get_worker_info()
         if info is None:
             _check_ranks(self.loader)
@@ -134,16 +136,35 @@ def _check_ranks(loader: BatchSource) -> None:
         )  # fmt: skip
 
 
+def _check_collation() -> None:
+    """See that a DataLoader does not make batches of batches.
+
+    Raises:
+        UsageError: It does: its `batch_size` is not None.
+    """
+    fetcher = _caller(*_FETCHER)
+    if fetcher is not None and fetcher.auto_collation:
+        message = (
+            "this DataLoader would collate batches into batches of batches: the loader's batches "
+            "are complete, so write DataLoader(loader.torch(), batch_size=None, ...)"
+        )
+        raise UsageError(message)
+
+
 def _is_dispatched() -> bool:
     """Whether it is accelerate that iterates, on one rank for all."""
-    module, name = _DISPATCHER
+    return _caller(*_DISPATCHER) is not None
+
+
+def _caller(module: str, name: str) -> Any:
+    """The object of this class, one of whose methods is calling us; None if there is none."""
     frame = sys._getframe(1) if module in sys.modules else None
     while frame is not None:
         owner = frame.f_locals.get("self") if frame.f_globals.get("__name__") == module else None
         if type(owner).__name__ == name:
-            return True
+            return owner
         frame = frame.f_back
-    return False
+    return None
 
 
 def to_tensors(batch: Batch, device: Any = None) -> Any:
@@ -151,7 +172,10 @@ def to_tensors(batch: Batch, device: Any = None) -> Any:
     torch = optional_import("torch", feature="BatchLoader.torch()", extra="torch")
 
     def tensor(array: np.ndarray[Any, Any]) -> Any:
-        made = torch.from_numpy(array)
+        if array.dtype.name == "bfloat16":  # NumPy knows it by an extension that torch does not
+            made = torch.from_numpy(array.view(np.uint16)).view(torch.bfloat16)
+        else:
+            made = torch.from_numpy(array)
         if device is None or device.type == "cpu":
             return made
         return made.pin_memory().to(device, non_blocking=True)
@@ -159,21 +183,26 @@ def to_tensors(batch: Batch, device: Any = None) -> Any:
     def inputs() -> Any:
         if not isinstance(batch.x, dict):
             return None if batch.x is None else _parts("x", batch.x, tensor)
-        merged: dict[str, Any] = {}
-        for name, value in batch.x.items():
-            part = _parts(name, value, tensor)
-            merged.update(part if isinstance(part, dict) else {name: part})
-        return merged
+        return _named(batch.x, tensor)
 
     observers = batch.observers
     parts = [
         inputs(),
-        None if batch.y is None else tensor(batch.y),
+        None if batch.y is None else _parts("y", batch.y, tensor),
         None if batch.w is None else tensor(batch.w),
-        None if observers is None else {name: tensor(value) for name, value in observers.items()},
+        None if observers is None else _named(observers, tensor),
     ]
     kept = [part for part in parts if part is not None]
     return kept[0] if len(kept) == 1 else tuple(kept)
+
+
+def _named(values: Mapping[str, Any], tensor: Callable[[Any], Any]) -> dict[str, Any]:
+    """One tensor or two per value, in one dict."""
+    merged: dict[str, Any] = {}
+    for name, value in values.items():
+        part = _parts(name, value, tensor)
+        merged.update(part if isinstance(part, dict) else {name: part})
+    return merged
 
 
 def _parts(name: str, value: Any, tensor: Any) -> Any:

@@ -67,7 +67,10 @@ def _iterator_class(base: Any) -> Any:
                 return False
             names = list(self.loader.spec.inputs[0].features)
             safe = [_safe(name) for name in names]
-            fields = {"data": np.asarray(batch.x), "feature_names": safe}
+            data = np.asarray(batch.x)
+            if data.dtype.itemsize < 4:  # it computes in float32 anyway
+                data = data.astype(np.float32)
+            fields = {"data": data, "feature_names": safe}
             if batch.y is not None:
                 fields["label"] = batch.y
             if batch.w is not None:

@@ -56,16 +56,16 @@ class Batch:
 
     Attributes:
         x: `(rows, features)`, or a dict of inputs, or None if there are none.
-        y: `(rows,)` or `(rows, targets)`, None without a target.
+        y: `(rows,)` or `(rows, targets)`, padded or ragged lists, None without a target.
         w: `(rows,)`, None without weights.
-        observers: Columns carried beside, by name, each `(rows, ...)` in its own dtype.
+        observers: Columns carried beside, by name, each `(rows, ...)` in its own dtype, or lists.
         num_rows: Number of rows.
     """
 
     x: Input | dict[str, Input] | None
-    y: Array | None
+    y: Any  # an array, unless lists were asked for: most loops need not tell them apart
     w: Array | None
-    observers: dict[str, Array] | None
+    observers: dict[str, Any] | None
     num_rows: int
 
     def as_tuple(self) -> Any:
@@ -80,7 +80,8 @@ class Batch:
     def __repr__(self) -> str:
         shown = self.x.shape if isinstance(self.x, np.ndarray) else self.x
         parts = [f"x {shown}"]
-        parts += [] if self.y is None else [f"y {self.y.shape}"]
+        y = self.y
+        parts += [] if y is None else [f"y {y.shape if isinstance(y, np.ndarray) else y}"]
         parts += [] if self.w is None else [f"w {self.w.shape}"]
         parts += [] if self.observers is None else [f"observers {list(self.observers)}"]
         return f"<Batch of {self.num_rows} rows: {', '.join(parts)}>"
@@ -111,6 +112,8 @@ class BatchSpec:
         targets: Names of the targets, ``("label",)`` for labels, None without.
         y_width: Second axis of ``y``; None: ``y`` is `(rows,)`.
         target_names: Name of each column of ``y``.
+        target_list: ``y`` if it consists of lists, else None.
+        observed_lists: The observers that are lists.
         observers: dtype of each observer.
         observer_shapes: Shape of one row of each observer.
     """
@@ -127,3 +130,5 @@ class BatchSpec:
     observers: Mapping[str, np.dtype[Any]] = field(default_factory=dict)
     observer_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     target_names: tuple[str, ...] = ()
+    target_list: InputSpec | None = None
+    observed_lists: tuple[InputSpec, ...] = ()

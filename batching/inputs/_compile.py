@@ -20,6 +20,7 @@ from rootml.batching.inputs._layout import (
     ListField,
     RawField,
     input_key,
+    observer_key,
 )
 from rootml.errors import UnsupportedTypeError, UsageError
 
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
     from rootml.storage import ColumnType
 
 Inputs: TypeAlias = "Sequence[str] | Mapping[str, Sequence[str] | Padded | Ragged] | None"
-Targets: TypeAlias = "str | Sequence[str] | None"
+Targets: TypeAlias = "str | Sequence[str] | Padded | Ragged | None"
+Observers: TypeAlias = "Sequence[str] | Mapping[str, str | Padded | Ragged] | None"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,8 @@ class Request:
 
     inputs: Inputs
     targets: Targets
-    observers: Sequence[str] | None
+    observers: Observers
+    weights: bool | None
     dtype: np.dtype[Any]
     nonfinite: NonFinite
     batch_size: int
@@ -50,9 +53,13 @@ class _Names:
 
     inputs: dict[str, tuple[str, ...] | Padded | Ragged]
     single: bool
-    targets: tuple[str, ...]
+    targets: tuple[str, ...] | Padded | Ragged
     vector: bool
-    observers: tuple[str, ...]
+    observers: dict[str, str | Padded | Ragged]
+
+    @property
+    def target_columns(self) -> tuple[str, ...]:
+        return self.targets if isinstance(self.targets, tuple) else self.targets.columns
 
 
 def compile_layout(
@@ -71,52 +78,94 @@ def compile_layout(
     label = not names.targets and dataset.has_label
     flat, lists, specs = compiler.inputs(names.inputs)
     target = compiler.target(names, label=label)
-    observers = tuple(compiler.observer(name) for name in names.observers)
-    weight_dtype = request.dtype
-    has_weight = dataset.has_weight or class_weights is not None
+    observers, observed_lists = compiler.observers(names.observers)
+    exact = compiler.exact_dtype
+    has_weight = _has_weight(dataset, request, class_weights, target=target is not None)
+    y_width = None
+    if isinstance(target, FlatField) and not target.vector:
+        y_width = len(target.features)
     spec = BatchSpec(
         inputs=tuple(specs),
         single=names.single,
-        targets=("label",) if label else (names.targets or None),
-        y_dtype=request.dtype,
-        y_width=None if label or names.vector or target is None else len(target.features),
+        targets=("label",) if label else (names.target_columns or None),
+        y_dtype=exact,
+        y_width=y_width,
         has_weight=has_weight,
-        w_dtype=weight_dtype,
-        observers={field.column: field.dtype for field in observers},
-        observer_shapes={field.column: field.shape for field in observers},
+        w_dtype=exact,
+        observers={field.name: field.dtype for field in observers},
+        observer_shapes={field.name: field.shape for field in observers},
         target_names=_target_names(target, label=label),
+        target_list=_list_spec("y", target) if isinstance(target, ListField) else None,
+        observed_lists=tuple(_list_spec(name, field) for name, field in observed_lists.items()),
         batch_size=request.batch_size,
         drop_last=request.drop_last,
     )
-    flat += [target] if target is not None else []
-    layout = Layout(
-        spec, tuple(flat), tuple(lists), observers, label, has_weight, weight_dtype, class_weights
-    )
+    lists += observed_lists.values()
+    if isinstance(target, ListField):
+        lists.append(target)
+    elif target is not None:
+        flat.append(target)
+    factors = class_weights if has_weight else None
+    layout = Layout(spec, tuple(flat), tuple(lists), observers, label, has_weight, exact, factors)
     return dataset, layout
 
 
-def _target_names(target: FlatField | None, *, label: bool) -> tuple[str, ...]:
+def _has_weight(
+    dataset: Dataset,
+    request: Request,
+    class_weights: Mapping[float, float] | None,
+    *,
+    target: bool,
+) -> bool:
+    """Whether batches have a weight: without a target only if it was asked for."""
+    if request.weights and not dataset.has_weight and class_weights is None:
+        message = f"{dataset}: weights=True needs a weight: open the samples with weight="
+        raise UsageError(message)
+    if request.weights is False and class_weights is not None:
+        message = "balance='weights' balances by the weights: it cannot go with weights=False"
+        raise UsageError(message)
+    wanted = target if request.weights is None else request.weights
+    return wanted and (dataset.has_weight or class_weights is not None)
+
+
+def _list_spec(name: str, field: ListField) -> InputSpec:
+    kind: Literal["padded", "ragged"] = "ragged" if field.length is None else "padded"
+    return InputSpec(name, kind, field.columns, field.length, field.dtype)
+
+
+def _target_names(target: FlatField | ListField | None, *, label: bool) -> tuple[str, ...]:
     if target is None:
         return ()
+    if isinstance(target, ListField):
+        return target.columns
     return ("label",) if label else tuple(feature.name for feature in target.features)
 
 
 def _resolve(dataset: Dataset, request: Request) -> tuple[Dataset, _Names]:
     """Turn texts into column names; texts that are no output column become new ones."""
     vector = isinstance(request.targets, str)
-    targets = _listed([request.targets] if vector else request.targets or [], "targets")
-    observers = _listed(request.observers or [], "observers")
-    texts = [*_texts(request.inputs), *targets, *observers]
+    targets = [request.targets] if vector else request.targets or []
+    target_texts = _texts_of(targets, "targets")
+    observers = _named_observers(request.observers)
+    observer_texts = [
+        text for value in observers.values() for text in _texts_of(value, "observers")
+    ]
+    texts = [*_texts(request.inputs), *target_texts, *observer_texts]
     new = [text for text in dict.fromkeys(texts) if text not in dataset.columns]
     renamed: dict[str, str] = {}
     if new:
         before = dataset.columns
         dataset = dataset.select([*before, *new])
         renamed = dict(zip(new, dataset.columns[len(before) :], strict=True))
-    used = {renamed.get(text, text) for text in [*targets, *observers]}
+    used = {renamed.get(text, text) for text in [*target_texts, *observer_texts]}
 
     def named(items: Sequence[str]) -> tuple[str, ...]:
         return tuple(renamed.get(text, text) for text in items)
+
+    def resolved(value: Any, what: str) -> Any:
+        if not isinstance(value, (Padded, Ragged)):
+            return named(_listed(value, what))
+        return value.renamed(renamed)
 
     inputs: dict[str, tuple[str, ...] | Padded | Ragged] = {}
     single = not isinstance(request.inputs, Mapping)
@@ -127,13 +176,14 @@ def _resolve(dataset: Dataset, request: Request) -> tuple[Dataset, _Names]:
         inputs["x"] = named(_listed(request.inputs, "inputs"))
     else:
         for key, value in request.inputs.items():
-            if isinstance(value, Padded):
-                inputs[key] = Padded(named(value.columns), length=value.length, value=value.value)
-            elif isinstance(value, Ragged):
-                inputs[key] = Ragged(named(value.columns))
-            else:
-                inputs[key] = named(_listed(value, f"inputs[{key!r}]"))
-    names = _Names(inputs, single, named(targets), vector, named(observers))
+            inputs[key] = resolved(value, f"inputs[{key!r}]")
+    observed = {
+        renamed.get(name, name): renamed.get(value, value)
+        if isinstance(value, str)
+        else value.renamed(renamed)
+        for name, value in observers.items()
+    }
+    names = _Names(inputs, single, resolved(targets, "targets"), vector, observed)
     _check_inputs(dataset, names)
     return dataset, names
 
@@ -147,7 +197,7 @@ def _check_inputs(dataset: Dataset, names: _Names) -> None:
     ]
     if not columns:
         taken = {
-            "target": names.targets,
+            "target": names.target_columns,
             "observer": names.observers,
             "label or weight": sorted(dataset.reserved),
         }
@@ -158,7 +208,7 @@ def _check_inputs(dataset: Dataset, names: _Names) -> None:
             + "; select more columns, or name them by inputs=[...]"
         )
         raise UsageError(message)
-    if both := [column for column in names.targets if column in columns]:
+    if both := [column for column in names.target_columns if column in columns]:
         message = (
             f"{dataset}: {both} cannot be inputs and targets at the same time: the model would "
             "be told the answer"
@@ -177,9 +227,26 @@ def _texts(inputs: Inputs) -> list[str]:
         if not isinstance(key, str) or not key:
             message = f"inputs={{{key!r}: ...}}: expected {{name: columns}}, a name is a text"
             raise UsageError(message)
-        columns = value.columns if isinstance(value, (Padded, Ragged)) else value
-        texts += _listed(columns, f"inputs[{key!r}]")
+        texts += _texts_of(value, f"inputs[{key!r}]")
     return texts
+
+
+def _texts_of(value: Any, what: str) -> list[str]:
+    """The columns that something named by a user reads."""
+    if isinstance(value, (Padded, Ragged)):
+        order_by = [] if value.order_by is None else [value.order_by]
+        return [*_listed(value.columns, what), *order_by]
+    return [value] if isinstance(value, str) and what == "observers" else _listed(value, what)
+
+
+def _named_observers(observers: Any) -> dict[str, str | Padded | Ragged]:
+    if not isinstance(observers, Mapping):
+        return {name: name for name in _listed(observers or [], "observers")}
+    for name, value in observers.items():
+        if not isinstance(name, str) or not isinstance(value, (str, Padded, Ragged)):
+            message = f"observers={{{name!r}: {value!r}}}: expected a column, Padded or Ragged"
+            raise UsageError(message)
+    return dict(observers)
 
 
 def _listed(names: Any, what: str) -> list[str]:
@@ -217,7 +284,7 @@ class _Compiler:
                 flat.append(field)
                 specs.append(InputSpec(name, "flat", features, None, dtype))
                 continue
-            lists.append(self._list(name, value))
+            lists.append(self._list(input_key(name), value, dtype, self.request.nonfinite))
             padded = isinstance(value, Padded)
             kind: Literal["padded", "ragged"] = "padded" if padded else "ragged"
             length = value.length if isinstance(value, Padded) else None
@@ -239,20 +306,37 @@ class _Compiler:
             return [Feature(column, index) for index in np.ndindex(*kind.shape)]
         raise self._unsupported(column, "one number per event")
 
-    def _list(self, name: str, value: Padded | Ragged) -> ListField:
-        for column in value.columns:
+    def _list(
+        self, key: str, value: Padded | Ragged, dtype: np.dtype[Any], nonfinite: NonFinite
+    ) -> ListField:
+        order_by = [] if value.order_by is None else [value.order_by]
+        for column in (*value.columns, *order_by):
             kind = self.types[column]
             if kind.kind != "jagged" or kind.depth != 1:
                 raise self._unsupported(column, "a list of numbers per event")
         length = value.length if isinstance(value, Padded) else None
         fill = value.value if isinstance(value, Padded) else 0.0
-        request = self.request
-        check_fill(fill, request.dtype, f"inputs[{name!r}]: value")
+        check_fill(fill, dtype, f"{key}: value")
         return ListField(
-            input_key(name), tuple(value.columns), request.dtype, request.nonfinite, length, fill
+            key,
+            tuple(value.columns),
+            dtype,
+            nonfinite,
+            length,
+            fill,
+            value.order_by,
+            value.descending,
         )
 
-    def target(self, names: _Names, *, label: bool) -> FlatField | None:
+    @property
+    def exact_dtype(self) -> np.dtype[Any]:
+        """Of targets and weights: half precision is for inputs."""
+        dtype = self.request.dtype
+        return np.dtype(np.float32) if dtype.itemsize < 4 else dtype
+
+    def target(self, names: _Names, *, label: bool) -> FlatField | ListField | None:
+        if not isinstance(names.targets, tuple):
+            return self._list(TARGET, names.targets, self.exact_dtype, "error")
         if label:
             features: tuple[Feature, ...] = (Feature(LABEL_COLUMN),)
         elif names.targets:
@@ -260,13 +344,41 @@ class _Compiler:
         else:
             return None
         vector = label or (names.vector and len(features) == 1)
-        return FlatField(TARGET, features, self.request.dtype, "error", vector)
+        return FlatField(TARGET, features, self.exact_dtype, "error", vector)
 
-    def observer(self, column: str) -> RawField:
+    def observers(
+        self, observers: Mapping[str, str | Padded | Ragged]
+    ) -> tuple[tuple[RawField, ...], dict[str, ListField]]:
+        """The observers that have a fixed shape, and those that are lists."""
+        raw: list[RawField] = []
+        lists: dict[str, ListField] = {}
+        for name, value in observers.items():
+            if isinstance(value, str) and self.types[value].kind != "jagged":
+                raw.append(self._raw(name, value))
+                continue
+            listed = Ragged([value]) if isinstance(value, str) else value
+            dtype = self._common_dtype(name, listed.columns)
+            lists[name] = self._list(observer_key(name), listed, dtype, "keep")
+        return tuple(raw), lists
+
+    def _raw(self, name: str, column: str) -> RawField:
         kind = self.types[column]
         if kind.dtype is None or kind.kind not in {"scalar", "fixed"}:
-            raise self._unsupported(column, "a number or a fixed array per event")
-        return RawField(f"observer {column}", column, kind.dtype, kind.shape)
+            raise self._unsupported(column, "a number, a fixed array or a list per event")
+        return RawField(observer_key(name), column, name, kind.dtype, kind.shape)
+
+    def _common_dtype(self, name: str, columns: Sequence[str]) -> np.dtype[Any]:
+        """The dtype that the columns of one observer have in common."""
+        found = {column: self.types[column].dtype for column in columns}
+        dtypes = set(found.values())
+        if len(dtypes) == 1 and (dtype := dtypes.pop()) is not None:
+            return dtype
+        message = (
+            f"{self.where}: observer {name!r} needs columns of one type, they are "
+            + ", ".join(f"{column}: {dtype}" for column, dtype in found.items())
+            + "; make each one an observer of its own"
+        )
+        raise UnsupportedTypeError(message)
 
     def _unsupported(self, column: str, wanted: str) -> UnsupportedTypeError:
         kind = self.types[column]

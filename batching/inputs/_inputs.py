@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rootml._internal.validators import check_flag
 from rootml.errors import UsageError
 
 
@@ -19,36 +20,87 @@ class Padded:
         columns: Names of jagged columns, one level deep.
         length: Places per event; the first `length` elements are kept.
         value: What the places past the end hold.
+        order_by: A jagged column with the same counts, or an expression: the elements of an event
+            are put in the order of its values before they are cut. Equal values keep their order,
+            NaN comes last. None: the order of the file.
+        descending: Largest value first.
 
-    >>> Padded(["Jet_pt", "Jet_eta"], length=8)
-    Padded(columns=('Jet_pt', 'Jet_eta'), length=8, value=0.0)
+    >>> Padded(["Jet_pt", "Jet_eta"], length=8).length
+    8
     """
 
     columns: tuple[str, ...]
     length: int
     value: float
+    order_by: str | None
+    descending: bool
 
-    def __init__(self, columns: Sequence[str], *, length: Any, value: float = 0.0) -> None:
+    def __init__(
+        self,
+        columns: Sequence[str],
+        *,
+        length: Any,
+        value: float = 0.0,
+        order_by: str | None = None,
+        descending: bool = True,
+    ) -> None:
         if isinstance(length, bool) or not isinstance(length, int) or length < 1:
             message = f"Padded(length={length!r}): expected a whole number, at least 1"
             raise UsageError(message)
         object.__setattr__(self, "columns", _columns("Padded", columns))
         object.__setattr__(self, "length", length)
         object.__setattr__(self, "value", float(value))
+        object.__setattr__(self, "order_by", _order_by("Padded", order_by))
+        object.__setattr__(self, "descending", check_flag("descending", descending))
+
+    def renamed(self, names: Mapping[str, str]) -> Padded:
+        """The same with other names of columns."""
+        return Padded(
+            [names.get(column, column) for column in self.columns],
+            length=self.length,
+            value=self.value,
+            order_by=None if self.order_by is None else names.get(self.order_by, self.order_by),
+            descending=self.descending,
+        )
 
 
 @dataclass(frozen=True)
 class Ragged:
     """Jagged columns with common counts, as values and offsets (a `RaggedArray` per batch).
 
-    >>> Ragged(["Jet_pt"])
-    Ragged(columns=('Jet_pt',))
+    Args:
+        columns: Names of jagged columns, one level deep.
+        order_by, descending: As in `Padded`.
+
+    >>> Ragged(["Jet_pt"]).columns
+    ('Jet_pt',)
     """
 
     columns: tuple[str, ...]
+    order_by: str | None
+    descending: bool
 
-    def __init__(self, columns: Sequence[str]) -> None:
+    def __init__(
+        self, columns: Sequence[str], *, order_by: str | None = None, descending: bool = True
+    ) -> None:
         object.__setattr__(self, "columns", _columns("Ragged", columns))
+        object.__setattr__(self, "order_by", _order_by("Ragged", order_by))
+        object.__setattr__(self, "descending", check_flag("descending", descending))
+
+    def renamed(self, names: Mapping[str, str]) -> Ragged:
+        """The same with other names of columns."""
+        return Ragged(
+            [names.get(column, column) for column in self.columns],
+            order_by=None if self.order_by is None else names.get(self.order_by, self.order_by),
+            descending=self.descending,
+        )
+
+
+def _order_by(kind: str, column: Any) -> str | None:
+    if column is not None and not isinstance(column, str):
+        message = f"{kind}(order_by={column!r}): expected the name of a column or None"
+        raise UsageError(message)
+    return column
 
 
 def _columns(kind: str, columns: Sequence[str]) -> tuple[str, ...]:

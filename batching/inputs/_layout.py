@@ -9,7 +9,7 @@ tiles that stay in the processor's cache.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import awkward as ak
@@ -85,11 +85,18 @@ class ListField:
     nonfinite: NonFinite
     length: int | None
     value: float = 0.0
+    order_by: str | None = None
+    descending: bool = True
+
+    @property
+    def read(self) -> tuple[str, ...]:
+        """The columns to read for it."""
+        return self.columns if self.order_by is None else (*self.columns, self.order_by)
 
     @property
     def mask_key(self) -> str:
         """Key of the mask that goes with the values."""
-        return f"mask of {self.key}"
+        return _mask_key(self.key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +105,7 @@ class RawField:
 
     key: str
     column: str
+    name: str
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
 
@@ -144,7 +152,7 @@ class Layout:
     def columns(self) -> tuple[str, ...]:
         """The columns to read, each once."""
         names = [feature.column for field in self.flat for feature in field.features]
-        names += [column for field in self.lists for column in field.columns]
+        names += [column for field in self.lists for column in field.read]
         names += [field.column for field in self.raw]
         return tuple(name for name in dict.fromkeys(names) if name != LABEL_COLUMN)
 
@@ -157,6 +165,31 @@ class Layout:
     def ragged(self) -> tuple[ListField, ...]:
         """The list fields that are not padded."""
         return tuple(field for field in self.lists if field.length is None)
+
+    def inputs_only(self) -> Layout:
+        """The same batches without targets, weights and observers."""
+        spec = replace(
+            self.spec,
+            targets=None,
+            y_width=None,
+            has_weight=False,
+            observers={},
+            observer_shapes={},
+            target_names=(),
+            target_list=None,
+            observed_lists=(),
+        )
+        keys = {input_key(item.name) for item in spec.inputs}
+        return replace(
+            self,
+            spec=spec,
+            flat=tuple(field for field in self.flat if field.key in keys),
+            lists=tuple(field for field in self.lists if field.key in keys),
+            raw=(),
+            label=False,
+            weight=False,
+            class_weights=None,
+        )
 
     def dense_row(self) -> dict[str, tuple[np.dtype[Any], tuple[int, ...]]]:
         """Type and shape of one row of every dense field."""
@@ -260,18 +293,15 @@ class Layout:
         rows = slice(start, stop)
         inputs: dict[str, Any] = {}
         for spec in self.spec.inputs:
-            if spec.kind == "padded":
-                mask = dense[_mask_key(spec.name)][rows]
-                inputs[spec.name] = PaddedArray(dense[input_key(spec.name)][rows], mask)
-            elif spec.kind == "ragged":
-                inputs[spec.name] = slice_ragged(ragged[input_key(spec.name)], start, stop)
-            else:
-                inputs[spec.name] = dense[input_key(spec.name)][rows]
+            inputs[spec.name] = _lists_of(input_key(spec.name), dense, ragged, start, stop)
         x = next(iter(inputs.values())) if self.spec.single else inputs or None
-        observers = {field.column: dense[field.key][rows] for field in self.raw}
+        observers: dict[str, Any] = {field.name: dense[field.key][rows] for field in self.raw}
+        for spec in self.spec.observed_lists:
+            observers[spec.name] = _lists_of(observer_key(spec.name), dense, ragged, start, stop)
+        has_target = self.spec.targets is not None
         return Batch(
             x=x,
-            y=dense[TARGET][rows] if TARGET in dense else None,
+            y=_lists_of(TARGET, dense, ragged, start, stop) if has_target else None,
             w=dense[WEIGHT][rows] if self.weight else None,
             observers=observers or None,
             num_rows=stop - start,
@@ -287,8 +317,22 @@ def input_key(name: str) -> str:
     return f"input {name}"
 
 
-def _mask_key(name: str) -> str:
-    return f"mask of {input_key(name)}"
+def observer_key(name: str) -> str:
+    """Key of the array of an observer."""
+    return f"observer {name}"
+
+
+def _mask_key(key: str) -> str:
+    return f"mask of {key}"
+
+
+def _lists_of(key: str, dense: Dense, ragged: Ragged, start: int, stop: int) -> Any:
+    """Rows of a field: a `RaggedArray`, a `PaddedArray` if it has a mask, or else an array."""
+    if key in ragged:
+        return slice_ragged(ragged[key], start, stop)
+    values = dense[key][start:stop]
+    mask = dense.get(_mask_key(key))
+    return values if mask is None else PaddedArray(values, mask[start:stop])
 
 
 def _lookup(labels: Array, factors: Mapping[float, float]) -> npt.NDArray[np.float64]:
@@ -354,20 +398,38 @@ def _follows(one: Array, other: Array) -> bool:
 def _lists(field: ListField, columns: Mapping[str, Any], where: str) -> Lists:
     offsets: npt.NDArray[np.int64] | None = None
     contents = []
-    for name in field.columns:
+    for name in field.read:
         mine, content = _offsets_and_content(columns[name])
         if offsets is None:
             offsets = mine
         elif not np.array_equal(offsets, mine):
             raise _different_counts(field.columns[0], name, offsets, mine, where)
-        what = f"{where}, column {name!r}"
-        content = check_cast(content, field.dtype, what)
-        if field.nonfinite != "keep" and not all_finite(content):
-            content = content.copy()
-            apply_nonfinite(content, field.nonfinite, what)
         contents.append(content)
     assert offsets is not None
-    return Lists(offsets, tuple(contents))
+    if field.order_by is not None:
+        order = _order_within(offsets, contents.pop(), descending=field.descending)
+        contents = [content[order] for content in contents]
+    checked = [
+        _checked(field, content, f"{where}, column {name!r}")
+        for name, content in zip(field.columns, contents, strict=True)
+    ]
+    return Lists(offsets, tuple(checked))
+
+
+def _checked(field: ListField, content: Array, what: str) -> Array:
+    content = check_cast(content, field.dtype, what)
+    if field.nonfinite != "keep" and not all_finite(content):
+        content = content.copy()
+        apply_nonfinite(content, field.nonfinite, what, is_input=field.key != TARGET)
+    return content
+
+
+def _order_within(offsets: Array, values: Array, *, descending: bool) -> npt.NDArray[np.intp]:
+    """The order that sorts each list by `values`; stable, NaN last."""
+    if descending:  # ~k is -k-1: it turns integers round without overflow
+        values = -values if values.dtype.kind == "f" else ~values
+    lists = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+    return np.lexsort((values, lists))
 
 
 def _offsets_and_content(column: ak.Array) -> tuple[npt.NDArray[np.int64], Array]:
@@ -454,6 +516,7 @@ __all__ = [
     "concatenate_ragged",
     "input_key",
     "join_ragged",
+    "observer_key",
     "slice_ragged",
     "take_ragged",
 ]

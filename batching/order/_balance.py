@@ -71,11 +71,11 @@ def check_balance(balance: Any) -> Literal["weights"] | Resample | None:
     raise UsageError(message)
 
 
-def class_factors(sums: Mapping[float, float], where: str) -> dict[float, float]:
-    """Factors that give all classes the same sum of weights and leave the total unchanged.
+def class_factors(sums: Mapping[float, float], count: int, where: str) -> dict[float, float]:
+    """Factors that give all classes the same sum of weights, and `count` events a mean of 1.
 
-    >>> class_factors({0: 30.0, 1: 10.0}, "data")
-    {0.0: 0.6666666666666666, 1.0: 2.0}
+    >>> class_factors({0: 30.0, 1: 10.0}, 80, "data")
+    {0.0: 1.3333333333333333, 1.0: 4.0}
     """
     if len(sums) < 2:
         message = f"{where}: balance needs at least two classes, the labels are {sorted(sums)}"
@@ -83,8 +83,8 @@ def class_factors(sums: Mapping[float, float], where: str) -> dict[float, float]
     if not all(value > 0 for value in sums.values()):
         message = f"{where}: balance needs positive sums of weights, they are {dict(sums)}"
         raise UsageError(message)
-    mean = sum(sums.values()) / len(sums)
-    return {float(label): mean / value for label, value in sums.items()}
+    each = count / len(sums)
+    return {float(label): each / value for label, value in sums.items()}
 
 
 def check_classes(keys: Sequence[UnitKey], labels: Sequence[float], where: str) -> None:

@@ -29,6 +29,7 @@ class Purpose(IntEnum):
     SHARD = 3  # how many rows of each source every shard gets
     SCHEDULE = 4  # which open units the rows of a block come from
     RESAMPLE = 5  # which rows are left out or repeated
+    TRANSFORM = 7  # what a user's function does to a batch
     SPILL = 6  # which shard on disk a row goes to
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,6 +18,7 @@ from rootml.batching.inputs._layout import Layout
 from rootml.batching.rows._pipeline import THREAD_NAME
 from rootml.batching.rows._unit_index import UnitIndex
 from rootml.batching.rows._units import DatasetUnits, Decode, UnitJob, UnitSource
+from rootml.batching.rows._watchdog import Watchdog
 from rootml.storage.remote import compute_slot
 
 if TYPE_CHECKING:
@@ -87,14 +88,34 @@ class UnitDecoder:
         with threads as pool, self._index.timing(what):
             futures = [pool.submit(function, unit) for unit in units]
             enabled = self._index.options.progress
+            done = self._as_completed(futures, units, what)
             try:
-                for future in track(
-                    as_completed(futures), total=len(futures), what=what, enabled=enabled
-                ):
+                for future in track(done, total=len(futures), what=what, enabled=enabled):
                     future.result()
             except BaseException:
                 pool.shutdown(wait=True, cancel_futures=True)
                 raise
+
+    def _as_completed(
+        self, futures: Sequence[Future[None]], units: Sequence[int], what: str
+    ) -> Iterator[Future[None]]:
+        """`concurrent.futures.as_completed` with a watchdog."""
+        left = dict(zip(futures, units, strict=True))
+        source = self.source
+
+        def describe() -> str:
+            unit = next(iter(left.values()))
+            return f"{what}, {len(left)} of {len(units)} units to go, {source.describe(unit)}"
+
+        seconds = self._index.options.stall_seconds
+        watchdog = Watchdog(seconds, describe=describe, threads=THREAD_NAME)
+        while left:
+            with watchdog.waiting() as patience:
+                while not (done := wait(left, patience.timeout, return_when=FIRST_COMPLETED).done):
+                    patience.check()
+            for future in done:
+                del left[future]
+                yield future
 
     def close(self) -> None:
         """Forget what was sent to a cluster."""
@@ -114,3 +135,6 @@ class _TimedSource:
         slot = nullcontext() if self.slots is None else compute_slot(self.slots)
         with slot, self.timing("decode"):
             return self.source.load(unit, allocate)
+
+    def describe(self, unit: int) -> str:
+        return self.source.describe(unit)

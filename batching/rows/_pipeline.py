@@ -11,30 +11,25 @@ Timing decides how far ahead the threads are, never what is in a batch.
 
 from __future__ import annotations
 
+import itertools
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 
 from rootml.batching.inputs._batch import Batch
-from rootml.batching.inputs._layout import Dense, Layout, Ragged, slice_ragged
+from rootml.batching.inputs._layout import Layout
 from rootml.batching.order._schedule import Block, Schedule
 from rootml.batching.rows._stores import Store
 from rootml.batching.rows._timing import Timing
+from rootml.batching.rows._watchdog import Watchdog
 from rootml.storage.remote import stop_retries_when
 
 THREAD_NAME = "rootml-batching"
 _LOOK_AHEAD = 64
 _QUEUE_BYTES = 32 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class _Filled:
-    sizes: tuple[int, ...]
-    dense: Dense
-    ragged: Ragged
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +55,8 @@ class Pipeline:
         timing: Timing,
         skip: int = 0,
         block_rows: int,
+        transform: Callable[[Batch, int], Batch] | None = None,
+        stall_seconds: float | None = None,
     ) -> None:
         self._layout = layout
         self._schedule = schedule
@@ -73,8 +70,12 @@ class Pipeline:
         self._store = make_store(self._pool)
         self._timing = timing
         self._skip = skip
+        self._transform = transform
+        self._number = skip
+        self._waits_for: int | None = None
+        self._watchdog = Watchdog(stall_seconds, describe=self._describe, threads=THREAD_NAME)
         size = max(1, block_rows * max(1, layout.row_bytes))
-        self._queue: queue.Queue[_Filled | _Failed | None] = queue.Queue(
+        self._queue: queue.Queue[Sequence[Batch] | _Failed | None] = queue.Queue(
             max(1, min(4, _QUEUE_BYTES // size))
         )
         self._thread = threading.Thread(target=self._produce, name=THREAD_NAME, daemon=True)
@@ -85,16 +86,13 @@ class Pipeline:
         try:
             while True:
                 with self._timing("wait"):
-                    item = self._queue.get()
+                    item = self._next()
                 if item is None:
                     return
                 if isinstance(item, _Failed):
                     raise item.error
-                start = 0
-                for size in item.sizes:
-                    batch = self._layout.batch(item.dense, item.ragged, start, start + size)
-                    self._timing.count(size)
-                    start += size
+                for batch in item:
+                    self._timing.count(batch.num_rows)
                     yield batch
         finally:
             self.close()
@@ -129,15 +127,37 @@ class Pipeline:
             if not self._stop.is_set():
                 self._put(_Failed(error))
 
-    def _fill(self, block: Block, skip: int) -> _Filled:
+    def _next(self) -> Sequence[Batch] | _Failed | None:
+        with self._watchdog.waiting() as patience:
+            while True:
+                try:
+                    return self._queue.get(timeout=patience.timeout)
+                except queue.Empty:
+                    patience.check()
+
+    def _describe(self) -> str:
+        """What the loop over batches waits for."""
+        done = f"{self._timing.batches} batches were delivered"
+        if self._waits_for is None:
+            return f"{done}; the next block is being made"
+        return f"{done}; waiting for {self._store.describe(self._waits_for)}"
+
+    def _fill(self, block: Block, skip: int) -> list[Batch]:
         with self._timing("gather"):
             dense, ragged = self._store.gather(block)
-        first = sum(block.sizes[:skip])
-        return _Filled(
-            block.sizes[skip:],
-            {key: values[first:] for key, values in dense.items()},
-            {key: slice_ragged(array, first, block.rows) for key, array in ragged.items()},
-        )
+        ends = list(itertools.accumulate(block.sizes))
+        batches = [
+            self._layout.batch(dense, ragged, end - size, end)
+            for size, end in zip(block.sizes[skip:], ends[skip:], strict=True)
+        ]
+        if self._transform is not None:
+            with self._timing("transform"):
+                batches = [
+                    self._transform(batch, number)
+                    for number, batch in enumerate(batches, self._number)
+                ]
+        self._number += len(batches)
+        return batches
 
     def _blocks(self) -> Iterator[tuple[Block, int]]:
         """Blocks whose pieces are loaded, and how many of their batches to leave out.
@@ -184,9 +204,11 @@ class Pipeline:
         self._store.prepare(waiting)
         with self._timing("decode (waited for)"):
             for take in block.takes:
+                self._waits_for = take.piece
                 self._store.wait(take.piece)
+            self._waits_for = None
 
-    def _put(self, item: _Filled | _Failed | None) -> None:
+    def _put(self, item: Sequence[Batch] | _Failed | None) -> None:
         while not self._stop.is_set():
             try:
                 self._queue.put(item, timeout=0.1)

@@ -141,6 +141,10 @@ class Spill:
             at += chunk.rows
         return RowsUnit(rows, dense, join_ragged(parts))
 
+    def describe(self, unit: int) -> str:
+        """Where the shard is, for messages."""
+        return str(self._path(unit))
+
     def _read(self, chunk: _Chunk, data: bytes, dense: Dense, at: int) -> Ragged:
         offset = chunk.offset
 

@@ -55,6 +55,9 @@ class Store(Protocol):
     def release(self, piece: int) -> None:
         """Forget a piece that no later block uses."""
 
+    def describe(self, piece: int) -> str:
+        """Where the piece comes from, for messages."""
+
     def close(self) -> None:
         """Give memory back; no thread uses this store any more."""
 
@@ -143,6 +146,9 @@ class SequentialStore:
     def release(self, piece: int) -> None:
         self._futures.pop(piece, None)
 
+    def describe(self, piece: int) -> str:
+        return self._source.describe(self._pieces[piece].unit)
+
     def close(self) -> None:
         self._futures.clear()
 
@@ -216,6 +222,9 @@ class ResidentStore:
         return dense, {key: take_ragged(array, rows) for key, array in self._data.lists.items()}
 
     def release(self, piece: int) -> None: ...
+
+    def describe(self, piece: int) -> str:  # noqa: ARG002
+        return "rows in memory"
 
     def close(self) -> None: ...
 
@@ -389,6 +398,9 @@ class PoolStore:
 
     def release(self, piece: int) -> None:
         self._free.give_back(self._open.pop(piece).extents)
+
+    def describe(self, piece: int) -> str:
+        return self._source.describe(self._pieces[piece].unit)
 
     def close(self) -> None:
         self._open.clear()

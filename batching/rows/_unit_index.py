@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from rootml.partitions import Partition
 
 Counts = npt.NDArray[np.int64]
+_MAX_CLASSES = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +146,21 @@ class UnitIndex:
             names = [sample.constant_label for sample in samples]
         numbers = {name: number for number, name in enumerate(sorted(set(names)))}
         return [numbers[names[partition.sample]] for partition in partitions]
+
+    def label_counts(self) -> npt.NDArray[np.int64] | None:
+        """Rows of each label in each unit, `(units, labels)`.
+
+        None if that is of no interest: files of one label each, no labels, or so many of them that
+        they are no classes.
+        """
+        if not self.dataset.has_label or self._constant_labels or self.options.resample:
+            return None
+        labels = sorted(self.selection.labels)
+        if not 2 <= len(labels) <= _MAX_CLASSES:
+            return None
+        found = self.count_labels(self.partitions, self.selection)
+        rows = [[counts.get(label, 0) for label in labels] for counts in found]
+        return np.array(rows, dtype=np.int64)
 
     def _keys_by_label(
         self, partitions: Sequence[Partition], selection: SelectionIndex

@@ -52,6 +52,9 @@ class UnitSource(Protocol):
     def load(self, unit: int, allocate: Allocate = np.empty) -> Unit:
         """Read and decode one unit; large arrays may come from `allocate`."""
 
+    def describe(self, unit: int) -> str:
+        """Where the unit comes from, for messages."""
+
 
 @dataclass(frozen=True, slots=True)
 class DecodedUnit:
@@ -171,6 +174,10 @@ class DatasetUnits:
         job = UnitJob(self.index.select(self.partitions[key.partition]), key)
         prepared = self.decode(job, allocate) if self.remote is None else self.remote(job)
         return DecodedUnit(self.decode.layout, prepared)
+
+    def describe(self, unit: int) -> str:
+        where = self.partitions[self.keys[unit].partition].where
+        return f"{where}, {'in threads here' if self.remote is None else 'on the cluster'}"
 
 
 @dataclass(frozen=True, slots=True)

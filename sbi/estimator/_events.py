@@ -57,7 +57,13 @@ def _stream(
         message = f"{data}: no event is selected"
         raise EmptySelectionError(message)
     size = min(ROWS, rows)
-    loader = BatchLoader(chosen, size, inputs=list(chosen.columns), progress=progress)
+    loader = BatchLoader(
+        chosen,
+        size,
+        inputs=list(chosen.columns),
+        weights=chosen.has_weight,
+        progress=progress,
+    )
     batches = loader.iterate(epoch=0)
     try:
         for batch in track(batches, total=len(loader), what="ratios", enabled=progress):

@@ -100,7 +100,7 @@ class Checked:
 def check_batch(batch: Batch) -> Ids:
     """Check every value of a batch with inputs x, y, k (and lists), observer id."""
     assert batch.observers is not None
-    ids = batch.observers["id"]
+    ids: Ids = batch.observers["id"]
     assert ids.dtype == np.int64
     assert len(ids) == batch.num_rows
     expected = columns_of(ids)

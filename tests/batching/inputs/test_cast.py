@@ -114,5 +114,5 @@ def test_unknown_policy(policy: object) -> None:
 
 
 def test_only_float_dtypes() -> None:
-    with pytest.raises(UsageError, match="float32 or float64"):
+    with pytest.raises(UsageError, match="float32, float64"):
         float_dtype("int32")

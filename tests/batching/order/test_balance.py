@@ -25,17 +25,17 @@ KINDS = st.sampled_from(["under", "over"])
 
 
 @given(st.lists(st.floats(0.1, 1e6), min_size=2, max_size=5))
-def test_factors_equalise_and_keep_the_total(sums: list[float]) -> None:
-    factors = class_factors(dict(enumerate(sums)), "data")
+def test_factors_equalise_and_give_a_mean_of_one(sums: list[float]) -> None:
+    factors = class_factors(dict(enumerate(sums)), 1000, "data")
     after = [factors[label] * value for label, value in enumerate(sums)]
-    np.testing.assert_allclose(after, sum(sums) / len(sums))
+    np.testing.assert_allclose(after, 1000 / len(sums))
 
 
 def test_factors_need_positive_sums_and_two_classes() -> None:
     with pytest.raises(UsageError, match="positive sums"):
-        class_factors({0: 3.0, 1: -0.5}, "data")
+        class_factors({0: 3.0, 1: -0.5}, 2, "data")
     with pytest.raises(UsageError, match="at least two classes"):
-        class_factors({1: 3.0}, "data")
+        class_factors({1: 3.0}, 1, "data")
 
 
 @given(

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from rootml._internal.buffers import Allocate
-from rootml.batching.inputs._batch import BatchSpec, InputSpec
+from rootml.batching.inputs._batch import Batch, BatchSpec, InputSpec
 from rootml.batching.inputs._layout import Dense, Layout, Ragged, RawField
 from rootml.batching.order._plan import EpochPlan, Mode, Sharding
 from rootml.batching.rows._pipeline import THREAD_NAME, Pipeline
@@ -27,7 +27,7 @@ INT64 = np.dtype(np.int64)
 LAYOUT = Layout(
     BatchSpec((InputSpec("x", "flat", (), None, INT64),), True, None, INT64, None, False, INT64,
               10, False, {"id": INT64}),
-    (), (), (RawField("id", "id", INT64, ()),), False, False, INT64,
+    (), (), (RawField("id", "id", "id", INT64, ()),), False, False, INT64,
 )  # fmt: skip
 
 
@@ -47,15 +47,28 @@ class Units:
             raise OSError(message)
         return RowsUnit(100, {"id": np.arange(100 * unit, 100 * unit + 100)}, {})
 
+    def describe(self, unit: int) -> str:
+        return f"unit {unit}"
+
 
 class RowsLayout(Layout):
     """A layout whose batches are just the ids."""
 
-    def batch(self, dense: Dense, ragged: Ragged, start: int, stop: int) -> Any:  # noqa: ARG002
-        return dense["id"][start:stop]
+    def batch(self, dense: Dense, ragged: Ragged, start: int, stop: int) -> Batch:  # noqa: ARG002
+        return Batch(dense["id"][start:stop], None, None, None, stop - start)
 
 
-def make_stream(units: Units, mode: Mode, *, threads: int = 2, skip: int = 0) -> Pipeline:
+def ids_of(pipeline: Pipeline) -> Iterator[Any]:
+    """The ids of each batch; closing it closes the pipeline."""
+    batches = pipeline.batches()
+    try:
+        for batch in batches:
+            yield batch.x
+    finally:
+        batches.close()  # type: ignore[attr-defined]  # a generator
+
+
+def make_pipeline(units: Units, mode: Mode, *, threads: int = 2, skip: int = 0) -> Pipeline:
     layout = RowsLayout(**{name: getattr(LAYOUT, name) for name in LAYOUT.__dataclass_fields__})
     plan = EpochPlan(mode, np.full(20, 100), np.zeros(20, dtype=np.int64), seed=1, epoch=0)
     sharding = Sharding(1, 1, batch_size=10, drop_last=False, block_rows=30, spare_rows=300)
@@ -95,8 +108,8 @@ MODES: list[Mode] = ["sequential", "pool"]
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("threads", [1, 4])
 def test_same_order_whatever_the_timing(mode: Mode, threads: int) -> None:
-    quick = np.concatenate(list(make_stream(Units(), mode).batches()))
-    slow = np.concatenate(list(make_stream(Units(delay=0.003), mode, threads=threads).batches()))
+    quick = np.concatenate(list(ids_of(make_pipeline(Units(), mode))))
+    slow = np.concatenate(list(ids_of(make_pipeline(Units(delay=0.003), mode, threads=threads))))
     np.testing.assert_array_equal(quick, slow)
     np.testing.assert_array_equal(np.sort(quick), np.arange(2000))
 
@@ -104,8 +117,8 @@ def test_same_order_whatever_the_timing(mode: Mode, threads: int) -> None:
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("skip", [1, 7, 100, 199, 200])
 def test_skipping_gives_the_rest(mode: Mode, skip: int) -> None:
-    whole: list[Any] = list(make_stream(Units(), mode).batches())
-    rest = list(make_stream(Units(), mode, skip=skip).batches())
+    whole: list[Any] = list(ids_of(make_pipeline(Units(), mode)))
+    rest = list(ids_of(make_pipeline(Units(), mode, skip=skip)))
     assert len(rest) == 200 - skip
     for one, other in zip(whole[skip:], rest, strict=True):
         np.testing.assert_array_equal(one, other)
@@ -113,7 +126,7 @@ def test_skipping_gives_the_rest(mode: Mode, skip: int) -> None:
 
 def test_skipping_does_not_read_what_was_used_up() -> None:
     units = Units()
-    list(make_stream(units, "sequential", skip=150).batches())
+    list(ids_of(make_pipeline(units, "sequential", skip=150)))
     assert sorted(units.loaded) == [15, 16, 17, 18, 19]
 
 
@@ -121,7 +134,7 @@ def test_skipping_does_not_read_what_was_used_up() -> None:
 def test_an_error_of_a_thread_is_raised_in_the_consumer(mode: Mode) -> None:
     received: list[Any] = []
     with pytest.raises(OSError, match="unit 13 is broken"):
-        received.extend(make_stream(Units(fail=13), mode).batches())
+        received.extend(ids_of(make_pipeline(Units(fail=13), mode)))
     assert len(received) < 200
 
 
@@ -129,22 +142,22 @@ def test_what_came_before_the_error_is_delivered() -> None:
     """In the order of the file, 13 whole units precede the broken one."""
     received: list[Any] = []
     with pytest.raises(OSError, match="broken"):
-        received.extend(make_stream(Units(fail=13), "sequential").batches())
+        received.extend(ids_of(make_pipeline(Units(fail=13), "sequential")))
     assert sum(map(len, received)) >= 1290  # the block that needs unit 13 is not complete
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_break_close_and_del_stop_the_threads(mode: Mode) -> None:
-    for _ in make_stream(Units(), mode).batches():
+    for _ in ids_of(make_pipeline(Units(), mode)):
         break
     gc.collect()
     assert not running()
-    batches = iter(make_stream(Units(), mode).batches())
+    batches = iter(ids_of(make_pipeline(Units(), mode)))
     next(batches)
     assert running()
     batches.close()  # type: ignore[attr-defined]
     assert not running()
-    batches = iter(make_stream(Units(delay=0.01), mode).batches())
+    batches = iter(ids_of(make_pipeline(Units(delay=0.01), mode)))
     next(batches)
     del batches
     gc.collect()
@@ -154,7 +167,7 @@ def test_break_close_and_del_stop_the_threads(mode: Mode) -> None:
 @pytest.mark.parametrize("mode", MODES)
 def test_an_error_of_the_consumer_stops_the_threads(mode: Mode) -> None:
     def consume() -> None:
-        for _ in make_stream(Units(), mode).batches():
+        for _ in ids_of(make_pipeline(Units(), mode)):
             message = "mine"
             raise KeyError(message)
 
@@ -166,7 +179,7 @@ def test_an_error_of_the_consumer_stops_the_threads(mode: Mode) -> None:
 
 def test_batches_stay_valid_when_the_stream_is_gone() -> None:
     """Memory is reused only when no batch refers to it."""
-    kept: list[Any] = list(make_stream(Units(), "pool").batches())
+    kept: list[Any] = list(ids_of(make_pipeline(Units(), "pool")))
     np.testing.assert_array_equal(np.sort(np.concatenate(kept)), np.arange(2000))
 
 
@@ -177,7 +190,7 @@ def test_many_streams_leave_no_memory_behind() -> None:
         return pages * os.sysconf("SC_PAGE_SIZE")
 
     def once() -> None:
-        batches = iter(make_stream(Units(), "pool").batches())
+        batches = iter(ids_of(make_pipeline(Units(), "pool")))
         next(batches)
 
     for _ in range(20):

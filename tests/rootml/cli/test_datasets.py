@@ -161,7 +161,6 @@ def test_nothing_selected_is_said(run: Run) -> None:
         (["skim", "sig.root:Events", "o", "--format", "csv"], 2, "ttree, rntuple, parquet"),
         (["skim", "sig.root:Events", "."], 1, "is an input file"),
         (["batches", "sig.root:Events", "--cut", "pt < 0"], 1, "no event is selected"),
-        (["batches", "sig.root:Events", "-b", "9999"], 1, "larger than the data"),
         (["batches", "sig.root:Events", "-c", "event"], 1, "--dtype float64"),
         (["batches", "sig.root:Events", "--padded", "j=pt"], 2, "the length is missing"),
         (["batches", "sig.root:Events", "--buffer", "big"], 1, "'500 MB'"),

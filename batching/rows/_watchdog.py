@@ -1,0 +1,89 @@
+"""Says where a loader waits when nothing arrives for a long time."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from typing import Self
+
+logger = logging.getLogger(__name__)
+_PROJECT = ("rootml", "batching")
+_MAX_THREADS = 8
+
+
+class Watchdog:
+    """Logs a warning each time that a wait has lasted `seconds` longer.
+
+    Args:
+        seconds: None: never.
+        describe: What is waited for, as text.
+        threads: Prefix of the names of the threads whose position is worth knowing.
+
+    >>> watchdog = Watchdog(60, describe=lambda: "unit 3", threads="rootml-batching")
+    >>> with watchdog.waiting() as patience:
+    ...     patience.check()
+    """
+
+    def __init__(
+        self, seconds: float | None, *, describe: Callable[[], str], threads: str
+    ) -> None:
+        self.seconds = seconds
+        self._describe = describe
+        self._threads = threads
+
+    def waiting(self) -> _Patience:
+        """A wait that begins now."""
+        return _Patience(self)
+
+    def report(self, waited: float) -> None:
+        """Log where things stand."""
+        logger.warning(
+            "no progress for %.0f s: %s%s",
+            waited,
+            self._describe(),
+            "".join(f"\n  {line}" for line in thread_positions(self._threads)),
+        )
+
+
+class _Patience:
+    def __init__(self, watchdog: Watchdog) -> None:
+        self._watchdog = watchdog
+        self._start = self._latest = time.monotonic()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    @property
+    def timeout(self) -> float | None:
+        """How long to wait before the next `check`."""
+        return self._watchdog.seconds
+
+    def check(self) -> None:
+        """Report if the wait has lasted too long."""
+        seconds, now = self._watchdog.seconds, time.monotonic()
+        if seconds is not None and now - self._latest >= 0.9 * seconds:
+            self._latest = now
+            self._watchdog.report(now - self._start)
+
+
+def thread_positions(prefix: str) -> Iterator[str]:
+    """Where the threads with this prefix are: the innermost lines of rootml's own code."""
+    frames = sys._current_frames()
+    found = [thread for thread in threading.enumerate() if thread.name.startswith(prefix)]
+    for thread in found[:_MAX_THREADS]:
+        frame = frames.get(thread.ident or 0)
+        if frame is None:
+            continue
+        stack = traceback.extract_stack(frame)
+        ours = [line for line in stack if any(f"/{part}/" in line.filename for part in _PROJECT)]
+        shown = ours[-1:] + stack[-1:] if ours and ours[-1] is not stack[-1] else stack[-1:]
+        places = ", in ".join(f"{line.name} ({line.filename}:{line.lineno})" for line in shown)
+        yield f"{thread.name}: in {places}"
+    if len(found) > _MAX_THREADS:
+        yield f"... and {len(found) - _MAX_THREADS} more threads"
