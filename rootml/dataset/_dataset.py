@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     import awkward as ak
     import hist
 
-    from rootml.batching import BatchLoader, Padded, Ragged, Resample
+    from rootml.batching import Batch, BatchLoader, Padded, Ragged, Resample
 
 R = TypeVar("R")
 
@@ -734,8 +734,9 @@ class Dataset:
         seed: int = 0,
         drop_last: bool = False,
         inputs: Sequence[str] | Mapping[str, Sequence[str] | Padded | Ragged] | None = None,
-        targets: str | Sequence[str] | None = None,
-        observers: Sequence[str] | None = None,
+        targets: str | Sequence[str] | Padded | Ragged | None = None,
+        observers: Sequence[str] | Mapping[str, str | Padded | Ragged] | None = None,
+        weights: bool | None = None,
         dtype: Any = "float32",
         balance: Literal["weights", "resample"] | Resample | None = None,
         buffer_bytes: int | str = "1 GB",
@@ -744,6 +745,8 @@ class Dataset:
         nonfinite: Literal["error", "keep"] | float = "error",
         threads: int | None = None,
         progress: bool | None = None,
+        transform: Callable[[Batch, np.random.Generator], Batch] | None = None,
+        stall_seconds: float | None = 60.0,
     ) -> BatchLoader:
         """Batches for a training loop, each selected event once per epoch.
 
@@ -759,7 +762,8 @@ class Dataset:
                 named inputs: lists of columns, `Padded` or `Ragged`.
             targets: Columns of ``y`` in the place of the label.
             observers: Columns carried beside in their own dtype.
-            dtype: Of ``x``, ``y`` and ``w``: "float32" or "float64".
+            weights: Whether there is a ``w``; None: if there is a label or target.
+            dtype: Of ``x``: "float32", "float64", "float16" or "bfloat16".
             balance: ``"weights"`` or ``"resample"`` (or a `Resample`): classes of equal weight, or
                 of equal numbers of rows.
             buffer_bytes: Memory for decoded rows, over all workers of a rank.
@@ -769,6 +773,8 @@ class Dataset:
                 that replaces them.
             threads: Decoding threads; None: the cores, at most 4.
             progress: Show a bar on long first passes; None: on a terminal.
+            transform: A function of each batch and a random generator of its own.
+            stall_seconds: Log where the loader waits if no batch comes for so long; None: never.
 
         Raises:
             UsageError: Options that make no sense, contradict each other, or are misspelt.
@@ -786,6 +792,7 @@ class Dataset:
             inputs=inputs,
             targets=targets,
             observers=observers,
+            weights=weights,
             dtype=dtype,
             balance=balance,
             buffer_bytes=buffer_bytes,
@@ -794,6 +801,8 @@ class Dataset:
             nonfinite=nonfinite,
             threads=threads,
             progress=progress,
+            transform=transform,
+            stall_seconds=stall_seconds,
         )
 
     # --- writing ------------------------------------------------------------------------------

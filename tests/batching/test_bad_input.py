@@ -24,8 +24,8 @@ def data(tmp_path: Path) -> rootml.Dataset:
 @pytest.mark.parametrize(
     ("options", "problem"),
     [
-        ({"dtype": "bfloat16"}, "dtype='bfloat16': features are float32 or float64"),
-        ({"dtype": None}, "dtype=None: features are float32 or float64"),
+        ({"dtype": "int8"}, "dtype='int8': features are float32, float64"),
+        ({"dtype": None}, "dtype=None: features are float32, float64"),
         ({"inputs": 3}, "inputs: expected a list of names, not 3"),
         ({"inputs": {"a": 3}}, "inputs.'a'.: expected a list of names, not 3"),
         ({"inputs": {3: ["x"]}}, "a name is a text"),

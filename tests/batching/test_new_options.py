@@ -15,7 +15,6 @@ import pyarrow.parquet as pq
 import pytest
 
 import rootml
-from rootml._internal import progress
 from rootml.batching import Batch, BatchLoader, Padded, PaddedArray, Ragged, RaggedArray
 from rootml.batching.rows._units import Decode
 from rootml.errors import CastError, SchemaError, UsageError
@@ -108,7 +107,7 @@ def test_misspelt_options(data: rootml.Dataset) -> None:
 @pytest.mark.parametrize("descending", [True, False])
 def test_lists_in_the_order_of_a_column(data: rootml.Dataset, descending: bool) -> None:
     options: dict[str, Any] = {"order_by": "pt", "descending": descending}
-    inputs = {
+    inputs: dict[str, Any] = {
         "jets": Padded(["eta", "flavour"], length=3, **options),
         "all": Ragged(["eta"], **options),
     }
@@ -371,7 +370,11 @@ def test_a_data_loader_that_collates_is_refused(data: rootml.Dataset) -> None:
 
 def test_jax_arrays_share_the_memory(data: rootml.Dataset) -> None:
     jax = pytest.importorskip("jax")
-    inputs = {"flat": ["x"], "jets": Padded(["pt"], length=4), "all": Ragged(["eta"])}
+    inputs: dict[str, Any] = {
+        "flat": ["x"],
+        "jets": Padded(["pt"], length=4),
+        "all": Ragged(["eta"]),
+    }
     loader = data.batches(256, inputs=inputs, targets="kind", shuffle=True)
     for given, plain in zip(
         loader.jax(),
@@ -417,19 +420,3 @@ def test_a_mixed_file_in_a_pool_is_not(tmp_path: Path) -> None:
     data = rootml.open(str(tmp_path / "mixed.parquet"), label="kind").select(["x"])
     loader = data.batches(100, shuffle=True, buffer_bytes="40 kB", unit_bytes="1 kB")
     assert sum(1 for _ in loader.numpy()) == 200  # a warning would be an error
-
-
-# --- progress without a terminal ---
-
-
-def test_progress_is_logged_where_there_is_no_terminal(
-    data: rootml.Dataset, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(progress, "LOG_SECONDS", 0.0)
-    with caplog.at_level(logging.INFO, "rootml"):
-        list(data.batches(100, inputs=["x"], shuffle=True, unit_bytes="1 kB").numpy())
-    assert "decoding into memory: 5 of 5" in caplog.text
-    caplog.clear()
-    with caplog.at_level(logging.INFO, "rootml"):
-        list(data.batches(100, inputs=["x"], shuffle=True, progress=False).numpy())
-    assert not caplog.records
