@@ -6,8 +6,9 @@
     for x, y, w in loader.torch(): ...
 
 `_loader` has the public class. `inputs/` turns columns into rows, `order/` computes which row
-comes when, `rows/` reads and keeps rows, `adapters/` has one module per output. A new output is a
-module there that takes a `BatchSource`, and a method of `Outputs`.
+comes when, `rows/` reads and keeps rows, `adapters/` has one module per output, `saved/` keeps an
+epoch on disk. A new output is a module in `adapters/` that takes a `BatchSource`, and a method of
+`Outputs`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from rootml.batching._standardizer import Standardizer
 from rootml.batching.inputs._batch import Batch, BatchSpec, InputSpec, PaddedArray, RaggedArray
 from rootml.batching.inputs._inputs import Padded, Ragged
 from rootml.batching.order._balance import Resample
+from rootml.batching.saved._loader import SavedLoader
+from rootml.batching.saved._loader import open_saved as open  # noqa: A004
 
 __all__ = [
     "Batch",
@@ -28,5 +31,7 @@ __all__ = [
     "Ragged",
     "RaggedArray",
     "Resample",
+    "SavedLoader",
     "Standardizer",
+    "open",
 ]

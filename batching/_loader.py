@@ -6,9 +6,8 @@ import copy
 import os
 import threading
 from collections.abc import Generator, Mapping
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
-from rootml._internal.optional import optional_import
 from rootml._internal.validators import check_flag, check_whole, named_options
 from rootml.batching._describe import LoaderDescription, describe, loader_html
 from rootml.batching._options import check_epoch, check_options
@@ -21,6 +20,7 @@ from rootml.batching.order._epoch_counter import (
     EpochCounter,
     LocalEpochCounter,
     SharedEpochCounter,
+    shared_counter,
 )
 from rootml.batching.order._plan import Mode, Segment, Sharding
 from rootml.batching.order._sharding import batch_sizes
@@ -287,14 +287,8 @@ class BatchLoader(Outputs):
 
     def share_epochs(self) -> SharedEpochCounter:
         """Count epochs in memory that worker processes share (for the torch output)."""
-        import multiprocessing
-
-        torch = optional_import("torch", feature="BatchLoader.torch()", extra="torch")
         if not isinstance(self._counter, SharedEpochCounter):
-            memory = torch.zeros(SharedEpochCounter.SIZE, dtype=torch.int64).share_memory_()
-            self._counter = SharedEpochCounter(
-                self.epoch, memory, multiprocessing.get_context("spawn").Lock()
-            )
+            self._counter = shared_counter(self.epoch)
         return self._counter
 
     def prepare(self) -> None:
@@ -539,6 +533,69 @@ class BatchLoader(Outputs):
         loader = copy.copy(self)
         loader._begin_with(source)
         return predict(loader, model)
+
+    # --- on disk --------------------------------------------------------------------------------
+
+    def saving_key(self) -> dict[str, Any]:
+        """Identifies the data, the selection and the order, as plain values."""
+        options = self._source.options
+        return {
+            "fingerprint": self._source.index.fingerprint,
+            "seed": options.seed,
+            "mode": self.mode,
+            "resample": repr(options.resample),
+            "balance": options.balance == "weights",
+        }
+
+    def save(
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        format: Literal["rootml", "hdf5", "root", "parquet"] = "rootml",  # noqa: A002
+        split: str | None = None,
+        part_bytes: int | str = "256 MB",
+        overwrite: bool = False,
+        progress: bool | None = None,
+    ) -> list[str]:
+        """Save the batches of the next epoch in their order; `rootml.batching.open` reads them.
+
+        If it is interrupted, the same call goes on after the last complete part. The loader itself
+        does not move on to another epoch.
+
+        Args:
+            format: ``"rootml"``: NumPy's npz. ``"parquet"``, ``"root"``: a column or branch for
+                each feature, target, weight, observer and mask. ``"hdf5"``: the layout of Salt:
+                structured data sets, "events" with a row per event, and one `(events, length)`
+                with a field "valid" for each padded input.
+            split: Name of a subfolder, e.g. "train" and "validation" for two loaders.
+            part_bytes: Size of the files before compression.
+            overwrite: Replace what is saved there.
+
+        Returns:
+            Paths of the files.
+
+        Raises:
+            UsageError: Other batches are saved there.
+            UnsupportedTypeError: The format does not hold what a batch consists of.
+            ShardError: This is the shard of a rank.
+        """
+        from rootml.batching.saved._save import save
+
+        if self._world != 1:
+            message = f"rank {self._rank} of {self._world}: save the loader before shard()"
+            raise ShardError(message)
+        loader = copy.copy(self)
+        loader._begin_with(self._source)
+        loader.set_epoch(self.epoch)
+        return save(
+            loader,
+            folder,
+            format=format,
+            split=split,
+            part_bytes=part_bytes,
+            overwrite=overwrite,
+            progress=progress,
+        )
 
     # --- the end ------------------------------------------------------------------------------
 

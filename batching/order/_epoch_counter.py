@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import threading
 from multiprocessing import context
 from typing import Any, Protocol
+
+from rootml._internal.optional import optional_import
 
 
 class EpochCounter(Protocol):
@@ -50,6 +53,13 @@ class LocalEpochCounter:
 
     def __setstate__(self, epoch: int) -> None:
         self.__init__(epoch)  # type: ignore[misc]
+
+
+def shared_counter(epoch: int) -> SharedEpochCounter:
+    """A counter in shared memory of torch."""
+    torch: Any = optional_import("torch", feature="BatchLoader.torch()", extra="torch")
+    memory = torch.zeros(SharedEpochCounter.SIZE, dtype=torch.int64).share_memory_()
+    return SharedEpochCounter(epoch, memory, multiprocessing.get_context("spawn").Lock())
 
 
 class SharedEpochCounter:
