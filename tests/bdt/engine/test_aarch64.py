@@ -61,21 +61,21 @@ class Arena:
         found = libc.mmap(BASE, SIZE, access, mmap.MAP_SHARED | noreplace, descriptor, 0)
         os.close(descriptor)
         assert found == BASE
-        self._bytes = np.frombuffer((ctypes.c_uint8 * SIZE).from_address(BASE), np.uint8)
+        self._bytes = np.ctypeslib.as_array((ctypes.c_uint8 * SIZE).from_address(BASE))
         self._next = 64
 
     def space(self, size: int) -> NDArray[np.uint8]:
         """`size` bytes of zeros, aligned."""
         first = self._next
         self._next = -(-(first + size + 128) // 64) * 64
-        made = self._bytes[first : first + size]
+        made: NDArray[np.uint8] = self._bytes[first : first + size]
         made[:] = 0
         return made
 
     def copy(self, array: NDArray[Any]) -> NDArray[Any]:
         """The array, there."""
-        made = self.space(max(array.nbytes, 1))[: array.nbytes].view(array.dtype)
-        made = made.reshape(array.shape)
+        raw = self.space(max(array.nbytes, 1))[: array.nbytes].view(array.dtype)
+        made: NDArray[Any] = raw.reshape(array.shape)
         made[...] = array
         return made
 
