@@ -158,6 +158,34 @@ def _fractions(value: NDArray[np.float64]) -> NDArray[np.float64]:
     return value / np.where(total == 0, 1, total)
 
 
+def _ada_boost(model: Any) -> Forest:
+    """Votes of trees for one of two classes, weighted: ``decision_function``."""
+    if len(model.classes_) != 2:
+        message = (
+            f"AdaBoostClassifier of {len(model.classes_)} classes is not supported, of 2 it is"
+        )
+        raise UnsupportedModelError(message)
+    for estimator in model.estimators_:
+        if type(estimator).__name__ != "DecisionTreeClassifier" or len(estimator.classes_) != 2:
+            message = f"AdaBoostClassifier of {type(estimator).__name__} is not supported"
+            raise UnsupportedModelError(message)
+    trees = [estimator.tree_ for estimator in model.estimators_]
+    weights = np.asarray(model.estimator_weights_, dtype=np.float64)[: len(trees)]
+    values = [
+        np.where(np.argmax(tree.value[:, 0, :], axis=1) == 1, 2 * weight, -2 * weight)[:, None]
+        for tree, weight in zip(trees, weights.tolist(), strict=True)
+    ]
+    return Forest(
+        **_common(model),
+        **_tree_fields(trees, values),
+        tree_output=np.zeros(len(trees), dtype=np.int32),
+        base=np.zeros(1),
+        divisor=float(model.estimator_weights_.sum()),
+        allow_nan=_allow_nan(model),
+        link="sigmoid",
+    )
+
+
 def _gradient_boosting(model: Any) -> Forest:
     """Sum of the initial prediction and of ``learning_rate * leaf``."""
     init = model.init_
@@ -312,6 +340,7 @@ def _sets(
 
 
 _READERS: dict[str, Callable[[Any], Forest]] = {
+    "AdaBoostClassifier": _ada_boost,
     "DecisionTreeClassifier": _decision_tree,
     "DecisionTreeRegressor": _decision_tree,
     "ExtraTreesClassifier": _random_forest,

@@ -105,7 +105,7 @@ def test_what_cannot_be_represented_is_named() -> None:
     with pytest.raises(UsageError, match="not trained"):
         load(ensemble.RandomForestClassifier())
     for model, word in (
-        (ensemble.AdaBoostClassifier(), "AdaBoostClassifier"),
+        (ensemble.AdaBoostRegressor(), "AdaBoostRegressor"),
         (make_pipeline(ensemble.RandomForestClassifier(2)), "Pipeline"),
         (ensemble.GradientBoostingRegressor(init=LinearRegression(), n_estimators=2),
          "LinearRegression"),
@@ -135,3 +135,33 @@ def test_a_predict_of_the_users_own_is_refused() -> None:
     assert np.array_equal(load(model).compile("numpy").predict(x), model.predict(x))
     with pytest.raises(UnsupportedModelError, match=r"Doubled has a predict\(\) of its own"):
         load(Doubled(3).fit(x, x[:, 0]))
+
+
+def test_ada_boost() -> None:
+    ensemble = pytest.importorskip("sklearn.ensemble")
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.tree import DecisionTreeClassifier
+
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=(500, 4)).astype(np.float32)
+    label = x[:, 0] + x[:, 1] * x[:, 2] + rng.normal(size=500) > 0
+    weight = rng.uniform(0.1, 3, 500)
+    for depth in (1, 4):
+        tree = DecisionTreeClassifier(max_depth=depth, random_state=1)
+        model = ensemble.AdaBoostClassifier(tree, n_estimators=30, random_state=1)
+        model.fit(x, label, sample_weight=weight)
+        forest = load(model)
+        rows = np.repeat(x[:60], 3, axis=0)
+        inner = np.flatnonzero(forest.feature >= 0)[:180]
+        rows[np.arange(len(inner)), forest.feature[inner]] = forest.threshold[inner]
+        assert np.array_equal(margins(forest, rows)[:, 0], model.decision_function(rows))
+        ours = forest.compile("numpy").predict(rows)
+        np.testing.assert_allclose(ours, model.predict_proba(rows)[:, 1], rtol=1e-13)
+    several = ensemble.AdaBoostClassifier(tree, n_estimators=3).fit(
+        x, np.digitize(x[:, 0], [0, 1])
+    )
+    with pytest.raises(UnsupportedModelError, match="3 classes"):
+        load(several)
+    linear = ensemble.AdaBoostClassifier(LogisticRegression(), n_estimators=3).fit(x, label)
+    with pytest.raises(UnsupportedModelError, match="LogisticRegression"):
+        load(linear)
