@@ -70,15 +70,14 @@ def make_lanes(forest: Forest, nodes: Nodes) -> Lanes | None:
     within = number - number[new[0]][np.cumsum(new[0]) - 1]
     chunk, slot = np.empty(len(order), np.int64), np.empty(len(order), np.int64)
     chunk[order], slot[order] = within // MAX_THRESHOLDS, within % MAX_THRESHOLDS + 1
-    keys = np.stack([feature, chunk, ~nodes.default], axis=1).astype(np.int64)
-    known, entry = np.unique(keys, axis=0, return_inverse=True)
+    known, entry = _distinct(feature, chunk, ~nodes.default)
     if len(known) > MAX_ENTRIES:
         return None
-    entry = entry.reshape(-1)
+    distinct = order[new[1]]
     heaps = np.full((max(len(known), 1), 1 << LEVELS), np.inf, forest.input_dtype)
     for i, (column, part, _) in enumerate(known.tolist()):
-        own = np.unique(threshold[(feature == column) & (chunk == part)])
-        heaps[i] = search_tree(own, LEVELS)
+        own = distinct[(feature[distinct] == column) & (chunk[distinct] == part)]
+        heaps[i] = search_tree(threshold[own], LEVELS)
     bytes_of = np.zeros((forest.num_nodes, 2), np.uint8)
     bytes_of[nodes.index, 0], bytes_of[nodes.index, 1] = entry, slot
     entry_of, below, values = _full_trees(forest, nodes, bytes_of, depth, blocks)
@@ -86,6 +85,20 @@ def make_lanes(forest: Forest, nodes: Nodes) -> Lanes | None:
     return Lanes(
         depth, entries, known[:, 0].copy(), 255 * known[:, 2], heaps, entry_of, below, values
     )  # fmt: skip
+
+
+def _distinct(
+    feature: NDArray[np.int32], chunk: NDArray[np.int64], right: NDArray[np.bool_]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The distinct triples in rising order, shape (triples, 3), and for each node its own."""
+    chunks = int(chunk.max(initial=0)) + 1
+    key = (feature.astype(np.int64) * chunks + chunk) * 2 + right
+    there = np.zeros(int(key.max(initial=0)) + 1, np.bool_)
+    there[key] = True
+    known = np.flatnonzero(there)
+    columns, rest = np.divmod(known, 2 * chunks)
+    triples = np.stack([columns, rest // 2, rest % 2], axis=1)
+    return triples, (np.cumsum(there) - 1)[key]
 
 
 def _full_trees(
