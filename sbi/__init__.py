@@ -28,7 +28,15 @@ from rootml.sbi.inference._asimov import asimov
 from rootml.sbi.inference._fit import FitResult, fit
 from rootml.sbi.inference._goodness_of_fit import GoodnessOfFit, goodness_of_fit
 from rootml.sbi.inference._impacts import Impacts, impacts
-from rootml.sbi.inference._limits import Discovery, Limit, discovery, limit, limit_by_toys
+from rootml.sbi.inference._limits import (
+    CLs,
+    Discovery,
+    Limit,
+    cls,
+    discovery,
+    limit,
+    limit_by_toys,
+)
 from rootml.sbi.inference._neyman import Neyman, neyman
 from rootml.sbi.inference._samples import (
     SampleShifts,
@@ -50,6 +58,7 @@ from rootml.sbi.likelihood._parameters import Nuisance, Parameter
 
 __all__ = [
     "Binned",
+    "CLs",
     "Check",
     "CombinedLikelihood",
     "Contour",
@@ -78,6 +87,7 @@ __all__ = [
     "ToyResults",
     "asimov",
     "bootstrap_reference",
+    "cls",
     "diagnose",
     "discovery",
     "fit",

@@ -17,10 +17,12 @@ from rootml.sbi.inference._minimise import (
     MAX_EDM,
     Minimum,
     Objective,
+    descend,
     invert,
     limits,
     polish,
     prepare,
+    within,
 )
 from rootml.sbi.inference._quantiles import check_level
 from rootml.sbi.inference._scan import Contour, Profile
@@ -163,10 +165,29 @@ class FitResult(HtmlRepr):
         errors = [self.errors[k] / p.width for k, p in shown.items()]
         return _plots.finish(_plots.pulls(list(shown), pulls, errors), path)
 
-    def refit(self, held: Mapping[str, float], *, start: Mapping[str, float]) -> FitResult:
-        """Fit the same likelihood again with these and the fixed parameters held."""
+    def refit(
+        self, held: Mapping[str, float], *, start: Mapping[str, float] | None = None
+    ) -> FitResult:
+        """Fit the same likelihood again with these and the fixed parameters held.
+
+        Args:
+            held: Parameters to hold, with their values.
+            start: Where the others start; None: where this fit's covariance expects them.
+        """
         kept = {name: self.values[name] for name in self.fixed}
-        return fit(self.like, fixed=kept | dict(held), start=start)
+        place = self.predicted(held) if start is None else dict(start)
+        return fit_near(self.like, fixed=kept | dict(held), start=place)
+
+    def predicted(self, held: Mapping[str, float]) -> dict[str, float]:
+        """Where the other parameters go, to first order, if some are held elsewhere."""
+        names = list(self.values)
+        index = [names.index(name) for name in held if self.errors[name] > 0.0]
+        if not index:
+            return dict(self.values)
+        moved = np.array([held[names[i]] for i in index]) - self.theta[index]
+        inverse = np.linalg.pinv(self.covariance[np.ix_(index, index)])
+        theta = self.theta + self.covariance[:, index] @ (inverse @ moved)
+        return within(self.like, dict(zip(names, theta.tolist(), strict=True)))
 
     def check_free(self, name: str) -> None:
         """Refuse a name that is not a varied parameter of this fit."""
@@ -180,7 +201,8 @@ class FitResult(HtmlRepr):
     def at_minimum(self) -> Any:
         """Minuit, placed at the minimum that was found."""
         self.require_valid()
-        if not np.array_equal(np.array(self._minuit.values), self.theta):
+        moved = not np.array_equal(np.array(self._minuit.values), self.theta)
+        if moved or self._minuit.fmin is None:
             inside = np.clip(self.theta, *_inner_limits(self.like))
             self._minuit.values = inside
             self._minuit.strategy = 1
@@ -249,12 +271,57 @@ def fit(
     minuit, objective = prepare(
         like, fixed=fixed or {}, start=start or {}, gradient=gradient, strategy=strategy
     )
+    first = np.array(minuit.values, np.float64)
     if minuit.nfit:
         minuit.migrad(ncall=calls)
-    names = list(like.parameters)
-    free = np.array([not minuit.fixed[name] for name in names])
+    free = np.array([not minuit.fixed[name] for name in like.parameters])
     minimum = polish(like, np.array(minuit.values, np.float64), free)
+    if not _is_valid(minimum, free):
+        minimum = _second_opinion(like, minimum, first, free)
     return _account(like, minuit, objective, minimum, free)
+
+
+def fit_near(
+    like: Fittable, *, fixed: Mapping[str, float], start: Mapping[str, float]
+) -> FitResult:
+    """The same from a start near the minimum: Newton steps, and MIGRAD only where these fail."""
+    found = newton_fit(like, fixed=fixed, start=start)
+    return fit(like, fixed=fixed, start=start) if found is None else found
+
+
+def newton_fit(
+    like: Fittable, *, fixed: Mapping[str, float], start: Mapping[str, float]
+) -> FitResult | None:
+    """The same by Newton steps alone; None: they find no minimum."""
+    minuit, objective = prepare(like, fixed=fixed, start=start, gradient=True, strategy=0)
+    theta = np.array(minuit.values, np.float64)
+    free = np.array([not minuit.fixed[name] for name in like.parameters])
+    if not math.isfinite(like.nll(theta, strict=False)):
+        return None
+    theta, converged = descend(like, theta, free)
+    if converged:
+        minimum = polish(like, theta, free)
+        if _is_valid(minimum, free):
+            return _account(like, minuit, objective, minimum, free)
+    return None
+
+
+def _is_valid(minimum: Minimum, free: npt.NDArray[np.bool_]) -> bool:
+    whole = _covariance(minimum, free)[1]
+    return whole and minimum.edm < MAX_EDM and math.isfinite(minimum.value)
+
+
+def _second_opinion(
+    like: Fittable, minimum: Minimum, start: Array, free: npt.NDArray[np.bool_]
+) -> Minimum:
+    """Newton steps from where MIGRAD failed, or from where it began; the lower valid minimum."""
+    found = [minimum]
+    for place in (minimum.theta, start):
+        theta, converged = descend(like, place, free)
+        if converged:
+            found.append(polish(like, theta, free))
+    valid = [m for m in found if _is_valid(m, free)]
+    return min(valid, key=lambda m: m.value, default=minimum)
 
 
 def _account(
@@ -269,7 +336,7 @@ def _account(
     covariance, whole = _covariance(minimum, free)
     held = minimum.blocked | _touching(like, minimum.theta, covariance, free)
     at_limit = [name for name, here in zip(names, held, strict=True) if here]
-    valid = whole and minimum.edm < MAX_EDM and math.isfinite(minimum.value)
+    valid = _is_valid(minimum, free)
     problems = _problems(like, minuit, objective, minimum, whole=whole)
     problems += [f"{name} is at its limit: do not trust its error" for name in at_limit]
     sigma = np.sqrt(np.diag(covariance))

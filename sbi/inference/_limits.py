@@ -19,10 +19,10 @@ from rootml._internal.reprs import HtmlRepr, Part, facts_text
 from rootml.errors import ConvergenceError, UsageError
 from rootml.sbi.inference import _plots
 from rootml.sbi.inference._asimov import asimov
-from rootml.sbi.inference._fit import FitResult, fit
+from rootml.sbi.inference._fit import FitResult, fit, newton_fit
 from rootml.sbi.inference._quantiles import check_level, normal_quantile, normal_tail
 from rootml.sbi.inference._samples import ShiftedLikelihood
-from rootml.sbi.inference._toy_task import ToyResults
+from rootml.sbi.inference._toy_task import ToyResults, child_seeds
 from rootml.sbi.inference._toys import toys
 from rootml.sbi.likelihood._combined import CombinedLikelihood
 from rootml.sbi.likelihood._fittable import Fittable
@@ -52,12 +52,33 @@ class Statistic:
     def held(self, value: float) -> FitResult:
         """The fit with the parameter held."""
         if value not in self._held:
-            found = fit(self.like, fixed={self.name: value}, start=self.best.values)
+            found = self._newton(value)
+            if found is None:
+                found = fit(self.like, fixed={self.name: value}, start=self.best.values)
             if not found.valid:
                 message = f"no minimum with {self.name} = {value}: {'; '.join(found.problems)}"
                 raise ConvergenceError(message)
             self._held[value] = found
         return self._held[value]
+
+    def known(self) -> list[float]:
+        """Values of which the fit has been made."""
+        return list(self._held)
+
+    def _newton(self, value: float) -> FitResult | None:
+        """Newton steps from the nearest fit; None: they fail, also by way of points between."""
+        near = min((*self._held, self.fitted), key=lambda other: abs(other - value))
+        known, found = self._held.get(near, self.best), None
+        for points in (1, 4):
+            for place in np.linspace(near, value, points + 1)[1:].tolist():
+                held = {self.name: place}
+                found = newton_fit(self.like, fixed=held, start=known.predicted(held))
+                if found is None:
+                    break
+                known = found
+            if found is not None:
+                break
+        return found
 
     @property
     def fitted(self) -> float:
@@ -89,6 +110,8 @@ class Discovery(HtmlRepr):
         p_value: Of the null.
         fit: The fit with the signal.
         toys: Behind the p-value; None: the asymptotic formula.
+        bound: No toy reaches q0: `p_value` is an upper limit at 95 % confidence, `significance` a
+            lower one.
     """
 
     name: str
@@ -97,15 +120,17 @@ class Discovery(HtmlRepr):
     p_value: float
     fit: FitResult
     toys: ToyResults | None = None
+    bound: bool = False
 
     def _facts(self) -> list[tuple[str, str]]:
         value, error = self.fit.values[self.name], self.fit.errors[self.name]
         by = "asymptotic" if self.toys is None else f"{len(self.toys)} toys"
+        more, less = ("> ", "< ") if self.bound else ("", "")
         return [
             (self.name, f"{value:.5g} +- {error:.2g}"),
             ("q0", f"{self.q0:.4f}"),
-            ("significance", f"{self.significance:.3f}"),
-            ("p-value", f"{self.p_value:.4g} ({by})"),
+            ("significance", f"{more}{self.significance:.3f}"),
+            ("p-value", f"{less}{self.p_value:.4g} ({by})"),
         ]
 
     def __repr__(self) -> str:
@@ -142,10 +167,24 @@ def discovery(
         return Discovery(name, q0, root, normal_tail(root), statistic.best)
     values = toys_null.statistic(_test_of(toys_null, name, null))
     above = toys_null.values[:, toys_null.index(name)] > null
-    q = np.where(above, values, 0.0)[toys_null.valid]
-    p = float((q >= q0).mean())
-    significance = math.inf if p == 0.0 else -normal_quantile(p)
-    return Discovery(name, q0, significance, p, statistic.best, toys_null)
+    q = np.where(above, values, 0.0)[np.isfinite(values)]
+    if not len(q):
+        message = f"none of {len(toys_null)} toys has a valid fit with and without {name!r}"
+        raise ConvergenceError(message)
+    beyond = int((q >= _tied(q0)).sum())
+    p = beyond / len(q) if beyond else _upper_bound(len(q))
+    significance = -normal_quantile(p)
+    return Discovery(name, q0, significance, p, statistic.best, toys_null, bound=beyond == 0)
+
+
+def _tied(q: float) -> float:
+    """Where toys count as large as q: equal data give equal statistics, but for rounding."""
+    return q - 1e-6 * (1.0 + q)
+
+
+def _upper_bound(number: int) -> float:
+    """The 95 % upper limit on a probability of which no case was seen: ``1 - 0.05^(1 / n)``."""
+    return float(-math.expm1(math.log(0.05) / number))
 
 
 def _test_of(results: ToyResults, name: str, value: float) -> int:
@@ -202,6 +241,76 @@ class Limit(HtmlRepr):
 
     def _html_parts(self) -> list[Part]:
         return [self._facts()]
+
+
+@dataclass(frozen=True)
+class CLs(HtmlRepr):
+    """CLs of one value of a parameter, asymptotically.
+
+    Attributes:
+        name: The parameter.
+        value: The value that is tested.
+        observed: CLs of the data.
+        expected: CLs expected without a signal, at -2, -1, 0, +1, +2 standard deviations.
+        q: The test statistic q~ of the data.
+        q_expected: That of the Asimov data without a signal.
+    """
+
+    name: str
+    value: float
+    observed: float
+    expected: tuple[float, ...]
+    q: float
+    q_expected: float
+
+    def _facts(self) -> list[tuple[str, str]]:
+        return [
+            (f"CLs of {self.name} = {self.value:g}", f"{self.observed:.5g}"),
+            ("expected", f"{self.expected[2]:.5g}"),
+            ("68 % band", f"{self.expected[1]:.5g} to {self.expected[3]:.5g}"),
+            ("q", f"{self.q:.5g}"),
+        ]
+
+    def __repr__(self) -> str:
+        return facts_text(self._facts())
+
+    def _html_parts(self) -> list[Part]:
+        return [self._facts()]
+
+
+def cls(
+    like: Fittable, name: str, value: float, *, null: float = 0.0, reference: Any = None
+) -> CLs:
+    """CLs of one value of a parameter with q~, asymptotically: excluded at 95 % if below 0.05.
+
+    Args:
+        name: The parameter of interest.
+        value: The value to test, above `null`.
+        null: Its value without a signal.
+        reference: Reference events for the Asimov data; None: those of the likelihood.
+
+    Raises:
+        ConvergenceError: A fit is not valid.
+        UsageError: A value that is not above the null; no reference events.
+
+    References:
+        Asymptotic formulae, https://arxiv.org/abs/1007.1727; CLs,
+        https://doi.org/10.1088/0954-3899/28/10/313
+
+    >>> from rootml.sbi import Model, Parameter
+    >>> model = Model({"S": "s", "B": "50"}, {"s": Parameter(5.0, lower=0.0)})
+    >>> like = model.likelihood({"S": np.ones(55), "B": np.ones(55)})
+    >>> round(cls(like, "s", 19.309, reference={"S": np.ones(9), "B": np.ones(9)}).observed, 4)
+    0.05
+    """
+    if not value > null:
+        message = f"CLs tests a value above that without a signal, {null:g}, not {value:g}"
+        raise UsageError(message)
+    data = Statistic(like, name, null=null)
+    expected = Statistic(_expected_null(data, reference), name, null=null)
+    solve = _Solver(data, expected, 0.05)
+    band = tuple(solve.cls(value, number) for number in BANDS)
+    return CLs(name, value, solve.cls(value, None), band, data.upper(value), expected.upper(value))
 
 
 def limit(
@@ -298,12 +407,36 @@ class _Solver:
             null = normal_tail((q - sigma**2) / (2.0 * sigma))
         return both / null if null > 0.0 else 0.0
 
+    def _bracket(self, number: int | None, guess: float) -> tuple[float, float]:
+        """The nearest known values around the root; where there are none, the null and a guess."""
+        known = sorted(v for v in self.expected.known() if v > self.data.null)
+        above = [v for v in known if self.cls(v, number) < self.alpha]
+        high = min(above, default=max([guess, *known]))
+        low = max((v for v in known if v < high), default=self.data.null)
+        return low, high
+
+    def _step(self) -> float:
+        """A first guess of how far the limit is: an error of the parameter, or what halves L.
+
+        With no events the fit stands at its limit and has no error; there -log L rises linearly.
+        """
+        name, null = self.data.name, self.data.null
+        step = max(fit.errors[name] for fit in (self.data.best, self.expected.best))
+        if step > 0.0:
+            return step
+        step = max(abs(self.data.best.like.parameters[name].value or 0.0), 1e-3)
+        for _ in range(60):
+            if self.expected.upper(null + step) > 1e-3:
+                return step
+            step *= 2.0
+        return step
+
     def root(self, number: int | None) -> float:
         """Where CLs is alpha."""
         optimise = optional_import("scipy.optimize", feature="sbi.limit", extra="sbi")
         null = self.data.null
-        step = max(self.data.best.errors[self.data.name], 1e-12 + 1e-6 * abs(null))
-        low, high = null, max(self.data.fitted, null) + 2.0 * step
+        step = self._step()
+        low, high = self._bracket(number, max(self.data.fitted, null) + 2.0 * step)
         for _ in range(60):
             if self.cls(high, number) < self.alpha:
                 break
@@ -313,7 +446,7 @@ class _Solver:
             raise ConvergenceError(message)
         function = lambda value: self.cls(value, number) - self.alpha  # noqa: E731
         width = high - null
-        return float(optimise.brentq(function, low, high, xtol=1e-6 * width, rtol=1e-9))
+        return float(optimise.brentq(function, low, high, xtol=1e-5 * width, rtol=1e-9))
 
 
 def limit_by_toys(
@@ -349,13 +482,14 @@ def limit_by_toys(
     kept = set(like.model.all_parameters)
     curves: dict[str, list[float]] = {_label(n): [] for n in (None, *BANDS)}
     errors = []
-    for place, value in enumerate(grid):
+    for value, seeds in zip(grid, child_seeds(seed, len(grid), 2), strict=True):
         tests = [{name: float(value)}, {name: null}]
         q = []
-        for hypothesis, truth in ((0, data.held(float(value))), (1, data.held(null))):
+        truths = data.held(float(value)), data.held(null)
+        for truth, own_seed in zip(truths, seeds, strict=True):
             found = toys(
                 like.model, like.reference if reference is None else reference, number=number,
-                seed=seed + 2 * place + hypothesis, tests=tests, generator=generator,
+                seed=own_seed, tests=tests, generator=generator,
                 truth={k: v for k, v in truth.values.items() if k in kept}, workers=workers,
                 engine=like.engine,
             )  # fmt: skip
@@ -409,10 +543,11 @@ def _upper_of(results: ToyResults, name: str, value: float, null: float) -> Arra
 
 def _ratio(signal: Array, null: Array, q: float) -> tuple[float, float]:
     """CLs and its binomial error."""
-    edge = q - 1e-6 * (1.0 + q)  # equal counts give equal q, but for rounding
+    edge = _tied(q)
     both, alone = float((signal >= edge).mean()), float((null >= edge).mean())
     if alone == 0.0:
-        return 0.0, 0.0
+        bound = _upper_bound(len(null))
+        return min(max(both, _upper_bound(len(signal))) / bound, 1.0), 1.0
     cls = both / alone
     relative = (1.0 - both) / max(both * len(signal), 1.0) + (1.0 - alone) / (alone * len(null))
     return cls, cls * math.sqrt(relative)

@@ -23,6 +23,10 @@ MAX_EDM = 1e-4  # minima with a larger EDM are rejected
 _STALE = 1e-10  # steps this short (1e-5 standard deviations) leave the Hessian as it is
 _FAR = 1e-2  # steps this long change it so much that the next one needs a new one
 _STEPS = 12
+_MAX_DESCENT = 100  # steps of `descend`
+_MAX_DAMPING = 1e12
+_MAX_ACTIVE = 8  # rounds in which parameters go to their limits
+_GENTLE = 1e-6  # damping below this leaves a Newton step as it is
 
 
 class Objective:
@@ -30,18 +34,25 @@ class Objective:
 
     Where a density is not positive there is no likelihood. Minuit is told a number far above all
     that it saw, so that its line search turns back; `outside` counts how often.
+
+    The value at the first point is subtracted: Minuit compares differences with the size of the
+    values, and -log L of many events is a large number.
     """
 
     def __init__(self, like: Fittable, free: npt.NDArray[np.bool_]) -> None:
         self.like = like
         self.free = free
         self.outside = 0
+        self._offset: float | None = None
         self._largest = -math.inf
         self._smallest = math.inf
 
     def __call__(self, theta: Array) -> float:
         value = self.like.nll(theta, strict=False)
         if math.isfinite(value):
+            if self._offset is None:
+                self._offset = value
+            value -= self._offset
             self._largest = max(self._largest, value)
             self._smallest = min(self._smallest, value)
             return value
@@ -122,6 +133,75 @@ def _step(parameter: Parameter | Nuisance) -> float:
     if isinstance(parameter, Nuisance) and parameter.constraint == "gaussian":
         return parameter.width
     return max(0.1 * abs(parameter.value or 0.0), 0.01)
+
+
+def descend(like: Fittable, theta: Array, free: npt.NDArray[np.bool_]) -> tuple[Array, bool]:
+    """Damped Newton steps within the limits: where they end, and whether at a minimum.
+
+    Each step solves ``(H + damping diag|H|) step = -gradient`` for the parameters that no limit
+    blocks (Levenberg and Marquardt). Faster than MIGRAD by far where the start is near, and a
+    second opinion where MIGRAD fails.
+    """
+    low, high = limits(like)
+    theta = np.where(free, np.clip(theta, low, high), theta)
+    value, gradient = _gradient(like, theta, free)
+    damping, hessian = 0.0, _hessian(like, theta, free)
+    for _ in range(_MAX_DESCENT):
+        if hessian is None or not np.isfinite(gradient).all():
+            return theta, False
+        blocked = free & (
+            ((theta <= low) & (gradient > 0.0)) | ((theta >= high) & (gradient < 0.0))
+        )
+        step = _damped(hessian, gradient, free & ~blocked, damping, (low - theta, high - theta))
+        if step is None:
+            damping = max(10.0 * damping, 1e-3)
+            if damping > _MAX_DAMPING:
+                return theta, False
+            continue
+        if damping <= _GENTLE and 0.5 * abs(float(gradient @ step)) < _EDM_GOAL:
+            return theta, True
+        trial = np.where(free, np.clip(theta + step, low, high), theta)
+        lower, rise = _gradient(like, trial, free)
+        if not (lower <= value + 1e-14 * abs(value) and np.isfinite(rise).all()):
+            damping = max(10.0 * damping, 1e-3)
+            if damping > _MAX_DAMPING:
+                return theta, False
+            continue
+        still = value - lower <= 1e-14 * abs(value) and np.array_equal(trial, theta)
+        value_before, gradient_before = value, gradient
+        theta, value, gradient = trial, lower, rise
+        if still:
+            return theta, damping <= _GENTLE
+        expected = 0.5 * abs(float(gradient_before @ step))
+        fast = value_before - value > 0.5 * expected  # the parabola held: trust it more
+        damping = 0.0 if damping <= _GENTLE else (0.01 if fast else 0.1) * damping
+        hessian = _hessian(like, theta, free)
+    return theta, False
+
+
+def _damped(
+    hessian: Array, gradient: Array, moving: npt.NDArray[np.bool_], damping: float,
+    room: tuple[Array, Array],
+) -> Array | None:  # fmt: skip
+    """A damped Newton step that stays within `room`; None: the matrix is not positive.
+
+    Parameters that would leave go to their limit, and the others follow them.
+    """
+    size = np.abs(np.diag(hessian))
+    matrix = hessian + np.diag(damping * np.where(size > 0.0, size, 1.0))
+    step = np.zeros_like(gradient)
+    for _ in range(_MAX_ACTIVE):
+        pulled = gradient + matrix @ np.where(moving, 0.0, step)
+        found = _newton(matrix, pulled, moving)
+        if found is None:
+            return None
+        step = np.where(moving, found, step)
+        leaving = moving & ((step < room[0]) | (step > room[1]))
+        if not leaving.any():
+            return step
+        step = np.where(leaving, np.clip(step, *room), step)
+        moving = moving & ~leaving
+    return np.clip(step, *room)
 
 
 @dataclass

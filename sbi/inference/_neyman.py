@@ -13,6 +13,7 @@ from rootml.errors import ConvergenceError
 from rootml.sbi.inference._fit import LEVEL
 from rootml.sbi.inference._limits import Statistic, rising
 from rootml.sbi.inference._quantiles import check_level
+from rootml.sbi.inference._toy_task import child_seeds
 from rootml.sbi.inference._toys import toys
 from rootml.sbi.likelihood._fittable import Fittable
 from rootml.sbi.likelihood._interpolation import Array
@@ -113,12 +114,13 @@ def neyman(
     data = Statistic(like, name)
     kept = set(like.model.all_parameters)
     critical, observed, invalid = [], [], []
-    for place, value in enumerate(grid.tolist()):
+    seeds = child_seeds(seed, len(grid), 1)
+    for value, (own_seed,) in zip(grid.tolist(), seeds, strict=True):
         held = data.held(value)
         truth: Mapping[str, float] = {k: v for k, v in held.values.items() if k in kept}
         found = toys(
             like.model, like.reference if reference is None else reference, number=number,
-            seed=seed + place, truth=truth, tests=[{name: value}], generator=generator,
+            seed=own_seed, truth=truth, tests=[{name: value}], generator=generator,
             workers=workers, engine=like.engine,
         ).require_valid()  # fmt: skip
         t = found.statistic()

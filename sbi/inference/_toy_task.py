@@ -167,6 +167,16 @@ class ToyResults(HtmlRepr):
         return [Paragraph(self._summary()), self._grid()]
 
 
+def child_seeds(seed: int, number: int, each: int) -> list[list[int]]:
+    """Independent seeds, `each` for every one of `number` points; none is shared with other seeds.
+
+    >>> child_seeds(1, 2, 1) != child_seeds(2, 2, 1)
+    True
+    """
+    children = np.random.SeedSequence(seed).spawn(number)
+    return [child.generate_state(each, np.uint64).tolist() for child in children]
+
+
 def collect(rows: Sequence[Mapping[str, Any]], task: Task, names: Sequence[str]) -> ToyResults:
     """Rows of plain data as arrays."""
     conditional = np.array([r["conditional"] for r in rows], np.float64)

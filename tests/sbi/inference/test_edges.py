@@ -1,0 +1,216 @@
+"""Inference at the edges: no events, ties, a signal at its limit, a huge -log L.
+
+Counting experiments against exact Poisson probabilities and the asymptotic formulae written down;
+the published likelihoods of the ATLAS sbottom search (HEPData 1748602) against pyhf.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import jsonpatch
+import numpy as np
+import pyhf
+import pytest
+from scipy import optimize, stats
+
+from rootml import sbi
+from rootml.errors import UsageError
+from rootml.sbi.inference._toy_task import child_seeds
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*RefResolver:DeprecationWarning")  # in pyhf
+
+
+def count(background: float, observed: float, signal: float = 1.0) -> sbi.Likelihood:
+    """``n ~ Poisson(mu signal + background)``."""
+    samples = [
+        {"name": "S", "data": [signal],
+         "modifiers": [{"name": "mu", "type": "normfactor", "data": None}]},
+        {"name": "B", "data": [background], "modifiers": []},
+    ]  # fmt: skip
+    workspace = {
+        "version": "1.0.0",
+        "channels": [{"name": "bin", "samples": samples}],
+        "observations": [{"name": "bin", "data": [observed]}],
+        "measurements": [{"name": "all", "config": {"poi": "mu", "parameters": [
+            {"name": "mu", "bounds": [[0.0, 500.0]], "inits": [1.0]}]}}],
+    }  # fmt: skip
+    return sbi.Model({}, binned=workspace).likelihood(None)
+
+
+def q_upper(observed: float, background: float, mu: float) -> float:
+    """q~ of a count."""
+    best = max(observed - background, 0.0)
+    if best >= mu:
+        return 0.0
+    rates = np.array([mu, best]) + background
+    values = rates - (observed * np.log(rates) if observed else 0.0)
+    return float(2.0 * (values[0] - values[1]))
+
+
+def cls_of_formula(observed: float, background: float, mu: float) -> float:
+    """CLs of arXiv 1007.1727 for a count."""
+    q, asimov = (q_upper(n, background, mu) for n in (observed, background))
+    root, sigma = math.sqrt(q), math.sqrt(asimov)
+    if root <= sigma:
+        return float(stats.norm.sf(root) / stats.norm.sf(root - sigma))
+    edges = (q + asimov) / (2.0 * sigma), (q - asimov) / (2.0 * sigma)
+    return float(stats.norm.sf(edges[0]) / stats.norm.sf(edges[1]))
+
+
+@pytest.mark.parametrize("background", [0.5, 3.0, 20.0, 100.0])
+@pytest.mark.parametrize("observed", [0, 1, 4, 20])
+def test_asymptotic_numbers_of_counts(background: float, observed: int) -> None:
+    like = count(background, observed)
+    mu = 3.0 + 2.0 * math.sqrt(background)
+    found = sbi.cls(like, "mu", mu)
+    assert found.observed == pytest.approx(cls_of_formula(observed, background, mu), rel=1e-3)
+    assert found.q == pytest.approx(q_upper(observed, background, mu), rel=1e-6, abs=1e-6)
+    discovered = sbi.discovery(like, "mu")
+    excess = observed * math.log(observed / background) - observed + background if observed else 0
+    expected = math.sqrt(2.0 * excess) if observed > background else 0.0
+    assert discovered.significance == pytest.approx(expected, rel=1e-4, abs=1e-4)
+
+
+@pytest.mark.parametrize(("background", "signal"), [(1.0, 1.0), (3.0, 1.0), (1.0, 0.1)])
+def test_limit_at_zero_events(background: float, signal: float) -> None:
+    """The fit stands at mu = 0 and has no error there; the limit is that of the formula."""
+    like = count(background, 0, signal)
+    assert sbi.fit(like).at_limit == ["mu"]
+    right = optimize.brentq(lambda s: cls_of_formula(0, background, s) - 0.05, 0.1, 20.0)
+    assert sbi.limit(like, "mu", points=2).observed == pytest.approx(right / signal, rel=1e-3)
+
+
+def test_limit_by_toys_at_zero_events() -> None:
+    """CLs of no event is exp(-s) exactly."""
+    found = sbi.limit_by_toys(count(1.0, 0), "mu", values=[2.0, 3.0, 4.0], number=300, seed=1)
+    error = np.sqrt(np.exp(-found.values) / 300 + 1.0 / 300)
+    assert (np.abs(found.curves["observed"] - np.exp(-found.values)) < 4.0 * error).all()
+
+
+@pytest.mark.parametrize("background", [0.5, 3.0, 10.0])
+def test_discovery_toys_count_ties(background: float) -> None:
+    """The probability of at least as many counts, not of more; a bound where no toy has them."""
+    model = count(background, 1).model
+    number = 400
+    toys = sbi.toys(
+        model, number=number, seed=5, truth={"mu": 0.0}, tests=[{"mu": 0.0}], progress=False
+    )
+    for observed in (int(background) + 1, int(background) + 3):
+        exact = float(stats.poisson.sf(observed - 1, background))
+        found = sbi.discovery(count(background, observed), "mu", toys_null=toys)
+        assert abs(found.p_value - exact) < 4.0 * math.sqrt(exact * (1.0 - exact) / number)
+        assert not found.bound
+    none = sbi.discovery(count(background, background + 40.0), "mu", toys_null=toys)
+    assert none.bound
+    assert none.p_value == pytest.approx(1.0 - 0.05 ** (1.0 / number))
+    assert math.isfinite(none.significance)
+    assert "< 0.00" in repr(none)
+
+
+def test_seeds_share_no_toys() -> None:
+    """Seeds that are added would give seed 1 and 2 the same toys at neighbouring values."""
+    first, second = (np.ravel(child_seeds(seed, 20, 2)) for seed in (1, 2))
+    assert not set(first) & set(second)
+    assert len(set(first)) == 40
+
+
+def test_cls_of_values_that_cannot_be_tested() -> None:
+    with pytest.raises(UsageError, match="above that without a signal"):
+        sbi.cls(count(1.0, 1), "mu", 0.0)
+
+
+def test_minos_where_the_likelihood_is_large() -> None:
+    """154,000 events, -log L about -1.7e6: differences of 0.5 are to be found in it."""
+    rng = np.random.default_rng(2)
+    x = np.concatenate([rng.normal(0.0, 0.5, 600), rng.uniform(-5.0, 5.0, 154_000)])
+
+    def columns(x: Any) -> dict[str, Any]:
+        peak = [10.0 * stats.norm.pdf(x, 0.0, width) for width in (0.5, 0.55, 0.45)]
+        tilt = (1.0 + 0.05 * x / 5.0, 1.0 - 0.05 * x / 5.0)
+        return {"S": {"nominal": peak[0] + 1e-9, "width": (peak[1] + 1e-9, peak[2] + 1e-9)},
+                "B": {"nominal": np.ones_like(x), "tilt": tilt}}  # fmt: skip
+
+    model = sbi.Model(
+        {"S": "mu * 600", "B": "154000"}, {"mu": sbi.Parameter(1.0, lower=-5.0, upper=8.0)},
+        {name: sbi.Nuisance(interpolation="code5") for name in ("width", "tilt")}
+        | {"norm": sbi.Nuisance(yields={"B": 1.02})},
+    )  # fmt: skip
+    like = model.likelihood(columns(x), reference=columns(rng.uniform(-5.0, 5.0, 50_000)))
+    result = sbi.fit(like)
+    assert result.valid
+    assert result.nll < -1.5e6
+    low, high = result.minos("mu")
+    for end in (low, high):
+        held = sbi.fit(like, fixed={"mu": end}, start=result.values)
+        assert 2.0 * (held.nll - result.nll) == pytest.approx(1.0, abs=0.02)
+
+
+# --- published likelihoods -------------------------------------------------------------------
+
+_ARCHIVE = "pyhf-ins1748602-probability-models.tar.gz"
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The archive of HEPData record 1748602, from the folder of ROOTML_TEST_DATA."""
+    archive = Path(os.environ.get("ROOTML_TEST_DATA", ".")) / _ARCHIVE
+    if not archive.is_file():
+        pytest.skip(f"{_ARCHIVE} is not in the folder that ROOTML_TEST_DATA names")
+    folder = tmp_path_factory.mktemp("sbottom")
+    with tarfile.open(archive) as tar:
+        tar.extractall(folder, filter="data")
+    return folder
+
+
+def sbottom(folder: Path, region: str, patch: str) -> dict[str, Any]:
+    """The workspace of one signal hypothesis."""
+    background, change = (
+        json.loads((folder / f"Region{region}" / name).read_text())
+        for name in ("BkgOnly.json", f"patch.sbottom_{patch}.json")
+    )
+    workspace: dict[str, Any] = jsonpatch.apply_patch(background, change)
+    return workspace
+
+
+def check_published(folder: Path, region: str, patch: str) -> None:
+    """Our fit is valid, not above pyhf's, and CLs is pyhf's."""
+    workspace = sbottom(folder, region, patch)
+    like = sbi.Model({}, binned=workspace).likelihood(None)
+    result = sbi.fit(like)
+    assert result.valid, result.problems
+    codes = {"normsys": {"interpcode": "code4"}, "histosys": {"interpcode": "code4p"}}
+    read = pyhf.Workspace(workspace)
+    model = read.model(modifier_settings=codes)
+    backend = pyhf.get_backend()
+    pyhf.set_backend("numpy", pyhf.optimize.minuit_optimizer())
+    try:
+        theirs = pyhf.infer.mle.fit(read.data(model), model)
+    except pyhf.exceptions.FailedMinimization:
+        return  # nothing to compare with
+    finally:
+        pyhf.set_backend(*backend)
+    point = dict(zip(model.config.par_names, np.asarray(theirs).tolist(), strict=True))
+    value = like.nll([point[name] for name in like.parameters])
+    assert 2.0 * (result.nll - value) < 1e-3
+
+
+def test_a_published_likelihood(published: Path) -> None:
+    check_published(published, "B", "800_205_60")
+    workspace = sbottom(published, "C", "600_280_150")
+    found = sbi.cls(sbi.Model({}, binned=workspace).likelihood(None), "mu_SIG", 1.0)
+    assert found.observed == pytest.approx(0.8860, abs=1e-3)  # of pyhf 0.7.6
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("region", ["A", "B", "C"])
+def test_published_likelihoods(published: Path, region: str) -> None:
+    """25 of each region: every k-th by name."""
+    names = sorted(p.stem.split("sbottom_")[1] for p in (published / f"Region{region}").glob("p*"))
+    for patch in names[:: len(names) // 25][:25]:
+        check_published(published, region, patch)
