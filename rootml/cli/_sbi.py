@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -139,7 +140,7 @@ def diagnose(
     ] = True,
     as_json: given.AsJson = False,
 ) -> None:  # fmt: skip
-    """Test learned ratios on other events. Exit code 1 if a check failed."""
+    """Test learned ratios on other events. Exit code 1: a check failed; 3: one was not tested."""
     from rootml.sbi import RatioEstimator
     from rootml.sbi import diagnose as run
 
@@ -155,13 +156,19 @@ def diagnose(
         note(f"pictures are in {plots}")
     if as_json:
         rows = [
-            {"topic": c.topic, "of": c.subject, "number": c.what, "value": c.value, "ok": c.ok}
+            {
+                "topic": c.topic, "of": c.subject, "number": c.what,
+                "value": c.value if math.isfinite(c.value) else None,
+                "ok": c.ok, "tested": c.tested,
+            }
             for c in report.checks
-        ]
-        echo_json({"checks": rows, "ok": not report.failed})
+        ]  # fmt: skip
+        echo_json({"checks": rows, "ok": not report.failed and not report.untested})
     else:
         echo(str(report))
     report.require_ok()
+    if report.untested:
+        raise typer.Exit(3)
 
 
 def _likelihood(path: Path) -> Fittable:

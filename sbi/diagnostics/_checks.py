@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rootml._internal.optional import optional_import
+from rootml._internal.statistics import effective_events
 from rootml.sbi.diagnostics._report import Check
 
 Float: TypeAlias = npt.NDArray[np.float64]
@@ -27,6 +28,10 @@ Float: TypeAlias = npt.NDArray[np.float64]
 SUSPECT = 1e-3
 """Probability below which a check is to be looked at."""
 _BINS = 20
+MIN_EVENTS = 25.0
+"""Effective events of both samples that a number must come from to be tested."""
+_MIN_TAIL = 100.0  # effective events of the reweighted reference that its tails are judged by
+_TOO_FEW = "too few held-out events where the densities overlap: give more, or a nearer reference"
 
 
 @dataclass(frozen=True)
@@ -78,14 +83,47 @@ def _chance(logit: Float) -> Float:
 def compare(
     left: Float, right: Float, left_mass: Float, right_mass: Float, bins: int = _BINS
 ) -> tuple[float, int]:
-    """Chi squared between two weighted samples in bins of equal content, and number of bins."""
+    """Chi squared between two weighted samples, and the number of bins it is the sum of.
+
+    Bins of equal content are merged until each has the effective number of events `MIN_EVENTS` of
+    both samples: a bin that one of them hardly enters has a spread that is not known, and a chi
+    squared that means nothing. 0 bins: there are too few events to compare.
+    """
     edges = quantile_edges(np.concatenate([left, right]), bins)
     first, second = np.searchsorted(edges, left), np.searchsorted(edges, right)
     size = len(edges) + 1
+    content = np.stack([
+        np.bincount(place, mass, size)
+        for place, mass in ((first, np.abs(left_mass)), (second, np.abs(right_mass)))
+    ])  # fmt: skip
+    squares = np.stack([
+        np.bincount(place, mass**2, size)
+        for place, mass in ((first, left_mass), (second, right_mass))
+    ])  # fmt: skip
+    group = _merged(content, squares)
+    if group is None:
+        return 0.0, 0
     apart = np.bincount(first, left_mass, size) - np.bincount(second, right_mass, size)
-    spread = np.bincount(first, left_mass**2, size) + np.bincount(second, right_mass**2, size)
-    used = spread > 0
-    return float((apart[used] ** 2 / spread[used]).sum()), int(used.sum())
+    apart, spread = np.bincount(group, apart), np.bincount(group, squares.sum(axis=0))
+    return float((apart**2 / spread).sum()), len(spread)
+
+
+def _merged(content: npt.NDArray[Any], squares: npt.NDArray[Any]) -> npt.NDArray[np.intp] | None:
+    """Which group of neighbours each bin belongs to; None: not even all together have enough.
+
+    Args:
+        content, squares: Sums of absolute weights and of their squares, ``(sample, bin)``.
+    """
+    groups, number = np.zeros(content.shape[1], np.intp), 0
+    sums = np.zeros((2, 2))
+    for place in range(content.shape[1]):
+        groups[place] = number
+        sums += np.stack([content[:, place], squares[:, place]])
+        if (sums[0] ** 2 >= MIN_EVENTS * sums[1]).all() and (sums[1] > 0.0).all():
+            number, sums = number + 1, np.zeros((2, 2))
+    if number == 0:
+        return None
+    return np.minimum(groups, number - 1)  # what is left over joins the last group
 
 
 def quantile_edges(values: Float, bins: int) -> Float:
@@ -104,19 +142,50 @@ def calibration(pair: Pair) -> tuple[list[Check], dict[str, Any]]:
     """Does the classifier r / (1 + r) mean the fraction that it says?"""
     up, down = pair.overlap()
     chi2, bins = compare(pair.log_numerator, pair.log_reference, up, down)
-    probability = survival(chi2, bins)
     edges = quantile_edges(np.concatenate([pair.log_numerator, pair.log_reference]), _BINS)
     curve = _calibration_curve(pair, edges)
-    ok = probability > SUSPECT
-    check = Check(
-        "calibration", pair.name, f"chi2 of {bins} bins", chi2, None, float(bins), probability, ok,
-        "the ratio is not calibrated: more epochs, more events, or calibration='always'",
+    check = _chi2_check(
+        "calibration", pair.name, chi2, bins,
+        "the ratio is not calibrated: train with more events or steps, or calibration='always'",
     )  # fmt: skip
-    worst = np.abs(curve["pull"]).max()
+    worst = np.abs(curve["pull"]).max(initial=0.0)
     return [
         check,
+        _slope(pair),
         Check("calibration", pair.name, "largest deviation in sigma", float(worst), None, None),
     ], curve
+
+
+def _slope(pair: Pair) -> Check:
+    """The identity with g = log r less its mean: sees a log r that is too steep or too flat."""
+    masses = pair.overlap()
+    own = pair.numerator.mass, pair.reference.mass
+    logs = pair.log_numerator, pair.log_reference
+    what = "sigma of the slope in log r"
+    if min(map(effective_events, masses)) < MIN_EVENTS:
+        return Check("calibration", pair.name, what, math.nan, remark=_TOO_FEW, tested=False)
+    middle = sum(float(m @ v) for m, v in zip(masses, logs, strict=True)) / float(
+        masses[0].sum() + masses[1].sum()
+    )
+    parts = [m * (v - middle) for m, v in zip(masses, logs, strict=True)]
+    variance = sum(_variance_of_sum(part, mass) for part, mass in zip(parts, own, strict=True))
+    pull = float(parts[0].sum() - parts[1].sum()) / math.sqrt(max(variance, 1e-300))
+    probability = math.erfc(abs(pull) / math.sqrt(2.0))
+    return Check(
+        "calibration", pair.name, what, pull, 1.0, 0.0, probability, probability > SUSPECT,
+        "log r is too steep or too flat: train with more events, or calibration='always'",
+    )  # fmt: skip
+
+
+def _chi2_check(topic: str, subject: str, chi2: float, bins: int, remark: str) -> Check:
+    """The verdict on a chi squared of bins; without a bin there is none."""
+    if bins == 0:
+        return Check(topic, subject, "chi2", math.nan, remark=_TOO_FEW, tested=False)
+    probability = survival(chi2, bins)
+    return Check(
+        topic, subject, f"chi2 of {bins} bins", chi2, None, float(bins), probability,
+        probability > SUSPECT, remark,
+    )  # fmt: skip
 
 
 def _calibration_curve(pair: Pair, edges: Float) -> dict[str, Any]:
@@ -148,14 +217,8 @@ def closure(pair: Pair) -> tuple[list[Check], dict[str, Any]]:
     for j, feature in enumerate(pair.features):
         left, right = pair.numerator.x[:, j], pair.reference.x[:, j]
         chi2, bins = compare(left, right, up, down)
-        probability = survival(chi2, bins)
-        checks.append(
-            Check(
-                "closure", f"{pair.name}: {feature}", f"chi2 of {bins} bins", chi2, None,
-                float(bins), probability, probability > SUSPECT,
-                "reweighted by the ratio, the reference does not look like the sample",
-            )
-        )  # fmt: skip
+        remark = "reweighted by the ratio, the reference does not look like the sample"
+        checks.append(_chi2_check("closure", f"{pair.name}: {feature}", chi2, bins, remark))
         panels[feature] = _panel(pair, left, right)
     return checks, panels
 
@@ -185,6 +248,9 @@ def second_classifier(pair: Pair, *, seed: int) -> tuple[list[Check], dict[str, 
     """
     ensemble = optional_import("sklearn.ensemble", feature="diagnose", extra="sbi")
     up, down = pair.overlap()
+    if min(effective_events(up), effective_events(down)) < 4 * MIN_EVENTS:
+        what = "AUC of a second classifier"
+        return [Check("closure", pair.name, what, math.nan, remark=_TOO_FEW, tested=False)], {}
     x = np.concatenate([pair.numerator.x, pair.reference.x])
     y = np.repeat([1, 0], [len(up), len(down)])
     mass = np.concatenate([up / up.sum(), down / down.sum()])
@@ -236,16 +302,39 @@ def area_under_curve(
 
 
 def normalisation(pair: Pair) -> tuple[list[Check], dict[str, Any]]:
-    """E_ref[r] is 1."""
+    """E_ref[r] is 1; tested by ``E_p[1 - s] = E_ref[s]``, whose error has no unseen tail.
+
+    The error of E_ref[r] itself, as the events show it, lacks the events that were not drawn and
+    would have had the largest r: that number is shown without a verdict.
+    """
+    up, down = pair.overlap()
+    sums = [(mass.sum(), _variance_of_sum(mass, own.mass)) for mass, own in
+            ((up, pair.numerator), (down, pair.reference))]  # fmt: skip
+    value = float(sums[1][0] / sums[0][0])
+    error = value * math.sqrt(sum(variance / total**2 for total, variance in sums))
+    tested = min(effective_events(up), effective_events(down)) >= MIN_EVENTS
     ratio = np.exp(pair.log_reference)
     mean = float(pair.reference.mass @ ratio)
-    error = float(np.sqrt(np.square(pair.reference.mass) @ np.square(ratio - mean)))
-    probability = math.erfc(abs(mean - 1.0) / max(error, 1e-300) / math.sqrt(2.0))
+    spread = float(np.sqrt(np.square(pair.reference.mass) @ np.square(ratio - mean)))
+    shown = Check("normalisation", pair.name, "E_ref[r]", mean, spread, 1.0)
+    if not tested:
+        what = "E_ref[s] / E_p[1 - s]"
+        missing = Check(
+            "normalisation", pair.name, what, value, error, 1.0, remark=_TOO_FEW, tested=False
+        )
+        return [missing, shown], {}
+    probability = math.erfc(abs(value - 1.0) / max(error, 1e-300) / math.sqrt(2.0))
     check = Check(
-        "normalisation", pair.name, "E_ref[r]", mean, error, 1.0, probability,
+        "normalisation", pair.name, "E_ref[s] / E_p[1 - s]", value, error, 1.0, probability,
         probability > SUSPECT, "see Ratios.renormalised, and the tails of this ratio",
     )  # fmt: skip
-    return [check], {}
+    return [check, shown], {}
+
+
+def _variance_of_sum(values: Float, mass: Float) -> float:
+    """Of ``sum mass g``, given ``values = mass g`` and masses that add up to one."""
+    total = values.sum()
+    return float(np.square(values - mass * total).sum())
 
 
 def tails(pair: Pair) -> tuple[list[Check], dict[str, Any]]:
@@ -255,10 +344,18 @@ def tails(pair: Pair) -> tuple[list[Check], dict[str, Any]]:
     share = float(np.abs(weighted).max() / abs(weighted.sum()))
     low, high = np.quantile(pair.log_reference, [0.001, 0.999])
     fraction = effective / pair.reference.effective
-    ok = effective > 100
+    enough = effective > _MIN_TAIL
     remark = "few events of the reference look like this sample: choose a reference nearer to it"
     checks = [
-        Check("tails", pair.name, "effective events", effective, None, None, None, ok, remark),
+        Check(
+            "tails",
+            pair.name,
+            "effective events",
+            effective,
+            ok=True if enough else None,
+            remark=remark,
+            tested=enough,
+        ),
         Check("tails", pair.name, "fraction of the reference's", fraction),
         Check("tails", pair.name, "largest share of one event", share),
         Check("tails", pair.name, "log r, quantile 0.001", float(low)),

@@ -26,6 +26,7 @@ class Check:
         probability: How often a right ratio would look as bad by chance; None: no test.
         ok: Whether it is as it should be; None: nothing to hold it against.
         remark: What to do about it, if it is not.
+        tested: Whether the events were enough to tell; what was not tested has not passed.
     """
 
     topic: str
@@ -37,13 +38,14 @@ class Check:
     probability: float | None = None
     ok: bool | None = None
     remark: str = ""
+    tested: bool = True
 
     def row(self) -> tuple[str, ...]:
         """As texts for a table."""
         error = "" if self.error is None else f" +- {self.error:.2g}"
         expected = "" if self.expected is None else f"{self.expected:.5g}"
         chance = "" if self.probability is None else f"{self.probability:.2g}"
-        verdict = {None: "", True: "ok", False: "LOOK"}[self.ok]
+        verdict = {None: "", True: "ok", False: "LOOK"}[self.ok] if self.tested else "NOT TESTED"
         return (
             self.topic, self.subject, self.what, f"{self.value:.5g}{error}", expected, chance,
             verdict,
@@ -71,6 +73,11 @@ class Report(HtmlRepr):
     def failed(self) -> tuple[Check, ...]:
         """The checks that are not as they should be."""
         return tuple(check for check in self.checks if check.ok is False)
+
+    @property
+    def untested(self) -> tuple[Check, ...]:
+        """The checks for which there were too few events; they have not passed."""
+        return tuple(check for check in self.checks if not check.tested)
 
     def topic(self, name: str) -> tuple[Check, ...]:
         """The checks of one topic."""
@@ -106,12 +113,16 @@ class Report(HtmlRepr):
     def _remarks(self) -> list[str]:
         return [f"{c.subject}: {c.remark}" for c in self.failed if c.remark]
 
+    def _missing(self) -> list[str]:
+        return [f"{c.subject}: {c.remark}" for c in self.untested if c.remark]
+
     def __str__(self) -> str:
         lines = [str(self._grid()), ""]
         lines += [f"note: {note}" for note in self.notes]
         lines += [f"LOOK  {remark}" for remark in dict.fromkeys(self._remarks())]
-        count = len(self.failed)
-        lines.append(f"{len(self.checks)} checks, {count} to look at")
+        lines += [f"NOT TESTED  {remark}" for remark in dict.fromkeys(self._missing())]
+        missing = f", {len(self.untested)} not tested" if self.untested else ""
+        lines.append(f"{len(self.checks)} checks, {len(self.failed)} to look at{missing}")
         return "\n".join(lines)
 
     __repr__ = __str__
@@ -122,4 +133,5 @@ class Report(HtmlRepr):
     def _html_parts(self) -> list[Part]:
         notes = [Paragraph(note) for note in self.notes]
         remarks = [Paragraph(each, bold="LOOK") for each in dict.fromkeys(self._remarks())]
-        return [self._grid(), *notes, *remarks]
+        missing = [Paragraph(e, bold="NOT TESTED") for e in dict.fromkeys(self._missing())]
+        return [self._grid(), *notes, *remarks, *missing]

@@ -122,7 +122,7 @@ def test_neyman_interval_of_many_counts() -> None:
         like.columns
     )
     values = np.linspace(58.0, 92.0, 5)
-    found = sbi.neyman(wide, "s", values=values, number=80, seed=1, reference=REFERENCE)
+    found = sbi.neyman(wide, "s", values=values, number=160, seed=1, reference=REFERENCE)
     assert found.critical == pytest.approx(np.ones(5), abs=0.6)
     low, high = found.interval()
     assert low == pytest.approx(74.0 - math.sqrt(80.0), abs=3.0)
