@@ -229,5 +229,7 @@ def _empty(name: str, kind: ColumnType) -> Any:
         return ak.Array(layout)
     if kind.kind == "string":
         return ak.Array([""])[:0]
+    if kind.form is not None:
+        return ak.Array(kind.form.length_zero_array(highlevel=False))
     message = f"column {name!r} of type {kind} cannot be used in an expression"
     raise ExpressionError(message)

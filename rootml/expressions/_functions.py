@@ -12,6 +12,7 @@ import numpy as np
 from rootml.errors import ExpressionError
 from rootml.expressions import _elementwise as element
 from rootml.expressions import _lists as lists
+from rootml.expressions import _members as members
 from rootml.expressions import _reducers as reducers
 from rootml.expressions._values import (
     Data,
@@ -180,6 +181,8 @@ FUNCTIONS: Mapping[str, Function] = {
     "flatten": _special(lists.flatten, 1),
     "zeros_like": _special(lists.like(0), 1),
     "ones_like": _special(lists.like(1), 1),
+    "member": _special(members.member, 2),
+    "lorentz": _special(members.lorentz, 2),
     "draw_divide": _element(element.draw_divide, 2),
     "draw_modulo": _element(element.draw_modulo, 2),
     "draw_sqrt": _element(element.draw_sqrt, 1),

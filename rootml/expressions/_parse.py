@@ -104,12 +104,6 @@ class _Parser:
     def error(self, problem: str, token: Token | None = None) -> ExpressionError:
         token = token or self.token
         found = "the end" if token.kind == "end" else repr(token.text)
-        before = self.tokens[self.at - 1].text
-        if token.text == "." and token is self.token and before in self.known:
-            found += (
-                f": {before!r} is a column, of whose members none is one that expressions know; "
-                f"select {before!r} as a whole to have them as a record"
-            )
         return error_at(self.text, token.position, f"{problem}, found {found}")
 
     # --- the grammar --------------------------------------------------------------------------
@@ -288,14 +282,21 @@ class _Parser:
         return Call("draw_element", (node, item)) if self.draw and not plain else Index(node, item)  # type: ignore[arg-type]
 
     def _methods(self, node: Node) -> Node:
-        """``x.size()``, ``x.at(0)`` and the like of ``std::vector``."""
-        while self.token.text in {".", "@"} and self.tokens[self.at + 1].text in {*_METHODS, "."}:
+        """``x.size()`` of lists, ``x.Pt()`` of Lorentz vectors, and ``x.member`` of records."""
+        while self.token.text in {".", "@"}:
             at = self.at + (2 if self.token.text == "@" else 1)
-            name = self.tokens[at].text
-            if name not in _METHODS or self.tokens[at + 1].text != "(":
+            name = self.tokens[at]
+            if name.kind != "name":
                 return node
-            self.at = at + 2
-            node = self._method(name, node)
+            called = self.tokens[at + 1].text == "("
+            self.at = at + 1 + called
+            if called and name.text in _METHODS:
+                node = self._method(name.text, node)
+            elif called:
+                self.expect(")")
+                node = Call("lorentz", (node, Text(name.text)))
+            else:
+                node = Call("member", (node, Text(name.text)))
         return node
 
     def _method(self, name: str, node: Node) -> Node:

@@ -385,9 +385,10 @@ def _refuse_options(name: str, options: Options) -> None:
         raise ExpressionError(message)
 
 
+_INTERNAL = {"as_list", "lorentz", "max_if", "member", "min_if"}
 _KNOWN = frozenset(
     name
-    for name in {*FUNCTIONS, *_BUILT, *_SPELLINGS, *_VECOPS}
-    if not name.startswith(("draw_", "root_")) and name not in {"as_list", "max_if", "min_if"}
+    for name in {*FUNCTIONS, *_BUILT, *_SPELLINGS, *_VECOPS} - _INTERNAL
+    if not name.startswith(("draw_", "root_"))
 )
 """What errors offer as the nearest names."""

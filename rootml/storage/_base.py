@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable, ItemsView, Iterable, Iterator, Mapping, Sequence, ValuesView
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Literal, Self, TypeAlias
 
@@ -42,6 +42,7 @@ class ColumnType:
         shape: Inner shape of a fixed array, else ``()``.
         depth: Levels of lists of a jagged column, else 0.
         text: The type as the file spells it, e.g. ``"std::vector<float>"``; for messages only.
+        form: The form of its awkward arrays, for the types of members of records; None: unknown.
     """
 
     kind: Kind
@@ -49,6 +50,7 @@ class ColumnType:
     shape: tuple[int, ...] = ()
     depth: int = 0
     text: str = ""
+    form: Any = field(default=None, compare=False, repr=False)
 
     def same_as(self, other: ColumnType) -> bool:
         """Whether values of both mean the same (the spelling may differ)."""

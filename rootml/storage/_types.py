@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import awkward as ak
@@ -32,6 +33,11 @@ def _number(form: Any, depth: int, shape: tuple[int, ...], text: str) -> ColumnT
 
 def type_of_form(form: Any, text: str) -> ColumnType:
     """`ColumnType` of an awkward form; `text` is how the file spells the type."""
+    found = _type_of_form(form, text)
+    return replace(found, form=form) if found.kind == "other" else found
+
+
+def _type_of_form(form: Any, text: str) -> ColumnType:
     depth, shape = 0, ()  # type: tuple[int, tuple[int, ...]]
     while True:
         if form.parameter("__array__") in {"string", "bytestring"}:

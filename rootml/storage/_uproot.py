@@ -92,6 +92,24 @@ class UprootTree:
             file.close()
 
 
+def branch_of(tree: Any, path: str) -> Any:
+    """The branch of a tree at `path`, the first one of several.
+
+    uproot does not find some by their path: names that occur twice, or that hold a slash or a dot
+    of their own (Delphes).
+
+    Raises:
+        KeyError: There is none.
+    """
+    try:
+        return tree[path]
+    except KeyError:
+        for found, branch in tree.iteritems(recursive=True):
+            if found == path:
+                return branch
+        raise
+
+
 def array_of(branch: Any, start: int, stop: int) -> ak.Array:
     """Entries ``[start, stop)`` of a branch.
 

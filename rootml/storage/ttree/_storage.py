@@ -35,7 +35,7 @@ from rootml.storage._failures import reading
 from rootml.storage._guard import Guard, check_columns, check_range
 from rootml.storage._source import Source
 from rootml.storage._types import side_by_side, uniform
-from rootml.storage._uproot import UprootTree, array_of, type_of_uproot
+from rootml.storage._uproot import UprootTree, array_of, branch_of, type_of_uproot
 from rootml.storage.ttree._baskets import Int64s, Plan, cheap_cuts, plan_of, read_flat, read_jagged
 from rootml.storage.ttree._branches import Branch, NeedsUproot, Tree, read_tree
 from rootml.storage.ttree._interpret import storage_of, type_of_branch
@@ -225,7 +225,9 @@ class TTreeTable(Table):
             found = self._parsed_types(list(layout.index))
             with self._uproot.open() as tree:
                 return {
-                    name: type_of_uproot(tree[layout.path(name)]) if kind is None else kind
+                    name: type_of_uproot(branch_of(tree, layout.path(name)))
+                    if kind is None
+                    else kind
                     for name, kind in found.items()
                 }
 
@@ -270,8 +272,9 @@ class TTreeTable(Table):
     def _parse_with_uproot(self) -> Layout:
         with self._uproot.open() as tree:
             paths = tuple(tree.keys(recursive=True))
-            types = [type_of_uproot(tree[path]) for path in paths]
-            zipped = [int(tree[path].compressed_bytes) for path in paths]
+            branches = [branch_of(tree, path) for path in paths]
+            types = [type_of_uproot(branch) for branch in branches]
+            zipped = [int(branch.compressed_bytes) for branch in branches]
             bounds = [0, *tree.common_entry_offsets(), self.num_entries]
         self._bytes = np.array(zipped, np.int64)
         self._bounds = np.unique(np.array(bounds, np.int64))
@@ -414,7 +417,7 @@ class TTreeTable(Table):
         return found
 
     def _uproot_array(self, tree: Any, name: str, start: int, stop: int) -> Column:
-        branch = tree[self._known().path(name)]
+        branch = branch_of(tree, self._known().path(name))
         array = array_of(branch, start, stop)
         if len(array) != stop - start:
             message = f"{len(array)} entries came out"

@@ -133,10 +133,11 @@ def test_columns_with_special_characters() -> None:
     assert parse("Aux.pt.x + Aux.pt", known).names == {"Aux.pt", "Aux.pt.x"}
 
 
-def test_members_that_are_no_columns() -> None:
-    for text in ("leaves.x > 1", "abs(leaves.x)"):
-        with pytest.raises(ExpressionError, match="found '.': 'leaves' is a column, of whose mem"):
-            parse(text, frozenset(["leaves"]))
+def test_members_of_records_are_no_columns() -> None:
+    for text in ("leaves.x > 1", "abs(leaves.x)", "leaves.x[0]", "leaves.Pt() > 3"):
+        found = parse(text, frozenset(["leaves"]))
+        assert found.names == {"leaves"}
+        assert parse(found.canonical) == found
 
 
 def test_a_column_may_be_named_like_a_function() -> None:
