@@ -386,7 +386,7 @@ def _refuse_options(name: str, options: Options) -> None:
 
 
 _INTERNAL = {"as_list", "lorentz", "max_if", "member", "min_if"}
-_KNOWN = frozenset(
+_KNOWN = sorted(
     name
     for name in {*FUNCTIONS, *_BUILT, *_SPELLINGS, *_VECOPS} - _INTERNAL
     if not name.startswith(("draw_", "root_"))
