@@ -103,7 +103,7 @@ $(STAMPS)/servers: $(STAMPS)/python tests/support/servers.txt
 
 PEERS := .[torch,onnx,bdt,sbi,dask,plot,root,remote]
 $(STAMPS)/oldest: $(STAMPS)/python pyproject.toml constraints.txt tests/support/oldest_versions.py
-	$(PY) -m pip install --quiet packaging
+	$(PIP) packaging
 	$(PY) tests/support/oldest_versions.py > $(VENV)/oldest.txt
 	"$(PYTHON)" -m venv $(VENV)/oldest
 	$(VENV)/oldest/bin/python -m pip --quiet install --upgrade "pip>=25.1"
