@@ -208,7 +208,7 @@ def forest_of_document(document: Any, *, missing: float = math.nan) -> Forest:
     return Forest(
         **_nodes(trees, weights, outputs),
         tree_output=_tree_output(model, len(trees)),
-        base=_base(text(param, "base_score"), outputs, OBJECTIVES[objective].base),
+        base=_base(text(param, "base_score"), outputs, _transform(objective, param, trees)),
         num_features=num_features,
         missing=missing,
         link=_link(objective, version, outputs),
@@ -286,6 +286,14 @@ def _booster(booster: Mapping[str, Any]) -> tuple[Mapping[str, Any], NDArray[np.
         message = f"{len(weights)} weights for {len(items(model, 'trees'))} trees"
         raise ModelError(message)
     return model, weights
+
+
+def _transform(
+    objective: str, param: Mapping[str, Any], trees: Sequence[Any]
+) -> Callable[[Base], Base]:
+    """From base scores to margins; what training was to estimate, and did not, is a margin."""
+    untrained = not trees and param.get("boost_from_average") == "1"
+    return _same if untrained else OBJECTIVES[objective].base
 
 
 def _base(written: str, outputs: int, transform: Callable[[Base], Base]) -> NDArray[np.float32]:

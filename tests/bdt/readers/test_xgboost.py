@@ -439,3 +439,17 @@ def test_trees_that_contradict_themselves(
 def test_feature_types_are_those_of_xgboost(document: dict[str, Any]) -> None:
     document["learner"]["feature_types"] = ["q", "qe9", "q", "q"]
     refused(document, ModelError, "the feature type 'qe9'")
+
+
+@pytest.mark.parametrize("options", [{}, {"base_score": 0.27}])
+@pytest.mark.parametrize("objective", ["binary:logistic", "count:poisson"])
+def test_models_without_trees(objective: str, options: dict[str, float]) -> None:
+    xgboost = pytest.importorskip("xgboost")
+    x, score = data()
+    matrix = _matrix(x, label=(score > 0).astype(int))
+    booster = xgboost.train({"objective": objective, **options}, matrix, 0)
+    forest = load(booster)
+    assert forest.num_trees == 0
+    assert same_bits(margins(forest, x), booster.predict(matrix, output_margin=True))
+    ours = forest.compile("numpy").predict(x)
+    np.testing.assert_allclose(ours, booster.predict(matrix), rtol=1e-6)
