@@ -79,7 +79,10 @@ def fit(
     cut: given.Cut = None,
     sim_weight: SimWeight = None,
     data_weight: DataWeight = None,
-    steps: Annotated[int, typer.Option(help="Steps of the training.", min=1)] = 6000,
+    steps: Annotated[
+        int | None,
+        typer.Option(help="Steps of the training; without: they follow the events.", min=1),
+    ] = None,
     ensemble: Annotated[int, typer.Option(help="Bootstraps, for up and down.", min=0)] = 0,
     reweight: Annotated[str, typer.Option(help="network, boosted, binned or none.")] = "network",
     seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,

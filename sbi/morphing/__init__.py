@@ -17,6 +17,7 @@ Only the names below are public.
 from __future__ import annotations
 
 from rootml.sbi.morphing._morpher import Morpher
+from rootml.sbi.morphing._uncertainty_band import combine_members
 from rootml.sbi.morphing.flow._training import LossRecord
 from rootml.sbi.morphing.inference._apply import Applied
 from rootml.sbi.morphing.reweighting._reweight import Closure, Kinematics
@@ -35,6 +36,7 @@ __all__ = [
     "Morpher",
     "Options",
     "Sample",
+    "combine_members",
     "make_report",
     "validate",
 ]

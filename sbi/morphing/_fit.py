@@ -6,16 +6,17 @@ import importlib.util
 import logging
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from rootml._internal.statistics import effective_events
 from rootml.errors import EmptySelectionError, UsageError
 from rootml.sbi.morphing._uncertainty_band import Band, find_band
-from rootml.sbi.morphing.files._model import Member, Morph
+from rootml.sbi.morphing.files._model import Member, Morph, Outside
 from rootml.sbi.morphing.flow._flow import (
     CouplingFlow,
     Flow,
@@ -27,6 +28,7 @@ from rootml.sbi.morphing.flow._flow import (
 from rootml.sbi.morphing.flow._training import (
     LossRecord,
     Schedule,
+    ScheduleOptions,
     Trainer,
     TrainingRows,
     one_thread,
@@ -40,11 +42,13 @@ from rootml.sbi.morphing.inference._rows import (
     read_rows,
 )
 from rootml.sbi.morphing.preprocessing._atom_draws import VALIDATION, poisson_one, uniforms
+from rootml.sbi.morphing.preprocessing._limits import Bounds, Limits
 from rootml.sbi.morphing.preprocessing._marginal_closure import close_marginals
 from rootml.sbi.morphing.preprocessing._preprocess import Conditions, Gaussianiser, join_intervals
 from rootml.sbi.morphing.preprocessing._preprocess_fit import conditions as fit_conditions
-from rootml.sbi.morphing.preprocessing._preprocess_fit import gaussianiser
+from rootml.sbi.morphing.preprocessing._preprocess_fit import gaussianiser, limits_of
 from rootml.sbi.morphing.reweighting._reweight import Method, cached_kinematics
+from rootml.sbi.morphing.validation._training_events import Sketch
 
 if TYPE_CHECKING:
     from rootml.dataset import Dataset
@@ -68,12 +72,14 @@ class Settings:
     bins: int
     ensemble: int
     reweight: Method
-    schedule: Schedule
+    schedule: ScheduleOptions
     validation: float
     max_rows: int
     seed: int
     compiled: bool
     flow: FlowFactory | None
+    bounds: Bounds = field(default_factory=dict)
+    outside: Outside = "keep"
 
 
 def use_compiled(engine: Engine) -> bool:
@@ -208,8 +214,24 @@ def fit_rows(
             hidden=settings.hidden,
             bins=settings.bins,
         )
+    events = min(effective_events(rows.weights) for rows in (weighted, data))
+    schedule = settings.schedule.resolve(events)
+    info = {**info, "training": {"effective events": events, **asdict(schedule)}}
+    limits = limits_of(
+        (sim.features, data.features), (sim.weights, data.weights), names.features, settings.bounds
+    )
     members = tuple(
-        _train_member(settings, spec, scaled, weighted, data, number, checkpoint, progress)
+        _train_member(
+            settings,
+            schedule,
+            spec,
+            scaled,
+            (weighted, data),
+            limits,
+            number,
+            checkpoint,
+            progress,
+        )
         for number in range(settings.ensemble + 1)
     )
     made = Morph(
@@ -222,6 +244,11 @@ def fit_rows(
         settings.compiled,
         settings.flow,
         info=info,
+        outside=settings.outside,
+        trained_on={
+            domain: Sketch.of(rows.features, rows.conditions)
+            for domain, rows in (("simulation", sim), ("data", data))
+        },
     )
     closed = _close_marginals(settings, made, weighted)
     if settings.ensemble < 2:
@@ -272,10 +299,11 @@ def _half_sum(weights: Any) -> Any:
 
 def _train_member(
     settings: Settings,
+    schedule: Schedule,
     spec: FlowSpec | None,
     scaled: Conditions,
-    sim: Rows,
-    data: Rows,
+    domains: tuple[Rows, Rows],
+    limits: tuple[Sequence[Limits], Sequence[Limits]],
     number: int,
     checkpoint: Path | None,
     progress: bool | None,
@@ -283,12 +311,14 @@ def _train_member(
     """Tables and flow of one member."""
     names, seed = settings.names.features, settings.seed
     parts = []
-    for side, (domain, rows) in enumerate((("simulation", sim), ("data", data))):
+    for side, (domain, rows) in enumerate(zip(("simulation", "data"), domains, strict=True)):
         held = uniforms(rows.events, 1, seed=seed, stream=VALIDATION)[:, 0] < settings.validation
         boot = np.ones(len(rows))
         if number:
             boot = poisson_one(rows.events, seed=seed, member=2 * number + side)
-        tables = gaussianiser(rows.features, rows.weights * boot, names, domain=domain)
+        tables = gaussianiser(
+            rows.features, rows.weights * boot, names, domain=domain, limits=limits[side]
+        )
         draws = uniforms(rows.keys, len(names), seed=seed, stream=_DATA_STREAM * side)
         z, atoms = tables.forward(rows.features, draws), tables.intervals(rows.features)
         context = scaled.context(rows.conditions)
@@ -302,16 +332,23 @@ def _train_member(
         flow,
         train,
         validation,
-        settings.schedule,
+        schedule,
         seed=(seed, number),
         checkpoint=path,
         identity={"problem": train.fingerprint() if path else "", "spec": repr(spec)},
     )
     what = f"training {number + 1} of {settings.ensemble + 1}"
     alone = nullcontext() if spec is None else one_thread()  # a flow of the user's may be large
-    with alone, training_bar(what, settings.schedule.steps, enabled=progress) as report:
+    with alone, training_bar(what, schedule.steps, enabled=progress) as report:
         state, history = trainer.run(report)
     logger.info("%s: validation loss %.5f", what, min(check.validation for check in history))
+    if trainer.best_in_warm_up:
+        logger.warning(
+            "%s: the validation loss was smallest at step %d, before the learning rate of %g was "
+            "reached: the flow learns fluctuations of the events. Fewer steps=, a smaller "
+            "learning_rate=, smaller hidden= or more events will help",
+            what, trainer.best_step, schedule.learning_rate,
+        )  # fmt: skip
     return Member(_tables(parts, 0), _tables(parts, 1), state, tuple(_checks(history)))
 
 

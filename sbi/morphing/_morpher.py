@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -13,15 +13,16 @@ from rootml._internal.validators import check_choice, check_number, check_whole
 from rootml.dataset import check_by, check_seed
 from rootml.errors import UsageError
 from rootml.sbi.morphing._fit import ENGINES, Engine, Settings, use_compiled
-from rootml.sbi.morphing.files._model import Morph, Which
+from rootml.sbi.morphing.files._model import OUTSIDE_CHOICES, Morph, Outside, Which
 from rootml.sbi.morphing.flow._flow import FlowFactory, pairs_meet
-from rootml.sbi.morphing.flow._training import LossRecord, Schedule
+from rootml.sbi.morphing.flow._training import LossRecord, ScheduleOptions
 from rootml.sbi.morphing.inference._rows import Names
+from rootml.sbi.morphing.preprocessing._limits import check_bounds
 from rootml.sbi.morphing.reweighting._reweight import METHODS, Kinematics, Method
 
 if TYPE_CHECKING:
     from rootml.dataset import Dataset
-    from rootml.sbi.morphing.inference._apply import Applied
+    from rootml.sbi.morphing.inference._apply import Applied, Variations
     from rootml.sbi.morphing.validation._report import ClosureReport
     from rootml.sbi.morphing.validation._two_sample import Kind
 
@@ -37,8 +38,8 @@ class Morpher(HtmlRepr):
     weight and its rank among events of equal conditions; correlations become those of the data.
 
     - Features may be continuous, integers, have atoms (the zeros of an isolation sum) and edges:
-      these come out exactly as the data have them. Beyond the training range they are
-      extrapolated.
+      these come out exactly as the data have them. What happens beyond the training range is
+      said by `outside`.
     - Rows whose conditions lie outside of the range that both domains share, or with NaN or
       infinity, pass unchanged; they are counted and can be flagged.
     - If columns are lists (one number per photon, jet, ...), every element is a row; conditions
@@ -61,12 +62,23 @@ class Morpher(HtmlRepr):
         reweight: How the spectra of the conditions are made equal in training: ``"network"`` or
             ``"boosted"`` (a density ratio from networks, or from trees, which needs xgboost),
             ``"binned"``, or ``"none"``.
-        steps, batch_size, learning_rate, patience: Of the training; `patience` checks, of 20 in
-            all, without a better validation loss end it.
+        steps, batch_size, patience: Of the training; None: they follow the effective number of
+            events of the smaller domain (5 steps per root of the events, 200 to 6,000). After
+            `patience` checks, of 20 in all, without a better validation loss, the learning rate
+            is annealed early and the training ends.
+        learning_rate: At its highest.
         validation: Fraction of the events held out for that loss.
         max_rows: Rows used of each domain; of more, a uniform random sample.
         seed: Of everything random.
         engine: ``"compiled"`` (numba), ``"numpy"``, or ``"auto"``: compiled if numba is there.
+        bounds: ``{feature: (low, high, *sentinels)}``, e.g. ``{"btag": (0, 1, -1)}``; None for no
+            bound. No result lies beyond a bound. A sentinel is a value that means something else
+            (-1: no jet): how often it occurs is corrected, its value never changes. Without,
+            edges are found from both domains, and values with a share of their own stay exact.
+        outside: What happens to a row with a feature outside of the range of the simulation in
+            the training: ``"keep"``: it passes unchanged; ``"clip"``: the value is moved to the
+            end of the range first; ``"extrapolate"``: along the tail. All are counted, and can
+            be flagged.
 
     Source: Daumann et al., "One flow to correct them all", arXiv:2403.18582; spline flows:
     arXiv:1906.04032.
@@ -95,23 +107,25 @@ class Morpher(HtmlRepr):
         flow: FlowFactory | None = None,
         ensemble: int = 0,
         reweight: Method = "network",
-        steps: int = 6000,
-        batch_size: int = 1024,
+        steps: int | None = None,
+        batch_size: int | None = None,
         learning_rate: float = 2e-3,
-        patience: int = 6,
+        patience: int | None = None,
         validation: float = 0.1,
         max_rows: int = 2_000_000,
         seed: int = 0,
         engine: Engine = "auto",
+        bounds: Mapping[str, Sequence[float | None]] | None = None,
+        outside: Outside = "keep",
     ) -> None:
         names = _check_names(features, conditions, id)
         for what, value, lowest in (
             ("layers", 2 if layers is None else layers, 2),
             ("bins", bins, 2),
             ("ensemble", ensemble, 0),
-            ("steps", steps, 1),
-            ("batch_size", batch_size, 2),
-            ("patience", patience, 1),
+            ("steps", 1 if steps is None else steps, 1),
+            ("batch_size", 2 if batch_size is None else batch_size, 2),
+            ("patience", 1 if patience is None else patience, 1),
             ("max_rows", max_rows, 1),
         ):
             check_whole(what, value, minimum=lowest)
@@ -119,6 +133,7 @@ class Morpher(HtmlRepr):
             check_whole("hidden", width, minimum=1)
         check_choice("reweight", reweight, METHODS)
         check_choice("engine", engine, ENGINES)
+        check_choice("outside", outside, OUTSIDE_CHOICES)
         check_number("learning_rate", learning_rate, above=0)
         if not 0 < check_number("validation", validation) < 1:
             message = f"validation={validation}: expected a fraction between 0 and 1"
@@ -131,12 +146,14 @@ class Morpher(HtmlRepr):
             bins=bins,
             ensemble=ensemble,
             reweight=reweight,
-            schedule=Schedule(steps, batch_size, learning_rate, patience),
+            schedule=ScheduleOptions(steps, batch_size, learning_rate, patience),
             validation=validation,
             max_rows=max_rows,
             seed=check_seed(seed),
             compiled=use_compiled(engine),
             flow=flow,
+            bounds=check_bounds(bounds, names.features),
+            outside=outside,
         )
         self._fitted: Morph | None = None
 
@@ -248,6 +265,7 @@ class Morpher(HtmlRepr):
         *,
         which: Which = "nominal",
         flag: str | None = None,
+        outside_flag: str | None = None,
         folder: str | os.PathLike[str] | None = None,
     ) -> Any:
         """Simulated events with their features changed, in the kind of container that came.
@@ -263,9 +281,11 @@ class Morpher(HtmlRepr):
                 band covered 0.73 +- 0.03 of the true quantiles (between 0.70 and 0.81 for each
                 feature). It is meant for all rows together, with their kinematic factors: in
                 fifths of one condition it covered 0.49, and correlations it does not vary. There
-                take the root mean square of the differences of the members to the nominal one,
-                times ``1 + 1 / (2 * members)``, which covered 0.67 in those fifths.
+                use the columns of the members (`apply` with ``variations="members"``) and
+                `combine_members`, which covered 0.67 in those fifths.
             flag: Name of a boolean column to add: whether the row was changed.
+            outside_flag: Name of another: whether a feature lies outside of the range of the
+                simulation in the training.
             folder: For a `Dataset`: where its corrected columns are written, as friend trees;
                 None: a private folder, removed when Python ends.
 
@@ -279,9 +299,10 @@ class Morpher(HtmlRepr):
             UnsupportedTypeError: A container or column of another type.
             SchemaError: Lists of different lengths.
         """
-        from rootml.sbi.morphing.inference._apply import transform
+        from rootml.sbi.morphing.inference._apply import Flags, transform
 
-        return transform(self._morph, values, which=which, flag=flag, folder=folder)
+        flags = Flags(flag, outside_flag)
+        return transform(self._morph, values, which=which, flags=flags, folder=folder)
 
     def apply(
         self,
@@ -289,7 +310,7 @@ class Morpher(HtmlRepr):
         folder: str | os.PathLike[str],
         *,
         suffix: str = "_corr",
-        variations: bool | None = None,
+        variations: Variations = None,
         tree: str = "Friends",
         format: str | None = None,  # noqa: A002 - the word users know
         overwrite: bool = False,
@@ -298,13 +319,17 @@ class Morpher(HtmlRepr):
         """Write corrected features beside the events, as friend trees; see `write_friend`.
 
         The columns are ``<feature><suffix>``, with `variations` also ``<feature><suffix>_up`` and
-        ``_down`` (what they cover: see `transform`), and ``morphed<suffix>``: false where a row
-        passed unchanged. Partition by partition; memory does not grow with the files.
+        ``_down`` (what they cover: see `transform`), or ``_member1``, ``_member2``, ...;
+        ``morphed<suffix>``: false where a row passed unchanged; ``outside<suffix>``: true where a
+        feature lies outside of the range of the training. Partition by partition; memory does not
+        grow with the files.
 
         Args:
             suffix: Put behind the names.
-            variations: Whether to write the edges of the band of the ensemble; None: if there is
-                an ensemble of at least two.
+            variations: Whether to write the edges of the band of the ensemble, which are meant
+                for all rows together; None: if there is an ensemble of at least two.
+                ``"members"``: the columns of each member instead, for any selection: fill the
+                histogram with each of them and combine the results by `combine_members`.
             tree, format, overwrite: As in `Dataset.write_friend`.
             progress: Show a bar; None: on a terminal.
 
@@ -447,10 +472,22 @@ class Morpher(HtmlRepr):
                 found = morph.info[domain]
                 left = f", {found['not finite']:,} not finite" if found["not finite"] else ""
                 facts.append((domain, f"{found['rows']:,} rows, {found['used']:,} used{left}"))
+        training = morph.info["training"]
+        facts.append(
+            (
+                "training",
+                (
+                    f"{training['steps']:,} steps of {training['batch_size']:,} rows, "
+                    f"{training['effective events']:,.0f} effective events"
+                ),
+            )
+        )
         closure = morph.kinematics.closure
         text = f"{morph.kinematics.method}, effective rows {100 * closure.effective:.1f} %"
         if closure.auc_after == closure.auc_after:  # not NaN
             text += f", AUC of conditions {closure.auc_before:.4f} -> {closure.auc_after:.4f}"
+        elif closure.reason:
+            text += f" ({closure.reason})"
         facts.append(("reweighting", text))
         losses = [check.validation for check in morph.members[0].history]
         if losses:

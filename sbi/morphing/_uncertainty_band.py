@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from rootml._internal.statistics import effective_events
 from rootml._internal.types import Float
-from rootml.errors import StateError
+from rootml.errors import StateError, UsageError
 from rootml.sbi.morphing.preprocessing._normal import normal_quantile
 from rootml.sbi.morphing.preprocessing._preprocess_fit import monotone
 
@@ -123,3 +123,31 @@ def find_band(
 def student(degrees: int) -> float:
     """The quantile of Student's t that a normal variable has at 1 (Cornish and Fisher)."""
     return 1 + 1 / (2 * degrees) + 1 / (4 * degrees**2) + 1 / (16 * degrees**3)
+
+
+def combine_members(nominal: Any, members: Any) -> Float:
+    """One standard deviation of anything that was computed with each member of an ensemble.
+
+    The root mean square of the differences to the nominal result, with the factor of Student's t
+    for so few members. It holds after any selection: compute the histogram, efficiency or mean
+    once with the nominal columns and once with those of each member.
+
+    Args:
+        nominal: With the nominal columns, a number or an array.
+        members: With those of each member, `(members, ...)`.
+
+    Raises:
+        UsageError: Fewer than two members, or results of other shapes.
+
+    >>> combine_members([10.0, 20.0], [[11.0, 20.0], [9.0, 20.0], [10.0, 20.0]]).round(2)
+    array([0.98, 0.  ])
+    """
+    centre, each = np.asarray(nominal, np.float64), np.asarray(members, np.float64)
+    if len(each) < 2 or each.shape[1:] != centre.shape:
+        message = (
+            f"results of members have shape {each.shape}, the nominal one {centre.shape}: "
+            "expected one result of that shape for each of two members or more"
+        )
+        raise UsageError(message)
+    found: Float = student(len(each)) * np.sqrt(((each - centre) ** 2).mean(axis=0))
+    return found

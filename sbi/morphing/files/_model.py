@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -21,12 +21,18 @@ from rootml.sbi.morphing.inference._rows import Names, Rows
 from rootml.sbi.morphing.preprocessing._atom_draws import uniforms
 from rootml.sbi.morphing.preprocessing._preprocess import Conditions, Gaussianiser
 from rootml.sbi.morphing.reweighting._reweight import Kinematics
+from rootml.sbi.morphing.validation._training_events import Sketch
 
 Which = Literal["nominal", "up", "down"] | int
 FlowMap = Callable[[npt.NDArray[np.float32], npt.NDArray[np.float32]], npt.NDArray[np.float32]]
 
-MORPHED, OUTSIDE, NOT_FINITE = 0, 1, 2
-"""Why a row passes unchanged: a condition outside of the range, or NaN or infinity somewhere."""
+MORPHED, OUTSIDE, NOT_FINITE, BEYOND = 0, 1, 2, 3
+"""Why a row passes unchanged: a condition outside of its range, NaN or infinity somewhere, or a
+feature outside of its range."""
+
+Outside = Literal["keep", "clip", "extrapolate"]
+OUTSIDE_CHOICES: tuple[str, ...] = ("keep", "clip", "extrapolate")
+"""What happens to rows with a feature outside of the range of the training."""
 
 _SIGNS: dict[Which, int] = {"up": 1, "down": -1}
 _TORCH_ROWS = 16_384
@@ -56,13 +62,15 @@ class Outcome:
 
     Attributes:
         values: float64 `(rows, features)`.
-        reason: uint8 `(rows,)`: `MORPHED`, `OUTSIDE` or `NOT_FINITE`.
+        reason: uint8 `(rows,)`: `MORPHED`, `OUTSIDE`, `NOT_FINITE` or `BEYOND`.
         outside: For each condition the number of rows outside of its range.
+        beyond: bool `(rows, features)`: which features are outside of their range.
     """
 
     values: Float
     reason: npt.NDArray[np.uint8]
     outside: npt.NDArray[np.int64]
+    beyond: npt.NDArray[np.bool_]
 
     @property
     def morphed(self) -> npt.NDArray[np.bool_]:
@@ -81,6 +89,8 @@ class Morph:
         compiled: Whether splines run compiled.
         band: Of the ensemble; None: there are not two members besides the nominal one.
         info: Facts of the fit, for people.
+        outside: What happens to rows with a feature outside of the range of the training.
+        trained_on: Sketches of the events of the fit, by domain.
     """
 
     names: Names
@@ -93,6 +103,8 @@ class Morph:
     factory: FlowFactory | None = None
     band: Band | None = None
     info: dict[str, Any] = field(default_factory=dict)
+    outside: Outside = "keep"
+    trained_on: Mapping[str, Sketch] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._flow_maps: dict[int, FlowMap] = {}
@@ -121,27 +133,35 @@ class Morph:
 
     def transform_all(self, rows: Rows, wanted: tuple[Which, ...]) -> list[Outcome]:
         """The same for several, with the work that they share done once."""
-        reason, outside = self._classify(rows)
+        reason, outside, beyond = self._classify(rows)
         good = np.flatnonzero(reason == MORPHED)
         numbers = sorted({self.member(which) for which in wanted})
         results = [rows.features.copy() for _ in wanted]
         for start in range(0, len(good), _BLOCK):  # so that what is in between stays small
             block = good[start : start + _BLOCK]
-            features, keys = rows.features[block], rows.keys[block]
+            features, keys = self._clipped(rows.features[block]), rows.keys[block]
             draws = uniforms(keys, len(self.names.features), seed=self.seed)
             context = self.conditions.context(rows.conditions[block])
             z = {n: self._to_data_scale(n, features, draws, context) for n in numbers}
             for values, which in zip(results, wanted, strict=True):
                 values[block] = self._to_features(z[self.member(which)], which)
-        return [Outcome(values, reason, outside) for values in results]
+        return [Outcome(values, reason, outside, beyond) for values in results]
 
-    def _classify(self, rows: Rows) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+    def _classify(
+        self, rows: Rows
+    ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
         inside = self.conditions.inside(rows.conditions)
         finite = rows.finite
+        beyond = ~self.members[0].sim.inside(rows.features) & finite[:, None]
         reason = np.full(len(rows), MORPHED, np.uint8)
+        if self.outside == "keep":
+            reason[beyond.any(axis=1)] = BEYOND
         reason[~inside.all(axis=1)] = OUTSIDE
         reason[~finite] = NOT_FINITE
-        return reason, (~inside[finite]).sum(axis=0)
+        return reason, (~inside[finite]).sum(axis=0), beyond
+
+    def _clipped(self, features: Float) -> Float:
+        return self.members[0].sim.clip(features) if self.outside == "clip" else features
 
     def member(self, which: Which) -> int:
         """The number of the member whose flow is used.

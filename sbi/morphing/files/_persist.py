@@ -12,17 +12,19 @@ import numpy as np
 from rootml.errors import StateError, UsageError
 from rootml.sbi.morphing._fit import Settings
 from rootml.sbi.morphing._uncertainty_band import Band
-from rootml.sbi.morphing.files._model import Member, Morph
+from rootml.sbi.morphing.files._model import OUTSIDE_CHOICES, Member, Morph, Outside
 from rootml.sbi.morphing.files._save import read_file, write_file
 from rootml.sbi.morphing.flow._flow import FlowFactory, FlowSpec, UserFlow
 from rootml.sbi.morphing.flow._leaves import State
-from rootml.sbi.morphing.flow._training import LossRecord, Schedule
+from rootml.sbi.morphing.flow._training import LossRecord, ScheduleOptions
 from rootml.sbi.morphing.inference._rows import Names
+from rootml.sbi.morphing.preprocessing._limits import Limits
 from rootml.sbi.morphing.preprocessing._preprocess import Conditions, Gaussianiser, part
 from rootml.sbi.morphing.reweighting._reweight import METHODS, Kinematics
+from rootml.sbi.morphing.validation._training_events import Sketch
 
 KIND = "rootml morpher"
-VERSION = 1
+VERSION = 2
 
 
 def save(settings: Settings, morph: Morph, path: Path) -> None:
@@ -30,15 +32,21 @@ def save(settings: Settings, morph: Morph, path: Path) -> None:
     content = {
         "version": VERSION,
         "names": {name: list(getattr(morph.names, name)) for name in _GROUPS},
+        "bounds": {
+            name: [limits.low, limits.high, *limits.sentinels]
+            for name, limits in settings.bounds.items()
+        },
         "settings": {name: getattr(settings, name) for name in _PLAIN}
         | {"hidden": list(settings.hidden), "schedule": dataclasses.asdict(settings.schedule)},
         "spec": None if morph.spec is None else dataclasses.asdict(morph.spec),
         "kinematics": morph.kinematics.to_json(),
         "histories": [[list(check) for check in member.history] for member in morph.members],
         "info": morph.info,
+        "trained on": {domain: sketch.unique for domain, sketch in morph.trained_on.items()},
     }
     arrays = {f"conditions.{name}": each for name, each in morph.conditions.arrays().items()}
     arrays |= {f"kinematics.{name}": each for name, each in morph.kinematics.arrays().items()}
+    arrays |= {f"events.{domain}": each.hashes for domain, each in morph.trained_on.items()}
     if morph.band is not None:
         arrays |= {f"band.{name}": each for name, each in morph.band.arrays().items()}
     for number, member in enumerate(morph.members):
@@ -49,7 +57,7 @@ def save(settings: Settings, morph: Morph, path: Path) -> None:
 
 
 _GROUPS = ("features", "conditions", "ids")
-_PLAIN = ("layers", "bins", "ensemble", "reweight", "validation", "max_rows", "seed")
+_PLAIN = ("layers", "bins", "ensemble", "reweight", "validation", "max_rows", "seed", "outside")
 
 
 def load(path: Path, *, flow: FlowFactory | None, compiled: bool) -> tuple[Settings, Morph]:
@@ -82,13 +90,26 @@ def _settings(content: Mapping[str, Any], *, flow: Any, compiled: bool) -> Setti
         bins=int(given["bins"]),
         ensemble=int(given["ensemble"]),
         reweight=given["reweight"],
-        schedule=Schedule(**given["schedule"]),
+        schedule=ScheduleOptions(**given["schedule"]),
         validation=float(given["validation"]),
         max_rows=int(given["max_rows"]),
         seed=int(given["seed"]),
         compiled=compiled,
         flow=flow,
+        bounds={
+            name: Limits(float(low), float(high), tuple(map(float, sentinels)), stated=True)
+            for name, (low, high, *sentinels) in content["bounds"].items()
+        },
+        outside=_outside(given["outside"]),
     )
+
+
+def _outside(value: Any) -> Outside:
+    if value not in OUTSIDE_CHOICES:
+        message = f"an unknown choice for features outside of the range: {value!r}"
+        raise StateError(message)
+    found: Outside = value
+    return found
 
 
 def _morph(
@@ -122,8 +143,17 @@ def _morph(
         band = Band.from_arrays(part(arrays, "band."), len(names.features), where)
     return Morph(
         names, conditions, kinematics, tuple(members), spec, settings.seed, settings.compiled,
-        None if spec is not None else settings.flow, band, info,
+        None if spec is not None else settings.flow, band, info, settings.outside,
+        _sketches(content, arrays),
     )  # fmt: skip
+
+
+def _sketches(content: Mapping[str, Any], arrays: Mapping[str, Any]) -> dict[str, Sketch]:
+    hashes = part(arrays, "events.")
+    return {
+        domain: Sketch(np.asarray(hashes[domain], np.uint64), float(unique))
+        for domain, unique in content["trained on"].items()
+    }
 
 
 def _spec(content: Mapping[str, Any], features: int, context: int, where: str) -> FlowSpec:

@@ -9,8 +9,8 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
 
 import awkward as ak
 import numpy as np
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 Columns = dict[str, Column]
+Variations = bool | Literal["members"] | None
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,8 @@ class Applied(HtmlRepr):
         rows: Rows that were looked at.
         outside: For each condition the number of rows outside of its range.
         not_finite: Rows with NaN or infinity in a feature or condition.
-        unchanged: Rows that passed unchanged for either reason.
+        unchanged: Rows that passed unchanged for any reason.
+        beyond: For each feature the number of rows outside of the range of the training.
     """
 
     paths: tuple[str, ...]
@@ -62,6 +64,7 @@ class Applied(HtmlRepr):
     outside: dict[str, int]
     not_finite: int
     unchanged: int
+    beyond: dict[str, int]
 
     def _facts(self) -> list[tuple[str, str]]:
         facts = [
@@ -69,7 +72,8 @@ class Applied(HtmlRepr):
             ("rows", f"{self.rows:,}"),
             ("unchanged", f"{self.unchanged:,} ({percent(self.unchanged, self.rows)})"),
         ]
-        facts += [(f"{name} outside", f"{n:,}") for name, n in self.outside.items() if n]
+        both = (*self.outside.items(), *self.beyond.items())
+        facts += [(f"{name} outside", f"{n:,}") for name, n in both if n]
         if self.not_finite:
             facts.append(("NaN or infinite", f"{self.not_finite:,}"))
         return facts
@@ -92,6 +96,7 @@ class _Counts:
     unchanged: int
     not_finite: int
     outside: npt.NDArray[np.int64]
+    beyond: npt.NDArray[np.int64]
 
     @classmethod
     def of(cls, outcome: Outcome) -> _Counts:
@@ -101,29 +106,38 @@ class _Counts:
             int(np.count_nonzero(reason)),
             int(np.count_nonzero(reason == NOT_FINITE)),
             outcome.outside,
+            outcome.beyond.sum(axis=0),
         )
 
 
 class _Counter:
     """Counts over partitions."""
 
-    def __init__(self, conditions: Sequence[str]) -> None:
-        self.conditions = conditions
+    def __init__(self, morph: Morph) -> None:
+        self.conditions, self.features = morph.names.conditions, morph.names.features
+        self.kept = morph.outside == "keep"
         self.rows = self.unchanged = self.not_finite = 0
-        self.outside = np.zeros(len(conditions), np.int64)
+        self.outside = np.zeros(len(self.conditions), np.int64)
+        self.beyond = np.zeros(len(self.features), np.int64)
 
     def add(self, counts: _Counts) -> None:
         self.rows += counts.rows
         self.unchanged += counts.unchanged
         self.not_finite += counts.not_finite
         self.outside += counts.outside
+        self.beyond += counts.beyond
 
     def by_condition(self) -> dict[str, int]:
         return dict(zip(self.conditions, self.outside.tolist(), strict=True))
 
+    def by_feature(self) -> dict[str, int]:
+        return dict(zip(self.features, self.beyond.tolist(), strict=True))
+
     def log(self) -> None:
         if self.unchanged:
             counts = {f"{n} outside": k for n, k in self.by_condition().items() if k}
+            if self.kept:
+                counts |= {f"{n} outside": k for n, k in self.by_feature().items() if k}
             if self.not_finite:
                 counts["NaN or infinite"] = self.not_finite
             reasons = ", ".join(f"{name}: {count:,}" for name, count in counts.items())
@@ -300,29 +314,50 @@ def _load(morph: Morph, values: Any) -> tuple[_Container, Columns, Rows]:
     return container, columns, _rows(morph, columns, what)
 
 
-def transform(
-    morph: Morph, values: Any, *, which: Which, flag: str | None, folder: Any = None
-) -> Any:
+@dataclass(frozen=True, slots=True)
+class Flags:
+    """Names of boolean columns to add; None: none.
+
+    Attributes:
+        morphed: Whether the row was changed.
+        outside: Whether a feature lies outside of the range of the training.
+    """
+
+    morphed: str | None
+    outside: str | None
+
+    @property
+    def names(self) -> list[str]:
+        """Those that are wanted."""
+        return [name for name in (self.morphed, self.outside) if name is not None]
+
+    def columns(self, outcome: Outcome, rows: Rows) -> Columns:
+        """The columns of these rows."""
+        outside = np.asarray(outcome.beyond.any(axis=1))
+        pairs = (self.morphed, outcome.morphed), (self.outside, outside)
+        return {name: unflatten(flag, rows.counts) for name, flag in pairs if name is not None}
+
+
+def transform(morph: Morph, values: Any, *, which: Which, flags: Flags, folder: Any = None) -> Any:
     """See `Morpher.transform`."""
     from rootml.dataset import Dataset
 
     if isinstance(values, Dataset):
-        return _transform_dataset(morph, values, which=which, flag=flag, folder=folder)
+        return _transform_dataset(morph, values, which=which, flags=flags, folder=folder)
     if folder is not None:
         message = "folder= is for a Dataset, whose corrected columns are written to files"
         raise UsageError(message)
     container, columns, rows = _load(morph, values)
-    if flag is not None and flag in container.names:
-        message = f"flag={flag!r} is the name of a column already"
-        raise UsageError(message)
+    for name in flags.names:
+        if name in container.names:
+            message = f"flag={name!r} is the name of a column already"
+            raise UsageError(message)
     outcome = morph.transform(rows, which)
-    counter = _Counter(morph.names.conditions)
+    counter = _Counter(morph)
     counter.add(_Counts.of(outcome))
     counter.log()
     new = _feature_columns(morph, outcome, rows, _kinds(columns, morph.names.features))
-    if flag is not None:
-        new[flag] = unflatten(outcome.morphed, rows.counts)
-    return container.with_columns(new)
+    return container.with_columns(new | flags.columns(outcome, rows))
 
 
 def draws(morph: Morph, values: Any) -> npt.NDArray[np.float64]:
@@ -339,7 +374,7 @@ def apply(
     folder: str | os.PathLike[str],
     *,
     suffix: str,
-    variations: bool | None,
+    variations: Variations,
     options: dict[str, Any],
     progress: bool | None,
 ) -> Applied:
@@ -347,12 +382,25 @@ def apply(
     if not suffix:
         message = "suffix= is empty: the corrected columns need names of their own"
         raise UsageError(message)
+    nominal: dict[str, Which] = {suffix: "nominal"}
+    wanted = nominal | _variations(morph, suffix, variations)
+    flags = Flags(f"morphed{suffix}", f"outside{suffix}")
+    return _write(morph, dataset, folder, wanted, flags, options, progress)
+
+
+def _variations(morph: Morph, suffix: str, variations: Variations) -> dict[str, Which]:
+    """The ends of the names of more columns, and which map gives them."""
     if variations is None:
         variations = morph.band is not None
-    wanted: dict[str, Which] = {suffix: "nominal"}
-    if variations:
-        wanted |= {f"{suffix}_up": "up", f"{suffix}_down": "down"}
-    return _write(morph, dataset, folder, wanted, f"morphed{suffix}", options, progress)
+    if variations == "members":
+        if len(morph.members) < 2:
+            message = "variations='members': this morpher has no ensemble; fit with ensemble=10"
+            raise UsageError(message)
+        return {f"{suffix}_member{k}": k for k in range(1, len(morph.members))}
+    if variations not in {True, False}:
+        message = f"variations={variations!r}: expected True, False, 'members' or None"
+        raise UsageError(message)
+    return {f"{suffix}_up": "up", f"{suffix}_down": "down"} if variations else {}
 
 
 def _write(
@@ -360,19 +408,24 @@ def _write(
     dataset: Dataset,
     folder: str | os.PathLike[str],
     wanted: dict[str, Which],
-    flag: str,
+    flags: Flags,
     options: dict[str, Any],
     progress: bool | None,
 ) -> Applied:
-    """Friend trees with the columns for each suffix of `wanted`, and the flag."""
+    """Friend trees with the columns for each suffix of `wanted`, and flags."""
     for which in wanted.values():
         morph.member(which)
-    counter = _Counter(morph.names.conditions)
-    values = _stream(morph, dataset, wanted, flag, counter, progress)
+    counter = _Counter(morph)
+    values = _stream(morph, dataset, wanted, flags, counter, progress)
     paths = dataset.write_friend(folder, values, progress=False, **options)
     counter.log()
     return Applied(
-        tuple(paths), counter.rows, counter.by_condition(), counter.not_finite, counter.unchanged
+        tuple(paths),
+        counter.rows,
+        counter.by_condition(),
+        counter.not_finite,
+        counter.unchanged,
+        counter.by_feature(),
     )
 
 
@@ -380,7 +433,7 @@ def _stream(
     morph: Morph,
     dataset: Dataset,
     wanted: dict[str, Which],
-    flag: str,
+    flags: Flags,
     counter: _Counter,
     progress: bool | None,
 ) -> Iterator[Columns]:
@@ -389,7 +442,7 @@ def _stream(
         message = f"{dataset}: no event is selected, so there is nothing to morph"
         raise EmptySelectionError(message)
     results = dataset.select(morph.names.columns).map_partitions(
-        _Correct(morph, tuple(wanted.items()), flag), ids=True, progress=progress, what="morphing"
+        _Correct(morph, tuple(wanted.items()), flags), ids=True, progress=progress, what="morphing"
     )
     with closing(results):  # type: ignore[type-var]  # a generator
         for corrected, counts in results:
@@ -403,12 +456,12 @@ class _Correct:
 
     Attributes:
         wanted: The end of the new columns' names, and which map gives them.
-        flag: The name of the column that says which rows were changed, by the first map.
+        flags: Of the first map.
     """
 
     morph: Morph
     wanted: tuple[tuple[str, Which], ...]
-    flag: str
+    flags: Flags
 
     def __call__(self, block: EventBlock) -> tuple[Columns, _Counts]:
         rows = rows_of_block(block, self.morph.names)
@@ -419,7 +472,7 @@ class _Correct:
         for suffix, outcome in zip(suffixes, outcomes, strict=True):
             new = _feature_columns(self.morph, outcome, rows, kinds)
             columns |= {f"{name}{suffix}": column for name, column in new.items()}
-        columns[self.flag] = unflatten(outcomes[0].morphed, rows.counts)
+        columns |= self.flags.columns(outcomes[0], rows)
         return columns, _Counts.of(outcomes[0])
 
 
@@ -427,18 +480,19 @@ _SUFFIX = "_morphed"
 
 
 def _transform_dataset(
-    morph: Morph, dataset: Dataset, *, which: Which, flag: str | None, folder: Any
+    morph: Morph, dataset: Dataset, *, which: Which, flags: Flags, folder: Any
 ) -> Dataset:
     """The dataset with friends beside it, from which the features are read."""
     _check_cuts(morph, dataset)
     if folder is None:
         folder = tempfile.mkdtemp(prefix="rootml-morphed-")
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    name = flag or f"is{_SUFFIX}"
-    done = _write(morph, dataset, folder, {_SUFFIX: which}, name, {}, None)
+    written = flags if flags.morphed else replace(flags, morphed=f"is{_SUFFIX}")
+    done = _write(morph, dataset, folder, {_SUFFIX: which}, written, {}, None)
     there = dataset.with_friends(done.paths)
-    if flag is not None and flag not in there.columns:
-        there = there.select([*there.columns, flag])
+    missing = [name for name in flags.names if name not in there.columns]
+    if missing:
+        there = there.select([*there.columns, *missing])
     return there.vary("morphed", suffix=_SUFFIX)
 
 

@@ -7,7 +7,7 @@ normal quantile function for atoms is written out (`_normal`). In words::
     z        = tables of the simulation(features; draws)            one column after another
     context  = tables and asinh of the conditions, and the switch
     z'       = inverse layers(forward layers(z; switch 0); switch 1)
-    morphed  = conditions in range, everything finite
+    morphed  = conditions (and features, unless clipped or extrapolated) in range, and finite
     corrected = tables of the data, inverse (z')  where morphed, else features
 """
 
@@ -83,7 +83,14 @@ def write_onnx(morph: Morph, path: Path, *, member: int) -> None:
 def _build(g: _Graph, morph: Morph, member: Member) -> None:
     assert morph.spec is not None
     names = morph.names
-    z = _forward_tables(g, member.sim.tables, "features", "draws")
+    ranges = morph.members[0].sim.tables
+    inside = _inside(g, ranges)
+    features = "features"
+    if morph.outside == "clip":
+        low, high = (g.double(np.array([[table.ends[k] for table in ranges]])) for k in (0, 1))
+        nearer = g.op("Max", g.op("Min", "features", high), low)
+        features = g.op("Where", inside, "features", nearer)
+    z = _forward_tables(g, member.sim.tables, features, "draws")
     context = _context(g, morph.conditions)
     x = g.cast(z, np.float32)
     for switch, backward in ((0.0, False), (1.0, True)):
@@ -96,7 +103,7 @@ def _build(g: _Graph, morph: Morph, member: Member) -> None:
         _inverse_table(g, table, g.column(y, j)) for j, table in enumerate(member.data.tables)
     ]
     corrected = g.op("Concat", *columns, axis=1)
-    good = _good(g, morph.conditions)
+    good = _good(g, morph.conditions, inside if morph.outside == "keep" else None)
     g.op("Where", good, corrected, "features", output="corrected")
     g.op("Squeeze", good, g.ints([1]), output="morphed")
     assert len(columns) == len(names.features)
@@ -110,14 +117,25 @@ def _column_of(g: _Graph, like: str, value: float) -> str:
     return g.op("Add", nothing, g.single(value))
 
 
-def _good(g: _Graph, conditions: Conditions) -> str:
-    """`(rows, 1)`: conditions in range, and nothing NaN or infinite."""
+def _inside(g: _Graph, tables: tuple[Table, ...]) -> str:
+    """`(rows, features)`: which values the tables were made for."""
+    low, high = (g.double(np.array([[table.ends[k] for table in tables]])) for k in (0, 1))
+    above, below = g.op("GreaterOrEqual", "features", low), g.op("LessOrEqual", "features", high)
+    found = g.op("And", above, below)
+    for k in range(max(len(table.sentinels) for table in tables)):
+        values = [t.sentinels[k] if k < len(t.sentinels) else np.nan for t in tables]
+        found = g.op("Or", found, g.op("Equal", "features", g.double(np.array([values]))))
+    return found
+
+
+def _good(g: _Graph, conditions: Conditions, inside: str | None) -> str:
+    """`(rows, 1)`: conditions in range, nothing NaN or infinite, and features `inside`."""
     parts = [
         g.op("GreaterOrEqual", "conditions", g.double(conditions.low[None])),
         g.op("LessOrEqual", "conditions", g.double(conditions.high[None])),
         g.op("LessOrEqual", g.op("Abs", "features"), g.double(np.finfo(np.float64).max)),
     ]
-    every = g.op("Concat", *parts, axis=1)
+    every = g.op("Concat", *parts, *([] if inside is None else [inside]), axis=1)
     smallest = g.op("ReduceMin", g.cast(every, np.int64), axes=[1], keepdims=1)
     return g.cast(smallest, np.bool_)
 

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rootml._internal.types import Float
+from rootml._internal.types import Bool, Float
 from rootml.errors import StateError
 from rootml.sbi.morphing.preprocessing._normal import normal_quantile
 
@@ -40,6 +40,9 @@ class Table:
             values with several knots both are the middle; else 0.
         slopes: dz/dx below the first and above the last knot; 0: the support ends there.
         integer: Whether all values were integers: results are rounded.
+        ends: `(2,)`, the range of values that the table was made for, with the little that a tail
+            may reach beyond the largest value of the sample.
+        sentinels: Values outside of this range that are atoms.
     """
 
     x: Float
@@ -48,6 +51,19 @@ class Table:
     u_high: Float
     slopes: Float
     integer: bool
+    ends: Float
+    sentinels: Float
+
+    def inside(self, x: Float) -> Bool:
+        """Which values `(rows,)` the table was made for."""
+        within = (x >= self.ends[0]) & (x <= self.ends[1])
+        known: Bool = within | np.isin(x, self.sentinels) if len(self.sentinels) else within
+        return known
+
+    def clip(self, x: Float) -> Float:
+        """Values outside moved to the nearer end."""
+        found: Float = np.where(self.inside(x), x, np.clip(x, *self.ends))
+        return found
 
     def forward(self, x: Float, draws: Float) -> Float:
         """z of values `(rows,)`, given a uniform number for each."""
@@ -112,17 +128,18 @@ class Table:
             StateError: Nothing that `Table` could have made.
         """
         try:
-            names = ("x", "z", "u_low", "u_high", "slopes")
+            names = ("x", "z", "u_low", "u_high", "slopes", "ends", "sentinels")
             numbers = [np.asarray(arrays[name], np.float64) for name in names]
             integer = bool(arrays["integer"])
         except (KeyError, TypeError, ValueError) as error:
             message = f"{where}: a table of a feature is incomplete: {error!r}"
             raise StateError(message) from error
-        x, z, u_low, u_high, slopes = numbers
+        x, z, u_low, u_high, slopes, ends, sentinels = numbers
         good = x.ndim == 1 and len(x) >= 2 and x.shape == z.shape == u_low.shape == u_high.shape
         if not (
             good
-            and slopes.shape == (2,)
+            and slopes.shape == ends.shape == (2,)
+            and sentinels.ndim == 1
             and all(np.isfinite(each).all() for each in numbers)
             and (np.diff(x) >= 0).all()
             and (np.diff(z) >= 0).all()
@@ -130,7 +147,7 @@ class Table:
         ):
             message = f"{where}: a table of a feature is damaged: its knots do not ascend"
             raise StateError(message)
-        return cls(x, z, u_low, u_high, slopes, integer)
+        return cls(x, z, u_low, u_high, slopes, integer, ends, sentinels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +209,16 @@ class Gaussianiser:
         for j, table in enumerate(self.tables):
             z[:, j] = table.forward(features[:, j], draws[:, j])
         return z
+
+    def inside(self, features: Float) -> Bool:
+        """Which of the values `(rows, features)` the tables were made for."""
+        columns = zip(self.tables, features.T, strict=True)
+        return np.stack([table.inside(column) for table, column in columns], axis=1)
+
+    def clip(self, features: Float) -> Float:
+        """Values `(rows, features)`, those outside moved to the nearer end."""
+        columns = zip(self.tables, features.T, strict=True)
+        return np.stack([table.clip(column) for table, column in columns], axis=1)
 
     def inverse(self, z: npt.NDArray[Any]) -> Float:
         """float64 values `(rows, features)`."""

@@ -6,14 +6,22 @@ by the middle of its upper and lower monotone envelopes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from rootml._internal.statistics import effective_events
 from rootml._internal.types import Float
 from rootml.errors import UsageError
+from rootml.sbi.morphing.preprocessing._limits import (
+    Bounds,
+    Limits,
+    check_values,
+    find_limits,
+)
 from rootml.sbi.morphing.preprocessing._normal import normal_quantile
 from rootml.sbi.morphing.preprocessing._preprocess import Conditions, Gaussianiser, Table
 
@@ -23,14 +31,23 @@ CONSTANT_SHARE = 0.999
 _ATOM_ROWS = 10
 _DISCRETE = 1024
 _DISCRETE_ROWS = 20
-_MIDDLE, _TAIL_STEPS = 500, 40
+_KNOTS, _EVENTS_PER_KNOT, _TAIL_STEPS = (25, 500), 200, 40
 _TAIL_ROWS = 500
+_RARE, _NEAR, _SPACINGS = 0.01, 64, 10
 
 
 def gaussianiser(
-    features: Float, weights: Float, names: Sequence[str], *, domain: str
+    features: Float,
+    weights: Float,
+    names: Sequence[str],
+    *,
+    domain: str,
+    limits: Sequence[Limits] | None = None,
 ) -> Gaussianiser:
     """Tables for the columns of `features` `(rows, features)`.
+
+    Args:
+        limits: Where each feature can lie; None: edges are looked for in these values.
 
     Raises:
         UsageError: A feature that is constant; names it and the numbers.
@@ -41,8 +58,37 @@ def gaussianiser(
     for j, name in enumerate(names):
         groups = _Groups(values[:, j], mass)
         _check_constant(groups, name, domain)
-        tables.append(_table(groups, groups.atoms()))
+        known = _own_limits(groups) if limits is None else limits[j]
+        tables.append(_table(groups, groups.atoms(known.sentinels), known))
     return Gaussianiser(tuple(tables))
+
+
+def limits_of(
+    features: Sequence[Float], weights: Sequence[Float], names: Sequence[str], bounds: Bounds
+) -> tuple[list[Limits], list[Limits]]:
+    """Where each feature lies in simulation and data, `(rows, features)` and `(rows,)` of either.
+
+    Raises:
+        UsageError: Values beyond stated bounds.
+    """
+    found: tuple[list[Limits], list[Limits]] = ([], [])
+    for j, name in enumerate(names):
+        columns = [x[w != 0, j] for x, w in zip(features, weights, strict=True)]
+        if name in bounds:
+            for values, domain in zip(columns, ("simulation", "data"), strict=True):
+                check_values(values, bounds[name], name, domain)
+            pair = [bounds[name]] * 2
+        else:
+            edges = [_edges(_Groups(values, np.ones(len(values)))) for values in columns]
+            pair = find_limits(columns, edges)
+        for side in (0, 1):
+            found[side].append(pair[side])
+    return found
+
+
+def _own_limits(groups: _Groups) -> Limits:
+    low, high = _edges(groups)
+    return Limits(groups.x[0] if low else -math.inf, groups.x[-1] if high else math.inf)
 
 
 def conditions(values: Float, weights: Float, names: Sequence[str], ranges: Any) -> Conditions:
@@ -56,7 +102,7 @@ def conditions(values: Float, weights: Float, names: Sequence[str], ranges: Any)
     tables = []
     for j in range(len(names)):
         groups = _Groups(values[used, j], mass[used])
-        tables.append(_table(groups, np.zeros(len(groups.x), bool)))
+        tables.append(_table(groups, np.zeros(len(groups.x), bool), _own_limits(groups)))
     total = mass.sum()
     mean = (mass[:, None] * values).sum(axis=0) / total
     width = np.sqrt((mass[:, None] * (values - mean) ** 2).sum(axis=0) / total)
@@ -89,6 +135,7 @@ class _Groups:
         ordered = values[order]
         first = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1]))
         self.rows = len(values)
+        self.knots = int(np.clip(effective_events(weights) / _EVENTS_PER_KNOT, *_KNOTS))
         self.x = ordered[first]
         self.counts = np.diff(np.append(first, len(ordered)))
         total = np.cumsum(np.add.reduceat(weights[order], first))
@@ -105,12 +152,16 @@ class _Groups:
         found: Float = 0.5 * (self.low + self.high)
         return found
 
-    def atoms(self) -> npt.NDArray[np.bool_]:
-        """Which values are atoms: all, if there are few; else those with much weight."""
+    def atoms(self, sentinels: Sequence[float] = ()) -> npt.NDArray[np.bool_]:
+        """Which values are atoms: all, if there are few; else those with much weight.
+
+        Sentinels always are.
+        """
         discrete = len(self.x) <= min(_DISCRETE, self.rows / _DISCRETE_ROWS)
         if discrete:
             return self.shares > 0
-        return (self.shares > ATOM_SHARE) & (self.counts >= _ATOM_ROWS)
+        large = (self.shares > ATOM_SHARE) & (self.counts >= _ATOM_ROWS)
+        return large | (np.isin(self.x, sentinels) & (self.shares > 0))
 
 
 def monotone(cumulated: Float) -> Float:
@@ -122,12 +173,12 @@ def monotone(cumulated: Float) -> Float:
     return found
 
 
-def _table(groups: _Groups, atoms: npt.NDArray[np.bool_]) -> Table:
+def _table(groups: _Groups, atoms: npt.NDArray[np.bool_], limits: Limits) -> Table:
     """Knots, in the order of x and then of probability."""
     count = len(groups.x)
     before, after = np.append(True, atoms[:-1]), np.append(atoms[1:], True)
     starts, ends = ~atoms & before, ~atoms & after  # of continuous runs
-    edges = _edges(groups)
+    edges = groups.x[0] <= limits.low, groups.x[-1] >= limits.high
     gap = _gaps(groups, atoms)
     # a run begins with the probability left by the atom before it, and at an edge with 0
     from_zero = starts & np.append(edges[0], np.ones(count - 1, bool))
@@ -150,16 +201,84 @@ def _table(groups: _Groups, atoms: npt.NDArray[np.bool_]) -> Table:
     if kept.sum() < 2:  # one value that is no atom: a condition that is constant
         x, z, kept = np.append(x, x), np.append(z, z), np.array([True, True])
         u_low, u_high = np.zeros(2), np.zeros(2)
-    flat = (bool(atoms[0] or edges[0]), bool(atoms[-1] or edges[1]))
+    flat = [
+        bool(atoms[-side] or math.isfinite((limits.low, limits.high)[side])) for side in (0, 1)
+    ]
     integer = bool((groups.x == np.rint(groups.x)).all())
     slopes = np.array([0.0 if flat[side] else _tail_slope(groups, side) for side in (0, 1)])
-    return Table(x[kept], z[kept], u_low[kept], u_high[kept], slopes, integer)
+    knots = np.stack([each[kept] for each in (x, z, u_low, u_high)])
+    knots = _with_bounds(knots, groups, atoms, limits)
+    ends = _accepted(groups, atoms, limits, slopes)
+    x, z, u_low, u_high = knots
+    return Table(x, z, u_low, u_high, slopes, integer, ends, np.array(limits.sentinels))
+
+
+def _with_bounds(
+    knots: Float, groups: _Groups, atoms: npt.NDArray[np.bool_], limits: Limits
+) -> Float:
+    """Knots `(x, z, u_low, u_high)` with those at bounds that lie beyond the values."""
+    regular = np.flatnonzero(limits.regular(groups.x))
+    if not len(regular):
+        return knots
+    for k, bound, u in (
+        (regular[0], limits.low, groups.low[regular[0]]),
+        (regular[-1], limits.high, groups.high[regular[-1]]),
+    ):
+        if math.isfinite(bound) and bound != groups.x[k] and not atoms[k]:
+            z = normal_quantile(np.array([u]))[0]
+            at = int(np.searchsorted(knots[0], bound, "left" if bound < groups.x[k] else "right"))
+            knots = np.insert(knots, at, [bound, z, 0.0, 0.0], axis=1)
+    return knots
+
+
+def _accepted(
+    groups: _Groups, atoms: npt.NDArray[np.bool_], limits: Limits, slopes: Float
+) -> Float:
+    """The range in which values count as known, `(2,)`; see `_end`."""
+    regular = limits.regular(groups.x)
+    if not regular.any():
+        return np.zeros(2)
+    x, owned = groups.x[regular], atoms[regular]
+    return np.array([_end(groups, x, owned, limits, slopes, side) for side in (0, 1)])
+
+
+def _end(
+    groups: _Groups,
+    x: Float,
+    atoms: npt.NDArray[np.bool_],
+    limits: Limits,
+    slopes: Float,
+    side: int,
+) -> float:
+    """At a stated bound or an atom: there. At an edge that was found: a few spacings beyond.
+
+    In a tail: where only one of a hundred samples of this size would have an event.
+    """
+    bound, end, sign = (limits.low, limits.high)[side], float(x[-side]), (-1.0, 1.0)[side]
+    if limits.stated and math.isfinite(bound):
+        return bound
+    if atoms[-side]:
+        return end
+    if slopes[side] > 0:
+        last, rare = normal_quantile(np.array([groups.middle[-side], _RARE / groups.rows]))
+        return end + sign * max(0.0, float(-rare - sign * last) / float(slopes[side]))
+    near = x[:_NEAR] if side == 0 else x[-_NEAR:]
+    beyond = end + sign * _SPACINGS * float(near[-1] - near[0]) / len(near)
+    if not math.isfinite(bound):
+        return beyond
+    return max(beyond, bound) if side else min(beyond, bound)
 
 
 def _chosen(groups: _Groups, among: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """The values nearest to fixed probabilities, dense in the tails."""
-    tail = 0.5 / _MIDDLE * 10.0 ** -np.linspace(0, 3, _TAIL_STEPS)
-    wanted = np.concatenate([tail, (np.arange(_MIDDLE) + 0.5) / _MIDDLE, 1 - tail])
+    """The values nearest to fixed probabilities, dense in the tails.
+
+    Their number follows the effective events: between two knots are some 200, so that the density
+    that a table passes on has an error of a few per cent.
+    """
+    count = groups.knots
+    tail = 0.5 / count * 10.0 ** -np.linspace(0, 3, _TAIL_STEPS)
+    tail = tail[tail > 0.5 / groups.rows]
+    wanted = np.concatenate([tail, (np.arange(count) + 0.5) / count, 1 - tail])
     middle = groups.middle
     found = np.ones(len(middle), bool)
     if len(middle) > 1:
@@ -198,7 +317,7 @@ def _gaps(groups: _Groups, atoms: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_
     """
     count = len(groups.x)
     found = np.zeros(max(0, count - 1), bool)
-    size = max(128, count // _MIDDLE)
+    size = max(128, count // _KNOTS[1])
     spacing = np.diff(groups.x)
     for shift in (0, size // 2):
         stretches = (count - 1 - shift) // size

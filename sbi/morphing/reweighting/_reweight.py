@@ -10,12 +10,16 @@ the density ratio:
   each domain) its logistic loss lies 5e-5 above the least possible, that of trees 7e-4.
 - ``"boosted"``: the same with boosted trees. Weights may be negative: gradients are taken with
   the sign, curvatures without, so the leaves still tend to the ratio of the signed sums.
-- ``"binned"``: sums of weights in bins of quantiles, as many per condition as give about 8000.
+- ``"binned"``: sums of weights in bins of quantiles, up to about 8000 in all: as many per
+  condition as describe held-out rows best. If no binning describes them better than no
+  reweighting at all, the factors are 1, and a warning says so.
 """
 
 from __future__ import annotations
 
 import hashlib
+import logging
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -37,6 +41,8 @@ from rootml.sbi.morphing.preprocessing._preprocess import part
 if TYPE_CHECKING:
     from rootml.sbi.morphing.reweighting._reweight_network import RatioNetwork
 
+logger = logging.getLogger(__name__)
+
 Method = Literal["network", "boosted", "binned", "none"]
 KIND = "rootml morphing kinematics"
 METHODS: tuple[str, ...] = ("network", "boosted", "binned", "none")
@@ -45,6 +51,8 @@ _ROUNDS, _PATIENCE, _RATE = 600, 20, 0.05
 _DEPTH, _MANY_ROWS = (3, 5), 100_000  # deeper trees fit noise where rows are few
 _FOLDS = 5
 _CLOSURE_ROUNDS = 60
+_MIN_RATIO = 1e-2
+_GOOD_GAIN = 0.9
 _BINS = 8000
 _CLOSURE_ROWS = 100_000
 MAX_ROWS = 400_000
@@ -60,9 +68,11 @@ class Closure:
 
     Attributes:
         auc_before, auc_after: Of a classifier (of the kind that found the factors) that sees the
-            conditions alone; 0.5: it cannot tell them apart. NaN where there is none.
+            conditions alone; 0.5: it cannot tell them apart. NaN where none was trained, see
+            `reason`.
         ks_before, ks_after: Kolmogorov-Smirnov distance for each condition.
         effective: Effective number of simulated rows after, over that before.
+        reason: Why an area is NaN, or why the factors are 1; "" if neither.
     """
 
     auc_before: float = float("nan")
@@ -70,12 +80,18 @@ class Closure:
     ks_before: dict[str, float] = field(default_factory=dict)
     ks_after: dict[str, float] = field(default_factory=dict)
     effective: float = 1.0
+    reason: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """For a file; NaN becomes None."""
         numbers = {name: getattr(self, name) for name in ("auc_before", "auc_after", "effective")}
         kept = {name: value if value == value else None for name, value in numbers.items()}  # noqa: PLR0124
-        return {**kept, "ks_before": self.ks_before, "ks_after": self.ks_after}
+        return {
+            **kept,
+            "ks_before": self.ks_before,
+            "ks_after": self.ks_after,
+            "reason": self.reason,
+        }
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Closure:
@@ -85,7 +101,9 @@ class Closure:
             for name in ("auc_before", "auc_after")
         ]
         ks = [dict(content[name]) for name in ("ks_before", "ks_after")]
-        return cls(aucs[0], aucs[1], ks[0], ks[1], float(content["effective"]))
+        return cls(
+            aucs[0], aucs[1], ks[0], ks[1], float(content["effective"]), str(content["reason"])
+        )
 
 
 class Kinematics:
@@ -201,28 +219,31 @@ def fit_kinematics(
     sim, data = sim.subsample(MAX_ROWS), data.subsample(MAX_ROWS)
     if method == "none":
         found = Kinematics("none")
-        found.closure = _closure(found, sim, sim, data, names, seed=seed)
+        closure = _closure(found, sim, sim, data, names, seed=seed)
+        found.closure = replace(closure, reason="no classifier is trained for reweight='none'")
         return found
     numbers = [
         (uniforms(rows.events, 1, seed=seed, stream=_STREAM)[:, 0] * _FOLDS).astype(int)
         for rows in (sim, data)
     ]
     parts: list[Kinematics] = []
+    bins, reason = 1, ""
     for fold in range(_FOLDS):
         ours, theirs = (number == fold for number in numbers)
         _check_enough(sim, data, ours, theirs)
         train, held = (sim.take(~ours), data.take(~theirs)), (sim.take(ours), data.take(theirs))
         if method == "binned":
-            parts.append(_binned(*train))
+            bins, reason = _best_bins(train, held)
+            parts.append(_binned(*train, bins=bins))
             break
         _check_sums((*train, *held))
         parts.append(_learned(method, train, held, seed=seed, fold=fold))
-    made = _binned(sim, data) if method == "binned" else _joined(method, parts)
+    made = _binned(sim, data, bins=bins) if method == "binned" else _joined(method, parts)
     _scale(made, sim)
     first = [rows.take(number == 0) for rows, number in zip((sim, data), numbers, strict=True)]
     _scale(parts[0], first[0])
     made.closure = _closure(parts[0], sim, first[0], first[1], names, seed=seed)
-    made.closure = replace(made.closure, effective=_effective_share(made, sim))
+    made.closure = replace(made.closure, effective=_effective_share(made, sim), reason=reason)
     return made
 
 
@@ -319,9 +340,41 @@ def _effective_share(found: Kinematics, sim: Rows) -> float:
     return reweighted / effective_events(sim.weights)
 
 
-def _binned(sim: Rows, data: Rows) -> Kinematics:
-    width = sim.conditions.shape[1]
-    bins = int(np.clip(_BINS ** (1 / width), 2, 20))
+def _best_bins(train: tuple[Rows, Rows], held: tuple[Rows, Rows]) -> tuple[int, str]:
+    """Bins per condition, and a remark for `Closure.reason`.
+
+    The ratio, taken as a classifier, is judged by its logistic loss on held-out rows: the most
+    bins with (nearly) the largest gain; 1 if none is better than a ratio of 1, whose loss is
+    log 2.
+    """
+    width = train[0].conditions.shape[1]
+    most = int(np.clip(_BINS ** (1 / width), 2, 20))
+    candidates = sorted({max(2, most >> k) for k in range(4)})
+    losses = {1: math.log(2.0)}
+    losses |= {bins: _logistic_loss(_binned(*train, bins=bins), held) for bins in candidates}
+    gains = {bins: losses[1] - loss for bins, loss in losses.items()}
+    best = max(bins for bins in gains if gains[bins] >= _GOOD_GAIN * max(gains.values()))
+    if gains[best] > 0:
+        return best, "no classifier is trained for reweight='binned'"
+    reason = (
+        "binned reweighting makes the conditions of held-out rows no more alike, so all factors "
+        "are 1; use reweight='network'"
+    )
+    logger.warning("%s (loss %.5f, without %.5f)", reason, losses[candidates[0]], losses[1])
+    return 1, reason
+
+
+def _logistic_loss(found: Kinematics, held: tuple[Rows, Rows]) -> float:
+    """Of the logarithm of the ratio as a margin; `log 2` for a ratio of 1."""
+    losses = []
+    for rows, sign in zip(held, (1.0, -1.0), strict=True):
+        ratio = np.clip(found.weights(rows.conditions), _MIN_RATIO, 1 / _MIN_RATIO)
+        each = np.logaddexp(0.0, sign * np.log(ratio))
+        losses.append(float(rows.weights @ each / rows.weights.sum()))
+    return 0.5 * (losses[0] + losses[1])
+
+
+def _binned(sim: Rows, data: Rows, *, bins: int) -> Kinematics:
     pooled = np.concatenate([sim.conditions, data.conditions])
     edges = [np.unique(np.quantile(column, np.linspace(0, 1, bins + 1))) for column in pooled.T]
     edges = [np.append(each, each[-1] + 1) if len(each) < 2 else each for each in edges]

@@ -10,6 +10,7 @@ import logging
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, Protocol
 
 import awkward as ak
@@ -32,6 +33,7 @@ from rootml.sbi.morphing.validation._metrics_frechet import scale_of
 from rootml.sbi.morphing.validation._metrics_sample import Sample
 from rootml.sbi.morphing.validation._metrics_support import Support
 from rootml.sbi.morphing.validation._report import FLOOR, ClosureReport
+from rootml.sbi.morphing.validation._training_events import Sketch
 from rootml.sbi.morphing.validation._two_sample import Kind, TwoSample, two_sample
 from rootml.sbi.morphing.validation._validate_compare import (
     Comparison,
@@ -43,7 +45,13 @@ from rootml.sbi.morphing.validation._validate_compare import (
 logger = logging.getLogger(__name__)
 
 BEFORE, AFTER = "before", "after"
-_REASONS = {1: "have a condition outside of the range of the fit", 2: "are not finite"}
+_REPLICAS, _REPLICA_ROWS = 5, 8_000
+_KNOWN, _UNIQUE = 0.01, 0.9
+_REASONS = {
+    1: "have a condition outside of the range of the fit",
+    2: "are not finite",
+    3: "have a feature outside of the range of the fit",
+}
 
 
 class Kinematics(Protocol):
@@ -69,6 +77,8 @@ class Correction(Protocol):
     def names(self) -> Names: ...
     @property
     def kinematics(self) -> Kinematics: ...
+    @property
+    def trained_on(self) -> Mapping[str, Sketch]: ...
     def transform(self, rows: Rows) -> Outcome: ...
 
 
@@ -95,9 +105,9 @@ def validate(
     """Compare simulation with data before and after the correction.
 
     Both times the simulation has the kinematic weights of the fit, so that features alone make the
-    difference; "floor" is one half of the data beside the other. Rows that the morpher passes
-    unchanged take part and are counted in the notes. Events that the morpher was not trained on
-    give the honest answer.
+    difference; "floor" is one half of the data beside the other, with an error from other halves.
+    Rows that the morpher passes unchanged take part and are counted in the notes. Only events that
+    the morpher was not trained on give the honest answer; a note says if there are others.
 
     Args:
         sim, data: Datasets, or columns in memory: a dict of arrays, an awkward array of records.
@@ -138,6 +148,7 @@ def validate_correction(
         what: _read(source, names, what, max_rows, options.seed, progress, notes)
         for what, source in (("simulation", sim), ("data", data))
     }
+    notes += _known_events(correction, rows)
     outcome = correction.transform(rows["simulation"])
     factors = correction.kinematics.weights(rows["simulation"].conditions)
     for number, why in _REASONS.items():
@@ -159,6 +170,18 @@ def validate_correction(
             options=options,
             notes=notes,
             show_status=show_status,
+        )
+
+
+def _known_events(correction: Correction, rows: Mapping[str, Rows]) -> Iterator[str]:
+    """Notes about rows that the fit has seen."""
+    for domain, sketch in correction.trained_on.items():
+        share = sketch.known(rows[domain].features, rows[domain].conditions)
+        if share < _KNOWN or sketch.unique < _UNIQUE:
+            continue
+        yield (
+            f"{100 * share:.0f} % of the rows of the {domain} were in the training: the closure "
+            "looks better than it is; validate on events that the fit has not seen"
         )
 
 
@@ -309,7 +332,10 @@ def make_report(
         )
 
     comparisons = {name: measured(name, data, sample) for name, sample in samples.items()}
-    comparisons[FLOOR] = measured(FLOOR, *_halves(data, options.seed))
+    floor = measured(FLOOR, *_halves(data, options.seed))
+    show_status(f"{FLOOR}: error from replicas")
+    error = max(floor.classifier.error, floor_error(data, options))
+    comparisons[FLOOR] = replace(floor, classifier=replace(floor.classifier, error=error))
     return ClosureReport(
         features=names,
         conditions=given,
@@ -322,6 +348,25 @@ def make_report(
         options=options,
         notes=tuple(notes),
     )
+
+
+def floor_error(data: Sample, options: Options) -> float:
+    """The standard deviation of the area under the ROC curve of equal samples.
+
+    From random halves of the data, with at most 4,000 rows each: classifiers that were trained
+    on one sample share its fluctuations, which the error of a given classifier does not contain.
+    """
+    some = data.take(np.random.default_rng(options.seed).permutation(data.rows)[:_REPLICA_ROWS])
+    kind: Kind = "network" if options.classifier == "network" else "trees"
+    areas = []
+    for seed in range(_REPLICAS):
+        a, b = _halves(some, options.seed + 1 + seed)
+        test = two_sample(
+            a.values, b.values, a.weights, b.weights, kind=kind, folds=options.folds, seed=seed
+        )
+        areas.append(test.auc - 0.5)
+    rms = float(np.sqrt(np.mean(np.square(areas))))
+    return rms * float(np.sqrt(some.effective / data.effective))
 
 
 def _halves(data: Sample, seed: int) -> tuple[Sample, Sample]:

@@ -9,13 +9,14 @@ import awkward as ak
 import numpy as np
 import pyarrow.parquet
 import pytest
+from morphing_small import small
 from morphing_toy import CONDITIONS, FEATURES
 from scipy import stats
 
 import rootml
 from rootml.errors import MissingFileError
 from rootml.sbi.morphing import Morpher
-from rootml.sbi.morphing.flow._training import Trainer
+from rootml.sbi.morphing.flow._training import Schedule, ScheduleOptions, Trainer
 
 pytest.importorskip("torch")
 
@@ -56,3 +57,44 @@ def test_a_folder_that_is_missing_is_named(morpher: Morpher, method: str, tmp_pa
     with pytest.raises(MissingFileError, match=r"there is no folder '.*none'"):
         getattr(morpher, method)(place / "file.x")
     assert not place.exists()
+
+
+@pytest.mark.parametrize("from_step", [None, 120, 380])
+def test_the_learning_rate_is_annealed_whenever_it_ends(from_step: int | None) -> None:
+    schedule = Schedule(steps=400)
+    end = schedule.end(from_step)
+    assert schedule.rate(end - 1, from_step) < 0.01 * schedule.learning_rate
+    rates = [schedule.rate(step, from_step) for step in range(40, end)]
+    assert (np.diff(rates) <= 1e-12).all()
+    assert end == {None: 400, 120: 220, 380: 400}[from_step]
+
+
+def test_sizes_follow_the_events() -> None:
+    sizes = [ScheduleOptions().resolve(events) for events in (100, 5000, 350_000, 1e7)]
+    assert [each.steps for each in sizes] == [200, 353, 2958, 6000]
+    assert [each.batch_size for each in sizes] == [256, 256, 1024, 1024]
+    assert ScheduleOptions(steps=7, batch_size=3, patience=2).resolve(1e6) == Schedule(
+        7, 3, 2e-3, 2
+    )
+
+
+def test_training_and_validation_losses_are_comparable(
+    sim: rootml.Dataset, data: rootml.Dataset
+) -> None:
+    """Of the same parameters on equal events: far from a fit they agree, signed weights or not."""
+    chosen: Any = {"layers": 2, "steps": 20, "learning_rate": 1e-9, "reweight": "none"}
+    signed = sim.with_weight("event % 5 == 0 ? -1 : 1")
+    for source in (sim, signed):
+        history = small(**chosen).fit(source, data, progress=False).history[0]
+        assert (
+            abs(history[-1].train - history[-1].validation) < 0.5
+        )  # divided by the sum of |weights|: 2
+
+
+def test_a_best_check_in_the_warm_up_is_told(
+    sim: rootml.Dataset, data: rootml.Dataset, caplog: pytest.LogCaptureFixture
+) -> None:
+    few = [each.filter("event < 150") for each in (sim, data)]
+    chosen: Any = {"layers": 4, "hidden": (256, 256), "steps": 100, "reweight": "none"}
+    small(**chosen, learning_rate=0.5).fit(*few, progress=False)
+    assert "the validation loss was smallest at step" in caplog.text

@@ -140,3 +140,25 @@ def test_damaged_networks_are_refused(network: Kinematics) -> None:
     for name, values in (("w0", arrays["network0.w0"][:1]), ("ends", np.array([1.0, -1.0]))):
         with pytest.raises(StateError, match="networks of the reweighting"):
             Kinematics.from_parts(network.to_json(), {**arrays, f"network0.{name}": values})
+
+
+def test_bins_that_make_it_worse_are_not_used(caplog: pytest.LogCaptureFixture) -> None:
+    """Six equal conditions and few rows: every binning learns nothing but fluctuations."""
+    rng = np.random.default_rng(0)
+    sim, data = (rows(rng.normal(size=(800, 6)), first=first) for first in (0, 10_000))
+    names = [f"c{j}" for j in range(6)]
+    found = fit_kinematics(sim, data, names, method="binned", seed=0)
+    assert np.array_equal(found.weights(sim.conditions), np.ones(800))
+    assert "all factors are 1" in found.closure.reason
+    assert "all factors are 1" in caplog.text
+    assert np.isnan(found.closure.auc_after)
+    again = Kinematics.from_parts(found.to_json(), found.arrays())
+    assert again.closure.reason == found.closure.reason
+
+
+def test_an_area_that_is_missing_has_a_reason() -> None:
+    sim, data = samples()
+    for method in ("binned", "none"):
+        closure = fit_kinematics(sim, data, ["x", "y"], method=method, seed=0).closure
+        assert np.isnan(closure.auc_after)
+        assert f"reweight='{method}'" in closure.reason

@@ -156,6 +156,10 @@ class Known:
     def kinematics(self) -> Known:
         return self
 
+    @property
+    def trained_on(self) -> dict[str, Any]:
+        return {}
+
     def weights(self, conditions: Float) -> Float:
         """Exponentials of mean 1 become exponentials of mean 2."""
         return np.asarray(0.5 * np.exp(np.minimum(conditions[:, 0], 20) / 2))

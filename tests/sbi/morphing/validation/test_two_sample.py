@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -11,7 +13,9 @@ from sklearn.metrics import roc_auc_score
 
 from rootml._internal.statistics import roc_area
 from rootml.errors import UsageError
+from rootml.sbi.morphing import Options, Sample
 from rootml.sbi.morphing.validation._two_sample import Kind, two_sample
+from rootml.sbi.morphing.validation._validate import floor_error
 
 KINDS: tuple[Kind, ...] = ("network", "trees", "both")
 
@@ -121,3 +125,19 @@ def test_bad_requests_are_named() -> None:
         two_sample(x, x, folds=3)
     with pytest.raises(UsageError, match="1 folds"):
         two_sample(x, x, folds=1)
+
+
+@pytest.mark.slow
+def test_the_error_of_the_floor_is_its_scatter() -> None:
+    """Of independent pairs of equal samples: what is printed is what is seen."""
+    options = Options(classifier="trees")
+    areas, errors = [], []
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        x, y = rng.normal(size=(2, 1500, 3))
+        areas.append(two_sample(x, y, kind="trees", seed=seed).auc)
+        if seed < 3:
+            sample = Sample.of(dict(zip("abc", np.vstack([x, y]).T, strict=True)), what="data")
+            errors.append(floor_error(sample, replace(options, seed=seed)))
+    rms = np.sqrt(np.mean((np.array(areas) - 0.5) ** 2))
+    assert 0.55 < np.mean(errors) / rms < 1.8  # an rms of ten has an error of 22 %
