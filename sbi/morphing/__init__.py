@@ -7,7 +7,8 @@
     morpher.apply(mc, "corrected/", suffix="_corr")          # friend trees, same entries
     report = morpher.validate(mc, data)                      # tables; report.plot("closure/")
 
-`Morpher` stands in `_morpher`, what a fit does in `_fit`. The rooms: `preprocessing` (tables that
+`Generator` draws features of one domain from conditions. The classes stand in `_morpher` and
+`_generator`, what a fit does in `_fit`. The rooms: `preprocessing` (tables that
 make features normal, and back), `reweighting` (equal spectra of the conditions), `flow` (the flow
 and its training), `inference` (events through the fitted map; ONNX), `files` (the fitted map, and
 how it is kept), `validation` (reports; measures of weighted samples that stand on their own).
@@ -16,10 +17,12 @@ Only the names below are public.
 
 from __future__ import annotations
 
+from rootml.sbi.morphing._generator import Generator
 from rootml.sbi.morphing._morpher import Morpher
 from rootml.sbi.morphing._uncertainty_band import combine_members
 from rootml.sbi.morphing.flow._training import LossRecord
 from rootml.sbi.morphing.inference._apply import Applied
+from rootml.sbi.morphing.inference._generate import Generated
 from rootml.sbi.morphing.reweighting._reweight import Closure, Kinematics
 from rootml.sbi.morphing.validation._metrics_sample import Sample
 from rootml.sbi.morphing.validation._report import ClosureReport
@@ -31,6 +34,8 @@ __all__ = [
     "Closure",
     "ClosureReport",
     "Comparison",
+    "Generated",
+    "Generator",
     "Kinematics",
     "LossRecord",
     "Morpher",

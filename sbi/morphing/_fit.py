@@ -16,6 +16,7 @@ import numpy as np
 from rootml._internal.statistics import effective_events
 from rootml.errors import EmptySelectionError, UsageError
 from rootml.sbi.morphing._uncertainty_band import Band, find_band
+from rootml.sbi.morphing.files._generator_model import GeneratorModel
 from rootml.sbi.morphing.files._model import Member, Morph, Outside
 from rootml.sbi.morphing.flow._flow import (
     CouplingFlow,
@@ -25,6 +26,7 @@ from rootml.sbi.morphing.flow._flow import (
     UserFlow,
     coupling_spec,
 )
+from rootml.sbi.morphing.flow._leaves import State
 from rootml.sbi.morphing.flow._training import (
     LossRecord,
     Schedule,
@@ -44,7 +46,12 @@ from rootml.sbi.morphing.inference._rows import (
 from rootml.sbi.morphing.preprocessing._atom_draws import VALIDATION, poisson_one, uniforms
 from rootml.sbi.morphing.preprocessing._limits import Bounds, Limits
 from rootml.sbi.morphing.preprocessing._marginal_closure import close_marginals
-from rootml.sbi.morphing.preprocessing._preprocess import Conditions, Gaussianiser, join_intervals
+from rootml.sbi.morphing.preprocessing._preprocess import (
+    Conditions,
+    Gaussianiser,
+    Intervals,
+    join_intervals,
+)
 from rootml.sbi.morphing.preprocessing._preprocess_fit import conditions as fit_conditions
 from rootml.sbi.morphing.preprocessing._preprocess_fit import gaussianiser, limits_of
 from rootml.sbi.morphing.reweighting._reweight import Method, cached_kinematics
@@ -297,33 +304,80 @@ def _half_sum(weights: Any) -> Any:
     return 0.5 * weights / weights.sum()
 
 
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """The rows of one domain, made ready for a training.
+
+    Attributes:
+        boot: Weights of the bootstrap, `(rows,)`.
+        held: Which rows are for validation.
+    """
+
+    domain: str
+    tables: Gaussianiser
+    z: Any
+    context: Any
+    atoms: Intervals | None
+    weights: Any
+    boot: Any
+    held: Any
+
+
+def _part(
+    settings: Settings,
+    scaled: Conditions,
+    rows: Rows,
+    limits: Sequence[Limits],
+    *,
+    domain: str,
+    side: int,
+    number: int,
+) -> _Part:
+    names, seed = settings.names.features, settings.seed
+    held = uniforms(rows.events, 1, seed=seed, stream=VALIDATION)[:, 0] < settings.validation
+    boot = np.ones(len(rows))
+    if number:
+        boot = poisson_one(rows.events, seed=seed, member=2 * number + side)
+    tables = gaussianiser(rows.features, rows.weights * boot, names, domain=domain, limits=limits)
+    draws = uniforms(rows.keys, len(names), seed=seed, stream=_DATA_STREAM * side)
+    z, atoms = tables.forward(rows.features, draws), tables.intervals(rows.features)
+    context = scaled.context(rows.conditions)
+    context[:, -1] = side
+    return _Part(domain, tables, z, context, atoms, rows.weights, boot, held)
+
+
 def _train_member(
     settings: Settings,
     schedule: Schedule,
     spec: FlowSpec | None,
     scaled: Conditions,
     domains: tuple[Rows, Rows],
-    limits: tuple[Sequence[Limits], Sequence[Limits]],
+    limits: Sequence[Sequence[Limits]],
     number: int,
     checkpoint: Path | None,
     progress: bool | None,
 ) -> Member:
     """Tables and flow of one member."""
-    names, seed = settings.names.features, settings.seed
-    parts = []
-    for side, (domain, rows) in enumerate(zip(("simulation", "data"), domains, strict=True)):
-        held = uniforms(rows.events, 1, seed=seed, stream=VALIDATION)[:, 0] < settings.validation
-        boot = np.ones(len(rows))
-        if number:
-            boot = poisson_one(rows.events, seed=seed, member=2 * number + side)
-        tables = gaussianiser(
-            rows.features, rows.weights * boot, names, domain=domain, limits=limits[side]
-        )
-        draws = uniforms(rows.keys, len(names), seed=seed, stream=_DATA_STREAM * side)
-        z, atoms = tables.forward(rows.features, draws), tables.intervals(rows.features)
-        context = scaled.context(rows.conditions)
-        context[:, -1] = side
-        parts.append((tables, z, context, atoms, rows.weights, boot, held))
+    sides = enumerate(zip(("simulation", "data"), domains, limits, strict=True))
+    parts = [
+        _part(settings, scaled, rows, ends, domain=domain, side=side, number=number)
+        for side, (domain, rows, ends) in sides
+    ]
+    state, history = _train(settings, schedule, spec, scaled, parts, number, checkpoint, progress)
+    return Member(parts[0].tables, parts[1].tables, state, history)
+
+
+def _train(
+    settings: Settings,
+    schedule: Schedule,
+    spec: FlowSpec | None,
+    scaled: Conditions,
+    parts: Sequence[_Part],
+    number: int,
+    checkpoint: Path | None,
+    progress: bool | None,
+) -> tuple[State, tuple[LossRecord, ...]]:
+    """The parameters of a flow, and its losses."""
     train = _problem(parts, held=False, what="to train on")
     validation = _problem(parts, held=True, what="to validate on")
     flow = _new_flow(settings, spec, scaled, number)
@@ -333,7 +387,7 @@ def _train_member(
         train,
         validation,
         schedule,
-        seed=(seed, number),
+        seed=(settings.seed, number),
         checkpoint=path,
         identity={"problem": train.fingerprint() if path else "", "spec": repr(spec)},
     )
@@ -349,37 +403,31 @@ def _train_member(
             "learning_rate=, smaller hidden= or more events will help",
             what, trainer.best_step, schedule.learning_rate,
         )  # fmt: skip
-    return Member(_tables(parts, 0), _tables(parts, 1), state, tuple(_checks(history)))
-
-
-def _tables(parts: Sequence[Any], side: int) -> Gaussianiser:
-    found: Gaussianiser = parts[side][0]
-    return found
+    return state, tuple(_checks(history))
 
 
 def _checks(history: Sequence[LossRecord]) -> Sequence[LossRecord]:
     return [LossRecord(int(c.step), float(c.train), float(c.validation)) for c in history]
 
 
-def _problem(parts: Sequence[Any], *, held: bool, what: str) -> TrainingRows:
-    """The rows of both domains on one side of the split, each domain with the same weight."""
+def _problem(parts: Sequence[_Part], *, held: bool, what: str) -> TrainingRows:
+    """The rows of all domains on one side of the split, each domain with the same weight."""
     z, context, atoms, weights = [], [], [], []
-    for number, (_, each_z, each_context, each_atoms, mass, boot, on) in enumerate(parts):
-        used = on if held else ~on & (boot * mass != 0)
+    for part in parts:
+        used = part.held if held else ~part.held & (part.boot * part.weights != 0)
         rows = np.flatnonzero(used)
         if held:
             rows = rows[evenly_spaced(len(rows), MAX_VALIDATION_ROWS)]
-        mine = mass[rows] if held else mass[rows] * boot[rows]
+        mine = part.weights[rows] if held else part.weights[rows] * part.boot[rows]
         if not mine.sum() > 0:
-            domain = ("simulation", "data")[number]
             message = (
-                f"the {domain} has no weight {what}: {len(rows):,} rows with a sum of weights of "
-                f"{mine.sum():g}"
+                f"the {part.domain} has no weight {what}: {len(rows):,} rows with a sum of "
+                f"weights of {mine.sum():g}"
             )
             raise UsageError(message)
-        z.append(each_z[rows])
-        context.append(each_context[rows])
-        atoms.append(None if held or each_atoms is None else each_atoms.take(rows))
+        z.append(part.z[rows])
+        context.append(part.context[rows])
+        atoms.append(None if held or part.atoms is None else part.atoms.take(rows))
         weights.append(_half_sum(mine))
     drawn = join_intervals(atoms, [len(each) for each in weights])
     return TrainingRows(np.concatenate(z), np.concatenate(context), np.concatenate(weights), drawn)
@@ -391,3 +439,37 @@ def _new_flow(settings: Settings, spec: FlowSpec | None, scaled: Conditions, num
         return CouplingFlow(spec, spec.initial(rng), compiled=settings.compiled)
     assert settings.flow is not None
     return UserFlow.make(settings.flow, len(settings.names.features), scaled.columns)
+
+
+def fit_generator(
+    settings: Settings, sample: Dataset, *, checkpoint: Path | None, progress: bool | None
+) -> GeneratorModel:
+    """See `Generator.fit`."""
+    names = settings.names
+    rows, total, bad = read_rows(
+        sample,
+        names,
+        limit=settings.max_rows,
+        seed=settings.seed,
+        progress=progress,
+        what="reading sample",
+    )
+    check_domain(rows, "sample", f"{sample}")
+    used = rows.conditions[rows.weights != 0]
+    ends = used.min(axis=0), used.max(axis=0)
+    scaled = fit_conditions(rows.conditions, rows.weights, names.conditions, ends)
+    spec = coupling_spec(
+        len(names.features),
+        scaled.columns,
+        layers=settings.layers,
+        hidden=settings.hidden,
+        bins=settings.bins,
+    )
+    schedule = settings.schedule.resolve(effective_events(rows.weights))
+    limits = limits_of((rows.features,), (rows.weights,), names.features, settings.bounds)[0]
+    part = _part(settings, scaled, rows, limits, domain="sample", side=1, number=0)
+    state, history = _train(settings, schedule, spec, scaled, [part], 0, checkpoint, progress)
+    info = {"rows": total, "used": len(rows), "not finite": bad, **asdict(schedule)}
+    return GeneratorModel(
+        names, scaled, part.tables, state, spec, settings.compiled, history, info
+    )

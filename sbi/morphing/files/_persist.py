@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 from rootml.errors import StateError, UsageError
 from rootml.sbi.morphing._fit import Settings
 from rootml.sbi.morphing._uncertainty_band import Band
+from rootml.sbi.morphing.files._generator_model import GeneratorModel
 from rootml.sbi.morphing.files._model import OUTSIDE_CHOICES, Member, Morph, Outside
 from rootml.sbi.morphing.files._save import read_file, write_file
 from rootml.sbi.morphing.flow._flow import FlowFactory, FlowSpec, UserFlow
@@ -31,13 +33,7 @@ def save(settings: Settings, morph: Morph, path: Path) -> None:
     """See `Morpher.save`."""
     content = {
         "version": VERSION,
-        "names": {name: list(getattr(morph.names, name)) for name in _GROUPS},
-        "bounds": {
-            name: [limits.low, limits.high, *limits.sentinels]
-            for name, limits in settings.bounds.items()
-        },
-        "settings": {name: getattr(settings, name) for name in _PLAIN}
-        | {"hidden": list(settings.hidden), "schedule": dataclasses.asdict(settings.schedule)},
+        **_settings_content(settings),
         "spec": None if morph.spec is None else dataclasses.asdict(morph.spec),
         "kinematics": morph.kinematics.to_json(),
         "histories": [[list(check) for check in member.history] for member in morph.members],
@@ -56,6 +52,73 @@ def save(settings: Settings, morph: Morph, path: Path) -> None:
     write_file(path, KIND, content, arrays)
 
 
+GENERATOR = "rootml generator"
+
+
+def save_generator(settings: Settings, model: GeneratorModel, path: Path) -> None:
+    """See `Generator.save`."""
+    content = {
+        "version": VERSION,
+        **_settings_content(settings),
+        "spec": dataclasses.asdict(model.spec),
+        "history": [list(check) for check in model.history],
+        "info": model.info,
+    }
+    groups = {
+        "conditions": model.conditions.arrays(),
+        "tables": model.tables.arrays(),
+        "flow": model.state,
+    }
+    arrays = {f"{group}.{n}": each for group, found in groups.items() for n, each in found.items()}
+    write_file(path, GENERATOR, content, arrays)
+
+
+def load_generator(path: Path, *, compiled: bool) -> tuple[Settings, GeneratorModel]:
+    """See `Generator.load`."""
+    content, arrays = read_file(path, GENERATOR)
+    with _reading(content, path) as where:
+        settings = _settings(content, flow=None, compiled=compiled)
+        names = settings.names
+        conditions = Conditions.from_arrays(part(arrays, "conditions."), names.conditions, where)
+        tables = Gaussianiser.from_arrays(part(arrays, "tables."), len(names.features), where)
+        spec = _spec(content["spec"], len(names.features), conditions.columns, where)
+        state = part(arrays, "flow.")
+        _check_state(settings, spec, state, conditions.columns, where)
+        history = tuple(LossRecord(int(s), float(t), float(v)) for s, t, v in content["history"])
+        return settings, GeneratorModel(
+            names, conditions, tables, state, spec, compiled, history, dict(content["info"])
+        )
+
+
+@contextmanager
+def _reading(content: Mapping[str, Any], path: Path) -> Iterator[str]:
+    """Give what is missing in a file as our error; yields how the file is called."""
+    where = f"{str(path)!r}"
+    if content.get("version") != VERSION:
+        message = f"{where}: version {content.get('version')!r}, this rootml reads {VERSION}"
+        raise StateError(message)
+    try:
+        yield where
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        if isinstance(error, (StateError, UsageError)):
+            raise
+        message = f"{where}: not a complete morpher or generator: {error!r}"
+        raise StateError(message) from error
+
+
+def _settings_content(settings: Settings) -> dict[str, Any]:
+    """Settings as JSON; the reverse of `_settings`."""
+    return {
+        "names": {name: list(getattr(settings.names, name)) for name in _GROUPS},
+        "bounds": {
+            name: [limits.low, limits.high, *limits.sentinels]
+            for name, limits in settings.bounds.items()
+        },
+        "settings": {name: getattr(settings, name) for name in _PLAIN}
+        | {"hidden": list(settings.hidden), "schedule": dataclasses.asdict(settings.schedule)},
+    }
+
+
 _GROUPS = ("features", "conditions", "ids")
 _PLAIN = ("layers", "bins", "ensemble", "reweight", "validation", "max_rows", "seed", "outside")
 
@@ -63,18 +126,9 @@ _PLAIN = ("layers", "bins", "ensemble", "reweight", "validation", "max_rows", "s
 def load(path: Path, *, flow: FlowFactory | None, compiled: bool) -> tuple[Settings, Morph]:
     """See `Morpher.load`."""
     content, arrays = read_file(path, KIND)
-    where = f"{str(path)!r}"
-    if content.get("version") != VERSION:
-        message = f"{where}: version {content.get('version')!r}, this rootml reads {VERSION}"
-        raise StateError(message)
-    try:
+    with _reading(content, path) as where:
         settings = _settings(content, flow=flow, compiled=compiled)
         return settings, _morph(settings, content, arrays, where)
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        if isinstance(error, (StateError, UsageError)):
-            raise
-        message = f"{where}: not a complete morpher: {error!r}"
-        raise StateError(message) from error
 
 
 def _settings(content: Mapping[str, Any], *, flow: Any, compiled: bool) -> Settings:

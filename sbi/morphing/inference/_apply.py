@@ -27,6 +27,7 @@ from rootml.errors import (
 from rootml.output import as_column
 from rootml.sbi.morphing.files._model import NOT_FINITE, Morph, Outcome, Which
 from rootml.sbi.morphing.inference._rows import (
+    Names,
     Rows,
     check_present,
     event_keys,
@@ -177,11 +178,11 @@ def _kinds(columns: Mapping[str, Column], names: Sequence[str]) -> dict[str, np.
     return {name: type_of_values(columns[name]).dtype or np.dtype("f8") for name in names}
 
 
-def _rows(morph: Morph, columns: Columns, where: str) -> Rows:
+def _rows(names: Names, columns: Columns, where: str) -> Rows:
     """Rows of events in memory; without ids random numbers follow the position."""
     count = len(next(iter(columns.values())))
-    keys = event_keys(columns, morph.names, count)
-    return rows_of(columns, morph.names, keys, where=where)
+    keys = event_keys(columns, names, count)
+    return rows_of(columns, names, keys, where=where)
 
 
 # --- containers in memory ------------------------------------------------------------------------
@@ -302,16 +303,23 @@ def _with_fields(values: ak.Array, new: Columns) -> ak.Array:
     return values
 
 
-def _load(morph: Morph, values: Any) -> tuple[_Container, Columns, Rows]:
+def load_rows(names: Names, values: Any) -> tuple[_Container, Columns, Rows]:
+    """A container, its columns of these names, and the rows that they make.
+
+    Raises:
+        UnsupportedTypeError: A container that we do not know.
+        MissingColumnError: A column that is not there.
+        SchemaError: Columns of different lengths.
+    """
     container = _open(values)
     what = f"the {type(values).__name__} to transform"
-    check_present(container.names, morph.names, what)
-    columns = {name: container.get(name) for name in morph.names.columns}
+    check_present(container.names, names, what)
+    columns = {name: container.get(name) for name in names.columns}
     lengths = {name: len(column) for name, column in columns.items()}
     if len(set(lengths.values())) > 1:
         message = f"{what}: columns of different lengths: {lengths}"
         raise SchemaError(message)
-    return container, columns, _rows(morph, columns, what)
+    return container, columns, _rows(names, columns, what)
 
 
 @dataclass(frozen=True, slots=True)
@@ -347,7 +355,7 @@ def transform(morph: Morph, values: Any, *, which: Which, flags: Flags, folder: 
     if folder is not None:
         message = "folder= is for a Dataset, whose corrected columns are written to files"
         raise UsageError(message)
-    container, columns, rows = _load(morph, values)
+    container, columns, rows = load_rows(morph.names, values)
     for name in flags.names:
         if name in container.names:
             message = f"flag={name!r} is the name of a column already"
@@ -362,7 +370,7 @@ def transform(morph: Morph, values: Any, *, which: Which, flags: Flags, folder: 
 
 def draws(morph: Morph, values: Any) -> npt.NDArray[np.float64]:
     """See `Morpher.draws`."""
-    return morph.draws(_load(morph, values)[2])
+    return morph.draws(load_rows(morph.names, values)[2])
 
 
 # --- files ---------------------------------------------------------------------------------------

@@ -266,6 +266,7 @@ def morph(
     kept: Any,
     bins: Any,
     width: Any,
+    first: Any,
     result: Any,
 ) -> None:
     """Fill `result` with z' of z, float32 `(rows, features)`.
@@ -278,6 +279,7 @@ def morph(
         orders: int64 `(layers, features)`: those that are kept, then those that move.
         kept: int64 `(layers,)`: how many are kept.
         width: Largest padded number of inputs or outputs.
+        first: 0: forward with switch 0, then backward with switch 1; 1: backward alone.
     """
     rows, features = z.shape
     columns = context.shape[1]
@@ -295,7 +297,7 @@ def morph(
                 x[j, e] = z[i, j]
             for j in range(columns - 1):
                 c[j, e] = context[i, j]
-        for direction in range(2):
+        for direction in range(first, 2):
             inverse = direction == 1
             for e in range(LANES):
                 c[columns - 1, e] = np.float32(direction)

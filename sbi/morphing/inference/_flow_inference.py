@@ -36,12 +36,20 @@ class NumpyFlow:
 
     def morph(self, z: Array, context: Array) -> Array:
         """z' `(rows, features)` of z and of the context, whose switch is ignored."""
+        return self._blocks(z, context, forward=True)
+
+    def generate(self, z: Array, context: Array) -> Array:
+        """x `(rows, features)` of normal z and of the context; the switch counts as 1."""
+        return self._blocks(z, context, forward=False)
+
+    def _blocks(self, z: Array, context: Array, *, forward: bool) -> Array:
         result = np.array(z, np.float32, order="C")
         for start in range(0, len(z), _BLOCK):
             x = result[start : start + _BLOCK]
             c = context[start : start + _BLOCK].copy()
-            c[:, -1] = 0
-            self._run(x, c, inverse=False)
+            if forward:
+                c[:, -1] = 0
+                self._run(x, c, inverse=False)
             c[:, -1] = 1
             self._run(x, c, inverse=True)
         return result
@@ -75,6 +83,13 @@ class CompiledFlow:
 
     def morph(self, z: Array, context: Array) -> Array:
         """z' `(rows, features)` of z and of the context, whose switch is ignored."""
+        return self._call(z, context, 0)
+
+    def generate(self, z: Array, context: Array) -> Array:
+        """x `(rows, features)` of normal z and of the context; the switch counts as 1."""
+        return self._call(z, context, 1)
+
+    def _call(self, z: Array, context: Array, first: int) -> Array:
         result = np.empty(z.shape, np.float32)
         packed = self._packed
         self._kernel(
@@ -86,6 +101,7 @@ class CompiledFlow:
             packed.kept,
             self._bins,
             int(packed.layout[..., 2:].max()),
+            first,
             result,
         )
         return result

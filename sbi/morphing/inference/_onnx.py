@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from rootml._internal.onnx_graph import OnnxGraph
 from rootml.errors import UsageError
+from rootml.sbi.morphing.files._generator_model import GeneratorModel
 from rootml.sbi.morphing.files._model import Member, Morph
 from rootml.sbi.morphing.flow._flow import FlowSpec
 from rootml.sbi.morphing.flow._leaves import State
@@ -80,9 +81,37 @@ def write_onnx(morph: Morph, path: Path, *, member: int) -> None:
     path.write_bytes(model.SerializeToString())
 
 
+def write_generator(model: GeneratorModel, path: Path) -> None:
+    """See `Generator.to_onnx`."""
+    g = _Graph(feature="Generator.to_onnx()")
+    names, spec = model.names, model.spec
+    full = _with_switch(g, _context(g, model.conditions), 1.0)
+    x = g.cast(_quantile(g, "draws"), np.float32)
+    for layer in reversed(range(len(spec.kept))):
+        x = _layer(g, spec, model.state, layer, x, full, inverse=True)
+    drawn = _columns(g, model.tables.tables, g.cast(x, np.float64))
+    known = _all_true(g, _in_range(g, model.conditions))
+    g.op("Where", known, drawn, g.double(np.nan), output="features")
+    g.op("Squeeze", known, g.ints([1]), output="drawn")
+    features, conditions = len(names.features), len(names.conditions)
+    made = g.model(
+        "generate",
+        {
+            "conditions": (np.float64, ["rows", conditions]),
+            "draws": (np.float64, ["rows", features]),
+        },
+        {"features": (np.float64, ["rows", features]), "drawn": (np.bool_, ["rows"])},
+        properties={
+            "features": ",".join(names.features),
+            "conditions": ",".join(names.conditions),
+        },
+        doc="Features given conditions. draws: uniform random numbers between 0 and 1.",
+    )
+    path.write_bytes(made.SerializeToString())
+
+
 def _build(g: _Graph, morph: Morph, member: Member) -> None:
     assert morph.spec is not None
-    names = morph.names
     ranges = morph.members[0].sim.tables
     inside = _inside(g, ranges)
     features = "features"
@@ -94,19 +123,25 @@ def _build(g: _Graph, morph: Morph, member: Member) -> None:
     context = _context(g, morph.conditions)
     x = g.cast(z, np.float32)
     for switch, backward in ((0.0, False), (1.0, True)):
-        full = g.op("Concat", context, _column_of(g, context, switch), axis=1)
+        full = _with_switch(g, context, switch)
         layers = range(len(morph.spec.kept))
         for layer in reversed(layers) if backward else layers:
             x = _layer(g, morph.spec, member.state, layer, x, full, inverse=backward)
-    y = g.cast(x, np.float64)
-    columns = [
-        _inverse_table(g, table, g.column(y, j)) for j, table in enumerate(member.data.tables)
-    ]
-    corrected = g.op("Concat", *columns, axis=1)
+    corrected = _columns(g, member.data.tables, g.cast(x, np.float64))
     good = _good(g, morph.conditions, inside if morph.outside == "keep" else None)
     g.op("Where", good, corrected, "features", output="corrected")
     g.op("Squeeze", good, g.ints([1]), output="morphed")
-    assert len(columns) == len(names.features)
+
+
+def _with_switch(g: _Graph, context: str, switch: float) -> str:
+    """The context with its last column."""
+    return g.op("Concat", context, _column_of(g, context, switch), axis=1)
+
+
+def _columns(g: _Graph, tables: tuple[Table, ...], z: str) -> str:
+    """Features `(rows, features)` of Gaussianised ones."""
+    columns = [_inverse_table(g, table, g.column(z, j)) for j, table in enumerate(tables)]
+    return g.op("Concat", *columns, axis=1)
 
 
 def _column_of(g: _Graph, like: str, value: float) -> str:
@@ -131,13 +166,24 @@ def _inside(g: _Graph, tables: tuple[Table, ...]) -> str:
 def _good(g: _Graph, conditions: Conditions, inside: str | None) -> str:
     """`(rows, 1)`: conditions in range, nothing NaN or infinite, and features `inside`."""
     parts = [
-        g.op("GreaterOrEqual", "conditions", g.double(conditions.low[None])),
-        g.op("LessOrEqual", "conditions", g.double(conditions.high[None])),
+        *_in_range(g, conditions),
         g.op("LessOrEqual", g.op("Abs", "features"), g.double(np.finfo(np.float64).max)),
     ]
-    every = g.op("Concat", *parts, *([] if inside is None else [inside]), axis=1)
-    smallest = g.op("ReduceMin", g.cast(every, np.int64), axes=[1], keepdims=1)
-    return g.cast(smallest, np.bool_)
+    return _all_true(g, [*parts, *([] if inside is None else [inside])])
+
+
+def _in_range(g: _Graph, conditions: Conditions) -> list[str]:
+    """Whether conditions reach their lower, and their upper ends; NaN does not."""
+    return [
+        g.op("GreaterOrEqual", "conditions", g.double(conditions.low[None])),
+        g.op("LessOrEqual", "conditions", g.double(conditions.high[None])),
+    ]
+
+
+def _all_true(g: _Graph, flags: list[str]) -> str:
+    """`(rows, 1)`: whether all columns of all flags are true."""
+    every = g.op("Concat", *flags, axis=1)
+    return g.cast(g.op("ReduceMin", g.cast(every, np.int64), axes=[1], keepdims=1), np.bool_)
 
 
 # --- tables --------------------------------------------------------------------------------------

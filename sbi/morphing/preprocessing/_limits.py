@@ -99,15 +99,16 @@ def check_values(values: Float, limits: Limits, name: str, domain: str) -> None:
 
 
 def find_limits(values: Sequence[Float], edges: Sequence[tuple[bool, bool]]) -> list[Limits]:
-    """The limits of both domains, if none are stated.
+    """The limits of both domains, or of one, if none are stated.
 
     Args:
-        values: The values `(rows,)` of either domain.
-        edges: Whether either shows an edge at its smallest, and at its largest value.
+        values: The values `(rows,)` of each domain.
+        edges: Whether each shows an edge at its smallest, and at its largest value.
     """
     ends = [(float(each.min()), float(each.max())) for each in values]
     found = []
-    for mine, other in ((0, 1), (1, 0)):
+    for mine in range(len(values)):
+        other = len(values) - 1 - mine
         low, high = -math.inf, math.inf
         if edges[mine][0]:
             low = ends[mine][0]

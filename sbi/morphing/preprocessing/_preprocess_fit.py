@@ -31,7 +31,7 @@ CONSTANT_SHARE = 0.999
 _ATOM_ROWS = 10
 _DISCRETE = 1024
 _DISCRETE_ROWS = 20
-_KNOTS, _EVENTS_PER_KNOT, _TAIL_STEPS = (25, 500), 200, 40
+_KNOTS, _EVENTS_PER_KNOT, _TAIL_STEPS = (25, 500), 100, 40
 _TAIL_ROWS = 500
 _RARE, _NEAR, _SPACINGS = 0.01, 64, 10
 
@@ -65,24 +65,28 @@ def gaussianiser(
 
 def limits_of(
     features: Sequence[Float], weights: Sequence[Float], names: Sequence[str], bounds: Bounds
-) -> tuple[list[Limits], list[Limits]]:
-    """Where each feature lies in simulation and data, `(rows, features)` and `(rows,)` of either.
+) -> list[list[Limits]]:
+    """Where each feature lies, for simulation and data, or for one sample alone.
+
+    Args:
+        features, weights: `(rows, features)` and `(rows,)` of each.
 
     Raises:
         UsageError: Values beyond stated bounds.
     """
-    found: tuple[list[Limits], list[Limits]] = ([], [])
+    domains = ("simulation", "data") if len(features) == 2 else ("sample",)
+    found: list[list[Limits]] = [[] for _ in domains]
     for j, name in enumerate(names):
         columns = [x[w != 0, j] for x, w in zip(features, weights, strict=True)]
         if name in bounds:
-            for values, domain in zip(columns, ("simulation", "data"), strict=True):
+            for values, domain in zip(columns, domains, strict=True):
                 check_values(values, bounds[name], name, domain)
-            pair = [bounds[name]] * 2
+            pair = [bounds[name]] * len(domains)
         else:
             edges = [_edges(_Groups(values, np.ones(len(values)))) for values in columns]
             pair = find_limits(columns, edges)
-        for side in (0, 1):
-            found[side].append(pair[side])
+        for limits, each in zip(found, pair, strict=True):
+            limits.append(each)
     return found
 
 
@@ -272,8 +276,8 @@ def _end(
 def _chosen(groups: _Groups, among: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     """The values nearest to fixed probabilities, dense in the tails.
 
-    Their number follows the effective events: between two knots are some 200, so that the density
-    that a table passes on has an error of a few per cent.
+    Their number follows the effective events: between two knots are some 100, so that the density
+    that a table passes on has an error of ten per cent.
     """
     count = groups.knots
     tail = 0.5 / count * 10.0 ** -np.linspace(0, 3, _TAIL_STEPS)

@@ -47,7 +47,7 @@ def test_onnxruntime_gives_the_same(
     expected = morpher.transform(columns, which=member, flag="ok")
     assert np.array_equal(morphed, expected["ok"])
     assert not morphed[:5].any()
-    assert morphed[5:7].all()
+    assert not morphed[5:7].any()  # outside of the range of the training
     for j, name in enumerate(FEATURES):
         np.testing.assert_allclose(corrected[:, j], expected[name], rtol=1e-4, atol=1e-4)
 
