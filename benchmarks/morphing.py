@@ -207,7 +207,8 @@ def judge_small(setup: Setup) -> Iterator[Row]:
     found, costs = [], []
     for seed in (0, 1, 2):
         datasets = []
-        for kind, events in (("sim", 20_000), ("data", 5000)):
+        sizes: tuple[tuple[Kind, int], ...] = (("sim", 20_000), ("data", 5000))
+        for kind, events in sizes:
             path = setup.folder / f"small_{kind}_{seed}.parquet"
             pyarrow.parquet.write_table(pa.table(small.small(kind, events, seed)), path)
             datasets.append(rootml.open(str(path), weight="w"))
@@ -425,6 +426,7 @@ def parse() -> tuple[Setup, list[str], Path | None]:
         parser.error(f"no figure {', '.join(sorted(unknown))}; there are {', '.join(FIGURES)}")
     folder = options.data or Path(tempfile.mkdtemp())
     folder.mkdir(parents=True, exist_ok=True)
+    seeds: tuple[int, ...]
     events, steps, seeds = (50_000, 800, (0,)) if options.quick else (500_000, None, (0, 1, 2))
     turns, toys = (2, 2) if options.quick else (5, 12)
     toys, seeds = options.toys or toys, seeds[: options.seeds]
