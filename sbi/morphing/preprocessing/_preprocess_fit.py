@@ -276,8 +276,8 @@ def _end(
 def _chosen(groups: _Groups, among: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     """The values nearest to fixed probabilities, dense in the tails.
 
-    Their number follows the effective events: between two knots are at least 60, so that the density
-    that a table passes on has an error of 13 per cent at most, unless there are few events.
+    Their number follows the effective events: 60 or more lie between two knots, as long as there
+    are more than 25 knots, so that the density has an error of 13 per cent at most.
     """
     count = groups.knots
     tail = 0.5 / count * 10.0 ** -np.linspace(0, 3, _TAIL_STEPS)
