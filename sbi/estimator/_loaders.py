@@ -43,7 +43,7 @@ def make_loader(
     observers = _integer_ids(dataset, settings) if ids else None
     return BatchLoader(
         dataset, size, shuffle=shuffle, seed=seed, inputs=chosen, observers=observers,
-        progress=False, **options,
+        weights=dataset.has_weight, progress=False, **options,
     )  # fmt: skip
 
 

@@ -100,6 +100,7 @@ def test_epochs_of_random_datasets(
             options |= {"buffer_bytes": 400_000, "unit_bytes": 2_000}
         loader = data.batches(
             batch,
+            weights=True,
             inputs={"flat": ["a", "n", "s"], "v": Padded(["v"], length=2)},
             observers=["id"],
             drop_last=drop_last,
