@@ -105,7 +105,7 @@ def batches(
     loader = data.batches(
         size, shuffle=shuffle, seed=seed, balance=how, buffer_bytes=buffer, threads=threads,
         inputs=_inputs(data, padded or []), progress=False if quiet else None,
-        nonfinite=given.number(nonfinite or "error"), dtype=dtype,
+        nonfinite=given.number(nonfinite or "error"), dtype=dtype, weights=data.has_weight,
     )  # fmt: skip
     try:
         speed, first = _run(loader, epochs) if bench else ([], _first(loader))
