@@ -66,6 +66,9 @@ def test_wheel_holds_every_module_once_and_nothing_beside_rootml(wheel: Path) ->
     modules = {name for name in names if name.endswith(".py")}
     assert modules == {installed_name(path) for path in sources()}
     assert "rootml/py.typed" in names
+    templates = {installed_name(path) for path in (PROJECT / "bdt").rglob("*.hpp")}
+    assert templates
+    assert templates <= set(names)
     tops = {name.split("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"rootml"}
 
