@@ -12,7 +12,7 @@ from built_site import built_site, hook, page
 import rootml
 
 CATALOGUE = hook("error_catalogue")
-NAMES = sorted(set(rootml.errors.__all__) - {"RootmlError", "nearest"})
+NAMES = sorted(set(rootml.errors.__all__) - {"RootmlError", "located", "nearest"})
 EXAMPLES = {name: said for name, said in CATALOGUE.words().items() if "example" in said}
 
 
