@@ -114,7 +114,7 @@ def test_other_tools_read_the_files(data: rootml.Dataset, tmp_path: Path) -> Non
     mask = np.concatenate([each["jets"].mask for each in x])
     assert table["pt"].to_pylist() == jets[:, :, 0].tolist()
     assert table["jets_mask"].to_pylist() == mask.tolist()
-    with uproot.open(f"{tmp_path}/root/part-00000.root:Events") as tree:
+    with uproot.open(f"{tmp_path / 'root' / 'part-00000.root'}:Events") as tree:
         np.testing.assert_array_equal(tree["id"].array(library="np"), ids)
         np.testing.assert_array_equal(tree["eta"].array(library="np"), jets[:, :, 1])
     with h5py.File(tmp_path / "hdf5" / "part-00000.h5") as file:  # the layout of Salt
