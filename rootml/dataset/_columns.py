@@ -42,13 +42,13 @@ def take_all(
     for name, column in columns.items():
         if isinstance(column, np.ndarray) and column.ndim == 1:
             groups.setdefault(column.dtype, []).append(name)
-    places: dict[str, Any] = {}
+    slots: dict[str, Any] = {}
     for dtype, group in groups.items():
         block = allocate((len(group), len(rows)), dtype)
-        places |= dict(zip(group, block, strict=True))
+        slots |= dict(zip(group, block, strict=True))
     return {
-        name: np.take(column, rows, out=places[name], mode="clip")
-        if name in places
+        name: np.take(column, rows, out=slots[name], mode="clip")
+        if name in slots
         else take(column, rows, allocate)
         for name, column in columns.items()
     }

@@ -256,8 +256,8 @@ class Dataset:
         if self._dialect == "draw":
             new = [replace(each, text=translated(each.text, "draw")) for each in new]
             check_named(outputs)
-        chosen = self._define(new) if new else self
-        return chosen._with(lambda sample: replace(sample, outputs=outputs), same_events=True)
+        defined = self._define(new) if new else self
+        return defined._with(lambda sample: replace(sample, outputs=outputs), same_events=True)
 
     def vary(self, name: str, *, suffix: str | None = None, tree: str | None = None) -> Dataset:
         """A systematic variation: other branches, or another tree of the same files.

@@ -216,10 +216,10 @@ class Reader:
         return [Partition(sample, file, info.path, info.tree, *each) for each in ranges]
 
     def _divide(
-        self, number: int, most: int, place: tuple[int, int, int], *, fine: bool
+        self, number: int, most: int, file_range: tuple[int, int, int], *, fine: bool
     ) -> list[tuple[int, int]]:
         """Ranges of about `most` entries; `fine`: large clusters are cut where that is cheap."""
-        file, start, stop = place
+        file, start, stop = file_range
         if stop - start <= most:
             return [(start, stop)]
         files = self.samples[number].files

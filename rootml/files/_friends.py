@@ -75,7 +75,7 @@ class JoinedTable(Table):
         names = [link.alias or friend.name for link, friend in self._with_links()]
         _check_aliases(names, [link.path for link in links])
         self._columns: Columns | None = None
-        self._places: dict[str, tuple[int, str]] = {}
+        self._locations: dict[str, tuple[int, str]] = {}
         self.recorded: frozenset[str] = frozenset()
 
     @property
@@ -100,24 +100,24 @@ class JoinedTable(Table):
         main = self._tables[0].columns
         types: dict[str, ColumnType] = dict(main)
         aliases = dict(main.aliases)
-        places = {name: (0, name) for name in types}
+        locations = {name: (0, name) for name in types}
         recorded = set()
         for number, (link, friend) in enumerate(self._with_links(), 1):
             prefix = link.alias or friend.name
             for name, kind in friend.columns.items():
                 full = f"{prefix}.{name}"
                 listed = full if name in types or name in aliases else name
-                types[listed], places[listed] = kind, (number, name)
+                types[listed], locations[listed] = kind, (number, name)
                 if listed != full:
                     aliases[full] = listed
                 if link.recorded:
                     recorded.add(listed)
             for other, name in friend.columns.aliases.items():
-                listed = name if places.get(name) == (number, name) else f"{prefix}.{name}"
+                listed = name if locations.get(name) == (number, name) else f"{prefix}.{name}"
                 aliases.setdefault(f"{prefix}.{other}", listed)
                 if other not in types:
                     aliases.setdefault(other, listed)
-        self._places, self.recorded = places, frozenset(recorded)
+        self._locations, self.recorded = locations, frozenset(recorded)
         return Columns(types, aliases)
 
     def _by_table(self, columns: Sequence[str]) -> dict[int, dict[str, str]]:
@@ -126,7 +126,7 @@ class JoinedTable(Table):
         wanted: dict[int, dict[str, str]] = {}
         for column in columns:
             listed = known.canonical(column) if column in known else column
-            number, name = self._places.get(listed, (0, column))  # unknown: the tree complains
+            number, name = self._locations.get(listed, (0, column))  # unknown: the tree complains
             wanted.setdefault(number, {})[column] = name
         return wanted
 
@@ -260,8 +260,8 @@ def _link(path: str, spec: FriendSpec, folder: str) -> FriendLink:
     if is_remote(path) and not is_remote(found):
         found = beside(path, found)
     elif not is_remote(found):
-        places = [str(Path(place) / found) for place in (folder, Path(path).parent)]
-        found = next((place for place in places if Path(place).exists()), places[0])
+        candidates = [str(Path(each) / found) for each in (folder, Path(path).parent)]
+        found = next((each for each in candidates if Path(each).exists()), candidates[0])
     return FriendLink(found, spec.tree, spec.alias or spec.tree, recorded=True)
 
 
@@ -274,7 +274,7 @@ def match_friends(files: Sequence[str], friends: Any) -> list[tuple[FriendLink, 
     Args:
         friends: Paths as `rootml.open` takes them, or ``{alias: paths}`` for several friends.
             Each path goes to the input it was made from (if it says so), else to the one of the
-            same name, else, if there are as many as inputs, to the one at the same place.
+            same name, else, if there are as many as inputs, to the one at the same position.
 
     Raises:
         UsageError: An input without friend, or paths that cannot be assigned.

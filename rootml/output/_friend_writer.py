@@ -37,12 +37,12 @@ class _Part:
     """A dataset whose selected events get values from one source.
 
     Attributes:
-        places: Where each input file occurs: sample and file numbers, and the range of entries.
+        occurrences: For each input file the samples and files that it is, with their entries.
     """
 
     data: Dataset
     source: Source
-    places: dict[Key, list[Partition]]
+    occurrences: dict[Key, list[Partition]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class _Piece:
     selected: SelectedPartition
 
     @property
-    def place(self) -> FileKey:
+    def file_key(self) -> FileKey:
         """Which file of which sample of its dataset."""
         return self.selected.partition.sample, self.selected.partition.file
 
@@ -109,18 +109,18 @@ def write_friend(
 ) -> list[str]:
     """See `Dataset.write_friend`."""
     files = _files(data)
-    firsts = [places[0] for places in files.values()]
+    firsts = [occurrences[0] for occurrences in files.values()]
     formats = [data.samples[each.sample].files.info(each.file).format for each in firsts]
     kind = check_format(format, formats)
     refuse_existing(folder, list(files), format=kind, overwrite=overwrite)
     given = _pairs(data, values)
     parts = []
     for subset, each in given:
-        places = _files(subset, within=files, whole=data)
-        order = [(p.sample, p.file) for key in files for p in places.get(key, ())]
+        occurrences = _files(subset, within=files, whole=data)
+        order = [(p.sample, p.file) for key in files for p in occurrences.get(key, ())]
         in_order = order == sorted(order)
         source = source_of(subset, each, in_order=in_order, executor=data.executor)
-        parts.append(_Part(subset, source, places))
+        parts.append(_Part(subset, source, occurrences))
     _check_cover(data, parts, files)
     types = _output_types(parts)
     paths, manifest = begin_job(
@@ -147,14 +147,14 @@ def write_friend(
     write = partial(open_writer, format=kind, tree=tree, columns=types)
     try:
         todo = [
-            (path, place, _ranges(data, parts, key, place))
-            for path, key, place in zip(paths, files, firsts, strict=True)
+            (path, occurrence, _ranges(data, parts, key, occurrence))
+            for path, key, occurrence in zip(paths, files, firsts, strict=True)
             if not manifest.has(path)
         ]
         results = work([each for *_, ranges in todo for each in ranges])
         with closing(results):  # type: ignore[type-var]  # a generator
-            for path, place, ranges in todo:
-                origin = Origin.of(data.samples[place.sample].files.table(place.file))
+            for path, occurrence, ranges in todo:
+                origin = Origin.of(data.samples[occurrence.sample].files.table(occurrence.file))
                 note = record(origin, names=sorted(parts[0].source.types))
                 with write(path, metadata=note) as writer:
                     for each in ranges:
@@ -207,27 +207,31 @@ def _files(
             if within is not None and key not in within:
                 message = f"values are given for {info.where}, which is not a file of {whole}"
                 raise SchemaError(message)
-            places = found.setdefault(key, [])
-            places.append(Partition(number, file, *key, *ranges.get(file, (0, 0))))
+            occurrences = found.setdefault(key, [])
+            occurrences.append(Partition(number, file, *key, *ranges.get(file, (0, 0))))
     return found
 
 
-def _mask(data: Dataset, place: Partition, start: int, stop: int) -> npt.NDArray[np.bool_]:
+def _mask(data: Dataset, occurrence: Partition, start: int, stop: int) -> npt.NDArray[np.bool_]:
     """Which of the entries ``[start, stop)`` of a file a dataset selects there."""
     mask = np.zeros(stop - start, bool)
-    first, last = max(start, place.start), min(stop, place.stop)
+    first, last = max(start, occurrence.start), min(stop, occurrence.stop)
     if first < last:
-        inner = Partition(place.sample, place.file, place.path, place.tree, first, last)
+        inner = Partition(
+            occurrence.sample, occurrence.file, occurrence.path, occurrence.tree, first, last
+        )
         found = data.scan().mask_of(inner)
         mask[first - start : last - start] = True if found is None else found
     return mask
 
 
-def _ranges(data: Dataset, parts: Sequence[_Part], key: Key, place: Partition) -> list[_Range]:
+def _ranges(
+    data: Dataset, parts: Sequence[_Part], key: Key, occurrence: Partition
+) -> list[_Range]:
     """All entries of a file, in ranges of a bounded size that are cheap to read."""
     return [
         _Range(key, each.start, each.stop, tuple(_pieces(parts, key, each.start, each.stop)))
-        for each in data.file_partitions(place.sample, place.file)
+        for each in data.file_partitions(occurrence.sample, occurrence.file)
     ]
 
 
@@ -237,17 +241,17 @@ def _check_cover(data: Dataset, parts: Sequence[_Part], files: dict[Key, list[Pa
     Raises:
         SchemaError: An event with several values, with none, or one that is not selected.
     """
-    for key, places in files.items():
-        file = data.samples[places[0].sample].files
-        total = file.info(places[0].file).num_entries
-        where = file.info(places[0].file).where
+    for key, occurrences in files.items():
+        file = data.samples[occurrences[0].sample].files
+        total = file.info(occurrences[0].file).num_entries
+        where = file.info(occurrences[0].file).where
         wanted = np.zeros(total, bool)
-        for place in places:
-            wanted |= _mask(data, place, 0, total)
+        for occurrence in occurrences:
+            wanted |= _mask(data, occurrence, 0, total)
         given = np.zeros(total, np.int8)
         for part in parts:
-            for place in part.places.get(key, ()):
-                given += _mask(part.data, place, 0, total)
+            for occurrence in part.occurrences.get(key, ()):
+                given += _mask(part.data, occurrence, 0, total)
         for entries, problem in (
             (given > 1, "are selected more than once, so that several values are given for them"),
             (wanted & (given == 0), "are selected, and no values are given for them"),
@@ -295,10 +299,10 @@ def _pieces(parts: Sequence[_Part], key: Key, start: int, stop: int) -> Iterator
     """What each source has for a range of entries."""
     for number, part in enumerate(parts):
         index = part.data.scan()
-        for place in part.places.get(key, ()):
-            first, last = max(start, place.start), min(stop, place.stop)
+        for occurrence in part.occurrences.get(key, ()):
+            first, last = max(start, occurrence.start), min(stop, occurrence.stop)
             if first < last:
-                partition = Partition(place.sample, place.file, *key, first, last)
+                partition = Partition(occurrence.sample, occurrence.file, *key, first, last)
                 selected = index.select(partition)
                 if selected.num_rows:
                     yield _Piece(number, selected)
@@ -313,12 +317,12 @@ def _write(
 ) -> None:
     """Append a range of entries."""
     count = each.stop - each.start
-    places = [piece.rows(each.start) for piece in each.pieces]
+    targets = [piece.rows(each.start) for piece in each.pieces]
     values = [
-        parts[piece.part].source.take(piece.place, len(rows)) if found is None else found
-        for piece, rows, found in zip(each.pieces, places, computed, strict=True)
+        parts[piece.part].source.take(piece.file_key, len(rows)) if found is None else found
+        for piece, rows, found in zip(each.pieces, targets, computed, strict=True)
     ]
-    rows = np.concatenate([np.zeros(0, np.intp), *places])
+    rows = np.concatenate([np.zeros(0, np.intp), *targets])
     valid = np.zeros(count, bool)
     valid[rows] = True
     columns: dict[str, Column] = {}
