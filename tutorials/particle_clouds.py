@@ -47,11 +47,12 @@ print("reading", path)
 #
 # A generated electron or muon whose mother is a W boson. `GenPart_genPartIdxMother` is -1 where
 # there is no mother; an index that points nowhere gives an *unknown* element, which is why the
-# condition comes first.
+# condition comes first. `Take` says that the list is one of positions, not a mask.
 
 # %%
 LEPTON = "(abs(GenPart_pdgId) == 11 || abs(GenPart_pdgId) == 13)"
-FROM_W = "(GenPart_genPartIdxMother >= 0 ? abs(GenPart_pdgId[GenPart_genPartIdxMother]) : 0) == 24"
+MOTHER = "Take(GenPart_pdgId, GenPart_genPartIdxMother)"
+FROM_W = f"(GenPart_genPartIdxMother >= 0 ? abs({MOTHER}) : 0) == 24"
 events = rootml.open(f"{path}:Events").with_label(f"Sum$({LEPTON} && {FROM_W}) > 0 ? 1 : 0")
 print(events.scan().labels)
 

@@ -108,9 +108,9 @@ class UnitDecoder:
             return f"{what}, {len(left)} of {len(units)} units to go, {source.describe(unit)}"
 
         seconds = self._index.options.stall_seconds
-        watchdog = Watchdog(seconds, describe=describe, threads=THREAD_NAME)
+        watchdog = Watchdog(seconds, threads=THREAD_NAME)
         while left:
-            with watchdog.waiting() as patience:
+            with watchdog.waiting(describe) as patience:
                 while not (done := wait(left, patience.timeout, return_when=FIRST_COMPLETED).done):
                     patience.check()
             for future in done:

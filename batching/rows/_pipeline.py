@@ -73,7 +73,7 @@ class Pipeline:
         self._transform = transform
         self._number = skip
         self._waits_for: int | None = None
-        self._watchdog = Watchdog(stall_seconds, describe=self._describe, threads=THREAD_NAME)
+        self._watchdog = Watchdog(stall_seconds, threads=THREAD_NAME)
         size = max(1, block_rows * max(1, layout.row_bytes))
         self._queue: queue.Queue[Sequence[Batch] | _Failed | None] = queue.Queue(
             max(1, min(4, _QUEUE_BYTES // size))
@@ -128,7 +128,7 @@ class Pipeline:
                 self._put(_Failed(error))
 
     def _next(self) -> Sequence[Batch] | _Failed | None:
-        with self._watchdog.waiting() as patience:
+        with self._watchdog.waiting(self._describe) as patience:
             while True:
                 try:
                     return self._queue.get(timeout=patience.timeout)

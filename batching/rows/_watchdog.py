@@ -20,38 +20,41 @@ class Watchdog:
 
     Args:
         seconds: None: never.
-        describe: What is waited for, as text.
         threads: Prefix of the names of the threads whose position is worth knowing.
 
-    >>> watchdog = Watchdog(60, describe=lambda: "unit 3", threads="rootml-batching")
-    >>> with watchdog.waiting() as patience:
+    >>> watchdog = Watchdog(60, threads="rootml-batching")
+    >>> with watchdog.waiting(lambda: "unit 3") as patience:
     ...     patience.check()
     """
 
-    def __init__(
-        self, seconds: float | None, *, describe: Callable[[], str], threads: str
-    ) -> None:
+    def __init__(self, seconds: float | None, *, threads: str) -> None:
         self.seconds = seconds
-        self._describe = describe
         self._threads = threads
 
-    def waiting(self) -> _Patience:
-        """A wait that begins now."""
-        return _Patience(self)
+    def waiting(self, describe: Callable[[], str]) -> _Patience:
+        """A wait that begins now.
 
-    def report(self, waited: float) -> None:
+        Args:
+            describe: What is waited for, as text. It is not kept beyond the wait: a loader that
+                its watchdog refers to would be freed by the garbage collector only, and its files
+                on disk would stay until then.
+        """
+        return _Patience(self, describe)
+
+    def report(self, waited: float, what: str) -> None:
         """Log where things stand."""
         logger.warning(
             "no progress for %.0f s: %s%s",
             waited,
-            self._describe(),
+            what,
             "".join(f"\n  {line}" for line in thread_positions(self._threads)),
         )
 
 
 class _Patience:
-    def __init__(self, watchdog: Watchdog) -> None:
+    def __init__(self, watchdog: Watchdog, describe: Callable[[], str]) -> None:
         self._watchdog = watchdog
+        self._describe = describe
         self._start = self._latest = time.monotonic()
 
     def __enter__(self) -> Self:
@@ -69,7 +72,7 @@ class _Patience:
         seconds, now = self._watchdog.seconds, time.monotonic()
         if seconds is not None and now - self._latest >= 0.9 * seconds:
             self._latest = now
-            self._watchdog.report(now - self._start)
+            self._watchdog.report(now - self._start, self._describe())
 
 
 def thread_positions(prefix: str) -> Iterator[str]:

@@ -35,8 +35,9 @@ class Generator(HtmlRepr):
     Args:
         features: Columns to draw.
         conditions: Columns that they depend on.
-        id, layers, hidden, bins, steps, batch_size, learning_rate, patience, validation, max_rows,
-            seed, engine, bounds: As of `Morpher`; `seed` is that of the training.
+        id, layers, hidden, bins, steps, batch_size, learning_rate: As of `Morpher`.
+        patience, validation, max_rows, engine, bounds: As of `Morpher`.
+        seed: Of the training.
 
     Source: Durkan et al., "Neural spline flows", arXiv:1906.04032; for the use: "FlashSim",
     CMS-NOTE-2023-003.

@@ -600,3 +600,17 @@ def test_a_truncated_file(event_files: Any, tmp_path: Path, shuffle: bool) -> No
             list(loader.batches(100, shuffle=shuffle).numpy())
         with pytest.raises(CorruptFileError, match=r"copy\.root"):
             list(rootml.open(f"{path}:Events").batches(100, inputs=["x"]).numpy())
+
+
+def test_files_of_a_shuffle_go_with_the_loader(data: rootml.Dataset, tmp_path: Path) -> None:
+    """Without a reference cycle: no garbage collection is needed for it."""
+    gc.disable()
+    try:
+        loader = data.batches(64, shuffle=True, cache=tmp_path, buffer_bytes=90_000)
+        batches = iter(loader.numpy())
+        next(batches)
+        assert list(tmp_path.glob("*"))
+        del loader, batches
+        assert not list(tmp_path.glob("*"))
+    finally:
+        gc.enable()

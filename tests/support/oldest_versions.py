@@ -18,6 +18,8 @@ from packaging.version import Version
 
 PROJECT = Path(__file__).parents[2]
 PINNED = ("torch",)
+CPU_BUILDS = {"tensorflow": "tensorflow-cpu", "xgboost": "xgboost-cpu"}
+"""What the groups of pyproject.toml install in place of them."""
 
 
 def requirements() -> list[Requirement]:
@@ -43,6 +45,7 @@ def pins() -> dict[str, str]:
         if version is not None and requirement.name not in PINNED:
             found[requirement.name] = max(version, found.get(requirement.name, version))
     made = {name: _pin(version) for name, version in found.items()}
+    made |= {build: made[name] for name, build in CPU_BUILDS.items()}
     constraints = (PROJECT / "constraints.txt").read_text(encoding="utf-8")
     for name in PINNED:
         made[name] = re.search(rf"^{name}(==\S+)$", constraints, re.MULTILINE)[1]  # type: ignore[index]

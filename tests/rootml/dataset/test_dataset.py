@@ -280,7 +280,7 @@ def test_normalisation(tmp_path: Path) -> None:
         data = rootml.open(path, sum_of_weights=total, **common).filter("x > 1")
         scan = data.scan()
         np.testing.assert_allclose(scan.total.sumw, 300 / divisor * 2 * weights[2:].sum())
-        batch = next(iter(data.select(["x"]).batches(4).numpy()))
+        batch = next(iter(data.select(["x"]).batches(4, weights=True).numpy()))
         np.testing.assert_allclose(batch[-1], np.tile(300 / divisor * weights[2:], 2), rtol=1e-6)
     nonsense: list[tuple[dict[str, Any], str]] = [
         ({"cross_section": 1.0}, "cross_section= needs sum_of_weights="),

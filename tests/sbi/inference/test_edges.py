@@ -88,8 +88,8 @@ def test_limit_at_zero_events(background: float, signal: float) -> None:
 
 def test_limit_by_toys_at_zero_events() -> None:
     """CLs of no event is exp(-s) exactly."""
-    found = sbi.limit_by_toys(count(1.0, 0), "mu", values=[2.0, 3.5], number=120, seed=1)
-    error = np.sqrt(np.exp(-found.values) / 120 + 1.0 / 120)
+    found = sbi.limit_by_toys(count(1.0, 0), "mu", values=[1.5, 4.0], number=400, seed=1)
+    error = np.sqrt(np.exp(-found.values) / 400 + 1.0 / 400)
     assert (np.abs(found.curves["observed"] - np.exp(-found.values)) < 4.0 * error).all()
 
 
