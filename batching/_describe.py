@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rootml._internal.reprs import facts_html, titled_html
+from rootml._internal.reprs import HtmlRepr, Part
 from rootml._internal.sizes import format_bytes
 from rootml.batching.order._plan import Mode
 from rootml.batching.order._shuffle_quality import measure_quality
@@ -26,7 +27,7 @@ MODES = {
 
 
 @dataclass(frozen=True, slots=True)
-class LoaderDescription:
+class LoaderDescription(HtmlRepr):
     """A table of what a loader does; shows itself as text and as html.
 
     Attributes:
@@ -41,8 +42,11 @@ class LoaderDescription:
         width = max(len(label) for label, _ in self.rows)
         return "\n".join(f"{label:<{width}}  {value}" for label, value in self.rows)
 
-    def _repr_html_(self) -> str:
-        return titled_html("rootml.batching.BatchLoader", facts_html(self.rows))
+    def _html_title(self) -> str:
+        return "rootml.batching.BatchLoader"
+
+    def _html_parts(self) -> Iterable[Part]:
+        return [self.rows]
 
 
 def describe(loader: BatchSource, source: EpochSource) -> LoaderDescription:
@@ -70,8 +74,8 @@ def describe(loader: BatchSource, source: EpochSource) -> LoaderDescription:
     return LoaderDescription(tuple(rows), dict(timing.seconds))
 
 
-def loader_html(loader: BatchSource, source: EpochSource) -> str:
-    """What a loader was asked for, as HTML; without a look at the events."""
+def loader_facts(loader: BatchSource, source: EpochSource) -> list[tuple[str, str]]:
+    """What a loader was asked for; without a look at the events."""
     options, spec = source.options, loader.spec
     facts = [
         ("dataset", str(source.dataset)),
@@ -83,7 +87,7 @@ def loader_html(loader: BatchSource, source: EpochSource) -> str:
     ]
     if loader.world > 1:
         facts.insert(3, ("rank", f"{loader.rank} of {loader.world}"))
-    return titled_html("rootml.batching.BatchLoader", facts_html(facts))
+    return facts
 
 
 def _shard(loader: BatchSource) -> str:

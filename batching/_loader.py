@@ -5,11 +5,12 @@ from __future__ import annotations
 import copy
 import os
 import threading
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
+from rootml._internal.reprs import HtmlRepr, Part
 from rootml._internal.validators import check_flag, check_whole, named_options
-from rootml.batching._describe import LoaderDescription, describe, loader_html
+from rootml.batching._describe import LoaderDescription, describe, loader_facts
 from rootml.batching._options import check_epoch, check_options
 from rootml.batching.adapters._outputs import Outputs
 from rootml.batching.inputs._batch import Batch, BatchSpec
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from rootml.dataset import Dataset
 
 
-class BatchLoader(Outputs):
+class BatchLoader(Outputs, HtmlRepr):
     """Streams batches of the selected events of a dataset, each event once per epoch.
 
     A batch is ``x``, ``(x, y)``, ``(x, y, w)``, or with `observers` a last dict: ``x``
@@ -242,8 +243,11 @@ class BatchLoader(Outputs):
         )
         return f"<BatchLoader: batches of {options.batch_size}, {order}{shard}; inputs {names}>"
 
-    def _repr_html_(self) -> str:
-        return loader_html(self, self._source)
+    def _html_title(self) -> str:
+        return "rootml.batching.BatchLoader"
+
+    def _html_parts(self) -> Iterable[Part]:
+        return [loader_facts(self, self._source)]
 
     # --- shards and epochs --------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rootml._internal.buffers import Allocate
+from rootml._internal.types import Array
 from rootml.batching.inputs._batch import Batch, BatchSpec, InputSpec, PaddedArray, RaggedArray
 from rootml.batching.inputs._cast import NonFinite, all_finite, apply_nonfinite, check_cast
 from rootml.errors import NonFiniteError, SchemaError
@@ -24,7 +25,6 @@ from rootml.errors import NonFiniteError, SchemaError
 if TYPE_CHECKING:
     from rootml.dataset import EventBlock
 
-Array = npt.NDArray[Any]
 Strips = tuple[Array, ...]
 """Columns of a matrix, as arrays `(columns, events)` of neighbours in memory."""
 

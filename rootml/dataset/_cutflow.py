@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from html import escape
 
-from rootml._internal.reprs import Grid, percent
+from rootml._internal.reprs import Grid, HtmlRepr, Paragraph, Part, percent
 from rootml.dataset._sample import Sample
 from rootml.dataset._weight_sums import Label, Steps, Sums, add_sums, total
 from rootml.errors import UsageError
@@ -70,7 +69,7 @@ class Flow:
 
 
 @dataclass(frozen=True, slots=True)
-class Cutflow:
+class Cutflow(HtmlRepr):
     """Events and sums of weights after each cut; prints as a table, in notebooks too.
 
     "Relative" is to the cut before, "cumulative" to all events. An event whose cut is unknown
@@ -123,9 +122,8 @@ class Cutflow:
 
     __repr__ = __str__
 
-    def _repr_html_(self) -> str:
-        if len(self.flows) == 1:
-            return self.flows[0].grid().html()
-        return "".join(
-            f"<p>{escape(', '.join(flow.samples))}</p>{flow.grid().html()}" for flow in self.flows
-        )
+    def _html_parts(self) -> Iterator[Part]:
+        for flow in self.flows:
+            if len(self.flows) > 1:
+                yield Paragraph(", ".join(flow.samples))
+            yield flow.grid()

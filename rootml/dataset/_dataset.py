@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import numpy as np
 
 from rootml._internal.buffers import Allocate
-from rootml._internal.reprs import facts_html, shorten, titled_html
+from rootml._internal.reprs import HtmlRepr, Part, shorten
 from rootml._internal.validators import check_whole, named_options
 from rootml.dataset._cutflow import Cutflow
 from rootml.dataset._dependencies import Dependencies, dependencies
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 
 
-class Dataset:
+class Dataset(HtmlRepr):
     """Selected events of one or several samples, with the columns to read of them.
 
     Made by `rootml.open`; every method returns a new dataset and reads nothing, unless it says so.
@@ -1041,8 +1041,11 @@ class Dataset:
                 facts.append((name, shorten(texts, 12)))
         return facts
 
-    def _repr_html_(self) -> str:
-        return titled_html("rootml.Dataset", facts_html(self._facts()))
+    def _html_title(self) -> str:
+        return "rootml.Dataset"
+
+    def _html_parts(self) -> Iterable[Part]:
+        return [self._facts()]
 
 
 def _itself(block: EventBlock) -> EventBlock:

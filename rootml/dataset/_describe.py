@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from rootml._internal.reprs import Grid, facts_html, facts_text, percent, shorten, titled_html
+from rootml._internal.reprs import Grid, HtmlRepr, Part, facts_text, percent, shorten
 from rootml._internal.sizes import format_bytes
 from rootml.dataset._dependencies import unreadable
 from rootml.dataset._reader import Reader
@@ -16,7 +16,7 @@ from rootml.dataset._weight_sums import Label, Steps, Sums, add_sums
 
 
 @dataclass(frozen=True, slots=True)
-class Description:
+class Description(HtmlRepr):
     """What a dataset is; prints as two tables, in notebooks too.
 
     Attributes:
@@ -76,8 +76,11 @@ class Description:
 
     __repr__ = __str__
 
-    def _repr_html_(self) -> str:
-        return titled_html("rootml.Dataset", facts_html(self._facts()), self._grid().html())
+    def _html_title(self) -> str:
+        return "rootml.Dataset"
+
+    def _html_parts(self) -> Iterable[Part]:
+        return [self._facts(), self._grid()]
 
 
 def describe(reader: Reader, index: SelectionIndex, sums: Sequence[Steps]) -> Description:

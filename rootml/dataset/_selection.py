@@ -10,7 +10,6 @@ import io
 import json
 import math
 import os
-import secrets
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -21,7 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rootml._internal.atomic import check_target
+from rootml._internal.atomic import atomic_path
 from rootml.dataset._cutflow import Cutflow
 from rootml.dataset._reader import Mask, PartScan, Reader
 from rootml.dataset._tasks import SelectedPartition
@@ -296,19 +295,13 @@ class SelectionIndex:
                 path: asdict(fingerprint) for path, fingerprint in selection.fingerprints.items()
             },
         }
-        target = check_target(path)
-        temporary = target.with_name(f".{target.name}.{secrets.token_hex(6)}.part")
         bits = [mask.bits for mask in masks.values()]
-        try:
-            with temporary.open("wb") as stream:
-                np.savez(
-                    stream,
-                    content=np.frombuffer(json.dumps(content).encode(), np.uint8),
-                    bits=np.concatenate(bits) if bits else np.zeros(0, np.uint8),
-                )
-            temporary.replace(target)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with atomic_path(path) as temporary, temporary.open("wb") as stream:
+            np.savez(
+                stream,
+                content=np.frombuffer(json.dumps(content).encode(), np.uint8),
+                bits=np.concatenate(bits) if bits else np.zeros(0, np.uint8),
+            )
 
     def __repr__(self) -> str:
         share = f" ({self.num_rows / self.num_entries:.1%})" if self.num_entries else ""

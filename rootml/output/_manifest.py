@@ -23,6 +23,7 @@ from typing import Any
 
 import xxhash
 
+from rootml._internal.atomic import atomic_path
 from rootml.errors import StateError
 
 _FORMAT = 1
@@ -112,9 +113,8 @@ class Manifest:
         head = {"format": _FORMAT, "what": self.what, "key": self.key, "names": self.names}
         before = _lines(self.path)[1:] if self.resumes else []
         # written anew: the last line may be torn
-        temporary = self.path.with_suffix(".part")
-        temporary.write_text("".join(json.dumps(line) + "\n" for line in (head, *before)))
-        temporary.replace(self.path)
+        with atomic_path(self.path) as temporary:
+            temporary.write_text("".join(json.dumps(line) + "\n" for line in (head, *before)))
         known = set(self.names)
         for line in before:
             if line.get("name") in known:

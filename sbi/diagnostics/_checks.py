@@ -14,16 +14,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from rootml._internal.optional import optional_import
 from rootml._internal.statistics import effective_events
+from rootml._internal.types import Float
 from rootml.sbi.diagnostics._report import Check
-
-Float: TypeAlias = npt.NDArray[np.float64]
 
 SUSPECT = 1e-3
 """Probability below which a check is to be looked at."""
@@ -340,7 +339,7 @@ def _variance_of_sum(values: Float, mass: Float) -> float:
 def tails(pair: Pair) -> tuple[list[Check], dict[str, Any]]:
     """How few events of the reference carry the reweighted sample."""
     weighted = pair.reference.mass * np.exp(pair.log_reference)
-    effective = float(weighted.sum() ** 2 / np.square(weighted).sum())
+    effective = effective_events(weighted)
     share = float(np.abs(weighted).max() / abs(weighted.sum()))
     low, high = np.quantile(pair.log_reference, [0.001, 0.999])
     fraction = effective / pair.reference.effective

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from rootml._internal.types import Float
 from rootml.dataset import Dataset
 from rootml.errors import MissingColumnError, UsageError, nearest
 from rootml.sbi.diagnostics._checks import Events, Pair, all_checks, norm_of_alpha
@@ -18,8 +18,6 @@ from rootml.sbi.estimator._events import chunks
 from rootml.sbi.estimator._samples import Density, parse_samples
 from rootml.sbi.inference._samples import SampleShifts
 from rootml.sbi.inference._toy_task import ToyResults
-
-Float: TypeAlias = npt.NDArray[np.float64]
 
 
 def diagnose(

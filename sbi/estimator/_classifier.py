@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from rootml._internal.types import Float
 from rootml.errors import SchemaError, UsageError, nearest
 from rootml.sbi.estimator._assemble import score_graph
 from rootml.sbi.estimator._events import chunks
@@ -25,7 +26,6 @@ from rootml.sbi.estimator._record import TrainingRecord
 from rootml.sbi.estimator._samples import Samples, check_samples, parse_samples
 from rootml.sbi.estimator._settings import Calibrate
 
-Float = npt.NDArray[np.float64]
 Score = Callable[[npt.NDArray[np.float32]], Any]
 
 

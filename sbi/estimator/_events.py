@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from rootml._internal.progress import track
+from rootml._internal.types import Float
 from rootml.batching import BatchLoader
 from rootml.dataset import Dataset
 from rootml.errors import (
@@ -20,7 +20,6 @@ from rootml.errors import (
 )
 from rootml.sbi.estimator._samples import select_inputs
 
-Float = npt.NDArray[np.float64]
 ROWS = 16_384
 
 

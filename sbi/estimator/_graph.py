@@ -18,11 +18,10 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
+from rootml._internal.types import Array
 from rootml.errors import CorruptFileError, UsageError
 
-Array: TypeAlias = npt.NDArray[Any]
 Tangent: TypeAlias = "Array | None"
 
 

@@ -7,12 +7,11 @@ from itertools import pairwise
 from typing import Any, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
+from rootml._internal.types import Array
 from rootml.errors import UsageError
 from rootml.sbi.estimator._graph import Builder
 
-Array: TypeAlias = npt.NDArray[Any]
 Layers: TypeAlias = "list[tuple[Array, Array]]"
 """Weights `(in, out)` and offsets `(out,)` of each layer; the last has no activation."""
 

@@ -16,8 +16,9 @@ import numpy as np
 from rootml._internal.atomic import check_target
 from rootml._internal.onnx_graph import OnnxGraph, Values
 from rootml._internal.optional import optional_import
+from rootml._internal.types import Array
 from rootml.errors import CorruptFileError, MissingFileError, StateError
-from rootml.sbi.estimator._graph import Array, Graph, Node
+from rootml.sbi.estimator._graph import Graph, Node
 
 KEY, FORMAT, VERSION = "rootml", "rootml.sbi.ratios", 1
 OPSET, IR_VERSION = 17, 8

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 
-from rootml._internal.reprs import facts_html, facts_text
+from rootml._internal.reprs import HtmlRepr, Part, facts_text
+from rootml._internal.types import Float
 from rootml.errors import DensityError, MissingParameterError, UsageError, nearest
 from rootml.sbi.estimator._assemble import member_output
 from rootml.sbi.estimator._events import ROWS, chunks
@@ -26,12 +26,11 @@ from rootml.sbi.likelihood._parameters import Parameter
 if TYPE_CHECKING:
     from rootml.sbi.roofit import RooFitObjects
 
-Float = npt.NDArray[np.float64]
 _STEP = 1e-4  # for second derivatives, relative to the range of a parameter
 
 
 @dataclass(frozen=True)
-class ParametricRatios:
+class ParametricRatios(HtmlRepr):
     """The ratio p(x | theta) / p_ref(x), as a function of event and parameters.
 
     Made by `RatioEstimator.fit` with `parameters`, or read by `RatioEstimator.load`; evaluated by
@@ -193,8 +192,8 @@ class ParametricRatios:
     def __repr__(self) -> str:
         return f"{facts_text(self._lines())}\n\n{self.record}"
 
-    def _repr_html_(self) -> str:
-        return facts_html(self._lines()) + self.record._repr_html_()
+    def _html_parts(self) -> Iterable[Part]:
+        return [self._lines(), *self.record._html_parts()]
 
 
 class RatioLikelihood:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
-from rootml._internal.reprs import facts_html, facts_text
+from rootml._internal.reprs import HtmlRepr, Part, facts_text
+from rootml._internal.types import Float
 from rootml.errors import DensityError, NonFiniteError, UsageError
 from rootml.sbi.estimator._assemble import averaged, member_output
 from rootml.sbi.estimator._events import chunks
@@ -22,13 +22,12 @@ from rootml.sbi.estimator._record import Norm, TrainingRecord
 from rootml.sbi.estimator._samples import NOMINAL, output_name
 from rootml.sbi.likelihood._columns import RatioColumns
 
-Float: TypeAlias = npt.NDArray[np.float64]
 Scores: TypeAlias = "Callable[[Float], Float]"
 """From inputs `(rows, inputs)` to log ratios before calibration, `(rows, outputs)`."""
 
 
 @dataclass(frozen=True)
-class Ratios:
+class Ratios(HtmlRepr):
     """Density ratios of samples to a reference, as functions of an event.
 
     Made by `RatioEstimator.fit` or read by `RatioEstimator.load`; evaluated by NumPy in float64,
@@ -218,8 +217,8 @@ class Ratios:
     def __repr__(self) -> str:
         return f"{facts_text(self._lines())}\n\n{self.record}"
 
-    def _repr_html_(self) -> str:
-        return facts_html(self._lines()) + self.record._repr_html_()
+    def _html_parts(self) -> Iterable[Part]:
+        return [self._lines(), *self.record._html_parts()]
 
 
 def shifted(graph: Graph, shift: Float, members: int) -> Graph:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from rootml._internal.reprs import Grid
+from rootml._internal.reprs import Grid, HtmlRepr, Paragraph, Part
 from rootml.sbi.estimator._samples import Sums
 from rootml.sbi.estimator._shape_decision import ShapeDecision
 from rootml.sbi.estimator._training import History
@@ -31,7 +31,7 @@ class Norm:
 
 
 @dataclass(frozen=True)
-class TrainingRecord:
+class TrainingRecord(HtmlRepr):
     """Samples, losses and norms of a training.
 
     Attributes:
@@ -135,8 +135,5 @@ class TrainingRecord:
 
     __repr__ = __str__
 
-    def _repr_html_(self) -> str:
-        from html import escape
-
-        notes = "".join(f"<p>{escape(note)}</p>" for note in self.notes)
-        return "".join(grid.html() for grid in self.grids()) + notes
+    def _html_parts(self) -> Iterable[Part]:
+        return [*self.grids(), *(Paragraph(note) for note in self.notes)]

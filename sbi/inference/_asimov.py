@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from rootml._internal.statistics import effective_events
 from rootml.errors import DensityError, UsageError
 from rootml.sbi.likelihood._binned import Binned
 from rootml.sbi.likelihood._columns import RatioColumns, as_columns, offending
@@ -168,7 +169,7 @@ class Toys:
         assert weights is not None
         self._reference, self._share = expected.reference, expected.unbinned
         self.expected = float(weights.sum())
-        self.effective = float(weights.sum() ** 2 / (weights**2).sum())
+        self.effective = effective_events(weights)
         if self.effective < min_ratio * self.expected:
             message = (
                 f"{self.effective:,.0f} effective reference events are too few to draw toys of "

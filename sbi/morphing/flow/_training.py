@@ -23,13 +23,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from rootml._internal.types import Float32
 from rootml.errors import ConvergenceError, StateError
 from rootml.sbi.morphing.files._save import read_file, write_file
 from rootml.sbi.morphing.flow._flow import Trainable
 from rootml.sbi.morphing.flow._leaves import State, import_torch
 from rootml.sbi.morphing.preprocessing._preprocess import Intervals
-
-Array = npt.NDArray[np.float32]
 
 _CHECKS = 20
 _ANNEALING_CHECKS = 5
@@ -141,8 +140,8 @@ class TrainingRows:
         atoms: The z that are to be drawn anew at each step; None: none.
     """
 
-    z: Array
-    context: Array
+    z: Float32
+    context: Float32
     weights: npt.NDArray[np.float64]
     atoms: Intervals | None = None
 

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from rootml._internal.types import Float32
 from rootml.sbi.morphing.flow._flow import FlowSpec
 from rootml.sbi.morphing.flow._spline import MAX_INPUT, spline
 
-Array = npt.NDArray[np.float32]
 State = Mapping[str, npt.NDArray[Any]]
 
 _BLOCK = 2048
@@ -34,15 +34,15 @@ class NumpyFlow:
             ]
             self._layers.append((list(kept), list(spec.moved(layer)), dense))
 
-    def morph(self, z: Array, context: Array) -> Array:
+    def morph(self, z: Float32, context: Float32) -> Float32:
         """z' `(rows, features)` of z and of the context, whose switch is ignored."""
         return self._blocks(z, context, forward=True)
 
-    def generate(self, z: Array, context: Array) -> Array:
+    def generate(self, z: Float32, context: Float32) -> Float32:
         """x `(rows, features)` of normal z and of the context; the switch counts as 1."""
         return self._blocks(z, context, forward=False)
 
-    def _blocks(self, z: Array, context: Array, *, forward: bool) -> Array:
+    def _blocks(self, z: Float32, context: Float32, *, forward: bool) -> Float32:
         result = np.array(z, np.float32, order="C")
         for start in range(0, len(z), _BLOCK):
             x = result[start : start + _BLOCK]
@@ -54,7 +54,7 @@ class NumpyFlow:
             self._run(x, c, inverse=True)
         return result
 
-    def _run(self, x: Array, context: Array, *, inverse: bool) -> None:
+    def _run(self, x: Float32, context: Float32, *, inverse: bool) -> None:
         """Transform a block in place."""
         for kept, moved, dense in reversed(self._layers) if inverse else self._layers:
             h = np.concatenate([x[:, kept].clip(-MAX_INPUT, MAX_INPUT), context], axis=1)
@@ -81,15 +81,15 @@ class CompiledFlow:
         self._bins = spec.bins
         self._packed = _pack(spec, state, _compiled_flow.IN_STEP, _compiled_flow.OUT_STEP)
 
-    def morph(self, z: Array, context: Array) -> Array:
+    def morph(self, z: Float32, context: Float32) -> Float32:
         """z' `(rows, features)` of z and of the context, whose switch is ignored."""
         return self._call(z, context, 0)
 
-    def generate(self, z: Array, context: Array) -> Array:
+    def generate(self, z: Float32, context: Float32) -> Float32:
         """x `(rows, features)` of normal z and of the context; the switch counts as 1."""
         return self._call(z, context, 1)
 
-    def _call(self, z: Array, context: Array, first: int) -> Array:
+    def _call(self, z: Float32, context: Float32, first: int) -> Float32:
         result = np.empty(z.shape, np.float32)
         packed = self._packed
         self._kernel(
@@ -111,7 +111,7 @@ class CompiledFlow:
 class _Packed:
     """Parameters as `_compiled_flow.morph` takes them."""
 
-    flat: Array
+    flat: Float32
     layout: npt.NDArray[np.int64]
     orders: npt.NDArray[np.int64]
     kept: npt.NDArray[np.int64]
@@ -119,7 +119,7 @@ class _Packed:
 
 def _pack(spec: FlowSpec, state: State, in_step: int, out_step: int) -> _Packed:
     """Weights `(out, in)` padded with zeros, then biases, layer after layer."""
-    flat: list[Array] = []
+    flat: list[Float32] = []
     layout = np.zeros((len(spec.kept), len(spec.hidden) + 1, 4), np.int64)
     offset = 0
     for layer in range(len(spec.kept)):
