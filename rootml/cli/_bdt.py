@@ -359,7 +359,7 @@ def _columns(forest: Forest, given: list[str]) -> list[str]:
         expressions[feature.strip()] = expression.strip()
     if forest.feature_names is None and len(expressions) < forest.num_features:
         lacking = next(name for name in forest.names if name not in expressions)
-        message = f"the model has no names of features: give each, as --column {lacking}=Jet_pt[0]"
+        message = f"the model has no feature names: give each, as --column {lacking}=Jet_pt[0]"
         raise typer.BadParameter(message)
     return [
         f"{name} = {expressions[name]}" if name in expressions else name for name in forest.names

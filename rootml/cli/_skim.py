@@ -101,7 +101,7 @@ def _check_output(output: Path | None, files: list[str] | None) -> Path:
         message = "no OUT is given: the folder for the new files comes last."
         raise typer.BadParameter(message)
     if not files:
-        message = f"files and OUT are wanted; there is only {str(output)!r}."
+        message = f"expected input files and OUT, got only {str(output)!r}."
         raise typer.BadParameter(message)
     text = str(output)
     if output.is_file() or (output.suffix.lower() in _FILES and not output.is_dir()):

@@ -184,7 +184,7 @@ def _check_index(main: Table, friend: Table) -> None:
     ``TTree::AddFriend``); here entry `i` of both belongs together.
 
     Raises:
-        SchemaError: It does not, or that cannot be told.
+        SchemaError: It does not, or that cannot be determined.
     """
     if friend.index is None:
         return
@@ -196,7 +196,7 @@ def _check_index(main: Table, friend: Table) -> None:
         if mine is None or theirs is None or {mine.kind, theirs.kind} != {"scalar"}:
             message = (
                 f"{told}: whether its entries are in the order of {main.where}, which lacks such "
-                f"a column, cannot be told; {todo}"
+                f"a column, cannot be determined; {todo}"
             )
             raise SchemaError(message)
         both = [table.read([name], 0, main.num_entries)[name] for table in (main, friend)]

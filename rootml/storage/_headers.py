@@ -146,7 +146,7 @@ class HeaderCache:
                 file.write(text.encode())
             os.replace(partial, self._path(self._folder, directory))  # noqa: PTH105 - a str
         except OSError as error:
-            _log.info("headers are not kept: %s", error)
+            _log.info("headers are not saved: %s", error)
             if partial is not None:
                 with suppress(OSError):
                     os.unlink(partial)  # noqa: PTH108

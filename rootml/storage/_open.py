@@ -126,13 +126,13 @@ def _choose(
     if name in names:
         there = sorted((o for o in cycles if o.rpartition(";")[0] == name), key=_cycle)
         message = (
-            f"{path!r} has no cycle {cycle} of {name!r}; there: {', '.join(map(repr, there))}; "
-            f"{name!r} alone is the newest"
+            f"{path!r} has no cycle {cycle} of {name!r}; "
+            f"available: {', '.join(map(repr, there))}; {name!r} alone is the newest"
         )
         raise MissingTreeError(message)
     near = nearest(tree, names)
     message = (
-        f"{path!r} has no tree {tree!r}; nearest: {near}; there: {_with_entries(names, count)}"
+        f"{path!r} has no tree {tree!r}; nearest: {near}; available: {_with_entries(names, count)}"
     )
     raise MissingTreeError(message)
 

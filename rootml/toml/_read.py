@@ -164,14 +164,14 @@ class _Reader:
             said = f"{content['version']!r}; this rootml knows version {VERSION}"
             self.refuse("version", said)
         if not content.get("sample"):
-            said = "there is none; a dataset has at least one, with files = ..."
+            said = "missing; a dataset needs at least one, with files = ..."
             self.refuse("[[sample]]", said)
 
     def check_keys(self, table: Mapping[str, Any], known: set[str], about: str) -> None:
         for key in table:
             if key not in known:
                 near = nearest(key, known, limit=4)
-                self.refuse(about, f"there is no key {key!r}; nearest: {near}")
+                self.refuse(about, f"unknown key {key!r}; nearest: {near}")
 
     def tables(self, value: Any, about: str) -> list[Mapping[str, Any]]:
         if not isinstance(value, list) or not all(isinstance(item, Mapping) for item in value):

@@ -158,7 +158,7 @@ def _refuse_nulls(array: Any, name: str) -> None:
     if array.null_count:
         message = (
             f"column {name!r} has {array.null_count} nulls among {len(array)} values of type "
-            f"{array.type}; there is no number for them: fill them when the file is written"
+            f"{array.type}; nulls have no numeric value: fill them when the file is written"
         )
         raise UnsupportedTypeError(message)
 

@@ -156,7 +156,7 @@ def test_nothing_selected_is_said(run: Run) -> None:
         (["describe", "--sample", "sig.root"], 2, "not of the form --sample"),
         (["skim", "sig.root:Events", "out.root"], 2, "OUT is a folder"),
         (["skim", "sig.root:Events", "bkg.root"], 2, "OUT is a folder"),
-        (["skim", "sig.root:Events"], 2, "files and OUT are wanted"),
+        (["skim", "sig.root:Events"], 2, "expected input files and OUT"),
         (["skim"], 2, "no OUT is given"),
         (["skim", "sig.root:Events", "o", "--format", "csv"], 2, "ttree, rntuple, parquet"),
         (["skim", "sig.root:Events", "."], 1, "is an input file"),

@@ -372,7 +372,7 @@ def test_friends_with_an_index(tmp_path: Path, root: Any) -> None:
     assert found["s"].tolist() == (20 * found["run"] + 2 * found["event"]).tolist()
     with pytest.raises(SchemaError, match="'run' is 4 in its entry 0 and 0 there"):
         rootml.open(main, friends=f"{tmp_path}/reversed.root").to_awkward()
-    with pytest.raises(SchemaError, match="by '10 .* run.*cannot be told"):
+    with pytest.raises(SchemaError, match="by '10 .* run.*cannot be determined"):
         rootml.open(main, friends=f"{tmp_path}/computed.root").to_awkward()
     with pytest.raises(SchemaError, match="by 'run' and 'event', and its entries"):
         rootml.open(f"{tmp_path}/recorded.root").select(["s"]).to_awkward()

@@ -331,9 +331,9 @@ def test_cycles(tmp_path: Path) -> None:
         for name in ("T", "T", "dir/T"):
             file[name] = {"x": np.arange(3 if name == "T" else 4)}
     assert open_table(path, "T;1").num_entries == open_table(path, "T;2").num_entries == 3
-    with pytest.raises(MissingTreeError, match=r"no cycle 3 of 'T'; there: 'T;1', 'T;2'"):
+    with pytest.raises(MissingTreeError, match=r"no cycle 3 of 'T'; available: 'T;1', 'T;2'"):
         open_table(path, "T;3")
-    with pytest.raises(MissingTreeError, match=r"no cycle 2 of 'dir/T'; there: 'dir/T;1'"):
+    with pytest.raises(MissingTreeError, match=r"no cycle 2 of 'dir/T'; available: 'dir/T;1'"):
         open_table(path, "dir/T;2")
     with pytest.raises(MissingTreeError, match=r"no cycle x of 'T'"):
         open_table(path, "T;x")
