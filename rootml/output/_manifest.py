@@ -186,8 +186,10 @@ def _lines(path: Path) -> Sequence[dict[str, Any]]:
         except ValueError:
             break
         if not isinstance(content, dict) or (not number and content.get("format") != _FORMAT):
-            message = f"{str(path)!r} is not a list of finished files that this version can read; "
+            message = (
+                f"{str(path)!r} is not a list of finished files that this version can read; "
                 "remove it"
+            )
             raise StateError(message)
         lines.append(content)
     return lines
