@@ -22,7 +22,7 @@ def _no_headers_of_other_runs(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Servers come back at the same address with other files."""
-    if request.path.name.startswith("test_remote"):
+    if request.path.parent.name == "remote":
         monkeypatch.setenv("ROOTML_CACHE", "")
 
 
