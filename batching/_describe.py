@@ -113,7 +113,7 @@ def _quality(loader: BatchSource, source: EpochSource, mode: Mode) -> list[tuple
 def _inputs(loader: BatchSource) -> list[tuple[str, str]]:
     lines = []
     for spec in loader.spec.inputs:
-        shape = {"flat": "", "padded": f" x {spec.length} places + mask", "ragged": " ragged"}
+        shape = {"flat": "", "padded": f" x {spec.length} elements + mask", "ragged": " ragged"}
         names = ", ".join(spec.features[:8]) + (", ..." if len(spec.features) > 8 else "")
         lines.append(
             (f"input {spec.name}", f"{len(spec.features)} features{shape[spec.kind]}: {names}")

@@ -103,7 +103,7 @@ class BatchLoader(Outputs, HtmlRepr):
 
     Raises:
         UsageError: Options that make no sense or contradict each other.
-        MissingColumnError: A name that is no column; the message lists the nearest.
+        MissingColumnError: A name that is not a column; the message lists the nearest.
         UnsupportedTypeError: A column that cannot be used as asked.
         EmptySelectionError, BufferTooSmallError, ShardError: When the first epoch is planned.
 
@@ -280,7 +280,7 @@ class BatchLoader(Outputs, HtmlRepr):
         An epoch that was left in the middle is given up: the state is that of the new one.
 
         Raises:
-            UsageError: `epoch` is no whole number from 0 on.
+            UsageError: `epoch` is not a whole number from 0 on.
         """
         epoch = check_epoch(epoch)
         with self._lock:

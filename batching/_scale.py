@@ -50,7 +50,7 @@ class Scale:
     def _check(self, values: Any) -> np.dtype[Any]:
         """The dtype of what comes out: that of floats, float64 for integers and bools."""
         if values.dtype.kind not in "biuf":
-            message = f"numbers are needed, the array is of {values.dtype}"
+            message = f"numbers are needed; the array has dtype {values.dtype}"
             raise UnsupportedTypeError(message)
         if values.shape[-1:] != (len(self.features),):
             message = (

@@ -38,7 +38,7 @@ class Standardizer:
     """Scales inputs to mean 0 and standard deviation 1, or to a normal distribution.
 
     Fitted in one pass over a loader or a dataset, in bounded memory. NaN and infinite values are
-    left out of the fit and pass through `transform`. Masked places of padded inputs are left out
+    left out of the fit and pass through `transform`. Masked elements of padded inputs are left out
     and come out as 0. Constant features come out as 0.
 
     Args:
@@ -201,7 +201,7 @@ class Standardizer:
         """Write to a JSON file.
 
         Raises:
-            MissingFileError: There is no such folder.
+            MissingFileError: The folder does not exist.
         """
         content = {
             "format": FORMAT,

@@ -4,7 +4,7 @@ The filter: one cut over two jagged and three scalar columns, 1,000,000 events, 
 two workers (processes for Dask, threads for RDataFrame), in a file of 1,505 columns, as wide as
 NanoAOD, and in a file of just the five. The best of a few turns counts, so that RDataFrame's
 compilation (the first turn) does not; dask-awkward's time includes the building of its graph,
-which every analysis pays, once as uproot's documentation begins and once told which columns it
+which every analysis pays, once as uproot's documentation begins and once given the columns it
 needs and to open no file before. Those who share a cluster take turns on it, each when the
 scheduler has forgotten the turn before: dask-awkward calls equal things by equal names, and Dask
 gives a result that it still has. All must select the same number of events.
@@ -157,11 +157,11 @@ def on_dask(path: Path, workers: int, number: int) -> dict[str, Found]:
         passed = passed & (events.nMuon >= 1) & events.trigger
         return int(ak.sum(passed, axis=0).compute(scheduler=client))
 
-    told = {"filter_name": list(COLUMNS), "open_files": False}
+    given = {"filter_name": list(COLUMNS), "open_files": False}
     functions: dict[str, Callable[[], int]] = {
         "rootml": ours,
         "dask-awkward": partial(theirs, steps_per_file=4 * workers),
-        "dask-awkward, told its columns": partial(theirs, steps_per_file=workers, **told),
+        "dask-awkward, given its columns": partial(theirs, steps_per_file=workers, **given),
     }
     with cluster(workers) as client:
         found = turns(functions, number, partial(forgotten, client))

@@ -185,7 +185,7 @@ class UsageError(RootmlError, ValueError):
 
 
 def located(error: RootmlError, where: str) -> RootmlError:
-    """The same error with the place `where` in front, unless its text names the place already.
+    """The same error with the place `where` in front, unless its text names it already.
 
     >>> located(UsageError("no values"), "f.root:Events, entries 0 to 9")
     UsageError('f.root:Events, entries 0 to 9: no values')

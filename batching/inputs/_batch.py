@@ -17,7 +17,7 @@ class PaddedArray:
     """Lists cut or filled up to one length.
 
     Attributes:
-        values: `(rows, length, features)`; places past the end of a list hold the fill value.
+        values: `(rows, length, features)`; elements past the end of a list hold the fill value.
         mask: `(rows, length)` bool; True where there is an element.
     """
 

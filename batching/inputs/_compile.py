@@ -142,7 +142,7 @@ def _target_names(target: FlatField | ListField | None, *, label: bool) -> tuple
 
 
 def _resolve(dataset: Dataset, request: Request) -> tuple[Dataset, _Names]:
-    """Turn texts into column names; texts that are no output column become new ones."""
+    """Turn texts into column names; texts that are not an output column become new ones."""
     vector = isinstance(request.targets, str)
     targets = [request.targets] if vector else request.targets or []
     target_texts = _texts_of(targets, "targets")
@@ -170,7 +170,7 @@ def _resolve(dataset: Dataset, request: Request) -> tuple[Dataset, _Names]:
     inputs: dict[str, tuple[str, ...] | Padded | Ragged] = {}
     single = not isinstance(request.inputs, Mapping)
     if request.inputs is None:
-        used |= dataset.reserved  # the label and the weight are no inputs unless they are named
+        used |= dataset.reserved  # the label and the weight are not inputs unless they are named
         inputs["x"] = tuple(c for c in dataset.columns if c not in used and c not in new)
     elif not isinstance(request.inputs, Mapping):
         inputs["x"] = named(_listed(request.inputs, "inputs"))

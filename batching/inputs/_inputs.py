@@ -12,14 +12,14 @@ from rootml.errors import UsageError
 
 @dataclass(frozen=True)
 class Padded:
-    """Jagged columns with common counts, cut or filled up to `length` places.
+    """Jagged columns with common counts, cut or filled up to `length` elements.
 
     A batch holds a `PaddedArray`: values `(batch, length, column)` and a mask `(batch, length)`.
 
     Args:
         columns: Names of jagged columns, one level deep.
         length: Places per event; the first `length` elements are kept.
-        value: What the places past the end hold.
+        value: The value past the end of a list.
         order_by: A jagged column with the same counts, or an expression: the elements of an event
             are put in the order of its values before they are cut. Equal values keep their order,
             NaN comes last. None: the order of the file.

@@ -338,8 +338,8 @@ def _lists_of(key: str, dense: Dense, ragged: Ragged, start: int, stop: int) -> 
 def _lookup(labels: Array, factors: Mapping[float, float]) -> npt.NDArray[np.float64]:
     keys = np.array(sorted(factors), dtype=np.float64)
     values = np.array([factors[key] for key in sorted(factors)])
-    place = np.minimum(np.searchsorted(keys, labels), len(keys) - 1)
-    return np.where(keys[place] == labels, values[place], np.nan)
+    index = np.minimum(np.searchsorted(keys, labels), len(keys) - 1)
+    return np.where(keys[index] == labels, values[index], np.nan)
 
 
 def _fill_flat(field: FlatField, unit: Prepared, first: int, last: int, tile: Array) -> None:
@@ -458,16 +458,16 @@ def _fill_padded(
     counts = np.diff(offsets)
     np.less(np.arange(length), counts[:, None], out=mask)
     values[:] = field.value
-    places = np.flatnonzero(mask)
-    elements = np.empty((len(places), width), values.dtype)
+    filled = np.flatnonzero(mask)
+    elements = np.empty((len(filled), width), values.dtype)
     kept: Any = slice(None)
-    if len(places) < offsets[-1] - offsets[0]:  # some lists are cut
+    if len(filled) < offsets[-1] - offsets[0]:  # some lists are cut
         within = np.arange(offsets[-1] - offsets[0]) - np.repeat(offsets[:-1] - offsets[0], counts)
         kept = within < length
     for j, content in enumerate(lists.contents):
         elements[:, j] = content[offsets[0] : offsets[-1]][kept]
     whole = np.dtype((np.void, width * values.itemsize))  # one element of all columns at a time
-    values.view(whole).reshape(-1)[places] = elements.view(whole).reshape(-1)
+    values.view(whole).reshape(-1)[filled] = elements.view(whole).reshape(-1)
 
 
 def slice_ragged(array: RaggedArray, start: int, stop: int) -> RaggedArray:

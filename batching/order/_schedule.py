@@ -37,13 +37,13 @@ class Block:
 
     Attributes:
         takes: Where the rows come from.
-        places: Position in the block of each row of the concatenated takes; None: as they come.
+        positions: Position in the block of each row of the concatenated takes; None: as they come.
         sizes: Rows of each batch.
         finished: Pieces that no later block uses.
     """
 
     takes: tuple[Take, ...]
-    places: npt.NDArray[np.intp] | None
+    positions: npt.NDArray[np.intp] | None
     sizes: tuple[int, ...]
     finished: tuple[int, ...]
 
@@ -267,8 +267,8 @@ class _PoolState:
                 self._draw(source, wanted, takes, finished)
         self.delivered += rows
         labels = self._mix(takes)
-        places = np.argsort(labels, kind="stable")
-        return Block(tuple(takes), places, group, tuple(finished)), labels
+        positions = np.argsort(labels, kind="stable")
+        return Block(tuple(takes), positions, group, tuple(finished)), labels
 
     def _draw(self, source: int, wanted: int, takes: list[Take], finished: list[int]) -> None:
         drained = len(self.open[source]) if self.open_rows[source] < wanted else 0

@@ -164,7 +164,7 @@ class Resident:
         self.lists: Ragged = {}
 
     def fill(self, number: int, unit: Unit) -> None:
-        """Put the rows of unit `number` into their place."""
+        """Put the rows of unit `number` into their slots."""
         start, stop = int(self._starts[number]), int(self._starts[number + 1])
         unit.fill(0, stop - start, self.dense, start)
         self._parts[number] = unit.ragged(0, stop - start)
@@ -234,7 +234,7 @@ Extent = tuple[int, int]
 
 
 class _Extents:
-    """Which rows of the arena are free. Memory that is handed out need not be in one place."""
+    """Which rows of the arena are free. Memory that is handed out need not be contiguous."""
 
     def __init__(self, rows: int) -> None:
         self.free = rows
@@ -366,10 +366,10 @@ class PoolStore:
         self._open[number] = _OpenPiece(extents, slots, ragged)
 
     def gather(self, block: Block) -> tuple[Dense, Ragged]:
-        assert block.places is not None
+        assert block.positions is not None
         found = _concatenate([self._slots(take) for take in block.takes])
         slots = np.empty_like(found)
-        slots[block.places] = found
+        slots[block.positions] = found
         dense = _empty_like(self._arena, block.rows, self._buffers)
         _gather(self._arena, slots, dense, 0)
         return dense, self._gather_ragged(block)
@@ -381,7 +381,7 @@ class PoolStore:
     def _gather_ragged(self, block: Block) -> Ragged:
         if not self._layout.ragged:
             return {}
-        assert block.places is not None
+        assert block.positions is not None
         parts = []
         for take in block.takes:
             start = self._pieces[take.piece].start
@@ -393,7 +393,7 @@ class PoolStore:
                 }
             )
         order = np.empty(block.rows, dtype=np.int64)
-        order[block.places] = np.arange(block.rows)
+        order[block.positions] = np.arange(block.rows)
         return {key: take_ragged(array, order) for key, array in join_ragged(parts).items()}
 
     def release(self, piece: int) -> None:

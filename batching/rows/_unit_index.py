@@ -150,8 +150,8 @@ class UnitIndex:
     def label_counts(self) -> npt.NDArray[np.int64] | None:
         """Rows of each label in each unit, `(units, labels)`.
 
-        None if that is of no interest: files of one label each, no labels, or so many of them that
-        they are no classes.
+        None where that is not needed: files of one label each, no labels, or so many of them that
+        they are not classes.
         """
         if not self.dataset.has_label or self._constant_labels or self.options.resample:
             return None

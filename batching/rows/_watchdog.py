@@ -86,7 +86,7 @@ def thread_positions(prefix: str) -> Iterator[str]:
         stack = traceback.extract_stack(frame)
         ours = [line for line in stack if any(f"/{part}/" in line.filename for part in _PROJECT)]
         shown = ours[-1:] + stack[-1:] if ours and ours[-1] is not stack[-1] else stack[-1:]
-        places = ", in ".join(f"{line.name} ({line.filename}:{line.lineno})" for line in shown)
-        yield f"{thread.name}: in {places}"
+        locations = ", in ".join(f"{line.name} ({line.filename}:{line.lineno})" for line in shown)
+        yield f"{thread.name}: in {locations}"
     if len(found) > _MAX_THREADS:
         yield f"... and {len(found) - _MAX_THREADS} more threads"

@@ -35,7 +35,7 @@ class Format:
 
 def _write_npz(path: Path, _: BatchSpec, columns: Columns) -> None:
     arrays: dict[str, Any] = {}
-    for number, values in enumerate(columns.values()):  # names of columns are no file names
+    for number, values in enumerate(columns.values()):  # names of columns are not file names
         if isinstance(values, RaggedArray):
             arrays |= {
                 f"values{number}": _plain(values.values),

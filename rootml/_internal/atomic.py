@@ -18,7 +18,7 @@ def check_target(path: str | os.PathLike[str]) -> Path:
     Files go into folders that are there (whatever is given a folder to write to makes it).
 
     Raises:
-        MissingFileError: There is no such folder.
+        MissingFileError: The folder does not exist.
         UsageError: A URL, or a folder.
     """
     text = os.fspath(path)
@@ -61,7 +61,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """A temporary path to write to, which becomes `path` if the block ends without an error.
 
     Raises:
-        MissingFileError: There is no such folder.
+        MissingFileError: The folder does not exist.
         UsageError: A URL, or a folder.
 
     >>> with atomic_path("numbers.txt") as temporary:

@@ -35,7 +35,7 @@ def warm_heap() -> None:
 
 @cache
 def keep_heap() -> bool:
-    """Let glibc keep freed memory in a process where Dask's nanny told it not to.
+    """Let glibc keep freed memory in a process where Dask's nanny switched that off.
 
     The nanny sets ``MALLOC_TRIM_THRESHOLD_=65536``, which also stops the threshold from growing.
     Where the variable has another value, somebody chose it, and it stays. Returns whether

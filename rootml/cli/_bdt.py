@@ -239,7 +239,7 @@ def convert(
         message = f"cannot tell a format from {output.name!r}; give --to onnx, cpp or json"
         raise typer.BadParameter(message)
     if name is not None and kind != "cpp":
-        message = f"--name is of a C++ class; {output.name} is to be {kind}"
+        message = f"--name names a C++ class, but {output.name} will be {kind}"
         raise typer.BadParameter(message)
     forest = _load(model, missing)
     if rounds is not None:
@@ -370,7 +370,7 @@ def _check_features(data: Dataset, forest: Forest) -> None:
     """See that all features can be had.
 
     Raises:
-        MissingColumnError: One cannot; says how to say what it is.
+        MissingColumnError: One cannot; the message shows how to declare it.
     """
     try:
         data.types()

@@ -56,8 +56,8 @@ def random_rows(forest: Forest, count: int, *, seed: int = 0) -> NDArray[Any]:
         mine = tests & (forest.feature == number)
         sets = mine & (forest.category >= 0)
         if sets.any():
-            most = int(forest.category_values.max(initial=0))
-            rows[:, number] = rng.integers(0, most + 2, count)
+            largest = int(forest.category_values.max(initial=0))
+            rows[:, number] = rng.integers(0, largest + 2, count)
         else:
             edges = np.unique(forest.threshold[mine])
             rows[:, number] = _between(edges[np.isfinite(edges)].astype(np.float64), count, rng)

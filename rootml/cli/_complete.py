@@ -69,7 +69,7 @@ def trees_of(ctx: Any, incomplete: str) -> list[str]:
 
 @_silent
 def columns_of(ctx: Any, incomplete: str) -> list[str]:
-    """The columns of the first file, in the place of the last word of an expression."""
+    """The columns of the first file, instead of the last word of an expression."""
     import rootml
     from rootml import toml
 

@@ -6,8 +6,8 @@
     rootml describe --sample 1=sig_*.root:Events --sample 0=bkg_*.root:Events
     rootml describe analysis.toml --cut 'nJet > 1'
 
-What options say of files (tree, label, weight, ...) a TOML file says itself; cuts, definitions and
-columns are added to either.
+A TOML file states the tree, label, weight and so on itself, so those options are refused; cuts,
+definitions and columns are added to either.
 """
 
 from __future__ import annotations
@@ -201,7 +201,7 @@ class Given:
         ):  # fmt: skip
             if getattr(self, option) not in (None, (), []):
                 spelt = self.names.get(option, f"--{option.replace('_', '-')}")
-                message = f"{spelt} is of files; {name} says itself what its samples are."
+                message = f"{spelt} applies to ROOT files; {name} already states its samples."
                 raise typer.BadParameter(message)
 
 

@@ -51,7 +51,7 @@ _MODULES = {
 _OTHERS = {"tensorflow": ("tensorflow-cpu",), "xgboost": ("xgboost-cpu",)}
 _INSIDE = {"dask[distributed]": ("distributed",)}
 _REQUIREMENT = re.compile(
-    r"(?P<name>[\w.-]+)\s*(?:\[(?P<inner>[^\]]*)\])?\s*(?:\(?>=\s*(?P<least>[\w.]+)\)?)?"
+    r"(?P<name>[\w.-]+)\s*(?:\[(?P<inner>[^\]]*)\])?\s*(?:\(?>=\s*(?P<minimum>[\w.]+)\)?)?"
 )
 _EXTRA = re.compile(r"extra\s*==\s*['\"]([\w-]+)['\"]")
 _FLAGS = ("sse4_2", "avx", "avx2", "fma", "avx512f", "avx512bw", "avx512dq", "avx512vl",
@@ -70,14 +70,14 @@ class Package:
 
     Attributes:
         extra: Which extra brings it; "" for rootml itself.
-        least: The lowest version that will do; "" for any.
+        minimum: The lowest version that will do; "" for any.
         reason: What is wrong with it.
     """
 
     name: str
     module: str
     extra: str
-    least: str = ""
+    minimum: str = ""
     version: str = ""
     status: Status = "missing"
     reason: str = ""
@@ -90,8 +90,8 @@ def required() -> list[Package]:
         match = _REQUIREMENT.match(line)
         if match is None or match["name"] == "rootml" or extra == "all":
             continue
-        name, least = match["name"].lower(), match["least"] or ""
-        found.append(Package(name, _MODULES.get(name, name), extra, least))
+        name, minimum = match["name"].lower(), match["minimum"] or ""
+        found.append(Package(name, _MODULES.get(name, name), extra, minimum))
         inside = _INSIDE.get(f"{name}[{match['inner']}]", ())
         found += [Package(inner, inner, extra) for inner in inside]
     return found
@@ -153,10 +153,10 @@ def _look(package: Package) -> Package:
 
 
 def _aged(package: Package) -> Package:
-    if not package.version or _numbers(package.version) >= _numbers(package.least):
+    if not package.version or _numbers(package.version) >= _numbers(package.minimum):
         return package
-    said = f"{package.version} is older than {package.least}"
-    return replace(package, status="old", reason=said)
+    reason = f"{package.version} is older than {package.minimum}"
+    return replace(package, status="old", reason=reason)
 
 
 def _judge(package: Package, version: str, reason: str) -> Package:
@@ -256,9 +256,9 @@ def _memory() -> tuple[int | None, int | None]:
                 free = 1024 * int(line.split()[1])
     for limit in ("memory.max", "memory/memory.limit_in_bytes"):
         with suppress(OSError, ValueError):
-            most = int((Path("/sys/fs/cgroup") / limit).read_text())
-            total = most if total is None else min(total, most)
-            free = None if free is None else min(free, most)
+            allowed = int((Path("/sys/fs/cgroup") / limit).read_text())
+            total = allowed if total is None else min(total, allowed)
+            free = None if free is None else min(free, allowed)
     return total, free
 
 
@@ -299,15 +299,15 @@ def _cache(what: str, folder: Path | None) -> dict[str, Any]:
     facts: dict[str, Any] = {"what": what, "folder": None if folder is None else str(folder)}
     if folder is None:
         return facts | {"writable": False, "reason": "compiled code is kept in memory only"}
-    place = folder
-    while not place.exists() and place != place.parent:
-        place = place.parent
+    existing = folder
+    while not existing.exists() and existing != existing.parent:
+        existing = existing.parent
     try:
-        with tempfile.NamedTemporaryFile(dir=place):
+        with tempfile.NamedTemporaryFile(dir=existing):
             pass
     except OSError as error:
-        said = f"{error.strerror or error}: compiled code is kept in memory only"
-        return facts | {"writable": False, "reason": said}
+        reason = f"{error.strerror or error}: compiled code is kept in memory only"
+        return facts | {"writable": False, "reason": reason}
     return facts | {"writable": True, "reason": ""}
 
 

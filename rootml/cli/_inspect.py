@@ -158,10 +158,10 @@ def _show_tree(tree: Facts) -> None:
 
 
 def _clusters(clusters: Facts) -> str:
-    count, least, most = clusters["count"], clusters["smallest"], clusters["largest"]
+    count, smallest, largest = clusters["count"], clusters["smallest"], clusters["largest"]
     if count <= 1:
-        return f"{count}" + (f" of {most:,} entries" if count else "")
-    return f"{count:,} of {least:,} to {most:,} entries, median {clusters['median']:,}"
+        return f"{count}" + (f" of {largest:,} entries" if count else "")
+    return f"{count:,} of {smallest:,} to {largest:,} entries, median {clusters['median']:,}"
 
 
 def _sizes(tree: Facts) -> str:

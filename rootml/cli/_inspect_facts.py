@@ -45,7 +45,7 @@ def file_facts(path: str, tree: str | None) -> Facts:
         facts |= {"bytes": table.fingerprint.size, **_arrow_head(table)}
         return facts | {"trees": [_table_facts(table, _arrow_sizes(table))]}
     if tree is not None:
-        open_table(path, tree)  # says what there is, if there is no such tree
+        open_table(path, tree)  # if the tree does not exist, the error lists those that do
     wrong = _list(path) if tree is None else None
     try:
         with reading(path), open_file(path, minimal_ttree_metadata=False) as file:
@@ -135,7 +135,7 @@ def _branch_sizes(tree: Any, table: Table) -> dict[str, Facts]:
         packed = sum(int(each.compressed_bytes) for each in inner)
         unpacked = sum(int(each.uncompressed_bytes) for each in inner)
         code = int(branch.member("fCompress"))
-        if code % 100 == 0 and packed < unpacked:  # it says nothing of its own
+        if code % 100 == 0 and packed < unpacked:  # it says nothing more
             code = int(tree.file._fCompress)
         size = _size(packed, unpacked, _setting(code))
         inside = any(each.num_baskets for each in inner) and not packed
@@ -210,8 +210,8 @@ def _friends(path: str, tree: str) -> list[Facts]:
     found = []
     for friend in find_friends(path, tree):
         where = friend.path or path
-        places = [Path(where), Path(path).parent / where]
-        there = None if is_remote(where) else any(place.exists() for place in places)
+        candidates = [Path(where), Path(path).parent / where]
+        there = None if is_remote(where) else any(place.exists() for place in candidates)
         found.append({"tree": friend.tree, "path": where, "alias": friend.alias, "found": there})
     return found
 

@@ -1,7 +1,7 @@
 """What a user holds: `Dataset`, its samples, cuts, columns, splits and selection index.
 
-`_dataset` is the public class; `_sample` what `rootml.open` was told, `_resolved_sample` the same
-beside the columns of its files; `_reader` reads partitions, `_selection` and `_scan_cache` find
+`_dataset` is the public class; `_sample` holds the arguments of `rootml.open`, `_resolved_sample`
+adds the columns of its files; `_reader` reads partitions, `_selection` and `_scan_cache` find
 which events pass. `_tasks` is what is sent to threads and clusters.
 """
 

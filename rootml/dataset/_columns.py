@@ -129,6 +129,8 @@ def arrow_batch(columns: Mapping[str, Column]) -> Any:
         try:
             arrays[name] = ak.to_arrow(layout, extensionarray=False)
         except (TypeError, ValueError, NotImplementedError, pa.ArrowException) as error:
-            message = f"column {name!r} of type {ak.type(column)} has no place in Arrow: {error}"
+            message = (
+                f"column {name!r} of type {ak.type(column)} cannot be expressed in Arrow: {error}"
+            )
             raise UnsupportedTypeError(message) from error
     return pa.RecordBatch.from_arrays(list(arrays.values()), names=list(arrays))

@@ -102,7 +102,7 @@ class Dataset(HtmlRepr):
             name: What the cutflow calls it; default: its text.
             dialect: ``"draw"`` for a cut that was written for ``TTree::Draw``: x/0 is 0, sqrt(-4)
                 is 2, and an event passes if one element of a list does. ``"rootml"``: everything
-                else. None: as `rootml.open` was told.
+                else. None: as given to `rootml.open`.
 
         Raises:
             ExpressionError: It cannot be parsed. Columns are looked up at the first reading.
@@ -640,7 +640,7 @@ class Dataset(HtmlRepr):
 
         Raises:
             MissingElementError: A selected event lacks an element of a column.
-            UsageError: A column is called "label" or "weight" already, or there is no label.
+            UsageError: A column is called "label" or "weight" already, or events have no label.
         """
         from rootml.dataset._memory import to_awkward
 
@@ -760,7 +760,7 @@ class Dataset(HtmlRepr):
             drop_last: Leave out a short last batch.
             inputs: Columns of ``x`` (None: all that are neither target nor observer), or a dict of
                 named inputs: lists of columns, `Padded` or `Ragged`.
-            targets: Columns of ``y`` in the place of the label.
+            targets: Columns of ``y`` instead of the label.
             observers: Columns carried beside in their own dtype.
             weights: Whether there is a ``w``; None: if there is a label or target.
             dtype: Of ``x``: "float32", "float64", "float16" or "bfloat16".
@@ -778,7 +778,7 @@ class Dataset(HtmlRepr):
 
         Raises:
             UsageError: Options that make no sense, contradict each other, or are misspelt.
-            MissingColumnError: A name that is no column; the message lists the nearest.
+            MissingColumnError: A name that is not a column; the message lists the nearest.
             UnsupportedTypeError: A column that cannot be used as asked.
         """
         from rootml.batching import BatchLoader
@@ -841,7 +841,7 @@ class Dataset(HtmlRepr):
         Raises:
             UsageError: Too many or too few values, or a file that is there already.
             SchemaError: An event with several values or none, or values of several types.
-            UnsupportedTypeError: Values that are no numbers.
+            UnsupportedTypeError: Values that are not numbers.
 
         >>> import pyarrow as pa, pyarrow.parquet, rootml
         >>> pa.parquet.write_table(pa.table({"pt": [10.0, 60.0, 35.0]}), "in.parquet")

@@ -1,4 +1,4 @@
-"""`rootml.open`: from what a user says of files to a dataset of one sample."""
+"""`rootml.open`: from the arguments of a user to a dataset of one sample."""
 
 from __future__ import annotations
 

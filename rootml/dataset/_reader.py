@@ -195,8 +195,8 @@ class Reader:
             files = sample.file_ranges(infos)
             if not files:
                 continue
-            most = max(1, target_bytes // self._entry_bytes(number, scan=scan))
-            divide = partial(self._divide, number, most, fine=not scan)
+            max_entries = max(1, target_bytes // self._entry_bytes(number, scan=scan))
+            divide = partial(self._divide, number, max_entries, fine=not scan)
             for (file, _, _), ranges in zip(
                 files, map_ordered(divide, files, threads=threads), strict=True
             ):
@@ -211,20 +211,20 @@ class Reader:
         info = files.info(file)
         if not info.num_entries:
             return []
-        most = max(1, DEFAULT_BYTES // self._entry_bytes(sample, scan=False))
-        ranges = join_clusters(files.clusters(file), 0, info.num_entries, most)
+        max_entries = max(1, DEFAULT_BYTES // self._entry_bytes(sample, scan=False))
+        ranges = join_clusters(files.clusters(file), 0, info.num_entries, max_entries)
         return [Partition(sample, file, info.path, info.tree, *each) for each in ranges]
 
     def _divide(
-        self, number: int, most: int, file_range: tuple[int, int, int], *, fine: bool
+        self, number: int, max_entries: int, file_range: tuple[int, int, int], *, fine: bool
     ) -> list[tuple[int, int]]:
-        """Ranges of about `most` entries; `fine`: large clusters are cut where that is cheap."""
+        """Ranges of about `max_entries` entries; `fine`: cut large clusters where cheap."""
         file, start, stop = file_range
-        if stop - start <= most:
+        if stop - start <= max_entries:
             return [(start, stop)]
         files = self.samples[number].files
-        ranges = join_clusters(files.clusters(file), start, stop, most)
-        if not fine or all(last - first <= _LARGE_CLUSTER * most for first, last in ranges):
+        ranges = join_clusters(files.clusters(file), start, stop, max_entries)
+        if not fine or all(last - first <= _LARGE_CLUSTER * max_entries for first, last in ranges):
             return ranges
         resolved = self.resolved_sample(number)
         wanted = [
@@ -235,8 +235,10 @@ class Reader:
         names = resolved.needs(wanted)
         result: list[tuple[int, int]] = []
         for first, last in ranges:
-            large = last - first > _LARGE_CLUSTER * most
-            cuts = files.cheap_cuts(file, names, first, last, most) if large and names else []
+            large = last - first > _LARGE_CLUSTER * max_entries
+            cuts = (
+                files.cheap_cuts(file, names, first, last, max_entries) if large and names else []
+            )
             result += itertools.pairwise([first, *cuts, last])
         return result
 

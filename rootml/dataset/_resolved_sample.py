@@ -253,7 +253,7 @@ class ResolvedSample:
         return kind.dtype
 
     def check_ids(self) -> None:
-        """See that events can be told apart by what `by=` names.
+        """Check that what `by=` names distinguishes the events.
 
         Raises:
             UnsupportedTypeError: A float, a list or a record.
@@ -266,7 +266,7 @@ class ResolvedSample:
 
 
 def _placed(error: RootmlError, where: str) -> RootmlError:
-    """The same error with the place it belongs to in front."""
+    """The same error with its file in front."""
     return type(error)(f"{where}: {error}")
 
 

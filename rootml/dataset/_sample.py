@@ -1,4 +1,4 @@
-"""A sample: files that belong together, and everything that was said of their events."""
+"""A sample: files that belong together, and everything that was stated about their events."""
 
 from __future__ import annotations
 
@@ -256,12 +256,12 @@ def check_normalisation(
             message = f"{name} must be a finite number, not {value!r}"
             raise UsageError(message)
     if luminosity is not None and cross_section is None:
-        message = "luminosity= means nothing without cross_section="
+        message = "luminosity= needs cross_section="
         raise UsageError(message)
     total = check_value(sum_of_weights, "sum_of_weights")
     if total is None:
         message = (
-            "cross_section= needs sum_of_weights=: a number, the place where it is written "
+            "cross_section= needs sum_of_weights=: a number, where it is written "
             "('Runs:genEventSumw'), or what to sum over all events of the files (e.g. 'genWeight',"
             " or 'weight' for the weight of this sample)"
         )
@@ -340,7 +340,7 @@ def parse_selection(
     """What `Dataset.select` takes, as new definitions and the names or texts of the outputs.
 
     Raises:
-        UsageError: Nothing, something that is no text, or a name twice.
+        UsageError: Nothing, something that is not a string, or a repeated name.
 
     >>> parse_selection(["pt", "twice = 2 * pt"], {})[1]
     ('pt', 'twice')

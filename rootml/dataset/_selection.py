@@ -369,7 +369,7 @@ def _from_json(content: Any, bits: npt.NDArray[np.uint8], reader: Reader) -> Sel
 def _where_they_are(
     fingerprints: dict[str, Fingerprint], reader: Reader
 ) -> dict[str, Fingerprint]:
-    """`fingerprints` with the paths of today for files that were moved, told as in `_identity`."""
+    """`fingerprints` with the present paths of moved files, recognised as in `_identity`."""
     known = {
         path: fingerprint
         for sample in reader.samples

@@ -193,7 +193,7 @@ def evaluate(
             cluster of ``Dataset.on`` they are read there.
         score: A column or an expression, e.g. of a friend tree; a larger one is more like label 1.
         train: The events of the training: how much of them does the score know by heart?
-        model: In the place of `score`: anything whose ``predict(dataset)`` gives one score per
+        model: Instead of `score`: anything whose ``predict(dataset)`` gives one score per
             selected event, in order.
         working_points: Signal efficiencies.
         progress: Show bars; None: on a terminal.

@@ -13,8 +13,8 @@ and a worker that comes later gets it too. A partition is described by a small o
                                                 about two tasks per thread at a time
     yield from next.result(), in order          then it is forgotten, here and there
 
-A short job is no future of its own: Dask prefers the workers that have what a task depends on, and
-as long as a task takes less than the scheduler's reaction, that one worker gets all of them.
+Short jobs share a future: Dask prefers the workers that have what a task depends on, and as long
+as a task takes less than the scheduler's reaction, that one worker gets all of them.
 
 What can help is tried again: a worker that dies (Dask's own setting, ``allowed-failures``), an
 error that is not known to be final (`_RETRIES` times). Everything else comes back as one error. Of
@@ -242,7 +242,7 @@ class Job(Generic[T, R]):
         """Wait for a future, and forget it.
 
         Raises:
-            RootmlError: The worker's own, with the item's place in front if it does not name it.
+            RootmlError: The worker's own, with the item's file in front if it does not name it.
             ClusterError: Any other error, a worker that died, or a scheduler that is gone.
         """
         where = _where(item)

@@ -94,14 +94,14 @@ class TaskSizer:
         """
         with self._lock:
             speed = self._measured / self._expected if self._expected else 1.0
-            largest, most = self._largest, self._max_items or costs[0].group
+            largest, max_items = self._largest, self._max_items or costs[0].group
         seconds_left = speed * left / max(1, workers)
         longest = _TOLERANCE * max(_MIN_SECONDS, min(_MAX_SECONDS, seconds_left))
         seconds = nbytes = 0.0
         for number, cost in enumerate(costs):
             seconds += speed * cost.seconds
             nbytes += max(largest, cost.nbytes)
-            if number and (number == most or seconds > longest or nbytes > _MAX_BYTES):
+            if number and (number == max_items or seconds > longest or nbytes > _MAX_BYTES):
                 return number
         return len(costs)
 

@@ -147,7 +147,7 @@ def odd(number: Any) -> Any:
 
 
 def nan_to_num(number: Any, nan: Any) -> Any:
-    """`number`, and `nan` in the place of NaN."""
+    """`number`, and `nan` instead of NaN."""
     return select(np.isnan(number * 1.0), nan, number)
 
 

@@ -23,7 +23,7 @@ def member(value: Value, name: Value) -> Value:
     """``x.name`` of a record, or of each record of a list.
 
     Raises:
-        ExpressionError: There is no such member; names those that there are.
+        ExpressionError: The member does not exist; the message lists those that do.
     """
     text = str(name.data)
     fields = ak.fields(value.data) if isinstance(value.data, ak.Array) else []

@@ -82,15 +82,15 @@ def _in_rows(
             found[name] = columns[name][rows]
             continue
         if offsets is None:
-            offsets, places = _places(lists[0], rows)
-        layout = ak.contents.NumpyArray(lists[1][places])
+            offsets, positions = _positions(lists[0], rows)
+        layout = ak.contents.NumpyArray(lists[1][positions])
         found[name] = ak.Array(ak.contents.ListOffsetArray(ak.index.Index64(offsets), layout))
     mask = np.zeros(num_events, bool)
     mask[rows] = cut_mask(expression, found, len(rows))
     return mask
 
 
-def _places(offsets: npt.NDArray[np.int64], rows: Any) -> tuple[Any, Any]:
+def _positions(offsets: npt.NDArray[np.int64], rows: Any) -> tuple[Any, Any]:
     """Offsets of the lists in `rows`, one after the other, and where their elements are."""
     starts = offsets[rows]
     counts = offsets[rows + 1] - starts

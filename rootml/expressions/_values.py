@@ -265,7 +265,7 @@ def leaf_dtype(data: Data) -> np.dtype[Any]:
     layout = ak.to_layout(data)
     while not layout.is_numpy:
         if layout.is_record or layout.is_union or layout.parameter("__array__") is not None:
-            message = f"numbers are needed here, these are of type {ak.type(data).content}"
+            message = f"numbers are needed here, not values of type {ak.type(data).content}"
             raise ExpressionError(message)
         layout = layout.content
     dtype: np.dtype[Any] = layout.dtype
@@ -284,7 +284,7 @@ def as_number(data: Data) -> Data:
     if dtype.kind == "f":
         return _cast(data, np.dtype(np.float64))
     if dtype.kind not in "bui":
-        message = f"numbers are needed here, these are of type {dtype}"
+        message = f"numbers are needed here, not values of type {dtype}"
         raise ExpressionError(message)
     if dtype == np.uint64 and _largest(data) > np.iinfo(np.int64).max:
         message = "an unsigned value is too large for 64-bit signed arithmetic"

@@ -182,14 +182,14 @@ class Files:
         return self._clusters[number]
 
     def cheap_cuts(
-        self, number: int, names: Sequence[str], start: int, stop: int, most: int
+        self, number: int, names: Sequence[str], start: int, stop: int, max_entries: int
     ) -> list[int]:
         """As `Table.cheap_cuts`, for columns that are as those of the reference file."""
         known = self._cuts.setdefault(number, {})
-        key = question(names, start, stop, most)
+        key = question(names, start, stop, max_entries)
         if key not in known:
             self.check(number, names)
-            known[key] = self.table(number).cheap_cuts(names, start, stop, most)
+            known[key] = self.table(number).cheap_cuts(names, start, stop, max_entries)
         return known[key]
 
     # --- on disk ------------------------------------------------------------------------------
@@ -282,10 +282,10 @@ class Files:
         return self._columns
 
     def _lazily(
-        self, names: tuple[str, ...], aliases: dict[str, str], told: dict[str, ColumnType]
+        self, names: tuple[str, ...], aliases: dict[str, str], known: dict[str, ColumnType]
     ) -> LazyColumns:
         """Columns of the reference file, which is opened again if a type is asked for then."""
-        return LazyColumns(dict.fromkeys(names), aliases, self._types_of, told)
+        return LazyColumns(dict.fromkeys(names), aliases, self._types_of, known)
 
     def _types_of(self, names: Sequence[str]) -> dict[str, ColumnType]:
         columns = self.table(self.reference()).columns

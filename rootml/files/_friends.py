@@ -133,14 +133,16 @@ class JoinedTable(Table):
     def clusters(self) -> npt.NDArray[np.int64]:
         return self._tables[0].clusters()
 
-    def cheap_cuts(self, columns: Sequence[str], start: int, stop: int, most: int) -> list[int]:
+    def cheap_cuts(
+        self, columns: Sequence[str], start: int, stop: int, max_entries: int
+    ) -> list[int]:
         own = [
             name
             for number, names in self._by_table(columns).items()
             if number == 0
             for name in names.values()
         ]
-        return self._tables[0].cheap_cuts(own, start, stop, most) if own else []
+        return self._tables[0].cheap_cuts(own, start, stop, max_entries) if own else []
 
     def read(
         self,
@@ -189,13 +191,13 @@ def _check_index(main: Table, friend: Table) -> None:
     if friend.index is None:
         return
     names = [name for name in friend.index if name not in {"", "0"}]
-    told = f"friend {friend.where} has an index, by {' and '.join(map(repr, names))}"
+    index = f"friend {friend.where} has an index, by {' and '.join(map(repr, names))}"
     todo = "write it in the order of the tree, without an index"
     for name in names:
         mine, theirs = (table.columns.get(name) for table in (main, friend))
         if mine is None or theirs is None or {mine.kind, theirs.kind} != {"scalar"}:
             message = (
-                f"{told}: whether its entries are in the order of {main.where}, which lacks such "
+                f"{index}: whether its entries are in the order of {main.where}, which lacks such "
                 f"a column, cannot be determined; {todo}"
             )
             raise SchemaError(message)
@@ -204,7 +206,7 @@ def _check_index(main: Table, friend: Table) -> None:
         if len(different):
             first = int(different[0])
             message = (
-                f"{told}, and its entries are in another order than those of {main.where}: "
+                f"{index}, and its entries are in another order than those of {main.where}: "
                 f"{name!r} is {both[1][first]} in its entry {first:,} and {both[0][first]} there. "
                 f"Friends are joined by entries here; {todo}"
             )

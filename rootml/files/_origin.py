@@ -42,7 +42,8 @@ class Origin:
     def fits(self, table: Table) -> bool:
         """Whether `table` is, by all that is known, the one that was recorded.
 
-        The name may differ. A ROOT file is told by its UUID, which a copy keeps; others by size.
+        The name may differ. A ROOT file is recognised by its UUID, which a copy shares; other
+        files by their size.
         """
         other = Origin.of(table)
         if self.uuid and other.uuid:

@@ -8,7 +8,7 @@ and returns the axes. What all share:
 - ``units``: units of quantities, e.g. ``{"MET_pt": "GeV"}``.
 - ``style``: "plain", "CMS" or "ATLAS"; the latter two write the name of the experiment.
 
-Colours can be told apart by the colour-blind. Weights may have any sign.
+Colour-blind readers can distinguish the colours. Weights may have any sign.
 
 `_axes` has what all share, the other modules a family of pictures each.
 """

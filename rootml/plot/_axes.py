@@ -15,7 +15,7 @@ COLOURS = (
     "#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6",
     "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd",
 )  # fmt: skip
-"""The ten colours of M. Petroff, https://arxiv.org/abs/2107.02270: told apart by everybody."""
+"""The ten colours of M. Petroff, https://arxiv.org/abs/2107.02270, for any eyes."""
 
 
 def axes_of(ax: Any, style: Style, *, width: float = 6.0, height: float = 4.5) -> Any:

@@ -94,7 +94,7 @@ def efficiencies(
 
 def _positive(total: float) -> float:
     if not total > 0:
-        message = f"the weights of a class add up to {total:g}: there are no efficiencies"
+        message = f"the weights of a class add up to {total:g}: efficiencies are not defined"
         raise UsageError(message)
     return total
 

@@ -1,7 +1,7 @@
 """What every storage format offers: named columns over entries, read by entry range.
 
 A format is one module beside this one. It knows nothing of cuts, samples or batches: it says what
-is in the file, where the cheap places to cut it are, and reads columns. The contract below is
+is in the file, where it is cheap to cut it, and reads columns. The contract below is
 tested for all formats by one parametrised test.
 """
 
@@ -107,7 +107,7 @@ class Columns(Mapping[str, ColumnType]):
         self.aliases: dict[str, str] = dict(aliases or {})
 
     def canonical(self, name: str) -> str:
-        """The listed name of `name`; KeyError when there is no such column."""
+        """The listed name of `name`; KeyError if the column does not exist."""
         if name in self._types:
             return name
         return self.aliases[name]
@@ -229,13 +229,15 @@ class Table(abc.ABC):
         A read of ``[b[i], b[j])`` decodes nothing twice. Empty table: ``[0]``.
         """
 
-    def cheap_cuts(self, columns: Sequence[str], start: int, stop: int, most: int) -> list[int]:
-        """Entries that divide a large cluster ``[start, stop)`` into pieces of about `most`.
+    def cheap_cuts(
+        self, columns: Sequence[str], start: int, stop: int, max_entries: int
+    ) -> list[int]:
+        """Entries at which to divide a large cluster ``[start, stop)``, about `max_entries` apart.
 
-        Reading `columns` by pieces costs little more than reading them at one go; if that cannot
-        be had, there are fewer cuts, or none.
+        Reading `columns` in pieces costs little more than reading them in one go. Where it would
+        cost more, the cuts are fewer, or none.
         """
-        del columns, start, stop, most
+        del columns, start, stop, max_entries
         return []
 
     @abc.abstractmethod

@@ -176,16 +176,16 @@ def decompress(data: Buffer, size: int, *, reuse: bool = False) -> Any:
 
 
 def _join_into(view: memoryview, blocks: list[Block], out: memoryview) -> memoryview:
-    """Decompress all blocks to their places in `out`."""
+    """Decompress all blocks to their positions in `out`."""
     at = 0
     for algorithm, start, length, due in blocks:
-        part, place = view[start : start + length], out[at : at + due]
+        part, target = view[start : start + length], out[at : at + due]
         if algorithm in _INTO:
-            _check_length(_INTO[algorithm](part, place), due)
+            _check_length(_INTO[algorithm](part, target), due)
         else:
             found = _ALGORITHMS[algorithm](part, due)
             _check_length(len(found), due)
-            place[:] = found
+            target[:] = found
         at += due
     return out
 

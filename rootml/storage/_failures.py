@@ -1,4 +1,4 @@
-"""One place where whatever goes wrong below becomes an error of the hierarchy."""
+"""Turns whatever goes wrong below into an error of the hierarchy."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def reading(
     start: int | None = None,
     stop: int | None = None,
 ) -> Iterator[None]:
-    """Turn any exception of the code below that is not ours into one that names the place.
+    """Turn any exception of the code below that is not ours into one that names the file.
 
     Decompressors, struct, NumPy and uproot meet damaged bytes with dozens of exception classes,
     assertions among them; for the user all of them mean that the file cannot be read here.

@@ -1,4 +1,4 @@
-"""What planning needs of files, kept on disk: entries, clusters, good places to cut.
+"""What planning needs of files, kept on disk: entries, clusters, good entries to cut at.
 
 Opening ten thousand files is a matter of seconds on a disk and of many minutes over a network, and
 all that partitions need of it are a few numbers per file. They are kept as JSON, one document for
@@ -64,10 +64,10 @@ class Header:
     cuts: dict[str, list[int]] = field(default_factory=dict)
 
 
-def question(names: Iterable[str], start: int, stop: int, most: int) -> str:
+def question(names: Iterable[str], start: int, stop: int, max_entries: int) -> str:
     """The arguments of `Table.cheap_cuts` as the name of its answer."""
     digest = hashlib.sha256("\0".join(names).encode("utf-8", "surrogatepass")).hexdigest()[:16]
-    return f"{start}:{stop}:{most}:{digest}"
+    return f"{start}:{stop}:{max_entries}:{digest}"
 
 
 class HeaderCache:

@@ -178,7 +178,7 @@ def _open_remote(url: str, options: Remote) -> tuple[RemoteFile, str]:
 
 
 def open_table(path: str, tree: str | None = None, *, remote: Remote | None = None) -> Table:
-    """Open one tree of one file; the format is told by the file's first bytes.
+    """Open one tree of one file; the file's first bytes show the format.
 
     Args:
         path: A local path or a URL.
@@ -282,7 +282,7 @@ def open_writer(
     Raises:
         UsageError: An unknown format, or no columns.
         UnsupportedTypeError: A column that the format cannot hold.
-        MissingFileError: There is no such folder.
+        MissingFileError: The folder does not exist.
     """
     texts = dict(metadata or {})
     if format == "root":

@@ -71,11 +71,11 @@ def side_by_side(
     groups: dict[np.dtype[Any], list[str]] = {}
     for name, dtype in dtypes.items():
         groups.setdefault(dtype, []).append(name)
-    places: dict[str, Array] = {}
+    columns_by_name: dict[str, Array] = {}
     for dtype, group in groups.items():
         block = allocate((len(group), rows), dtype)
-        places |= dict(zip(group, block, strict=True))
-    return places
+        columns_by_name |= dict(zip(group, block, strict=True))
+    return columns_by_name
 
 
 def uniform(array: Any, kind: ColumnType) -> Column:

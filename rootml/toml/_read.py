@@ -65,8 +65,8 @@ def load(path: str | os.PathLike[str], *, headers: Mapping[str, str] | None = No
     Raises:
         MissingFileError: No such file, or it names files that do not exist.
         CorruptFileError: Not TOML; says in which line.
-        UsageError: A key or a value that means nothing here; says which. A header that the file
-            names and that is not given, or the other way round.
+        UsageError: An unknown key or an invalid value; the message names it. A header that the
+            file names and that is not given, or the other way round.
         ExpressionError: A cut or definition that cannot be parsed.
     """
     path = Path(path)
@@ -118,8 +118,8 @@ class _Reader:
         self.headers = {} if headers is None else dict(headers)
         self.named: set[str] = set()
 
-    def refuse(self, about: str, said: str) -> NoReturn:
-        message = f"{self.where}: {about}: {said}"
+    def refuse(self, about: str, problem: str) -> NoReturn:
+        message = f"{self.where}: {about}: {problem}"
         raise UsageError(message)
 
     def dataset(self, text: str) -> Dataset:
@@ -161,11 +161,11 @@ class _Reader:
         if content.get("format", FORMAT) != FORMAT:
             self.refuse("format", f"expected {FORMAT!r}, not {content['format']!r}")
         if content.get("version", VERSION) != VERSION:
-            said = f"{content['version']!r}; this rootml knows version {VERSION}"
-            self.refuse("version", said)
+            problem = f"{content['version']!r}; this rootml knows version {VERSION}"
+            self.refuse("version", problem)
         if not content.get("sample"):
-            said = "missing; a dataset needs at least one, with files = ..."
-            self.refuse("[[sample]]", said)
+            problem = "missing; a dataset needs at least one, with files = ..."
+            self.refuse("[[sample]]", problem)
 
     def check_keys(self, table: Mapping[str, Any], known: set[str], about: str) -> None:
         for key in table:
@@ -216,15 +216,15 @@ class _Reader:
     def value(self, table: Mapping[str, Any], key: str, about: str) -> int | float | str | None:
         value = table.get(key)
         if isinstance(value, bool) or not isinstance(value, (int, float, str, type(None))):
-            said = f"expected a number, a column or an expression, not {value!r}"
-            self.refuse(f"{about}: {key}", said)
+            problem = f"expected a number, a column or an expression, not {value!r}"
+            self.refuse(f"{about}: {key}", problem)
         return self.checked(lambda: check_value(value, key), about)
 
     def entries(self, table: Mapping[str, Any], about: str) -> tuple[int | None, int | None]:
         value = table.get("entries", {})
         if not isinstance(value, Mapping):
-            said = f"expected {{ start = 0, stop = 1000 }}, not {value!r}"
-            self.refuse(f"{about}: entries", said)
+            problem = f"expected {{ start = 0, stop = 1000 }}, not {value!r}"
+            self.refuse(f"{about}: entries", problem)
         self.check_keys(value, {"start", "stop"}, f"{about}: entries")
         pair = (value.get("start"), value.get("stop"))
         return self.checked(lambda: check_entry_range(pair), f"{about}: entries")
@@ -248,8 +248,10 @@ class _Reader:
             facts["cache"] = self.cache(facts["cache"], f"{about}: cache")
         if "headers" in facts:
             if isinstance(facts["headers"], Mapping):
-                said = "expected the names, not the values, which are secrets: load(headers=...)"
-                self.refuse(f"{about}: headers", said)
+                problem = (
+                    "expected the names, not the values, which are secrets: load(headers=...)"
+                )
+                self.refuse(f"{about}: headers", problem)
             facts["headers"] = self.texts(facts["headers"], f"{about}: headers")
             self.named |= set(facts["headers"])
         return self.checked(lambda: from_table(facts, self.headers), about)
@@ -282,9 +284,9 @@ class _Reader:
         if not found:
             message = "no files given"
             raise UsageError(message)
-        places = [(os.path.realpath(spec.path), spec.tree) for spec in found]
-        for location, spec in zip(places, found, strict=True):
-            if places.count(location) > 1:
+        locations = [(os.path.realpath(spec.path), spec.tree) for spec in found]
+        for location, spec in zip(locations, found, strict=True):
+            if locations.count(location) > 1:
                 message = f"{spec.where!r} is given twice: its entries would count double"
                 raise UsageError(message)
 
@@ -374,11 +376,11 @@ class _Reader:
         """A cut: an expression, with a name or without, or a side of a split or of folds."""
         table = {"cut": value} if isinstance(value, str) else value
         if not isinstance(table, Mapping) or not table.keys() & {"cut", "split", "fold", "start"}:
-            said = (
+            problem = (
                 f"expected an expression, {{ name, cut }}, {{ split, test }} or {{ fold, of }}, "
                 f"not {value!r}"
             )
-            self.refuse(about, said)
+            self.refuse(about, problem)
         if "cut" in table:
             return self.filter(table, about)
         if "start" in table:
@@ -400,8 +402,10 @@ class _Reader:
             folds = fold_sides(table.get("of"), by=by, seed=seed)
             number, side = table["fold"], table.get("side")
             if number not in range(len(folds)) or side not in {"train", "test"}:
-                said = f"fold = 0 to {len(folds) - 1}, side = 'train' or 'test', not {dict(table)}"
-                self.refuse(about, said)
+                problem = (
+                    f"fold = 0 to {len(folds) - 1}, side = 'train' or 'test', not {dict(table)}"
+                )
+                self.refuse(about, problem)
             train, test = folds[int(number)]
             return test if side == "test" else train
         self.check_keys(table, _FRACTIONS, about)

@@ -77,7 +77,7 @@ def from_table(table: Mapping[str, Any], headers: Mapping[str, str]) -> Remote:
     """The inverse of `as_table`, with values for the headers that are named.
 
     Raises:
-        UsageError: A value that means nothing, or a header without a value.
+        UsageError: An invalid value, or a header without a value.
     """
     facts: dict[str, Any] = {name: table[name] for name in _PLAIN if name in table}
     if "cache" in table:

@@ -101,7 +101,7 @@ def save(data: Dataset, path: str | os.PathLike[str]) -> None:
 
     Raises:
         UsageError: Something that TOML cannot say; the message names it.
-        MissingFileError: There is no such folder.
+        MissingFileError: The folder does not exist.
     """
     text = dumps(data, folder=Path(path).absolute().parent)
     atomic = AtomicPath(str(path))

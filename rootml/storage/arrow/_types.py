@@ -138,8 +138,8 @@ def _walk(name: str, field: int, path: tuple[str, ...], kind: Any, first: int) -
 def leaves_of(schema: Any) -> dict[str, Leaf]:
     """Columns of a schema: its fields, and ``field.member`` for (lists of) records.
 
-    The first of two equal names wins for a member; two equal top-level names cannot be told apart
-    by any reader, so that such a column is marked as unsupported.
+    The first of two equal names wins for a member; no reader can distinguish two equal
+    top-level names, so such a column is marked as unsupported.
     """
     found: dict[str, Leaf] = {}
     first = 0

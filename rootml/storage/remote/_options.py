@@ -26,7 +26,7 @@ class Cache:
     Args:
         path: The folder; made if need be, readable for its owner only. Not on a network disk:
             the locks of SQLite have to work there.
-        limit: The most bytes that it may hold; those used least recently go first.
+        limit: The maximum number of bytes that it may hold; those used least recently go first.
 
     >>> Cache("/tmp/cache", limit="10 GB").bytes
     10000000000
@@ -123,6 +123,6 @@ def check_remote(remote: Any) -> Remote:
 def _check_number(name: str, value: Any, above: float | None = None) -> None:
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if not number or not math.isfinite(value) or value < 0 or value == above:
-        least = "a positive number" if above is not None else "a number that is not negative"
-        message = f"{name}={value!r}: expected {least} of seconds"
+        expected = "a positive number" if above is not None else "a number that is not negative"
+        message = f"{name}={value!r}: expected {expected} of seconds"
         raise UsageError(message)

@@ -51,13 +51,13 @@ def _from_files() -> Account:
         secrets = {}  # never a key from here with a token from there
     known = {**config, **secrets}
     regions = (env.get("AWS_REGION"), env.get("AWS_DEFAULT_REGION"), config.get("region"))
-    places = (env.get("AWS_ENDPOINT_URL_S3"), env.get("AWS_ENDPOINT_URL"))
+    endpoints = (env.get("AWS_ENDPOINT_URL_S3"), env.get("AWS_ENDPOINT_URL"))
     return Account(
         env.get("AWS_ACCESS_KEY_ID") or known.get("aws_access_key_id", ""),
         env.get("AWS_SECRET_ACCESS_KEY") or known.get("aws_secret_access_key", ""),
         env.get("AWS_SESSION_TOKEN") or known.get("aws_session_token", ""),
         next(filter(None, regions), "us-east-1"),
-        (next(filter(None, places), "") or known.get("endpoint_url", "")).rstrip("/"),
+        (next(filter(None, endpoints), "") or known.get("endpoint_url", "")).rstrip("/"),
     )
 
 

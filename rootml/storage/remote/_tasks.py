@@ -36,7 +36,7 @@ def _pool(connections: int) -> ThreadPoolExecutor:
 
 
 class _Thread(threading.local):
-    """What each thread was told: when to stop retrying, and which slots it computes in."""
+    """The settings of each thread: when to stop retrying, and which slots it computes in."""
 
     stop: threading.Event | None = None
     slots: threading.Semaphore | None = None

@@ -2,7 +2,7 @@
 
 One vector read per unit, of at most 1024 ranges of 2 MB (the limits of the protocol's reference
 server). The client library would wait for minutes before it tries a server again that was gone;
-it is told not to, unless the environment says otherwise (XRD_CONNECTIONWINDOW and the like):
+it is configured not to, unless the environment says otherwise (XRD_CONNECTIONWINDOW and the like):
 trying again is our business. While a vector is read, the file's state is asked for beside it.
 
 Credentials (X.509 proxies, tokens, Kerberos) are the library's, found as `xrdcp` finds them.

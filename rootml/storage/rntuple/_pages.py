@@ -178,10 +178,10 @@ def _column(tree: Any, number: int) -> PageColumn | None:
         if number >= len(columns) or columns[number].suppressed:
             return None
         for page in columns[number].pages:
-            place = page.locator
-            if int(place.type) != _STANDARD:
+            locator = page.locator
+            if int(locator.type) != _STANDARD:
                 return None
-            rows.append((page.num_elements, place.offset, place.num_bytes, page.has_checksum))
+            rows.append((page.num_elements, locator.offset, locator.num_bytes, page.has_checksum))
             total += page.num_elements
         clusters.append(total)
     table = np.array(rows, np.int64).reshape(-1, 4)
@@ -280,10 +280,10 @@ def check_pages(source: Source, tree: Any, field: int, start: int, stop: int) ->
         family.add(field)  # where the lists end that it is in
     for page in _pages_in(tree, family, start, stop):
         if page.has_checksum:
-            place, size = int(page.locator.offset), int(page.locator.num_bytes)
-            raw = source.view(size + _CHECKSUM, place)
+            offset, size = int(page.locator.offset), int(page.locator.num_bytes)
+            raw = source.view(size + _CHECKSUM, offset)
             if xxhash.xxh3_64_intdigest(raw[:size]) != int.from_bytes(raw[size:], "little"):
-                message = f"the checksum of the page at {place} does not match"
+                message = f"the checksum of the page at {offset} does not match"
                 raise ValueError(message)
 
 

@@ -51,9 +51,9 @@ def _type(field: Any) -> ColumnType:
 def _array_of(tree: Any, name: str, start: int, stop: int, clusters: Int64s) -> ak.Array:
     """Entries ``[start, stop)`` of a field, around two mistakes of uproot 5.7.
 
-    Variants of several clusters: the places of their values, counted in each cluster, are taken
-    for places in all that is read. Arrays of fixed length in a field that was added late: entries
-    are subtracted from a number of elements, unless one reads from the first entry on.
+    Variants of several clusters: uproot takes positions that are counted in each cluster for
+    positions in all that is read. Arrays of fixed length in a field that was added late: uproot
+    subtracts entries from a number of elements, unless one reads from the first entry on.
     """
     field = tree[name]
     variant, late = _oddities(tree, field.field_id)

@@ -71,39 +71,39 @@ class Plan:
         return range(first, int(np.searchsorted(self.bounds, stop, "left")))
 
 
-def cheap_cuts(plans: Sequence[Plan], start: int, stop: int, most: int) -> list[int]:
-    """Entries that divide ``[start, stop)`` into about equal pieces of about `most` entries.
+def cheap_cuts(plans: Sequence[Plan], start: int, stop: int, max_entries: int) -> list[int]:
+    """Entries at which to divide ``[start, stop)`` into equal pieces of about `max_entries`.
 
     A cut costs the baskets that it goes through: they are decoded for both pieces. Cuts are made
     near where they should be, at the cheapest entry there; fewer than wanted if they would cost
     more than an eighth of the bytes of the range.
     """
     inside = [plan.bounds[(plan.bounds > start) & (plan.bounds < stop)] for plan in plans]
-    places = np.unique(np.concatenate(inside)) if inside else np.zeros(0, np.int64)
-    if not len(places):
+    boundaries = np.unique(np.concatenate(inside)) if inside else np.zeros(0, np.int64)
+    if not len(boundaries):
         return []
-    cost, total = np.zeros(len(places), np.int64), 0
+    cost, total = np.zeros(len(boundaries), np.int64), 0
     for plan in plans:
-        number = np.searchsorted(plan.bounds, places, "right") - 1
-        cost += np.where(plan.bounds[number] == places, 0, plan.sizes[number])
+        number = np.searchsorted(plan.bounds, boundaries, "right") - 1
+        cost += np.where(plan.bounds[number] == boundaries, 0, plan.sizes[number])
         total += int(plan.sizes[list(plan.overlapping(start, stop))].sum())
-    for pieces in range(-(-(stop - start) // most), 1, -1):
-        found = _near(places, cost, start, stop, pieces)
-        if sum(int(cost[place]) for place in found) <= total * _EXTRA:
-            return sorted({int(places[place]) for place in found})
+    for pieces in range(-(-(stop - start) // max_entries), 1, -1):
+        found = _near(boundaries, cost, start, stop, pieces)
+        if sum(int(cost[index]) for index in found) <= total * _EXTRA:
+            return sorted({int(boundaries[index]) for index in found})
     return []
 
 
-def _near(places: Int64s, cost: Int64s, start: int, stop: int, pieces: int) -> list[int]:
-    """Numbers of the cheapest of `places` around each of the ideal cuts."""
+def _near(boundaries: Int64s, cost: Int64s, start: int, stop: int, pieces: int) -> list[int]:
+    """Numbers of the cheapest of `boundaries` around each of the ideal cuts."""
     width = (stop - start) / pieces
     found = []
     for cut in range(1, pieces):
         ideal = start + cut * width
-        low, high = np.searchsorted(places, [ideal - width / 4, ideal + width / 4])
+        low, high = np.searchsorted(boundaries, [ideal - width / 4, ideal + width / 4])
         if low < high:
             near = np.arange(low, high)
-            away = np.abs(places[near] - ideal)
+            away = np.abs(boundaries[near] - ideal)
             found.append(int(near[np.lexsort((away, cost[near]))[0]]))
     return found
 

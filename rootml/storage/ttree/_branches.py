@@ -250,10 +250,10 @@ class Tree:
             raise NeedsUproot(message)
         name, _, at = self._named(at)
         _, _, at = self._header(at)  # TAttFill
-        write, bits, most, entries, first, zipped, at = self._numbers(version, at)
+        write, bits, max_baskets, entries, first, zipped, at = self._numbers(version, at)
         path = f"{folder}/{name}" if folder else name
         branch = Branch(
-            classname, path, name, position, write, entries, first, zipped, most, bits,
+            classname, path, name, position, write, entries, first, zipped, max_baskets, bits,
             top=not parent, parent=parent, children=[], leaves=[],
         )  # fmt: skip
         for inner, inner_at, _ in self._objects(at):
@@ -262,9 +262,9 @@ class Tree:
         branch.leaves = [self._leaf(inner, at_) for inner, at_, _ in self._objects(at)]
         _, _, at = self._header(at)
         _, _, at = self._header(at)  # fBaskets: uproot reads baskets that are stored here
-        sizes, entry, seek = at + 1, at + 2 + 4 * most, at + 3 + 12 * most
+        sizes, entry, seek = at + 1, at + 2 + 4 * max_baskets, at + 3 + 12 * max_baskets
         branch.tables = (sizes, entry, seek)
-        branch.file_name, at = string(self.data, seek + 8 * most)
+        branch.file_name, at = string(self.data, seek + 8 * max_baskets)
         if at != end:
             message = f"branch {path!r} ends at {at}, not {end}"
             raise NeedsUproot(message)

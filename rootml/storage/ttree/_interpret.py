@@ -97,7 +97,7 @@ def _text(branch: Branch, storage: Storage) -> str:
 
 
 def type_of_branch(branch: Branch) -> ColumnType | None:
-    """`ColumnType` of a branch that can be told without uproot, else None."""
+    """`ColumnType` of a branch that can be known without uproot, else None."""
     storage = storage_of(branch)
     if storage is not None:
         text = _text(branch, storage)

@@ -1,9 +1,9 @@
 """TTree: plain branches by direct basket reading, everything else through uproot.
 
-Opening reads the file's header and the record of the tree. Of the branches, names and places are
-found at the first question about columns, all at once (`_survey`); types and seek tables are
-parsed of those branches alone that somebody asks for. What stays in memory are names (shared by
-files of the same layout), and types and seek tables of the branches in use.
+Opening reads the file's header and the record of the tree. The first question about columns finds
+the names and positions of all branches at once (`_survey`); types and seek tables are parsed only
+for the branches that are asked for. Memory holds the names (shared by files of the same layout),
+and the types and seek tables of the branches in use.
 """
 
 from __future__ import annotations
@@ -232,7 +232,7 @@ class TTreeTable(Table):
                 }
 
     def _parsed_types(self, names: Sequence[str]) -> dict[str, ColumnType | None]:
-        """Types as far as they can be told without uproot."""
+        """Types as far as they can be known without uproot."""
         if self._key is None:
             return dict.fromkeys(names)
         with self._guard.source(self.where) as source:
@@ -304,14 +304,16 @@ class TTreeTable(Table):
         index = self._known().index
         return int(sum(self._bytes[index[name]] for name in names))
 
-    def cheap_cuts(self, columns: Sequence[str], start: int, stop: int, most: int) -> list[int]:
+    def cheap_cuts(
+        self, columns: Sequence[str], start: int, stop: int, max_entries: int
+    ) -> list[int]:
         names = list(check_columns(self, columns).values())
         if self._key is None:
             return []
         with reading(self.where, columns), self._guard.source(self.where) as source:
             self._make_plans(source, self._key, names)
         plans = [plan for name in names if (plan := self._plans[name]) is not None]
-        return cheap_cuts(plans, start, stop, most)
+        return cheap_cuts(plans, start, stop, max_entries)
 
     # -- reading ---------------------------------------------------------------------------------
 
@@ -334,9 +336,9 @@ class TTreeTable(Table):
             ):
                 self._make_plans(source, self._key, wanted)
                 fetched = source.fetch(self._ranges(wanted, start, stop))
-                places = self._side_by_side(wanted, stop - start, allocate)
+                targets = self._side_by_side(wanted, stop - start, allocate)
                 for name in wanted:
-                    values = self._direct(fetched, name, start, stop, places.get(name))
+                    values = self._direct(fetched, name, start, stop, targets.get(name))
                     if values is not None:
                         found[name] = values
         rest = [name for name in wanted if name not in found]

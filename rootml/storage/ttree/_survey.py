@@ -1,4 +1,4 @@
-"""All branches of a tree at a glance: names, places and sizes, without looking into each one.
+"""All branches of a tree at a glance: names, positions and sizes, without looking into each one.
 
 A tree of a thousand branches is asked for five of them. What a question about names needs lies at
 the begin and the end of the record of each branch, so it is gathered for all branches at once, one
@@ -60,7 +60,7 @@ class Survey:
         top: Whether it belongs to no object.
         zipped: Compressed bytes, those of inner branches included.
         entries: Entries; -1 for an object that has branches itself.
-        most: Length of the tables of baskets.
+        max_baskets: Length of the tables of baskets.
         tables: Where the table of their entries begins, and that of their positions.
     """
 
@@ -70,7 +70,7 @@ class Survey:
     top: npt.NDArray[np.bool_]
     zipped: Int64s
     entries: Int64s
-    most: Int64s
+    max_baskets: Int64s
     tables: Int64s
 
 
@@ -93,8 +93,8 @@ def common_bounds(tree: Tree, found: Survey) -> Int64s:
     whole = np.unique(np.array([0, total], np.int64))
     different: dict[bytes, Int64s] = {}
     inside = found.entries == total
-    for most in np.unique(found.most[inside]).tolist():
-        tables = _tables(tree, found, inside & (found.most == most), most)
+    for max_baskets in np.unique(found.max_baskets[inside]).tolist():
+        tables = _tables(tree, found, inside & (found.max_baskets == max_baskets), max_baskets)
         for bounds, seeks in zip(*tables, strict=True):
             known = bounds[: np.count_nonzero(seeks) + 1]
             different.setdefault(known.tobytes(), known.astype(np.int64))
@@ -102,10 +102,10 @@ def common_bounds(tree: Tree, found: Survey) -> Int64s:
     return np.union1d(whole, common[(common > 0) & (common < total)])
 
 
-def _tables(tree: Tree, found: Survey, chosen: Any, most: int) -> list[npt.NDArray[Any]]:
+def _tables(tree: Tree, found: Survey, chosen: Any, max_baskets: int) -> list[npt.NDArray[Any]]:
     """fBasketEntry and fBasketSeek of some branches, a row for each."""
     ranges = found.tables[chosen]
-    steps = 8 * np.arange(most)
+    steps = 8 * np.arange(max_baskets)
     words = _words(tree.data, ">i8")
     return [words[ranges[:, [column]] + steps] for column in (0, 1)]
 
@@ -117,7 +117,7 @@ def _words(data: bytes, dtype: str) -> npt.NDArray[Any]:
 
 
 class _Reader:
-    """Reads the same thing at many places at once."""
+    """Reads the same thing at many positions at once."""
 
     def __init__(self, tree: Tree) -> None:
         self.data = tree.data
@@ -169,21 +169,28 @@ def _survey(tree: Tree) -> Survey:
     for version in np.unique(versions).tolist():
         chosen = versions == version
         columns[:, chosen] = _numbers(read, version, numbers[chosen])
-    most, entries, zipped, at = columns
+    max_baskets, entries, zipped, at = columns
     behind = read.ends(at)
     inner = read.behind_object(at + 6)
     inner = read.i4[inner + 1 + read.lengths(inner)]
     tables = read.ends(read.ends(behind))  # behind fLeaves and fBaskets
-    tables = np.stack([tables + 2 + 4 * most, tables + 3 + 12 * most], axis=1)
+    tables = np.stack([tables + 2 + 4 * max_baskets, tables + 3 + 12 * max_baskets], axis=1)
     split = np.flatnonzero(inner)
     plain = inner == 0
-    file_name = tables[:, 1] + 8 * most
+    file_name = tables[:, 1] + 8 * max_baskets
     closed = file_name + 1 + read.lengths(file_name) == end
-    if (most < 0).any() or not (closed | ~plain).all():
+    if (max_baskets < 0).any() or not (closed | ~plain).all():
         message = "branches that do not end where they should"
         raise NeedsUproot(message)
     whole = Survey(
-        tuple(paths), codes, positions, np.ones(len(codes), bool), zipped, entries, most, tables
+        tuple(paths),
+        codes,
+        positions,
+        np.ones(len(codes), bool),
+        zipped,
+        entries,
+        max_baskets,
+        tables,
     )
     return _opened(tree, whole, split.tolist())
 
@@ -233,13 +240,15 @@ def _numbers(read: _Reader, version: int, at: Int64s) -> Int64s:
     """fMaxBaskets, fEntries, fZipBytes and the position behind, a row each."""
     if version == 13:
         at = read.ends(at + _BEFORE_BITS)
-        most, entries, zipped, end = _BEHIND_BITS
+        max_baskets, entries, zipped, end = _BEHIND_BITS
     elif version in _NUMBERS:
-        most, entries, zipped, end = _NUMBERS[version]
+        max_baskets, entries, zipped, end = _NUMBERS[version]
     else:
         message = f"TBranch of version {version}"
         raise NeedsUproot(message)
-    return np.stack([read.i4[at + most], read.i8[at + entries], read.i8[at + zipped], at + end])
+    return np.stack(
+        [read.i4[at + max_baskets], read.i8[at + entries], read.i8[at + zipped], at + end]
+    )
 
 
 def _opened(tree: Tree, whole: Survey, split: list[int]) -> Survey:

@@ -31,8 +31,8 @@ def rows_of(schedule: Schedule) -> Batches:
             for take in block.takes
             for position in range(take.start, take.stop)
         ]
-        if block.places is not None:
-            placed = dict(zip(block.places.tolist(), rows, strict=True))
+        if block.positions is not None:
+            placed = dict(zip(block.positions.tolist(), rows, strict=True))
             rows = [placed[place] for place in range(len(rows))]
         ends = list(itertools.accumulate(block.sizes))
         batches += [rows[end - size : end] for size, end in zip(block.sizes, ends, strict=True)]

@@ -37,7 +37,7 @@ def test_what_the_metadata_says_where_there_is_no_checkout(monkeypatch: Any) -> 
              'rootml[torch,dask]; extra == "all"']  # fmt: skip
     monkeypatch.setattr(checks, "__file__", "/nowhere/at/all/module.py")
     monkeypatch.setattr(importlib.metadata, "requires", lambda _: lines)
-    found = [(p.extra, p.name, p.module, p.least) for p in checks.required()]
+    found = [(p.extra, p.name, p.module, p.minimum) for p in checks.required()]
     assert found == [
         ("", "numpy", "numpy", "1.26"), ("torch", "torch", "torch", "2.4"),
         ("dask", "dask", "dask", "2024.8"), ("dask", "distributed", "distributed", ""),
@@ -46,7 +46,7 @@ def test_what_the_metadata_says_where_there_is_no_checkout(monkeypatch: Any) -> 
 
 def made_up(folder: Path, name: str, code: str) -> checks.Package:
     (folder / f"{name}.py").write_text(code)
-    return checks.Package(name, name, "bdt", least="2.0")
+    return checks.Package(name, name, "bdt", minimum="2.0")
 
 
 def test_packages_that_do_not_work(tmp_path: Path, monkeypatch: Any) -> None:
