@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from rootml._internal.types import Float
+from rootml._internal.types import Array, Float
 from rootml.errors import SchemaError, UnsupportedTypeError
 
 
@@ -29,20 +29,20 @@ class Scale:
     x: Float | None = None
     z: Float | None = None
 
-    def apply(self, values: Any) -> Any:
+    def apply(self, values: Any) -> Array:
         """Transform an array whose last axis is the features; NaN stays NaN."""
         dtype = self._check(values)
         if self.x is None or self.z is None:
-            result: Any = (values - self.mean) / self.std
+            result: Array = (values - self.mean) / self.std
         else:
             result = _interpolate(values, self.x, self.z)
         return result.astype(dtype)
 
-    def invert(self, values: Any) -> Any:
+    def invert(self, values: Any) -> Array:
         """Undo `apply`; values beyond the outermost knots come back as these."""
         dtype = self._check(values)
         if self.x is None or self.z is None:
-            result: Any = values * self.std + self.mean
+            result: Array = values * self.std + self.mean
         else:
             result = _interpolate(values, self.z, self.x)
         return result.astype(dtype)

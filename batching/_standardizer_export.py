@@ -18,6 +18,9 @@ from rootml._internal.onnx_graph import OnnxGraph
 from rootml._internal.optional import optional_import
 
 if TYPE_CHECKING:
+    import keras
+    from torch.nn import Module
+
     from rootml.batching._scale import Scale
 
 
@@ -36,10 +39,11 @@ def _ramps(scale: Scale) -> dict[str, Any]:
     }
 
 
-def torch_module(scale: Scale) -> Any:
+def torch_module(scale: Scale) -> Module:
     """A torch module; NaN stays NaN."""
     torch = optional_import("torch", feature="Standardizer.to_torch()", extra="torch")
-    return _torch_class(torch)(_ramps(scale))
+    module: Module = _torch_class(torch)(_ramps(scale))
+    return module
 
 
 @functools.cache
@@ -62,7 +66,7 @@ def _torch_class(torch: Any) -> Any:
     return Scaling
 
 
-def keras_layer(scale: Scale) -> Any:
+def keras_layer(scale: Scale) -> keras.layers.Layer:
     """A Keras layer; NaN stays NaN."""
     keras = optional_import("keras", feature="Standardizer.to_keras()", extra="tensorflow")
     return _keras_class(keras)(_ramps(scale))

@@ -47,7 +47,7 @@ _MODULES = frozenset(
 )
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> Any:  # a class, a function or a module
     if name in _MODULES:
         return importlib.import_module(f"rootml.{name}")
     if name in _NAMES:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rootml._internal.optional import optional_import
 from rootml.batching.adapters._source import BatchSource
 from rootml.batching.adapters._torch import torch_batches
 from rootml.errors import ShardError
+
+if TYPE_CHECKING:
+    from lightning import LightningDataModule
 
 
 def lightning_module(
@@ -19,7 +22,7 @@ def lightning_module(
     test: BatchSource | None = None,
     predict: BatchSource | None = None,
     num_workers: int = 0,
-) -> Any:
+) -> LightningDataModule:
     """A ``LightningDataModule`` over loaders; checkpoints carry the state of the training loader.
 
     With several ranks (``strategy="ddp"``) each takes its shard when the trainer asks for the
@@ -35,19 +38,20 @@ def lightning_module(
     lightning = optional_import(
         "lightning.pytorch", feature="BatchLoader.lightning()", extra="lightning"
     )
-    made = _module_class(lightning.LightningDataModule)
-    return made(train, validation, test, predict, num_workers)
+    class_ = _module_class(lightning.LightningDataModule)
+    module: LightningDataModule = class_(train, validation, test, predict, num_workers)
+    return module
 
 
 @functools.cache
 def _loader_class(base: Any) -> Any:
     class CountedLoader(base):  # type: ignore[misc]
-        """A DataLoader that is at least `least` batches long."""
+        """A DataLoader that is at least `minimum` batches long."""
 
-        least = 0
+        minimum = 0
 
         def __len__(self) -> int:
-            return max(int(super().__len__()), self.least)
+            return max(int(super().__len__()), self.minimum)
 
     return CountedLoader
 
@@ -83,7 +87,7 @@ def _module_class(base: Any) -> Any:
                 persistent_workers=self.num_workers > 0,
             )
             if name == "train" and not self.num_workers:
-                made.least = self.due()
+                made.minimum = self.due()
             return made
 
         def due(self) -> int:

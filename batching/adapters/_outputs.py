@@ -5,6 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import tensorflow as tf
+    from lightning import LightningDataModule
+    from torch.utils.data import IterableDataset
+    from xgboost import DataIter
+
     from rootml.batching.adapters._arrow import ArrowBatches, AwkwardBatches
     from rootml.batching.adapters._jax import JaxBatches
     from rootml.batching.adapters._numpy import NumpyBatches
@@ -23,14 +28,14 @@ class Outputs:
 
         return NumpyBatches(self)
 
-    def torch(self: BatchSource, device: Any = None) -> Any:
+    def torch(self: BatchSource, device: Any = None) -> IterableDataset[Any]:
         """A torch IterableDataset of tuples of tensors; see `rootml.batching.adapters._torch`."""
         from rootml.batching.adapters._torch import torch_batches
 
         self.prepare()
         return torch_batches(self, device=device)
 
-    def tensorflow(self: BatchSource) -> Any:
+    def tensorflow(self: BatchSource) -> tf.data.Dataset:
         """A ``tf.data.Dataset``; see `rootml.batching.adapters._tensorflow`."""
         from rootml.batching.adapters._tensorflow import tensorflow_batches
 
@@ -44,7 +49,7 @@ class Outputs:
         test: BatchSource | None = None,
         predict: BatchSource | None = None,
         num_workers: int = 0,
-    ) -> Any:
+    ) -> LightningDataModule:
         """A Lightning DataModule that trains on this; see `..adapters._lightning`."""
         from rootml.batching.adapters._lightning import lightning_module
 
@@ -70,7 +75,7 @@ class Outputs:
 
         return AwkwardBatches(self)
 
-    def xgboost(self: BatchSource, *, cache_prefix: str | None = None) -> Any:
+    def xgboost(self: BatchSource, *, cache_prefix: str | None = None) -> DataIter:
         """An ``xgboost.DataIter``; see `rootml.batching.adapters._xgboost`."""
         from rootml.batching.adapters._xgboost import xgboost_batches
 

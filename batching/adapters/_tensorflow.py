@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rootml._internal.optional import optional_import
 from rootml.batching.adapters._source import BatchSource
 from rootml.batching.inputs._batch import Batch, BatchSpec, InputSpec, PaddedArray, RaggedArray
 
+if TYPE_CHECKING:
+    import tensorflow as tf
 
-def tensorflow_batches(loader: BatchSource) -> Any:
+
+def tensorflow_batches(loader: BatchSource) -> tf.data.Dataset:
     """A ``tf.data.Dataset`` of ``x``, ``(x, y)`` or ``(x, y, w)``; each iteration is an epoch.
 
     Whole batches go through the generator, never single rows. Shapes are static but for the first
@@ -87,7 +90,7 @@ def _input_signature(tf: Any, item: InputSpec, rows: int | None, tensor: Any) ->
     return {item.name: tensor((width,), item.dtype)}
 
 
-def keras_inputs(batch: Batch) -> Any:
+def keras_inputs(batch: Batch) -> tf.Tensor | dict[str, tf.Tensor]:
     """The inputs of a batch, as a Keras model takes them."""
     tf = optional_import("tensorflow", feature="BatchLoader.predict()", extra="tensorflow")
     return _named(tf, batch.x) if isinstance(batch.x, dict) else batch.x

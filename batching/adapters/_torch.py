@@ -6,7 +6,7 @@ import functools
 import logging
 import sys
 from collections.abc import Callable, Generator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,12 +15,15 @@ from rootml.batching.adapters._source import BatchSource
 from rootml.batching.inputs._batch import Batch, PaddedArray, RaggedArray
 from rootml.errors import ShardError, UsageError
 
+if TYPE_CHECKING:
+    from torch.utils.data import IterableDataset
+
 logger = logging.getLogger(__name__)
 _FETCHER = ("torch.utils.data._utils.fetch", "_IterableDatasetFetcher")
 _DISPATCHER = ("accelerate.data_loader", "DataLoaderDispatcher")
 
 
-def torch_batches(loader: BatchSource, *, device: Any = None) -> Any:
+def torch_batches(loader: BatchSource, *, device: Any = None) -> IterableDataset[Any]:
     """A ``torch.utils.data.IterableDataset`` of tuples of tensors.
 
     A tuple is ``x``, ``(x, y)`` or ``(x, y, w)``, with observers a last dict of tensors. Named
@@ -45,7 +48,8 @@ def torch_batches(loader: BatchSource, *, device: Any = None) -> Any:
         ShardError: From an iteration: it was given to accelerate's ``prepare()`` on several ranks.
     """
     data = optional_import("torch.utils.data", feature="BatchLoader.torch()", extra="torch")
-    return _dataset_class(data.IterableDataset)(loader, device)
+    batches: IterableDataset[Any] = _dataset_class(data.IterableDataset)(loader, device)
+    return batches
 
 
 @functools.cache
@@ -167,7 +171,7 @@ def _caller(module: str, name: str) -> Any:
     return None
 
 
-def to_tensors(batch: Batch, device: Any = None) -> Any:
+def to_tensors(batch: Batch, device: Any = None) -> Any:  # a tensor, a dict or a tuple
     """The parts of a batch as tensors that share its memory (on the CPU)."""
     torch = optional_import("torch", feature="BatchLoader.torch()", extra="torch")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Generator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,8 +13,11 @@ from rootml.batching.adapters._source import BatchSource
 from rootml.batching.inputs._batch import Batch
 from rootml.errors import UnsupportedTypeError, UsageError
 
+if TYPE_CHECKING:
+    from xgboost import DataIter
 
-def xgboost_batches(loader: BatchSource, *, cache_prefix: str | None = None) -> Any:
+
+def xgboost_batches(loader: BatchSource, *, cache_prefix: str | None = None) -> DataIter:
     """An ``xgboost.DataIter`` over the loader: data, label, weight and feature names.
 
     XGBoost passes over the data several times and needs the same batches each time, so it always
@@ -43,7 +46,8 @@ def xgboost_batches(loader: BatchSource, *, cache_prefix: str | None = None) -> 
             f"are {[f'{item.name} ({item.kind})' for item in spec.inputs]}"
         )
         raise UnsupportedTypeError(message)
-    return _iterator_class(xgboost.DataIter)(loader, cache_prefix)
+    batches: DataIter = _iterator_class(xgboost.DataIter)(loader, cache_prefix)
+    return batches
 
 
 @functools.cache

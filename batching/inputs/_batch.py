@@ -68,7 +68,7 @@ class Batch:
     observers: dict[str, Any] | None
     num_rows: int
 
-    def as_tuple(self) -> Any:
+    def as_tuple(self) -> Any:  # `x` alone, or a tuple: the length depends on the loader
         """``x``, ``(x, y)``, ``(x, y, w)``, ``(x, w)``, each with the dict of observers last.
 
         >>> Batch(np.zeros((2, 3)), np.ones(2), None, None, 2).as_tuple()[1]

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from rootml._internal.optional import optional_import
+
+if TYPE_CHECKING:
+    import onnx
 
 Values = Mapping[str, tuple[DTypeLike, Sequence[int | str]]]
 """Names of inputs or outputs with their dtype and shape; a text is a symbol, as "rows"."""
@@ -76,9 +79,10 @@ class OnnxGraph:
         """ONNX's number of a NumPy dtype."""
         return int(self.onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
 
-    def tensor(self, values: Any, name: str) -> Any:
+    def tensor(self, values: Any, name: str) -> onnx.TensorProto:
         """A TensorProto, for an attribute."""
-        return self.onnx.numpy_helper.from_array(np.asarray(values), name)
+        made: onnx.TensorProto = self.onnx.numpy_helper.from_array(np.asarray(values), name)
+        return made
 
     def model(
         self,
@@ -91,7 +95,7 @@ class OnnxGraph:
         ir_version: int = 8,
         properties: Mapping[str, str] | None = None,
         doc: str = "",
-    ) -> Any:
+    ) -> onnx.ModelProto:
         """The finished ModelProto, checked.
 
         Args:
@@ -120,7 +124,7 @@ class OnnxGraph:
         if properties:
             helper.set_model_props(model, dict(properties))
         self.onnx.checker.check_model(model)
-        return model
+        return cast("onnx.ModelProto", model)
 
     def _infos(self, values: Values) -> list[Any]:
         make = self.onnx.helper.make_tensor_value_info

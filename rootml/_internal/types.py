@@ -15,3 +15,7 @@ Float32: TypeAlias = npt.NDArray[np.float32]
 Int: TypeAlias = npt.NDArray[np.int64]
 Weights: TypeAlias = Float | None
 """One weight per event; None: every event counts once."""
+
+EventValues: TypeAlias = Any
+"""One value per event (NumPy), or lists of values (`awkward.Array`). `Any` for the type checker:
+NumPy's functions and operators take both, but are typed for arrays of their own alone."""

@@ -102,10 +102,11 @@ def batches(
     rows = data.scan(progress=False if quiet else None).num_rows
     size = batch_size or max(1, min(DEFAULT_SIZE, rows))
     how: Any = balance  # checked there
+    fill: Any = given.number(nonfinite or "error")
     loader = data.batches(
         size, shuffle=shuffle, seed=seed, balance=how, buffer_bytes=buffer, threads=threads,
         inputs=_inputs(data, padded or []), progress=False if quiet else None,
-        nonfinite=given.number(nonfinite or "error"), dtype=dtype, weights=data.has_weight,
+        nonfinite=fill, dtype=dtype, weights=data.has_weight,
     )  # fmt: skip
     try:
         speed, first = _run(loader, epochs) if bench else ([], _first(loader))

@@ -210,7 +210,7 @@ def is_toml(path: str) -> bool:
     return Path(path).suffix.lower() == ".toml"
 
 
-def number(text: str | None) -> Any:
+def number(text: str | None) -> int | float | str | None:
     """A number where the text is one, else the text.
 
     >>> number("1"), number("0.5"), number("genWeight")

@@ -11,6 +11,7 @@ from rootml.cli import _datasets as given
 from rootml.cli._output import echo, echo_facts, echo_grid, echo_json, note
 
 if TYPE_CHECKING:
+    from rootml._internal.reprs import Grid
     from rootml.dataset import Dataset
     from rootml.dataset._cutflow import Cutflow
     from rootml.dataset._describe import Description
@@ -103,7 +104,7 @@ def _facts_of(data: Dataset, found: Description) -> list[tuple[str, str]]:
     return [(name, few if name == "columns" else text) for name, text in found._facts()]
 
 
-def balance(found: Description) -> Any:
+def balance(found: Description) -> Grid:
     """Events and weights by label, with the share of each class."""
     from rootml._internal.reprs import Grid, percent
     from rootml.dataset._weight_sums import total

@@ -45,7 +45,7 @@ def echo_json(content: Any) -> None:
     typer.echo(json.dumps(jsonable(content), indent=indent, allow_nan=False))
 
 
-def jsonable(content: Any) -> Any:
+def jsonable(content: Any) -> Any:  # what JSON holds, nested
     """`content` in types of JSON: NumPy's numbers, paths, tuples, NaN and infinity replaced.
 
     >>> jsonable({"x": (1.0, float("nan"), -float("inf"))})

@@ -117,7 +117,7 @@ def record_array(columns: Mapping[str, Column], num_rows: int) -> ak.Array:
     return ak.Array(layout)
 
 
-def arrow_batch(columns: Mapping[str, Column]) -> Any:
+def arrow_batch(columns: Mapping[str, Column]) -> pa.RecordBatch:
     """A `pyarrow.RecordBatch` of the columns.
 
     Raises:

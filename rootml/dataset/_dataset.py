@@ -48,6 +48,9 @@ from rootml.storage import ColumnType
 if TYPE_CHECKING:
     import awkward as ak
     import hist
+    import pandas as pd
+    import pyarrow as pa
+    from dask_awkward.lib.core import Array as DaskArray
 
     from rootml.batching import Batch, BatchLoader, Padded, Ragged, Resample
 
@@ -653,7 +656,7 @@ class Dataset(HtmlRepr):
         weight: bool = False,
         progress: bool | None = None,
         threads: int | None = None,
-    ) -> Any:
+    ) -> pd.DataFrame:
         """All selected events as a `pandas.DataFrame`: one row per event, in their own dtypes.
 
         Args:
@@ -701,7 +704,7 @@ class Dataset(HtmlRepr):
         )
         return list(blocks) or [self._reader.empty_block(label=label, weight=weight)]
 
-    def to_arrow(self, *, progress: bool | None = None, threads: int | None = None) -> Any:
+    def to_arrow(self, *, progress: bool | None = None, threads: int | None = None) -> pa.Table:
         """All selected events as a `pyarrow.Table`, one chunk per partition.
 
         Raises:
@@ -712,7 +715,7 @@ class Dataset(HtmlRepr):
 
         return to_arrow(self._blocks(progress, threads))
 
-    def to_dask(self) -> Any:
+    def to_dask(self) -> DaskArray:
         """The selected events as a lazy dask-awkward array: as `to_awkward`, by partitions.
 
         Cuts are evaluated when a partition is computed; nothing is scanned or read now, but the

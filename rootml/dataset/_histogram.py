@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import awkward as ak
 import numpy as np
 
 from rootml._internal.optional import optional_import
-from rootml._internal.types import Float
+from rootml._internal.types import Array, Float
 from rootml.dataset._reader import EventBlock
 from rootml.errors import EmptySelectionError, NonFiniteError, UnsupportedTypeError, UsageError
+
+if TYPE_CHECKING:
+    import hist
 
 Bins = int | Sequence[float]
 
@@ -24,12 +27,13 @@ class Fill:
     column: str
     empty: Any
 
-    def __call__(self, block: EventBlock) -> Any:
-        filled = self.empty.copy()
+    def __call__(self, block: EventBlock) -> hist.Hist[Any]:
+        filled: hist.Hist[Any] = self.empty.copy()
         values, counts = flat(block, self.column)
         weight = None if block.weight is None else repeated(block.weight, counts)
         if block.label is None:
-            return filled.fill(values, weight=weight)
+            filled.fill(values, weight=weight)
+            return filled
         labels = repeated(block.label, counts)
         for label in np.unique(labels):
             mine = labels == label
@@ -80,12 +84,12 @@ def flat(block: EventBlock, name: str) -> tuple[Float, Any]:
     return values, counts
 
 
-def repeated(values: Any, counts: Any) -> Any:
+def repeated(values: Any, counts: Any) -> Array:
     """One value per event, for each number that the event has."""
     return values if counts is None else np.repeat(values, counts)
 
 
-def empty_histogram(name: str, edges: Any, labels: Sequence[float]) -> Any:
+def empty_histogram(name: str, edges: Any, labels: Sequence[float]) -> hist.Hist[Any]:
     """A `hist.Hist` without entries: a category axis if there are labels, then the quantity."""
     package = optional_import("hist", feature="Dataset.hist()", extra="plot")
     axes = (
@@ -96,10 +100,11 @@ def empty_histogram(name: str, edges: Any, labels: Sequence[float]) -> Any:
     kind = package.axis.Regular if isinstance(edges, tuple) else package.axis.Variable
     axis = kind(*edges, name="value") if isinstance(edges, tuple) else kind(edges, name="value")
     axis.label = name
-    return package.Hist(*axes, axis, storage=package.storage.Weight())
+    empty: hist.Hist[Any] = package.Hist(*axes, axis, storage=package.storage.Weight())
+    return empty
 
 
-def check_bins(bins: Any, span: Any) -> Any:
+def check_bins(bins: Any, span: Any) -> tuple[int, float, float] | Float | None:
     """Edges, or ``(number, low, high)``; None: the range has to be found.
 
     Raises:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +16,7 @@ from rootml.storage import Column, ColumnType
 
 if TYPE_CHECKING:
     import awkward as ak
+    import pandas as pd
 
 
 def to_awkward(blocks: Sequence[EventBlock]) -> ak.Array:
@@ -23,7 +24,7 @@ def to_awkward(blocks: Sequence[EventBlock]) -> ak.Array:
     return record_array(_joined(blocks), sum(block.num_rows for block in blocks))
 
 
-def to_pandas(blocks: Sequence[EventBlock]) -> Any:
+def to_pandas(blocks: Sequence[EventBlock]) -> pd.DataFrame:
     """See `Dataset.to_pandas`; at least one block."""
     pandas = optional_import("pandas", feature="Dataset.to_pandas()", extra="pandas")
     columns = {
@@ -69,7 +70,7 @@ def _fields(block: EventBlock) -> dict[str, Column]:
     return fields
 
 
-def to_arrow(blocks: Sequence[EventBlock]) -> Any:
+def to_arrow(blocks: Sequence[EventBlock]) -> pa.Table:
     """See `Dataset.to_arrow`; at least one block."""
     batches = [arrow_batch(block.columns) for block in blocks]
     schema = pa.unify_schemas([batch.schema for batch in batches])  # nulls may be in one alone

@@ -35,6 +35,7 @@ from rootml.expressions import (
     resolve_names,
 )
 from rootml.expressions._nodes import Name
+from rootml.expressions._values import Value
 from rootml.storage import Column, Columns, ColumnType
 
 
@@ -306,7 +307,7 @@ class Values(Mapping[str, Any]):
         self.num_events = num_events
         self.where = where
 
-    def __getitem__(self, name: str) -> Any:
+    def __getitem__(self, name: str) -> Any:  # a column as the reader gave it, or a `Value`
         definition = self._sample.definitions.get(name)
         if definition is None:
             return self._columns[name]
@@ -328,7 +329,7 @@ class Values(Mapping[str, Any]):
         filled = _fill(value, definition.missing, kind.dtype, self.num_events)
         return replace(value, data=filled, there=None, known=None)
 
-    def value(self, expression: Expression) -> Any:
+    def value(self, expression: Expression) -> Value:
         """What an expression is, with its missing elements marked (`expressions.Value`).
 
         Raises:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import awkward as ak
 
@@ -11,6 +11,9 @@ from rootml._internal.optional import optional_import
 from rootml.dataset._columns import record_array
 from rootml.dataset._reader import Reader
 from rootml.partitions import DEFAULT_BYTES, Partition
+
+if TYPE_CHECKING:
+    from dask_awkward.lib.core import Array as DaskArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +27,7 @@ class _Records:
         return record_array(block.columns, block.num_rows)
 
 
-def to_dask(reader: Reader) -> Any:
+def to_dask(reader: Reader) -> DaskArray:
     """See `Dataset.to_dask`."""
     optional_import("dask", feature="Dataset.to_dask()", extra="dask")
     dask_awkward = optional_import("dask_awkward", feature="Dataset.to_dask()", extra="dask")
@@ -33,5 +36,8 @@ def to_dask(reader: Reader) -> Any:
     meta = ak.Array(empty.layout.to_typetracer(forget_length=True))
     partitions = reader.partitions(DEFAULT_BYTES)
     if not partitions:
-        return dask_awkward.from_awkward(empty, npartitions=1)
-    return dask_awkward.from_map(_Records(reader), list(partitions), meta=meta, label="rootml")
+        lazy: DaskArray = dask_awkward.from_awkward(empty, npartitions=1)
+    else:
+        parts = list(partitions)
+        lazy = dask_awkward.from_map(_Records(reader), parts, meta=meta, label="rootml")
+    return lazy

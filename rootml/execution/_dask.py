@@ -37,7 +37,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 import zstandard
 
@@ -53,6 +53,9 @@ from rootml.errors import (
     located,
 )
 from rootml.execution._task_sizes import MAX_ITEMS, TaskSizer, cost_of, size_of
+
+if TYPE_CHECKING:
+    from distributed import Future
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -225,9 +228,10 @@ class Job(Generic[T, R]):
         self._client.replicate([job])
         return job
 
-    def _submit(self, function: Any, *args: Any, retries: int = _RETRIES) -> Any:
+    def _submit(self, function: Any, *args: Any, retries: int = _RETRIES) -> Future:
         key = f"{self._name}-{secrets.token_hex(8)}"
-        return self._client.submit(function, *args, key=key, pure=False, retries=retries)
+        future: Future = self._client.submit(function, *args, key=key, pure=False, retries=retries)
+        return future
 
     # --- one item -----------------------------------------------------------------------------
 
@@ -268,7 +272,7 @@ class Job(Generic[T, R]):
 
     # --- neighbours ---------------------------------------------------------------------------
 
-    def submit(self, items: Sequence[T]) -> Any:
+    def submit(self, items: Sequence[T]) -> Future:
         """Begin to work on items in one task; a future."""
         with _cluster(_where(items[0])):
             if len(items) == 1:

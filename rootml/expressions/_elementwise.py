@@ -13,6 +13,7 @@ import awkward as ak
 import numpy as np
 
 from rootml._internal.optional import optional_import
+from rootml._internal.types import EventValues
 from rootml.errors import ExpressionError
 from rootml.expressions._integers import (
     any_at_all,
@@ -25,7 +26,7 @@ from rootml.expressions._integers import (
 _EXACT_FLOAT = 1 << 24  # integers up to this are exact in single precision
 
 
-def select(condition: Any, one: Any, other: Any) -> Any:
+def select(condition: Any, one: Any, other: Any) -> EventValues:
     """``condition ? one : other`` for each element."""
     if any(isinstance(each, ak.Array) for each in (condition, one, other)):
         return ak.where(*ak.broadcast_arrays(condition, one, other))
@@ -35,37 +36,37 @@ def select(condition: Any, one: Any, other: Any) -> Any:
 # --- angles and kinematics -----------------------------------------------------------------------
 
 
-def phi_mpi_pi(angle: Any) -> Any:
+def phi_mpi_pi(angle: Any) -> EventValues:
     """The angle in [-pi, pi), as TVector2::Phi_mpi_pi."""
     angle = angle * 1.0
     return angle - 2 * np.pi * np.floor((angle + np.pi) / (2 * np.pi))
 
 
-def phi_0_2pi(angle: Any) -> Any:
+def phi_0_2pi(angle: Any) -> EventValues:
     """The angle in [0, 2 pi), as TVector2::Phi_0_2pi."""
     angle = angle * 1.0
     return angle - 2 * np.pi * np.floor(angle / (2 * np.pi))
 
 
-def delta_phi(one: Any, other: Any) -> Any:
+def delta_phi(one: Any, other: Any) -> EventValues:
     """phi2 - phi1 in [-pi, pi], as ROOT::VecOps::DeltaPhi(phi1, phi2)."""
     difference = np.fmod(other * 1.0 - one, 2 * np.pi)
     below = select(difference < -np.pi, difference + 2 * np.pi, difference)
     return select(below > np.pi, below - 2 * np.pi, below)
 
 
-def delta_r2(eta1: Any, phi1: Any, eta2: Any, phi2: Any) -> Any:
+def delta_r2(eta1: Any, phi1: Any, eta2: Any, phi2: Any) -> EventValues:
     """The square of `delta_r`."""
     deta, dphi = eta1 * 1.0 - eta2, delta_phi(phi1, phi2)
     return deta * deta + dphi * dphi
 
 
-def delta_r(eta1: Any, phi1: Any, eta2: Any, phi2: Any) -> Any:
+def delta_r(eta1: Any, phi1: Any, eta2: Any, phi2: Any) -> EventValues:
     """The distance in the order eta1, phi1, eta2, phi2; ROOT's spelling has another order."""
     return np.sqrt(delta_r2(eta1, phi1, eta2, phi2))
 
 
-def invariant_masses(*arguments: Any) -> Any:
+def invariant_masses(*arguments: Any) -> EventValues:
     """ROOT::VecOps::InvariantMasses(pt1, eta1, phi1, mass1, pt2, eta2, phi2, mass2)."""
     one, other = four_momentum(*arguments[:4]), four_momentum(*arguments[4:])
     return invariant_mass(*(a + b for a, b in zip(one, other, strict=True)))
@@ -78,7 +79,7 @@ def four_momentum(pt: Any, eta: Any, phi: Any, mass: Any) -> tuple[Any, Any, Any
     return px, py, pz, np.sqrt(px * px + py * py + pz * pz + mass * mass * 1.0)
 
 
-def invariant_mass(px: Any, py: Any, pz: Any, energy: Any) -> Any:
+def invariant_mass(px: Any, py: Any, pz: Any, energy: Any) -> EventValues:
     """The mass of a momentum, NaN if it is space-like."""
     return np.sqrt(energy * energy - px * px - py * py - pz * pz)
 
@@ -86,44 +87,44 @@ def invariant_mass(px: Any, py: Any, pz: Any, energy: Any) -> Any:
 # --- numbers -------------------------------------------------------------------------------------
 
 
-def power(base: Any, exponent: Any) -> Any:
+def power(base: Any, exponent: Any) -> EventValues:
     return np.power(base * 1.0, exponent)
 
 
-def absolute(number: Any) -> Any:
+def absolute(number: Any) -> EventValues:
     check_negative("abs", number)
     return np.abs(number)
 
 
-def square(number: Any) -> Any:
+def square(number: Any) -> EventValues:
     if is_integer(number):
         check_overflow("*", number, number)
     return number * number
 
 
-def round_(number: Any) -> Any:
+def round_(number: Any) -> EventValues:
     """Half away from zero, as C's ``round``."""
     number = number * 1.0
     whole = np.trunc(number)
     return whole + np.copysign(np.abs(number - whole) >= 0.5, number)
 
 
-def rint(number: Any) -> Any:
+def rint(number: Any) -> EventValues:
     """Half to even, as C's ``rint``, NumPy's ``round`` and ``TMath::Nint``."""
     return np.rint(number * 1.0)
 
 
-def clip(number: Any, lowest: Any, highest: Any) -> Any:
+def clip(number: Any, lowest: Any, highest: Any) -> EventValues:
     """As `numpy.clip`: at least `lowest`, at most `highest`; NaN stays NaN."""
     return np.minimum(np.maximum(number, lowest), highest)
 
 
-def range_(lowest: Any, highest: Any, number: Any) -> Any:
+def range_(lowest: Any, highest: Any, number: Any) -> EventValues:
     """TMath::Range(lb, ub, x): `number`, but not below `lowest` and not above `highest`."""
     return select(number < lowest, lowest, select(number > highest, highest, number))
 
 
-def modulo(one: Any, other: Any) -> Any:
+def modulo(one: Any, other: Any) -> EventValues:
     """`numpy.mod`: the remainder with the sign of the divisor."""
     if is_integer(one) and is_integer(other) and any_at_all(other == 0):
         message = "np.mod divides integers by zero"
@@ -131,22 +132,22 @@ def modulo(one: Any, other: Any) -> Any:
     return np.mod(one, other)
 
 
-def fdim(one: Any, other: Any) -> Any:
+def fdim(one: Any, other: Any) -> EventValues:
     """C's ``fdim``: how much `one` is above `other`, else 0."""
     return select(one > other, one * 1.0 - other, (one * 1.0 - other) * 0.0)
 
 
-def even(number: Any) -> Any:
+def even(number: Any) -> EventValues:
     check_whole_number("TMath::Even", number)
     return (number & 1) == 0
 
 
-def odd(number: Any) -> Any:
+def odd(number: Any) -> EventValues:
     check_whole_number("TMath::Odd", number)
     return (number & 1) == 1
 
 
-def nan_to_num(number: Any, nan: Any) -> Any:
+def nan_to_num(number: Any, nan: Any) -> EventValues:
     """`number`, and `nan` instead of NaN."""
     return select(np.isnan(number * 1.0), nan, number)
 
@@ -181,7 +182,7 @@ def special(name: str) -> Callable[..., Any]:
     return apply
 
 
-def gauss(number: Any, mean: Any = 0.0, sigma: Any = 1.0, norm: Any = False) -> Any:
+def gauss(number: Any, mean: Any = 0.0, sigma: Any = 1.0, norm: Any = False) -> EventValues:
     """TMath::Gaus(x, mean, sigma, norm)."""
     pull = (number * 1.0 - mean) / sigma
     value = select(np.abs(pull) > 39, pull * 0.0, np.exp(-0.5 * pull * pull))
@@ -189,7 +190,7 @@ def gauss(number: Any, mean: Any = 0.0, sigma: Any = 1.0, norm: Any = False) -> 
     return select(norm == 0, value, value / (np.sqrt(2 * np.pi) * sigma))
 
 
-def breit_wigner(number: Any, mean: Any = 0.0, gamma: Any = 1.0) -> Any:
+def breit_wigner(number: Any, mean: Any = 0.0, gamma: Any = 1.0) -> EventValues:
     """TMath::BreitWigner(x, mean, gamma)."""
     away = number * 1.0 - mean
     return gamma / (away * away + gamma * gamma / 4) / (2 * np.pi)
@@ -220,22 +221,22 @@ def to_integer(name: str) -> Callable[[Any], Any]:
     return cast
 
 
-def to_float32(number: Any) -> Any:
+def to_float32(number: Any) -> EventValues:
     """A cast to single precision, in a double."""
     if isinstance(number, ak.Array):
         return ak.values_astype(ak.values_astype(number, np.float32), np.float64)
     return np.asarray(number).astype(np.float32).astype(np.float64)
 
 
-def to_float64(number: Any) -> Any:
+def to_float64(number: Any) -> EventValues:
     return number * 1.0
 
 
-def to_bool(number: Any) -> Any:
+def to_bool(number: Any) -> EventValues:
     return number != 0
 
 
-def float_(number: Any) -> Any:
+def float_(number: Any) -> EventValues:
     """``float(x)``: single precision in C++, double in Python. Both, where they agree.
 
     Raises:
@@ -253,13 +254,13 @@ def float_(number: Any) -> Any:
 # --- as TTree::Draw has them ---------------------------------------------------------------------
 
 
-def draw_divide(one: Any, other: Any) -> Any:
+def draw_divide(one: Any, other: Any) -> EventValues:
     """x / y, 0 for y = 0."""
     zero = other == 0
     return select(zero, (one + other) * 0.0, one * 1.0 / select(zero, other + 1, other))
 
 
-def draw_modulo(one: Any, other: Any) -> Any:
+def draw_modulo(one: Any, other: Any) -> EventValues:
     """x % y of the whole parts, with the sign of x."""
     one, other = to_integer("int64")(one), to_integer("int64")(other)
     if any_at_all(other == 0):
@@ -287,6 +288,6 @@ def draw_within(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return apply
 
 
-def draw_sqrt(number: Any) -> Any:
+def draw_sqrt(number: Any) -> EventValues:
     """sqrt of TTree::Draw: of the absolute value."""
     return np.sqrt(np.abs(number))

@@ -11,6 +11,7 @@ import awkward as ak
 import numpy as np
 import numpy.typing as npt
 
+from rootml._internal.types import EventValues
 from rootml.errors import ExpressionError, MissingColumnError, MissingElementError, nearest
 from rootml.expressions._evaluate import evaluate
 from rootml.expressions._nodes import Call, Name, Node, map_names, names_in
@@ -166,7 +167,7 @@ def column_values(
     *,
     missing: Literal["error"] | float = "error",
     name: str = "",
-) -> Any:
+) -> EventValues:
     """The values of a derived column: NumPy for one number per event, else awkward.
 
     Args:

@@ -12,6 +12,7 @@ from typing import Any
 import awkward as ak
 import numpy as np
 
+from rootml._internal.types import EventValues
 from rootml.errors import ExpressionError
 from rootml.expressions._integers import check_product, check_sum
 from rootml.expressions._values import (
@@ -25,7 +26,7 @@ from rootml.expressions._values import (
 )
 
 
-def counts(data: Data) -> Any:
+def counts(data: Data) -> EventValues:
     """The length of the list of each event."""
     return np.asarray(ak.num(data, axis=1)).astype(np.int64)
 

@@ -16,6 +16,7 @@ import awkward as ak
 import numpy as np
 import numpy.typing as npt
 
+from rootml._internal.types import EventValues
 from rootml.errors import ExpressionError
 
 Mask: TypeAlias = npt.NDArray[np.bool_]
@@ -76,7 +77,7 @@ def flat(data: Data) -> tuple[npt.NDArray[np.int64], npt.NDArray[Any]] | None:
     return offsets, content[: offsets[-1]]
 
 
-def number_by_number(function: Callable[..., Any], *operands: Data) -> Any:
+def number_by_number(function: Callable[..., Any], *operands: Data) -> EventValues:
     """``function(*operands)`` for one that works on each number alone.
 
     Lists of the same lengths lie behind one another: the function is called once with all their
@@ -105,7 +106,7 @@ def same_offsets(one: npt.NDArray[np.int64], other: npt.NDArray[np.int64]) -> bo
     return one is other or np.array_equal(one, other)
 
 
-def both(one: Any, other: Any) -> Any:
+def both(one: Any, other: Any) -> EventValues:
     """What both have (None: everything): events or elements."""
     if one is None:
         return other
@@ -145,7 +146,7 @@ def combined(data: Data, operands: Iterable[Value]) -> Value:
     return Value(data, there, known)
 
 
-def filled_lists(value: Value, missing: float) -> Any:
+def filled_lists(value: Value, missing: float) -> EventValues:
     """The lists of `value` with `missing` for the elements that are not known.
 
     Raises:

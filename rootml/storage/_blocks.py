@@ -142,7 +142,7 @@ def _chain(data: memoryview) -> list[Block]:
     return blocks
 
 
-def decompress(data: Buffer, size: int, *, reuse: bool = False) -> Any:
+def decompress(data: Buffer, size: int, *, reuse: bool = False) -> Buffer:
     """Decompress one record to its `size` bytes; a record of that length is stored as it is.
 
     Returns a bytes-like object. Safe to call from several threads.

@@ -92,7 +92,7 @@ class UprootTree:
             file.close()
 
 
-def branch_of(tree: Any, path: str) -> Any:
+def branch_of(tree: Any, path: str) -> uproot.TBranch:
     """The branch of a tree at `path`, the first one of several.
 
     uproot does not find some by their path: names that occur twice, or that hold a slash or a dot

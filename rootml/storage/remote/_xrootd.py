@@ -17,7 +17,7 @@ import sys
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from rootml._internal.optional import optional_import
@@ -28,6 +28,9 @@ from rootml.storage._blocks import Buffer
 from rootml.storage.remote._options import Remote
 from rootml.storage.remote._transport import Piece, Stat
 from rootml.storage.remote._transport_errors import Changed, Transient, TransportError
+
+if TYPE_CHECKING:
+    from types import ModuleType
 
 _MAX_RANGES = 1024
 _MAX_BYTES = 2 << 20
@@ -53,7 +56,7 @@ _numbers = itertools.count()
 _set_up: list[int] = []
 
 
-def client_for(url: str) -> Any:
+def client_for(url: str) -> ModuleType:
     """The client library, set to leave retries to us."""
     with _lock, _own_symbols():
         client = optional_import("XRootD.client", feature=f"reading {redact(url)}", extra="xrootd")

@@ -284,7 +284,7 @@ def test_normalisation(tmp_path: Path) -> None:
         np.testing.assert_allclose(batch[-1], np.tile(300 / divisor * weights[2:], 2), rtol=1e-6)
     nonsense: list[tuple[dict[str, Any], str]] = [
         ({"cross_section": 1.0}, "cross_section= needs sum_of_weights="),
-        ({"luminosity": 1.0, "sum_of_weights": 1}, "means nothing without"),
+        ({"luminosity": 1.0, "sum_of_weights": 1}, "luminosity= needs cross_section="),
         ({"cross_section": np.nan, "sum_of_weights": 1}, "finite"),
     ]
     for arguments, match in nonsense:

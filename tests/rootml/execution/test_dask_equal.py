@@ -192,7 +192,7 @@ def test_sums_of_weights_without_a_cut(events: Events, threads: Any) -> None:
 @pytest.mark.parametrize("format_", ["ttree", "parquet"])
 def test_dask_awkward_array(events: Events, threads: Any, format_: str) -> None:
     data = chosen(events(format_))
-    lazy = data.to_dask()
+    lazy: Any = data.to_dask()
     assert lazy.npartitions == len(data.partitions())
     found = lazy.compute(scheduler=threads)
     assert_same(found, data.to_awkward())
