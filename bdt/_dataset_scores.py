@@ -39,8 +39,8 @@ def score_dataset(
     Here one partition is read and scored after the other; on a cluster several at a time.
 
     Args:
-        features: The columns that the model needs, or None. They are read if the dataset has
-            them all, else every column is, and `score` says what is missing.
+        features: The columns that the model needs, or None. If the dataset has
+            them all, only they are read; else every column is read, and `score` raises the error.
 
     Raises:
         EmptySelectionError: No event is selected.

@@ -44,7 +44,7 @@ def write_out_of_fold(
         Paths of the files.
 
     Raises:
-        UsageError: Not as many models as folds, or models with different numbers of outputs.
+        UsageError: The numbers of models and folds differ, or the models have different outputs.
     """
     _check_models(models, folds)
     values = [
@@ -67,7 +67,7 @@ def predict_out_of_fold(
     """For each fold the scores of its test side by the model that did not see it, in its order.
 
     Raises:
-        UsageError: Not as many models as folds, or models with different numbers of outputs.
+        UsageError: The numbers of models and folds differ, or the models have different outputs.
     """
     _check_models(models, folds)
     score = [model.predict_margin if margin else model.predict for model in models]

@@ -97,10 +97,10 @@ class Forest(HtmlRepr):
         category_offset: int64, shape (sets + 1,): where each set begins in `category_values`.
         category_values: int32: the members of the sets, >= 0, rising within a set.
         comparison: The test of numeric nodes, ``x < threshold`` or ``x <= threshold``.
-        category_rule: Which category a float is. "floor": its integer part if it is >= 0, none
-            else. "truncate": towards zero, so -0.5 is category 0; none if negative. "exact":
-            itself if it is an integer, none else. What is none, or above all members, is in no
-            set: it goes right.
+        category_rule: Which category a float is. "floor": its integer part if it is >= 0.
+            "truncate": rounded towards zero if that is >= 0, so -0.5 is category 0. "exact":
+            itself if it is an integer. Every other value, and a category above all members, is
+            not in any set and goes right.
         base_first: Whether sums begin with `base`, or `base` is added to the finished sum.
         divisor: Finished sums are divided by it, before a late base: 1, or the number of trees
             where the library averages.
@@ -117,12 +117,12 @@ class Forest(HtmlRepr):
             "softmax_zero": softmax over the nonzero ones.
         link_scale: Factor on the margin inside "sigmoid" (LightGBM's ``sigmoid=``).
         library: Which library trained the model, or whose file format it is.
-        library_version: Its version, as the model says; "" where it does not.
+        library_version: Its version, as the model gives it; "" where it does not.
         objective: The library's name of the loss; "" where unknown.
         feature_names: One for each feature, or None.
         feature_types: The library's words for them, or None.
         feature_categories: For each feature the names of the categories 0, 1, ... that the model
-            was trained with, or None for a feature without names; None where there are none.
+            was trained with, or None for a feature without names; None if no feature has names.
         trees_per_iteration: Trees that one round of boosting added.
         best_iteration: Index of the best round, where early stopping recorded one. Information:
             nothing is cut off; `iterations` does that.
@@ -286,7 +286,7 @@ class Forest(HtmlRepr):
             raise ModelError(message)
         if np.any(self.category < -1) or np.any(self.category >= self.num_category_sets):
             message = (
-                "a node tests a category set that does not exist (there are "
+                "a node tests a category set that does not exist (the forest has "
                 f"{self.num_category_sets})"
             )
             raise ModelError(message)
@@ -370,7 +370,7 @@ class Forest(HtmlRepr):
         """Members of one set, rising."""
         return self.category_values[self.category_offset[index] : self.category_offset[index + 1]]
 
-    # --- what users ask --------------------------------------------------------------------------
+    # --- questions of users ----------------------------------------------------------------------
 
     def compile(
         self, engine: EngineName = "llvm", *, threads: int | None = None, isa: str | None = None
@@ -378,11 +378,11 @@ class Forest(HtmlRepr):
         """A `Model` that scores with code for this machine's processor.
 
         Args:
-            engine: "llvm": compiled by llvmlite, kept in a cache on disk. "numpy": as exact,
+            engine: "llvm": compiled by llvmlite, cached on disk. "numpy": as exact,
                 slower, needs nothing.
-            threads: How many threads predictions use if not told; None: the caller's only.
+            threads: How many threads predictions use by default; None: the caller's only.
             isa: Instructions to use: "avx512vbmi", "avx512", "avx2", "x86-64", "neon"; None: the
-                best there are.
+                best that this processor has.
 
         Raises:
             MissingPackageError: llvmlite, of the extra `bdt`, is not installed.
@@ -404,11 +404,11 @@ class Forest(HtmlRepr):
     def iterations(self, begin: int, end: int) -> Forest:
         """Only the rounds of boosting from `begin` to before `end`, as ``iteration_range`` does.
 
-        An average is then over the rounds kept.
+        An average is then taken over these rounds only.
 
         Raises:
-            UsageError: Rounds that do not exist, or a sum divided by something else than their
-                number (TMVA's AdaBoost).
+            UsageError: Rounds that do not exist, or a sum that is not divided by their number
+                (TMVA's AdaBoost).
         """
         if not 0 <= begin < end <= self.num_iterations:
             message = (
@@ -485,10 +485,10 @@ class Forest(HtmlRepr):
     def save(self, path: str | Path) -> None:
         """Write the forest as our own JSON (``*.forest.json``), which `rootml.bdt.load` reads.
 
-        Every field is kept, every float exactly.
+        The file holds every field, and every float exactly.
 
         Raises:
-            MissingFileError: There is no such folder.
+            MissingFileError: The folder does not exist.
         """
         from rootml.bdt.writers._forest_json import write_forest_json
 
@@ -502,7 +502,7 @@ class Forest(HtmlRepr):
         runtime has its own exp. Where NaN is an error for the library, the model lets it pass.
 
         Raises:
-            MissingFileError: There is no such folder.
+            MissingFileError: The folder does not exist.
             MissingPackageError: The package onnx is not installed.
             UnsupportedModelError: A link that ONNX has no operator for ("probit").
         """
@@ -519,7 +519,7 @@ class Forest(HtmlRepr):
         with ``-ffast-math``. Where NaN is an error for the library, the result is NaN.
 
         Raises:
-            MissingFileError: There is no such folder.
+            MissingFileError: The folder does not exist.
             UsageError: A `name` that C++ does not take.
             UnsupportedModelError: A forest of millions of nodes, or the link "probit".
         """

@@ -7,7 +7,6 @@ column and value. Casting float64 to float32 is what XGBoost itself does with it
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -97,7 +96,7 @@ class Table:
         """For models that refuse NaN.
 
         Raises:
-            CastError: There is one; names the column.
+            CastError: A value is NaN; the message names the column.
         """
         columns = self.columns if self.matrix is None else self.matrix.T
         for name, column in zip(names, columns, strict=True):
@@ -112,7 +111,7 @@ class Table:
 
 
 def blanked(x: NDArray[Any], forest: Forest) -> NDArray[Any]:
-    """Rows in which values that count as missing became NaN, in place."""
+    """Replace the values that count as missing by NaN, in place."""
     if not math.isnan(forest.missing):
         x[x == x.dtype.type(forest.missing)] = np.nan
     if forest.zero_missing.any():
@@ -123,12 +122,12 @@ def blanked(x: NDArray[Any], forest: Forest) -> NDArray[Any]:
 def category_codes(x: NDArray[Any], rule: CategoryRule) -> NDArray[Any]:
     """The category that each value is, -1 for none; NaN stays."""
     with np.errstate(invalid="ignore"):
-        there = x <= _MAX_CATEGORY
-        there &= x > -1 if rule == "truncate" else x >= 0
+        valid = x <= _MAX_CATEGORY
+        valid &= x > -1 if rule == "truncate" else x >= 0
         whole = np.trunc(x)
         if rule == "exact":
-            there &= whole == x
-    return np.where(np.isnan(x), x, np.where(there, whole, -1)).astype(x.dtype)
+            valid &= whole == x
+    return np.where(np.isnan(x), x, np.where(valid, whole, -1)).astype(x.dtype)
 
 
 @dataclass(frozen=True)
@@ -146,15 +145,16 @@ def as_input(data: Any, forest: Forest) -> Input:
     """The columns of the features, in the order of the model.
 
     Named columns (mapping, DataFrame, Arrow, awkward records, structured array) are found by the
-    names of the features, and further columns are not looked at. A model without names takes
-    columns in their order, and exactly as many as it has features.
+    names of the features; other columns are ignored. A model without names takes the columns in
+    their order, one for each of its features.
 
     Raises:
         MissingColumnError: A feature is not among the named columns.
-        UsageError: Another number of columns, no two-dimensional array, a single number.
+        UsageError: The number of columns is wrong, the array does not have two dimensions, or a
+            column is a single number.
         SchemaError: Columns of different lengths.
-        UnsupportedTypeError: Not numbers.
-        CastError: An integer that no float of the model's input type equals.
+        UnsupportedTypeError: The columns do not hold numbers.
+        CastError: An integer cannot be written exactly in the model's input type.
     """
     kind = type(data).__module__.partition(".")[0]
     if isinstance(data, ak.Array):
@@ -220,16 +220,16 @@ def _wanted(names: Sequence[Any], forest: Forest) -> Sequence[Any]:
     if forest.feature_names is None:
         _check_count(len(names), forest)
         return names
-    there = {str(name): name for name in names}
-    missing = [name for name in forest.feature_names if name not in there]
+    available = {str(name): name for name in names}
+    missing = [name for name in forest.feature_names if name not in available]
     if missing:
         message = (
             f"no column {missing[0]!r}"
             + (f" (nor {len(missing) - 1} more of the model's features)" if missing[1:] else "")
-            + f"; available: {nearest(missing[0], there)}"
+            + f"; available: {nearest(missing[0], available)}"
         )
         raise MissingColumnError(message)
-    return [there[name] for name in forest.feature_names]
+    return [available[name] for name in forest.feature_names]
 
 
 def _check_count(count: int, forest: Forest) -> None:
@@ -268,9 +268,7 @@ def _column(values: Any, name: str, forest: Forest) -> NDArray[Any]:
 
 
 def as_float(x: NDArray[Any], forest: Forest, names: Sequence[str]) -> NDArray[Any]:
-    """float32 or float64 in native byte order: `x` itself where it is that, else a cast without
-    loss.
-    """
+    """As float32 or float64 in native byte order: `x` itself if it is, else an exact cast."""
     if x.dtype in _FLOATS and x.flags.aligned:
         return x
     if x.dtype.kind not in "fiub" or x.dtype.itemsize > 8:
@@ -285,16 +283,16 @@ def as_float(x: NDArray[Any], forest: Forest, names: Sequence[str]) -> NDArray[A
 
 
 def _check_integers(x: NDArray[Any], made: NDArray[Any], names: Sequence[str]) -> None:
-    # back and forth, below the largest integer: there the way back is undefined
+    # cast there and back; from the largest integer on, the cast back is undefined
     info = np.iinfo(x.dtype)
     inside = made < float(info.max)
     changed = ~inside
     changed[inside] = made[inside].astype(x.dtype) != x[inside]
     if changed.any():
-        place = np.unravel_index(int(np.argmax(changed)), x.shape)
-        name = names[int(place[1])] if x.ndim == 2 else names[0]
+        index = np.unravel_index(int(np.argmax(changed)), x.shape)
+        name = names[int(index[1])] if x.ndim == 2 else names[0]
         message = (
-            f"column {name!r}: the integer {x[place]} (row {place[0]:,}) cannot be stored as "
+            f"column {name!r}: the integer {x[index]} (row {index[0]:,}) cannot be stored as "
             f"{made.dtype}, the "
             "type of the model's inputs; cast it yourself to accept the nearest float"
         )
@@ -332,11 +330,11 @@ def _series(series: Any, name: str, forest: Forest) -> NDArray[Any]:
 
 def _category_codes(series: Any, name: str, forest: Forest) -> NDArray[Any]:
     """Numbers of the model's own categories, for a column of the type category."""
-    names, place = (
+    names, index = (
         forest.feature_categories,
-        dict(zip(forest.names, itertools.count(), strict=False)),
+        dict(zip(forest.names, range(forest.num_features), strict=True)),
     )
-    known = names[place[name]] if names is not None and name in place else None
+    known = names[index[name]] if names is not None and name in index else None
     if known is None:
         message = (
             f"column {name!r} is a pandas category, and the model does not hold the names of its "
@@ -370,7 +368,7 @@ def _from_arrow(data: Any, forest: Forest) -> Table:
 
 
 def _arrow_values(column: Any, name: str) -> NDArray[Any]:
-    """Without a copy where the column is one piece without nulls, which become NaN."""
+    """As NumPy, without a copy if the column is one piece and has no nulls. Nulls become NaN."""
     import pyarrow as pa
     import pyarrow.compute as pc
 

@@ -1,4 +1,4 @@
-"""One door for every model: told apart by content, not by the ending of a file's name."""
+"""`load`: reads a model of any library. The content shows its kind, not the file's name."""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ def load(source: Any, *, missing: float | None = None) -> Forest:
 
     Raises:
         MissingFileError: No such file.
-        ModelError: A damaged file; the message says where.
+        ModelError: A damaged file; the message names the field or line.
         UnsupportedModelError: A model of another kind, or one that cannot be represented.
-        UsageError: An object that is no model, or not trained.
+        UsageError: The object is not a model, or is not trained.
 
     >>> stump = b'''{"format": "rootml.forest", "version": 1, "input_dtype": "float32",
     ...  "dtype": "float32", "tree_offset": [0, 3], "feature": [0, -1, -1], "left": [1, -1, -1],
@@ -101,7 +101,7 @@ def _load(source: Any) -> Forest:
 
 
 def _check_fitted(model: Any) -> None:
-    """Wrappers tell whether they were trained in scikit-learn's way."""
+    """Refuse a wrapper or estimator that was not trained."""
     is_fitted = getattr(model, "__sklearn_is_fitted__", None)
     if is_fitted is not None and not is_fitted():
         message = f"this {type(model).__name__} is not trained"
@@ -114,7 +114,10 @@ def _check_own_methods(model: Any, library: str) -> None:
     for name in ("predict", "predict_proba", "decision_function"):
         owner = next((kind for kind in kinds if name in vars(kind)), None)
         if owner is not None and owner.__module__.split(".", 1)[0] not in {library, "sklearn"}:
-            message = f"{owner.__name__} has a {name}() of its own, which the trees do not hold"
+            message = (
+                f"{owner.__name__} defines its own {name}(): its predictions are not those of the "
+                "trees"
+            )
             raise UnsupportedModelError(message)
 
 

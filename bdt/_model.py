@@ -23,6 +23,9 @@ from rootml.dataset import Dataset
 from rootml.errors import UsageError
 
 EngineName = Literal["llvm", "numpy"]
+Scores = Any
+"""A NumPy array; for awkward lists an awkward array. Not a union: each caller would have
+to check which of the two it is, although the input decides."""
 _PIECE = 1 << 16
 """Rows that are scored at once: a multiple of the block of the kernels."""
 
@@ -59,7 +62,7 @@ class Model(HtmlRepr):
     Attributes:
         forest: What was compiled.
         engine: "llvm" or "numpy".
-        threads: How many threads `predict` uses if not told; 1 means the caller's only.
+        threads: How many threads `predict` uses by default; 1 means the caller's only.
 
     >>> import numpy as np
     >>> stump = Forest(
@@ -97,13 +100,13 @@ class Model(HtmlRepr):
 
     # --- scores ----------------------------------------------------------------------------------
 
-    def predict(self, data: Any, *, threads: int | None = None) -> Any:
+    def predict(self, data: Any, *, threads: int | None = None) -> Scores:
         """Predictions as the library that trained the model makes them.
 
         Args:
             data: See the class.
-            threads: As many run beside one another for this call; None: as compiled. On a cluster
-                that goes for each of the tasks.
+            threads: How many threads this call uses; None: as compiled. On a cluster this is the
+                number for each task.
 
         Returns:
             float32 or float64 (the type of the library's sums), shape (rows,), or (rows, outputs)
@@ -118,7 +121,7 @@ class Model(HtmlRepr):
             return found
         return self._scores(data, threads, margin=False)
 
-    def predict_margin(self, data: Any, *, threads: int | None = None) -> Any:
+    def predict_margin(self, data: Any, *, threads: int | None = None) -> Scores:
         """Sums of the leaves and the base, before the link; else as `predict`.
 
         Equal bit by bit to ``Booster.predict(DMatrix(x), output_margin=True)`` of XGBoost.
@@ -167,7 +170,7 @@ class Model(HtmlRepr):
 
     # --- explanations ----------------------------------------------------------------------------
 
-    def predict_leaf(self, data: Any, *, threads: int | None = None) -> Any:
+    def predict_leaf(self, data: Any, *, threads: int | None = None) -> Scores:
         """The leaf that each event reaches in each tree, by the library's number of it.
 
         That is the node's number in the tree for XGBoost and scikit-learn, the leaf's number for
@@ -181,7 +184,7 @@ class Model(HtmlRepr):
         """
         return self._explain(data, threads, "leaf")
 
-    def predict_trees(self, data: Any, *, threads: int | None = None) -> Any:
+    def predict_trees(self, data: Any, *, threads: int | None = None) -> Scores:
         """What each tree adds to the margin.
 
         Args:
@@ -201,7 +204,7 @@ class Model(HtmlRepr):
         approximate: bool = False,
         interactions: bool = False,
         threads: int | None = None,
-    ) -> Any:
+    ) -> Scores:
         """How much each feature moves the margin of each event (SHAP values).
 
         What is not known of an event is averaged over by the weights of the nodes, as TreeSHAP

@@ -76,18 +76,19 @@ def keep_reached(
     """Leave out the nodes that no root reaches, as pruning leaves them behind.
 
     Returns:
-        Indices of the nodes kept, the new offsets, and the new `left` and `right`.
+        Indices of the nodes reached, the new offsets, and the new `left` and `right`.
 
     Raises:
         ModelError: As `level_depths`.
     """
-    kept = np.flatnonzero(level_depths(tree_offset, left, right) >= 0)
-    offset = np.searchsorted(kept, tree_offset).astype(np.int64)
-    if len(kept) == len(left):
-        return kept, offset, left, right
-    place = np.full(len(left) + 1, -1, dtype=np.int32)  # the last element serves child -1
-    place[kept] = np.arange(len(kept), dtype=np.int32)
-    return kept, offset, place[np.maximum(left[kept], -1)], place[np.maximum(right[kept], -1)]
+    reached = np.flatnonzero(level_depths(tree_offset, left, right) >= 0)
+    offset = np.searchsorted(reached, tree_offset).astype(np.int64)
+    if len(reached) == len(left):
+        return reached, offset, left, right
+    number = np.full(len(left) + 1, -1, dtype=np.int32)  # the last element serves child -1
+    number[reached] = np.arange(len(reached), dtype=np.int32)
+    left, right = (number[np.maximum(child[reached], -1)] for child in (left, right))
+    return reached, offset, left, right
 
 
 def order_by_tree(

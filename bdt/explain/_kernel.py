@@ -31,7 +31,19 @@ from typing import Any
 import numpy as np
 
 from rootml.bdt.engine._target import Target
-from rootml.bdt.engine.codegen._code import F32, F64, I1, I32, I64, PTR, Code, Value, splat, vector
+from rootml.bdt.engine.codegen._code import (
+    F32,
+    F64,
+    I1,
+    I32,
+    I64,
+    PTR,
+    Code,
+    Function,
+    Value,
+    splat,
+    vector,
+)
 from rootml.bdt.engine.codegen._ir import ir
 from rootml.bdt.explain._tables import CATEGORY, DEFAULT, INTS, LEFT_LEAF, RIGHT_LEAF
 
@@ -67,7 +79,7 @@ class Shape:
         return 2 * products + 2 * (2 * most_nodes + 64) + features * BLOCK * self.dtype.itemsize
 
 
-def emit_explain(module: Any, target: Target, shape: Shape) -> Any:
+def emit_explain(module: Any, target: Target, shape: Shape) -> Function:
     """The function of the module's docstring."""
     return _Kernel(Code(module, target, "explain", [PTR, PTR, PTR, PTR, I64]), shape).emit()
 
@@ -85,7 +97,7 @@ class _Kernel:
         self.word = ir.IntType(shape.lanes)
         self.row = (3 + 4 * shape.points) * self.size
 
-    def emit(self) -> Any:
+    def emit(self) -> Function:
         code, b = self.code, self.b
         tables, x, sums, work, self.rows = code.args
         self.table = {name: code.slot(tables, i, self._kind(i)) for i, name in enumerate(TABLES)}

@@ -1,4 +1,4 @@
-"""Fields of parsed JSON: looked up, typed and measured, with errors that say where."""
+"""Fields of parsed JSON with checks of type and range; errors name the field."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rootml.errors import ModelError, UnsupportedModelError, nearest
 INT32 = 2**31 - 1
 
 
-def parse_json(data: bytes | str) -> Any:
+def parse_json(data: bytes | str) -> Any:  # the file decides the type; callers check it
     """The value in `data`.
 
     Raises:
@@ -28,7 +28,7 @@ def parse_json(data: bytes | str) -> Any:
         raise ModelError(message) from error
 
 
-def entry(table: Any, *path: str) -> Any:
+def entry(table: Any, *path: str) -> Any:  # the file decides the type; callers check it
     """``table[path[0]][path[1]]...``, each of them a mapping with that key."""
     for i, name in enumerate(path):
         if not isinstance(table, Mapping) or name not in table:

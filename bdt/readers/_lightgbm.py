@@ -2,8 +2,8 @@
 
 The format is that of LightGBM's ``src/boosting/gbdt_model_text.cpp`` and ``src/io/tree.cpp``, the
 tests are those of ``include/LightGBM/tree.h``: inputs, thresholds, leaves and sums are float64,
-``x <= threshold`` goes left, categories in a node's set go left. A feature's missing type says
-what NaN is: "nan" goes the default way, "none" is 0, and for "zero" NaN and values within
+``x <= threshold`` goes left, categories in a node's set go left. A feature's missing type gives
+the meaning of NaN: "nan" goes the default way, "none" is 0, and for "zero" NaN and values within
 1e-35 of 0 go the default way. Everything within 1e-35 of 0 is 0 (``kZeroThreshold``).
 """
 
@@ -125,8 +125,8 @@ def _sections(text: str) -> tuple[dict[str, str], list[dict[str, str]], str]:
 def _cut(text: str) -> tuple[str, str, str]:
     """The trees, what ends them ("" if nothing does), and what follows.
 
-    Early files of version v2 have no line "end of trees"; there the last of ``tree_sizes`` tells
-    where the trees end, and a blank line must follow.
+    Early files of version v2 have no line "end of trees"; there the last of ``tree_sizes`` gives
+    the end of the trees, and a blank line must follow.
     """
     body, end, tail = text.partition(_END)
     sizes = re.search(r"\ntree_sizes=.*\b(\d{1,12})\n", text)
@@ -142,7 +142,7 @@ def _cut(text: str) -> tuple[str, str, str]:
 
 
 def _check_sizes(text: str, sizes: str) -> None:
-    """Refuse trees that are longer or shorter than ``tree_sizes`` says: something was lost.
+    """Refuse trees whose length is not the one in ``tree_sizes``: something was lost.
 
     Files whose line ends were converted have other sizes, and are not checked.
     """

@@ -148,7 +148,7 @@ def _attributes(onnx: Any, node: Any) -> dict[str, Any]:
             except TypeError as error:
                 message = f"the attribute {one.name!r:.40} has no value"
                 raise ModelError(message) from error
-        made[str(one.name)] = value  # bytes, if it is no UTF-8
+        made[str(one.name)] = value  # bytes that are not UTF-8 are replaced
     return made
 
 
@@ -210,16 +210,16 @@ def _listed(
     prefix = "target" if kind == "TreeEnsembleRegressor" else "class"
     outputs, ids = _outputs(given, kind)
     _check_size(count, outputs)
-    place = find(
+    node = find(
         _integers(given, f"{prefix}_treeids", len(ids)),
         _integers(given, f"{prefix}_nodeids", len(ids)),
         np.zeros(len(ids), dtype=bool),
     )
     value = np.zeros((count, outputs), dtype=dtype)
-    if np.any(ids < 0) or np.any(ids >= outputs) or np.any(~leaf[place]):
+    if np.any(ids < 0) or np.any(ids >= outputs) or np.any(~leaf[node]):
         message = f"{prefix}_ids beyond the {outputs} outputs, or weights of inner nodes"
         raise ModelError(message)
-    np.add.at(value, (place, ids), _floats(given, f"{prefix}_weights", dtype, len(ids)))
+    np.add.at(value, (node, ids), _floats(given, f"{prefix}_weights", dtype, len(ids)))
     trees = _Trees(
         roots=first,
         feature=np.where(leaf, -1, _integers(given, "nodes_featureids", count)),
@@ -249,7 +249,7 @@ def _check_size(nodes: int, outputs: int) -> None:
 def _finder(
     tree: NDArray[np.int64], number: NDArray[np.int64]
 ) -> Callable[[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]], NDArray[np.int64]]:
-    """A function from (tree, node) to the place in the list of nodes."""
+    """A function from (tree, node number) to the index in the list of nodes."""
     order = np.lexsort((number, tree))
     keys = np.stack([tree[order], number[order]])
     if np.any(np.all(keys[:, 1:] == keys[:, :-1], axis=0)):
@@ -292,7 +292,7 @@ def _outputs(given: dict[str, Any], kind: str) -> tuple[int, NDArray[np.int64]]:
         if len(bases) > 1 or (len(bases) == 1 and ids[0] != 0):
             message = (
                 f"a classifier with one score, that of class {ids[0]}, and {len(bases)} "
-                "base_values: ONNX does not say what that means"
+                "base_values: the meaning is not defined by ONNX"
             )
             raise UnsupportedModelError(message)
         return 1, ids * 0  # one score, that of the second class
@@ -401,9 +401,9 @@ def _forest(
     category[is_set] = np.arange(len(sets))
     nan_true = trees.nan_true | (trees.mode == _NEQ)
     order, offset = order_by_tree(trees.roots, trees.true, trees.false)
-    place = np.full(len(inner) + 1, -1)  # the last serves child -1
-    place[order] = np.arange(len(order))
-    true, false = place[trees.true[order]], place[trees.false[order]]
+    number = np.full(len(inner) + 1, -1)  # the last element serves child -1
+    number[order] = np.arange(len(order))
+    true, false = number[trees.true[order]], number[trees.false[order]]
     flip = swap[order]
     last = int(trees.feature.max(initial=0))
     if np.any(trees.feature[inner] < 0) or (width and last >= width):

@@ -1,7 +1,7 @@
-"""What stands behind the trees of an ONNX graph: followed from the scores to the outputs.
+"""The operators behind the trees of an ONNX graph, followed from the scores to the outputs.
 
-Each operator there is understood, or the model is refused. A path from the scores to an output of
-the graph is a sequence of steps, and the whole sequence is one link::
+Each operator is understood, or the model is refused. A path from the scores to an output of the
+graph is a sequence of steps, and the whole sequence is one link::
 
     scores -> Identity -> Softmax(axis=-1) -> output                  "softmax"
     scores -> Neg -> Exp -> Add(1) -> Reciprocal -> output            "sigmoid"
@@ -34,7 +34,7 @@ OPERATORS = {
     "Add", "ArgMax", "Cast", "Exp", "Greater", "Identity", "Mul", "Neg", "Reciprocal", "Sigmoid",
     "Softmax", "Softplus", "Tanh", "ZipMap",
 }  # fmt: skip
-"""Names of the operators that may stand behind the trees."""
+"""Names of the operators that may follow the trees."""
 _UNARY = {"Exp", "Neg", "Reciprocal", "Sigmoid", "Softplus", "Tanh"}
 _DOMAINS = {"", "ai.onnx", "ai.onnx.ml"}
 
@@ -124,7 +124,7 @@ class _Tail:
         return kind
 
     def number(self, name: str) -> float | None:
-        """A constant that holds one number; None: it is none."""
+        """The number in a constant; None if it does not hold exactly one."""
         found = self.constants.get(name)
         if found is None or found.external_data:
             return None

@@ -200,15 +200,15 @@ def read_tmva(data: bytes) -> Forest:
         message = "cType is neither 0 nor 1"
         raise ModelError(message)
     swap = ~leaf & (cut_type == 0)
-    kept, offset, left, right = _without_pruned(stream, leaf, left, right)
+    reached, offset, left, right = _without_pruned(stream, leaf, left, right)
     fields = {
         "feature": np.where(leaf, -1, selector),
         "threshold": np.where(leaf, 0.0, cut).astype(np.float32),
         "default_left": ~leaf,
         "value": np.where(leaf, _leaf_values(stream, boost, kind, response, purity), 0.0),
     }
-    fields = {name: array[kept] for name, array in fields.items()}
-    flip = swap[kept]
+    fields = {name: array[reached] for name, array in fields.items()}
+    flip = swap[reached]
     value = fields.pop("value")
     weights = np.array(stream.trees, dtype=np.float32).astype(np.float64)
     averaged = boost in _AVERAGED

@@ -139,7 +139,7 @@ class _Parser:
         return False
 
 
-def parse_ubjson(data: bytes) -> Any:
+def parse_ubjson(data: bytes) -> Any:  # the file decides the type; callers check it
     """The value in `data`; arrays of numbers as (big-endian) NumPy arrays.
 
     Raises:

@@ -394,28 +394,28 @@ def _nodes(
     left, right = (np.where(leaf, -1, child + first) for child in (left, right))
     narrow(left, "left_children", minimum=-1)
     narrow(right, "right_children", minimum=-1)
-    kept, offset, left32, right32 = keep_reached(
+    reached, offset, left32, right32 = keep_reached(
         offset, left.astype(np.int32), right.astype(np.int32)
     )
-    _check_parents(trees, left, right, first, kept)
-    category, sets = _category_sets(trees, sizes, is_set, kept)
+    _check_parents(trees, left, right, first, reached)
+    category, sets = _category_sets(trees, sizes, is_set, reached)
     threshold = np.where(leaf | is_set, np.float32(0), float32(column["split_conditions"]))
-    features = np.where(leaf, -1, column["split_indices"])[kept]
-    local = (np.arange(count) - first)[kept]
+    features = np.where(leaf, -1, column["split_indices"])[reached]
+    local = (np.arange(count) - first)[reached]
     return {
-        "leaf_id": local if len(kept) < count else None,
+        "leaf_id": local if len(reached) < count else None,
         "tree_offset": offset,
         "feature": narrow(features, "split_indices", minimum=-1),
-        "threshold": threshold[kept],
+        "threshold": threshold[reached],
         "left": left32,
         "right": right32,
-        "default_left": ((goes_left ^ is_set) & ~leaf)[kept],
-        "value": value[kept],
+        "default_left": ((goes_left ^ is_set) & ~leaf)[reached],
+        "value": value[reached],
         "category": category,
         "category_offset": sets[0],
         "category_values": sets[1],
         **{
-            field: column[name][kept].astype(np.float64)
+            field: column[name][reached].astype(np.float64)
             for field, name in (("gain", "loss_changes"), ("cover", "sum_hessian"))
             if name in statistics
         },
@@ -442,13 +442,13 @@ def _check_parents(
     left: NDArray[Any],
     right: NDArray[Any],
     first: NDArray[np.int64],
-    kept: NDArray[np.int64],
+    reached: NDArray[np.int64],
 ) -> None:
     """Refuse `parents` that contradict the children."""
     if not trees or "parents" not in trees[0]:
         return
     parents = narrow(flat(trees, "parents"), "parents", minimum=-(2**31), maximum=2**32 - 1)
-    inner = kept[left[kept] >= 0]
+    inner = reached[left[reached] >= 0]
     for child in (left[inner], right[inner]):
         if np.any(parents[child] != inner - first[inner]):
             message = "parents contradict left_children and right_children"
@@ -501,10 +501,13 @@ def _category_sets(
     trees: Sequence[Any],
     sizes: NDArray[np.int64],
     is_set: NDArray[np.bool_],
-    kept: NDArray[np.int64],
+    reached: NDArray[np.int64],
 ) -> tuple[NDArray[np.int32], tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Index of the set of each kept node, and the sets: offsets and members."""
-    none = np.full(len(kept), -1, dtype=np.int32), (np.zeros(1, np.int64), np.zeros(0, np.int64))
+    """Index of the set of each reached node, and the sets: offsets and members."""
+    none = (
+        np.full(len(reached), -1, dtype=np.int32),
+        (np.zeros(1, np.int64), np.zeros(0, np.int64)),
+    )
     if not np.any(is_set):
         return none
     names = ("categories_nodes", "categories_segments", "categories_sizes", "categories")
@@ -531,8 +534,8 @@ def _category_sets(
     values = narrow(members[place + np.arange(offset[-1])], "categories", maximum=MAX_CATEGORY - 1)
     category = np.full(len(is_set), -1, dtype=np.int32)
     category[node] = np.arange(len(node), dtype=np.int32)
-    category = np.where(is_set, category, -1)[kept]
-    if np.any(category[is_set[kept]] < 0):
+    category = np.where(is_set, category, -1)[reached]
+    if np.any(category[is_set[reached]] < 0):
         message = "a categorical node has no categories"
         raise ModelError(message)
     order = np.lexsort((values, np.repeat(np.arange(len(size)), size)))

@@ -167,8 +167,8 @@ def _array(kind: str, name: str, values: Iterable[Any]) -> str:
     return f"inline constexpr {kind} {name}[] = {{\n" + "\n".join(lines) + "\n};\n"
 
 
-def _unsigned(most: int) -> str:
-    return "std::uint16_t" if most < 2**16 else "std::uint32_t"
+def _unsigned(maximum: int) -> str:
+    return "std::uint16_t" if maximum < 2**16 else "std::uint32_t"
 
 
 def _largest(values: NDArray[Any]) -> int:
@@ -302,7 +302,7 @@ def _blocks(tables: Tables, name: str) -> str:
 
 
 def _targeted(text: str, target: str) -> str:
-    """The text compiled for a set of instructions, whatever the compiler is told."""
+    """The text compiled for a set of instructions, whatever the compiler's options are."""
     return (
         "#if defined(__clang__)\n"
         f'#pragma clang attribute push(__attribute__((target("{target}"))), apply_to = function)\n'
@@ -705,8 +705,8 @@ std::size_t best = 0;
     out[0] = static_cast<output_type>(best);"""
 
 _SOFTMAX = """\
-output_type most = out[0];
-    for (std::size_t k = 1; k < num_outputs; ++k) most = out[k] > most ? out[k] : most;
+output_type maximum = out[0];
+    for (std::size_t k = 1; k < num_outputs; ++k) maximum = out[k] > maximum ? out[k] : maximum;
     {total} total = 0;
-    for (std::size_t k = 0; k < num_outputs; ++k) total += out[k] = std::exp(out[k] - most);
+    for (std::size_t k = 0; k < num_outputs; ++k) total += out[k] = std::exp(out[k] - maximum);
     for (std::size_t k = 0; k < num_outputs; ++k) out[k] /= static_cast<output_type>(total);"""

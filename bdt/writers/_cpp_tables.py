@@ -74,7 +74,7 @@ class SetGroup:
 
     @property
     def packed(self) -> NDArray[np.uint8]:
-        """Shape (bytes, tests): bit i of byte k says whether value 8 k + i goes right."""
+        """Shape (bytes, tests): bit i of byte k is 1 if value 8 k + i goes right."""
         return np.packbits(self.bits, axis=0, bitorder="little")
 
 
@@ -201,7 +201,7 @@ def _perfect(
 ) -> tuple[NDArray[Any], ...]:
     """Trees filled up to the depth of their pack: below a leaf all is this leaf.
 
-    Level by level for all trees: which node of the forest stands at each place.
+    Level by level for all trees: the node of the forest at each position.
     """
     node_count, leaf_count = 2**depth - 1, 2**depth
     tree = np.cumsum(node_count) - node_count

@@ -28,7 +28,7 @@ from rootml.errors import UnsupportedModelError
 _LEQ, _LT, _MEMBER = 0, 1, 6
 
 
-def onnx_model(forest: Forest) -> Any:
+def onnx_model(forest: Forest) -> Any:  # a ModelProto; onnx is optional and not imported here
     """The ModelProto: input ``features`` (rows, features), outputs ``margin`` and ``prediction``.
 
     Raises:
@@ -172,7 +172,7 @@ class _ForestGraph(OnnxGraph):
         self.now = self.op("Concat", first, steps, axis=1)
         self.then("CumSum", self.constant(1, np.int64), output="prediction")
 
-    def finish(self) -> Any:
+    def finish(self) -> Any:  # a ModelProto
         """The ModelProto."""
         forest = self.forest
         width = 1 if forest.link == "argmax" else forest.num_outputs
@@ -294,19 +294,19 @@ def _part(forest: Forest, target: NDArray[Any], column: int) -> dict[str, NDArra
     inner = forest.feature >= 0
     alone = ~inner & (forest.node_depth == 0)  # trees that are one leaf
     tests = np.flatnonzero(inner | alone)
-    place = np.cumsum(inner | alone) - 1
+    node_number = np.cumsum(inner | alone) - 1
     weight = np.concatenate([forest.value[~inner, column], forest.value[alone, column]])
-    leaf_place = np.cumsum(~inner) - 1
+    leaf_number = np.cumsum(~inner) - 1
     again = np.cumsum(alone) - 1 + int(np.sum(~inner))  # the second leaf of a lonely node
     left, right = forest.left[tests], forest.right[tests]
     lonely = alone[tests]
 
     def child(index: NDArray[Any], own: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
         is_leaf = lonely | ~inner[index]
-        at = np.where(is_leaf, leaf_place[index], place[index])
+        at = np.where(is_leaf, leaf_number[index], node_number[index])
         return np.where(lonely, own[tests], at), is_leaf
 
-    true, true_leaf = child(left, leaf_place)
+    true, true_leaf = child(left, leaf_number)
     false, false_leaf = child(right, again)
     mode = _LT if forest.comparison == "<" else _LEQ
     sets = forest.category[tests]
@@ -319,7 +319,7 @@ def _part(forest: Forest, target: NDArray[Any], column: int) -> dict[str, NDArra
         for index in sets[is_set & ~is_empty].tolist()
     ]
     return {
-        "root": place[forest.tree_offset[:-1]],
+        "root": node_number[forest.tree_offset[:-1]],
         "feature": np.where(lonely, 0, np.where(is_set, copies, forest.feature[tests])),
         "mode": np.where(is_empty, _LT, np.where(is_set, _MEMBER, mode)),
         "split": np.where(is_empty, -np.inf, forest.threshold[tests]).astype(forest.dtype),

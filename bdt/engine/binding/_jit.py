@@ -35,7 +35,9 @@ class Library:
         self._engine.finalize_object()
         self.size = len(machine_code)
 
-    def function(self, name: str, result: Any, *arguments: Any) -> Any:
+    def function(
+        self, name: str, result: Any, *arguments: Any
+    ) -> Any:  # a function of ctypes, whose class ctypes makes at run time
         """A callable that releases the GIL."""
         address = self._engine.get_function_address(name)
         if not address:

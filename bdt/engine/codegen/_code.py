@@ -13,11 +13,15 @@ I1, I8, I16, I32, I64 = (ir.IntType(bits) for bits in (1, 8, 16, 32, 64))
 F32, F64 = ir.FloatType(), ir.DoubleType()
 PTR = ir.PointerType()
 
+Function = Any
+"""A function of llvmlite's IR. The package llvmlite is not typed; these are names for readers."""
+Type = Any
+"""A type of llvmlite's IR."""
 Value = Any
-"""A value of llvmlite's IR; the package has no types of its own."""
+"""A value of llvmlite's IR."""
 
 
-def vector(element: Any, count: int) -> Any:
+def vector(element: Type, count: int) -> Type:
     """The type of `count` elements."""
     return ir.VectorType(element, count)
 
@@ -146,7 +150,7 @@ class Code:
         yield
         self.b.branch(after)
 
-    def end(self, value: Value | None = None) -> Any:
+    def end(self, value: Value | None = None) -> Function:
         """Return; gives the function."""
         if value is None:
             self.b.ret_void()

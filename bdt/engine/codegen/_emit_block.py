@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from rootml.bdt.engine._target import Target
-from rootml.bdt.engine.codegen._code import F32, F64, I32, I64, PTR, Code, Value
+from rootml.bdt.engine.codegen._code import F32, F64, I32, I64, PTR, Code, Function, Type, Value
 from rootml.bdt.engine.codegen._emit_inputs import (
     emit_column,
     emit_mark_missing,
@@ -106,7 +106,7 @@ class KernelShape:
         return repr(values)
 
     @property
-    def kind(self) -> Any:
+    def kind(self) -> Type:
         """LLVM's type of thresholds."""
         return F32 if self.input_dtype.itemsize == 4 else F64
 
@@ -124,7 +124,7 @@ class _Record:
         return self._code.slot(self._pointer, self._names.index(name), PTR)
 
 
-def emit_predict(module: Any, target: Target, shape: KernelShape) -> Any:
+def emit_predict(module: Any, target: Target, shape: KernelShape) -> Function:
     """See the module."""
     fill = _emit_fill(module, target, shape)
     score = (
@@ -192,7 +192,7 @@ def _emit_traversal_block(module: Any, target: Target, shape: KernelShape) -> An
     return code.end()
 
 
-def emit_rows_function(module: Any, target: Target, shape: KernelShape) -> Any:
+def emit_rows_function(module: Any, target: Target, shape: KernelShape) -> Function:
     """Few rows: ``score_rows(model, work, x, rows, out)``; x contiguous, of the input's dtype."""
     sums = shape.order.kind.element
     code = Code(module, target, "score_rows", [PTR, PTR, PTR, I64, PTR])

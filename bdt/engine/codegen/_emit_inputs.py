@@ -6,7 +6,17 @@ import math
 from typing import Any
 
 from rootml.bdt.engine._target import Target
-from rootml.bdt.engine.codegen._code import F32, I32, I64, PTR, Code, Value, splat, vector
+from rootml.bdt.engine.codegen._code import (
+    F32,
+    I32,
+    I64,
+    PTR,
+    Code,
+    Function,
+    Value,
+    splat,
+    vector,
+)
 from rootml.bdt.engine.codegen._ir import ir
 
 ZERO = 1.0000000180025095e-35
@@ -27,7 +37,7 @@ def cast(code: Code, value: Value, kind: Any) -> Value:
     return code.b.fptrunc(value, wanted) if kind is F32 else code.b.fpext(value, wanted)
 
 
-def emit_rows(module: Any, target: Target, given: Any, kind: Any) -> Any:
+def emit_rows(module: Any, target: Target, given: Any, kind: Any) -> Function:
     """A kernel: 512 rows, each contiguous, become columns.
 
     ::
@@ -103,7 +113,7 @@ def _transposed(code: Code, rows: list[Value]) -> list[Value]:
     return rows
 
 
-def emit_column(module: Any, target: Target, given: Any, kind: Any) -> Any:
+def emit_column(module: Any, target: Target, given: Any, kind: Any) -> Function:
     """A kernel: up to 512 values, any distance apart, become the start of a column.
 
     ::
@@ -132,7 +142,7 @@ def emit_column(module: Any, target: Target, given: Any, kind: Any) -> Any:
     return code.end()
 
 
-def emit_mark_missing(module: Any, target: Target, kind: Any) -> Any:
+def emit_mark_missing(module: Any, target: Target, kind: Any) -> Function:
     """A kernel: what counts as missing becomes NaN.
 
     ::

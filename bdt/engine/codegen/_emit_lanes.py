@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from rootml.bdt.engine._target import Target
-from rootml.bdt.engine.codegen._code import BYTES, I8, I64, PTR, Code, Value
+from rootml.bdt.engine.codegen._code import BYTES, I8, I64, PTR, Code, Function, Value
 from rootml.bdt.engine.codegen._emit_inputs import size_of
 from rootml.bdt.engine.codegen._emit_lookup import ByteTable
 from rootml.bdt.engine.codegen._emit_trees import choose_leaf, index_bytes, index_events
@@ -26,7 +26,7 @@ def lane_bytes(depth: int) -> int:
 
 def emit_lanes(
     module: Any, target: Target, kind: Any, sums: Any, depth: int, entries: int
-) -> Any:  # fmt: skip
+) -> Function:  # fmt: skip
     """A function: few rows, each contiguous, in the dtype of the thresholds.
 
     ::

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from rootml.bdt.engine._target import Target
-from rootml.bdt.engine.codegen._code import F32, F64, I64, PTR, Code
+from rootml.bdt.engine.codegen._code import F32, F64, I64, PTR, Code, Function
 
 
-def emit_exp(module: Any, target: Target, kind: Any) -> Any:
+def emit_exp(module: Any, target: Target, kind: Any) -> Function:
     """A function: ``out[i] = exp(x[i])``, by ``expf`` or ``exp``.
 
     ::
@@ -28,7 +28,7 @@ def emit_exp(module: Any, target: Target, kind: Any) -> Any:
     return code.end()
 
 
-def emit_link(module: Any, target: Target, kind: Any, link: str, library: str) -> Any:
+def emit_link(module: Any, target: Target, kind: Any, link: str, library: str) -> Function:
     """A function: predictions from margins, in place: ``link(x, rows, outputs, scale)``."""
     code = Code(module, target, "link", [PTR, I64, I64, kind])
     if link == "softmax":

@@ -14,6 +14,7 @@ from rootml.bdt.engine.codegen._code import (
     I64,
     PTR,
     Code,
+    Function,
     Value,
     splat,
     vector,
@@ -36,7 +37,7 @@ def lanes(kind: Any) -> int:
 # --- ranks ---------------------------------------------------------------------------------------
 
 
-def emit_rank(module: Any, target: Target, kind: Any, levels: int) -> Any:
+def emit_rank(module: Any, target: Target, kind: Any, levels: int) -> Function:
     """A kernel: 512 values are ranked among the thresholds of a group.
 
     ::
@@ -145,7 +146,7 @@ class _Descent:
 # --- masks from ranks ----------------------------------------------------------------------------
 
 
-def emit_table(module: Any, target: Target, levels: int) -> Any:
+def emit_table(module: Any, target: Target, levels: int) -> Function:
     """A kernel: from the bit planes of a rank to the parts of which ``rank < c`` is made.
 
     ::
@@ -197,7 +198,7 @@ def _mask(code: Code, masks: Value, offset: Value | int) -> Value:
     return code.load(code.mask, masks, offset, align=code.row)
 
 
-def emit_runs(module: Any, target: Target) -> Any:
+def emit_runs(module: Any, target: Target) -> Function:
     """A kernel: the masks of one group.
 
     ::
@@ -242,7 +243,7 @@ def emit_runs(module: Any, target: Target) -> Any:
 # --- masks by comparison, masks of categories ----------------------------------------------------
 
 
-def emit_direct(module: Any, target: Target, kind: Any, left: bool) -> Any:
+def emit_direct(module: Any, target: Target, kind: Any, left: bool) -> Function:
     """A kernel: few thresholds are compared one by one.
 
     ::
@@ -266,7 +267,7 @@ def emit_direct(module: Any, target: Target, kind: Any, left: bool) -> Any:
     return code.end()
 
 
-def emit_category_bytes(module: Any, target: Target, kind: Any, rule: str) -> Any:
+def emit_category_bytes(module: Any, target: Target, kind: Any, rule: str) -> Function:
     """A kernel: where in the bitmaps of a lookup the category of each event stands.
 
     ::
@@ -307,7 +308,7 @@ def emit_category_bytes(module: Any, target: Target, kind: Any, rule: str) -> An
     return code.end()
 
 
-def emit_functions(module: Any, target: Target) -> Any:
+def emit_functions(module: Any, target: Target) -> Function:
     """A kernel: for all 256 bytes the events whose category has its bit in the byte.
 
     ::
@@ -336,7 +337,7 @@ def emit_functions(module: Any, target: Target) -> Any:
     return code.end()
 
 
-def emit_sets(module: Any, target: Target, used: int, then: str) -> Any:
+def emit_sets(module: Any, target: Target, used: int, then: str) -> Function:
     """A kernel: the masks of category sets whose bitmaps use few bytes.
 
     ::
@@ -373,7 +374,7 @@ def emit_sets(module: Any, target: Target, used: int, then: str) -> Any:
     return code.end()
 
 
-def emit_categories(module: Any, target: Target, then: str) -> Any:
+def emit_categories(module: Any, target: Target, then: str) -> Function:
     """A kernel: the masks of category sets, 64 events at a time.
 
     ::

@@ -9,14 +9,14 @@ from __future__ import annotations
 from typing import Any
 
 from rootml.bdt.engine._target import Target
-from rootml.bdt.engine.codegen._code import I1, I32, I64, PTR, Code, Value
+from rootml.bdt.engine.codegen._code import I1, I32, I64, PTR, Code, Function, Value
 from rootml.bdt.engine.codegen._emit_inputs import size_of
 from rootml.bdt.engine.tables._traversal import COLUMN, LEFT, SET
 
 TOGETHER = 8
 
 
-def emit_set_test(module: Any, target: Target, kind: Any, rule: str) -> Any:
+def emit_set_test(module: Any, target: Target, kind: Any, rule: str) -> Function:
     """A kernel: whether a category is in the set of a node.
 
     ::
@@ -118,7 +118,9 @@ class Descents:
         return b.add(child, b.zext(b.not_(left), I64))
 
 
-def emit_traverse_block(module: Any, target: Target, kind: Any, sums: Any, set_test: Any) -> Any:
+def emit_traverse_block(
+    module: Any, target: Target, kind: Any, sums: Any, set_test: Any
+) -> Function:
     """A kernel: all trees for a block of 512 events, in columns.
 
     ::
@@ -159,7 +161,9 @@ def _value(
     return code.load(sums, code.at(values, code.b.mul(index, I64(size_of(sums)))), align=4)
 
 
-def emit_traverse_rows(module: Any, target: Target, kind: Any, sums: Any, set_test: Any) -> Any:
+def emit_traverse_rows(
+    module: Any, target: Target, kind: Any, sums: Any, set_test: Any
+) -> Function:
     """A function: few rows, each contiguous, in the dtype of the thresholds.
 
     ::

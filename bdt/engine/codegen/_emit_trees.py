@@ -23,6 +23,8 @@ from rootml.bdt.engine.codegen._code import (
     I64,
     PTR,
     Code,
+    Function,
+    Type,
     Value,
     splat,
     vector,
@@ -55,7 +57,7 @@ class SumOrder:
     natural: bool = False
 
     @property
-    def kind(self) -> Any:
+    def kind(self) -> Type:
         """A register of sums."""
         return vector(F32, 16) if self.dtype.itemsize == 4 else vector(ir.DoubleType(), 8)
 
@@ -116,7 +118,7 @@ _PAIRS = ((0, 1), (2, 3), (4, 5), (6, 7))
 def _transpose_bytes(planes: Sequence[Any], shuffle: Any, size: int) -> list[Any]:
     """8 vectors of `size` bytes: byte p of all eight become one 64-bit word."""
 
-    def zipped(x: Any, y: Any, width: int, high: int) -> Any:
+    def zipped(x: Value, y: Value, width: int, high: int) -> Value:
         return shuffle(x, y, _zip(width, high, size))
 
     s = [zipped(planes[i], planes[j], 1, h) for i, j in _PAIRS for h in (0, 1)]
@@ -138,7 +140,7 @@ def index_events(block: int = 512, *, gfni: bool = False) -> NDArray[np.int64]:
     """Which event each index byte belongs to, shape (block / 64, 64)."""
     size = block // 8
 
-    def shuffle(x: Any, y: Any, index: list[int]) -> Any:
+    def shuffle(x: Value, y: Value, index: list[int]) -> Value:
         return np.concatenate([x, y])[index]
 
     if gfni:
@@ -336,7 +338,7 @@ def _outputs(
 
 def emit_full(
     module: Any, target: Target, order: SumOrder, leaves: LeafLayout, depth: int, *, vectors: bool
-) -> Any:
+) -> Function:
     """A kernel: a segment of full trees of one depth.
 
     ::
@@ -381,7 +383,7 @@ def _mask(code: Code, masks: Value, offsets: Value, node: int) -> Value:
 
 def emit_irregular(
     module: Any, target: Target, order: SumOrder, leaves: LeafLayout, bits: int, *, vectors: bool
-) -> Any:
+) -> Function:
     """A kernel: one tree of any shape.
 
     ::

@@ -151,7 +151,7 @@ def test_classifier_of_two_classes_with_one_score(
     if base:
         attributes["base_values"] = base
         attributes_of_1 = attributes | {"class_ids": [1] * len(attributes["class_ids"])}
-        with pytest.raises(UnsupportedModelError, match="does not say"):
+        with pytest.raises(UnsupportedModelError, match="not defined by ONNX"):
             load(model_of(onnx, "TreeEnsembleClassifier", attributes_of_1, outputs=2))
     model = model_of(onnx, "TreeEnsembleClassifier", attributes, outputs=2)
     x = rows()

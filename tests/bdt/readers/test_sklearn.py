@@ -133,7 +133,7 @@ def test_a_predict_of_the_users_own_is_refused() -> None:
 
     model = Renamed(3, random_state=1).fit(x, x[:, 0])
     assert np.array_equal(load(model).compile("numpy").predict(x), model.predict(x))
-    with pytest.raises(UnsupportedModelError, match=r"Doubled has a predict\(\) of its own"):
+    with pytest.raises(UnsupportedModelError, match=r"Doubled defines its own predict\(\)"):
         load(Doubled(3).fit(x, x[:, 0]))
 
 
