@@ -53,7 +53,9 @@ Floats = NDArray[np.float32] | NDArray[np.float64]
 Comparison = Literal["<", "<="]
 CategoryRule = Literal["exact", "floor", "truncate"]
 Importance = Literal["cover", "gain", "total_cover", "total_gain", "weight"]
-Library = Literal["lightgbm", "onnx", "rootml", "sklearn", "tmva", "xgboost"]
+Library = Literal[
+    "catboost", "hep_ml", "lightgbm", "onnx", "rootml", "sklearn", "tmva", "xgboost"
+]  # fmt: skip
 Link = Literal[
     "argmax", "exp", "hinge", "identity", "increments", "probit", "sigmoid", "signed_square",
     "softmax", "softmax_zero", "softplus", "sorted", "tanh",

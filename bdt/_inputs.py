@@ -320,6 +320,8 @@ def _series(series: Any, name: str, forest: Forest) -> NDArray[Any]:
     if series.ndim != 1:
         message = f"several columns are named {name!r}"
         raise UsageError(message)
+    if series.dtype.kind == "O" and _category_names(name, forest) is not None:
+        series = series.astype("category")
     if str(series.dtype) == "category":
         return _category_codes(series, name, forest)
     if not isinstance(series.dtype, np.dtype) and series.dtype.kind in "iufb":
@@ -328,13 +330,15 @@ def _series(series: Any, name: str, forest: Forest) -> NDArray[Any]:
     return _column(series.to_numpy(), name, forest)
 
 
+def _category_names(name: str, forest: Forest) -> tuple[str | int | float, ...] | None:
+    """Names of the categories of a column, if the model holds them."""
+    names = forest.feature_categories
+    return dict(zip(forest.names, names, strict=True)).get(name) if names is not None else None
+
+
 def _category_codes(series: Any, name: str, forest: Forest) -> NDArray[Any]:
     """Numbers of the model's own categories, for a column of the type category."""
-    names, index = (
-        forest.feature_categories,
-        dict(zip(forest.names, range(forest.num_features), strict=True)),
-    )
-    known = names[index[name]] if names is not None and name in index else None
+    known = _category_names(name, forest)
     if known is None:
         message = (
             f"column {name!r} is a pandas category, and the model does not hold the names of its "
@@ -343,7 +347,9 @@ def _category_codes(series: Any, name: str, forest: Forest) -> NDArray[Any]:
         )
         raise UnsupportedTypeError(message)
     number = {category: i for i, category in enumerate(known)}
-    codes = np.array([number.get(each, -1) for each in series.cat.categories] + [-2])
+    # CatBoost compares texts: one that the model does not know equals none of those that it does
+    unknown = len(known) if forest.library == "catboost" else -1
+    codes = np.array([number.get(each, unknown) for each in series.cat.categories] + [-2])
     found = codes[series.cat.codes.to_numpy()]
     if (found == -1).any():
         value = series.iloc[int(np.argmax(found == -1))]

@@ -32,7 +32,7 @@ def predictions(margins: Array, forest: Forest, exp: Exp = numpy_exp) -> NDArray
         margins: Shape (rows, outputs), float32 or float64; may be overwritten.
         exp: The exponential of a C-contiguous array.
     """
-    if forest.library == "sklearn":
+    if forest.library in {"hep_ml", "sklearn"}:
         exp = np.exp
     with np.errstate(all="ignore"):
         return np.asarray(_FORMULAS[forest.link](margins, forest, exp))

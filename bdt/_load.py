@@ -8,8 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from rootml.bdt._forest import Forest
+from rootml.bdt.readers._catboost import (
+    read_catboost_cbm,
+    read_catboost_json,
+    read_catboost_model,
+)
+from rootml.bdt.readers._catboost_cbm import MAGIC
+from rootml.bdt.readers._catboost_json import is_catboost_json
 from rootml.bdt.readers._fields import parse_json
 from rootml.bdt.readers._forest_json import is_forest_json, read_forest_json
+from rootml.bdt.readers._hep_ml import read_hep_ml
 from rootml.bdt.readers._lightgbm import read_lightgbm, read_lightgbm_model
 from rootml.bdt.readers._onnx import read_onnx
 from rootml.bdt.readers._sklearn import read_sklearn
@@ -18,10 +26,13 @@ from rootml.bdt.readers._xgboost import forest_of_document, is_ubjson, read_boos
 from rootml.errors import MissingFileError, ModelError, UnsupportedModelError, UsageError
 
 _SUPPORTED = (
-    "XGBoost JSON or UBJSON, LightGBM text, ONNX, TMVA XML, our own .forest.json; or a model in "
-    "memory: Booster or wrapper of XGBoost or LightGBM, scikit-learn estimator, ModelProto"
+    "XGBoost JSON or UBJSON, LightGBM text, CatBoost JSON or cbm, ONNX, TMVA XML, our own "
+    ".forest.json; or a model in memory: Booster or wrapper of XGBoost or LightGBM, CatBoost "
+    "model, scikit-learn estimator, GBReweighter of hep_ml, ModelProto"
 )
 _OBJECTS: dict[str, Callable[[Any], Forest]] = {
+    "catboost": read_catboost_model,
+    "hep_ml": read_hep_ml,
     "xgboost": read_booster,
     "lightgbm": read_lightgbm_model,
     "sklearn": read_sklearn,
@@ -43,7 +54,8 @@ def load(source: Any, *, missing: float | None = None) -> Forest:
 
     Args:
         source: A path; the bytes of a model; a `Booster` or scikit-learn wrapper of XGBoost or
-            LightGBM; a fitted scikit-learn estimator; an ONNX ModelProto; a `Forest`.
+            LightGBM; a trained model of CatBoost; a fitted scikit-learn estimator; a fitted
+            `GBReweighter` of hep_ml; an ONNX ModelProto; a `Forest`.
         missing: A value that counts as NaN in the inputs (XGBoost's ``missing=``, which its files
             do not hold; wrappers do).
 
@@ -132,6 +144,8 @@ def read_bytes(data: bytes) -> Forest:
         return read_xgboost(data)
     if head.startswith(b"{"):
         return _read_json(data)
+    if data.startswith(MAGIC):
+        return read_catboost_cbm(data)
     if head.startswith(b"<"):
         return read_tmva(data)
     if head.startswith(b"tree"):
@@ -152,8 +166,13 @@ def _read_json(data: bytes) -> Forest:
         return read_forest_json(document)
     if isinstance(document, dict) and "learner" in document:
         return forest_of_document(document)
+    if is_catboost_json(document):
+        return read_catboost_json(document)
     if isinstance(document, dict) and "tree_info" in document:
         message = "a JSON dump of LightGBM: save the model as text, with save_model()"
         raise UnsupportedModelError(message)
-    message = "JSON, but neither XGBoost's ('learner') nor our own ('format': 'rootml.forest')"
+    message = (
+        "JSON, but not XGBoost's ('learner'), CatBoost's ('features_info') or our own "
+        "('format': 'rootml.forest')"
+    )
     raise ModelError(message)

@@ -85,7 +85,7 @@ def floor32(values: NDArray[np.float64]) -> NDArray[np.float32]:
         return np.where(rounded > values, np.nextafter(rounded, np.float32(-np.inf)), rounded)
 
 
-def _tree_fields(trees: Sequence[Any], values: Sequence[NDArray[np.float64]]) -> dict[str, Any]:
+def tree_fields(trees: Sequence[Any], values: Sequence[NDArray[np.float64]]) -> dict[str, Any]:
     """Fields of a `Forest` from `tree_` objects and the values of their nodes."""
     sizes = np.array([tree.node_count for tree in trees], dtype=np.int64)
     offset = np.concatenate([[0], np.cumsum(sizes)])
@@ -142,7 +142,7 @@ def _mean(model: Any, estimators: list[Any]) -> Forest:
     width = values[0].shape[1]
     return Forest(
         **_common(model),
-        **_tree_fields(trees, values),
+        **tree_fields(trees, values),
         tree_output=np.zeros(len(trees), dtype=np.int32),
         base=np.zeros(width),
         divisor=float(len(trees)),
@@ -177,7 +177,7 @@ def _ada_boost(model: Any) -> Forest:
     ]
     return Forest(
         **_common(model),
-        **_tree_fields(trees, values),
+        **tree_fields(trees, values),
         tree_output=np.zeros(len(trees), dtype=np.int32),
         base=np.zeros(1),
         divisor=float(model.estimator_weights_.sum()),
@@ -200,7 +200,7 @@ def _gradient_boosting(model: Any) -> Forest:
     link, scale = _link(model)
     return Forest(
         **_common(model),
-        **_tree_fields(trees, values),
+        **tree_fields(trees, values),
         tree_output=np.arange(len(trees), dtype=np.int32) % outputs,
         base=np.asarray(model._raw_predict_init(first), dtype=np.float64).reshape(outputs),
         allow_nan=False,

@@ -21,7 +21,10 @@ from rootml.bdt import Forest, load
 from rootml.errors import ModelError, UnsupportedModelError
 
 DATA = Path(__file__).parents[1] / "data"
-KINDS = ("xgboost json", "xgboost ubj", "lightgbm", "tmva", "onnx", "forest json")
+KINDS = (
+    "xgboost json", "xgboost ubj", "lightgbm", "tmva", "onnx", "forest json", "catboost json",
+    "catboost cbm",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +46,8 @@ def _small(kind: str, folder: Path) -> bytes:
         return weight_file(trees=1).encode()
     if kind == "lightgbm":
         return _lightgbm()
+    if kind.startswith("catboost"):
+        return _catboost(kind.removeprefix("catboost "), folder)
     with np.load(DATA / "xgboost-3.1.3.npz") as kept:
         name = "squarederror" if kind == "onnx" else "category_onehot"
         document = json.loads(kept[f"{name}.json"].tobytes())
@@ -76,6 +81,23 @@ def _lightgbm() -> bytes:
     options = {"num_leaves": 4, "verbose": -1, "num_threads": 1, "min_data_per_group": 5}
     text: str = lightgbm.train(options, data, 2).model_to_string()
     return text.partition("\nparameters:")[0].encode()
+
+
+def _catboost(kind: str, folder: Path) -> bytes:
+    catboost = pytest.importorskip("catboost")
+    rng = np.random.default_rng(0)
+    kinds = rng.integers(0, 4, 300)
+    x = [[a, str(b)] for a, b in zip(rng.normal(size=300).tolist(), kinds.tolist(), strict=True)]
+    pool = catboost.Pool(x, [row[0] + (row[1] == "1") for row in x], cat_features=[1])
+    options = {"iterations": 2, "depth": 2, "one_hot_max_size": 9, "border_count": 8}
+    model = catboost.CatBoostRegressor(**options, allow_writing_files=False, verbose=False)
+    path = folder / f"small.{kind}"
+    model.fit(pool).save_model(str(path), format=kind, pool=pool)
+    if kind == "cbm":
+        return path.read_bytes()
+    document = json.loads(path.read_text())
+    document["model_info"] = {"params": {"loss_function": {"type": "RMSE"}}}
+    return json.dumps(document).encode()
 
 
 def ubjson(value: Any) -> bytes:
@@ -149,7 +171,9 @@ def test_flipped_bytes(kind: str, small_file: Callable[[str], bytes]) -> None:
     assert refused > 200
 
 
-@pytest.mark.parametrize("kind", ["xgboost json", "lightgbm", "tmva", "forest json"])
+@pytest.mark.parametrize(
+    "kind", ["xgboost json", "lightgbm", "tmva", "forest json", "catboost json"]
+)
 def test_numbers_that_are_replaced(kind: str, small_file: Callable[[str], bytes]) -> None:
     """Any number of a text format becomes one that fits nowhere."""
     import re
