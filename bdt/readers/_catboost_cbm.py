@@ -54,7 +54,7 @@ def parts_of_cbm(data: bytes) -> Parts:
     trees = core.table(_Core.TREES)
     if trees.num_fields > len(_Trees):
         message = (
-            f"a CatBoost model with {trees.num_fields} kinds of fields, {len(_Trees)} are known; was "
+            f"a CatBoost model with {trees.num_fields} fields, {len(_Trees)} are known; was "
             "it written by a newer version?"
         )
         raise UnsupportedModelError(message)

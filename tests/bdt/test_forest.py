@@ -237,7 +237,7 @@ def test_files_are_told_apart_by_content(
         (b"PK\x03\x04", UnsupportedModelError, "zip"),
         (b"booster[0]:\n0:[f0<1]", UnsupportedModelError, "text dump"),
         (b'{"tree_info": []}', UnsupportedModelError, "JSON dump of LightGBM"),
-        (b'{"a": 1}', ModelError, "neither XGBoost's"),
+        (b'{"a": 1}', ModelError, "not XGBoost's"),
         (b"hello world", ModelError, "unknown kind of file, it begins with b'hello"),
         (b"tree\n\xff\xfe", ModelError, "UTF-8"),
     ],
