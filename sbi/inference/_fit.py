@@ -11,7 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from rootml._internal.reprs import Grid, HtmlRepr, Part, facts_text
-from rootml.errors import ConvergenceError, MissingParameterError, UsageError, nearest
+from rootml.errors import (
+    ConvergenceError,
+    DensityError,
+    MissingParameterError,
+    UsageError,
+    nearest,
+)
 from rootml.sbi.inference import _plots
 from rootml.sbi.inference._minimise import (
     MAX_EDM,
@@ -24,7 +30,9 @@ from rootml.sbi.inference._minimise import (
     prepare,
     within,
 )
-from rootml.sbi.inference._quantiles import check_level
+from rootml.sbi.inference._minos import end_of_interval
+from rootml.sbi.inference._quantiles import check_level, chi2_quantile
+from rootml.sbi.inference._quasi_newton import Conditional, conditional_from, quasi_newton
 from rootml.sbi.inference._scan import Contour, Profile
 from rootml.sbi.inference._scan import contour as scan_contour
 from rootml.sbi.inference._scan import profile as scan_profile
@@ -33,6 +41,8 @@ from rootml.sbi.likelihood._interpolation import Array
 from rootml.sbi.likelihood._parameters import Nuisance
 
 LEVEL = 0.6826894921370859
+_MINOS_GOAL = 1e-9  # EDM of the fits that find an end
+_QUICK_GOAL = 1e-10  # EDM of quasi-Newton steps: what is left does not change the Hessian
 
 
 @dataclass
@@ -51,7 +61,7 @@ class FitResult(HtmlRepr):
         problems: What is wrong or worth knowing, in words; empty if nothing.
         at_limit: Parameters held by one of their limits; their errors cannot be trusted.
         fixed: Parameters that were not varied.
-        calls: Evaluations of the likelihood, and of its gradient, by MIGRAD.
+        calls: Evaluations of the likelihood, and of its gradient (with the value, in one pass).
     """
 
     like: Fittable
@@ -66,11 +76,20 @@ class FitResult(HtmlRepr):
     fixed: list[str]
     calls: tuple[int, int]
     _minuit: Any = field(repr=False, default=None)
+    _hessian: Array | None = field(repr=False, default=None)
 
     @property
     def theta(self) -> Array:
         """The values in the order of ``like.parameters``."""
         return np.array(list(self.values.values()))
+
+    @property
+    def hessian(self) -> Array | None:
+        """Second derivatives at the minimum, ``(parameter, parameter)``; None: there are none.
+
+        0 for fixed parameters.
+        """
+        return self._hessian
 
     @property
     def correlation(self) -> Array:
@@ -105,6 +124,34 @@ class FitResult(HtmlRepr):
         """
         self.check_free(name)
         check_level(level)
+        self.require_valid()
+        index = list(self.values).index(name)
+        edge = chi2_quantile(level, 1) ** 0.5
+        ends = [self._end(index, edge, sign) for sign in (-1.0, 1.0)]
+        if None in ends:
+            return self._minos_by_minuit(name, level)
+        return float(ends[0]), float(ends[1])  # type: ignore[arg-type]
+
+    def _end(self, index: int, edge: float, sign: float) -> float | None:
+        """One end of MINOS' interval; None: it was not found."""
+        name = list(self.values)[index]
+        best = self.values[name]
+        limit = limits(self.like)[int(sign > 0.0)][index]
+        if best == limit:
+            return float(limit)
+
+        def at(value: float, near: Conditional | None) -> tuple[Conditional, float] | None:
+            try:
+                found = self.conditional({name: value}, near=near, goal=_MINOS_GOAL)
+            except DensityError:
+                return None
+            return (found, float(found.gradient[index])) if found.valid else None
+
+        first = best + sign * edge * self.errors[name]
+        return end_of_interval(at, best, self.nll, first, edge=edge, limit=float(limit))
+
+    def _minos_by_minuit(self, name: str, level: float) -> tuple[float, float]:
+        """The interval by Minuit's search for crossings."""
         minuit = self.at_minimum()
         minuit.minos(name, cl=level)
         found = minuit.merrors[name]
@@ -176,7 +223,28 @@ class FitResult(HtmlRepr):
         """
         kept = {name: self.values[name] for name in self.fixed}
         place = self.predicted(held) if start is None else dict(start)
-        return fit_near(self.like, fixed=kept | dict(held), start=place)
+        return fit_near(self.like, fixed=kept | dict(held), start=place, hessian=self._hessian)
+
+    def conditional(
+        self, held: Mapping[str, float], *, near: Conditional | None = None, goal: float = 1e-7
+    ) -> Conditional:
+        """The minimum with parameters held, without errors: see `Conditional`.
+
+        Args:
+            held: Parameters to hold, with their values.
+            near: A conditional minimum nearby to start from; None: this fit.
+            goal: The EDM at which to stop.
+        """
+        free = np.array([n not in self.fixed and n not in held for n in self.values])
+        place = np.array([held.get(name, value) for name, value in self.values.items()])
+        if self._hessian is not None:
+            at = Conditional(self.theta, self.nll, np.zeros(len(place)), self._hessian, True)
+            found = conditional_from(self.like, at if near is None else near, place, free, goal)
+            if found is not None:
+                return found
+        again = self.refit(held, start=self.predicted(held))
+        slopes = self.like.nll_gradient(again.theta, strict=False)[1]
+        return Conditional(again.theta, again.nll, slopes, self._hessian, again.valid)
 
     def predicted(self, held: Mapping[str, float]) -> dict[str, float]:
         """Where the other parameters go, to first order, if some are held elsewhere."""
@@ -241,20 +309,21 @@ def fit(
     fixed: Mapping[str, float] | None = None,
     start: Mapping[str, float] | None = None,
     gradient: bool = True,
-    strategy: int = 0,
+    strategy: int | None = None,
     calls: int | None = None,
 ) -> FitResult:
     """Maximise a likelihood.
 
-    MIGRAD (with the analytic gradient) finds the minimum, Newton steps with the analytic Hessian
-    refine it, and the inverse of that Hessian is the covariance.
+    Quasi-Newton steps from the analytic Hessian at the start find the minimum, Newton steps
+    refine it, and the inverse of the Hessian there is the covariance. Where they fail, or if one
+    of the last three arguments is given, Minuit's MIGRAD finds the minimum.
 
     Args:
         like: A `Likelihood`, or anything else that is `Fittable`.
         fixed: Parameters to hold, with their values.
         start: Start values other than the parameters' own.
         gradient: Give MIGRAD the analytic gradient; False: its own finite differences.
-        strategy: Minuit's strategy.
+        strategy: Minuit's strategy; None: quasi-Newton steps, and MIGRAD (strategy 0) if need be.
         calls: Maximum number of evaluations of the likelihood; None means Minuit's own limit.
 
     Raises:
@@ -269,35 +338,64 @@ def fit(
     (2.0, 0.816497)
     """
     minuit, objective = prepare(
-        like, fixed=fixed or {}, start=start or {}, gradient=gradient, strategy=strategy
+        like, fixed=fixed or {}, start=start or {}, gradient=gradient, strategy=strategy or 0
     )
     first = np.array(minuit.values, np.float64)
+    free = np.array([not minuit.fixed[name] for name in like.parameters])
+    if gradient and strategy is None and calls is None:
+        quick = _quick(like, objective, first, free, None)
+        if quick is not None:
+            return _account(like, minuit, objective, quick, free)
     if minuit.nfit:
         minuit.migrad(ncall=calls)
-    free = np.array([not minuit.fixed[name] for name in like.parameters])
+    objective.values, objective.gradients = int(minuit.nfcn), int(minuit.ngrad)
     minimum = polish(like, np.array(minuit.values, np.float64), free)
     if not _is_valid(minimum, free):
         minimum = _second_opinion(like, minimum, first, free)
     return _account(like, minuit, objective, minimum, free)
 
 
+def _quick(
+    like: Fittable, objective: Objective, theta: Array, free: npt.NDArray[np.bool_],
+    hessian: Array | None,
+) -> Minimum | None:  # fmt: skip
+    """The minimum by quasi-Newton steps; None: they find none that is valid."""
+    found = quasi_newton(like, theta, free, goal=_QUICK_GOAL, hessian=hessian)
+    if found is None:
+        return None
+    minimum = polish(like, found.theta + found.step, free)
+    if not _is_valid(minimum, free):
+        return None
+    objective.gradients = found.passes
+    return minimum
+
+
 def fit_near(
-    like: Fittable, *, fixed: Mapping[str, float], start: Mapping[str, float]
-) -> FitResult:
+    like: Fittable, *, fixed: Mapping[str, float], start: Mapping[str, float],
+    hessian: Array | None = None,
+) -> FitResult:  # fmt: skip
     """The same from a start near the minimum: Newton steps, and MIGRAD only where these fail."""
-    found = newton_fit(like, fixed=fixed, start=start)
+    found = newton_fit(like, fixed=fixed, start=start, hessian=hessian)
     return fit(like, fixed=fixed, start=start) if found is None else found
 
 
 def newton_fit(
-    like: Fittable, *, fixed: Mapping[str, float], start: Mapping[str, float]
-) -> FitResult | None:
-    """The same by Newton steps alone; None: they find no minimum."""
+    like: Fittable, *, fixed: Mapping[str, float], start: Mapping[str, float],
+    hessian: Array | None = None,
+) -> FitResult | None:  # fmt: skip
+    """The same by Newton steps alone; None: they find no minimum.
+
+    Args:
+        hessian: Second derivatives nearby; None: those at the start.
+    """
     minuit, objective = prepare(like, fixed=fixed, start=start, gradient=True, strategy=0)
     theta = np.array(minuit.values, np.float64)
     free = np.array([not minuit.fixed[name] for name in like.parameters])
     if not math.isfinite(like.nll(theta, strict=False)):
         return None
+    quick = _quick(like, objective, theta, free, hessian)
+    if quick is not None:
+        return _account(like, minuit, objective, quick, free)
     theta, converged = descend(like, theta, free)
     if converged:
         minimum = polish(like, theta, free)
@@ -344,7 +442,7 @@ def _account(
         like, dict(zip(names, minimum.theta.tolist(), strict=True)),
         dict(zip(names, sigma.tolist(), strict=True)), covariance, minimum.value, minimum.edm,
         valid, problems, at_limit, [n for n, f in zip(names, free, strict=True) if not f],
-        (int(minuit.nfcn), int(minuit.ngrad)), minuit,
+        (objective.values, objective.gradients), minuit, minimum.hessian,
     )  # fmt: skip
 
 

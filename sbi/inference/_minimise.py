@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from rootml._internal.optional import optional_import
 from rootml._internal.validators import is_number
-from rootml.errors import MissingParameterError, UsageError, nearest
+from rootml.errors import DensityError, MissingParameterError, UsageError, nearest
 from rootml.sbi.likelihood._fittable import Fittable
 from rootml.sbi.likelihood._interpolation import Array
 from rootml.sbi.likelihood._parameters import Nuisance, Parameter
@@ -33,7 +33,8 @@ class Objective:
     """What Minuit minimises: the likelihood, and a wall where it has no value.
 
     Where a density is not positive there is no likelihood. Minuit is told a number far above all
-    that it saw, so that its line search turns back; `outside` counts how often.
+    that it saw, so that its line search turns back; `outside` counts how often, `values` and
+    `gradients` the evaluations of the minimiser.
 
     The value at the first point is subtracted: Minuit compares differences with the size of the
     values, and -log L of many events is a large number.
@@ -42,7 +43,7 @@ class Objective:
     def __init__(self, like: Fittable, free: npt.NDArray[np.bool_]) -> None:
         self.like = like
         self.free = free
-        self.outside = 0
+        self.outside = self.values = self.gradients = 0
         self._offset: float | None = None
         self._largest = -math.inf
         self._smallest = math.inf
@@ -63,14 +64,14 @@ class Objective:
 
     def gradient(self, theta: Array) -> Array:
         """The gradient; that of the wall is not known, so it is flat."""
-        value, gradient = _gradient(self.like, theta, self.free)
+        value, gradient = gradient_of(self.like, theta, self.free)
         if math.isfinite(value) and np.isfinite(gradient).all():
             return gradient
         self.outside += 1
         return np.zeros_like(theta)
 
 
-def _gradient(like: Fittable, theta: Array, free: npt.NDArray[np.bool_]) -> tuple[float, Array]:
+def gradient_of(like: Fittable, theta: Array, free: npt.NDArray[np.bool_]) -> tuple[float, Array]:
     """Value and gradient; 0 for fixed parameters, which may have none (``sqrt(mu)`` at 0)."""
     value, gradient = like.nll_gradient(theta, strict=False)
     return value, np.where(free, gradient, 0.0)
@@ -144,8 +145,8 @@ def descend(like: Fittable, theta: Array, free: npt.NDArray[np.bool_]) -> tuple[
     """
     low, high = limits(like)
     theta = np.where(free, np.clip(theta, low, high), theta)
-    value, gradient = _gradient(like, theta, free)
-    damping, hessian = 0.0, _hessian(like, theta, free)
+    value, gradient = gradient_of(like, theta, free)
+    damping, hessian = 0.0, hessian_of(like, theta, free)
     for _ in range(_MAX_DESCENT):
         if hessian is None or not np.isfinite(gradient).all():
             return theta, False
@@ -161,7 +162,7 @@ def descend(like: Fittable, theta: Array, free: npt.NDArray[np.bool_]) -> tuple[
         if damping <= _GENTLE and 0.5 * abs(float(gradient @ step)) < _EDM_GOAL:
             return theta, True
         trial = np.where(free, np.clip(theta + step, low, high), theta)
-        lower, rise = _gradient(like, trial, free)
+        lower, rise = gradient_of(like, trial, free)
         if not (lower <= value + 1e-14 * abs(value) and np.isfinite(rise).all()):
             damping = max(10.0 * damping, 1e-3)
             if damping > _MAX_DAMPING:
@@ -175,7 +176,7 @@ def descend(like: Fittable, theta: Array, free: npt.NDArray[np.bool_]) -> tuple[
         expected = 0.5 * abs(float(gradient_before @ step))
         fast = value_before - value > 0.5 * expected  # the parabola held: trust it more
         damping = 0.0 if damping <= _GENTLE else (0.01 if fast else 0.1) * damping
-        hessian = _hessian(like, theta, free)
+        hessian = hessian_of(like, theta, free)
     return theta, False
 
 
@@ -226,8 +227,8 @@ class Minimum:
 def polish(like: Fittable, theta: Array, free: npt.NDArray[np.bool_]) -> Minimum:
     """Newton steps from where MIGRAD stopped, within the limits, as long as they lead down."""
     low, high = limits(like)
-    value, gradient = _gradient(like, theta, free)
-    hessian = _hessian(like, theta, free)
+    value, gradient = gradient_of(like, theta, free)
+    hessian = hessian_of(like, theta, free)
     none = np.zeros_like(free)
     if hessian is None or not np.isfinite(gradient).all():
         return Minimum(theta, value, hessian, none, math.inf)
@@ -245,17 +246,17 @@ def polish(like: Fittable, theta: Array, free: npt.NDArray[np.bool_]) -> Minimum
         trial = np.where(free, trial, theta)
         if edm < _EDM_GOAL:
             break
-        lower, rise = _gradient(like, trial, free)
+        lower, rise = gradient_of(like, trial, free)
         slack = 1e-14 * abs(value)
         if not (lower <= value + slack and np.isfinite(rise).all()):
             break
         theta, value, gradient, moved = trial, lower, rise, moved + edm
         if edm > _FAR:  # the next step needs the second derivatives of here
-            hessian, moved = _hessian(like, theta, free), 0.0
+            hessian, moved = hessian_of(like, theta, free), 0.0
             if hessian is None:
                 return Minimum(theta, value, None, blocked, math.inf)
     if moved > _STALE:
-        hessian = _hessian(like, theta, free)
+        hessian = hessian_of(like, theta, free)
     return Minimum(theta, value, hessian, blocked, edm)
 
 
@@ -272,17 +273,19 @@ def _snap(
     if not (down | up).any():
         return theta, value, gradient
     trial = np.where(down, low, np.where(up, high, theta))
-    lower, rise = _gradient(like, trial, free)
+    lower, rise = gradient_of(like, trial, free)
     if lower <= value and np.isfinite(rise).all():
         return trial, lower, rise
     return theta, value, gradient
 
 
-def _hessian(like: Fittable, theta: Array, free: npt.NDArray[np.bool_]) -> Array | None:
+def hessian_of(like: Fittable, theta: Array, free: npt.NDArray[np.bool_]) -> Array | None:
     """Second derivatives, 0 for fixed parameters; None where there are none."""
-    if not math.isfinite(like.nll(theta, strict=False)):
+    try:
+        given = like.nll_hessian(theta)
+    except DensityError:
         return None
-    hessian = np.where(np.outer(free, free), like.nll_hessian(theta), 0.0)
+    hessian = np.where(np.outer(free, free), given, 0.0)
     return hessian if np.isfinite(hessian).all() else None
 
 

@@ -12,6 +12,7 @@ from rootml.errors import ConvergenceError, DensityError, UsageError
 from rootml.sbi.inference import _plots
 from rootml.sbi.inference._minimise import limits
 from rootml.sbi.inference._quantiles import check_level, chi2_quantile
+from rootml.sbi.inference._quasi_newton import Conditional
 from rootml.sbi.likelihood._fittable import Fittable
 from rootml.sbi.likelihood._interpolation import Array
 from rootml.sbi.likelihood._layout import Indices
@@ -39,8 +40,10 @@ class Scannable(Protocol):
         """Refuse a fit that did not converge."""
         ...
 
-    def refit(self, held: dict[str, float], *, start: dict[str, float]) -> Scannable:
-        """Fit again with some parameters held."""
+    def conditional(
+        self, held: dict[str, float], *, near: Conditional | None = None
+    ) -> Conditional:
+        """The minimum with some parameters held."""
         ...
 
     def at_minimum(self) -> Any:
@@ -148,15 +151,15 @@ def profile(result: Scannable, name: str, *, points: int, sigmas: float, values:
         raise UsageError(message)
     t, theta = np.full(len(grid), np.nan), np.full((len(grid), len(result.values)), np.nan)
     for order in _outwards(grid, best):
-        start = dict(result.values)
+        near = None
         for i in order:
             try:
-                found = result.refit({name: float(grid[i])}, start=start)
+                found = result.conditional({name: float(grid[i])}, near=near)
             except DensityError:  # no likelihood there: NaN, counted in `invalid`
                 continue
             if found.valid:
                 t[i] = 2.0 * (found.nll - result.nll)
-                theta[i], start = found.theta, found.values
+                theta[i], near = found.theta, found
     return Profile(name, grid, t, theta, best, int(np.isnan(t).sum()))
 
 

@@ -1,0 +1,205 @@
+"""Quasi-Newton steps: from one exact Hessian to a minimum, within the limits.
+
+::
+
+    H = exact second derivatives at the start, or of a fit nearby
+    until the EDM is small:
+        step = -H^-1 gradient, for the parameters that no limit blocks
+        shorten it until -log L falls
+        H += y y^T / (y d) - (H d)(H d)^T / (d H d)      for d = step, y = change of the gradient
+
+The last line is the update of Broyden, Fletcher, Goldfarb and Shanno (Nocedal and Wright,
+Numerical Optimization, 2nd edition, section 6.1): it keeps H positive definite. Value and gradient
+come of one pass over the events, and a fit takes some ten of them. A conditional fit starts where
+the Hessian expects its minimum, and takes two or three.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from rootml.sbi.inference._minimise import hessian_of, invert, limits
+from rootml.sbi.likelihood._fittable import Fittable
+from rootml.sbi.likelihood._interpolation import Array
+
+_STEPS = 60
+_SHORTER = 0.3  # a step that leads up is shortened by this
+_TRIES = 12
+_SLOPE = 1e-4  # of the fall that the gradient promises: less is not worth a step
+_CURVED = 1e-12  # changes of the gradient along a step that are smaller teach nothing
+_MAX_ACTIVE = 8  # rounds in which parameters go to their limits
+_MAX_STEP = 30.0  # standard deviations at once: farther, the parabola is only a direction
+
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Found:
+    """Where quasi-Newton steps end.
+
+    Attributes:
+        theta: The point.
+        value: Minus log L there.
+        step: The next one, which was not taken: what is left to the minimum.
+        gradient: Derivatives by all parameters, also those that are held.
+        hessian: Second derivatives as far as the steps have seen them; positive definite.
+        edm: Estimated distance to the minimum, by that Hessian.
+        passes: Evaluations of value and gradient.
+    """
+
+    theta: Array
+    value: float
+    step: Array
+    gradient: Array
+    hessian: Array
+    edm: float
+    passes: int
+
+
+def quasi_newton(
+    like: Fittable, theta: Array, free: Mask, *, goal: float, hessian: Array | None = None
+) -> Found | None:
+    """Steps from a start; None: they find no minimum.
+
+    Args:
+        theta: Where they start.
+        free: Parameters that move.
+        goal: The EDM at which they end.
+        hessian: Second derivatives nearby, positive definite for the free parameters; None: those
+            at the start.
+    """
+    low, high = limits(like)
+    theta = np.where(free, np.clip(theta, low, high), theta)
+    value, gradient, fine = _evaluated(like, theta, free)
+    if not fine:
+        return None
+    if hessian is None:
+        hessian = hessian_of(like, theta, free)
+    if hessian is None:
+        return None
+    passes = 1
+    for _ in range(_STEPS):
+        step = _step(hessian, gradient, theta, free, low, high)
+        if step is None:
+            return None
+        slope = float(gradient @ step)  # the step is 0 for what is held
+        if 0.5 * abs(slope) < goal:
+            edm = 0.5 * abs(slope)
+            return Found(theta, value, step, gradient, hessian, edm, passes)
+        length = min(1.0, _MAX_STEP / math.sqrt(max(-slope, 1e-300)))
+        for _ in range(_TRIES):
+            trial = np.where(free, np.clip(theta + length * step, low, high), theta)
+            lower, rise, fine = _evaluated(like, trial, free)
+            passes += 1
+            if fine and lower <= value + _SLOPE * length * slope + 1e-13 * abs(value):
+                break
+            length *= _SHORTER
+        else:
+            return None
+        hessian = _updated(hessian, trial - theta, rise - gradient)
+        theta, value, gradient = trial, lower, rise
+    return None
+
+
+def _evaluated(like: Fittable, theta: Array, free: Mask) -> tuple[float, Array, bool]:
+    """Value, gradient by all parameters (0 for a held one that has none), and whether finite."""
+    value, gradient = like.nll_gradient(theta, strict=False)
+    gradient = np.where(free | np.isfinite(gradient), gradient, 0.0)
+    return value, gradient, math.isfinite(value) and bool(np.isfinite(gradient).all())
+
+
+def predicted(
+    hessian: Array, theta: Array, free: Mask, moved: Array, limit: tuple[Array, Array]
+) -> Array:
+    """Where the free parameters' minimum goes, to first order, if others are moved.
+
+    Args:
+        theta: The minimum.
+        free: Parameters that follow.
+        moved: By how much the others move, ``(parameter,)``; 0 for those that follow.
+        limit: Lower and upper limits.
+    """
+    where = np.flatnonzero(free)
+    inverse = invert(hessian[np.ix_(where, where)])
+    place = theta + moved
+    if inverse is not None:
+        place[where] -= inverse @ (hessian[where] @ moved)
+    return np.where(free, np.clip(place, *limit), place)
+
+
+@dataclass(frozen=True)
+class Conditional:
+    """The minimum with some parameters held.
+
+    Attributes:
+        theta: All parameters there.
+        nll: Minus log L.
+        gradient: Derivatives by all parameters, also those that are held: along a profile
+            ``dt / d value = 2 gradient``.
+        hessian: Second derivatives nearby, of all parameters; the next one starts with them.
+        valid: Whether it is a minimum.
+    """
+
+    theta: Array
+    nll: float
+    gradient: Array
+    hessian: Array | None
+    valid: bool
+
+
+def conditional_from(
+    like: Fittable, near: Conditional, place: Array, free: Mask, goal: float
+) -> Conditional | None:
+    """The minimum with parameters held, from another one nearby; None: no steps lead there.
+
+    Args:
+        near: Where to start, with second derivatives; held parameters may be others there.
+        place: Where the held parameters are, ``(parameter,)``.
+        free: Parameters that move.
+    """
+    assert near.hessian is not None
+    moved = np.where(free, 0.0, place - near.theta)
+    start = predicted(near.hessian, near.theta, free, moved, limits(like))
+    found = quasi_newton(like, start, free, goal=goal, hessian=near.hessian)
+    if found is None:
+        return None
+    return Conditional(
+        found.theta + found.step, found.value - found.edm, found.gradient, found.hessian, True
+    )
+
+
+def _step(
+    hessian: Array, gradient: Array, theta: Array, free: Mask, low: Array, high: Array
+) -> Array | None:
+    """The step to the minimum of the parabola, with parameters that would leave at their limit."""
+    moving = free & ~(((theta <= low) & (gradient > 0.0)) | ((theta >= high) & (gradient < 0.0)))
+    step = np.zeros_like(gradient)
+    for _ in range(_MAX_ACTIVE):
+        where = np.flatnonzero(moving)
+        inverse = invert(hessian[np.ix_(where, where)])
+        if inverse is None:
+            return None
+        step = np.where(moving, 0.0, step)
+        pulled = gradient + hessian @ step
+        step[where] = -inverse @ pulled[where]
+        leaving = moving & ((theta + step < low) | (theta + step > high))
+        if not leaving.any():
+            break
+        step = np.where(leaving, np.clip(step, low - theta, high - theta), step)
+        moving = moving & ~leaving
+    step = np.clip(step, low - theta, high - theta) if free.any() else step
+    return np.asarray(np.where(free, step, 0.0))
+
+
+def _updated(hessian: Array, step: Array, change: Array) -> Array:
+    curved = float(change @ step)
+    ahead = hessian @ step
+    expected = float(step @ ahead)
+    if not (curved > _CURVED * max(expected, 1e-300) and curved > _CURVED and expected > 0.0):
+        return hessian
+    grown = np.outer(change, change) / curved - np.outer(ahead, ahead) / expected
+    return np.asarray(hessian + grown)
