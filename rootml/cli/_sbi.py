@@ -93,7 +93,10 @@ def _impacts(result: Any, name: str, found: dict[str, Any], plots: Path | None) 
 
 def _pictures(result: Any, names: list[str], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    result.plot(path=folder / "pulls.png")
+    if any(
+        getattr(each, "constraint", "") == "gaussian" for each in result.like.parameters.values()
+    ):
+        result.plot(path=folder / "pulls.png")
     for name in names:
         result.plot(name, path=folder / f"profile-{name}.png")
 

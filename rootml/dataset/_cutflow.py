@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from rootml._internal.reprs import Grid, HtmlRepr, Paragraph, Part, percent
 from rootml.dataset._sample import Sample
 from rootml.dataset._weight_sums import Label, Steps, Sums, add_sums, total
 from rootml.errors import UsageError
+from rootml.plot import Labels, Style, write
+from rootml.plot import cutflow as draw_cutflow
 
 FIRST = "all events"
 
@@ -114,6 +117,41 @@ class Cutflow(HtmlRepr):
             message = "the samples went through different cuts: each of .flows has its own .steps"
             raise UsageError(message)
         return self.flows[0].steps
+
+    def plot(
+        self,
+        *,
+        weighted: bool = True,
+        ax: Any = None,
+        labels: Labels = None,
+        units: Labels = None,
+        style: Style = "plain",
+        path: Any = None,
+    ) -> Any:
+        """Draw what each cut leaves of each label, see `rootml.plot.cutflow`.
+
+        Args:
+            weighted: Sums of weights; False: numbers of events.
+            ax, labels, units, style: As for all functions of `rootml.plot`.
+            path: Write the picture there; None: notebooks show it.
+
+        Returns:
+            The axes.
+
+        Raises:
+            UsageError: The samples went through different cuts, or a label has no weight at all.
+        """
+        steps = self.steps
+        contents = {
+            "" if label is None else str(label): [step.labels.get(label, Sums()) for step in steps]
+            for label in steps[0].labels
+        }
+        values = {
+            name: [each.sumw if weighted else each.count for each in sums]
+            for name, sums in contents.items()
+        }
+        look: Any = {"ax": ax, "labels": labels, "units": units, "style": style}
+        return write(draw_cutflow([step.name for step in steps], values, **look), path)
 
     def __str__(self) -> str:
         if len(self.flows) == 1:

@@ -18,8 +18,7 @@ from rootml._internal.types import Float
 from rootml._internal.validators import check_number
 from rootml.dataset import Dataset, EventBlock
 from rootml.errors import EmptySelectionError, NonFiniteError, UsageError
-from rootml.plot import Style, overtraining, roc, scores
-from rootml.plot._axes import close, new_figure
+from rootml.plot import Style, overtraining, panels, roc, scores, write
 from rootml.plot._curves import efficiencies, two_classes
 
 DEFAULT_POINTS = (0.3, 0.5, 0.7, 0.8, 0.9, 0.95)
@@ -148,7 +147,7 @@ class Evaluation(HtmlRepr):
         Returns:
             Both axes.
         """
-        left, right = new_figure(10.0, 4.4).subplots(1, 2) if ax is None else ax
+        left, right = panels(2, size=5.2) if ax is None else ax
         curves = {"test": self.test.arrays}
         if self.train is not None:
             curves["train"] = self.train.arrays
@@ -166,10 +165,8 @@ class Evaluation(HtmlRepr):
         Returns:
             The path.
         """
-        left, _ = self.plot()
         stream = io.BytesIO()
-        left.figure.savefig(stream, format="png", dpi=120)
-        close(left.figure)
+        write(self.plot(), stream)
         picture = base64.b64encode(stream.getvalue()).decode()
         with atomic_path(path) as temporary:
             page = _PAGE.format(tables=self._repr_html_(), picture=picture)

@@ -1,8 +1,8 @@
-"""Curves: ROC, likelihood scans and contours, limits, closure."""
+"""Curves: ROC, likelihood scans and contours, limits, bands."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,13 +10,14 @@ import numpy as np
 from rootml._internal.statistics import roc_area
 from rootml._internal.types import Float
 from rootml.errors import SchemaError, UsageError
-from rootml.plot._axes import Labels, Style, axes_of, colour, headroom, legend, named, new_figure
+from rootml.plot._axes import Labels, Style, axes_of, colour, legend, named
+from rootml.plot._bins import by_label
 
 _LEVELS = ((1.0, "68.3 %"), (4.0, "95.4 %"), (9.0, "99.7 %"))
 
 
 def roc(
-    curves: Mapping[str, tuple[Any, Any, Any]],
+    curves: Mapping[str, tuple[Any, ...]],
     *,
     ax: Any = None,
     labels: Labels = None,
@@ -29,7 +30,8 @@ def roc(
 
     Args:
         curves: ``{name: (score, label, weight)}``: a larger score is more like label 1; the weight
-            may be None.
+            may be None. Or ``{name: (signal efficiency, background efficiency)}`` of a curve that
+            is known already, which is drawn without an area.
         ax, labels, units, style: As for all functions of `rootml.plot`.
 
     Raises:
@@ -41,20 +43,29 @@ def roc(
     ['dnn (AUC 0.750 ± 0.250)']
     """
     ax = axes_of(ax, style, width=5.0, height=4.6)
-    for number, (name, (score, label, weight)) in enumerate(curves.items()):
-        signal, background = two_classes(score, label, weight)
-        area, error = roc_area(signal[0], background[0], signal[1], background[1])
-        x, y, _ = efficiencies(signal, background)
-        text = f"{named(name, labels)} (AUC {area:.3f} ± {error:.3f})"
-        ax.plot(x, y, color=colour(number), label=text, linewidth=1.6)
+    for number, (name, curve) in enumerate(curves.items()):
+        x, y, area = _roc_curve(curve)
+        ax.plot(x, y, color=colour(number), label=f"{named(name, labels)}{area}", linewidth=1.6)
     ax.plot([0, 1], [0, 1], color="grey", linestyle=":", linewidth=1)
     ax.set(
         xlabel=named("signal efficiency", labels, units),
         ylabel=named("background efficiency", labels, units),
     )
     ax.margins(0.02)
-    legend(ax, loc="upper left")
+    inverted = sum(float((line.get_ydata() - line.get_xdata()).mean()) for line in ax.lines) > 0
+    corner = "lower right" if inverted else "upper left"  # what is beyond the diagonal is free
+    ax.legend(frameon=False, fontsize="small", loc=corner)
     return ax
+
+
+def _roc_curve(curve: tuple[Any, ...]) -> tuple[Any, Any, str]:
+    """Efficiencies of signal and background, and the area as a text."""
+    if len(curve) == 2:
+        return *curve, ""
+    signal, background = two_classes(*curve)
+    area, error = roc_area(signal[0], background[0], signal[1], background[1])
+    x, y, _ = efficiencies(signal, background)
+    return x, y, f" (AUC {area:.3f} ± {error:.3f})"
 
 
 def two_classes(
@@ -65,8 +76,6 @@ def two_classes(
     Raises:
         UsageError: Other labels, or one class only.
     """
-    from rootml.plot._histograms import by_label
-
     groups = by_label(score, label, weight)
     if set(groups) != {"0", "1"}:
         message = f"expected events of label 0 and of label 1, found the labels {sorted(groups)}"
@@ -105,19 +114,27 @@ def scan(
     t: Any,
     *,
     best: float | None = None,
+    levels: bool = True,
     ax: Any = None,
     labels: Labels = None,
     units: Labels = None,
     style: Style = "plain",
 ) -> Any:
-    """A likelihood scan of one parameter, with lines where 68 and 95 % intervals end.
+    """A likelihood scan of one parameter, with lines where its intervals end.
+
+    These are the intervals of 68.3, 95.4 and 99.7 % of one parameter; their ends are interpolated
+    between points of the first curve.
 
     Args:
         name: The parameter.
         values: `(point,)`.
         t: ``-2 log(L / L_max)``, `(point,)`, or ``{name: (point,)}`` for several curves.
         best: Where the minimum is; None: not drawn.
+        levels: Draw the lines of the intervals.
         ax, labels, units, style: As for all functions of `rootml.plot`.
+
+    Raises:
+        SchemaError: Arrays of different lengths.
     """
     ax = axes_of(ax, style)
     curves = t if isinstance(t, Mapping) else {"": t}
@@ -132,16 +149,122 @@ def scan(
         top = max(top, float(np.nanmax(curve)))
         text = named(key, labels) if key else None
         ax.plot(at[order], curve[order], color=colour(number), linewidth=1.6, label=text)
-    for level, text in _LEVELS:
-        if top > 0.5 * level:
+    main = np.asarray(next(iter(curves.values())), dtype=np.float64)[order]
+    middle = float(at[order][np.nanargmin(main)]) if best is None else best
+    for level, text in _LEVELS if levels else ():
+        if top > level:
+            ends = crossings(at[order], main, level)
             ax.axhline(level, color="grey", linestyle=":", linewidth=1)
+            ax.vlines(ends, 0, level, color="grey", linestyle=":", linewidth=1)
             ax.annotate(
-                text, (0.99, level), xycoords=("axes fraction", "data"), fontsize="small",
-                ha="right", va="bottom", color="dimgrey",
+                text, (middle, level), xytext=(4, 1), textcoords="offset points",
+                fontsize="small", va="bottom", color="dimgrey",
             )  # fmt: skip
     if best is not None:
         ax.axvline(best, color="black", linestyle="--", linewidth=1)
     ax.set(xlabel=named(name, labels, units), ylabel=r"$-2\,\Delta\ln L$", ylim=(0, None))
+    ax.set_xlim(at.min(), at.max())
+    legend(ax)
+    return ax
+
+
+def crossings(x: Float, y: Float, level: float) -> Float:
+    """Where a curve crosses a level, interpolated between its points, `(crossing,)`.
+
+    >>> crossings(np.array([0.0, 1.0, 2.0]), np.array([2.0, 0.0, 4.0]), 1.0).tolist()
+    [0.5, 1.25]
+    """
+    above = y - level
+    here = np.flatnonzero(above[:-1] * above[1:] < 0)
+    share = above[here] / (above[here] - above[here + 1])
+    found: Float = np.append(x[here] + share * (x[here + 1] - x[here]), x[above == 0])
+    return np.sort(found)
+
+
+def contour(
+    x: str,
+    y: str,
+    curves: Mapping[float, Any],
+    *,
+    best: tuple[float, float] | None = None,
+    ax: Any = None,
+    labels: Labels = None,
+    units: Labels = None,
+    style: Style = "plain",
+) -> Any:
+    """Regions of confidence in the plane of two parameters.
+
+    Args:
+        x, y: The parameters.
+        curves: ``{confidence level: (point, 2)}``, closed or not.
+        best: Where the minimum is; None: not drawn.
+        ax, labels, units, style: As for all functions of `rootml.plot`.
+
+    Raises:
+        SchemaError: Arrays of other shapes.
+
+    >>> import rootml.plot
+    >>> ax = rootml.plot.contour("mu", "jes", {0.68: [(0, 0), (1, 0), (0, 1)]})
+    >>> ax.get_legend_handles_labels()[1]
+    ['68 %']
+    """
+    ax = axes_of(ax, style, width=5.4, height=4.8)
+    looks = ("-", "--", "-.", ":")
+    for number, level in enumerate(sorted(curves)):
+        curve = np.asarray(curves[level], dtype=np.float64)
+        if curve.ndim != 2 or curve.shape[1] != 2:
+            message = f"the contour at {level:g} has the shape {curve.shape}, not (point, 2)"
+            raise SchemaError(message)
+        closed = np.vstack([curve, curve[:1]])
+        look = {"color": colour(number), "linestyle": looks[number % len(looks)]}
+        ax.plot(closed[:, 0], closed[:, 1], label=f"{100 * level:.3g} %", linewidth=1.6, **look)
+    if best is not None:
+        ax.plot(*best, "P", color="black", markersize=6, linestyle="none", label="best fit")
+    ax.set(xlabel=named(x, labels, units), ylabel=named(y, labels, units))
+    legend(ax)
+    return ax
+
+
+def band(
+    x: Any,
+    curves: Mapping[str, tuple[Any, Any]],
+    *,
+    name: str = "",
+    what: str = "",
+    expected: float | None = None,
+    ax: Any = None,
+    labels: Labels = None,
+    units: Labels = None,
+    style: Style = "plain",
+) -> Any:
+    """Curves with their errors as bands.
+
+    Args:
+        x: `(point,)`.
+        curves: ``{name: (values, errors)}``, `(point,)` each.
+        name: The quantity on the horizontal axis.
+        what: That on the vertical one.
+        expected: Draw a line at this value; None: none.
+        ax, labels, units, style: As for all functions of `rootml.plot`.
+
+    Raises:
+        SchemaError: Arrays of other lengths.
+    """
+    at = np.asarray(x, dtype=np.float64)
+    ax = axes_of(ax, style)
+    for number, (key, pair) in enumerate(curves.items()):
+        values, errors = (np.asarray(each, dtype=np.float64) for each in pair)
+        if not values.shape == errors.shape == at.shape:
+            message = (
+                f"{key!r}: values {values.shape} and errors {errors.shape} at {len(at)} points"
+            )
+            raise SchemaError(message)
+        tint = colour(number)
+        ax.fill_between(at, values - errors, values + errors, color=tint, alpha=0.3, linewidth=0)
+        ax.plot(at, values, color=tint, linewidth=1.6, label=named(key, labels) or None)
+    if expected is not None:
+        ax.axhline(expected, color="grey", linewidth=1)
+    ax.set(xlabel=named(name, labels, units), ylabel=named(what, labels, units))
     ax.set_xlim(at.min(), at.max())
     legend(ax)
     return ax
@@ -181,80 +304,21 @@ def limit(
     at, bands = at[order], np.sort(bands[:, order], axis=0)
     ax.fill_between(at, bands[0], bands[4], color="#ffdf7f", label=r"expected $\pm 2\,\sigma$")
     ax.fill_between(at, bands[1], bands[3], color="#85d1fb", label=r"expected $\pm 1\,\sigma$")
-    ax.plot(at, bands[2], color="black", linestyle="--", label="expected")
+    written = named(name, labels)
+    curves = {"expected": (bands[2], "--")}
     if observed is not None:
-        ax.plot(
-            at, np.asarray(observed)[order], "o-", color="black", markersize=3, label="observed"
-        )
+        curves["observed"] = (np.asarray(observed, dtype=np.float64)[order], "o-")
+    for key, (curve, look) in curves.items():
+        text = _upper_limit(at, curve, 1 - level, written, (units or {}).get(name, ""))
+        ax.plot(at, curve, look, color="black", markersize=3, label=f"{key}{text}")
     ax.axhline(1 - level, color=colour(2), linewidth=1, label=f"{100 * level:.3g} % CL")
     ax.set(xlabel=named(name, labels, units), ylabel=r"CL$_s$", ylim=(0, None))
     ax.set_xlim(at[0], at[-1])
-    legend(ax, loc="upper right")
+    legend(ax, ncols=1)
     return ax
 
 
-def closure(
-    truth: Any,
-    estimates: Mapping[str, Any],
-    edges: Any,
-    *,
-    name: str = "",
-    ax: Sequence[Any] | None = None,
-    labels: Labels = None,
-    units: Labels = None,
-    style: Style = "plain",
-) -> tuple[Any, Any]:
-    """What should be reproduced beside what was, with residuals in standard deviations below.
-
-    Args:
-        truth: ``(contents, errors)``, `(bin,)` each.
-        estimates: ``{name: (contents, errors)}``, in the same bins.
-        edges: `(bin + 1,)`.
-        name: The quantity.
-        ax: The upper and the lower axes; None: a new figure.
-        labels, units, style: As for all functions of `rootml.plot`.
-
-    Returns:
-        The upper and the lower axes.
-
-    Raises:
-        SchemaError: Arrays of other lengths.
-    """
-    bounds = np.asarray(edges, dtype=np.float64)
-    wanted, sigma = _bins(truth, bounds, "truth")
-    if ax is None:
-        upper, lower = new_figure(6.0, 5.5).subplots(2, 1, sharex=True, height_ratios=(3, 1))
-    else:
-        upper, lower = ax
-    axes_of(upper, style)
-    centres = (bounds[1:] + bounds[:-1]) / 2
-    upper.errorbar(
-        centres, wanted, yerr=sigma, fmt="o", color="black", markersize=4,
-        label=named("target", labels),
-    )  # fmt: skip
-    lower.axhspan(-1, 1, color="grey", alpha=0.25, linewidth=0)
-    lower.axhline(0.0, color="grey", linewidth=1)
-    for number, (key, each) in enumerate(estimates.items()):
-        values, errors = _bins(each, bounds, key)
-        tint = colour(number)
-        upper.stairs(values, bounds, color=tint, label=named(key, labels), linewidth=1.6)
-        both = np.hypot(sigma, errors)
-        pulls = np.divide(values - wanted, both, out=np.zeros_like(both), where=both > 0)
-        lower.plot(centres, pulls, "o", color=tint, markersize=3)
-    low, high = lower.get_ylim()
-    reach = max(2.5, 1.1 * abs(low), 1.1 * abs(high))
-    lower.set_ylim(-reach, reach)
-    lower.set(xlabel=named(name, labels, units), ylabel="residual / $\\sigma$")
-    upper.set(ylabel="events per bin")
-    upper.set_xlim(bounds[0], bounds[-1])
-    headroom(upper)
-    legend(upper)
-    return upper, lower
-
-
-def _bins(pair: Any, edges: Float, name: str) -> tuple[Float, Float]:
-    values, errors = (np.asarray(each, dtype=np.float64) for each in pair)
-    if not values.shape == errors.shape == (len(edges) - 1,):
-        message = f"{name!r}: {values.shape} contents in {len(edges) - 1} bins"
-        raise SchemaError(message)
-    return values, errors
+def _upper_limit(x: Float, y: Float, level: float, name: str, unit: str) -> str:
+    """The limit as a text, if the curve falls below the level within the axis."""
+    ends = crossings(x, y, level)
+    return f": {name} < {ends[-1]:.3g} {unit}".rstrip() if len(ends) and y[-1] < level else ""

@@ -6,10 +6,11 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 from rootml._internal.reprs import Grid, HtmlRepr, Paragraph, Part
 from rootml.errors import ConvergenceError
+from rootml.plot import Labels, Style
 
 
 @dataclass(frozen=True)
@@ -95,17 +96,44 @@ class Report(HtmlRepr):
             raise ConvergenceError(message)
         return self
 
-    def plot(self, folder: str | os.PathLike[str]) -> list[Path]:
-        """Write one PNG per picture; the folder is made if need be. Needs matplotlib.
+    @overload
+    def plot(
+        self, folder: None = None, *, labels: Labels = None, units: Labels = None,
+        style: Style = "plain",
+    ) -> dict[str, Any]: ...  # fmt: skip
+
+    @overload
+    def plot(
+        self, folder: str | os.PathLike[str], *, labels: Labels = None, units: Labels = None,
+        style: Style = "plain",
+    ) -> list[Path]: ...  # fmt: skip
+
+    def plot(
+        self,
+        folder: str | os.PathLike[str] | None = None,
+        *,
+        labels: Labels = None,
+        units: Labels = None,
+        style: Style = "plain",
+    ) -> list[Path] | dict[str, Any]:
+        """Draw calibration, closure, tails and what else was checked, a picture each.
+
+        Args:
+            folder: Write one PNG per picture there; it is made if need be. None: notebooks show
+                the pictures.
+            labels, units, style: As for all functions of `rootml.plot`.
 
         Returns:
-            The paths.
+            The paths; without a folder the axes by name of the picture.
         """
-        from rootml.sbi.diagnostics._plots import draw
+        from rootml.sbi.diagnostics._plots import draw, draw_files
 
+        look: Any = {"labels": labels, "units": units, "style": style}
+        if folder is None:
+            return draw(self.curves, look)
         place = Path(folder)
         place.mkdir(parents=True, exist_ok=True)
-        return draw(self.curves, place)
+        return draw_files(self.curves, look, place)
 
     def _grid(self) -> Grid:
         return Grid(HEADER, [check.row() for check in self.checks], left=3)

@@ -18,7 +18,8 @@ from rootml.errors import (
     UsageError,
     nearest,
 )
-from rootml.sbi.inference import _plots
+from rootml.plot import Labels, Style, write
+from rootml.plot import pulls as draw_pulls
 from rootml.sbi.inference._minimise import (
     MAX_EDM,
     Minimum,
@@ -192,25 +193,46 @@ class FitResult(HtmlRepr):
         some[np.ix_(index, index)] = scores[np.ix_(index, index)]
         return np.asarray(self.covariance @ some @ self.covariance)
 
-    def plot(self, name: str | None = None, *, path: Any = None) -> Any:
-        """Pulls of the nuisance parameters; with a name, the likelihood along that parameter.
+    def plot(
+        self,
+        name: str | None = None,
+        *,
+        ax: Any = None,
+        labels: Labels = None,
+        units: Labels = None,
+        style: Style = "plain",
+        path: Any = None,
+    ) -> Any:
+        """Draw the pulls of the nuisances; with a name, the likelihood along that parameter.
 
         Args:
-            path: Write a picture there.
+            name: A parameter, see `Profile.plot`; None: pulls, see `rootml.plot.pulls`.
+            ax, labels, units, style: As for all functions of `rootml.plot`.
+            path: Write the picture there; None: notebooks show it.
 
         Returns:
-            The matplotlib figure.
+            The axes.
+
+        Raises:
+            UsageError: No nuisance with a Gaussian constraint was fitted: there are no pulls.
         """
+        look: Any = {"ax": ax, "labels": labels, "units": units, "style": style}
         if name is not None:
-            return self.profile(name).plot(path=path)
+            return self.profile(name).plot(**look, path=path)
         shown = {
             name: p
             for name, p in self.like.parameters.items()
             if isinstance(p, Nuisance) and p.constraint == "gaussian" and name not in self.fixed
         }
+        if not shown:
+            message = (
+                "no nuisance with a Gaussian constraint was fitted, so there are no pulls; "
+                f"plot a parameter: {nearest('', self.values)}"
+            )
+            raise UsageError(message)
         pulls = [(self.values[k] - self.like.observed[k]) / p.width for k, p in shown.items()]
         errors = [self.errors[k] / p.width for k, p in shown.items()]
-        return _plots.finish(_plots.pulls(list(shown), pulls, errors), path)
+        return write(draw_pulls(list(shown), pulls, errors, **look), path)
 
     def refit(
         self, held: Mapping[str, float], *, start: Mapping[str, float] | None = None

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from rootml._internal.progress import track
 from rootml._internal.reprs import HtmlRepr, Part, facts_text
 from rootml.errors import ConvergenceError, UsageError
+from rootml.plot import Labels, Style, closure, write
 from rootml.sbi.inference._asimov import Generator, Toys
 from rootml.sbi.inference._fit import FitResult, fit
 from rootml.sbi.inference._minimise import within
@@ -50,6 +52,35 @@ class GoodnessOfFit(HtmlRepr):
             raise UsageError(message)
         edge = self.deviance - 1e-9 * (1.0 + self.deviance)  # equal counts, but for rounding
         return float((self.toys >= edge).mean())
+
+    def plot(
+        self,
+        *,
+        ax: Any = None,
+        labels: Labels = None,
+        units: Labels = None,
+        style: Style = "plain",
+        path: Any = None,
+    ) -> Any:
+        """Draw counts beside the fit, bin by bin, see `rootml.plot.closure`.
+
+        Residuals are in Poisson standard deviations of the expectation.
+
+        Args:
+            ax, labels, units, style: As for all functions of `rootml.plot`.
+            path: Write the picture there; None: notebooks show it.
+
+        Returns:
+            The upper and the lower axes.
+        """
+        edges = np.arange(len(self.observed) + 1) - 0.5
+        written = {"target": "data", "bin": "bin of the test", **(labels or {})}
+        drawn = closure(
+            (self.observed, np.sqrt(self.expected)),
+            {"fit": (self.expected, np.zeros_like(self.expected))},
+            edges, name="bin", ax=ax, labels=written, units=units, style=style,
+        )  # fmt: skip
+        return write(drawn, path)
 
     def _facts(self) -> list[tuple[str, str]]:
         facts = [

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from rootml._internal.reprs import Grid, HtmlRepr, Part
-from rootml.sbi.inference import _plots
+from rootml.plot import Labels, Style, write
+from rootml.plot import impacts as draw_impacts
 from rootml.sbi.inference._fit import FitResult, fit
 from rootml.sbi.inference._minimise import invert
 from rootml.sbi.likelihood._fittable import Fittable
 from rootml.sbi.likelihood._parameters import Nuisance
 
-_MAX_SHOWN = 20  # rows of the figure
 _GOAL = 1e-6  # EDM of the conditional fits: 0.0014 standard deviations
 
 
@@ -57,13 +57,33 @@ class Impacts(HtmlRepr):
     rows: list[Impact]
     fit: FitResult
 
-    def plot(self, *, path: Any = None) -> Any:
-        """A figure of the largest impacts."""
-        rows = self.rows[:_MAX_SHOWN]
-        figure = _plots.impacts(
-            self.name, [r.nuisance for r in rows], [r.up for r in rows], [r.down for r in rows]
-        )
-        return _plots.finish(figure, path)
+    def plot(
+        self,
+        *,
+        most: int | None = 30,
+        ax: Any = None,
+        labels: Labels = None,
+        units: Labels = None,
+        style: Style = "plain",
+        path: Any = None,
+    ) -> tuple[Any, Any]:
+        """Draw the largest impacts with the pulls, see `rootml.plot.impacts`.
+
+        Args:
+            most: So many of them; None: all.
+            ax, labels, units, style: As for all functions of `rootml.plot`.
+            path: Write the picture there; None: notebooks show it.
+
+        Returns:
+            The axes with the pulls and those with the impacts.
+        """
+        keys = ("up", "down", "pull", "error")
+        up, down, pulls, errors = ([getattr(row, key) for row in self.rows] for key in keys)
+        names = [row.nuisance for row in self.rows]
+        look: Any = {"ax": ax, "labels": labels, "units": units, "style": style, "most": most}
+        drawn = draw_impacts(self.name, names, up, down, pulls=pulls, errors=errors, **look)
+        written: tuple[Any, Any] = write(drawn, path)
+        return written
 
     def _grid(self) -> Grid:
         rows = [

@@ -17,7 +17,8 @@ import numpy as np
 from rootml._internal.optional import optional_import
 from rootml._internal.reprs import HtmlRepr, Part, facts_text
 from rootml.errors import ConvergenceError, UsageError
-from rootml.sbi.inference import _plots
+from rootml.plot import Labels, Style, write
+from rootml.plot import limit as draw_limit
 from rootml.sbi.inference._asimov import asimov
 from rootml.sbi.inference._fit import FitResult, fit, newton_fit
 from rootml.sbi.inference._quantiles import check_level, normal_quantile, normal_tail
@@ -195,6 +196,9 @@ def _test_of(results: ToyResults, name: str, value: float) -> int:
     raise UsageError(message)
 
 
+_BANDS = ("expected-2", "expected-1", "expected", "expected+1", "expected+2")
+
+
 @dataclass(frozen=True)
 class Limit(HtmlRepr):
     """An upper limit by CLs.
@@ -220,10 +224,30 @@ class Limit(HtmlRepr):
     curves: Mapping[str, Array] = field(repr=False)
     error: float = 0.0
 
-    def plot(self, *, path: Any = None) -> Any:
-        """A figure of CLs against the parameter."""
-        made = _plots.limit(self.values, self.curves, name=self.name, line=1.0 - self.level)
-        return _plots.finish(made, path)
+    def plot(
+        self,
+        *,
+        ax: Any = None,
+        labels: Labels = None,
+        units: Labels = None,
+        style: Style = "plain",
+        path: Any = None,
+    ) -> Any:
+        """Draw CLs against the parameter, see `rootml.plot.limit`.
+
+        Args:
+            ax, labels, units, style: As for all functions of `rootml.plot`.
+            path: Write the picture there; None: notebooks show it.
+
+        Returns:
+            The axes.
+        """
+        bands = [self.curves[key] for key in _BANDS]
+        look: Any = {"ax": ax, "labels": labels, "units": units, "style": style}
+        drawn = draw_limit(
+            self.name, self.values, self.curves["observed"], bands, level=self.level, **look
+        )
+        return write(drawn, path)
 
     def _facts(self) -> list[tuple[str, str]]:
         low2, low1, median, high1, high2 = self.expected

@@ -10,6 +10,8 @@ import numpy as np
 
 from rootml._internal.reprs import Grid, HtmlRepr, Part
 from rootml.errors import ConvergenceError
+from rootml.plot import Labels, Style, write
+from rootml.plot import scan as draw_scan
 from rootml.sbi.inference._fit import LEVEL
 from rootml.sbi.inference._limits import Statistic, rising
 from rootml.sbi.inference._quantiles import check_level
@@ -64,6 +66,28 @@ class Neyman(HtmlRepr):
             share = excess[out] / (excess[out] - excess[into])
             ends.append(float(self.values[out] + share * (self.values[into] - self.values[out])))
         return ends[0], ends[1]
+
+    def plot(
+        self,
+        *,
+        ax: Any = None,
+        labels: Labels = None,
+        units: Labels = None,
+        style: Style = "plain",
+        path: Any = None,
+    ) -> Any:
+        """Draw t of the data and the critical t of the toys, see `rootml.plot.scan`.
+
+        Args:
+            ax, labels, units, style: As for all functions of `rootml.plot`.
+            path: Write the picture there; None: notebooks show it.
+
+        Returns:
+            The axes. Values are accepted where the data are below the toys.
+        """
+        look: Any = {"ax": ax, "labels": labels, "units": units, "style": style}
+        curves = {"data": self.t, f"{100 * self.level:.3g} % of toys": self.critical}
+        return write(draw_scan(self.name, self.values, curves, levels=False, **look), path)
 
     def _grid(self) -> Grid:
         rows = [

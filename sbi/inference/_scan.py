@@ -9,7 +9,9 @@ import numpy as np
 
 from rootml._internal.reprs import Grid, HtmlRepr, Part
 from rootml.errors import ConvergenceError, DensityError, UsageError
-from rootml.sbi.inference import _plots
+from rootml.plot import Labels, Style, write
+from rootml.plot import contour as draw_contour
+from rootml.plot import scan as draw_scan
 from rootml.sbi.inference._minimise import limits
 from rootml.sbi.inference._quantiles import check_level, chi2_quantile
 from rootml.sbi.inference._quasi_newton import Conditional
@@ -93,10 +95,26 @@ class Profile(HtmlRepr):
             ends.append(float(x[after - 1] + share * (x[after] - x[after - 1])))
         return ends[0], ends[1]
 
-    def plot(self, *, path: Any = None) -> Any:
-        """A figure of t, with the levels of one and two standard deviations."""
-        figure = _plots.profile(self.name, self.values, self.t, best=self.best)
-        return _plots.finish(figure, path)
+    def plot(
+        self,
+        *,
+        ax: Any = None,
+        labels: Labels = None,
+        units: Labels = None,
+        style: Style = "plain",
+        path: Any = None,
+    ) -> Any:
+        """Draw t with the ends of the intervals, see `rootml.plot.scan`.
+
+        Args:
+            ax, labels, units, style: As for all functions of `rootml.plot`.
+            path: Write the picture there; None: notebooks show it.
+
+        Returns:
+            The axes.
+        """
+        look: Any = {"ax": ax, "labels": labels, "units": units, "style": style}
+        return write(draw_scan(self.name, self.values, self.t, best=self.best, **look), path)
 
     def _grid(self) -> Grid:
         rows = [(f"{value:.6g}", f"{t:.4f}") for value, t in zip(self.values, self.t, strict=True)]
@@ -125,10 +143,26 @@ class Contour:
     curves: dict[float, Array]
     best: tuple[float, float]
 
-    def plot(self, *, path: Any = None) -> Any:
-        """A figure of the curves."""
-        figure = _plots.contour(self.x, self.y, self.curves, best=self.best)
-        return _plots.finish(figure, path)
+    def plot(
+        self,
+        *,
+        ax: Any = None,
+        labels: Labels = None,
+        units: Labels = None,
+        style: Style = "plain",
+        path: Any = None,
+    ) -> Any:
+        """Draw the curves and the fitted point, see `rootml.plot.contour`.
+
+        Args:
+            ax, labels, units, style: As for all functions of `rootml.plot`.
+            path: Write the picture there; None: notebooks show it.
+
+        Returns:
+            The axes.
+        """
+        look: Any = {"ax": ax, "labels": labels, "units": units, "style": style}
+        return write(draw_contour(self.x, self.y, self.curves, best=self.best, **look), path)
 
     def __repr__(self) -> str:
         levels = ", ".join(f"{level:.3g}" for level in self.curves)

@@ -12,6 +12,8 @@ import numpy.typing as npt
 
 from rootml._internal.reprs import Grid, HtmlRepr, Paragraph, Part
 from rootml.errors import ConvergenceError, DensityError, MissingParameterError, nearest
+from rootml.plot import Labels, Style, write
+from rootml.plot import toys as draw_toys
 from rootml.sbi.inference._fit import FitResult, fit
 from rootml.sbi.inference._minimise import within
 from rootml.sbi.likelihood._combined import CombinedLikelihood
@@ -143,6 +145,29 @@ class ToyResults(HtmlRepr):
             message = f"{failed} of {len(self)} toys have no valid fit"
             raise ConvergenceError(message)
         return self
+
+    def plot(
+        self,
+        name: str,
+        *,
+        ax: Any = None,
+        labels: Labels = None,
+        units: Labels = None,
+        style: Style = "plain",
+        path: Any = None,
+    ) -> Any:
+        """Draw the pulls of a parameter beside a normal distribution, see `rootml.plot.toys`.
+
+        Args:
+            name: The parameter.
+            ax, labels, units, style: As for all functions of `rootml.plot`.
+            path: Write the picture there; None: notebooks show it.
+
+        Returns:
+            The axes.
+        """
+        look: Any = {"ax": ax, "labels": labels, "units": units, "style": style}
+        return write(draw_toys(self.pulls(name), name=name, **look), path)
 
     def _grid(self) -> Grid:
         rows = []

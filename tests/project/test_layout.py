@@ -259,7 +259,7 @@ def test_no_path_of_a_machine_or_name_of_a_registry() -> None:
 # --- what parts use of the core, and no hidden circles -------------------------------------------
 
 CORE_NAMES = {
-    "rootml": {"__version__"},
+    "rootml": {"__version__", "plot"},
     "rootml.dataset": {
         "Dataset", "EventBlock", "ReadTask", "SelectedPartition", "SelectionIndex", "check_by",
         "check_seed", "hash_ids", "hash_text",
@@ -268,6 +268,10 @@ CORE_NAMES = {
     "rootml.expressions": {"Binary", "Call", "Name", "Node", "Number", "Unary", "parse"},
     "rootml.output": {"as_column"},
     "rootml.partitions": {"Partition"},
+    "rootml.plot": {
+        "Labels", "Style", "closure", "contour", "impacts", "limit", "pulls", "scan", "toys",
+        "write",
+    },
     "rootml.storage": {"Column", "ColumnType", "missing_file", "remote_of", "type_of_values"},
     "rootml.storage.remote": {"compute_slot", "stop_retries_when"},
 }  # fmt: skip

@@ -13,10 +13,9 @@ import pytest
 from bdt_forests import random_forest
 
 import rootml
-from rootml import sbi, toml
+from rootml import plot, sbi, toml
 from rootml.batching import Standardizer
 from rootml.errors import MissingFileError, UsageError
-from rootml.sbi.inference import _plots
 
 
 @pytest.fixture
@@ -40,7 +39,7 @@ def forest() -> Any:
 
 def picture(path: Path) -> Any:
     pytest.importorskip("matplotlib")
-    return _plots.finish(_plots.figure()[0], path)
+    return plot.write(plot.steps({"a": [1.0]}, [0, 1]), path)
 
 
 def standardizer(data: rootml.Dataset) -> Standardizer:

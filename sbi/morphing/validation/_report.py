@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, overload
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from rootml._internal.atomic import check_target
 from rootml._internal.reprs import Grid, HtmlRepr, Part, facts_text
 from rootml._internal.types import Float
 from rootml.errors import MissingFileError, StateError
+from rootml.plot import Labels, Style
 from rootml.sbi.morphing.validation._metrics_frechet import Distance
 from rootml.sbi.morphing.validation._metrics_support import Support
 from rootml.sbi.morphing.validation._report_json import from_plain, to_plain
@@ -138,19 +140,42 @@ class ClosureReport(HtmlRepr):
         """The measures of `summary` for scripts, by comparison and name; None: not measured."""
         return {name: _numbers(each) for name, each in self.comparisons.items()}
 
-    def plot(self, folder: str | os.PathLike[str]) -> list[str]:
-        """Draw pictures into `folder`, which is made if need be.
+    @overload
+    def plot(
+        self, folder: None = None, *, labels: Labels = None, units: Labels = None,
+        style: Style = "plain",
+    ) -> dict[str, Any]: ...  # fmt: skip
 
-        One picture per feature with the ratio to data, correlation matrices, ROC curves, and
-        profiles of the features along each condition.
+    @overload
+    def plot(
+        self, folder: str | os.PathLike[str], *, labels: Labels = None, units: Labels = None,
+        style: Style = "plain",
+    ) -> list[str]: ...  # fmt: skip
+
+    def plot(
+        self,
+        folder: str | os.PathLike[str] | None = None,
+        *,
+        labels: Labels = None,
+        units: Labels = None,
+        style: Style = "plain",
+    ) -> list[str] | dict[str, Any]:
+        """Draw one picture per feature with the ratio to data, correlations, ROC curves, profiles.
+
+        A profile shows the median and the central 68 % of the features along a condition.
+
+        Args:
+            folder: Write one PNG per picture there; it is made if need be. None: notebooks show
+                the pictures.
+            labels, units, style: As for all functions of `rootml.plot`.
 
         Returns:
-            Paths of the files.
+            Paths of the files; without a folder the axes by name of the picture.
 
         Raises:
             MissingPackageError: matplotlib is not installed.
         """
-        from rootml.sbi.morphing.validation._plots import Results, plot_results
+        from rootml.sbi.morphing.validation._plots import Results, draw, draw_files
 
         samples = {name: each for name, each in self.comparisons.items() if name != FLOOR}
         floor = self.comparisons[FLOOR].classifier if FLOOR in self.comparisons else None
@@ -162,7 +187,10 @@ class ClosureReport(HtmlRepr):
             self.conditions_only,
             floor,
         )
-        return plot_results(results, Path(folder))
+        look: Any = {"labels": labels, "units": units, "style": style}
+        if folder is None:
+            return draw(results, look)
+        return draw_files(results, look, Path(folder))
 
     def summary(self) -> Grid:
         """One line per measure, one column per comparison."""

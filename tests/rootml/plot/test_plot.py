@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,13 @@ import pyarrow.parquet
 import pytest
 
 import rootml
-from rootml.errors import EmptySelectionError, NonFiniteError, SchemaError, UsageError
+from rootml.errors import (
+    EmptySelectionError,
+    MissingFileError,
+    NonFiniteError,
+    SchemaError,
+    UsageError,
+)
 
 hist: Any = pytest.importorskip("hist")
 pytest.importorskip("mplhep")
@@ -92,17 +98,23 @@ def test_scores_and_roc_of_weights_of_any_sign() -> None:
 
 
 def test_parameters_scans_and_limits() -> None:
-    left, right = plot.impacts("mu", ["a", "b", "c"], [0.1, -0.5, 0.2], [-0.1, 0.4, -0.3], most=2)
+    left, right = plot.impacts(
+        "mu", ["a", "b", "c"], [0.1, -0.5, 0.2], [-0.1, 0.4, -0.3], pulls=[1, 2, np.nan], most=2
+    )
     assert [text.get_text() for text in left.get_yticklabels()] == ["b", "c"]
-    assert left.get_title(loc="left") == "2 of 3 nuisances"
-    assert right.get_xlabel() == "shift of mu"
+    assert left.get_title(loc="right") == "2 of 3 nuisances"
+    assert right.get_xlabel() == "impact on mu"
+    assert [bar.get_width() for bar in right.patches] == [-0.5, 0.2, 0.4, -0.3]
+    np.testing.assert_array_equal(left.lines[-1].get_xdata(), [2, np.nan])
     with pytest.raises(SchemaError, match="covariance"):
         plot.correlation(["a"], [[3.0]])
     values = np.linspace(0, 2, 9)
     ax = plot.scan("mu", values[::-1], (values[::-1] - 1) ** 2, labels={"mu": r"$\mu$"}, best=1.0)
     np.testing.assert_array_equal(ax.lines[0].get_xdata(), values)
     ax = plot.limit("mu", values, None, np.exp(-np.outer([0.5, 1, 2, 3, 4], values)))
-    assert ax.get_legend_handles_labels()[1][-1] == "95 % CL"
+    texts = ax.get_legend_handles_labels()[1]
+    assert texts[-1] == "95 % CL"
+    assert texts[2] == "expected: mu < 1.5"  # exp(-2 mu) is 0.05 there
     with pytest.raises(SchemaError, match="one row per quantile"):
         plot.limit("mu", values, None, values)
     _, lower = plot.closure(
@@ -115,7 +127,128 @@ def test_axes_of_the_user_are_drawn_into() -> None:
     ax = plt.figure().add_subplot()
     assert plot.hist(filled(X), ax=ax, style="ATLAS") is ax
     with pytest.raises(UsageError, match="style='CDF'"):
-        plot.hist(filled(X), style="CDF")  # type: ignore[arg-type]
+        plot.hist(filled(X), style="CDF")
+
+
+CURVE = np.linspace(0, 2, 9)
+BARS = ([9.0, 16.0], [3.0, 4.0])
+ANGLE = np.linspace(0, 2 * np.pi, 30)
+
+DRAWN: dict[str, Callable[..., Any]] = {
+    "hist": lambda **look: plot.hist({"a": filled(X), "b": filled(X / 2)}, **look),
+    "stack": lambda **look: plot.hist({"a": filled(X), "b": filled(X / 2)}, stack=True, **look),
+    "log": lambda **look: plot.hist({"a": filled(X), "b": filled(X / 2)}, log=True, **look),
+    "data_mc": lambda **look: plot.data_mc(filled(X), {k: filled(X / 2) for k in "ab"}, **look),
+    "steps": lambda **look: plot.steps({"a": [1, 5], "b": [5, 1]}, [0, 1, 2], **look),
+    "scores": lambda **look: plot.scores(X, Y, **look),
+    "overtraining": lambda **look: plot.overtraining((X, Y, None), (X, Y, None), **look),
+    "roc": lambda **look: plot.roc({"good": (X + 9 * Y, Y, W)}, **look),
+    "inverted roc": lambda **look: plot.roc({"bad": (X - 9 * Y, Y, W)}, **look),
+    "scan": lambda **look: plot.scan("mu", CURVE, {"a": CURVE**2, "b": 2 * CURVE}, **look),
+    "contour": lambda **look: plot.contour(
+        "a", "b", {0.68: np.stack([np.cos(ANGLE), np.sin(ANGLE)], axis=1)}, best=(0, 0), **look
+    ),
+    "limit": lambda **look: plot.limit(
+        "mu", CURVE, 1 - CURVE / 9, 1 - np.outer([0.5, 0.4, 0.3, 0.2, 0.1], CURVE), **look
+    ),
+    "band": lambda **look: plot.band(CURVE, {"a": (CURVE, CURVE)}, expected=1.0, **look),
+    "closure": lambda **look: plot.closure(BARS, {"a": BARS}, [0, 1, 2], start=[9, 9], **look),
+    "ratios": lambda **look: plot.closure(
+        BARS, {"a": BARS, "b": ([30, 2], [1, 1])}, [0, 1, 2], below="ratio", log=None, **look
+    ),
+    "quantiles": lambda **look: plot.quantiles(
+        CURVE, {"a": (CURVE - 1, CURVE, CURVE + 1)}, target=(CURVE - 1, CURVE, CURVE + 1), **look
+    ),
+    "toys": lambda **look: plot.toys(W, name="mu", **look),
+}
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_no_legend_is_on_what_is_drawn(name: str) -> None:
+    """Points every few pixels along each curve, bar and band: none is behind the legend."""
+    drawn = DRAWN[name](style="CMS Simulation, 13 TeV")
+    ax = drawn[0] if isinstance(drawn, tuple) else drawn
+    ax.figure.canvas.draw()
+    box = ax.get_legend().get_window_extent()
+    for artist in (*ax.lines, *ax.patches, *ax.collections):
+        transform = artist.get_transform()
+        if not all(transform.contains_branch_seperately(ax.transData)):
+            continue
+        paths = artist.get_paths() if hasattr(artist, "get_paths") else [artist.get_path()]
+        for path in paths:
+            points = path.interpolated(40).transformed(transform).vertices
+            assert box.count_contains(points) == 0
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_every_picture_goes_into_axes_that_are_given(name: str) -> None:
+    two = name in {"data_mc", "closure", "ratios"}
+    ax: Any = plt.figure().subplots(2) if two else plt.figure().add_subplot()
+    number = len(plt.get_fignums())
+    drawn = DRAWN[name](ax=ax)
+    assert (tuple(drawn) == tuple(ax)) if two else (drawn is ax)
+    assert len(plt.get_fignums()) == number
+
+
+def test_pictures_in_several_panels(tmp_path: Path) -> None:
+    pairs = plot.panels(5, residuals=True)
+    for pair in pairs:
+        DRAWN["closure"](ax=pair, style="ATLAS")
+    assert plt.get_fignums()  # known to pyplot: a notebook shows it
+    plot.write(pairs, tmp_path / "sheet.png")
+    assert not plt.get_fignums()
+    assert (tmp_path / "sheet.png").read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(MissingFileError, match="no folder"):
+        plot.write(plot.panels(1), tmp_path / "absent" / "sheet.png")
+    with pytest.raises(UsageError, match="at least one"):
+        plot.panels(0)
+    with pytest.raises(UsageError, match="the upper and the lower axes"):
+        DRAWN["closure"](ax=plt.figure().add_subplot())
+
+
+def test_names_of_experiments_stand_beside_their_text() -> None:
+    ax = DRAWN["steps"](style="CMS Preliminary, 138 fb$^{-1}$ (13 TeV)")
+    ax.set_yticks([1, 5], ["a very long name of a tick", "b"])  # the layout changes
+    ax.figure.canvas.draw()
+    (text,) = [each for each in ax.texts if each.get_text() == "Preliminary"]
+    name = next(each for each in ax.get_children() if getattr(each, "_text", "") == "CMS")
+    assert 0 < text.get_window_extent().x0 - name.get_window_extent().x1 < 20
+    assert ax.get_title(loc="right") == "138 fb$^{-1}$ (13 TeV)"
+
+
+def test_nothing_is_left_out_in_silence() -> None:
+    _, lower = plot.closure(BARS, {"a": ([99.0, 16.0], [4.0, 3.0])}, [0, 1, 2])
+    assert lower.get_ylim()[1] > 18  # (99 - 9) / 5 standard deviations
+    _, lower = plot.closure(BARS, {"a": ([99.0, 2.0], [4.0, 3.0])}, [0, 1, 2], below="ratio")
+    assert [line.get_marker() for line in lower.lines if len(line.get_xdata())][-2:] == ["^", "v"]
+    left, right = plot.impacts("mu", list("abc"), [0.1, np.nan, 0.2], [0, 0.1, 0], most=2)
+    assert [text.get_text() for text in left.get_yticklabels()] == ["b", "c"]
+    assert [text.get_text() for text in right.texts] == ["no minimum"]
+
+
+def test_a_calibration_has_its_residuals_below() -> None:
+    upper, lower = plot.calibration([0.2, 0.6], [0.3, 0.5], [0.05, 0.2])
+    np.testing.assert_allclose(lower.lines[-1].get_ydata(), [2, -0.5])
+    assert upper.get_xlim() == (0, 1)
+    with pytest.raises(SchemaError, match="per bin"):
+        plot.calibration([0.2], [0.3, 0.5], [0.05, 0.2])
+
+
+def test_ends_of_intervals_are_where_the_parabola_says() -> None:
+    x = np.linspace(-3, 3, 601)
+    lines = plot.scan("mu", x, x**2).collections
+    ends = [segment[0, 0] for segments in lines for segment in segments.get_segments()]
+    np.testing.assert_allclose(ends, [-1, 1, -2, 2], atol=1e-4)
+
+
+def test_a_cut_flow_is_a_fraction_of_all_events() -> None:
+    ax = plot.cutflow(["all", "a", "b"], {"s": [4.0, 2.0, 1.0], "b": [50.0, 5.0, 0.05]})
+    assert [bar.get_width() for bar in ax.patches] == [1, 0.5, 0.25, 1, 0.1, 0.001]
+    assert ax.get_xscale() == "log"
+    with pytest.raises(UsageError, match="before any cut"):
+        plot.cutflow(["all", "a"], {"s": [0.0, 0.0]})
+    ax = plot.importance(["a", "b", "c"], [0.1, 0.3, 0.2], most=2)
+    assert [bar.get_width() for bar in ax.patches] == [0.3, 0.2]
 
 
 # --- from a dataset ---
@@ -165,3 +298,11 @@ def test_bad_histograms(data: rootml.Dataset) -> None:
         data.hist("x", bins=[3, 2])
     with pytest.raises(UsageError, match="low < high"):
         data.hist("x", bins=3, range=(2, 1))
+
+
+def test_the_cut_flow_of_a_dataset_is_drawn(data: rootml.Dataset) -> None:
+    ax = data.filter("x > 2", name="fast").cutflow().plot(weighted=False, labels={"1": "signal"})
+    wanted = [1.0, (X[Y == 1] > 2).mean()]
+    assert [bar.get_width() for bar in ax.patches[2:]] == pytest.approx(wanted)
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["all events", "fast"]
+    assert ax.get_legend_handles_labels()[1] == ["0", "signal"]
