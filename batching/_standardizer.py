@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 
 from rootml._internal.atomic import check_target
+from rootml._internal.reprs import Grid, HtmlRepr
 from rootml._internal.types import Float
 from rootml.batching._scale import Scale
 from rootml.batching._standardizer_export import keras_layer, torch_module, write_onnx
@@ -34,7 +34,7 @@ FORMAT, VERSION = "rootml.batching.Standardizer", 1
 _FIT_ROWS = 65_536
 
 
-class Standardizer:
+class Standardizer(HtmlRepr):
     """Scales inputs to mean 0 and standard deviation 1, or to a normal distribution.
 
     Fitted in one pass over a loader or a dataset, in bounded memory. NaN and infinite values are
@@ -256,20 +256,13 @@ class Standardizer:
         if not self.scales:
             return f"<Standardizer {self.method}, not fitted>"
         lines = [f"<Standardizer {self.method}, {'' if self.weighted else 'not '}weighted>"]
-        rows = [("input", "feature", "mean", "std"), *self._rows()]
-        widths = [max(len(row[column]) for row in rows) for column in range(4)]
-        for row in rows:
-            cells = (f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
-            lines.append("  " + "  ".join(cells).rstrip())
-        return "\n".join(lines)
+        return "\n".join([*lines, str(self._grid())])
 
-    def _repr_html_(self) -> str:
-        head = "".join(f"<th>{title}</th>" for title in ("input", "feature", "mean", "std"))
-        body = "".join(
-            "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>"
-            for row in self._rows()
-        )
-        return f"<table><tr>{head}</tr>{body}</table>"
+    def _html_parts(self) -> list[Grid]:
+        return [self._grid()]
+
+    def _grid(self) -> Grid:
+        return Grid(("input", "feature", "mean", "std"), [*self._rows()], left=2)
 
 
 class _Fit:
@@ -280,7 +273,7 @@ class _Fit:
         self.settings = settings
         width = len(features)
         self.total, self.mean, self.square = np.zeros(width), np.zeros(width), np.zeros(width)
-        self.least, self.most = np.full(width, np.inf), np.full(width, -np.inf)
+        self.smallest, self.largest = np.full(width, np.inf), np.full(width, -np.inf)
         self.rng = np.random.default_rng([settings.seed, number])
         self.kept: list[tuple[Float, Float, Float]] = []
         self.kept_rows = 0
@@ -290,11 +283,11 @@ class _Fit:
         values = values.astype(np.float64)
         mass = np.ones(len(values)) if weights is None else np.asarray(weights, np.float64)
         finite = np.isfinite(values)
-        self.least = np.minimum(
-            self.least, np.where(finite, values, np.inf).min(axis=0, initial=np.inf)
+        self.smallest = np.minimum(
+            self.smallest, np.where(finite, values, np.inf).min(axis=0, initial=np.inf)
         )
-        self.most = np.maximum(
-            self.most, np.where(finite, values, -np.inf).max(axis=0, initial=-np.inf)
+        self.largest = np.maximum(
+            self.largest, np.where(finite, values, -np.inf).max(axis=0, initial=-np.inf)
         )
         self._add_moments(np.where(finite, values, 0.0), np.where(finite, mass[:, None], 0.0))
         if self.settings.method == "quantile":
@@ -305,7 +298,7 @@ class _Fit:
         safe = np.where(total == 0, 1.0, total)
         # About a value within the data: sums of squares about zero would lose the small widths.
         shift = np.where(
-            self.total == 0, np.where(np.isfinite(self.least), self.least, 0), self.mean
+            self.total == 0, np.where(np.isfinite(self.smallest), self.smallest, 0), self.mean
         )
         shifted = np.where(mass == 0, 0.0, values - shift)
         first = (mass * shifted).sum(axis=0)
@@ -342,7 +335,7 @@ class _Fit:
     def scale(self) -> Scale:
         """The result of the fit."""
         for j, feature in enumerate(self.features):
-            if not np.isfinite(self.least[j]):
+            if not np.isfinite(self.smallest[j]):
                 message = f"feature {feature!r} has no finite value to fit"
                 raise EmptySelectionError(message)
             if self.total[j] <= 0:
@@ -350,13 +343,13 @@ class _Fit:
                 raise UsageError(message)
         variance = self.square / self.total
         # a spread whose squares are below all floats counts as none
-        constant = (self.least == self.most) | (variance == 0)
+        constant = (self.smallest == self.largest) | (variance == 0)
         if (variance[~constant] < 0).any():
             feature = self.features[int(np.flatnonzero(~constant & (variance < 0))[0])]
             message = f"feature {feature!r}: negative weights make its variance negative"
             raise UsageError(message)
         std = np.where(constant, 1.0, np.sqrt(np.where(constant, 1.0, variance)))
-        mean = np.where(constant, self.least, self.mean)
+        mean = np.where(constant, self.smallest, self.mean)
         if self.settings.method == "mean_std":
             return Scale(self.features, mean, std)
         self._thin()

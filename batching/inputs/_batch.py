@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-Array: TypeAlias = npt.NDArray[Any]
+from rootml._internal.types import Array
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from rootml._internal.types import Array
 from rootml.storage._base import (
-    Array,
     Column,
     Columns,
     ColumnType,

@@ -18,12 +18,11 @@ import numpy as np
 import numpy.typing as npt
 
 from rootml._internal.buffers import Allocate
-
-Array: TypeAlias = npt.NDArray[Any]
-"""A NumPy array in native byte order, first axis: entries."""
+from rootml._internal.types import Array
 
 Column: TypeAlias = "Array | ak.Array"
-"""NumPy for scalar and fixed-shape columns, awkward for everything else."""
+"""NumPy for scalar and fixed-shape columns, in native byte order, awkward for everything else. The
+first axis is entries."""
 
 _ONE_BY_ONE = 64
 Kind = Literal["scalar", "fixed", "jagged", "string", "other", "unsupported"]

@@ -10,7 +10,8 @@ import awkward as ak
 import numpy as np
 
 from rootml._internal.buffers import Allocate
-from rootml.storage._base import Array, Column, ColumnType
+from rootml._internal.types import Array
+from rootml.storage._base import Column, ColumnType
 
 _NUMERIC = "biuf"
 

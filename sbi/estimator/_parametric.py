@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from rootml._internal.reprs import HtmlRepr, Part, facts_text
+from rootml._internal.reprs import Facts, HtmlRepr, Part, facts_text
 from rootml._internal.types import Float
 from rootml.errors import DensityError, MissingParameterError, UsageError, nearest
 from rootml.sbi.estimator._assemble import member_output
@@ -196,7 +196,7 @@ class ParametricRatios(HtmlRepr):
         return [self._lines(), *self.record._html_parts()]
 
 
-class RatioLikelihood:
+class RatioLikelihood(HtmlRepr):
     """Minus log L = - sum_i w_i log r(x_i | theta), for `rootml.sbi.fit`.
 
     Not extended: the number of events carries no information about theta.
@@ -335,16 +335,11 @@ class RatioLikelihood:
             raise self.explain(point)
         return math.nan
 
+    def _html_title(self) -> str:
+        return "RatioLikelihood"
+
+    def _html_parts(self) -> list[Facts]:
+        return [[("events", f"{len(self.x):,}"), ("parameters", ", ".join(self._parameters))]]
+
     def __repr__(self) -> str:
-        return facts_text(
-            [
-                ("RatioLikelihood", ""),
-                ("events", f"{len(self.x):,}"),
-                ("parameters", ", ".join(self._parameters)),
-            ]
-        )
-
-    def _repr_html_(self) -> str:
-        from html import escape
-
-        return f"<pre>{escape(repr(self))}</pre>"
+        return facts_text([("RatioLikelihood", ""), *self._html_parts()[0]])

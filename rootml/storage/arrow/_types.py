@@ -12,8 +12,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from rootml._internal.types import Array
 from rootml.errors import UnsupportedTypeError
-from rootml.storage._base import Array, Column, ColumnType
+from rootml.storage._base import Column, ColumnType
 from rootml.storage._types import uniform
 
 

@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 import xxhash
 
-from rootml.storage._base import Array
+from rootml._internal.types import Array
 from rootml.storage._blocks import decompress
 from rootml.storage._source import Source
 

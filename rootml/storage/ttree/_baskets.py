@@ -17,7 +17,7 @@ import awkward as ak
 import numpy as np
 import numpy.typing as npt
 
-from rootml.storage._base import Array
+from rootml._internal.types import Array
 from rootml.storage._blocks import decompress
 from rootml.storage._source import Source
 from rootml.storage.ttree._branches import Branch, NeedsUproot, Tree

@@ -21,9 +21,9 @@ import numpy as np
 import numpy.typing as npt
 
 from rootml._internal.buffers import Allocate
+from rootml._internal.types import Array
 from rootml.errors import RootmlError
 from rootml.storage._base import (
-    Array,
     Column,
     Columns,
     ColumnType,
