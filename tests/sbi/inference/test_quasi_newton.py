@@ -133,5 +133,5 @@ def test_minos_where_no_minimum_is_found_says_so() -> None:
     def nowhere(value: float, near: Any) -> None:
         return None
 
-    found = end_of_interval(nowhere, 0.0, 0.0, 1.0, edge=1.0, limit=math.inf)  # type: ignore[arg-type]
+    found = end_of_interval(nowhere, 0.0, 0.0, 1.0, edge=1.0, limit=math.inf)
     assert found is None
