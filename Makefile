@@ -101,7 +101,7 @@ $(STAMPS)/servers: $(STAMPS)/python tests/support/servers.txt
 		--requirement tests/support/servers.txt
 	@touch $@
 
-PEERS := .[torch,onnx,bdt,sbi,dask,plot,root,remote]
+PEERS := .[torch,onnx,bdt,sbi,dask,plot,root,remote,hdf,pandas]
 $(STAMPS)/oldest: $(STAMPS)/python pyproject.toml constraints.txt tests/support/oldest_versions.py
 	$(PIP) packaging
 	$(PY) tests/support/oldest_versions.py > $(VENV)/oldest.txt

@@ -160,7 +160,7 @@ if importlib.util.find_spec("ROOT") is not None:
     ROOT.gInterpreter.Declare('#include "tagger.hpp"')
     frame = ROOT.RDataFrame("Events", str(folder / "signal_1.root")).Filter("nJet >= 2")
     for name, code in (
-        ("HT", "Sum(Jet_pt)"),
+        ("HT", "Sum(ROOT::RVecD(Jet_pt))"),  # Sum of floats adds floats, which rounds otherwise
         ("pt1", "Jet_pt[0]"),
         ("pt2", "Jet_pt[1]"),
         ("btag1", "Jet_btag[0]"),

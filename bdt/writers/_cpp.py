@@ -428,6 +428,8 @@ def _link(forest: Forest) -> str:
     if forest.link == "softmax":
         total = "double" if forest.library == "xgboost" else "output_type"
         return _SOFTMAX.format(total=total)
+    if forest.link in {"increments", "sorted"}:
+        return _INCREMENTS if forest.link == "increments" else _SORTED
     message = f"to_cpp() of a forest with the link {forest.link!r}"
     raise UnsupportedModelError(message)
 
@@ -703,6 +705,22 @@ std::size_t best = 0;
     for (std::size_t k = 1; k < num_outputs; ++k)
       if (out[best] < out[k]) best = k;
     out[0] = static_cast<output_type>(best);"""
+
+_INCREMENTS = """\
+for (std::size_t k = 1; k < num_outputs; ++k) {
+      const output_type m = out[k];
+      const output_type positive = m > 0 ? m : output_type(0);
+      const output_type step = positive + std::log1p(std::exp(-std::abs(m)));
+      out[k] = out[k - 1] + (output_type(1e-6) + step);
+    }"""
+
+_SORTED = """\
+for (std::size_t k = 1; k < num_outputs; ++k) {
+      const output_type m = out[k];
+      std::size_t at = k;
+      for (; at > 0 && out[at - 1] > m; --at) out[at] = out[at - 1];
+      out[at] = m;
+    }"""
 
 _SOFTMAX = """\
 output_type maximum = out[0];

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from forest_walk import margins, nasty_rows
 from make_xgboost_models import KINDS
 from numpy.typing import NDArray
 
-from rootml.bdt import Forest
+from rootml.bdt import Forest, load
 from rootml.errors import UnsupportedModelError, UsageError
 
 LIGHTGBM = ("binary", "sqrt", "multiclass", "multiclassova", "cross_entropy_lambda")
@@ -90,6 +91,23 @@ def test_xgboost(
     assert call(library, "margin", name, one.forest, one.x).tobytes() == one.margin.tobytes()
     prediction = call(library, "predict", name, one.forest, one.x)
     np.testing.assert_array_max_ulp(prediction, one.prediction.astype(np.float32), maxulp=1)
+
+
+def test_expectiles_rise_and_quantiles_are_sorted_as_by_xgboost_3_4(tmp_path: Path) -> None:
+    with np.load(Path(__file__).parent / "data" / "xgboost-3.4.1.npz") as file:
+        kept = {key: file[key] for key in file if key.startswith(("expectile", "quantile"))}
+    names = sorted({key.split(".")[0] for key in kept})
+    models = {name: SimpleNamespace(forest=load(_stored_model(kept, name))) for name in names}
+    assert {one.forest.link for one in models.values()} >= {"increments", "sorted"}
+    library = compiled(models, tmp_path)
+    for name, one in models.items():
+        prediction = call(library, "predict", name, one.forest, kept[f"{name}.x"])
+        wanted = kept[f"{name}.prediction"].reshape(prediction.shape)
+        np.testing.assert_array_max_ulp(prediction, wanted.astype(np.float32), maxulp=1)
+
+
+def _stored_model(kept: dict[str, NDArray[Any]], name: str) -> bytes:
+    return kept[f"{name}.ubj" if f"{name}.ubj" in kept else f"{name}.json"].tobytes()
 
 
 @pytest.mark.parametrize("name", LIGHTGBM)

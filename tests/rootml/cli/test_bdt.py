@@ -130,7 +130,7 @@ def test_convert(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert load(tmp_path / "m.bin").library == "onnx"
     for words, code, message in (
         ((tmp_path / "m.txt",), 2, "--to onnx, cpp or json"),
-        ((tmp_path / "m.json", "--name", "X"), 2, "--name is of a C++ class"),
+        ((tmp_path / "m.json", "--name", "X"), 2, "--name names a C++ class"),
         ((tmp_path / "m.json", "--rounds", "3"), 2, "as 0:100"),
         ((tmp_path / "m.json", "--rounds", "0:99"), 1, "rounds 0 to 6"),
     ):

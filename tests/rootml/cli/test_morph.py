@@ -72,7 +72,7 @@ def test_fit_from_toml_files_with_json(folder: Path, capsys: pytest.CaptureFixtu
     assert found["features"] == ["v1A", "v1B"]
     assert found["bytes"] == (folder / "small.morph").stat().st_size
     assert main([*words, *NAMES, "--sim-weight", "2"]) == 2
-    assert "--sim-weight is of files" in capsys.readouterr().err
+    assert "--sim-weight applies to ROOT files" in capsys.readouterr().err
 
 
 def test_validate_prints_tables_json_and_draws(
