@@ -5,8 +5,9 @@ from __future__ import annotations
 import base64
 import io
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,54 +15,23 @@ import numpy as np
 from rootml._internal.atomic import atomic_path
 from rootml._internal.reprs import Grid, HtmlRepr, Part, facts_text
 from rootml._internal.statistics import effective_events, ks_distance, roc_area
-from rootml._internal.types import Float
 from rootml._internal.validators import check_number
-from rootml.dataset import Dataset, EventBlock
-from rootml.errors import EmptySelectionError, NonFiniteError, UsageError
+from rootml.dataset import Dataset
+from rootml.errors import UsageError
+from rootml.evaluation._efficiencies import BinnedEfficiency, WorkingPoint, binned, working_point
+from rootml.evaluation._importance import FeatureImportance, importance_of
+from rootml.evaluation._scored import Scored, read
 from rootml.plot import Style, overtraining, panels, roc, scores, write
-from rootml.plot._curves import efficiencies, two_classes
+from rootml.plot._curves import two_classes
 
 DEFAULT_POINTS = (0.3, 0.5, 0.7, 0.8, 0.9, 0.95)
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>rootml.evaluate</title></head>
 <body style="font-family:sans-serif;max-width:60em;margin:2em auto">
 {tables}
-<img alt="ROC curve and scores" style="max-width:100%" src="data:image/png;base64,{picture}">
+{pictures}
 </body></html>
 """
-
-
-@dataclass(frozen=True, slots=True)
-class WorkingPoint:
-    """Events with a score of at least `threshold` are called signal.
-
-    Attributes:
-        threshold: The score.
-        signal, background: Fractions of the weight of both classes that pass.
-    """
-
-    threshold: float
-    signal: float
-    background: float
-
-    @property
-    def rejection(self) -> float:
-        """One over the background efficiency; infinite where nothing passes."""
-        return 1 / self.background if self.background else float("inf")
-
-
-@dataclass(frozen=True, slots=True)
-class Scored:
-    """Scores, labels and weights of the events of one dataset, float64 `(event,)` each."""
-
-    score: Float
-    label: Float
-    weight: Float
-
-    @property
-    def arrays(self) -> tuple[Float, Float, Float]:
-        """As the functions of `rootml.plot` take them."""
-        return self.score, self.label, self.weight
 
 
 @dataclass(frozen=True, repr=False)
@@ -75,6 +45,8 @@ class Evaluation(HtmlRepr):
         test, train: What was read; `train` is None where none was given.
         train_auc, train_auc_error: The same of the training events.
         ks: For each label the Kolmogorov-Smirnov distance of training and test scores.
+        efficiencies: By the columns `by`, in bins of each.
+        importance: What the features do to the score; None without a model that says it.
     """
 
     score: str
@@ -86,6 +58,8 @@ class Evaluation(HtmlRepr):
     train_auc: float | None
     train_auc_error: float | None
     ks: dict[int, float]
+    efficiencies: dict[str, BinnedEfficiency] = field(default_factory=dict)
+    importance: FeatureImportance | None = None
 
     def _facts(self) -> list[tuple[str, str]]:
         facts = [("score", self.score), ("AUC", f"{self.auc:.4f} ± {self.auc_error:.4f}")]
@@ -116,8 +90,8 @@ class Evaluation(HtmlRepr):
         rows = [
             (
                 f"{point.threshold:.6g}",
-                f"{100 * point.signal:.2f} %",
-                f"{100 * point.background:.3f} %",
+                f"{100 * point.signal:.2f} ± {100 * point.signal_error:.2f} %",
+                f"{100 * point.background:.3f} ± {100 * point.background_error:.3f} %",
                 f"{point.rejection:.5g}",
             )
             for point in self.working_points
@@ -125,7 +99,8 @@ class Evaluation(HtmlRepr):
         return Grid(("score at least", "signal", "background", "rejection"), rows)
 
     def __str__(self) -> str:
-        return f"{facts_text(self._facts())}\n\n{self._classes()}\n\n{self._points()}"
+        parts = [facts_text(self._facts()), str(self._classes()), str(self._points())]
+        return "\n\n".join([*parts, *map(str, self._more())])
 
     __repr__ = __str__
 
@@ -133,7 +108,13 @@ class Evaluation(HtmlRepr):
         return "rootml.evaluate"
 
     def _html_parts(self) -> list[Part]:
-        return [self._facts(), self._classes(), self._points()]
+        more = [each._grid() for each in self._more()]
+        return [self._facts(), self._classes(), self._points(), *more]
+
+    def _more(self) -> list[BinnedEfficiency | FeatureImportance]:
+        """Tables and pictures that were asked for."""
+        found: list[BinnedEfficiency | FeatureImportance] = [*self.efficiencies.values()]
+        return found if self.importance is None else [*found, self.importance]
 
     # --- pictures -----------------------------------------------------------------------------
 
@@ -165,13 +146,19 @@ class Evaluation(HtmlRepr):
         Returns:
             The path.
         """
-        stream = io.BytesIO()
-        write(self.plot(), stream)
-        picture = base64.b64encode(stream.getvalue()).decode()
+        pictures = [_png(self.plot()), *(_png(each.plot()) for each in self._more())]
         with atomic_path(path) as temporary:
-            page = _PAGE.format(tables=self._repr_html_(), picture=picture)
+            page = _PAGE.format(tables=self._repr_html_(), pictures="\n".join(pictures))
             temporary.write_text(page, encoding="utf-8")
         return os.fspath(path)
+
+
+def _png(axes: Any) -> str:
+    """A picture as an element of a page."""
+    stream = io.BytesIO()
+    write(axes, stream)
+    data = base64.b64encode(stream.getvalue()).decode()
+    return f'<img alt="" style="max-width:100%" src="data:image/png;base64,{data}">'
 
 
 def evaluate(
@@ -180,6 +167,7 @@ def evaluate(
     *,
     train: Dataset | None = None,
     model: Any = None,
+    by: str | Sequence[str] | Mapping[str, Any] = (),
     working_points: Sequence[float] = DEFAULT_POINTS,
     progress: bool | None = None,
 ) -> Evaluation:
@@ -196,9 +184,10 @@ def evaluate(
         progress: Show bars; None: on a terminal.
 
     Raises:
-        UsageError: Neither or both of `score` and `model`, labels other than 0 and 1, one class
-            only, or a class whose weights do not add up to more than 0.
-        NonFiniteError: Scores or weights that are NaN or infinite.
+        MissingColumnError: No such score; names the nearest ones.
+        UsageError: Neither `score` nor `model`, labels other than 0 and 1, one class only, or a
+            class whose weights do not add up to more than 0.
+        NonFiniteError: Scores or weights that are NaN or infinite; says in which file and entry.
         EmptySelectionError: No event is selected.
 
     >>> import pyarrow as pa, pyarrow.parquet, rootml
@@ -207,64 +196,65 @@ def evaluate(
     >>> rootml.evaluate(rootml.open("scored.parquet", label="y"), score="dnn").auc
     0.75
     """
-    if (score is None) == (model is None):
-        message = "give score= (a column) or model= (which predicts it), one of both"
+    if score is None and model is None:
+        message = "give score= (a column) or model= (which predicts it)"
         raise UsageError(message)
     wanted = [check_number("working_points", each, above=0, maximum=1) for each in working_points]
-    read = _read(test, score, model, progress)
-    signal, background = two_classes(*read.arrays)
+    bins = _bins_by(by)
+    read_one = partial(read, score=score, model=model, progress=progress)
+    found = read_one(test, by=list(bins))
+    signal, background = _classes_of(test, found)
     area, error = roc_area(signal[0], background[0], signal[1], background[1])
-    known = None if train is None else _read(train, score, model, progress)
+    points = tuple(working_point(signal, background, each) for each in wanted)
+    known = None if train is None else read_one(train, by=[])
     train_area = train_error = None
     ks: dict[int, float] = {}
-    if known is not None:
-        first = two_classes(*known.arrays)
+    if train is not None and known is not None:
+        first = _classes_of(train, known)
         train_area, train_error = roc_area(first[0][0], first[1][0], first[0][1], first[1][1])
         for value, a, b in zip((1, 0), first, (signal, background), strict=True):
             ks[value] = ks_distance(a[0], b[0], a[1], b[1])
-    points = tuple(working_point(signal, background, each) for each in wanted)
-    name = type(model).__name__ if score is None else score
-    return Evaluation(name, area, error, points, read, known, train_area, train_error, ks)
+    return Evaluation(
+        type(model).__name__ if score is None else score, area, error, points, found, known,
+        train_area, train_error, ks,
+        {name: binned(name, edges, found, points) for name, edges in bins.items()},
+        importance_of(model, test, found.label, found.weight)
+        if hasattr(model, "contributions") else None,
+    )  # fmt: skip
 
 
-def working_point(
-    signal: tuple[Float, Float], background: tuple[Float, Float], efficiency: float
-) -> WorkingPoint:
-    """The highest threshold that at least such a fraction of the signal passes."""
-    x, y, thresholds = efficiencies(signal, background)
-    first = int(np.flatnonzero(x >= efficiency * (1 - 1e-12))[0])
-    return WorkingPoint(float(thresholds[first]), float(x[first]), float(y[first]))
+def _bins_by(by: str | Sequence[str] | Mapping[str, Any]) -> dict[str, Any]:
+    """Columns and the edges of their bins, None where these are to be found."""
+    if isinstance(by, Mapping):
+        return dict(by)
+    return dict.fromkeys([by] if isinstance(by, str) else by)
 
 
-def _read(data: Dataset, score: str | None, model: Any, progress: bool | None) -> Scored:
-    """The scores of the selected events with label and weight."""
-    columns = data if score is None else data.select([score])
-    names: list[str] | None = [] if score is None else None
-    parts = list(
-        columns.map_partitions(
-            _arrays, columns=names, label=True, weight=True, progress=progress, what="evaluating"
+def _classes_of(data: Dataset, found: Scored) -> tuple[Any, Any]:
+    """Scores and weights of both classes, each of which has to weigh something.
+
+    Raises:
+        UsageError: As `evaluate`, with the dataset in front.
+    """
+    present = np.unique(found.label).tolist()
+    if present != [0, 1]:
+        names = ", ".join(f"{each:g}" for each in present)
+        missing = " and ".join(f"{each}" for each in (0, 1) if each not in present)
+        advice = (
+            f"no selected event has label {missing}: unite samples of both, rootml.open(..., "
+            "label=1) + rootml.open(..., label=0)"
+            if missing
+            else "evaluate two classes at a time: .filter(...) and .with_label(...)"
         )
-    )
-    if not parts:
-        message = f"{data}: no event is selected, so there is nothing to evaluate"
-        raise EmptySelectionError(message)
-    found, labels, weights = (np.concatenate(each) for each in zip(*parts, strict=True))
-    values = np.asarray(found if score is not None else model.predict(data), dtype=np.float64)
-    if values.shape != labels.shape:
-        message = (
-            f"{data}: scores of shape {values.shape} for {len(labels):,} selected events: expected"
-            " one number per event"
-        )
+        message = f"{data}: the events have the labels {names}, expected 0 and 1: {advice}"
         raise UsageError(message)
-    for what, each in (("scores", values), ("weights", weights)):
-        bad = int(np.count_nonzero(~np.isfinite(each)))
-        if bad:
-            message = f"{data}: {bad:,} of {len(each):,} {what} are NaN or infinite"
-            raise NonFiniteError(message)
-    return Scored(values, labels.astype(np.float64), weights)
-
-
-def _arrays(block: EventBlock) -> tuple[Any, Any, Any]:
-    """The score of a block (its labels, if a model is to give it), its labels and weights."""
-    score = next(iter(block.columns.values()), block.label)
-    return score, block.label, block.weight
+    signal, background = two_classes(*found.arrays)
+    for label, (_, weight) in ((1, signal), (0, background)):
+        if not weight.sum() > 0:
+            message = (
+                f"{data}: the weights of the {len(weight):,} events of label {label} add up to "
+                f"{weight.sum():g}, so there are no efficiencies: another weight, or "
+                ".with_weight(None) to count events"
+            )
+            raise UsageError(message)
+    return signal, background

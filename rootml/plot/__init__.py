@@ -20,7 +20,7 @@ pictures each.
 from __future__ import annotations
 
 from rootml.plot._axes import Labels, Style, panels, write
-from rootml.plot._comparisons import agreement, calibration, closure, quantiles, toys
+from rootml.plot._comparisons import agreement, calibration, closure, efficiency, quantiles, toys
 from rootml.plot._curves import band, contour, limit, roc, scan
 from rootml.plot._histograms import data_mc, hist, overtraining, scores, steps
 from rootml.plot._parameters import correlation, cutflow, impacts, importance, pulls
@@ -36,6 +36,7 @@ __all__ = [
     "correlation",
     "cutflow",
     "data_mc",
+    "efficiency",
     "hist",
     "impacts",
     "importance",

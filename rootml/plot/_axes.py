@@ -225,9 +225,10 @@ def legend(ax: Any, **options: Any) -> None:
     width, bottom = spare * (1.0 - box.x0), 1.0 - spare * (1.0 - box.y0)
     drawn = list(_vertices(ax))
     right, left = _top(drawn, 1.0 - width, 1.0), _top(drawn, 0.0, width)
-    if left < min(right, bottom):
+    if right > bottom and left < right:
         found.set_loc("upper left")
-    _raise_top(ax, min(left, right), floor=max(bottom, 0.25))
+        right = left
+    _raise_top(ax, right, floor=max(bottom, 0.25))
 
 
 def _top(drawn: Sequence[Float], low: float, high: float) -> float:

@@ -215,6 +215,52 @@ def calibration(
     return upper, lower
 
 
+def efficiency(
+    curves: Mapping[str, tuple[Any, Any]],
+    edges: Any,
+    *,
+    name: str = "",
+    what: str = "efficiency",
+    ax: Any = None,
+    labels: Labels = None,
+    units: Labels = None,
+    style: Style = "plain",
+) -> Any:
+    """Efficiencies, or other fractions, in bins of a quantity, with their errors.
+
+    Args:
+        curves: ``{name: (efficiency, error)}``, `(bin,)` each; NaN: not known.
+        edges: `(bin + 1,)`.
+        name: The quantity.
+        what: What the fractions are.
+        ax, labels, units, style: As for all functions of `rootml.plot`.
+
+    Raises:
+        SchemaError: Arrays of other lengths.
+
+    >>> import rootml.plot
+    >>> ax = rootml.plot.efficiency({"signal": ([0.4, 0.6], [0.1, 0.1])}, [0, 50, 100], name="pt")
+    >>> ax.get_ylim()[0], ax.get_xlim()[1]
+    (0.0, 100.0)
+    """
+    bounds = np.asarray(edges, dtype=np.float64)
+    ax = axes_of(ax, style)
+    centres, half = (bounds[1:] + bounds[:-1]) / 2, np.diff(bounds) / 2
+    least = 0.0
+    for number, (key, pair) in enumerate(curves.items()):
+        values, errors = _bins(pair, bounds, key)
+        ax.errorbar(
+            centres, values, xerr=half, yerr=errors, fmt="o", markersize=4, color=colour(number),
+            label=named(key, labels),
+        )  # fmt: skip
+        least = min(least, float(np.nanmin(values - errors, initial=0.0)))
+    ax.set(xlabel=named(name, labels, units), ylabel=named(what, labels, units))
+    ax.set_xlim(bounds[0], bounds[-1])
+    ax.set_ylim(bottom=1.1 * least)
+    legend(ax)
+    return ax
+
+
 def quantiles(
     x: Any,
     samples: Mapping[str, Quantiles],

@@ -159,6 +159,11 @@ DRAWN: dict[str, Callable[..., Any]] = {
     "quantiles": lambda **look: plot.quantiles(
         CURVE, {"a": (CURVE - 1, CURVE, CURVE + 1)}, target=(CURVE - 1, CURVE, CURVE + 1), **look
     ),
+    "efficiency": lambda **look: plot.efficiency(
+        {"a": ([0.5, 0.4, 0.58], [0.05] * 3), "b": ([0.1, 0.2, 0.1], [0.05] * 3)},
+        [0, 1, 2, 3],
+        **look,
+    ),
     "toys": lambda **look: plot.toys(W, name="mu", **look),
 }
 
