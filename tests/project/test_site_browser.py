@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import http.server
 import os
+import re
 import shutil
 import threading
 from collections.abc import Iterator
@@ -158,6 +159,30 @@ def test_search_finds(browser: Browser, address: tuple[str, Path], words: str, p
     visit.page.goto(str(link.evaluate("link => link.href")))
     visit.page.locator("article mark").first.wait_for(state="attached", timeout=20_000)
     assert visit.problems == []
+
+
+@pytest.mark.parametrize(
+    ("words", "place"),
+    [
+        ("FAQ", "guide/faq/"),
+        ("GPU", "guide/faq/"),
+        ("early stopping", "guide/faq/"),
+        ("ROC", "guide/plots/"),
+        ("pandas", "guide/faq/"),
+        ("shuffle", "guide/faq/"),
+    ],
+)
+def test_search_shows_the_right_page_first(
+    browser: Browser, address: tuple[str, Path], words: str, place: str
+) -> None:
+    visit = Visit(browser, address[0])
+    visit.go("")
+    visit.page.locator("input.md-search__input").click()
+    visit.page.keyboard.type(words, delay=5)
+    from playwright.sync_api import expect
+
+    first = visit.page.locator("li.md-search-result__item a.md-search-result__link").first
+    expect(first).to_have_attribute("href", re.compile(re.escape(place)), timeout=20_000)
 
 
 def test_dark_mode_is_dark_and_readable(browser: Browser, address: tuple[str, Path]) -> None:
