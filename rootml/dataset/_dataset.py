@@ -115,8 +115,11 @@ class Dataset(HtmlRepr):
         name = cut if name is None else name
         cut = translated(cut, chosen, cut=True)
         self._check_syntax(cut)
-        step = Filter(name, cut)
-        return self._with(lambda sample: replace(sample, cuts=(*sample.cuts, step)))
+
+        def change(sample: Sample) -> Sample:
+            return replace(sample, cuts=(*sample.cuts, Filter(name, cut, sample.level)))
+
+        return self._with(change)
 
     @property
     def _dialect(self) -> Dialect:
@@ -229,21 +232,60 @@ class Dataset(HtmlRepr):
             UsageError: A name that is defined already. That of a column is refused at reading.
             ExpressionError: A text that cannot be parsed.
         """
-        new = [
-            Define(name, translated(str(text).strip(), self._dialect), missing)
-            for name, text in {**(definitions or {}), **more}.items()
-        ]
-        if not new:
+        return self._define(self._definitions({**(definitions or {}), **more}, missing))
+
+    def redefine(
+        self,
+        definitions: Mapping[str, str | Number] | None = None,
+        /,
+        *,
+        missing: Number | None = None,
+        **more: str | Number,
+    ) -> Dataset:
+        """Replace columns, as RDataFrame's ``Redefine``: ``redefine(Jet_pt="1.02 * Jet_pt")``.
+
+        In the new text the name means what it was before. Cuts, definitions, label and weight
+        that were given before keep the old values; those given later, and the selected columns,
+        have the new ones.
+
+        Args:
+            definitions: Names of columns of the files or of definitions, and their new texts.
+            missing: As in `define`.
+
+        Raises:
+            UsageError: Nothing to redefine. At reading: no such column, or one that tells the
+                events of a split apart.
+            ExpressionError: A text that cannot be parsed.
+
+        >>> import pyarrow as pa, pyarrow.parquet, rootml
+        >>> pa.parquet.write_table(pa.table({"pt": [10.0, 60.0, 35.0]}), "events.parquet")
+        >>> data = rootml.open("events.parquet").filter("pt > 30").redefine(pt="pt / 2")
+        >>> data.filter("pt < 20").to_awkward().tolist()
+        [{'pt': 17.5}]
+        """
+        new = self._definitions({**(definitions or {}), **more}, missing)
+        return self._define([replace(each, replaces=True) for each in new])
+
+    def _definitions(
+        self, texts: Mapping[str, str | Number], missing: Number | None
+    ) -> list[Define]:
+        if not texts:
             message = "nothing to define: give name='expression'"
             raise UsageError(message)
-        return self._define(new)
+        return [
+            Define(name, translated(str(text).strip(), self._dialect), missing)
+            for name, text in texts.items()
+        ]
 
     def _define(self, new: Sequence[Define]) -> Dataset:
         for define in new:
             self._check_syntax(define.text)
-        return self._with(
-            lambda sample: replace(sample, definitions=extended(sample, new)), same_events=True
-        )
+
+        def change(sample: Sample) -> Sample:
+            mine = [replace(each, level=sample.level) for each in new]
+            return replace(sample, definitions=extended(sample, mine))
+
+        return self._with(change, same_events=True)
 
     def select(self, columns: str | Iterable[str] | None = None, /, **more: str) -> Dataset:
         """Choose the columns to read, in this order: names, expressions, ``"alias = expression"``.
@@ -294,7 +336,9 @@ class Dataset(HtmlRepr):
     def with_label(self, label: Number | str | None) -> Dataset:
         """The same events with another label: a number, a column or an expression; None: none."""
         checked = translated(check_value(label, "label"), self._dialect)
-        return self._with(lambda sample: replace(sample, label=checked))
+        return self._with(
+            lambda sample: replace(sample, label=checked, label_level=sample.level)
+        )
 
     def with_weight(
         self,
@@ -308,7 +352,9 @@ class Dataset(HtmlRepr):
         checked = translated(check_value(weight, "weight"), self._dialect)
         normalisation = check_normalisation(cross_section, luminosity, sum_of_weights)
         return self._with(
-            lambda sample: replace(sample, weight=checked, normalisation=normalisation)
+            lambda sample: replace(
+                sample, weight=checked, normalisation=normalisation, weight_level=sample.level
+            )
         )
 
     # --- what it is ---------------------------------------------------------------------------
@@ -1037,7 +1083,7 @@ class Dataset(HtmlRepr):
         facts = [("samples", " + ".join(sample_facts(sample) for sample in self.samples))]
         for name, texts in (
             ("cuts", [cut.name for cut in self.samples[0].cuts]),
-            ("defined", [define.name for define in self.samples[0].definitions]),
+            ("defined", list(dict.fromkeys(each.name for each in self.samples[0].definitions))),
             ("columns", list(self.samples[0].outputs or ())),
         ):
             if texts:

@@ -301,7 +301,7 @@ class Reader:
             rows = np.flatnonzero(mask)
             entries = partition.start + rows if ids else None
             kept = take_all(
-                {name: values[name] for name in resolved.needs(needed)}, rows, allocate
+                {name: values.stored(name) for name in resolved.needs(needed)}, rows, allocate
             )
             values = Values(resolved, kept, len(rows), values.where)
         casts = self.casts()[partition.sample] if len(self.samples) > 1 else {}

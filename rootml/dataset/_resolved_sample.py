@@ -26,6 +26,7 @@ from rootml.errors import (
     RootmlError,
     UnsupportedTypeError,
     UsageError,
+    nearest,
 )
 from rootml.expressions import (
     Expression,
@@ -72,35 +73,71 @@ class ResolvedSample:
         self.columns: Columns = self.sample.files.columns
         self._types: dict[str, ColumnType] = {}
         self.definitions: dict[str, Definition] = {}
+        self._versions: dict[str, list[Define]] = {}
+        self.stored_names: dict[str, str] = {}
         for define in self.sample.definitions:
             self._check_new(define)
+            self._versions.setdefault(define.name, []).append(define)
         names = {define.name for define in self.sample.definitions}
         self._known = frozenset([*self.columns, *self.columns.aliases, *names])
         self.varied: dict[str, str] = {}
         for define in self.sample.definitions:
-            self.definitions[define.name] = Definition(
-                define.name, self._resolve(define.text, define.name), define.missing
-            )
+            key = self._key(define)
+            expression = self._resolve(define.text, define.name, define.level)
+            self.definitions[key] = Definition(key, expression, define.missing)
         self._check_circles()
         self.outputs: Mapping[str, Expression] = self._outputs()
         self.cuts = [
-            self.resolve(cut.text) if isinstance(cut, Filter) else None for cut in self.sample.cuts
+            self._resolve(cut.text, None, cut.level) if isinstance(cut, Filter) else None
+            for cut in self.sample.cuts
         ]
         self.ids = [
             None if isinstance(cut, Filter) else [self.resolve(text) for text in cut.by or ()]
             for cut in self.sample.cuts
         ]
-        self.label = self._maybe(self.sample.label)
-        self.weight = self._maybe(self.sample.weight)
+        self._check_split_names()
+        self.label = self._maybe(self.sample.label, self.sample.label_level)
+        self.weight = self._maybe(self.sample.weight, self.sample.weight_level)
         self._check_suffixes()
 
     def _check_new(self, define: Define) -> None:
-        if define.name in self.columns:
+        if define.replaces:
+            known = [*self.columns, *self._versions]
+            if define.name not in known:
+                message = (
+                    f"{self.where}: redefine({define.name!r}): there is no such column yet; "
+                    f"nearest: {nearest(define.name, known)}; a new one is made with define()"
+                )
+                raise UsageError(message)
+        elif define.name in self.columns:
             message = (
                 f"{self.where} already has a column {define.name!r} "
-                f"({self.columns[define.name]}); choose another name for {define.text!r}"
+                f"({self.columns[define.name]}); choose another name for {define.text!r}, or "
+                "replace the column with redefine()"
             )
             raise UsageError(message)
+
+    def _check_split_names(self) -> None:
+        """Splits tell events apart by columns that are never redefined: skims need them as is."""
+        replaced = {define.name for define in self.sample.definitions if define.replaces}
+        for expression in (e for each in self.ids if each is not None for e in each):
+            changed = sorted(replaced & self._all_names(expression))
+            if changed:
+                message = (
+                    f"{self.where}: {changed[0]!r} is redefined, and a split tells events apart "
+                    f"by {expression}; define the new values under another name"
+                )
+                raise UsageError(message)
+
+    def _all_names(self, expression: Expression) -> set[str]:
+        """Names that an expression is made from, through all definitions."""
+        found: set[str] = set()
+        todo = [expression]
+        while todo:
+            new = todo.pop().names - found
+            found |= new
+            todo += [self.definitions[name].expression for name in new & self.definitions.keys()]
+        return found
 
     def _check_circles(self) -> None:
         done: set[str] = set()
@@ -125,16 +162,16 @@ class ResolvedSample:
             return {name: self.resolve(name) for name in found} if self.sample.suffixes else found
         return {text: self.resolve(text) for text in texts}
 
-    def _maybe(self, value: Number | str | None) -> Expression | None:
-        return self.resolve(value) if isinstance(value, str) else None
+    def _maybe(self, value: Number | str | None, level: int) -> Expression | None:
+        return self._resolve(value, None, level) if isinstance(value, str) else None
 
     # --- names --------------------------------------------------------------------------------
 
     def resolve(self, text: str) -> Expression:
         """The expression of a text, over listed columns and definitions."""
-        return self._resolve(text, None)
+        return self._resolve(text, None, self.sample.level)
 
-    def _resolve(self, text: str, defines: str | None) -> Expression:
+    def _resolve(self, text: str, defines: str | None, level: int) -> Expression:
         try:
             expression = parse(text, self._known)
         except ExpressionError as error:
@@ -142,12 +179,27 @@ class ResolvedSample:
             message = f"{error}" if text in str(error) else f"{about}: {error}"
             raise type(error)(message) from error
         resolve_names(expression, self._known, self.where)
-        return expression.rename(
-            {name: self._listed(name) for name in expression.names - self._definition_names()}
-        )
+        return expression.rename({name: self._bound(name, level) for name in expression.names})
 
-    def _definition_names(self) -> set[str]:
-        return {define.name for define in self.sample.definitions}
+    def _bound(self, name: str, level: int) -> str:
+        """What a name in a text of this level stands for: a definition, or a listed column."""
+        name = self.columns.canonical(name) if name in self.columns else name
+        versions = self._versions.get(name, [])
+        seen = [each for each in versions if not each.replaces or each.level < level]
+        if seen:
+            return self._key(seen[-1])
+        listed = self._listed(name)
+        if listed not in self._versions:
+            return listed
+        before = f"{listed} (before it was redefined)"
+        self.stored_names[before] = listed
+        return before
+
+    def _key(self, define: Define) -> str:
+        """The name of a definition: those that were replaced by later ones get another."""
+        versions = self._versions[define.name]
+        number = versions.index(define)
+        return define.name if define is versions[-1] else f"{define.name} (version {number + 1})"
 
     def _listed(self, name: str) -> str:
         """The listed name of a column, of its variation where there is one."""
@@ -174,7 +226,7 @@ class ResolvedSample:
                 if name in self.definitions:
                     todo.append(self.definitions[name].expression)
                 else:
-                    found.add(name)
+                    found.add(self.stored_names.get(name, name))
         if len(found) > 1:
             return [name for name in self.columns if name in found]
         return list(found)
@@ -214,6 +266,7 @@ class ResolvedSample:
     def _name_type(self, name: str, what: str) -> ColumnType:
         if name in self.definitions:
             return self._definition_type(self.definitions[name])
+        name = self.stored_names.get(name, name)
         kind = self.columns[name]
         if kind.kind == "unsupported":
             message = f"{self.where}: column {name!r}, for {what}, cannot be read: {kind.text}"
@@ -283,7 +336,7 @@ class AllColumns(Mapping[str, Expression]):
         hidden = resolved.sample.files.recorded_names
         names = (name for name, kind in resolved.columns.items() if kind.kind != "unsupported")
         shown = (name for name in names if name not in hidden)
-        return {name: Expression(Name(name)) for name in (*shown, *resolved.definitions)}
+        return {name: Expression(Name(name)) for name in (*shown, *resolved._versions)}
 
     def __getitem__(self, name: str) -> Expression:
         return self._found[name]
@@ -310,10 +363,14 @@ class Values(Mapping[str, Any]):
     def __getitem__(self, name: str) -> Any:  # a column as the reader gave it, or a `Value`
         definition = self._sample.definitions.get(name)
         if definition is None:
-            return self._columns[name]
+            return self.stored(name)
         if name not in self._derived:
             self._derived[name] = self._derive(definition)
         return self._derived[name]
+
+    def stored(self, name: str) -> Column:
+        """A column as it is in the files, also where it was redefined."""
+        return self._columns[self._sample.stored_names.get(name, name)]
 
     def __iter__(self) -> Iterator[str]:
         return iter([*self._columns, *self._sample.definitions])
@@ -346,8 +403,8 @@ class Values(Mapping[str, Any]):
         Raises:
             MissingElementError: Some events lack an element.
         """
-        if expression.column is not None and expression.column in self._columns:
-            return self._columns[expression.column]
+        if expression.column is not None and expression.column not in self._sample.definitions:
+            return self.stored(expression.column)
         value = self.value(expression)
         if value.valid is not None and not value.valid.all():
             raise self._lacking(value.valid, expression, name)

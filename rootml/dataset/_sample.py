@@ -24,19 +24,28 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """A cut, and what it is called in the cutflow."""
+    """A cut, and what it is called in the cutflow; `level` as that of `Define`."""
 
     name: str
     text: str
+    level: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Define:
-    """A derived column; `missing` is what events get that lack an element (None: an error)."""
+    """A derived column.
+
+    Attributes:
+        missing: What events get that lack an element; None: an error.
+        level: Calls of `Dataset.redefine` before this text was given: it sees what those gave.
+        replaces: A redefinition: texts of higher levels see it in the place of what was there.
+    """
 
     name: str
     text: str
     missing: Number | None = None
+    level: int = 0
+    replaces: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +135,7 @@ class Sample:
         entry_range: Entries of the sample, counted over its files; None: from the begin, to the
             end.
         suffixes: Systematic variations: a column X is read as X + suffix where there is one.
+        label_level, weight_level: As `Define.level`.
         dialect: What the texts of later steps are written in; those that are here are rootml's.
     """
 
@@ -141,6 +151,13 @@ class Sample:
     suffixes: tuple[str, ...] = ()
     scales: ScaleCache = field(default_factory=ScaleCache, compare=False, repr=False)
     dialect: Dialect = field(default="rootml", compare=False, repr=False)
+    label_level: int = 0
+    weight_level: int = 0
+
+    @property
+    def level(self) -> int:
+        """How often columns were redefined."""
+        return max((define.level + 1 for define in self.definitions if define.replaces), default=0)
 
     @property
     def constant_label(self) -> float | None:
@@ -173,7 +190,10 @@ class Sample:
         text = what
         if what == "weight" and what not in self.files.columns:
             text = "1" if self.weight is None else str(self.weight)
-        return Sample(self.files, self.title, definitions=self.definitions, weight=text)
+        return Sample(
+            self.files, self.title, definitions=self.definitions, weight=text,
+            weight_level=self.weight_level,
+        )  # fmt: skip
 
     def file_ranges(self, infos: Sequence[FileInfo]) -> list[tuple[int, int, int]]:
         """``(file, start, stop)`` of each file within `entry_range`.
@@ -292,19 +312,23 @@ def extended(sample: Sample, new: Sequence[Define]) -> tuple[Define, ...]:
     Raises:
         UsageError: A name that means something else already, or none.
     """
-    known = {define.name: define for define in sample.definitions}
+    found = list(sample.definitions)
+    known = {define.name: define for define in found}
     for define in new:
         if not define.name:
             message = f"a name for {define.text!r} is missing"
             raise UsageError(message)
-        before = known.setdefault(define.name, define)
-        if before != define:
+        before = known.get(define.name)
+        if before is None or define.replaces:
+            found.append(define)
+        elif before != define:
             message = (
                 f"{define.name!r} is defined already, as {before.text!r}; choose another name for "
-                f"{define.text!r}"
+                f"{define.text!r}, or replace it with redefine()"
             )
             raise UsageError(message)
-    return tuple(known.values())
+        known[define.name] = define
+    return tuple(found)
 
 
 def check_fit(one: Sample, other: Sample) -> None:

@@ -143,6 +143,13 @@ def _check_known(sample: Sample) -> None:
             value = getattr(sample, field.name)
             if value != field.default:
                 raise _refusal(sample, field.name, value)
+    replaced = [define.name for define in sample.definitions if define.replaces]
+    if replaced:
+        message = (
+            f"{sample.title}: {replaced[0]!r} is redefined, which TOML cannot say: define the new "
+            "values under another name, or keep the dataset in a script"
+        )
+        raise UsageError(message)
 
 
 def _refusal(sample: Sample | None, what: str, value: Any) -> UsageError:
