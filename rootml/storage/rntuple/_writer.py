@@ -76,5 +76,6 @@ class RNTupleWriter(RootWriter):
             return ak.to_layout(ak.from_numpy(values, regulararray=True))
         packed = ak.to_packed(column)
         if kind.kind != "string":
-            packed = ak.values_astype(packed, kind.dtype)  # without an element there is no type
+            plain = ak.without_parameters(packed)  # a set is written as a list
+            packed = ak.values_astype(plain, kind.dtype)  # without an element there is no type
         return ak.to_layout(packed)

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rootml._internal.types import Array
+from rootml.errors import UnsupportedTypeError
 from rootml.storage._blocks import decompress
 from rootml.storage._source import Source
 from rootml.storage.ttree._branches import Branch, NeedsUproot, Tree
@@ -28,6 +29,7 @@ Counts: TypeAlias = Callable[[str, int, int], Int64s]
 _KEY = struct.Struct(">ihiIhh")
 _BASKET = struct.Struct(">Hiiii")
 _EXTRA = 1 / 8
+_REFERENCED = 1 << 4
 _MIN_KEYLEN = _KEY.size + _BASKET.size + 1
 
 
@@ -41,6 +43,8 @@ class Storage:
         jagged: Whether each entry is a list.
         header: Bytes before the elements of each entry (10 for ``std::vector``).
         counter: Name of the leaf that counts the elements, "" when there is none.
+        bits: Whether these are ``TObject::fBits``: an object that a ``TRef`` points to has two
+            more bytes, the number of its process (ROOT: ``TStreamerInfo::kBits``).
     """
 
     dtype: np.dtype[Any]
@@ -48,6 +52,7 @@ class Storage:
     jagged: bool = False
     header: int = 0
     counter: str = ""
+    bits: bool = False
 
     @property
     def native(self) -> np.dtype[Any]:
@@ -190,6 +195,9 @@ def read_flat(
         first, last = int(plan.bounds[number]), int(plan.bounds[number + 1])
         item = width * storage.dtype.itemsize
         if basket.border != basket.entries * item:
+            if storage.bits:
+                message = "bits of objects that a TRef points to, outside of a list"
+                raise UnsupportedTypeError(message)
             message = (
                 f"basket {number}: {basket.border} bytes for {basket.entries} entries of {item}"
             )
@@ -271,14 +279,38 @@ def _parts(source: Source, plan: Plan, start: int, stop: int, counts: Counts) ->
         low, high = max(start, first) - first, min(stop, last) - first
         if basket.border < len(basket.data):
             offsets = _byte_offsets(basket, low, high, number)
-        elif storage.counter:
+        elif storage.counter and not storage.bits:
             each = counts(storage.counter, first, last)
             offsets = _from_counts(each, basket, storage.dtype.itemsize, low, high)
         else:
             message = f"basket {number} has no offsets and no counter"
             raise NeedsUproot(message)
-        parts.append(_part(basket, offsets, storage, number))
+        part = _bits_part if storage.bits else _part
+        parts.append(part(basket, offsets, storage, number))
     return parts
+
+
+def _bits_part(basket: _Basket, offsets: Int64s, storage: Storage, number: int) -> _Part:
+    """As `_part`, of elements of four or six bytes: the first of all lists, then the second, ...
+
+    The length of an element is told by a bit of the element itself.
+    """
+    data, at, ends = np.frombuffer(basket.data, np.uint8), offsets[:-1].copy(), offsets[1:]
+    places, owners = [], []
+    while (active := np.flatnonzero(at < ends)).size:
+        if at[active].min() < 0 or at[active].max() + 4 > basket.border:
+            break
+        places.append(at[active])
+        owners.append(active)
+        referenced = (data[at[active] + 3] & _REFERENCED) != 0
+        at[active] += 4 + 2 * referenced
+    if not np.array_equal(at, ends):
+        message = f"the offsets of basket {number} do not fit its values"
+        raise ValueError(message)
+    owner = np.concatenate(owners or [np.zeros(0, np.int64)])
+    place = np.concatenate(places or [np.zeros(0, np.int64)])[np.argsort(owner, kind="stable")]
+    packed = np.ascontiguousarray(data[place[:, None] + np.arange(4)]).tobytes()
+    return _Part(packed, 0, len(packed), np.bincount(owner, minlength=len(ends)))
 
 
 def read_jagged(source: Source, plan: Plan, start: int, stop: int, counts: Counts) -> ak.Array:

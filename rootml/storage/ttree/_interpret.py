@@ -29,6 +29,7 @@ _CODES = {
     1: "i1", 2: ">i2", 3: ">i4", 4: ">i8", 5: ">f4", 6: ">u4", 8: ">f8", 11: "u1", 12: ">u2",
     13: ">u4", 14: ">u8", 15: ">u4", 16: ">i8", 17: ">u8", 18: "?",
 }  # fmt: skip
+_BITS = 15  # kBits: TObject::fBits
 _ARRAY = 20
 _POINTER = 40
 
@@ -78,10 +79,10 @@ def storage_of(branch: Branch) -> Storage | None:
     leaf = branch.leaves[0]
     dtype = _leaf_dtype(leaf)
     if dtype is not None and branch.classname in {"TBranch", "TBranchElement"}:
-        shape = _shape(leaf)
-        if leaf.counter:
-            return None if shape else Storage(np.dtype(dtype), (), True, 0, leaf.counter)
-        return Storage(np.dtype(dtype), shape)
+        shape, bits = _shape(leaf), leaf.type_code == _BITS
+        if leaf.counter and shape:
+            return None
+        return Storage(np.dtype(dtype), shape, bool(leaf.counter), 0, leaf.counter, bits)
     if branch.classname == "TBranchElement" and branch.top:
         element, depth = _vector(branch.type_name)
         if element is not None and depth == 1:
