@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import numpy as np
 
 from rootml._internal.buffers import Allocate
+from rootml._internal.event_hash import check_by
 from rootml._internal.reprs import HtmlRepr, Part, shorten
 from rootml._internal.validators import check_whole, named_options
 from rootml.dataset._cutflow import Cutflow
@@ -36,12 +37,18 @@ from rootml.dataset._sample import (
 )
 from rootml.dataset._scan_cache import ScanCache
 from rootml.dataset._selection import SelectionIndex
-from rootml.dataset._splits import Split, check_by, check_seed, fold_sides, split_sides
+from rootml.dataset._splits import Split, check_seed, fold_sides, split_sides
 from rootml.dataset._tasks import MapTask, ReadTask
 from rootml.errors import ExpressionError, StateError, UsageError, nearest
 from rootml.execution import Executor, map_tasks
 from rootml.expressions import Dialect, parse
-from rootml.files import FriendPaths, match_friends
+from rootml.files import (
+    FriendPaths,
+    MatchedFriends,
+    Unmatched,
+    match_friends,
+    matched_friends,
+)
 from rootml.partitions import DEFAULT_BYTES, Partition
 from rootml.storage import ColumnType
 
@@ -336,9 +343,7 @@ class Dataset(HtmlRepr):
     def with_label(self, label: Number | str | None) -> Dataset:
         """The same events with another label: a number, a column or an expression; None: none."""
         checked = translated(check_value(label, "label"), self._dialect)
-        return self._with(
-            lambda sample: replace(sample, label=checked, label_level=sample.level)
-        )
+        return self._with(lambda sample: replace(sample, label=checked, label_level=sample.level))
 
     def with_weight(
         self,
@@ -913,16 +918,30 @@ class Dataset(HtmlRepr):
             threads=threads,
         )
 
-    def with_friends(self, paths: FriendPaths) -> Dataset:
+    def with_friends(
+        self,
+        paths: FriendPaths,
+        *,
+        by: str | Sequence[str] | None = None,
+        unmatched: Unmatched = "error",
+    ) -> Dataset:
         """The same events with the columns of friend trees beside their own.
+
+        With `by`, the first use of a friend's column makes a pass over the ids of all friends; 16
+        bytes per event are kept, in a temporary file if there are more than four million. Each
+        partition then reads the clusters of the friends in which its events are, so friends in
+        about the order of the files are read once.
 
         Args:
             paths: Files as `rootml.open` takes them as ``friends=``: what `write_friend` gave, or
-                ``{alias: paths}``. Each input needs its friend.
+                ``{alias: paths}``. Each input needs its friend, unless `by` is given.
+            by, unmatched: As in `rootml.open`.
 
         Raises:
             UsageError: An input without friend, or paths that cannot be assigned.
             MissingFileError: No such file.
+            SchemaError: With `by`, at reading: an event that is twice among the friends, or, with
+                ``unmatched="error"``, one that is not.
 
         >>> import pyarrow as pa, pyarrow.parquet, rootml
         >>> pa.parquet.write_table(pa.table({"pt": [10.0, 60.0]}), "in.parquet")
@@ -930,11 +949,29 @@ class Dataset(HtmlRepr):
         >>> paths = data.write_friend("scores", {"score": [0.25, 0.5]})
         >>> data.with_friends(paths).select(["pt", "score"]).to_awkward().tolist()[1]
         {'pt': 60.0, 'score': 0.5}
+        >>> other = pa.table({"event": [8, 7], "tau": [0.5, 0.25]})
+        >>> pa.parquet.write_table(other, "other.parquet")
+        >>> pa.parquet.write_table(pa.table({"event": [7, 8, 9]}), "events.parquet")
+        >>> data = rootml.open("events.parquet")
+        >>> data = data.with_friends("other.parquet", by="event", unmatched="drop")
+        >>> data.select(["event", "tau"]).to_awkward().tolist()
+        [{'event': 7, 'tau': 0.25}, {'event': 8, 'tau': 0.5}]
         """
         specs = [spec for sample in self.samples for spec in sample.files.specs]
         files = list(dict.fromkeys(spec.path for spec in specs))
+        if by is not None or unmatched != "error":
+            return self._with_matched(matched_friends(files, paths, by, unmatched))
         links = dict(zip(files, match_friends(files, paths), strict=True))
         return self._with(lambda sample: replace(sample, files=sample.files.with_friends(links)))
+
+    def _with_matched(self, friends: Sequence[MatchedFriends]) -> Dataset:
+        def change(sample: Sample) -> Sample:
+            dropped = [each for each in friends if each.unmatched == "drop"]
+            cuts = [Filter(f"among the friends {f.alias}", f.flag, sample.level) for f in dropped]
+            files = sample.files.with_matched(friends)
+            return replace(sample, files=files, cuts=(*sample.cuts, *cuts))
+
+        return self._with(change)
 
     def skim(
         self,

@@ -10,6 +10,7 @@ from typing import Any
 
 from rootml.dataset._reader import Reader
 from rootml.dataset._splits import Split
+from rootml.files import Files
 from rootml.storage import Fingerprint
 
 
@@ -22,6 +23,7 @@ def selection_key(reader: Reader) -> str:
                     [*_identity(info.fingerprints), info.tree]
                     for info in resolved.sample.files.infos()
                 ],
+                *_matching(resolved.sample.files),
                 [repr(cut) for cut in resolved.sample.cuts if isinstance(cut, Split)],
                 resolved.signature([*resolved.cut_expressions, resolved.label, resolved.weight]),
                 [cut is None for cut in resolved.cuts],
@@ -42,6 +44,12 @@ def dataset_fingerprint(reader: Reader) -> str:
             for resolved in reader.resolved_samples()
         ]
     )
+
+
+def _matching(files: Files) -> list[Any]:
+    """How friends are matched; nothing where they are not."""
+    matched = files.specs[0].matched if files.specs else ()
+    return [[each.alias, each.by, each.unmatched] for each in matched]
 
 
 def _constant(value: Any) -> Any:

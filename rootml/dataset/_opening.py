@@ -16,6 +16,7 @@ from rootml.dataset._sample import (
     translated,
 )
 from rootml.expressions import Dialect
+from rootml.files import Unmatched
 from rootml.files._files import Files, FileSpec
 from rootml.files._friends import match_friends
 from rootml.storage import Remote, expand_paths
@@ -32,6 +33,8 @@ def open_dataset(
     sum_of_weights: float | str | None = None,
     entry_range: tuple[int | None, int | None] | None = None,
     friends: Any = None,
+    by: str | Sequence[str] | None = None,
+    unmatched: Unmatched = "error",
     remote: Remote | None = None,
     dialect: Dialect = "rootml",
 ) -> Dataset:
@@ -50,6 +53,12 @@ def open_dataset(
             cut. `Dataset.vary` with ``suffix=`` leaves it nominal, however it is spelt.
         entry_range: Entries ``(start, stop)``, counted over the files.
         friends: Files of friend trees: paths, or ``{alias: paths}`` for several friends.
+        by: Columns that tell events apart, such as ``["run", "luminosityBlock", "event"]``: the
+            events of friends are found by them, in whatever order and file they are. None: entry
+            `i` of a friend belongs to entry `i` of the file.
+        unmatched: What happens to events that the friends lack: ``"error"``; ``"drop"``: they are
+            cut away, as the cutflow says; ``"fill"``: NaN, 0, false, "" or an empty list. The
+            column ``<alias>_matched`` tells them.
         remote: How URLs are read: time limits, tries, a cache; None: as `rootml.storage.Remote()`.
         dialect: ``"draw"``: cuts, definitions, label and weight are written for ``TTree::Draw``,
             whose arithmetic differs (see the guide to expressions).
@@ -66,7 +75,8 @@ def open_dataset(
     2.0
     """
     found = expand_paths(paths, remote=remote)
-    links = match_friends([path for path, _ in found], friends)
+    matched = by is not None or unmatched != "error"
+    links = match_friends([path for path, _ in found], None if matched else friends)
     specs = [
         FileSpec(path, tree, friend) for (path, tree), friend in zip(found, links, strict=True)
     ]
@@ -79,7 +89,8 @@ def open_dataset(
         entry_range=check_entry_range(entry_range),
         dialect=dialect,
     )
-    return Dataset([sample])
+    data = Dataset([sample])
+    return data.with_friends(friends, by=by, unmatched=unmatched) if matched else data
 
 
 def _title(paths: Any, specs: Sequence[FileSpec]) -> str:

@@ -17,11 +17,12 @@ import numpy as np
 import numpy.typing as npt
 
 from rootml._internal.buffers import Allocate
+from rootml._internal.event_hash import Hashes, hash_ids, hash_text
 from rootml._internal.heap import warm_heap
 from rootml.dataset._columns import cast, exact_type, packed, take_all
 from rootml.dataset._resolved_sample import ResolvedSample, Values
 from rootml.dataset._sample import Filter, Normalisation, Sample
-from rootml.dataset._splits import Hashes, Split, hash_ids, hash_text
+from rootml.dataset._splits import Split
 from rootml.dataset._weight_sums import Grouping, Steps, add_sums
 from rootml.errors import (
     CastError,

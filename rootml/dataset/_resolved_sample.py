@@ -16,8 +16,8 @@ from typing import Any
 import awkward as ak
 import numpy as np
 
+from rootml._internal.event_hash import unsplittable
 from rootml.dataset._sample import Define, Filter, Number, Sample
-from rootml.dataset._splits import unsplittable
 from rootml.errors import (
     CastError,
     ExpressionError,

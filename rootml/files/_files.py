@@ -30,6 +30,7 @@ from rootml.files._friends import (
     check_origin,
     recorded_friends,
 )
+from rootml.files._matching import MatchedFriends, MatchedTable, anchored
 from rootml.storage import Columns, ColumnType, Fingerprint, Table, open_table
 from rootml.storage._base import LazyColumns
 from rootml.storage._headers import Header, HeaderCache, question
@@ -40,16 +41,23 @@ _MANY_FILES = 16
 
 @dataclass(frozen=True, slots=True)
 class FileSpec:
-    """One input as the user named it: file, tree (None: the only one), friends."""
+    """One input as the user named it: file, tree (None: the only one), friends.
+
+    Attributes:
+        friends: Whose entries go with those of the tree.
+        matched: Whose events are found by their ids.
+    """
 
     path: str
     tree: str | None
     friends: tuple[FriendLink, ...] = ()
+    matched: tuple[MatchedFriends, ...] = ()
 
     def anchored(self) -> FileSpec:
         """The same with absolute paths: another working folder later means no other file."""
         friends = tuple(replace(link, path=_absolute(link.path)) for link in self.friends)
-        return replace(self, path=_absolute(self.path), friends=friends)
+        matched = tuple(anchored(each, _absolute) for each in self.matched)
+        return replace(self, path=_absolute(self.path), friends=friends, matched=matched)
 
     @property
     def where(self) -> str:
@@ -140,11 +148,10 @@ class Files:
         links = list(spec.friends)
         if self._recorded:
             links += recorded_friends(table, links, self._folder)
-        if not links:
-            return table
-        joined = JoinedTable(table, links)
-        check_origin(joined)
-        return joined
+        if links:
+            table = JoinedTable(table, links)
+            check_origin(table)
+        return MatchedTable(table, spec.matched) if spec.matched else table
 
     def _remember_table(self, number: int, table: Table) -> Table:
         info = _info(table)
@@ -206,7 +213,7 @@ class Files:
         return [
             number
             for number, spec in enumerate(self.specs)
-            if not spec.friends and (many or is_remote(spec.path))
+            if not spec.friends and not spec.matched and (many or is_remote(spec.path))
         ]
 
     def _load_headers(self) -> None:
@@ -298,7 +305,8 @@ class Files:
         with self._lock:
             number = self.reference()
             known = self.specs[number].friends
-            if self._recorded or not recorded_friends(self.table(number), known, self._folder):
+            main = _unmatched(self.table(number))
+            if self._recorded or not recorded_friends(main, known, self._folder):
                 return False
             self._recorded = True
             self._infos, self._columns, self._checked = {}, None, {}
@@ -306,7 +314,8 @@ class Files:
             self._forget_tables()
             table = self.table(number)
             self._columns = table.columns
-            self.recorded_names = table.recorded if isinstance(table, JoinedTable) else frozenset()
+            main = _unmatched(table)
+            self.recorded_names = main.recorded if isinstance(main, JoinedTable) else frozenset()
         return True
 
     def check(self, number: int, names: Sequence[str]) -> None:
@@ -358,7 +367,17 @@ class Files:
 
     def with_friends(self, links: Mapping[str, tuple[FriendLink, ...]]) -> Files:
         """The same files, with more friends: those that `links` has for their paths."""
-        specs = [replace(spec, friends=(*spec.friends, *links[spec.path])) for spec in self.specs]
+        return self._with_specs(
+            [replace(spec, friends=(*spec.friends, *links[spec.path])) for spec in self.specs]
+        )
+
+    def with_matched(self, friends: Sequence[MatchedFriends]) -> Files:
+        """The same files, with more friends that are matched by ids."""
+        return self._with_specs(
+            [replace(spec, matched=(*spec.matched, *friends)) for spec in self.specs]
+        )
+
+    def _with_specs(self, specs: Iterable[FileSpec]) -> Files:
         files = Files(specs, recorded=self._recorded)
         files._folder = self._folder
         return files
@@ -366,7 +385,9 @@ class Files:
     def with_tree(self, tree: str, *, friends: bool = True) -> Files:
         """The same files, another tree in them; with the same friends or without."""
         specs = [
-            replace(spec, tree=tree, friends=spec.friends if friends else ())
+            replace(spec, tree=tree)
+            if friends
+            else replace(spec, tree=tree, friends=(), matched=())
             for spec in self.specs
         ]
         files = Files(specs, recorded=self._recorded and friends)
@@ -380,7 +401,7 @@ def _absolute(path: str) -> str:
 
 def _info(table: Table) -> FileInfo:
     parts: Mapping[str, Fingerprint] = {table.path: table.fingerprint}
-    if isinstance(table, JoinedTable):
+    if isinstance(table, (JoinedTable, MatchedTable)):
         parts = table.fingerprints
     return FileInfo(
         table.path,
@@ -389,6 +410,11 @@ def _info(table: Table) -> FileInfo:
         table.num_entries,
         tuple(parts.items()),
     )
+
+
+def _unmatched(table: Table) -> Table:
+    """The table without the friends that are matched by ids."""
+    return table.main if isinstance(table, MatchedTable) else table
 
 
 def _changed(before: FileInfo, now: FileInfo) -> ChangedFileError:

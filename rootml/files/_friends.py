@@ -208,7 +208,7 @@ def _check_index(main: Table, friend: Table) -> None:
             message = (
                 f"{index}, and its entries are in another order than those of {main.where}: "
                 f"{name!r} is {both[1][first]} in its entry {first:,} and {both[0][first]} there. "
-                f"Friends are joined by entries here; {todo}"
+                f"Friends are joined by entries unless by= names what to match by; {todo}"
             )
             raise SchemaError(message)
 

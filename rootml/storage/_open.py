@@ -163,7 +163,7 @@ def _open_root(path: str, tree: str | None, remote: RemoteFile | None = None) ->
             name = str(tree)
         if key.classname in TTREES:
             return TTreeTable.direct(path, name, guard, file, key)
-        return RNTupleTable(path, name, guard)
+        return RNTupleTable(path, name, guard, file, key)
 
 
 def _open_remote(url: str, options: Remote) -> tuple[RemoteFile, str]:

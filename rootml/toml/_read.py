@@ -18,6 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
+from rootml._internal.event_hash import RANGE, check_by
 from rootml._internal.urls import is_remote
 from rootml.dataset._opening import _title
 from rootml.dataset._sample import (
@@ -30,7 +31,7 @@ from rootml.dataset._sample import (
     extended,
     parse_selection,
 )
-from rootml.dataset._splits import RANGE, Split, check_by, check_seed, fold_sides, split_sides
+from rootml.dataset._splits import Split, check_seed, fold_sides, split_sides
 from rootml.errors import CorruptFileError, RootmlError, UsageError, nearest
 from rootml.files._files import Files, FileSpec
 from rootml.files._friends import FriendLink, match_friends

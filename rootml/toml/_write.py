@@ -143,6 +143,12 @@ def _check_known(sample: Sample) -> None:
             value = getattr(sample, field.name)
             if value != field.default:
                 raise _refusal(sample, field.name, value)
+    if any(spec.matched for spec in sample.files.specs):
+        message = (
+            f"{sample.title}: friends that are matched by= ids cannot be said in TOML; keep the "
+            "dataset in a script"
+        )
+        raise UsageError(message)
     replaced = [define.name for define in sample.definitions if define.replaces]
     if replaced:
         message = (

@@ -14,7 +14,7 @@ A list per entry is two columns: where each list ends, counted in its cluster, a
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -26,6 +26,7 @@ import xxhash
 from rootml._internal.types import Array
 from rootml.storage._blocks import decompress
 from rootml.storage._source import Source
+from rootml.storage.rntuple._envelopes import PageLists
 
 Int64s: TypeAlias = npt.NDArray[np.int64]
 
@@ -139,13 +140,16 @@ def fields_by_name(tree: Any) -> dict[str, list[int]]:
     return found
 
 
-def pages_of(tree: Any, numbers: Sequence[int]) -> FieldPages | None:
+def pages_of(
+    numbers: Sequence[int], column: Callable[[int], PageColumn | None]
+) -> FieldPages | None:
     """The pages of a field; None if uproot has to read it.
 
     Args:
         numbers: As `fields_by_name` gives them.
+        column: Gives a column by its number: `column_of_tree` or `column_of_lists`.
     """
-    columns = [_column(tree, number) for number in numbers]
+    columns = [column(number) for number in numbers]
     if any(column is None for column in columns):
         return None
     if len(columns) == 1:
@@ -168,7 +172,29 @@ def _dtype(kind: int) -> np.dtype[Any] | None:
     return None
 
 
-def _column(tree: Any, number: int) -> PageColumn | None:
+def column_of_lists(lists: PageLists, kinds: Sequence[int], number: int) -> PageColumn | None:
+    """A column of type ``kinds[number]``, from the lists of pages."""
+    dtype, clusters = _dtype(kinds[number]), lists.pages(number)
+    if dtype is None or clusters is None:
+        return None
+    nothing = np.zeros(0, np.int64)
+    elements, offsets, sizes = (
+        np.concatenate([nothing, *(getattr(pages, name) for pages in clusters)])
+        for name in ("elements", "offsets", "sizes")
+    )
+    return PageColumn(
+        kinds[number],
+        dtype,
+        np.concatenate([[0], np.cumsum(elements)]).astype(np.int64),
+        np.cumsum([0, *(int(pages.elements.sum()) for pages in clusters)], dtype=np.int64),
+        offsets,
+        sizes,
+        np.concatenate([np.zeros(0, bool), *(pages.checked for pages in clusters)]),
+    )
+
+
+def column_of_tree(tree: Any, number: int) -> PageColumn | None:
+    """A column, from what uproot parsed."""
     kind = int(tree.column_records[number].type)
     dtype = _dtype(kind)
     rows, clusters, total = [], [0], 0

@@ -1,11 +1,19 @@
-"""RNTuple: numbers and lists of numbers by direct page reading, everything else through uproot."""
+"""RNTuple: numbers and lists of numbers by direct page reading, everything else through uproot.
+
+uproot says what the fields of a header are, once for all files with the same header: names, types
+and columns are remembered as a `Schema`. What differs from file to file, the clusters and pages,
+is parsed here (`_envelopes`); where that does not know a file, and of files on servers, by uproot.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import threading
-from collections.abc import Sequence
-from dataclasses import replace
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import awkward as ak
@@ -13,17 +21,22 @@ import numpy as np
 import numpy.typing as npt
 
 from rootml._internal.buffers import Allocate
+from rootml.execution import ProcessLock
 from rootml.storage._base import Column, Columns, ColumnType, Fingerprint, Table
 from rootml.storage._failures import reading
 from rootml.storage._guard import Guard, check_columns, check_range
 from rootml.storage._types import side_by_side, uniform
 from rootml.storage._uproot import UprootTree, type_of_uproot
+from rootml.storage.rntuple._envelopes import PageLists, Unknown, read_metadata
 from rootml.storage.rntuple._pages import (
     FieldPages,
     Int64s,
+    PageColumn,
     check_page_lists,
     check_pages,
     cluster_ranges,
+    column_of_lists,
+    column_of_tree,
     element_ranges,
     family_of,
     fields_by_name,
@@ -34,10 +47,12 @@ from rootml.storage.rntuple._pages import (
     read_flat,
     read_lists,
 )
+from rootml.storage.ttree._rootfile import Key, RootFile
 
 _CHAR = "char"
 _VARIANT = 3  # the structural role of its field
 _SAMPLED = 64
+_KEPT = 16
 
 
 def _type(field: Any) -> ColumnType:
@@ -76,12 +91,85 @@ def _oddities(tree: Any, number: int) -> tuple[bool, bool]:
     return any(int(fields[each].struct_role) == _VARIANT for each in family), late and fixed
 
 
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """What all RNTuples with the same header share.
+
+    Attributes:
+        columns: Names and types.
+        numbers: As `fields_by_name` gives them.
+        kinds: Types of the columns on disk, by their numbers.
+    """
+
+    columns: Columns
+    numbers: dict[str, list[int]]
+    kinds: list[int]
+
+
+def schema_of(tree: Any) -> Schema:
+    """The schema of an RNTuple that uproot has opened."""
+    _find_children(tree)
+    names = list(tree.keys())  # iterating over the tree itself gives something else
+    return Schema(
+        Columns({name: _type(tree[name]) for name in names}),
+        fields_by_name(tree),
+        [int(column.type) for column in tree.column_records],
+    )
+
+
+def _find_children(tree: Any) -> None:
+    """What is in each field, which uproot looks up among all fields for each field again."""
+    children: dict[int, list[int]] = {}
+    for number, record in enumerate(tree.field_records):
+        if record.parent_field_id != number:
+            children.setdefault(record.parent_field_id, []).append(number)
+    fields = tree.all_fields
+
+    def inside(number: int) -> list[Any]:
+        found = []
+        for child in children.get(number, []):
+            field = fields[child]
+            found += inside(child) if field.is_anonymous else [field]
+        return found
+
+    for number, field in enumerate(fields):
+        field._fields = inside(number)
+
+
+class _Schemas:
+    """The schemas that were used last, by header."""
+
+    def __init__(self) -> None:
+        self._lock = ProcessLock()
+        self._kept: OrderedDict[bytes, Schema] = OrderedDict()
+
+    def get(self, header: bytes) -> Schema | None:
+        with self._lock:
+            return self._kept.get(header)
+
+    def keep(self, header: bytes, schema: Schema) -> None:
+        with self._lock:
+            self._kept[header] = schema
+            while len(self._kept) > _KEPT:
+                self._kept.popitem(last=False)
+
+
+_SCHEMAS = _Schemas()
+
+
 class RNTupleTable(Table):
     """An RNTuple of one file."""
 
     format = "rntuple"
 
-    def __init__(self, path: str, name: str, guard: Guard) -> None:
+    def __init__(
+        self,
+        path: str,
+        name: str,
+        guard: Guard,
+        file: RootFile | None = None,
+        key: Key | None = None,
+    ) -> None:
         self.path = path
         self.name = name
         self._guard = guard
@@ -89,25 +177,47 @@ class RNTupleTable(Table):
         self._lock = threading.RLock()
         self._pages: dict[str, FieldPages | None] = {}
         self._bounds: npt.NDArray[np.int64] | None = None
+        self._lists: PageLists | None = None
+        try:
+            starts = self._open_directly(file, key)
+        except Unknown:
+            starts = self._open_with_uproot()
+        self._clusters = np.unique(np.array([0, *starts, self.num_entries], np.int64))
+
+    def _open_directly(self, file: RootFile | None, key: Key | None) -> list[int]:
+        """Read what differs from file to file; the first entry of each cluster."""
+        if file is None or key is None or self._guard.remote is not None:
+            raise Unknown
+        found = read_metadata(file.source, key, file.size)
+        header = hashlib.sha256(found.schema).digest()
+        schema = _SCHEMAS.get(header)
+        if schema is None:
+            with self._uproot.open() as tree:
+                schema = schema_of(tree)
+            _SCHEMAS.keep(header, schema)
+        self._schema, self._lists = schema, found.lists
+        self.num_entries = found.lists.num_entries
+        mark = self._guard.fingerprint
+        self.fingerprint = Fingerprint(mark.size, mark.modified, file.uuid)
+        return found.lists.starts
+
+    def _open_with_uproot(self) -> list[int]:
         with self._uproot.open() as tree:
             self.num_entries = int(tree.num_entries)
-            if guard.remote is None:  # a remote one would be read twice
+            if self._guard.remote is None:  # a remote one would be read twice
                 check_page_lists(tree)
-            mark = guard.fingerprint
+            mark = self._guard.fingerprint
             self.fingerprint = Fingerprint(mark.size, mark.modified, str(tree.file.uuid))
-            starts = [cluster.num_first_entry for cluster in tree.cluster_summaries]
-            self._clusters = np.unique(np.array([0, *starts, self.num_entries], np.int64))
-            names = list(tree.keys())  # iterating over the tree itself gives something else
-            self._columns = Columns({key: _type(tree[key]) for key in names})
-            self._numbers = fields_by_name(tree)
+            self._schema = schema_of(tree)
+            return [int(cluster.num_first_entry) for cluster in tree.cluster_summaries]
 
     @property
     def columns(self) -> Columns:
-        return self._columns
+        return self._schema.columns
 
     def clusters(self) -> npt.NDArray[np.int64]:
         if self._bounds is None:
-            names = [name for name in self._columns if name in self._numbers][:_SAMPLED]
+            names = [name for name in self.columns if name in self._schema.numbers][:_SAMPLED]
             with reading(self.where):
                 known = self._known(names)
                 bounds = page_bounds(known, self.num_entries)
@@ -123,16 +233,21 @@ class RNTupleTable(Table):
 
     def _known(self, names: Sequence[str]) -> dict[str, FieldPages]:
         """The pages of those of `names` that are read directly."""
-        missing = [name for name in names if name in self._numbers and name not in self._pages]
-        if missing:
+        known = self._schema.numbers
+        missing = [name for name in names if name in known and name not in self._pages]
+        if missing and self._lists is not None:
+            column = partial(column_of_lists, self._lists, self._schema.kinds)
+            with self._lock:
+                self._pages |= {name: self._find(column, name) for name in missing}
+        elif missing:
             with self._lock, self._uproot.open() as tree:
-                for name in missing:
-                    self._pages[name] = self._find(tree, name)
+                column = partial(column_of_tree, tree)
+                self._pages |= {name: self._find(column, name) for name in missing}
         found = {name: self._pages.get(name) for name in names}
         return {name: pages for name, pages in found.items() if pages is not None}
 
-    def _find(self, tree: Any, name: str) -> FieldPages | None:
-        pages, kind = pages_of(tree, self._numbers[name]), self._columns[name]
+    def _find(self, column: Callable[[int], PageColumn | None], name: str) -> FieldPages | None:
+        pages, kind = pages_of(self._schema.numbers[name], column), self.columns[name]
         wanted = "scalar" if pages is None or pages.ends is None else "jagged"
         good = pages is not None and (kind.kind, kind.dtype) == (wanted, pages.values.dtype)
         if good and pages is not None and pages.per_entry.bounds[-1] == self.num_entries:

@@ -30,6 +30,7 @@ _KEY = struct.Struct(">ihiIhh")
 _BASKET = struct.Struct(">Hiiii")
 _EXTRA = 1 / 8
 _REFERENCED = 1 << 4
+_WITH_OFFSETS, _WITHOUT_OFFSETS = 11, {12, 91, 92}
 _MIN_KEYLEN = _KEY.size + _BASKET.size + 1
 
 
@@ -61,12 +62,18 @@ class Storage:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Where the baskets of a branch are: basket i has entries ``bounds[i]`` to ``bounds[i+1]``."""
+    """Where the baskets of a branch are: basket i has entries ``bounds[i]`` to ``bounds[i+1]``.
+
+    Attributes:
+        seeks: Positions in the file, 0 for those in the record of the tree.
+        embedded: Those in the record of the tree, which come last.
+    """
 
     storage: Storage
     bounds: Int64s
     seeks: Int64s
     sizes: Int64s
+    embedded: tuple[_Basket, ...] = ()
 
     def overlapping(self, start: int, stop: int) -> range:
         """Numbers of the baskets with entries in ``[start, stop)``."""
@@ -135,14 +142,22 @@ def plan_of(tree: Tree, branch: Branch, storage: Storage, file_size: int) -> Pla
     sizes, bounds, seeks = sizes[:count], bounds[: count + 1], seeks[:count]
     if count == 0:
         bounds = np.zeros(1, np.int64)
+    embedded: tuple[_Basket, ...] = ()
     if bounds[-1] != branch.entries:
-        message = "baskets inside the record of the tree"
-        raise NeedsUproot(message)
+        embedded = tuple(_embedded(tree.data, *place) for place in tree.embedded(branch))
+        ends = bounds[-1] + np.cumsum([0, *(basket.entries for basket in embedded)])
+        if ends[-1] != branch.entries:
+            message = "entries that are in no basket"
+            raise NeedsUproot(message)
     inside = (sizes >= _MIN_KEYLEN) & (seeks > 0) & (seeks + sizes <= file_size)
     if bounds[0] != 0 or np.any(np.diff(bounds) < 0) or not np.all(inside):
         message = f"the table of baskets of {branch.path!r} points outside the file"
         raise ValueError(message)
-    return Plan(storage, bounds, seeks, sizes)
+    if embedded:
+        more = np.array([len(basket.data) for basket in embedded], np.int64)
+        sizes, seeks = np.concatenate([sizes, more]), np.concatenate([seeks, 0 * more])
+        bounds = np.concatenate([bounds[:-1], ends])
+    return Plan(storage, bounds, seeks, sizes, embedded)
 
 
 @dataclass(slots=True)
@@ -155,8 +170,36 @@ class _Basket:
     entries: int
 
 
+def _embedded(data: bytes, at: int, end: int) -> _Basket:
+    """A basket in the record of a tree: key, offsets if it has them, a copy of the key, values.
+
+    ROOT: ``TBasket::Streamer``; its flag says what follows.
+    """
+    keylen = _KEY.unpack_from(data, at)[4]
+    _, _, _, entries, last = _BASKET.unpack_from(data, at + keylen - _BASKET.size - 1)
+    flag, at = data[at + keylen - 1], at + keylen
+    offsets = b""
+    if flag == _WITH_OFFSETS and entries:
+        (count,) = struct.unpack_from(">i", data, at)
+        offsets = data[at : at + 4 * (count + 1)]
+        at += 4 * (count + 1)
+    elif flag not in _WITHOUT_OFFSETS and entries:
+        message = f"a basket with the flag {flag}"
+        raise NeedsUproot(message)
+    if at + last != end or not 0 < keylen <= last or entries < 0:
+        message = f"a basket in the record of the tree ends at {at + last}, not {end}"
+        raise NeedsUproot(message)
+    values = data[at + keylen : end]
+    if offsets:  # as in other baskets: their number, the offsets, and one that is not used
+        return _Basket(values + offsets + bytes(4), len(values), keylen, entries)
+    return _Basket(values, len(values), keylen, entries)
+
+
 def _load(source: Source, plan: Plan, number: int, *, reuse: bool = False) -> _Basket:
     """Read a basket; with `reuse` it is good until this thread loads the next one."""
+    written = len(plan.seeks) - len(plan.embedded)
+    if number >= written:
+        return plan.embedded[number - written]
     size, seek = int(plan.sizes[number]), int(plan.seeks[number])
     raw = source.view(size, seek) if reuse else source.read(size, seek)
     nbytes, _, objlen, _, keylen, _ = _KEY.unpack_from(raw)
@@ -285,12 +328,14 @@ def _parts(source: Source, plan: Plan, start: int, stop: int, counts: Counts) ->
         else:
             message = f"basket {number} has no offsets and no counter"
             raise NeedsUproot(message)
-        part = _bits_part if storage.bits else _part
-        parts.append(part(basket, offsets, storage, number))
+        if storage.bits:
+            parts.append(_bits_part(basket, offsets, number))
+        else:
+            parts.append(_part(basket, offsets, storage, number))
     return parts
 
 
-def _bits_part(basket: _Basket, offsets: Int64s, storage: Storage, number: int) -> _Part:
+def _bits_part(basket: _Basket, offsets: Int64s, number: int) -> _Part:
     """As `_part`, of elements of four or six bytes: the first of all lists, then the second, ...
 
     The length of an element is told by a bit of the element itself.

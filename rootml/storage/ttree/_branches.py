@@ -77,6 +77,7 @@ class Branch:
     children: list[Branch]
     leaves: list[Leaf]
     tables: tuple[int, int, int] = (0, 0, 0)
+    baskets_at: int = 0
     file_name: str = ""
     type_name: str = ""
     streamer_type: int = -1
@@ -261,7 +262,8 @@ class Tree:
         _, _, at = self._header(at)
         branch.leaves = [self._leaf(inner, at_) for inner, at_, _ in self._objects(at)]
         _, _, at = self._header(at)
-        _, _, at = self._header(at)  # fBaskets: uproot reads baskets that are stored here
+        branch.baskets_at = at
+        _, _, at = self._header(at)  # fBaskets
         sizes, entry, seek = at + 1, at + 2 + 4 * max_baskets, at + 3 + 12 * max_baskets
         branch.tables = (sizes, entry, seek)
         branch.file_name, at = string(self.data, seek + 8 * max_baskets)
@@ -292,6 +294,25 @@ class Tree:
         _, at, _ = self._header(at)
         _, at, _ = self._header(at)
         return self._named(at)[0]
+
+    def embedded(self, branch: Branch) -> list[tuple[int, int]]:
+        """Position and end of the baskets of a branch that are stored in the record itself.
+
+        They are those that had not been written when the tree was.
+        """
+        _, start, _ = self._header(branch.baskets_at)
+        _, at = string(self.data, self._tobject(start))
+        count, _ = _INTS.unpack_from(self.data, at)
+        at += 8
+        found = []
+        for _ in range(count):
+            classname, start, at = self._object(at)
+            if classname == "TBasket":
+                found.append((start, at))
+            elif classname is not None or start:
+                message = f"{classname or 'a reference'} among baskets"
+                raise NeedsUproot(message)
+        return found
 
     def tables(self, branch: Branch) -> tuple[npt.NDArray[Any], ...]:
         """fBasketBytes, fBasketEntry and fBasketSeek of a branch, native and owned."""

@@ -374,7 +374,8 @@ class TTreeTable(Table):
             plan = self._plans[name]
             if plan is not None:
                 for number in plan.overlapping(start, stop):
-                    yield int(plan.seeks[number]), int(plan.sizes[number])
+                    if plan.seeks[number]:
+                        yield int(plan.seeks[number]), int(plan.sizes[number])
 
     def _side_by_side(
         self, names: Sequence[str], rows: int, allocate: Allocate

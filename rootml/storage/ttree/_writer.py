@@ -25,7 +25,7 @@ def _uproot_type(name: str, kind: ColumnType) -> Any:
     message = (
         f"column {name!r} of type {kind} cannot be written to a TTree: it holds numbers and bools "
         f"up to 64 bits, fixed arrays and one level of lists of them, and strings; "
-        "lists of lists go into format=\"rntuple\", \"parquet\" or \"arrow\""
+        'lists of lists go into format="rntuple", "parquet" or "arrow"'
     )
     raise UnsupportedTypeError(message)
 

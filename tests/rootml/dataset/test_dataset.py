@@ -415,7 +415,11 @@ def test_trees_that_are_not_there(tmp_path: Path) -> None:
         (lambda d: d.with_weight(float("nan")), UsageError, "finite number"),
         (lambda d: d.split(test=1.5), UsageError, "fractions between 0 and 1"),
         (lambda d: d.split(test=0.6, validation=0.5), UsageError, "nothing to train on"),
-        (lambda d: d.split(test=0.5, by="x")[0].scan(), UnsupportedTypeError, "cannot split by x"),
+        (
+            lambda d: d.split(test=0.5, by="x")[0].scan(),
+            UnsupportedTypeError,
+            "cannot tell events apart by x",
+        ),
         (lambda d: d.folds(1), UsageError, "at least 2"),
         (lambda d: d.scan(threads=0), UsageError, "threads"),
         (lambda d: d + 1, TypeError, "unsupported operand"),

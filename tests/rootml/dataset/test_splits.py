@@ -15,7 +15,7 @@ from event_files import FORMATS, NUM_EVENTS
 from scipy import stats
 
 import rootml
-from rootml.dataset._splits import hash_ids
+from rootml._internal.event_hash import hash_ids
 from rootml.errors import UsageError
 
 Events = Callable[[str], rootml.Dataset]

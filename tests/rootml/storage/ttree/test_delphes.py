@@ -1,4 +1,4 @@
-"""A tree as Delphes writes it: TClonesArrays of objects, references, arrays in objects, names twice.
+"""A tree as Delphes writes it: TClonesArrays, references, arrays in objects, a name twice.
 
 ROOT writes it; ROOT and uproot say what is in it.
 """
