@@ -131,7 +131,7 @@ figure.savefig(folder / "bdt.png")
 #
 # One friend file per input, with one entry per entry: events that fail the selection get NaN and
 # `score_valid = false`. Any ROOT program can read them with `AddFriend`. The same from a shell:
-# `rootml bdt predict model.json 'tutorial-data/*.root:Events' -o friends`.
+# `rootml predict model.json 'tutorial-data/*.root:Events' -o friends`.
 
 # %%
 friends = model.write_friend(events, "friends", name="score", overwrite=True)

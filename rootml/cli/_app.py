@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from rootml.cli import _batches, _describe, _doctor, _evaluate, _inspect, _skim
+from rootml.cli import _batches, _describe, _doctor, _evaluate, _inspect, _predict, _skim
 from rootml.cli._bdt import bdt
 from rootml.cli._morph import morph
 from rootml.cli._sbi import sbi
@@ -64,6 +64,7 @@ app.command(epilog=_describe.EXAMPLES)(_describe.describe)
 app.command(epilog=_skim.EXAMPLES)(_skim.skim)
 app.command(epilog=_batches.EXAMPLES)(_batches.batches)
 app.command(epilog=_evaluate.EXAMPLES)(_evaluate.evaluate)
+app.command(epilog=_predict.EXAMPLES)(_predict.predict)
 app.command(epilog=_doctor.EXAMPLES)(_doctor.doctor)
 app.add_typer(bdt)
 app.add_typer(morph)

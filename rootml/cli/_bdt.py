@@ -1,9 +1,10 @@
-"""`rootml bdt info|compile|predict|explain|convert|bench`: decision forests of any library."""
+"""`rootml bdt info|compile|explain|convert|bench`: decision forests of any library."""
 
 from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -20,15 +21,14 @@ if TYPE_CHECKING:
 _EXAMPLES = """\b
 Examples:
   rootml bdt info model.json --importance gain
-  rootml bdt predict model.json 'mc_*.root:Events' -o scores/ --cut 'nJet > 1'
-  rootml bdt predict model.json data.toml -o scores/ -c 'f0=Jet_pt[0]'
+  rootml bdt explain model.json 'mc_*.root:Events' --cut 'nJet > 1'
   rootml bdt convert model.json model.onnx
   rootml bdt bench model.json --rows 100000"""
 
 bdt = typer.Typer(
     name="bdt",
     epilog=_EXAMPLES,
-    help="Decision forests: look, compile, score, explain, convert.",
+    help="Decision forests: look, compile, explain, convert; see also rootml predict.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -71,7 +71,7 @@ def info(
     as_json: given.AsJson = False,
 ) -> None:
     """What a model file holds: trees, features, objective, link."""
-    forest = _load(model, missing)
+    forest = load_forest(model, missing)
     ranked = [] if importance is None else _ranked(forest, importance)
     if as_json:
         found = _facts(forest)
@@ -95,7 +95,7 @@ def compile_model(
     """Compile a model for this machine, so that the code lies in the cache for later jobs."""
     from rootml.bdt.engine.binding._cache import cache_folder
 
-    forest = _load(model, None)
+    forest = load_forest(model, None)
     start = time.perf_counter()
     made = forest.compile(cast("Any", engine), isa=isa)
     seconds = time.perf_counter() - start
@@ -104,53 +104,6 @@ def compile_model(
         echo_json({"engine": made.engine, "isa": made.isa, "seconds": seconds, "cache": folder})
         return
     echo_facts([*made._facts(), ("seconds", f"{seconds:.2f}"), ("cache", str(folder or "none"))])
-
-
-@bdt.command("predict")
-def predict(
-    model: ModelFile,
-    files: given.Files = None,
-    *,
-    output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="FOLDER", help="Folder of the friend trees.")
-    ],
-    name: Annotated[str, typer.Option(help="Name of the score.")] = "score",
-    column: Column = None,
-    tree: given.Tree = None,
-    friends: given.Friends = None,
-    define: given.Define = None,
-    cut: given.Cut = None,
-    margin: Annotated[bool, typer.Option("--margin", help="Margins, not predictions.")] = False,
-    missing: Missing = None,
-    engine: Engine = "llvm",
-    isa: Isa = None,
-    threads: Threads = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files.")] = False,
-    quiet: given.Quiet = False,
-    as_json: given.AsJson = False,
-) -> None:
-    """Score files into friend trees: one beside each file, one entry per entry.
-
-    Events that --cut, or the cuts of a TOML file, leave out have NaN and
-    <name>_valid = false.
-    """
-    forest = _load(model, missing)
-    data = given.Given(
-        files=files or (), tree=tree, friends=friends or (), define=define or (), cut=cut or ()
-    ).dataset()
-    data = data.select(_columns(forest, column or []))
-    _check_features(data, forest)
-    options: dict[str, Any] = {"overwrite": overwrite}
-    if threads is not None:
-        options["threads"] = threads
-    if quiet:
-        options["progress"] = False
-    compiled = forest.compile(cast("Any", engine), isa=isa)
-    paths = compiled.write_friend(data, output, name=name, margin=margin, **options)
-    if as_json:
-        echo_json({"files": paths})
-    else:
-        echo("\n".join(map(str, paths)))
 
 
 @bdt.command("explain")
@@ -181,12 +134,12 @@ def explain(
 
     from rootml._internal.reprs import Grid
 
-    forest = _load(model, missing)
+    forest = load_forest(model, missing)
     data = given.Given(
         files=files or (), tree=tree, friends=friends or (), define=define or (), cut=cut or ()
     ).dataset()
-    data = data.select(_columns(forest, column or []))
-    _check_features(data, forest)
+    data = data.select(columns_of(forest, column or []))
+    check_features(data, forest.names)
     compiled = forest.compile()
     found = np.asarray(compiled.contributions(data)).reshape(-1, forest.num_features + 1)
     sizes = np.abs(found[:, :-1]).mean(axis=0).tolist()
@@ -241,7 +194,7 @@ def convert(
     if name is not None and kind != "cpp":
         message = f"--name names a C++ class, but {output.name} will be {kind}"
         raise typer.BadParameter(message)
-    forest = _load(model, missing)
+    forest = load_forest(model, missing)
     if rounds is not None:
         forest = forest.iterations(*_range(rounds))
     if kind == "onnx":
@@ -281,7 +234,7 @@ def bench(
     from rootml._internal.reprs import Grid
     from rootml.cli import _bdt_bench as benchmark
 
-    forest = _load(model, missing)
+    forest = load_forest(model, missing)
     made = forest.compile(cast("Any", engine), isa=isa, threads=threads)
     scores: dict[str, Any] = {f"rootml {made.engine}": made.predict_margin}
     other = benchmark.peer(forest, model, threads) if against else None
@@ -312,7 +265,7 @@ def bench(
 # --- pieces --------------------------------------------------------------------------------------
 
 
-def _load(path: Path, missing: float | None) -> Forest:
+def load_forest(path: Path, missing: float | None) -> Forest:
     from rootml.bdt import load
 
     return load(path, missing=missing)
@@ -343,7 +296,7 @@ def _ranked(forest: Forest, kind: str) -> list[tuple[str, float]]:
     return sorted(found.items(), key=lambda pair: -pair[1])
 
 
-def _columns(forest: Forest, given: list[str]) -> list[str]:
+def columns_of(forest: Forest, given: list[str]) -> list[str]:
     """What to select: each feature by its name, or as the expression given for it."""
     from rootml.errors import nearest
 
@@ -366,7 +319,7 @@ def _columns(forest: Forest, given: list[str]) -> list[str]:
     ]
 
 
-def _check_features(data: Dataset, forest: Forest) -> None:
+def check_features(data: Dataset, names: Sequence[str]) -> None:
     """See that all features can be had.
 
     Raises:
@@ -375,7 +328,7 @@ def _check_features(data: Dataset, forest: Forest) -> None:
     try:
         data.types()
     except MissingColumnError as error:
-        hint = f"--column '{forest.names[0]}=pt'"
+        hint = f"--column '{names[0]}=pt'"
         message = f"{error}; say what a feature is with --column, e.g. {hint}"
         raise MissingColumnError(message) from None
 

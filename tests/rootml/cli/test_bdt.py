@@ -84,7 +84,7 @@ def test_compile(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_predict(
     margin: bool, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words: list[str | Path] = ["bdt", "predict", folder / "model.json"]
+    words: list[str | Path] = ["predict", folder / "model.json"]
     words += [f"{folder}/events.root:Events", "-o", tmp_path, "--name", "bdt"]
     words += ["--engine", "numpy", "--json", "--missing", "-999"]
     found = json.loads(run(capsys, *words, *(["--margin"] if margin else [])))
@@ -102,7 +102,7 @@ def test_predict(
 def test_predict_with_columns_and_a_cut(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words: list[str | Path] = ["bdt", "predict", folder / "nameless.json"]
+    words: list[str | Path] = ["predict", folder / "nameless.json"]
     words += [f"{folder}/events.root:Events", "-o", tmp_path / "friends"]
     words += ["--engine", "numpy", "--margin", "--quiet"]
     assert "--column f0=" in fails(capsys, *words, code=2)
@@ -142,7 +142,7 @@ def test_predict_a_dataset_in_toml(
 ) -> None:
     text = f"cuts = ['eta < 1']\n[[sample]]\nfiles = '{folder}/events.root'\n"
     (tmp_path / "data.toml").write_text(text)
-    words: list[str | Path] = ["bdt", "predict", folder / "model.json", tmp_path / "data.toml"]
+    words: list[str | Path] = ["predict", folder / "model.json", tmp_path / "data.toml"]
     words += ["-o", tmp_path / "friends", "--engine", "numpy", "--margin", "--json"]
     (path,) = json.loads(run(capsys, *words, "--cut", "pt > 0"))["files"]
     (tree,) = uproot.open(path).values(filter_classname="TTree")
@@ -152,7 +152,7 @@ def test_predict_a_dataset_in_toml(
     assert np.array_equal(np.isfinite(score), passed)
     expected = wanted(folder, output_margin=True)[passed]
     assert score[passed].astype(np.float32).tobytes() == expected.tobytes()
-    words[2] = folder / "nameless.json"
+    words[1] = folder / "nameless.json"
     said = fails(capsys, *words, "-c", "f0=nothing", "-c", "f1=eta")
     assert "no column 'nothing'" in said
     assert "--column 'f0=pt'" in said

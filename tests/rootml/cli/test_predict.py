@@ -1,0 +1,214 @@
+"""`rootml predict` with ONNX networks, against torch's own scores."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import awkward as ak
+import numpy as np
+import pytest
+import uproot
+
+import rootml
+from rootml.cli import main
+from rootml.cli._network import ElementScores
+
+onnx = pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+torch = pytest.importorskip("torch")
+
+EVENTS = 500
+
+
+@pytest.fixture(scope="module")
+def events(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ak.Array]:
+    """Events with jets, in several clusters; the first ones have no jets at all."""
+    random = np.random.default_rng(0)
+    counts = random.integers(0, 4, EVENTS)
+    counts[:50] = 0
+    total = int(counts.sum())
+    columns = {
+        "MET": random.normal(size=EVENTS).astype(np.float32),
+        "nMuon": random.integers(0, 5, EVENTS).astype(np.int32),
+        "Jet_pt": ak.unflatten(random.exponential(size=total), counts),
+        "Jet_eta": ak.unflatten(random.normal(size=total).astype(np.float32), counts),
+        "Tau_pt": ak.unflatten(random.exponential(size=total + 1), [*counts[:-1], counts[-1] + 1]),
+    }
+    path = str(tmp_path_factory.mktemp("events") / "events.root")
+    with uproot.recreate(path) as file:
+        file.mktree("Events", {name: ak.type(c).content for name, c in columns.items()})
+        for start in range(0, EVENTS, 50):
+            file["Events"].extend({n: c[start : start + 50] for n, c in columns.items()})
+    return path, ak.zip(columns, depth_limit=1)
+
+
+def network(path: Path, inputs: int, outputs: int) -> Any:
+    """A torch network, and the same as an ONNX file written node by node."""
+    torch.manual_seed(inputs)
+    model = torch.nn.Sequential(
+        torch.nn.Linear(inputs, 8), torch.nn.Tanh(), torch.nn.Linear(8, outputs)
+    )
+    weights = {name: p.detach().numpy() for name, p in model.named_parameters()}
+    helper = onnx.helper
+    nodes = [
+        helper.make_node("Gemm", ["x", "0.weight", "0.bias"], ["h"], transB=1),
+        helper.make_node("Tanh", ["h"], ["t"]),
+        helper.make_node("Gemm", ["t", "2.weight", "2.bias"], ["y"], transB=1),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "network",
+        [helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, ["rows", inputs])],
+        [helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, ["rows", outputs])],
+        [onnx.numpy_helper.from_array(value, name) for name, value in weights.items()],
+    )
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(made, path)
+    return model
+
+
+def scored(model: Any, *columns: Any) -> Any:
+    with torch.inference_mode():
+        x = np.stack([np.asarray(c, np.float32) for c in columns], axis=1)
+        return model(torch.from_numpy(x)).numpy()
+
+
+def friends(capsys: pytest.CaptureFixture[str], *words: Any) -> ak.Array:
+    """The friend tree that a command writes."""
+    code = main(list(map(str, ["predict", *words, "--json", "--quiet"])))
+    out = capsys.readouterr()
+    assert code == 0, out.err
+    (path,) = json.loads(out.out)["files"]
+    return rootml.open(path).to_awkward()
+
+
+def fails(capsys: pytest.CaptureFixture[str], *words: Any, code: int = 1) -> str:
+    assert main(list(map(str, ["predict", *words]))) == code
+    return " ".join(capsys.readouterr().err.replace("│", " ").split())
+
+
+def test_one_score_per_event(
+    events: tuple[str, ak.Array], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, columns = events
+    model = network(tmp_path / "n.onnx", 2, 1)
+    words = [
+        tmp_path / "n.onnx",
+        path,
+        "--out",
+        tmp_path / "f",
+        "-c",
+        "MET",
+        "-c",
+        "n = 2 * nMuon",
+    ]
+    found = friends(capsys, *words, "--cut", "nMuon > 1", "--name", "dnn")
+    passed = columns["nMuon"].to_numpy() > 1
+    assert found["dnn_valid"].to_numpy().tolist() == passed.tolist()
+    expected = scored(model, columns["MET"], 2 * columns["nMuon"].to_numpy())[:, 0]
+    np.testing.assert_allclose(found["dnn"].to_numpy()[passed], expected[passed], rtol=1e-5)
+    assert np.isnan(found["dnn"].to_numpy()[~passed]).all()
+
+
+def test_one_score_per_element_and_class(
+    events: tuple[str, ak.Array], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Lists are flattened with what belongs to the event, scored, and made into lists again."""
+    path, columns = events
+    model = network(tmp_path / "n.onnx", 3, 2)
+    found = friends(
+        capsys, tmp_path / "n.onnx", path, "--out", tmp_path / "f",
+        "-c", "Jet_pt", "-c", "Jet_eta", "-c", "MET",
+    )  # fmt: skip
+    met = ak.flatten(ak.broadcast_arrays(columns["MET"], columns["Jet_pt"])[0])
+    flat = [ak.flatten(columns["Jet_pt"]), ak.flatten(columns["Jet_eta"]), met]
+    expected = scored(model, *flat)
+    for number in range(2):
+        mine = found[f"score_{number}"]
+        assert ak.num(mine).tolist() == ak.num(columns["Jet_pt"]).tolist()
+        np.testing.assert_allclose(ak.flatten(mine), expected[:, number], rtol=1e-5, atol=1e-6)
+
+
+def test_a_forest_takes_lists_too(
+    events: tuple[str, ak.Array], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    xgboost = pytest.importorskip("xgboost")
+    path, columns = events
+    random = np.random.default_rng(1)
+    x = random.normal(size=(300, 2))
+    data = xgboost.DMatrix(x, label=x[:, 0] > 0, feature_names=["Jet_pt", "Jet_eta"])
+    booster = xgboost.train({"objective": "binary:logistic", "max_depth": 3}, data, 4)
+    booster.save_model(tmp_path / "m.json")
+    flat = np.stack([ak.flatten(columns[n]).to_numpy() for n in ("Jet_pt", "Jet_eta")], axis=1)
+    names = ["Jet_pt", "Jet_eta"]
+    expected = booster.predict(xgboost.DMatrix(flat, feature_names=names), output_margin=True)
+    found = friends(
+        capsys, tmp_path / "m.json", path, "--out", tmp_path / "f", "--margin", "--engine", "numpy"
+    )
+    assert ak.num(found["score"]).tolist() == ak.num(columns["Jet_pt"]).tolist()
+    assert ak.flatten(found["score"]).to_numpy().astype(np.float32).tolist() == expected.tolist()
+
+
+def test_inputs_with_names(
+    events: tuple[str, ak.Array], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An input for each feature, outputs of several types; integers stay integers."""
+    path, columns = events
+    helper, kind = onnx.helper, onnx.TensorProto
+    graph = helper.make_graph(
+        [helper.make_node("Mul", ["MET", "w"], ["product"]),
+         helper.make_node("Add", ["n", "n"], ["twice"])],
+        "named",
+        [helper.make_tensor_value_info("MET", kind.FLOAT, ["rows", 1]),
+         helper.make_tensor_value_info("w", kind.FLOAT, [None, 1]),
+         helper.make_tensor_value_info("n", kind.INT64, ["rows"])],
+        [helper.make_tensor_value_info("product", kind.FLOAT, ["rows", 1]),
+         helper.make_tensor_value_info("twice", kind.INT64, ["rows"])],
+    )  # fmt: skip
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, tmp_path / "n.onnx")
+    words = [tmp_path / "n.onnx", path, "-o", tmp_path / "f"]
+    found = friends(capsys, *words, "-c", "w = 3", "-c", "n = nMuon")
+    np.testing.assert_array_equal(found["score_product"], 3 * columns["MET"])
+    assert found["score_twice"].tolist() == (2 * columns["nMuon"]).tolist()
+    assert "the inputs are MET, w, n" in fails(capsys, *words, "-c", "x = 3", code=2)
+    assert "takes int64, not float32" in fails(
+        capsys, *words, "-c", "w = 3", "-c", "n = MET", "--overwrite"
+    )
+
+
+def test_what_is_refused(
+    events: tuple[str, ak.Array], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, _ = events
+    network(tmp_path / "n.onnx", 2, 1)
+    words = [tmp_path / "n.onnx", path, "-o", tmp_path / "f"]
+    assert "takes 2 numbers without names" in fails(capsys, *words, "-c", "MET", code=2)
+    assert "--margin is of forests" in fails(
+        capsys, *words, "-c", "MET", "-c", "nMuon", "--margin", code=2
+    )
+    assert "lists of the same lengths" in fails(capsys, *words, "-c", "Jet_pt", "-c", "Tau_pt")
+    assert "no column 'MTE'" in fails(capsys, *words, "-c", "MTE", "-c", "nMuon")
+    (tmp_path / "no.onnx").write_text("hello")
+    assert "no ONNX file" in fails(capsys, tmp_path / "no.onnx", path, "-o", tmp_path / "f")
+    assert "no such file" in fails(capsys, tmp_path / "none.onnx", path, "-o", tmp_path / "f")
+    model = onnx.load(tmp_path / "n.onnx")
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
+    onnx.save(model, tmp_path / "one.onnx")
+    words[0] = tmp_path / "one.onnx"
+    assert "any number of rows" in fails(capsys, *words, "-c", "MET", "-c", "nMuon")
+    onnx.save(
+        onnx.load(tmp_path / "n.onnx"), tmp_path / "ext.onnx", save_as_external_data=True,
+        location="weights.bin", size_threshold=0,
+    )  # fmt: skip
+    words[0] = tmp_path / "ext.onnx"
+    assert "stored in another file" in fails(capsys, *words, "-c", "MET", "-c", "nMuon")
+
+
+def test_elements_of_nothing() -> None:
+    scores = ElementScores(lambda columns: {"s": columns[0] * 2}, ["a"])
+    empty = ak.Array([[1.0]])[:0]
+    assert scores({"a": empty})["s"].tolist() == []
+    assert scores({"a": ak.Array([[1.0], []])[1:]})["s"].tolist() == [[]]
