@@ -34,7 +34,7 @@ def is_forest(path: Path) -> bool:
         model = onnx.load(path, load_external_data=False)
     except OSError:
         raise
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - protobuf has no base class for its errors
         message = f"{path}: this is no ONNX file ({type(error).__name__})"
         raise ModelError(message) from None
     for tensor in model.graph.initializer:
@@ -76,7 +76,7 @@ class Network:
             self._session = runtime.InferenceSession(
                 str(path), options, providers=["CPUExecutionProvider"]
             )
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - it has a class for each code, of no base
             message = f"{path}: onnxruntime cannot load it: {error}"
             raise ModelError(message) from None
         self.path = path

@@ -38,7 +38,7 @@ _SPECIAL = re.compile(r"[*?\[]|^~")
 _KNOWN = frozenset(
     {
         "files", "title", "definitions", "cuts", "outputs", "label", "weight", "normalisation",
-        "entry_range", "suffixes",
+        "entry_range", "suffixes", "label_level", "weight_level",
     }
 )  # fmt: skip
 
