@@ -18,6 +18,7 @@ from rootml.errors import CorruptFileError
 from rootml.storage import open_table
 from rootml.storage._uproot import UprootTree
 from rootml.storage.rntuple import _storage
+from rootml.storage.rntuple._envelopes import Unknown
 from rootml.storage.rntuple._storage import RNTupleTable
 from rootml.storage.ttree._storage import TTreeTable
 
@@ -151,6 +152,7 @@ def test_a_known_schema_is_not_parsed_again(tmp_path: Path, asked: list[str]) ->
         part = table.read(["text", "v"], 40, 120)  # strings are uproot's
         assert part["text"].tolist() == contents[2]["text"][40:120].tolist()
         assert part["v"].tolist() == contents[2]["v"][40:120].tolist()
+        assert isinstance(table, RNTupleTable)
         with uproot.open(tmp_path / "2.root") as file:
             assert table.fingerprint.uuid == str(file.file.uuid)
             first = [cluster.num_first_entry for cluster in file["Events"].cluster_summaries]
@@ -164,7 +166,7 @@ def test_page_tables_are_those_of_uproot(tmp_path: Path, monkeypatch: pytest.Mon
     assert ours._lists is not None
 
     def refuse(*_: Any) -> None:
-        raise _storage.Unknown
+        raise Unknown
 
     monkeypatch.setattr(_storage, "read_metadata", refuse)
     theirs = open_table(str(tmp_path / "a.root"))
