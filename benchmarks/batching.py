@@ -27,6 +27,7 @@ from typing import Any
 from harness.case import Case
 from harness.data import EVENTS, JETS, REPEAT, ensure
 from harness.measure import machine
+from harness.opening import of_many, of_wide
 from harness.report import Row, report
 
 HERE = Path(__file__).parent
@@ -284,11 +285,36 @@ def waiting(setup: Setup) -> Iterator[Row]:
         yield Row(figure, share, text, 5, True, " %")
 
 
+def opening(setup: Setup) -> Iterator[Row]:
+    """Wide files of a new and of a known layout, and many small files."""
+    for form, name in (("rntuple", "RNTuple"), ("ttree", "TTree")):
+        found = of_wide(setup.data, form)
+        figure = f"{name} of 1,300 columns, open and read two"
+        for what, peer, bar in (("first", "uproot", 1.2), ("next", "first", None)):
+            ratio = found[what] / found[peer]
+            text = f"{1e3 * found[what]:.1f} against {1e3 * found[peer]:.1f} ms"
+            against = "uproot" if peer == "uproot" else "the first of its layout"
+            yield Row(f"{figure}: {what} file / {against}", ratio, text, bar, True, "x")
+        ratio = found["next"] / found["uproot"]
+        yield Row(f"{figure}: next file / uproot", ratio, f"{ratio:.3f}x", 0.1, True, "x")
+    for form, name, count in (("ttree", "TTree", 300), ("rntuple", "RNTuple", 600)):
+        each = of_many(setup.data, form, count // 3 if setup.quick else count, setup.pairs)
+        figure = f"{name} files of 1,000 events, open and first epoch"
+        text = f"{each['ours']:.2f} ms a file"
+        bar = 1.0 if form == "ttree" else None
+        yield Row(figure, each["ours"], text, bar, True, " ms")
+        for peer in ("uproot", "RDataFrame"):
+            ratio = each["ours"] / each[peer]
+            text = f"{each['ours']:.2f} against {each[peer]:.2f} ms a file"
+            yield Row(f"{figure} / {peer}", ratio, text, 1.0, True, "x")
+
+
 FIGURES: dict[str, Callable[[Setup], Iterator[Row]]] = {
     "speed": speed,
     "cached": memory_speed,
     "cpu": cpu,
     "latency": latency,
+    "opening": opening,
     "memory": memory,
     "spread": spread,
     "waiting": waiting,
@@ -298,6 +324,7 @@ TITLES = {
     "cached": "Later epochs, the selection fits in the buffer",
     "cpu": "CPU time of an epoch against decompression of its baskets",
     "latency": "Time to the first batch",
+    "opening": "CPU time of opening files",
     "memory": "Peak memory, file ten times the buffer",
     "spread": "Mixing of class-sorted files, batch 1024",
     "waiting": "A network that trains",

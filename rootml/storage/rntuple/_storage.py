@@ -109,12 +109,19 @@ class Schema:
 def schema_of(tree: Any) -> Schema:
     """The schema of an RNTuple that uproot has opened."""
     _find_children(tree)
-    names = list(tree.keys())  # iterating over the tree itself gives something else
-    return Schema(
-        Columns({name: _type(tree[name]) for name in names}),
-        fields_by_name(tree),
-        [int(column.type) for column in tree.column_records],
-    )
+    numbers = fields_by_name(tree)
+    kinds = [int(column.type) for column in tree.column_records]
+    known: dict[Any, ColumnType] = {}
+    types = {}
+    for name, field in tree.items():  # iterating over the tree itself gives something else
+        if name in numbers:  # simple fields of equal types on disk and in C++ are equal
+            key = (field.typename, *(kinds[number] for number in numbers[name]))
+            if key not in known:
+                known[key] = _type(field)
+            types[name] = known[key]
+        else:
+            types[name] = _type(field)
+    return Schema(Columns(types), numbers, kinds)
 
 
 def _find_children(tree: Any) -> None:
