@@ -77,9 +77,9 @@ def test_a_file_is_no_command(capsys: pytest.CaptureFixture[str]) -> None:
 
 def commands() -> list[list[str]]:
     """All commands, as words."""
-    alone = [["inspect"], ["describe"], ["skim"], ["batches"], ["doctor"]]
+    alone = [["inspect"], ["describe"], ["skim"], ["batches"], ["predict"], ["doctor"]]
     groups = {
-        "bdt": ["info", "compile", "predict", "convert", "bench"],
+        "bdt": ["info", "compile", "explain", "convert", "bench"],
         "sbi": ["fit", "limit", "diagnose"],
         "morph": ["fit", "apply", "validate"],
     }
