@@ -62,7 +62,10 @@ def asimov(
         raise UsageError(message)
     events = _normalised(as_columns(reference))
     like = build(expected, events, reference=events, engine=engine, observed=observed)
-    return like.with_columns(events.with_weights(_weights(like, events, theta)))
+    assert like.unbinned is not None
+    data = like.unbinned.events.reweighted(_weights(like, events, theta))
+    unbinned = like.unbinned.with_events(data)
+    return Likelihood(expected, unbinned, observed=observed, engine=engine)
 
 
 def _expected_model(model: Model, theta: Array) -> Model:
@@ -164,10 +167,10 @@ class Toys:
             self._rates = model.binned.bind(names).expected(self.theta)
 
     def _prepare(self, expected: Likelihood, min_ratio: float) -> None:
-        assert expected.columns is not None
-        weights = expected.columns.weights
+        assert expected.unbinned is not None
+        weights = expected.unbinned.events.weights
         assert weights is not None
-        self._reference, self._share = expected.reference, expected.unbinned
+        self._share = expected.unbinned
         self.expected = float(weights.sum())
         self.effective = effective_events(weights)
         if self.effective < min_ratio * self.expected:
@@ -187,22 +190,28 @@ class Toys:
             assert isinstance(model.binned, Binned)
             counts = {name: rng.poisson(rates) for name, rates in self._rates.items()}
             model = model.with_binned(model.binned.with_observed(counts))
-        columns = self._events(rng) if model.processes else None
+        if model.processes and self._cumulative is not None:
+            unbinned = self._drawn(rng)
+            return Likelihood(model, unbinned, observed=observed, engine=self.engine)
+        columns = None
+        if model.processes:
+            assert self.generator is not None
+            columns = as_columns(self.generator(rng, self.truth))
+        first = self._share is None and model.processes
         like = build(
-            model, columns, reference=self._reference if model.processes else None,
+            model, columns, reference=self._reference if first else None,
             engine=self.engine, observed=observed, share=self._share,
         )  # fmt: skip
         self._share = like.unbinned
         return like
 
-    def _events(self, rng: np.random.Generator) -> RatioColumns:
-        if self.generator is not None:
-            return as_columns(self.generator(rng, self.truth))
+    def _drawn(self, rng: np.random.Generator) -> Unbinned:
+        """Reference events, drawn by their weights from the rows that are there."""
         assert self._cumulative is not None
-        assert self._reference is not None
+        assert self._share is not None
         number = max(int(rng.poisson(self.expected)), 0)
         chosen = np.searchsorted(
             self._cumulative, rng.uniform(0.0, self._cumulative[-1], number), side="right"
         )
         chosen = np.minimum(chosen, len(self._cumulative) - 1)
-        return self._reference.with_weights(None).take(chosen)
+        return self._share.with_events(self._share.events.drawn(chosen))

@@ -33,7 +33,12 @@ from rootml.sbi.inference._minimise import (
 )
 from rootml.sbi.inference._minos import end_of_interval
 from rootml.sbi.inference._quantiles import check_level, chi2_quantile
-from rootml.sbi.inference._quasi_newton import Conditional, conditional_from, quasi_newton
+from rootml.sbi.inference._quasi_newton import (
+    Conditional,
+    conditional_from,
+    predicted,
+    quasi_newton,
+)
 from rootml.sbi.inference._scan import Contour, Profile
 from rootml.sbi.inference._scan import contour as scan_contour
 from rootml.sbi.inference._scan import profile as scan_profile
@@ -248,7 +253,12 @@ class FitResult(HtmlRepr):
         return fit_near(self.like, fixed=kept | dict(held), start=place, hessian=self._hessian)
 
     def conditional(
-        self, held: Mapping[str, float], *, near: Conditional | None = None, goal: float = 1e-7
+        self,
+        held: Mapping[str, float],
+        *,
+        near: Conditional | None = None,
+        goal: float = 1e-7,
+        bend: Array | None = None,
     ) -> Conditional:
         """The minimum with parameters held, without errors: see `Conditional`.
 
@@ -256,17 +266,33 @@ class FitResult(HtmlRepr):
             held: Parameters to hold, with their values.
             near: A conditional minimum nearby to start from; None: this fit.
             goal: The EDM at which to stop.
+            bend: By how much the start is moved from `straight`, ``(parameter,)``.
         """
-        free = np.array([n not in self.fixed and n not in held for n in self.values])
-        place = np.array([held.get(name, value) for name, value in self.values.items()])
+        free, place = self._placed(held)
         if self._hessian is not None:
             at = Conditional(self.theta, self.nll, np.zeros(len(place)), self._hessian, True)
-            found = conditional_from(self.like, at if near is None else near, place, free, goal)
+            found = conditional_from(
+                self.like, at if near is None else near, place, free, goal, bend=bend
+            )
             if found is not None:
                 return found
         again = self.refit(held, start=self.predicted(held))
         slopes = self.like.nll_gradient(again.theta, strict=False)[1]
         return Conditional(again.theta, again.nll, slopes, self._hessian, again.valid)
+
+    def straight(self, held: Mapping[str, float]) -> Array:
+        """Where the Hessian expects the minimum with parameters held, ``(parameter,)``."""
+        free, place = self._placed(held)
+        if self._hessian is None:
+            return place
+        moved = np.where(free, 0.0, place - self.theta)
+        return predicted(self._hessian, self.theta, free, moved, limits(self.like))
+
+    def _placed(self, held: Mapping[str, float]) -> tuple[npt.NDArray[np.bool_], Array]:
+        """Which parameters are free if some are held, and the values with these."""
+        free = np.array([n not in self.fixed and n not in held for n in self.values])
+        place = np.array([held.get(name, value) for name, value in self.values.items()])
+        return free, place
 
     def predicted(self, held: Mapping[str, float]) -> dict[str, float]:
         """Where the other parameters go, to first order, if some are held elsewhere."""

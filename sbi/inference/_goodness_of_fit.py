@@ -148,7 +148,7 @@ def goodness_of_fit(
     if not toys:
         return found
     like = mixture_of(result.like, "goodness_of_fit")
-    if like.columns is not None and like.columns.weights is not None:
+    if like.unbinned is not None and like.unbinned.events.weights is not None:
         message = "toys of weighted events: how they fluctuate is not in the model, toys=0"
         raise UsageError(message)
     return replace(found, toys=_drawn(result, like, bins, toys, seed, generator, progress))
@@ -182,7 +182,7 @@ def _compared(result: FitResult, bins: int) -> GoodnessOfFit:
     like, theta = mixture_of(result.like, "goodness_of_fit"), result.theta
     observed, expected = [np.empty(0)], [np.empty(0)]
     if like.unbinned is not None:
-        if like.reference is None or like.columns is None:
+        if not like.unbinned.has_reference:
             message = "goodness_of_fit needs reference events: pass reference= to likelihood()"
             raise UsageError(message)
         counts = _unbinned(result, bins)
@@ -206,10 +206,9 @@ def _compared(result: FitResult, bins: int) -> GoodnessOfFit:
 
 def _unbinned(result: FitResult, bins: int) -> tuple[Array, Array]:
     like = mixture_of(result.like, "goodness_of_fit")
-    unbinned, reference, columns = like.unbinned, like.reference, like.columns
+    unbinned, reference = like.unbinned, like.reference
     assert unbinned is not None
     assert reference is not None
-    assert columns is not None
     own = np.ones(reference.num_events) if reference.weights is None else reference.weights
     density = unbinned.densities(result.theta, reference)
     weights = density * own * (unbinned.yields.values(result.theta).sum() / (density @ own))
@@ -219,6 +218,7 @@ def _unbinned(result: FitResult, bins: int) -> tuple[Array, Array]:
     edges = np.unique(density[order][np.minimum(places, len(order) - 1)])
     expected = np.bincount(np.digitize(density, edges), weights, len(edges) + 1)
     ours = np.digitize(unbinned.densities(result.theta), edges)
-    weight = np.ones(columns.num_events) if columns.weights is None else columns.weights
+    events = unbinned.events
+    weight = np.ones(events.num_events) if events.weights is None else events.weights
     counts = np.bincount(ours, weight, len(edges) + 1)
     return np.asarray(counts, np.float64), np.asarray(expected, np.float64)

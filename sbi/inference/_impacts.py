@@ -146,10 +146,12 @@ def _statistical(result: FitResult, name: str, constrained: list[str]) -> float:
 
 def _impact(result: FitResult, name: str, nuisance: str) -> Impact:
     shifts = []
-    place = list(result.values).index(name)
+    place, bend = list(result.values).index(name), None
     for sign in (1.0, -1.0):
-        value = result.values[nuisance] + sign * result.errors[nuisance]
-        moved = result.conditional({nuisance: value}, goal=_GOAL)
+        held = {nuisance: result.values[nuisance] + sign * result.errors[nuisance]}
+        moved = result.conditional(held, goal=_GOAL, bend=bend)
+        # what a straight line missed on one side is, to second order, the same on the other
+        bend = moved.theta - result.straight(held) if moved.valid else None
         shifts.append(moved.theta[place] - result.theta[place] if moved.valid else math.nan)
     parameter = result.like.parameters[nuisance]
     pull = error = float("nan")

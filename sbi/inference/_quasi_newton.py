@@ -152,18 +152,22 @@ class Conditional:
 
 
 def conditional_from(
-    like: Fittable, near: Conditional, place: Array, free: Mask, goal: float
-) -> Conditional | None:
+    like: Fittable, near: Conditional, place: Array, free: Mask, goal: float,
+    *, bend: Array | None = None,
+) -> Conditional | None:  # fmt: skip
     """The minimum with parameters held, from another one nearby; None: no steps lead there.
 
     Args:
         near: Where to start, with second derivatives; held parameters may be others there.
         place: Where the held parameters are, ``(parameter,)``.
         free: Parameters that move.
+        bend: What is added to the start that the second derivatives predict.
     """
     assert near.hessian is not None
     moved = np.where(free, 0.0, place - near.theta)
     start = predicted(near.hessian, near.theta, free, moved, limits(like))
+    if bend is not None:
+        start = start + np.where(free, bend, 0.0)
     found = quasi_newton(like, start, free, goal=goal, hessian=near.hessian)
     if found is None:
         return None

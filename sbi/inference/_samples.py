@@ -18,7 +18,7 @@ from rootml._internal.reprs import Grid, HtmlRepr, Paragraph, Part
 from rootml.errors import ConvergenceError, DensityError, UsageError
 from rootml.sbi.inference._fit import FitResult, fit
 from rootml.sbi.inference._minimise import invert
-from rootml.sbi.likelihood._columns import RatioColumns, as_columns
+from rootml.sbi.likelihood._columns import RatioColumns
 from rootml.sbi.likelihood._fittable import Fittable
 from rootml.sbi.likelihood._interpolation import Array
 from rootml.sbi.likelihood._likelihood import Likelihood, mixture_of
@@ -124,13 +124,13 @@ def sample_shifts(
             like.columns if columns is None else columns,
             reference=like.reference if reference is None else reference,
         )
-        if other.columns is None or like.columns is None:
+        if other.unbinned is None or like.unbinned is None:
             message = "sample_shifts needs an unbinned channel: only its columns are learned"
             raise UsageError(message)
-        if other.columns.num_events != like.columns.num_events:
+        if other.unbinned.events.num_events != like.unbinned.events.num_events:
             message = (
-                f"a replica has columns of {other.columns.num_events:,} events, the fit of "
-                f"{like.columns.num_events:,}: other ratios are due, at the same events"
+                f"a replica has columns of {other.unbinned.events.num_events:,} events, the fit "
+                f"of {like.unbinned.events.num_events:,}: other ratios are due, at the same events"
             )
             raise UsageError(message)
         if refit:
@@ -166,10 +166,10 @@ def bootstrap_reference(
     (20, 2)
     """
     like = mixture_of(like, "bootstrap_reference")
-    if like.reference is None:
+    reference = like.reference
+    if reference is None:
         message = "the likelihood has no reference events to draw from"
         raise UsageError(message)
-    reference = as_columns(like.reference)
     own = np.ones(reference.num_events) if reference.weights is None else reference.weights
     for child in np.random.SeedSequence(seed).spawn(number):
         draws = np.random.default_rng(child).poisson(1.0, reference.num_events)

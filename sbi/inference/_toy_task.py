@@ -79,8 +79,8 @@ def _events(like: Fittable) -> float:
     """Unbinned events, of all parts."""
     if isinstance(like, CombinedLikelihood):
         return sum(map(_events, like.parts.values()))
-    columns = like.columns if isinstance(like, Likelihood) else None
-    return 0.0 if columns is None else columns.sum_of_weights
+    unbinned = like.unbinned if isinstance(like, Likelihood) else None
+    return 0.0 if unbinned is None else unbinned.sum_of_weights
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
+from copy import copy
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -23,7 +24,8 @@ class RatioColumns(HtmlRepr, Mapping[str, Mapping[str, Any]]):
 
     Args:
         ratios: ``{"S": r, "B": {"nominal": r, "jes": (r_up, r_down)}}``; arrays of shape
-            ``(event,)``, made float64. r_up and r_down are densities over the reference's, too.
+            ``(event,)``. float32 is kept as it is (and read as float64); others are made float64.
+            r_up and r_down are densities over the reference's, too.
         weights: One per event, e.g. of simulation or Asimov data; None: all 1.
         may_be_empty: Allow no events, as data of a small expectation may have.
 
@@ -64,7 +66,7 @@ class RatioColumns(HtmlRepr, Mapping[str, Mapping[str, Any]]):
         self.weights = None if weights is None else _weights(weights, self.num_events)
 
     def _check_lengths(self, first: str) -> None:
-        for process, label, array in self.arrays():
+        for process, label, array in self._kept():
             if len(array) != self.num_events:
                 message = (
                     f"the column {label} of process {process!r} has {len(array)} events, that of "
@@ -76,7 +78,14 @@ class RatioColumns(HtmlRepr, Mapping[str, Mapping[str, Any]]):
         if process not in self._store:
             message = f"no column for process {process!r}; available: {nearest(process, self)}"
             raise MissingColumnError(message)
-        return self._store[process]
+        return {
+            name: _double(value) if name == NOMINAL else (_double(value[0]), _double(value[1]))
+            for name, value in self._store[process].items()
+        }
+
+    def _of(self, process: str) -> Mapping[str, Any]:
+        """The arrays of a process as they are kept."""
+        return self._store[process] if process in self._store else self[process]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._store)
@@ -86,17 +95,16 @@ class RatioColumns(HtmlRepr, Mapping[str, Mapping[str, Any]]):
 
     def ratio(self, process: str) -> Array:
         """The nominal ratios of one process, ``(event,)``."""
-        array: Array = self[process][NOMINAL]
-        return array
+        return _double(self._of(process)[NOMINAL])
 
     def nuisances(self, process: str) -> tuple[str, ...]:
         """The nuisances that change the shape of a process."""
-        return tuple(name for name in self[process] if name != NOMINAL)
+        return tuple(name for name in self._of(process) if name != NOMINAL)
 
     def variation(self, process: str, nuisance: str) -> Pair:
         """Ratios at +1 and -1 of a nuisance."""
-        pair: Pair = self[process][nuisance]
-        return pair
+        up, down = self._of(process)[nuisance]
+        return _double(up), _double(down)
 
     @property
     def sum_of_weights(self) -> float:
@@ -105,6 +113,11 @@ class RatioColumns(HtmlRepr, Mapping[str, Mapping[str, Any]]):
 
     def arrays(self) -> Iterator[tuple[str, str, Array]]:
         """All arrays as (process, label, values); labels are nominal, jes.up, jes.down."""
+        for process, label, array in self._kept():
+            yield process, label, _double(array)
+
+    def _kept(self) -> Iterator[tuple[str, str, npt.NDArray[Any]]]:
+        """The same, float32 where it was given."""
         for process, columns in self._store.items():
             for name, value in columns.items():
                 if name == NOMINAL:
@@ -124,6 +137,20 @@ class RatioColumns(HtmlRepr, Mapping[str, Mapping[str, Any]]):
         }
         weights = None if self.weights is None else self.weights[events]
         return RatioColumns(ratios, weights, may_be_empty=True)
+
+    def part(self, events: slice) -> RatioColumns:
+        """Some events that follow each other, without a copy."""
+        found = copy(self)
+        found._store = {
+            process: {
+                name: value[events] if name == NOMINAL else (value[0][events], value[1][events])
+                for name, value in columns.items()
+            }
+            for process, columns in self._store.items()
+        }
+        found.weights = None if self.weights is None else self.weights[events]
+        found.num_events = len(range(*events.indices(self.num_events)))
+        return found
 
     def with_weights(self, weights: Any) -> RatioColumns:
         """The same events with other weights; None: all 1."""
@@ -183,6 +210,10 @@ class RatioColumns(HtmlRepr, Mapping[str, Mapping[str, Any]]):
         return [Paragraph(f"{self.num_events:,} events"), self._grid()]
 
 
+def _double(array: npt.NDArray[Any]) -> Array:
+    return np.asarray(array, np.float64)
+
+
 def as_columns(given: Any) -> RatioColumns:
     """`given`, or Columns made of a dict."""
     return given if isinstance(given, RatioColumns) else RatioColumns(given)
@@ -210,7 +241,7 @@ def _process(process: str, given: Any) -> dict[str, Any]:
     return found
 
 
-def _array(given: Any, process: str, label: str) -> Array:
+def _array(given: Any, process: str, label: str) -> npt.NDArray[Any]:
     if np.ma.is_masked(given):
         events = np.flatnonzero(np.ma.getmaskarray(given))
         message = (
@@ -225,22 +256,23 @@ def _array(given: Any, process: str, label: str) -> Array:
             f"{values.dtype} of shape {values.shape}"
         )
         raise SchemaError(message)
-    array = np.ascontiguousarray(values, np.float64)
+    kind = np.float32 if values.dtype == np.float32 else np.float64
+    array = np.ascontiguousarray(values, kind)
     with np.errstate(over="ignore", invalid="ignore"):
-        total = array.sum()  # one pass; the second only where something is wrong
+        total = array.sum(dtype=np.float64)  # one pass; the second only where something is wrong
     if not np.isfinite(total):
         refuse(~np.isfinite(array), array, f"process {process!r}, column {label}: NaN or infinite")
     return array
 
 
-def refuse(bad: npt.NDArray[np.bool_], values: Array, what: str) -> None:
+def refuse(bad: npt.NDArray[np.bool_], values: npt.NDArray[Any], what: str) -> None:
     """Raise NonFiniteError if any event is `bad`, with the count and the first of them."""
     events = np.flatnonzero(bad)
     if len(events):
         raise NonFiniteError(offending(events, values, what, len(bad)))
 
 
-def offending(events: npt.NDArray[Any], values: Array, what: str, total: int) -> str:
+def offending(events: npt.NDArray[Any], values: npt.NDArray[Any], what: str, total: int) -> str:
     """``what for 3 of 100 events, the first are 5 (nan), 7 (inf)``."""
     first = ", ".join(f"{int(i)} ({values[i]:.6g})" for i in events[:5])
     return f"{what} for {len(events):,} of {total:,} events; the first are number {first}"

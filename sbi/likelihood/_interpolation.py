@@ -133,12 +133,14 @@ class Code:
         polynomial: The same for w. Where a code has both, one of them is all zero.
         exponential_columns: From u and d to X, ``(column, event)``.
         polynomial_columns: From u and d to B.
+        sides: Back from X and B to u and d.
     """
 
     exponential: Weights | None
     polynomial: Weights | None
     exponential_columns: Callable[[Array, Array], Array] | None
     polynomial_columns: Callable[[Array, Array], Array] | None
+    sides: Callable[[Array, Array], tuple[Array, Array]]
 
 
 def _logs(up: Array, down: Array) -> Array:
@@ -160,12 +162,25 @@ def _six(up: Array, down: Array) -> Array:
     return np.stack([up - 1.0, down - 1.0, first, second, first * log_up, second * log_down])
 
 
+def _of_logs(exponential: Array, _polynomial: Array) -> tuple[Array, Array]:
+    return np.exp(exponential[0]), np.exp(exponential[1])
+
+
+def _of_halves(exponential: Array, _polynomial: Array) -> tuple[Array, Array]:
+    slope, bend = exponential
+    return np.exp(bend + slope), np.exp(bend - slope)
+
+
+def _of_shifts(_exponential: Array, polynomial: Array) -> tuple[Array, Array]:
+    return 1.0 + polynomial[0], 1.0 + polynomial[1]
+
+
 CODES: dict[str, Code] = {
-    "log-quadratic": Code(_quadratic, None, _halves, None),
-    "code0": Code(None, _sided, None, _shifts),
-    "code1": Code(_sided, None, _logs, None),
-    "code4": Code(None, _code4, None, _shifts),
-    "code5": Code(_code5_outside, _code5_inside, _logs, _six),
+    "log-quadratic": Code(_quadratic, None, _halves, None, _of_halves),
+    "code0": Code(None, _sided, None, _shifts, _of_shifts),
+    "code1": Code(_sided, None, _logs, None, _of_logs),
+    "code4": Code(None, _code4, None, _shifts, _of_shifts),
+    "code5": Code(_code5_outside, _code5_inside, _logs, _six, _of_logs),
 }
 
 

@@ -1,26 +1,32 @@
-"""The sums over events, compiled: one pass over the matrix, in blocks that stay in the cache.
+"""The sums over events, compiled: one pass over the store, block by block.
 
 Pseudo-code as in `_kernels_numpy`; per block of 256 events and with vector instructions::
 
     for each process p:
         t[p] = r[p];  e = 0
-        for its exponential rows j:   e += g_j * X_j
+        for its exponential rows j:   e += g_j * X_j   (four rows at a time: e is loaded once)
         t[p] *= exp(e)                                 if there were any
         for its polynomial groups m:  f = 1 + sum_j w_j B_j;  t[p] *= f
         d += c[p] * t[p]
     events have weights:   value += sum w * log(d)
     else:                  value += log(product of the mantissas of d) + ln 2 * sum of exponents
-    gradient:  q = w / d;  sums[j] += sum q * t[p] * X_j  for every row in use
+    gradient:  q = w / d;  sums[j] += sum q * t[p] * X_j  for every row in use (four at a time)
 
-So without weights there is one logarithm per block: a product of 256 numbers between 1 and 2 stays
-far from overflow, and its relative rounding error, about 256 eps / 2, is an absolute one of the
-sum.
+Rows are float32 or float64, all else is float64. The rows of a block are in the cache when the
+gradient reads them again. Without weights there is one logarithm per block: a product of 256
+numbers between 1 and 2 stays far from overflow, and its relative rounding error, about
+256 eps / 2, is an absolute one of the sum.
+
+Blocks are summed in pieces, and these one after the other, so that the sums are the same for any
+number of threads.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -36,10 +42,13 @@ from rootml.sbi.likelihood._jit import (
 )
 from rootml.sbi.likelihood._kernels_numpy import Sums
 from rootml.sbi.likelihood._layout import Layout, Plan
+from rootml.sbi.likelihood._store import BLOCK, Store
 
-_BLOCK = 256
+T = TypeVar("T")
+_BLOCK = BLOCK
 _NORMAL = 2.2250738585072014e-308
 _NONE = np.empty(0)
+_PIECE = 64  # blocks that are summed by one call
 
 
 @inline
@@ -97,9 +106,60 @@ def _count(density: Any, minimum: float, size: int) -> int:
     return bad
 
 
+@inline
+def _add_rows(out: Any, block: Any, table: Any, first: int, stop: int, weights: Any) -> None:
+    """``out += sum of weight * row`` over rows ``table[first:stop, 0]``."""
+    j = first
+    while j + 4 <= stop:
+        a, b, c, d = table[j, 0], table[j + 1, 0], table[j + 2, 0], table[j + 3, 0]
+        wa, wb, wc, wd = weights[a], weights[b], weights[c], weights[d]
+        ra, rb, rc, rd = block[a], block[b], block[c], block[d]
+        for i in range(_BLOCK):
+            out[i] += (wa * ra[i] + wb * rb[i]) + (wc * rc[i] + wd * rd[i])
+        j += 4
+    while j < stop:
+        _add_scaled(out, block[table[j, 0]], weights[table[j, 0]], _BLOCK)
+        j += 1
+
+
+@inline
+def _dot_rows(sums: Any, left: Any, block: Any, table: Any, first: int, stop: int) -> None:
+    """``sums[row] += left . row`` for rows ``table[first:stop, 0]``."""
+    j = first
+    while j + 4 <= stop:
+        a, b, c, d = table[j, 0], table[j + 1, 0], table[j + 2, 0], table[j + 3, 0]
+        ra, rb, rc, rd = block[a], block[b], block[c], block[d]
+        sa, sb, sc, sd = 0.0, 0.0, 0.0, 0.0
+        for i in range(_BLOCK):
+            sa += left[i] * ra[i]
+            sb += left[i] * rb[i]
+            sc += left[i] * rc[i]
+            sd += left[i] * rd[i]
+        sums[a] += sa
+        sums[b] += sb
+        sums[c] += sc
+        sums[d] += sd
+        j += 4
+    while j < stop:
+        sums[table[j, 0]] += _dot(left, block[table[j, 0]], _BLOCK)
+        j += 1
+
+
+@inline
+def _end_of(table: Any, first: int, column: int, value: int) -> int:
+    """The end of the rows from `first` on that have a value in a column."""
+    stop = first
+    while stop < len(table) and table[stop, column] == value:
+        stop += 1
+    return stop
+
+
 @jit
 def _pass(
-    matrix: Any,
+    blocks: Any,
+    first_block: int,
+    stop_block: int,
+    events: int,
     weights: Any,
     coefficients: Any,
     exponential: Any,
@@ -109,45 +169,44 @@ def _pass(
     density_wanted: bool,
     gradient: bool,
 ) -> tuple[float, int]:
-    """One pass; adds to `sums` and gives (value, bad).
+    """One pass over some blocks; adds to `sums` and gives (value, bad).
 
     Args:
-        exponential: ``(row, 2)``: row number and process.
+        exponential: ``(row, 2)``: row number and process; sorted by process.
         polynomial: ``(row, 3)``: row number, process, group; sorted by group.
     """
-    processes, events = len(coefficients), matrix.shape[1]
+    processes = len(coefficients)
     groups = 0 if len(polynomial) == 0 else polynomial[-1, 2] + 1
     terms = np.empty((processes, _BLOCK))
     factors = np.empty((groups, _BLOCK))
     scratch, density, quotient = np.empty(_BLOCK), np.empty(_BLOCK), np.empty(_BLOCK)
     value, bad = 0.0, 0
-    for start in range(0, events, _BLOCK):
+    for b in range(first_block, stop_block):
+        block, start = blocks[b], b * _BLOCK
         size = min(_BLOCK, events - start)
-        density[:size] = 0.0
-        at_exponential, at_polynomial = 0, 0
+        density[:] = 0.0
+        at, place = 0, 0
         for p in range(processes):
             term = terms[p]
-            term[:size] = matrix[p, start : start + size]
-            scratch[:size] = 0.0
-            first = at_exponential
-            while at_exponential < len(exponential) and exponential[at_exponential, 1] == p:
-                row = exponential[at_exponential, 0]
-                _add_scaled(scratch, matrix[row, start : start + size], row_weights[row], size)
-                at_exponential += 1
-            if at_exponential > first:
-                _times_exp(term, scratch, size)
-            while at_polynomial < len(polynomial) and polynomial[at_polynomial, 1] == p:
-                group = polynomial[at_polynomial, 2]
+            for i in range(_BLOCK):
+                term[i] = block[p, i]
+            stop = _end_of(exponential, at, 1, p)
+            if stop > at:
+                scratch[:] = 0.0
+                _add_rows(scratch, block, exponential, at, stop, row_weights)
+                _times_exp(term, scratch, _BLOCK)
+                at = stop
+            while place < len(polynomial) and polynomial[place, 1] == p:
+                group = polynomial[place, 2]
+                stop = _end_of(polynomial, place, 2, group)
                 factor = factors[group]
-                factor[:size] = 1.0
-                while at_polynomial < len(polynomial) and polynomial[at_polynomial, 2] == group:
-                    row = polynomial[at_polynomial, 0]
-                    _add_scaled(factor, matrix[row, start : start + size], row_weights[row], size)
-                    at_polynomial += 1
-                for i in range(size):
+                factor[:] = 1.0
+                _add_rows(factor, block, polynomial, place, stop, row_weights)
+                place = stop
+                for i in range(_BLOCK):
                     term[i] *= factor[i]
             if density_wanted:
-                _add_scaled(density, term, coefficients[p], size)
+                _add_scaled(density, term, coefficients[p], _BLOCK)
         ours = weights[start : start + size] if len(weights) else weights
         if density_wanted:
             if _count(density, _NORMAL, size) == 0:
@@ -162,55 +221,93 @@ def _pass(
             continue
         for i in range(size):
             quotient[i] = 1.0 / density[i] if density_wanted else 1.0
+        quotient[size:] = 0.0
         if len(weights):
             for i in range(size):
                 quotient[i] *= ours[i]
         for p in range(processes):
-            for i in range(size):
-                terms[p, i] *= quotient[i]
             total = 0.0
-            for i in range(size):
+            for i in range(_BLOCK):
+                terms[p, i] *= quotient[i]
                 total += terms[p, i]
             sums[p] += total
         if not gradient:
             continue
-        for j in range(len(exponential)):
-            row, p = exponential[j, 0], exponential[j, 1]
-            sums[row] += _dot(terms[p], matrix[row, start : start + size], size)
-        for j in range(len(polynomial)):
-            row, p, group = polynomial[j, 0], polynomial[j, 1], polynomial[j, 2]
-            if j == 0 or polynomial[j - 1, 2] != group:
-                for i in range(size):
-                    scratch[i] = terms[p, i] / factors[group, i]
-            sums[row] += _dot(scratch, matrix[row, start : start + size], size)
+        at = 0
+        for p in range(processes):
+            stop = _end_of(exponential, at, 1, p)
+            _dot_rows(sums, terms[p], block, exponential, at, stop)
+            at = stop
+        place = 0
+        for group in range(groups):
+            p, stop = polynomial[place, 1], _end_of(polynomial, place, 2, group)
+            for i in range(_BLOCK):
+                scratch[i] = terms[p, i] / factors[group, i]
+            _dot_rows(sums, scratch, block, polynomial, place, stop)
+            place = stop
     return value, bad
 
 
+def pieces(store: Store, function: Callable[[int, int], T], threads: int) -> list[T]:
+    """`function` of the first and last block of every piece, in order."""
+    number = len(store.blocks)
+    places = [(first, min(first + _PIECE, number)) for first in range(0, number, _PIECE)]
+    if threads == 1 or len(places) < 2:
+        return [function(*place) for place in places]
+    with ThreadPoolExecutor(min(threads, len(places))) as pool:
+        return list(pool.map(lambda place: function(*place), places))
+
+
+def _summed(
+    store: Store, weights: Array | None, layout: Layout, plan: Plan, coefficients: Array,
+    *, density: bool, gradient: bool, threads: int,
+) -> Sums:  # fmt: skip
+    ours = _NONE if weights is None else weights
+
+    def one(first: int, stop: int) -> tuple[float, int, Array]:
+        sums = np.zeros(layout.num_rows)
+        value, bad = _pass(
+            store.blocks, first, stop, store.num_events, ours, coefficients,
+            *plan.tables, plan.weights[0], sums, density, gradient,
+        )  # fmt: skip
+        return value, bad, sums
+
+    value, bad, rows = 0.0, 0, np.zeros(layout.num_rows)
+    for more, worse, sums in pieces(store, one, threads):
+        value, bad = value + more, bad + worse
+        rows += sums
+    return Sums(value if bad == 0 else math.nan, bad, rows)
+
+
 def density_sums(
-    matrix: Array,
+    store: Store,
     weights: Array | None,
     layout: Layout,
     plan: Plan,
     coefficients: Array,
     *,
     gradient: bool,
+    threads: int = 1,
 ) -> Sums:
     """``sum w log d``, and the sums of its gradient if wanted."""
-    sums = np.zeros(layout.num_rows)
-    value, bad = _pass(
-        matrix, _NONE if weights is None else weights, coefficients,
-        *plan.tables, plan.weights[0], sums, True, gradient,
+    return _summed(
+        store, weights, layout, plan, coefficients, density=True, gradient=gradient,
+        threads=threads,
     )  # fmt: skip
-    return Sums(value if bad == 0 else math.nan, bad, sums)
 
 
 def reference_sums(
-    matrix: Array, weights: Array | None, layout: Layout, plan: Plan, *, gradient: bool = True
+    store: Store,
+    weights: Array | None,
+    layout: Layout,
+    plan: Plan,
+    *,
+    gradient: bool = True,
+    threads: int = 1,
 ) -> Array:
     """``sum w t`` and, if wanted, its derivatives' sums, per row."""
-    sums = np.zeros(layout.num_rows)
-    _pass(
-        matrix, _NONE if weights is None else weights, np.ones(len(layout.processes)),
-        *plan.tables, plan.weights[0], sums, False, gradient,
-    )  # fmt: skip
-    return sums
+    ones = np.ones(len(layout.processes))
+    found = _summed(
+        store, weights, layout, plan, ones, density=False, gradient=gradient, threads=threads
+    )
+    return found.rows

@@ -19,11 +19,12 @@ import numpy as np
 
 from rootml.sbi.likelihood._interpolation import Array
 from rootml.sbi.likelihood._jit import inline, jit
-from rootml.sbi.likelihood._kernels import _NONE, _add_scaled, _dot, _times_exp
+from rootml.sbi.likelihood._kernels import _NONE, _add_scaled, _dot, _times_exp, pieces
 from rootml.sbi.likelihood._kernels_numpy import SecondSums
 from rootml.sbi.likelihood._layout import Layout, Plan
+from rootml.sbi.likelihood._store import BLOCK, Store
 
-_BLOCK = 256
+_BLOCK = BLOCK
 
 
 class _Rows(NamedTuple):
@@ -107,22 +108,23 @@ def _ends(polynomial: Any, j: int) -> bool:
 
 
 @inline
-def _fill_term(work: Any, p: int, matrix: Any, start: int, rows: Any, size: int) -> None:
+def _fill_term(work: Any, p: int, block: Any, rows: Any, size: int) -> None:
     """``share[p] = t[p]``, and the factors of its polynomial groups."""
     share, exponent = work.share[p], work.one
-    share[:size] = matrix[p, start : start + size]
+    for i in range(size):
+        share[i] = block[p, i]
     exponent[:size] = 0.0
     for j in range(len(rows.exponential)):
         if rows.exponential[j, 1] == p:
             row = rows.exponential[j, 0]
-            _add_scaled(exponent, matrix[row, start : start + size], rows.weights[0, row], size)
+            _add_scaled(exponent, block[row], rows.weights[0, row], size)
     _times_exp(share, exponent, size)
     for j in range(len(rows.polynomial)):
         if rows.polynomial[j, 1] == p:
             row, factor = rows.polynomial[j, 0], work.factors[rows.polynomial[j, 3]]
             if _starts(rows.polynomial, j):
                 factor[:size] = 1.0
-            _add_scaled(factor, matrix[row, start : start + size], rows.weights[0, row], size)
+            _add_scaled(factor, block[row], rows.weights[0, row], size)
             if _ends(rows.polynomial, j):
                 _times(share, factor, size)
 
@@ -142,26 +144,22 @@ def _divide_by_density(work: Any, coefficients: Any, size: int) -> None:
 
 @inline
 def _exponential_derivatives(
-    work: Any, p: int, matrix: Any, start: int, rows: Any, totals: Any, size: int
+    work: Any, p: int, block: Any, rows: Any, totals: Any, size: int
 ) -> None:
     """Exponential rows: to s, and second derivatives on the diagonal."""
     for j in range(len(rows.exponential)):
         if rows.exponential[j, 1] == p:
             row, k = rows.exponential[j, 0], rows.exponential[j, 2]
-            _add_scaled(
-                work.first[k], matrix[row, start : start + size], rows.weights[1, row], size
-            )
+            _add_scaled(work.first[k], block[row], rows.weights[1, row], size)
             if rows.weights[2, row] != 0.0:
                 at = rows.parameters[p, k]
-                curved = rows.weights[2, row] * _dot(
-                    work.mass, matrix[row, start : start + size], size
-                )
+                curved = rows.weights[2, row] * _dot(work.mass, block[row], size)
                 totals.hessian[p, at, at] += curved
 
 
 @inline
 def _polynomial_derivatives(
-    work: Any, p: int, matrix: Any, start: int, rows: Any, totals: Any, size: int
+    work: Any, p: int, block: Any, rows: Any, totals: Any, size: int
 ) -> None:
     """Polynomial groups: to s, and second derivatives on the diagonal."""
     one, two, mass = work.one, work.two, work.mass
@@ -171,8 +169,8 @@ def _polynomial_derivatives(
             if _starts(rows.polynomial, j):
                 one[:size] = 0.0
                 two[:size] = 0.0
-            _add_scaled(one, matrix[row, start : start + size], rows.weights[1, row], size)
-            _add_scaled(two, matrix[row, start : start + size], rows.weights[2, row], size)
+            _add_scaled(one, block[row], rows.weights[1, row], size)
+            _add_scaled(two, block[row], rows.weights[2, row], size)
             if _ends(rows.polynomial, j):
                 factor, first = work.factors[rows.polynomial[j, 3]], work.first[k]
                 for i in range(size):
@@ -219,18 +217,19 @@ def _add_outer(work: Any, weights: Any, totals: Any, size: int) -> None:
 
 @jit
 def _second(
-    matrix: Any, weights: Any, coefficients: Any, jacobian: Any, rows: Any, totals: Any,
-    density_wanted: bool,
+    blocks: Any, first_block: int, stop_block: int, events: int, weights: Any, coefficients: Any,
+    jacobian: Any, rows: Any, totals: Any, density_wanted: bool,
 ) -> None:  # fmt: skip
-    """One pass over the events; adds to `totals`."""
+    """One pass over some blocks; adds to `totals`."""
     processes, number = len(coefficients), totals.outer.shape[0]
     groups = 0 if len(rows.polynomial) == 0 else rows.polynomial[-1, 3] + 1
     work = _work(processes, groups, rows.parameters.shape[1], number)
-    for start in range(0, matrix.shape[1], _BLOCK):
-        size = min(_BLOCK, matrix.shape[1] - start)
+    for b in range(first_block, stop_block):
+        block, start = blocks[b], b * _BLOCK
+        size = min(_BLOCK, events - start)
         ours = weights[start : start + size] if len(weights) else weights
         for p in range(processes):
-            _fill_term(work, p, matrix, start, rows, size)
+            _fill_term(work, p, block, rows, size)
         if density_wanted:
             _divide_by_density(work, coefficients, size)
         work.relative[:, :size] = 0.0
@@ -244,41 +243,57 @@ def _second(
                     if jacobian[p, k] != 0.0:
                         _add_scaled(work.relative[k], work.share[p], jacobian[p, k], size)
             work.first[:, :size] = 0.0
-            _exponential_derivatives(work, p, matrix, start, rows, totals, size)
-            _polynomial_derivatives(work, p, matrix, start, rows, totals, size)
+            _exponential_derivatives(work, p, block, rows, totals, size)
+            _polynomial_derivatives(work, p, block, rows, totals, size)
             _add_products(work, p, coefficients[p], rows, totals, density_wanted, size)
         if density_wanted:
             _add_outer(work, ours, totals, size)
 
 
 def second_sums(
-    matrix: Array,
+    store: Store,
     weights: Array | None,
     layout: Layout,
     plan: Plan,
     coefficients: Array | None,
     jacobian: Array | None,
+    *,
+    threads: int = 1,
 ) -> SecondSums:
     """The sums behind a Hessian; without `coefficients`, those of the reference."""
     number, processes = len(layout.names), len(layout.processes)
-    sums = SecondSums(
-        np.zeros(processes), np.zeros((processes, number)),
-        np.zeros((processes, number, number)), np.zeros((number, number)),
-    )  # fmt: skip
     wanted = coefficients is not None
     finite = np.zeros((processes, number)) if jacobian is None else jacobian
     broken = ~np.isfinite(finite).all(axis=0)  # no derivative here: NaN in the end
-    _second(
-        matrix, _NONE if weights is None else weights,
-        np.ones(processes) if coefficients is None else coefficients,
-        np.where(broken, 0.0, finite), _rows(layout, plan),
-        _Totals(sums.terms, sums.gradient, sums.hessian, sums.outer), wanted,
-    )  # fmt: skip
+    rows, known = _rows(layout, plan), np.where(broken, 0.0, finite)
+
+    def one(first: int, stop: int) -> SecondSums:
+        sums = _no_sums(processes, number)
+        _second(
+            store.blocks, first, stop, store.num_events, _NONE if weights is None else weights,
+            np.ones(processes) if coefficients is None else coefficients, known, rows,
+            _Totals(sums.terms, sums.gradient, sums.hessian, sums.outer), wanted,
+        )  # fmt: skip
+        return sums
+
+    sums = _no_sums(processes, number)
+    for more in pieces(store, one, threads):
+        sums.terms += more.terms
+        sums.gradient += more.gradient
+        sums.hessian += more.hessian
+        sums.outer += more.outer
     lower = np.tril_indices(number, -1)
     for square in (*sums.hessian, sums.outer):
         square[lower[1], lower[0]] = square[lower] = square[lower] + square[lower[1], lower[0]]
     sums.outer[broken, :] = sums.outer[:, broken] = np.nan
     return sums
+
+
+def _no_sums(processes: int, number: int) -> SecondSums:
+    return SecondSums(
+        np.zeros(processes), np.zeros((processes, number)),
+        np.zeros((processes, number, number)), np.zeros((number, number)),
+    )  # fmt: skip
 
 
 def _rows(layout: Layout, plan: Plan) -> _Rows:

@@ -20,6 +20,7 @@ import numpy as np
 
 from rootml.sbi.likelihood._interpolation import Array
 from rootml.sbi.likelihood._layout import Layout, Plan
+from rootml.sbi.likelihood._store import Store
 
 BLOCK = 8192
 
@@ -50,11 +51,12 @@ class Block:
 
 
 def blocks(
-    matrix: Array, weights: Array | None, layout: Layout, plan: Plan, *, size: int = BLOCK
+    matrix: Array | Store, weights: Array | None, layout: Layout, plan: Plan, *, size: int = BLOCK
 ) -> Iterator[Block]:
     """The events in blocks, with the terms t of each process."""
     for start in range(0, matrix.shape[1], size):
-        rows = matrix[:, start : start + size]
+        events = slice(start, start + size)
+        rows = matrix.matrix(events) if isinstance(matrix, Store) else matrix[:, events]
         ours = 1.0 if weights is None else weights[start : start + size]
         yield Block(rows, ours, *_terms(rows, layout, plan))
 
@@ -80,6 +82,7 @@ def density_sums(
     coefficients: Array,
     *,
     gradient: bool,
+    threads: int = 1,  # noqa: ARG001 - as of the compiled sums
 ) -> Sums:
     """``sum w log d``, and the sums of its gradient if wanted."""
     values, bad, rows = [], 0, np.zeros(layout.num_rows)
@@ -94,8 +97,9 @@ def density_sums(
 
 
 def reference_sums(
-    matrix: Array, weights: Array | None, layout: Layout, plan: Plan, *, gradient: bool = True
-) -> Array:
+    matrix: Array, weights: Array | None, layout: Layout, plan: Plan, *, gradient: bool = True,
+    threads: int = 1,  # noqa: ARG001 - as of the compiled sums
+) -> Array:  # fmt: skip
     """``sum w t`` and, if wanted, its derivatives' sums, per row."""
     rows = np.zeros(layout.num_rows)
     for block in blocks(matrix, weights, layout, plan):
@@ -146,6 +150,8 @@ def second_sums(
     plan: Plan,
     coefficients: Array | None,
     jacobian: Array | None,
+    *,
+    threads: int = 1,  # noqa: ARG001 - as of the compiled sums
 ) -> SecondSums:
     """The sums behind a Hessian; without `coefficients`, those of the reference.
 

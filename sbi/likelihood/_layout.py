@@ -10,15 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from rootml.errors import MissingColumnError, NonFiniteError, UsageError, nearest
-from rootml.sbi.likelihood._columns import RatioColumns, offending
+from rootml.sbi.likelihood._columns import NOMINAL, RatioColumns, offending
 from rootml.sbi.likelihood._interpolation import CODES, Array, takes_logarithms
 from rootml.sbi.likelihood._parameters import Nuisance
+from rootml.sbi.likelihood._store import Events, Store
 
 if TYPE_CHECKING:
     from rootml.sbi.likelihood._model import Model
@@ -128,17 +129,31 @@ class Layout:
             where[self.first_polynomial :][factor.polynomial] = factor.parameter
         return where
 
-    def matrix(self, columns: RatioColumns, what: str) -> Array:
-        """The rows for some events, ``(row, event)``.
+    def store(self, columns: RatioColumns, what: str, *, double: bool) -> Store:
+        """The rows for some events in blocks; see `matrix`.
+
+        Args:
+            double: float64 for any number of events.
+        """
+
+        def fill(events: slice) -> Array:
+            try:
+                return self.matrix(columns.part(events), what)
+            except NonFiniteError:
+                self.matrix(columns, what)  # the same error with the numbers of all events
+                raise
+
+        self.check_columns(columns, what)
+        return Store.filled(fill, rows=self.num_rows, events=columns.num_events, double=double)
+
+    def check_columns(self, columns: RatioColumns, what: str) -> None:
+        """Refuse columns of other processes or nuisances.
 
         Raises:
             MissingColumnError: A process or nuisance without columns.
-            NonFiniteError: A variation whose ratio to nominal has no logarithm.
         """
         _check_processes(self.processes, columns)
-        matrix = np.empty((self.num_rows, columns.num_events))
         for p, process in enumerate(self.processes):
-            matrix[p] = columns.ratio(process)
             ours = {f.nuisance for f in self.factors if f.process == p}
             if ours != set(columns.nuisances(process)):
                 message = (
@@ -146,6 +161,45 @@ class Layout:
                     f"{sorted(columns.nuisances(process))}, those of the data {sorted(ours)}"
                 )
                 raise MissingColumnError(message)
+
+    def events(self, columns: RatioColumns, what: str, *, blocks: bool, double: bool) -> Events:
+        """Events for the sums: in blocks for the compiled ones."""
+        if not blocks:
+            return Events(self.matrix(columns, what), columns.weights, columns)
+        store = self.store(columns, what, double=double)
+        return Events(store, columns.weights, None if store.single else columns)
+
+    def columns(self, events: Events) -> RatioColumns:
+        """The columns of events, as precise as their rows where nothing else was kept."""
+        if events.columns is not None:
+            return events.columns
+        rows = events.rows
+        matrix = rows.matrix(slice(None)) if isinstance(rows, Store) else rows
+        ratios: dict[str, dict[str, Any]] = {}
+        for p, process in enumerate(self.processes):
+            ratios[process] = {NOMINAL: matrix[p]}
+        for factor in self.factors:
+            up, down = CODES[factor.code].sides(
+                matrix[self.first_exponential :][factor.exponential],
+                matrix[self.first_polynomial :][factor.polynomial],
+            )
+            nominal = matrix[factor.process]
+            ratios[self.processes[factor.process]][factor.nuisance] = (
+                nominal * up, nominal * down
+            )  # fmt: skip
+        return RatioColumns(ratios, events.weights, may_be_empty=True)
+
+    def matrix(self, columns: RatioColumns, what: str) -> Array:
+        """The rows for some events, ``(row, event)``.
+
+        Raises:
+            MissingColumnError: A process or nuisance without columns.
+            NonFiniteError: A variation whose ratio to nominal has no logarithm.
+        """
+        self.check_columns(columns, what)
+        matrix = np.empty((self.num_rows, columns.num_events))
+        for p, process in enumerate(self.processes):
+            matrix[p] = columns.ratio(process)
         for factor in self.factors:
             self._fill(matrix, factor, columns, what)
         return matrix

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rootml._internal.reprs import HtmlRepr, Part, facts_text
+from rootml._internal.validators import check_whole
 from rootml.errors import DensityError, MissingParameterError, UsageError, nearest
 from rootml.sbi.likelihood._binned import Binned
 from rootml.sbi.likelihood._columns import RatioColumns, as_columns
@@ -34,8 +35,9 @@ class Likelihood(HtmlRepr):
 
     Attributes:
         model: What it is made of.
-        columns: The observed events; None: only binned channels.
-        reference: The reference events behind Z(alpha); None: no shape changes.
+        columns: The observed events; None: only binned channels. Of many events only rows of
+            float32 are kept, and the columns are made of these each time.
+        reference: The reference events behind Z(alpha), likewise; None: no shape changes.
         observed: Outcomes of the auxiliary measurements, by parameter.
         engine: ``"auto"``, ``"compiled"`` or ``"numpy"``.
 
@@ -124,9 +126,8 @@ class Likelihood(HtmlRepr):
 
     def with_columns(self, columns: Any, *, reference: Any = None) -> Likelihood:
         """The same model and auxiliary measurements with other events."""
-        given = self.reference if reference is None else reference
         return build(
-            self.model, columns, reference=given, engine=self.engine, observed=self.observed,
+            self.model, columns, reference=reference, engine=self.engine, observed=self.observed,
             share=self.unbinned,
         )  # fmt: skip
 
@@ -264,13 +265,14 @@ class Likelihood(HtmlRepr):
 
     def _facts(self) -> list[tuple[str, str]]:
         facts = []
-        if self.columns is not None:
-            weighted = self.columns.weights is not None
-            facts.append(("events", f"{self.columns.num_events:,}"))
-            if weighted:
-                facts.append(("sum of weights", f"{self.columns.sum_of_weights:,.6g}"))
-        if self.reference is not None:
-            facts.append(("reference events", f"{self.reference.num_events:,}"))
+        if self.unbinned is not None:
+            events = self.unbinned.events
+            facts.append(("events", f"{events.num_events:,}"))
+            if events.weights is not None:
+                facts.append(("sum of weights", f"{events.sum_of_weights:,.6g}"))
+            if self.unbinned.has_reference:
+                number = self.unbinned.num_reference_events
+                facts.append(("reference events", f"{number:,}"))
         facts.append(("processes", ", ".join(self.model.processes)))
         facts.append(("parameters", ", ".join(self._names)))
         if self.binned is not None:
@@ -295,13 +297,25 @@ def build(
     engine: str = "auto",
     observed: Mapping[str, float] | None = None,
     share: Unbinned | None = None,
+    threads: int | None = None,
 ) -> Likelihood:
-    """See `Model.likelihood`; `share` is a channel whose Z(alpha) can be used again."""
+    """See `Model.likelihood`.
+
+    Args:
+        share: A channel whose reference events are used if there are no others.
+        threads: None: those of `share`, or 1.
+    """
+    if threads is None:
+        threads = 1 if share is None else share.threads
+    threads = check_whole("threads", threads, minimum=1)
     names = list(model.all_parameters)
     unbinned = None
     if model.processes:
         known = None if reference is None else as_columns(reference)
-        unbinned = Unbinned(model, as_columns(columns), known, names, engine, share=share)
+        same = known is not None and columns is reference
+        given = known if same else as_columns(columns)
+        assert given is not None
+        unbinned = Unbinned(model, given, known, names, engine, share=share, threads=threads)
     elif columns is not None:
         message = "the model has only binned channels: their counts are in it, pass columns=None"
         raise UsageError(message)

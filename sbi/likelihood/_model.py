@@ -113,7 +113,7 @@ class Model(HtmlRepr):
         return [float(values.get(name, p.value)) for name, p in known.items()]  # type: ignore[arg-type]
 
     def likelihood(
-        self, columns: Any, *, reference: Any = None, engine: str = "auto"
+        self, columns: Any, *, reference: Any = None, engine: str = "auto", threads: int = 1
     ) -> Likelihood:
         """The likelihood of observed events.
 
@@ -123,7 +123,11 @@ class Model(HtmlRepr):
                 r_down are absolute ratios too. Or a `RatioColumns`, which may carry weights.
             reference: The same columns at events of the reference sample, for the normalisation
                 Z(alpha) of morphed shapes; needed only with these.
-            engine: ``"compiled"`` (numba), ``"numpy"``, or ``"auto"``: compiled if numba is there.
+            engine: ``"compiled"`` (numba) and ``"numpy"`` keep all numbers as float64. ``"auto"``
+                is compiled if numba is there, and keeps more than 2 million numbers (events times
+                columns) as float32, more than 1 GiB of them in a temporary file; sums are
+                float64.
+            threads: Of the sums over events; their results are the same for any number.
 
         Raises:
             MissingColumnError: A process without a column.
@@ -138,7 +142,7 @@ class Model(HtmlRepr):
         """
         from rootml.sbi.likelihood._likelihood import build
 
-        return build(self, columns, reference=reference, engine=engine)
+        return build(self, columns, reference=reference, engine=engine, threads=threads)
 
     def with_binned(self, binned: Binned | None) -> Model:
         """The same model with other binned channels."""

@@ -15,12 +15,16 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 
 from rootml.errors import DensityError
-from rootml.sbi.likelihood._columns import RatioColumns
 from rootml.sbi.likelihood._interpolation import Array
 from rootml.sbi.likelihood._kernels_numpy import SecondSums, reference_sums, second_sums
 from rootml.sbi.likelihood._layout import Layout, Plan
+from rootml.sbi.likelihood._store import Events, Store
 
 ReferenceSums: TypeAlias = Callable[..., Array]  # see `_kernels_numpy.reference_sums`
+
+
+def _nominal(rows: Store | Array, processes: int) -> Array:
+    return rows.first_rows(processes) if isinstance(rows, Store) else rows[:processes]
 
 
 class _Last(NamedTuple):
@@ -39,7 +43,7 @@ class Normaliser:
 
     Args:
         layout: Rows of the matrix.
-        columns: The reference events and their weights.
+        events: The reference events and their weights.
         sums: The kernel that sums over them.
         second: The one for second derivatives.
     """
@@ -47,19 +51,19 @@ class Normaliser:
     def __init__(
         self,
         layout: Layout,
-        columns: RatioColumns,
+        events: Events,
         sums: ReferenceSums = reference_sums,
         second: Callable[..., SecondSums] = second_sums,
     ) -> None:
         self.layout = layout
-        self.columns = columns
+        self.events = events
         self._sums = sums
         self._second = second
         self._last: _Last | None = None  # replaced as a whole: threads may share this
-        self._matrix = layout.matrix(columns, "reference")
+        self._matrix = events.rows
         self._shaped = layout.shaped
-        nominal = self._matrix[: len(layout.processes)]
-        weights = columns.weights
+        nominal = _nominal(events.rows, len(layout.processes))
+        weights = events.weights
         self._nominal = nominal.sum(axis=1) if weights is None else nominal @ weights
         for p in self._shaped:
             if not self._nominal[p] > 0.0 and not self._nominal[p] < 0.0:
@@ -73,7 +77,7 @@ class Normaliser:
         """``log Z``, ``(process,)``."""
         last = self._last
         if last is None or last.point != plan.point:
-            weights = self.columns.weights
+            weights = self.events.weights
             rows = self._sums(self._matrix, weights, self.layout, plan, gradient=False)
             last = self._keep(plan, self._logs(rows), None)
         return last.logs
@@ -97,7 +101,7 @@ class Normaliser:
         if last is not None and last.point == plan.point and last.gradient is not None:
             return last.logs, last.gradient
         layout = self.layout
-        rows = self._sums(self._matrix, self.columns.weights, layout, plan)
+        rows = self._sums(self._matrix, self.events.weights, layout, plan)
         logs = self._logs(rows)
         gradient = np.zeros((len(logs), len(layout.names)))
         for factor in layout.factors:
@@ -112,7 +116,7 @@ class Normaliser:
 
     def hessian(self, plan: Plan) -> tuple[Array, Array, Array]:
         """``log Z``, gradient and second derivatives ``(process, parameter, parameter)``."""
-        sums = self._second(self._matrix, self.columns.weights, self.layout, plan, None, None)
+        sums = self._second(self._matrix, self.events.weights, self.layout, plan, None, None)
         logs = self._logs(sums.terms)
         gradient, hessian = np.zeros_like(sums.gradient), np.zeros_like(sums.hessian)
         for p in self._shaped:

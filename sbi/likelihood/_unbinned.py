@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
@@ -15,6 +17,7 @@ from rootml.sbi.likelihood._columns import RatioColumns, offending
 from rootml.sbi.likelihood._interpolation import Array
 from rootml.sbi.likelihood._layout import Layout, Plan
 from rootml.sbi.likelihood._normaliser import Normaliser
+from rootml.sbi.likelihood._store import Events, Store
 
 if TYPE_CHECKING:
     from rootml.sbi.likelihood._model import Model
@@ -29,9 +32,10 @@ class Kernels:
     density_sums: Callable[..., _kernels_numpy.Sums]
     reference_sums: Callable[..., Array]
     second_sums: Callable[..., _kernels_numpy.SecondSums]
+    compiled: bool
 
 
-def kernels(engine: str) -> Kernels:
+def kernels(engine: str, threads: int = 1) -> Kernels:
     """The sums over events by an engine.
 
     Raises:
@@ -48,7 +52,12 @@ def kernels(engine: str) -> Kernels:
         except MissingPackageError:
             if engine == "compiled":
                 raise
-    return Kernels(first.density_sums, first.reference_sums, second.second_sums)
+    return Kernels(
+        partial(first.density_sums, threads=threads),
+        partial(first.reference_sums, threads=threads),
+        partial(second.second_sums, threads=threads),
+        compiled=first is not _kernels_numpy,
+    )
 
 
 class Unbinned:
@@ -63,24 +72,33 @@ class Unbinned:
         engine: str,
         *,
         share: Unbinned | None = None,
+        threads: int = 1,
     ) -> None:
         self.model = model
-        self.columns = columns
-        self.reference = reference
         self.layout = Layout(model, columns, names)
         self.yields = model.yields()
-        self._kernels = kernels(engine)
-        self._matrix = self.layout.matrix(columns, "data")
-        self._weights = columns.weights
+        self.threads = threads
+        self._kernels = kernels(engine, threads)
+        self._double = engine != "auto"
+        self.events = self._rows(columns, "data")
+        self._reference = reference
         self.normaliser: Normaliser | None = None
-        if self.layout.factors:
-            known = share is not None and share.reference is reference and share.normaliser
-            if share is not None and known and self.layout.factors == share.layout.factors:
+        if reference is None and share is not None:
+            self._reference = share._reference
+            if self.layout.factors == share.layout.factors:
                 self.normaliser = share.normaliser
-            else:
-                self.normaliser = self._make_normaliser(reference)
+            elif self.layout.factors:
+                reference = share.reference
+        if self.layout.factors and self.normaliser is None:
+            self.normaliser = self._make_normaliser(reference, columns)
 
-    def _make_normaliser(self, reference: RatioColumns | None) -> Normaliser:
+    def _rows(self, columns: RatioColumns, what: str) -> Events:
+        blocks = self._kernels.compiled
+        return self.layout.events(columns, what, blocks=blocks, double=self._double)
+
+    def _make_normaliser(
+        self, reference: RatioColumns | None, columns: RatioColumns
+    ) -> Normaliser:
         if reference is None:
             factor = self.layout.factors[0]
             message = (
@@ -90,13 +108,46 @@ class Unbinned:
                 "nuisance parameter do not cover)"
             )
             raise UsageError(message)
+        same = reference is columns
+        events = self.events if same else self._rows(reference, "reference")
+        self._reference = events.columns
         sums = self._kernels
-        return Normaliser(self.layout, reference, sums.reference_sums, sums.second_sums)
+        return Normaliser(self.layout, events, sums.reference_sums, sums.second_sums)
+
+    @property
+    def columns(self) -> RatioColumns:
+        """The observed events; those that are kept as float32 are made of their rows each time."""
+        return self.layout.columns(self.events)
+
+    @property
+    def reference(self) -> RatioColumns | None:
+        """The reference events, likewise."""
+        if self._reference is None and self.normaliser is not None:
+            return self.layout.columns(self.normaliser.events)
+        return self._reference
+
+    @property
+    def has_reference(self) -> bool:
+        """Whether there are reference events."""
+        return self._reference is not None or self.normaliser is not None
+
+    @property
+    def num_reference_events(self) -> int:
+        """How many there are."""
+        if self.normaliser is not None:
+            return self.normaliser.events.num_events
+        return 0 if self._reference is None else self._reference.num_events
+
+    def with_events(self, events: Events) -> Unbinned:
+        """The same channel with other events, rows of the same layout."""
+        other = copy(self)
+        other.events = events
+        return other
 
     @property
     def sum_of_weights(self) -> float:
         """The number of observed events, weighted."""
-        return self.columns.sum_of_weights
+        return self.events.sum_of_weights
 
     def value(self, theta: Array) -> float:
         """The term; NaN where a density is not positive."""
@@ -134,7 +185,12 @@ class Unbinned:
         self, plan: Plan, coefficients: Array, *, gradient: bool
     ) -> _kernels_numpy.Sums:
         return self._kernels.density_sums(
-            self._matrix, self._weights, self.layout, plan, coefficients, gradient=gradient
+            self.events.rows,
+            self.events.weights,
+            self.layout,
+            plan,
+            coefficients,
+            gradient=gradient,
         )
 
     def hessian(self, theta: Array) -> Array:
@@ -155,7 +211,7 @@ class Unbinned:
             curves - cross - cross.transpose(0, 2, 1) + expected[:, None, None] * square
         )
         sums = self._kernels.second_sums(
-            self._matrix, self._weights, self.layout, plan, coefficients, gradient
+            self.events.rows, self.events.weights, self.layout, plan, coefficients, gradient
         )
         mixed = np.einsum("pk,pl->kl", gradient, sums.gradient)
         second = (
@@ -173,9 +229,10 @@ class Unbinned:
             logs, log_gradient = self.normaliser.gradient(plan)
             gradient = (gradient - expected[:, None] * log_gradient) * np.exp(-logs)[:, None]
             expected = expected * np.exp(-logs)
-        squares = None if self._weights is None else self._weights**2
+        weights = self.events.weights
+        squares = None if weights is None else weights**2
         sums = self._kernels.second_sums(
-            self._matrix, squares, self.layout, plan, expected, gradient
+            self.events.rows, squares, self.layout, plan, expected, gradient
         )
         return sums.outer
 
@@ -189,7 +246,8 @@ class Unbinned:
         expected = self.yields.values(theta)
         if self.normaliser is not None:
             expected = expected * np.exp(-self.normaliser.values(plan))
-        matrix = self._matrix if columns is None else self.layout.matrix(columns, "given")
+        given = columns is not None and columns is not self.events.columns
+        matrix = self.layout.matrix(columns, "given") if given else self.events.rows  # type: ignore[arg-type]
         parts = [
             expected @ block.terms
             for block in _kernels_numpy.blocks(matrix, None, self.layout, plan)
@@ -220,10 +278,9 @@ class Unbinned:
             return DensityError(f"the likelihood is not a finite number at {at}")
         endless = np.flatnonzero(~np.isfinite(density))
         bad = endless if len(endless) else bad
-        worst = self.columns.take(bad[:1])
-        block = next(
-            _kernels_numpy.blocks(self.layout.matrix(worst, "data"), None, self.layout, plan)
-        )
+        rows = self.events.rows
+        worst = rows.matrix(bad[:1]) if isinstance(rows, Store) else rows[:, bad[:1]]
+        block = next(_kernels_numpy.blocks(worst, None, self.layout, plan))
         parts = expected * block.terms[:, 0]
         if len(endless):
             what = f"the density{self._endless(parts, plan)} is not a finite number at {at}"
