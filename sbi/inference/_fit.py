@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from rootml.errors import (
 )
 from rootml.plot import Labels, Style, write
 from rootml.plot import pulls as draw_pulls
+from rootml.sbi.inference._curvature import Curvature
 from rootml.sbi.inference._minimise import (
     MAX_EDM,
     Minimum,
@@ -269,8 +271,8 @@ class FitResult(HtmlRepr):
             bend: By how much the start is moved from `straight`, ``(parameter,)``.
         """
         free, place = self._placed(held)
-        if self._hessian is not None:
-            at = Conditional(self.theta, self.nll, np.zeros(len(place)), self._hessian, True)
+        if self._curvature is not None:
+            at = Conditional(self.theta, self.nll, np.zeros(len(place)), self._curvature, True)
             found = conditional_from(
                 self.like, at if near is None else near, place, free, goal, bend=bend
             )
@@ -278,15 +280,24 @@ class FitResult(HtmlRepr):
                 return found
         again = self.refit(held, start=self.predicted(held))
         slopes = self.like.nll_gradient(again.theta, strict=False)[1]
-        return Conditional(again.theta, again.nll, slopes, self._hessian, again.valid)
+        return Conditional(again.theta, again.nll, slopes, self._curvature, again.valid)
+
+    @cached_property
+    def _curvature(self) -> Curvature | None:
+        """The Hessian, with its inverse for all free parameters."""
+        if self._hessian is None:
+            return None
+        found = Curvature(self._hessian)
+        found.inverse(np.array([name not in self.fixed for name in self.values]))
+        return found
 
     def straight(self, held: Mapping[str, float]) -> Array:
         """Where the Hessian expects the minimum with parameters held, ``(parameter,)``."""
         free, place = self._placed(held)
-        if self._hessian is None:
+        if self._curvature is None:
             return place
         moved = np.where(free, 0.0, place - self.theta)
-        return predicted(self._hessian, self.theta, free, moved, limits(self.like))
+        return predicted(self._curvature, self.theta, free, moved, limits(self.like))
 
     def _placed(self, held: Mapping[str, float]) -> tuple[npt.NDArray[np.bool_], Array]:
         """Which parameters are free if some are held, and the values with these."""
@@ -408,7 +419,10 @@ def _quick(
     hessian: Array | None,
 ) -> Minimum | None:  # fmt: skip
     """The minimum by quasi-Newton steps; None: they find none that is valid."""
-    found = quasi_newton(like, theta, free, goal=_QUICK_GOAL, hessian=hessian)
+    found = quasi_newton(
+        like, theta, free, goal=_QUICK_GOAL,
+        curvature=None if hessian is None else Curvature(hessian),
+    )  # fmt: skip
     if found is None:
         return None
     minimum = polish(like, found.theta + found.step, free)

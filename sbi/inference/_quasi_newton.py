@@ -22,7 +22,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from rootml.sbi.inference._minimise import hessian_of, invert, limits
+from rootml.sbi.inference._curvature import Curvature
+from rootml.sbi.inference._minimise import hessian_of, limits
 from rootml.sbi.likelihood._fittable import Fittable
 from rootml.sbi.likelihood._interpolation import Array
 
@@ -30,7 +31,6 @@ _STEPS = 60
 _SHORTER = 0.3  # a step that leads up is shortened by this
 _TRIES = 12
 _SLOPE = 1e-4  # of the fall that the gradient promises: less is not worth a step
-_CURVED = 1e-12  # changes of the gradient along a step that are smaller teach nothing
 _MAX_ACTIVE = 8  # rounds in which parameters go to their limits
 _MAX_STEP = 30.0  # standard deviations at once: farther, the parabola is only a direction
 
@@ -46,7 +46,7 @@ class Found:
         value: Minus log L there.
         step: The next one, which was not taken: what is left to the minimum.
         gradient: Derivatives by all parameters, also those that are held.
-        hessian: Second derivatives as far as the steps have seen them; positive definite.
+        curvature: Second derivatives as far as the steps have seen them; positive definite.
         edm: Estimated distance to the minimum, by that Hessian.
         passes: Evaluations of value and gradient.
     """
@@ -55,13 +55,13 @@ class Found:
     value: float
     step: Array
     gradient: Array
-    hessian: Array
+    curvature: Curvature
     edm: float
     passes: int
 
 
 def quasi_newton(
-    like: Fittable, theta: Array, free: Mask, *, goal: float, hessian: Array | None = None
+    like: Fittable, theta: Array, free: Mask, *, goal: float, curvature: Curvature | None = None
 ) -> Found | None:
     """Steps from a start; None: they find no minimum.
 
@@ -69,27 +69,29 @@ def quasi_newton(
         theta: Where they start.
         free: Parameters that move.
         goal: The EDM at which they end.
-        hessian: Second derivatives nearby, positive definite for the free parameters; None: those
-            at the start.
+        curvature: Second derivatives nearby, positive definite for the free parameters; None:
+            those at the start.
     """
     low, high = limits(like)
     theta = np.where(free, np.clip(theta, low, high), theta)
     value, gradient, fine = _evaluated(like, theta, free)
     if not fine:
         return None
-    if hessian is None:
+    if curvature is None:
         hessian = hessian_of(like, theta, free)
-    if hessian is None:
-        return None
+        if hessian is None:
+            return None
+        curvature = Curvature(hessian)
     passes = 1
     for _ in range(_STEPS):
-        step = _step(hessian, gradient, theta, free, low, high)
-        if step is None:
+        found = _step(curvature, gradient, theta, free, low, high)
+        if found is None:
             return None
+        step, moving = found
         slope = float(gradient @ step)  # the step is 0 for what is held
         if 0.5 * abs(slope) < goal:
             edm = 0.5 * abs(slope)
-            return Found(theta, value, step, gradient, hessian, edm, passes)
+            return Found(theta, value, step, gradient, curvature, edm, passes)
         length = min(1.0, _MAX_STEP / math.sqrt(max(-slope, 1e-300)))
         for _ in range(_TRIES):
             trial = np.where(free, np.clip(theta + length * step, low, high), theta)
@@ -100,7 +102,7 @@ def quasi_newton(
             length *= _SHORTER
         else:
             return None
-        hessian = _updated(hessian, trial - theta, rise - gradient)
+        curvature = curvature.updated(trial - theta, rise - gradient, moving)
         theta, value, gradient = trial, lower, rise
     return None
 
@@ -113,7 +115,7 @@ def _evaluated(like: Fittable, theta: Array, free: Mask) -> tuple[float, Array, 
 
 
 def predicted(
-    hessian: Array, theta: Array, free: Mask, moved: Array, limit: tuple[Array, Array]
+    curvature: Curvature, theta: Array, free: Mask, moved: Array, limit: tuple[Array, Array]
 ) -> Array:
     """Where the free parameters' minimum goes, to first order, if others are moved.
 
@@ -123,11 +125,10 @@ def predicted(
         moved: By how much the others move, ``(parameter,)``; 0 for those that follow.
         limit: Lower and upper limits.
     """
-    where = np.flatnonzero(free)
-    inverse = invert(hessian[np.ix_(where, where)])
+    inverse = curvature.inverse(free)
     place = theta + moved
     if inverse is not None:
-        place[where] -= inverse @ (hessian[where] @ moved)
+        place = place - inverse @ (curvature.hessian @ moved)
     return np.where(free, np.clip(place, *limit), place)
 
 
@@ -140,14 +141,14 @@ class Conditional:
         nll: Minus log L.
         gradient: Derivatives by all parameters, also those that are held: along a profile
             ``dt / d value = 2 gradient``.
-        hessian: Second derivatives nearby, of all parameters; the next one starts with them.
+        curvature: Second derivatives nearby; the next one starts with them. None: not known.
         valid: Whether it is a minimum.
     """
 
     theta: Array
     nll: float
     gradient: Array
-    hessian: Array | None
+    curvature: Curvature | None
     valid: bool
 
 
@@ -163,47 +164,38 @@ def conditional_from(
         free: Parameters that move.
         bend: What is added to the start that the second derivatives predict.
     """
-    assert near.hessian is not None
+    assert near.curvature is not None
     moved = np.where(free, 0.0, place - near.theta)
-    start = predicted(near.hessian, near.theta, free, moved, limits(like))
+    start = predicted(near.curvature, near.theta, free, moved, limits(like))
     if bend is not None:
         start = start + np.where(free, bend, 0.0)
-    found = quasi_newton(like, start, free, goal=goal, hessian=near.hessian)
+    found = quasi_newton(like, start, free, goal=goal, curvature=near.curvature)
     if found is None:
         return None
     return Conditional(
-        found.theta + found.step, found.value - found.edm, found.gradient, found.hessian, True
+        found.theta + found.step, found.value - found.edm, found.gradient, found.curvature, True
     )
 
 
 def _step(
-    hessian: Array, gradient: Array, theta: Array, free: Mask, low: Array, high: Array
-) -> Array | None:
-    """The step to the minimum of the parabola, with parameters that would leave at their limit."""
+    curvature: Curvature, gradient: Array, theta: Array, free: Mask, low: Array, high: Array
+) -> tuple[Array, Mask] | None:
+    """The step to the minimum of the parabola, and which parameters no limit holds.
+
+    Parameters that would leave go to their limit, and the others follow them.
+    """
     moving = free & ~(((theta <= low) & (gradient > 0.0)) | ((theta >= high) & (gradient < 0.0)))
     step = np.zeros_like(gradient)
     for _ in range(_MAX_ACTIVE):
-        where = np.flatnonzero(moving)
-        inverse = invert(hessian[np.ix_(where, where)])
+        inverse = curvature.inverse(moving)
         if inverse is None:
             return None
         step = np.where(moving, 0.0, step)
-        pulled = gradient + hessian @ step
-        step[where] = -inverse @ pulled[where]
+        step = step - inverse @ (gradient + curvature.hessian @ step)
         leaving = moving & ((theta + step < low) | (theta + step > high))
         if not leaving.any():
             break
         step = np.where(leaving, np.clip(step, low - theta, high - theta), step)
         moving = moving & ~leaving
     step = np.clip(step, low - theta, high - theta) if free.any() else step
-    return np.asarray(np.where(free, step, 0.0))
-
-
-def _updated(hessian: Array, step: Array, change: Array) -> Array:
-    curved = float(change @ step)
-    ahead = hessian @ step
-    expected = float(step @ ahead)
-    if not (curved > _CURVED * max(expected, 1e-300) and curved > _CURVED and expected > 0.0):
-        return hessian
-    grown = np.outer(change, change) / curved - np.outer(ahead, ahead) / expected
-    return np.asarray(hessian + grown)
+    return np.where(free, step, 0.0), moving

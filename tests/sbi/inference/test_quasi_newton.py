@@ -11,6 +11,7 @@ from sbi_problems import many_nuisances
 from scipy import optimize, stats
 
 from rootml import sbi
+from rootml.sbi.inference._curvature import Curvature
 from rootml.sbi.inference._minos import end_of_interval
 from rootml.sbi.inference._quasi_newton import predicted, quasi_newton
 
@@ -32,7 +33,7 @@ def test_a_curved_valley() -> None:
     found = quasi_newton(Rosenbrock(), np.array([-1.2, 1.0]), np.ones(2, bool), goal=1e-14)  # type: ignore[arg-type]
     assert found is not None
     assert found.theta == pytest.approx([1.0, 1.0], abs=1e-6)
-    assert found.hessian == pytest.approx(optimize.rosen_hess(np.ones(2)), rel=0.1)
+    assert found.curvature.hessian == pytest.approx(optimize.rosen_hess(np.ones(2)), rel=0.1)
 
 
 def test_a_limit_holds() -> None:
@@ -54,7 +55,7 @@ def test_prediction_of_a_parabola_is_exact() -> None:
     free = np.array([True, False, True, True, True])
     moved = np.array([0.0, 0.7, 0.0, 0.0, 0.0])
     endless = np.full(5, np.inf)
-    place = predicted(hessian, best, free, moved, (-endless, endless))
+    place = predicted(Curvature(hessian), best, free, moved, (-endless, endless))
     gradient = hessian @ (place - best)
     assert np.abs(gradient[free]).max() < 1e-12
     assert place[1] == best[1] + 0.7
@@ -135,3 +136,26 @@ def test_minos_where_no_minimum_is_found_says_so() -> None:
 
     found = end_of_interval(nowhere, 0.0, 0.0, 1.0, edge=1.0, limit=math.inf)
     assert found is None
+
+
+def test_inverses_follow_the_updates() -> None:
+    """Against numpy's inverse: updated, and with parameters taken out."""
+    rng = np.random.default_rng(3)
+    root = rng.normal(size=(8, 8))
+    exact = root @ root.T + np.eye(8)
+    found = Curvature(np.diag(np.diag(exact)))
+    moving = np.ones(8, bool)
+    moving[2] = False
+    for _ in range(5):
+        found.inverse(moving)
+        step = np.where(moving, rng.normal(size=8), 0.0)
+        found = found.updated(step, exact @ step, moving)
+        fewer = moving.copy()
+        fewer[5] = False
+        for mask in (moving, fewer):
+            where = np.flatnonzero(mask)
+            expected = np.linalg.inv(found.hessian[np.ix_(where, where)])
+            inverse = found.inverse(mask)
+            assert inverse is not None
+            np.testing.assert_allclose(inverse[np.ix_(where, where)], expected, atol=1e-9)
+            assert not inverse[~mask].any()
