@@ -120,5 +120,5 @@ $(STAMPS)/newest: $(STAMPS)/python pyproject.toml
 	@touch $@
 
 $(STAMPS)/test: $(STAMPS)/python pyproject.toml constraints.txt
-	$(PIP) --editable ".[torch,lightning,onnx,bdt,sbi,dask,plot,root,xrootd,remote]" --group dev --group frameworks
+	$(PIP) --editable ".[torch,lightning,onnx,bdt,sbi,dask,plot,exchange,root,xrootd,remote]" --group dev --group frameworks
 	@touch $@

@@ -21,7 +21,9 @@ from rootml.errors import (
 )
 from rootml.plot import Labels, Style, write
 from rootml.plot import pulls as draw_pulls
+from rootml.sbi.inference._cabinetry import container, in_widths
 from rootml.sbi.inference._curvature import Curvature
+from rootml.sbi.inference._hepdata import table
 from rootml.sbi.inference._minimise import (
     MAX_EDM,
     Minimum,
@@ -240,6 +242,49 @@ class FitResult(HtmlRepr):
         pulls = [(self.values[k] - self.like.observed[k]) / p.width for k, p in shown.items()]
         errors = [self.errors[k] / p.width for k, p in shown.items()]
         return write(draw_pulls(list(shown), pulls, errors, **look), path)
+
+    def to_cabinetry(self) -> Any:
+        """A `cabinetry.fit.FitResults`, for ``cabinetry.visualize.pulls`` and the like.
+
+        Nuisances with a Gaussian constraint are in its widths, from the auxiliary measurement, as
+        cabinetry draws them; other parameters as they are.
+
+        Raises:
+            MissingPackageError: cabinetry is not installed.
+        """
+        values, errors = in_widths(self.like, self.values, self.errors)
+        return container(
+            "FitResults", bestfit=values, uncertainty=errors, labels=list(self.values),
+            corr_mat=self.correlation, best_twice_nll=2.0 * self.nll,
+        )  # fmt: skip
+
+    def to_hepdata(self, name: str, *, labels: Labels = None, digits: int = 5) -> list[Any]:
+        """Two `hepdata_lib.Table`: the parameters with errors, and their correlations.
+
+        Args:
+            name: Of the first table; the second is ``"<name> correlations"``.
+            labels: How parameters are written.
+            digits: Significant digits of errors, and of values without errors.
+
+        Raises:
+            MissingPackageError: hepdata_lib is not installed.
+        """
+        names = [(labels or {}).get(each, each) for each in self.values]
+        free = [number for number, each in enumerate(self.values) if each not in self.fixed]
+        values, errors = list(self.values.values()), list(self.errors.values())
+        pairs = [(i, j) for i in free for j in free]
+        places = {key: [names[p[k]] for p in pairs] for k, key in enumerate(("first", "second"))}
+        rho = [self.correlation[i, j] for i, j in pairs]
+        return [
+            table(
+                name, "Parameters of the fit", independent={"parameter": names},
+                dependent={"value": (values, {"fit": errors})}, digits=digits,
+            ),
+            table(
+                f"{name} correlations", "Correlations of the fitted parameters",
+                independent=places, dependent={"correlation": (rho, {})}, digits=digits,
+            ),
+        ]  # fmt: skip
 
     def refit(
         self, held: Mapping[str, float], *, start: Mapping[str, float] | None = None

@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 
 from rootml._internal.reprs import Grid, HtmlRepr, Part
-from rootml.plot import Labels, Style, write
+from rootml.plot import Labels, Style, named, write
 from rootml.plot import impacts as draw_impacts
+from rootml.sbi.inference._cabinetry import container, in_widths
 from rootml.sbi.inference._fit import FitResult, fit
+from rootml.sbi.inference._hepdata import table
 from rootml.sbi.inference._minimise import invert
 from rootml.sbi.likelihood._fittable import Fittable
 from rootml.sbi.likelihood._parameters import Nuisance
@@ -84,6 +86,64 @@ class Impacts(HtmlRepr):
         drawn = draw_impacts(self.name, names, up, down, pulls=pulls, errors=errors, **look)
         written: tuple[Any, Any] = write(drawn, path)
         return written
+
+    def to_hepdata(
+        self, name: str, *, labels: Labels = None, units: Labels = None, digits: int = 5
+    ) -> Any:
+        """A `hepdata_lib.Table` of impacts and pulls, the largest first.
+
+        Args:
+            name: Of the table.
+            labels, units: As for the pictures.
+            digits: Significant digits of errors, and of values without errors.
+
+        Raises:
+            MissingPackageError: hepdata_lib is not installed.
+        """
+        quantity = named(self.name, labels, units)
+        columns = {
+            "up": (f"impact on {quantity}, +1 s.d.", {}),
+            "down": (f"impact on {quantity}, -1 s.d.", {}),
+            "pull": ("pull", {"fit": [row.error for row in self.rows]}),
+        }
+        return table(
+            name, f"Impacts of nuisance parameters on {quantity}",
+            independent={"nuisance": [named(row.nuisance, labels) for row in self.rows]},
+            dependent={
+                title: ([getattr(row, key) for row in self.rows], errors)
+                for key, (title, errors) in columns.items()
+            },
+            digits=digits,
+        )  # fmt: skip
+
+    def to_cabinetry(self) -> Any:
+        """A `cabinetry.fit.RankingResults`, for ``cabinetry.visualize.ranking``.
+
+        cabinetry also shows impacts before the fit: with a nuisance held at plus and minus the
+        width of its Gaussian constraint from its fitted value (0 without one). They are fitted
+        here, two fits per nuisance.
+
+        Raises:
+            MissingPackageError: cabinetry is not installed.
+        """
+        names = [row.nuisance for row in self.rows]
+        before = np.array([[self._before(name, sign) for name in names] for sign in (1.0, -1.0)])
+        values = {name: self.fit.values[name] for name in names}
+        bestfit, uncertainty = in_widths(self.fit.like, values, self.fit.errors)
+        return container(
+            "RankingResults", bestfit=bestfit, uncertainty=uncertainty, labels=names,
+            prefit_up=before[0], prefit_down=before[1],
+            postfit_up=np.array([row.up for row in self.rows]),
+            postfit_down=np.array([row.down for row in self.rows]),
+        )  # fmt: skip
+
+    def _before(self, nuisance: str, sign: float) -> float:
+        """The shift with a nuisance held a width off; NaN: no minimum there."""
+        parameter = self.fit.like.parameters[nuisance]
+        if not isinstance(parameter, Nuisance) or parameter.constraint != "gaussian":
+            return 0.0
+        moved = self.fit.refit({nuisance: self.fit.values[nuisance] + sign * parameter.width})
+        return moved.values[self.name] - self.fit.values[self.name] if moved.valid else math.nan
 
     def _grid(self) -> Grid:
         rows = [

@@ -17,10 +17,12 @@ import numpy as np
 from rootml._internal.optional import optional_import
 from rootml._internal.reprs import HtmlRepr, Part, facts_text
 from rootml.errors import ConvergenceError, UsageError
-from rootml.plot import Labels, Style, write
+from rootml.plot import Labels, Style, named, write
 from rootml.plot import limit as draw_limit
 from rootml.sbi.inference._asimov import asimov
+from rootml.sbi.inference._cabinetry import container
 from rootml.sbi.inference._fit import FitResult, fit, newton_fit
+from rootml.sbi.inference._hepdata import table
 from rootml.sbi.inference._quantiles import check_level, normal_quantile, normal_tail
 from rootml.sbi.inference._samples import ShiftedLikelihood
 from rootml.sbi.inference._toy_task import ToyResults, child_seeds
@@ -248,6 +250,60 @@ class Limit(HtmlRepr):
             self.name, self.values, self.curves["observed"], bands, level=self.level, **look
         )
         return write(drawn, path)
+
+    def to_hepdata(
+        self, name: str, *, labels: Labels = None, units: Labels = None, digits: int = 5
+    ) -> list[Any]:
+        """Two `hepdata_lib.Table`: the limits, and CLs along the parameter.
+
+        Args:
+            name: Of the first table; the second is ``"<name> CLs"``.
+            labels, units: As for the pictures.
+            digits: Significant digits of errors, and of values without errors.
+
+        Raises:
+            MissingPackageError: hepdata_lib is not installed.
+        """
+        quantity = named(self.name, labels, units)
+        low2, low1, median, high1, high2 = self.expected
+        bands = {"1 s.d.": [[low1 - median, high1 - median]],
+                 "2 s.d.": [[low2 - median, high2 - median]]}  # fmt: skip
+        cls = {key: np.asarray(self.curves[key]) for key in ("observed", *_BANDS)}
+        middle = cls["expected"]
+        spread = {
+            f"{width} s.d.": np.sort(np.stack(
+                [cls[f"expected{sign}{width}"] - middle for sign in "-+"], axis=1), axis=1)
+            for width in (1, 2)
+        }  # fmt: skip
+        level = f"{100 * self.level:.4g} % CL"
+        return [
+            table(
+                name, f"Upper limits at {level} ({self.method})",
+                independent={"limit on": [quantity]},
+                dependent={"observed": ([self.observed], {}), "expected": ([median], bands)},
+                digits=digits,
+            ),
+            table(
+                f"{name} CLs", f"CLs along {quantity}", independent={quantity: self.values},
+                dependent={
+                    "observed CLs": (cls["observed"], {}), "expected CLs": (middle, spread),
+                },
+                digits=digits,
+            ),
+        ]  # fmt: skip
+
+    def to_cabinetry(self) -> Any:
+        """A `cabinetry.fit.LimitResults`.
+
+        Raises:
+            MissingPackageError: cabinetry is not installed.
+        """
+        return container(
+            "LimitResults", observed_limit=self.observed, expected_limit=np.array(self.expected),
+            observed_CLs=np.asarray(self.curves["observed"]),
+            expected_CLs=np.stack([self.curves[key] for key in _BANDS], axis=1),
+            poi_values=self.values, confidence_level=self.level,
+        )  # fmt: skip
 
     def _facts(self) -> list[tuple[str, str]]:
         low2, low1, median, high1, high2 = self.expected

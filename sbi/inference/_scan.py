@@ -9,9 +9,11 @@ import numpy as np
 
 from rootml._internal.reprs import Grid, HtmlRepr, Part
 from rootml.errors import ConvergenceError, DensityError, UsageError
-from rootml.plot import Labels, Style, write
+from rootml.plot import Labels, Style, named, write
 from rootml.plot import contour as draw_contour
 from rootml.plot import scan as draw_scan
+from rootml.sbi.inference._cabinetry import container
+from rootml.sbi.inference._hepdata import table
 from rootml.sbi.inference._minimise import limits
 from rootml.sbi.inference._quantiles import check_level, chi2_quantile
 from rootml.sbi.inference._quasi_newton import Conditional
@@ -115,6 +117,39 @@ class Profile(HtmlRepr):
         """
         look: Any = {"ax": ax, "labels": labels, "units": units, "style": style}
         return write(draw_scan(self.name, self.values, self.t, best=self.best, **look), path)
+
+    def to_cabinetry(self) -> Any:
+        """A `cabinetry.fit.ScanResults`; its error is half the interval of one deviation.
+
+        Raises:
+            ConvergenceError: The scan does not reach the ends of that interval.
+            MissingPackageError: cabinetry is not installed.
+        """
+        low, high = self.interval()
+        return container(
+            "ScanResults", name=self.name, bestfit=self.best, uncertainty=0.5 * (high - low),
+            parameter_values=self.values, delta_nlls=self.t,
+        )  # fmt: skip
+
+    def to_hepdata(
+        self, name: str, *, labels: Labels = None, units: Labels = None, digits: int = 5
+    ) -> Any:
+        """A `hepdata_lib.Table` of the scan.
+
+        Args:
+            name: Of the table.
+            labels, units: As for the pictures.
+            digits: Significant digits of errors, and of values without errors.
+
+        Raises:
+            MissingPackageError: hepdata_lib is not installed.
+        """
+        quantity = named(self.name, labels, units)
+        return table(
+            name, f"-2 log likelihood ratio along {quantity}",
+            independent={quantity: self.values},
+            dependent={"$-2\\Delta\\ln L$": (self.t, {})}, digits=digits,
+        )  # fmt: skip
 
     def _grid(self) -> Grid:
         rows = [(f"{value:.6g}", f"{t:.4f}") for value, t in zip(self.values, self.t, strict=True)]

@@ -269,8 +269,8 @@ CORE_NAMES = {
     "rootml.output": {"as_column"},
     "rootml.partitions": {"Partition"},
     "rootml.plot": {
-        "Labels", "Style", "closure", "contour", "impacts", "limit", "pulls", "scan", "toys",
-        "write",
+        "Labels", "Style", "closure", "contour", "impacts", "limit", "named", "pulls", "scan",
+        "toys", "write",
     },
     "rootml.storage": {"Column", "ColumnType", "missing_file", "remote_of", "type_of_values"},
     "rootml.storage.remote": {"compute_slot", "stop_retries_when"},
