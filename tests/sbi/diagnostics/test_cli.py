@@ -46,6 +46,20 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
+def save_fit(folder: Path, observed: int) -> Path:
+    """The likelihood of so many events, three tenths of them signal."""
+    ratios: Any = sbi.RatioEstimator.load(folder / "ratios.onnx")
+    rng, signal = np.random.default_rng(5), int(0.3 * observed)
+    x = np.concatenate([rng.normal(1.0, 1.0, signal), rng.normal(0.0, 1.0, observed - signal)])
+    model = sbi.Model(
+        {"S": f"mu * {signal}", "B": f"n * {observed - signal}"},
+        {"mu": sbi.Parameter(1.0), "n": sbi.Parameter(1.0)},
+    )
+    path = folder / f"fit-{observed}.json"
+    sbi.save(model.likelihood(ratios.columns({"x": x})), path)
+    return path
+
+
 def words(folder: Path, signal: str) -> list[str]:
     """The command."""
     names = {"S": signal, "B": "B"}
@@ -96,3 +110,46 @@ def test_no_events_of_the_reference(folder: Path, capsys: pytest.CaptureFixture[
     command = [w for w in words(folder, "S") if not w.startswith("--sample=B")]
     assert main(command) == 1
     assert "no events of the reference 'B'" in capsys.readouterr().err
+
+
+def test_a_small_fit_is_tested(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """12,000 held-out events see 0.5 sigma of a fit of 100 events: exit code 0."""
+    command = [*words(folder, "S"), "--no-classifier", "--fit", str(save_fit(folder, 100))]
+    assert main([*command, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["ok"] is True
+    shifts = [c for c in found["checks"] if c["number"] == "shift of the fit / sigma"]
+    assert {c["of"] for c in shifts} == {"mu", "n"}
+    assert all(0.0 < c["sees"] < 0.5 for c in shifts)
+
+
+def test_what_is_too_coarse_for_a_fit_gives_3(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """But not 0.5 sigma of one of 3000 events."""
+    command = [*words(folder, "S"), "--no-classifier", "--fit", str(save_fit(folder, 3000))]
+    assert main(command) == 3
+    printed = capsys.readouterr()
+    assert "NOT TESTED" in printed.out
+    assert "0 to look at" in printed.out
+    assert "sigma on: too few held-out events" in printed.out
+
+
+def test_samples_that_do_not_meet_give_3(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """20 events of each sample are too few for any check."""
+    for k, (name, mean) in enumerate({"few-S": 1.0, "few-B": 0.0}.items(), start=20):
+        sample(folder / f"{name}.parquet", mean, k, rows=20)
+    files = [f"--sample={name}={folder}/few-{name}.parquet" for name in ("S", "B")]
+    options = ["--weight", "w", "--cut", "good == 1"]
+    assert main(["sbi", "diagnose", str(folder / "ratios.onnx"), *files, *options]) == 3
+    assert "NOT TESTED" in capsys.readouterr().out
+
+
+def test_a_failure_goes_before_what_is_not_tested(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = [*words(folder, "other"), "--no-classifier", "--fit", str(save_fit(folder, 3000))]
+    assert main(command) == 1
+    printed = capsys.readouterr().out
+    assert "NOT TESTED" in printed
+    assert "LOOK" in printed

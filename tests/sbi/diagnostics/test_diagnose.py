@@ -15,7 +15,11 @@ from sbi_learned import write
 import rootml
 from rootml import sbi
 from rootml.errors import ConvergenceError, MissingColumnError, UsageError
-from rootml.sbi.diagnostics._checks import Events, Pair, all_checks, area_under_curve, compare
+from rootml.sbi.diagnostics._binned import compare
+from rootml.sbi.diagnostics._checks import all_checks, tails
+from rootml.sbi.diagnostics._pairs import Events, Pair
+from rootml.sbi.diagnostics._second_classifier import area_under_curve
+from rootml.sbi.diagnostics._verdict import judge
 from rootml.sbi.inference._samples import SampleShifts
 from rootml.sbi.inference._toy_task import ToyResults
 
@@ -47,8 +51,13 @@ def exact(x: Float) -> Float:
 
 def failed(made: Pair, *, classifier: bool = False) -> set[str]:
     """Topics of the checks that failed."""
-    found = all_checks(made, classifier=classifier, seed=0)
-    return {topic for topic, checks, _ in found for check in checks if check.ok is False}
+    found = [
+        (topic, finding)
+        for topic, findings, _ in all_checks(made, classifier=classifier, seed=0)
+        for finding in findings
+    ]
+    checks = judge([finding for _, finding in found])
+    return {topic for (topic, _), check in zip(found, checks, strict=True) if check.ok is False}
 
 
 @pytest.mark.parametrize("negative", [False, True])
@@ -61,13 +70,15 @@ def test_probabilities_of_an_exact_ratio_are_uniform() -> None:
     """By Kolmogorov and Smirnov, for chi squared of calibration and closure, and the norm."""
     found: dict[tuple[str, str], list[float]] = {}
     for seed in range(60):
-        for topic, checks, _ in all_checks(
+        for topic, findings, _ in all_checks(
             pair(exact, seed=seed, rows=4000), classifier=False, seed=0
         ):
-            for check in checks:
+            for check in (finding.check for finding in findings):
                 if check.probability is not None:
-                    found.setdefault((topic, check.subject), []).append(check.probability)
-    assert len(found) == 4
+                    found.setdefault((topic, f"{check.subject} {check.what[:8]}"), []).append(
+                        check.probability
+                    )
+    assert len(found) == 6
     for values in found.values():
         assert scipy.stats.kstest(values, "uniform").pvalue > 1e-3
 
@@ -107,19 +118,17 @@ def test_area_is_that_of_scikit_learn() -> None:
 
 def test_chi_squared_is_counted_by_hand() -> None:
     left, right = np.tile([0.0, 0.0, 1.0], 30), np.tile([0.0, 1.0, 1.0], 30)
-    chi2, bins = compare(left, right, np.full(90, 2.0), np.full(90, 1.0), bins=2)
-    assert bins == 2
+    chi2, edges = compare(left, right, np.full(90, 2.0), np.full(90, 1.0), bins=2)
+    assert edges.tolist() == [0.5]
     assert chi2 == pytest.approx(30 * ((4 - 1) ** 2 / (8 + 1) + (2 - 2) ** 2 / (4 + 2)))
-    assert compare(left[:60], right[:60], np.ones(60), np.ones(60), bins=2)[1] == 1  # merged
-    assert compare(left[:9], right[:9], np.ones(9), np.ones(9), bins=2) == (0.0, 0)
+    assert compare(left[:60], right[:60], np.ones(60), np.ones(60), bins=2)[1].size == 0  # merged
+    assert compare(left[:9], right[:9], np.ones(9), np.ones(9), bins=2) == (0.0, None)
 
 
 def test_tails_and_effective_events_are_counted_by_hand() -> None:
     """Few events of the reference carry a narrow, distant sample."""
     made = pair(lambda x: 8.0 * x[:, 0] - 32.0)
-    (checks,) = [
-        c for topic, c, _ in all_checks(made, classifier=False, seed=0) if topic == "tails"
-    ]
+    checks = [finding.check for finding in tails(made)[0]]
     weight = np.exp(made.log_reference)
     assert not checks[0].tested
     assert checks[0].value == pytest.approx(weight.sum() ** 2 / (weight**2).sum())

@@ -13,8 +13,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from rootml.sbi.diagnostics._checks import Events, Pair, all_checks
+from rootml.sbi.diagnostics._checks import all_checks
+from rootml.sbi.diagnostics._pairs import Events, Pair
 from rootml.sbi.diagnostics._report import Report
+from rootml.sbi.diagnostics._verdict import judge
 
 LOW = stats.truncnorm((80.0 - 125.0) / 8.0, np.inf, 125.0, 8.0)
 SETTINGS: dict[str, tuple[Any, Any]] = {
@@ -38,7 +40,12 @@ def weights(setting: str, rng: np.random.Generator, number: int) -> Any:
 
 
 def report(
-    setting: str, seed: int, number: int, wrong: Callable[[Any, Any], Any] | None = None
+    setting: str,
+    seed: int,
+    number: int,
+    wrong: Callable[[Any, Any], Any] | None = None,
+    *,
+    classifier: bool = False,
 ) -> Report:
     """The checks on `number` events of each sample, whose second feature has no information."""
     rng = np.random.default_rng([seed, number])
@@ -52,8 +59,8 @@ def report(
         sides.append((Events(features, weight / weight.sum()), ratio))
     (up, log_up), (down, log_down) = sides
     pair = Pair("S", ("x", "noise"), up, down, log_up, log_down)
-    found = all_checks(pair, classifier=False, seed=seed)
-    return Report(tuple(check for _, checks, _ in found for check in checks))
+    found = all_checks(pair, classifier=classifier, seed=seed)
+    return Report(tuple(judge([f for _, findings, _ in found for f in findings])))
 
 
 @pytest.mark.parametrize("setting", SETTINGS)

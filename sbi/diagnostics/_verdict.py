@@ -1,0 +1,90 @@
+"""Verdicts: what failed, what passed, and what could not have seen an error that matters.
+
+A report raises a false alarm with the probability `FALSE_ALARMS`, however many checks it has: each
+of m checks fails below the probability ``FALSE_ALARMS / m`` (Bonferroni). With a fit, a check also
+knows the smallest bias that it sees with the probability `POWER`: chi squared of f degrees of
+freedom needs the noncentrality L with ``P(chi2(f, L) > threshold) = POWER``, so a distance of
+sqrt(L) standard deviations, and `IdentityTest.bias_per_deviation` says what bias that may be.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+
+from rootml._internal.optional import optional_import
+from rootml.sbi.diagnostics._report import Check
+
+FALSE_ALARMS = 0.04
+"""Probability that a report of right ratios has a check that failed."""
+POWER = 0.9
+"""Probability by which a check sees the smallest bias that it is said to see."""
+MAX_BIAS = 0.5
+"""A check that does not see a bias of so many sigma of the fit has not tested."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A number before its verdict.
+
+    Attributes:
+        check: The number, with its probability if it is a test.
+        freedom: Degrees of freedom of the test; 0: it is none.
+        bias_per_deviation: Largest bias of the fit, in sigma, by an error that moves the number by
+            one standard deviation; None: not known.
+        smallest_seen: From the threshold of the probability to the smallest bias seen, where it
+            is found in another way.
+    """
+
+    check: Check
+    freedom: int = 0
+    bias_per_deviation: float | None = None
+    smallest_seen: Callable[[float], float] | None = None
+
+
+def judge(findings: Sequence[Finding]) -> list[Check]:
+    """The checks with their verdicts."""
+    tests = sum(f.check.probability is not None and f.check.tested for f in findings)
+    threshold = FALSE_ALARMS / max(tests, 1)
+    return [_judged(finding, threshold) for finding in findings]
+
+
+def _judged(finding: Finding, threshold: float) -> Check:
+    check = finding.check
+    if check.probability is None or not check.tested:
+        return check
+    seen = None if finding.smallest_seen is None else finding.smallest_seen(threshold)
+    if finding.bias_per_deviation is not None:
+        seen = deviations_seen(threshold, finding.freedom) * finding.bias_per_deviation
+    check = replace(check, threshold=threshold, sees=seen)
+    if check.probability <= threshold:
+        return replace(check, ok=False)
+    if seen is None or seen <= MAX_BIAS:
+        return replace(check, ok=True, remark="")
+    return replace(check, ok=None, tested=False, remark=_too_coarse(seen))
+
+
+def _too_coarse(seen: float) -> str:
+    if not math.isfinite(seen):
+        return f"no error was found that would move the fit by {MAX_BIAS:g} sigma and be seen"
+    return (
+        f"a bias of the fit is seen from {seen:.2g} sigma on: {MAX_BIAS:g} sigma would need about "
+        f"{(seen / MAX_BIAS) ** 2:,.0f} times the held-out events"
+    )
+
+
+@cache
+def deviations_seen(threshold: float, freedom: int, power: float = POWER) -> float:
+    """Standard deviations by which a chi squared test must be off to be seen.
+
+    >>> round(deviations_seen(0.05, 1), 2)          # 1.96 + 1.28
+    3.24
+    """
+    stats = optional_import("scipy.stats", feature="diagnose", extra="sbi")
+    optimize = optional_import("scipy.optimize", feature="diagnose", extra="sbi")
+    cut = float(stats.chi2.isf(threshold, freedom))
+    high = 4.0 * (cut + 10.0)
+    found = optimize.brentq(lambda x: stats.ncx2.sf(cut, freedom, x) - power, 1e-6, high)
+    return math.sqrt(found)
