@@ -78,3 +78,10 @@ def survival(chi2: float, freedom: int) -> float:
     """The probability of a larger chi squared."""
     stats = optional_import("scipy.stats", feature="diagnose", extra="sbi")
     return float(stats.chi2.sf(chi2, freedom))
+
+
+def survival_hotelling(chi2: float, freedom: int, effective: float) -> float:
+    """The same where the covariance is that of so many effective events: Hotelling's T squared."""
+    stats = optional_import("scipy.stats", feature="diagnose", extra="sbi")
+    rest = max(effective - freedom, 1.0)
+    return float(stats.f.sf(chi2 * rest / (freedom * max(effective - 1.0, 1.0)), freedom, rest))

@@ -14,9 +14,16 @@ import numpy as np
 
 from rootml._internal.statistics import effective_events
 from rootml._internal.types import Float
-from rootml.sbi.diagnostics._binned import BINS, compare, one_hot, quantile_edges, survival
+from rootml.sbi.diagnostics._binned import (
+    BINS,
+    compare,
+    one_hot,
+    quantile_edges,
+    survival,
+    survival_hotelling,
+)
 from rootml.sbi.diagnostics._fit_response import FitResponse
-from rootml.sbi.diagnostics._identity import identity_test
+from rootml.sbi.diagnostics._identity import IdentityTest, identity_test
 from rootml.sbi.diagnostics._pairs import MIN_EVENTS, TOO_FEW, Directions, Pair, chance
 from rootml.sbi.diagnostics._products import products
 from rootml.sbi.diagnostics._report import Check
@@ -63,7 +70,7 @@ def _slope(pair: Pair, response: FitResponse | None) -> Finding:
     slope = 1.0 + float(test.apart[0]) / information
     return Finding(
         Check(
-            "calibration", pair.name, what, slope, error, 1.0, survival(test.chi2, 1),
+            "calibration", pair.name, what, slope, error, 1.0, _probability(pair, test),
             remark="log r is too flat" if slope > 1.0 else "log r is too steep",
         ),
         1, _bias(pair, test, response),
@@ -75,7 +82,11 @@ def untested(topic: str, subject: str, what: str) -> Finding:
     return Finding(Check(topic, subject, what, math.nan, remark=TOO_FEW, tested=False))
 
 
-def _bias(pair: Pair, test: Any, response: FitResponse | None) -> float | None:
+def _probability(pair: Pair, test: IdentityTest) -> float:
+    return survival_hotelling(test.chi2, test.rank, pair.effective_overlap)
+
+
+def _bias(pair: Pair, test: IdentityTest, response: FitResponse | None) -> float | None:
     """Largest bias of any parameter of interest per standard deviation of a test."""
     if response is None:
         return None
@@ -156,7 +167,7 @@ def correlations(pair: Pair, response: FitResponse | None) -> tuple[list[Finding
     if freedom == 0:
         return [], {}
     check = Check(
-        "closure", pair.name, what, chi2, None, float(freedom), survival(chi2, freedom),
+        "closure", pair.name, what, chi2, None, float(freedom), _probability(pair, test),
         remark="a correlation or a width of the features is not learned",
     )  # fmt: skip
     return [Finding(check, freedom, _bias(pair, test, response))], {}
@@ -201,9 +212,8 @@ def normalisation(
     test = identity_test(pair, one, centred=False)
     value = down / up
     error = value * math.sqrt(float(test.covariance[0, 0])) / up
-    probability = math.erfc(abs(value - 1.0) / max(error, 1e-300) / math.sqrt(2.0))
     check = Check(
-        "normalisation", pair.name, what, value, error, 1.0, probability,
+        "normalisation", pair.name, what, value, error, 1.0, _probability(pair, test),
         remark="see Ratios.renormalised, and the tails of this ratio",
     )  # fmt: skip
     return [Finding(check, 1, _bias(pair, test, response)), shown], {}

@@ -173,8 +173,8 @@ class FitResponse:
 
     def _shifts(self, point: Point) -> list[Shift]:
         each = [c.shift() for c in self._channels(point)]
-        value = sum(v for v, _ in each)
-        error = np.sqrt(sum(e**2 for _, e in each))
+        value = np.sum([v for v, _ in each], axis=0)
+        error = np.sqrt(np.sum([e**2 for _, e in each], axis=0))
         words = "" if point is None else f"{point[0]} = {_ALPHA[point[1]]:+.0f}"
         return [
             Shift(name, words, float(v), float(e))

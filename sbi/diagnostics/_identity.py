@@ -9,6 +9,7 @@ the two samples sees a given sum of the g_k more often, for small c.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,7 +53,7 @@ class IdentityTest:
         Args:
             bias: By each function of size 1, ``(direction,)``.
         """
-        return float(np.sqrt(max(bias @ self.hardest(bias), 0.0)))
+        return math.sqrt(max(float(bias @ self.hardest(bias)), 0.0))
 
     def hardest(self, bias: Float) -> Float:
         """Sizes of the functions in the error that is hardest to see for its bias.

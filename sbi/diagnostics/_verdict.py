@@ -53,13 +53,14 @@ def judge(findings: Sequence[Finding]) -> list[Check]:
 
 def _judged(finding: Finding, threshold: float) -> Check:
     check = finding.check
-    if check.probability is None or not check.tested:
+    probability = check.probability
+    if probability is None or not check.tested:
         return check
     seen = None if finding.smallest_seen is None else finding.smallest_seen(threshold)
     if finding.bias_per_deviation is not None:
         seen = deviations_seen(threshold, finding.freedom) * finding.bias_per_deviation
     check = replace(check, threshold=threshold, sees=seen)
-    if check.probability <= threshold:
+    if probability <= threshold:
         return replace(check, ok=False)
     if seen is None or seen <= MAX_BIAS:
         return replace(check, ok=True, remark="")

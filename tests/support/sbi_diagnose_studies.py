@@ -85,7 +85,7 @@ def true_bias(log_ratio: LogRatio) -> float:
     """Shift of mu over its error where 1000 events are observed, by refitting."""
     nominal = _nominal()
     moved = fit(1000.0, log_ratio).values["mu"] - nominal.values["mu"]
-    return moved / nominal.errors["mu"]
+    return float(moved / nominal.errors["mu"])
 
 
 def size_for(form: str, observed: float, bias: float) -> float:

@@ -148,8 +148,12 @@ def test_samples_that_do_not_meet_give_3(folder: Path, capsys: pytest.CaptureFix
 def test_a_failure_goes_before_what_is_not_tested(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command = [*words(folder, "other"), "--no-classifier", "--fit", str(save_fit(folder, 3000))]
-    assert main(command) == 1
+    """80 events see a very wrong density, but are too few for boosted trees: exit code 1."""
+    for k, (name, mean) in enumerate({"wrong-S": 2.0, "wrong-B": 0.0}.items(), start=30):
+        sample(folder / f"{name}.parquet", mean, k, rows=80)
+    files = [f"--sample={name}={folder}/wrong-{name}.parquet" for name in ("S", "B")]
+    options = ["--weight", "w", "--cut", "good == 1"]
+    assert main(["sbi", "diagnose", str(folder / "ratios.onnx"), *files, *options]) == 1
     printed = capsys.readouterr().out
     assert "NOT TESTED" in printed
     assert "LOOK" in printed

@@ -119,9 +119,12 @@ def test_area_is_that_of_scikit_learn() -> None:
 def test_chi_squared_is_counted_by_hand() -> None:
     left, right = np.tile([0.0, 0.0, 1.0], 30), np.tile([0.0, 1.0, 1.0], 30)
     chi2, edges = compare(left, right, np.full(90, 2.0), np.full(90, 1.0), bins=2)
+    assert edges is not None
     assert edges.tolist() == [0.5]
     assert chi2 == pytest.approx(30 * ((4 - 1) ** 2 / (8 + 1) + (2 - 2) ** 2 / (4 + 2)))
-    assert compare(left[:60], right[:60], np.ones(60), np.ones(60), bins=2)[1].size == 0  # merged
+    merged = compare(left[:60], right[:60], np.ones(60), np.ones(60), bins=2)[1]
+    assert merged is not None
+    assert merged.size == 0
     assert compare(left[:9], right[:9], np.ones(9), np.ones(9), bins=2) == (0.0, None)
 
 

@@ -66,9 +66,9 @@ def report(
 @pytest.mark.parametrize("setting", SETTINGS)
 @pytest.mark.parametrize("number", [1000, 10_000])
 def test_exact_ratios_pass(setting: str, number: int) -> None:
-    """In 25 repetitions at most one report fails; with 1e-3 a check 0.15 are due."""
+    """In 25 repetitions 1 report fails by chance, 4 % each; 4 or more do in 1.5 % of cases."""
     reports = [report(setting, seed, number) for seed in range(25)]
-    assert sum(bool(r.failed) for r in reports) <= 1
+    assert sum(bool(r.failed) for r in reports) <= 3
 
 
 @pytest.mark.slow

@@ -94,8 +94,10 @@ def likelihood(
     return like.with_observed(**alpha)
 
 
-def fitted(*args: Any, **alpha: float) -> sbi.FitResult:
-    return sbi.fit(likelihood(*args, **alpha)).require_valid()
+def fitted(
+    error: Callable[[Any], Any] | None = None, names: tuple[str, ...] = (), **alpha: Any
+) -> sbi.FitResult:
+    return sbi.fit(likelihood(error, names, **alpha)).require_valid()
 
 
 def held_out(error: Callable[[Any], Any] | None = None, names: tuple[str, ...] = ()) -> Any:
