@@ -71,7 +71,8 @@ def _coarse(seen: Sequence[float]) -> list[str]:
         return []
     low, high = min(seen), max(seen)
     ends = f"{low:.2g}" if len(seen) == 1 else f"{low:.2g} to {high:.2g}"
-    line = f"{len(seen)} checks see a bias of the fit only from {ends} sigma on"
+    checks = "1 check sees" if len(seen) == 1 else f"{len(seen)} checks see"
+    line = f"{checks} a bias of the fit only from {ends} sigma on"
     return [f"{line}: too few held-out events"]
 
 

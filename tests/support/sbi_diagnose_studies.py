@@ -90,7 +90,7 @@ def true_bias(log_ratio: LogRatio) -> float:
 
 def size_for(form: str, observed: float, bias: float) -> float:
     """Size of a defect that moves mu by so many sigma where so many events are observed."""
-    target = bias / np.sqrt(observed / 1000.0)
+    target = bias / float(np.sqrt(observed / 1000.0))
     size = 1.0
     for _ in range(20):  # the bias is nearly linear in the size
         step = target / abs(true_bias(defect(form, size)))

@@ -115,7 +115,7 @@ def held_out(error: Callable[[Any], Any] | None = None, names: tuple[str, ...] =
     return found
 
 
-def point_of(name: str) -> dict[str, float]:
+def point_of(name: str) -> dict[str, Any]:
     """Where the nuisances are for the error of a ratio to matter."""
     if "." not in name:
         return {}
@@ -149,7 +149,11 @@ def test_predicted_bias_is_that_of_another_fit(
     """For mu and t, within 5 % and .005 sigma; errors of a nominal ratio carry its variations."""
     family = tuple(n for n in exact_logs(GRID) if n == name or n.startswith(f"{name}."))
     alpha, size = point_of(name), 0.002
-    moved = [fitted(lambda x, s=s: s * ERRORS[error](x), family, **alpha) for s in (size, -size)]
+
+    def scaled(factor: float) -> Callable[[Any], Any]:
+        return lambda x: factor * ERRORS[error](x)
+
+    moved = [fitted(scaled(s), family, **alpha) for s in (size, -size)]
     predicted = response.biases(name, lambda x, _: ERRORS[error](x[:, 0])[:, None])[0]
     for j, parameter in enumerate(("mu", "t")):
         apart = moved[0].values[parameter] - moved[1].values[parameter]
@@ -158,7 +162,7 @@ def test_predicted_bias_is_that_of_another_fit(
 
 
 @pytest.mark.parametrize("alpha", [{}, {"jes": 1.0}])
-def test_measured_shift_is_that_of_another_fit(alpha: dict[str, float]) -> None:
+def test_measured_shift_is_that_of_another_fit(alpha: dict[str, Any]) -> None:
     """An error of several ratios at once, not known to the response: held-out events show it."""
 
     def error(x: Any) -> Any:
