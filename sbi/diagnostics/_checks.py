@@ -30,6 +30,7 @@ from rootml.sbi.diagnostics._report import Check
 from rootml.sbi.diagnostics._second_classifier import second_classifier
 from rootml.sbi.diagnostics._verdict import Finding
 
+_SLOPES = "log r is too flat", "log r is too steep"
 _MIN_TAIL = 100.0  # effective events of the reweighted reference that its tails are judged by
 
 
@@ -47,19 +48,27 @@ def calibration(pair: Pair, response: FitResponse | None) -> tuple[list[Finding]
     worst = np.abs(curve["pull"]).max(initial=0.0)
     return [
         _binned(pair, "calibration", pair.name, chi2, edges, bins, remark, response),
-        _slope(pair, response),
+        slope_check(pair, "calibration", "slope of log r", _SLOPES, response),
         Finding(Check("calibration", pair.name, "largest deviation in sigma", float(worst))),
     ], curve
 
 
-def _slope(pair: Pair, response: FitResponse | None) -> Finding:
-    """Is log r too steep or too flat? The score test of a factor of log r, whose right value is 1.
+def slope_check(
+    pair: Pair,
+    topic: str,
+    what: str,
+    remarks: tuple[str, str],
+    response: FitResponse | None = None,
+) -> Finding:
+    """Is log r too steep or too flat? The score test of a factor of log r, which should be 1.
 
     The number is the factor itself, by one step of Newton's method from 1.
+
+    Args:
+        remarks: For a number above 1, and below.
     """
-    what = "slope of log r"
     if pair.effective_overlap < MIN_EVENTS:
-        return untested("calibration", pair.name, what)
+        return untested(topic, pair.name, what)
 
     def log_ratio_itself(x: Float, log_ratio: Float) -> Float:  # noqa: ARG001
         return log_ratio[:, None]
@@ -68,13 +77,11 @@ def _slope(pair: Pair, response: FitResponse | None) -> Finding:
     information = max(float(test.response[0, 0]), 1e-300)
     error = math.sqrt(float(test.covariance[0, 0])) / information
     slope = 1.0 + float(test.apart[0]) / information
-    return Finding(
-        Check(
-            "calibration", pair.name, what, slope, error, 1.0, _probability(pair, test),
-            remark="log r is too flat" if slope > 1.0 else "log r is too steep",
-        ),
-        1, _bias(pair, test, response),
+    check = Check(
+        topic, pair.name, what, slope, error, 1.0, _probability(pair, test),
+        remark=remarks[0] if slope > 1.0 else remarks[1],
     )  # fmt: skip
+    return Finding(check, 1, _bias(pair, test, response))
 
 
 def untested(topic: str, subject: str, what: str) -> Finding:

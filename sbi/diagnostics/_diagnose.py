@@ -11,10 +11,12 @@ import numpy as np
 from rootml._internal.types import Float
 from rootml.dataset import Dataset
 from rootml.errors import MissingColumnError, UsageError, nearest
+from rootml.sbi.diagnostics._causes import with_causes
 from rootml.sbi.diagnostics._checks import all_checks, norm_of_alpha
 from rootml.sbi.diagnostics._fit_response import FitResponse, HeldOut
 from rootml.sbi.diagnostics._fit_shift import shift_checks
 from rootml.sbi.diagnostics._fits import check_fits
+from rootml.sbi.diagnostics._null_shapes import shape_findings
 from rootml.sbi.diagnostics._pairs import Events, Pair
 from rootml.sbi.diagnostics._report import Report
 from rootml.sbi.diagnostics._verdict import MAX_BIAS, POWER, Finding, judge
@@ -100,7 +102,7 @@ def diagnose(
         _refuse_fit(fit)
         pairs, notes = _parametric_pairs(ratios, samples, reference, max_events, seed, progress)
     else:
-        pairs, base, held_out, notes = _pairs(
+        pairs, base, held_out, variations, notes = _pairs(
             ratios, samples, reference, max_events, seed, progress
         )
         if fit is not None:
@@ -119,10 +121,12 @@ def diagnose(
         for found, name, picture in _alpha_checks(ratios, pairs, base, response):
             findings += found
             curves[f"alpha {name}"] = ("alpha", name, picture)
+        findings += shape_findings(ratios.record.shapes, ratios.names, variations, response)
     if response is not None:
         findings += shift_checks(response)
     checks, pictures = check_fits(toys, exact, shifts)
-    return Report((*judge(findings), *checks), tuple(notes), curves | pictures)
+    judged = with_causes(judge(findings), pairs, ratios.record)
+    return Report((*judged, *checks), tuple(notes), curves | pictures)
 
 
 def _refuse_fit(fit: Any) -> None:
@@ -209,8 +213,13 @@ def _densities(ratios: Ratios, samples: Any, reference: Any) -> tuple[list[Densi
 
 def _pairs(
     ratios: Ratios, samples: Any, reference: Any, max_events: int, seed: int, progress: bool | None
-) -> tuple[list[Pair], dict[str, Float], dict[str, HeldOut], list[str]]:
-    """Every ratio with events, log ratios of the reference's events, events of each process."""
+) -> tuple[
+    list[Pair], dict[str, Float], dict[str, HeldOut], dict[str, tuple[Events, Float]], list[str]
+]:
+    """Every ratio with events, log ratios of the reference's events, held-out events by name.
+
+    The fourth are those of variations, with log(up / down).
+    """
     given, base = _densities(ratios, samples, reference)
     known, note = _read(base.dataset, ratios, max_events, seed, progress, base.name)
     notes = [f"reference {note}"]
@@ -220,7 +229,7 @@ def _pairs(
         for process in ratios.tree
     }
     held_out[ratios.reference] = HeldOut(known.x, known.mass, lambda: logs, own=True)
-    pairs = []
+    pairs, variations = [], {}
     for density in given:
         events, note = _read(density.dataset, ratios, max_events, seed, progress, density.name)
         notes.append(note)
@@ -230,10 +239,13 @@ def _pairs(
                 density.name, ratios.names, events, known, own[density.name], logs[density.name]
             )
         )  # fmt: skip
+        stem = density.name.rpartition(".")[0]
+        if stem and f"{stem}.up" in own and f"{stem}.down" in own:
+            variations[density.name] = events, own[f"{stem}.up"] - own[f"{stem}.down"]
         again = partial(_logs, ratios, events)  # variations are too many to keep all their ratios
         kept = cache(again) if density.name in ratios.tree else again
         held_out[density.name] = HeldOut(events.x, events.mass, kept, own=True)
-    return pairs, logs, held_out, notes
+    return pairs, logs, held_out, variations, notes
 
 
 def _logs(ratios: Ratios, events: Events) -> dict[str, Float]:

@@ -18,7 +18,8 @@ class Check:
     """One number with its meaning.
 
     Attributes:
-        topic: What kind of check: "calibration", "closure", "normalisation", "tails", "fits".
+        topic: What kind of check: "calibration", "closure", "normalisation", "tails",
+            "shapes", "fits".
         subject: Of which ratio, feature or parameter.
         what: What the number is.
         value: The number.
@@ -30,7 +31,8 @@ class Check:
         tested: Whether the events were enough to tell; what was not tested has not passed.
         threshold: The check fails if `probability` is not above this; None: no test.
         sees: Smallest bias of the fit, in its sigma, that the check sees in 9 of 10 cases; None:
-            no fit was given, or the check is none of ratios.
+            no fit was given, or the check is none of ratios. Of a kept shape, the share of its
+            constraint that must be noise to be seen.
     """
 
     topic: str
@@ -109,7 +111,9 @@ class Report(HtmlRepr):
         """
         shifts = [check for check in self.checks if check.what == SHIFT]
         whole = bool(shifts) and all(check.tested for check in shifts)
-        return tuple(c for c in self.untested if not (whole and c.sees is not None))
+        return tuple(
+            c for c in self.untested if not whole or c.sees is None or c.topic == "shapes"
+        )
 
     def topic(self, name: str) -> tuple[Check, ...]:
         """The checks of one topic."""
@@ -177,8 +181,8 @@ class Report(HtmlRepr):
         return [f"{c.subject}: {c.remark}" for c in self.failed if c.remark]
 
     def _missing(self) -> list[str]:
-        coarse = [c.sees for c in self.untested if c.sees is not None]
-        others = [c for c in self.untested if c.sees is None and c.remark]
+        coarse = [c.sees for c in self.untested if c.sees is not None and c.topic != "shapes"]
+        others = [c for c in self.untested if c.remark and (c.sees is None or c.topic == "shapes")]
         return [f"{c.subject}: {c.remark}" for c in others] + _coarse(coarse)
 
     def __str__(self) -> str:

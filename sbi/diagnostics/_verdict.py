@@ -36,12 +36,14 @@ class Finding:
             one standard deviation; None: not known.
         smallest_seen: From the threshold of the probability to the smallest bias seen, where it
             is found in another way.
+        coarse: What to say if that is too large, with ``{seen}``; empty: that of a bias.
     """
 
     check: Check
     freedom: int = 0
     bias_per_deviation: float | None = None
     smallest_seen: Callable[[float], float] | None = None
+    coarse: str = ""
 
 
 def judge(findings: Sequence[Finding]) -> list[Check]:
@@ -64,10 +66,12 @@ def _judged(finding: Finding, threshold: float) -> Check:
         return replace(check, ok=False)
     if seen is None or seen <= MAX_BIAS:
         return replace(check, ok=True, remark="")
-    return replace(check, ok=None, tested=False, remark=_too_coarse(seen))
+    return replace(check, ok=None, tested=False, remark=_too_coarse(seen, finding.coarse))
 
 
-def _too_coarse(seen: float) -> str:
+def _too_coarse(seen: float, text: str) -> str:
+    if text:
+        return text.format(seen=seen)
     if not math.isfinite(seen):
         return f"no error was found that would move the fit by {MAX_BIAS:g} sigma and be seen"
     return (
