@@ -13,7 +13,7 @@ import numpy.typing as npt
 from rootml._internal.optional import optional_import
 from rootml._internal.validators import is_number
 from rootml.errors import DensityError, MissingParameterError, UsageError, nearest
-from rootml.sbi.likelihood._fittable import Fittable
+from rootml.sbi.likelihood._fittable import Fittable, rough_hessian
 from rootml.sbi.likelihood._interpolation import Array
 from rootml.sbi.likelihood._parameters import Nuisance, Parameter
 
@@ -279,10 +279,16 @@ def _snap(
     return theta, value, gradient
 
 
-def hessian_of(like: Fittable, theta: Array, free: npt.NDArray[np.bool_]) -> Array | None:
-    """Second derivatives, 0 for fixed parameters; None where there are none."""
+def hessian_of(
+    like: Fittable, theta: Array, free: npt.NDArray[np.bool_], *, rough: bool = False
+) -> Array | None:
+    """Second derivatives, 0 for fixed parameters; None where there are none.
+
+    Args:
+        rough: Good enough for steps; the likelihood has a value at `theta`.
+    """
     try:
-        given = like.nll_hessian(theta)
+        given = rough_hessian(like, theta) if rough else like.nll_hessian(theta)
     except DensityError:
         return None
     hessian = np.where(np.outer(free, free), given, 0.0)

@@ -2,7 +2,7 @@
 
 ::
 
-    H = exact second derivatives at the start, or of a fit nearby
+    H = analytic second derivatives at the start, or of a fit nearby
     until the EDM is small:
         step = -H^-1 gradient, for the parameters that no limit blocks
         shorten it until -log L falls
@@ -78,7 +78,7 @@ def quasi_newton(
     if not fine:
         return None
     if curvature is None:
-        hessian = hessian_of(like, theta, free)
+        hessian = hessian_of(like, theta, free, rough=True)
         if hessian is None:
             return None
         curvature = Curvature(hessian)

@@ -19,7 +19,7 @@ import numpy as np
 from rootml._internal.reprs import HtmlRepr, Part, facts_text
 from rootml.errors import DensityError, MissingParameterError, UsageError, nearest
 from rootml.sbi.likelihood._constraints import Constraints, Indices
-from rootml.sbi.likelihood._fittable import Fittable
+from rootml.sbi.likelihood._fittable import Fittable, rough_hessian
 from rootml.sbi.likelihood._interpolation import Array
 from rootml.sbi.likelihood._parameters import Nuisance, Parameter
 
@@ -190,6 +190,13 @@ class CombinedLikelihood(HtmlRepr):
         point = self._point(theta)
         return self._summed([part.like.nll_hessian(point[part.indices]) for part in self._parts],
                             point)  # fmt: skip
+
+    def rough_hessian(self, theta: Sequence[float] | Array) -> Array:
+        """Second derivatives for steps to a minimum: see `Likelihood.rough_hessian`."""
+        point = self._point(theta)
+        return self._summed(
+            [rough_hessian(part.like, point[part.indices]) for part in self._parts], point
+        )
 
     def score_covariance(self, theta: Sequence[float] | Array) -> Array:
         """What the gradient varies by for weighted events, ``(parameter, parameter)``."""

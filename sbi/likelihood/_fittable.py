@@ -74,3 +74,10 @@ class Fittable(Protocol):
     def explain(self, point: Array) -> DensityError:
         """The error for a point without a likelihood."""
         ...
+
+
+def rough_hessian(like: Fittable, theta: Array) -> Array:
+    """Second derivatives good enough for steps to a minimum; exact where none are cheaper."""
+    find = getattr(like, "rough_hessian", like.nll_hessian)
+    found: Array = find(theta)
+    return found

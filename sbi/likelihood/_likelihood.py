@@ -200,11 +200,19 @@ class Likelihood(HtmlRepr):
         """Second derivatives, ``(parameter, parameter)``."""
         point = self._point(theta)
         self.nll(point)
+        return self._hessian(point, rough=False)
+
+    def rough_hessian(self, theta: Sequence[float] | Array) -> Array:
+        """Second derivatives for steps to a minimum: of many reference events, some are summed."""
+        return self._hessian(self._point(theta), rough=True)
+
+    def _hessian(self, point: Array, *, rough: bool) -> Array:
         with np.errstate(all="ignore"):
             total = np.diag(self._constraints.curvature(point))
-            for part in (self.unbinned, self._binned):
-                if part is not None:
-                    total = total + part.hessian(point)
+            if self.unbinned is not None:
+                total = total + self.unbinned.hessian(point, rough=rough)
+            if self._binned is not None:
+                total = total + self._binned.hessian(point)
         return total
 
     def _undefined(self, point: Array, *, strict: bool) -> float:

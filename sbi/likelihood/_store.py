@@ -25,6 +25,7 @@ BLOCK = 256
 SINGLE = 2**21  # more numbers than this are kept as float32
 MAPPED = 2**30  # more bytes than this are kept in a file
 _PIECE = 64  # blocks that are filled at one go
+_LEAST = 16  # blocks of a part of the events at least
 
 Blocks: TypeAlias = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 Fill: TypeAlias = Callable[[slice], Array]
@@ -132,6 +133,17 @@ class Events:
     def sum_of_weights(self) -> float:
         """How many there are, weighted."""
         return float(self.num_events) if self.weights is None else float(self.weights.sum())
+
+    def every(self, step: int) -> Events | None:
+        """Every `step`-th block of them, without the last; None: that leaves too few."""
+        if not isinstance(self.rows, Store) or len(self.rows.blocks) <= step * _LEAST:
+            return None
+        blocks = np.ascontiguousarray(self.rows.blocks[:-1:step])
+        weights = self.weights
+        if weights is not None:
+            whole = (len(self.rows.blocks) - 1) * BLOCK
+            weights = weights[:whole].reshape(-1, BLOCK)[::step].ravel()
+        return Events(Store(blocks, len(blocks) * BLOCK), weights, None)
 
     def reweighted(self, weights: Array | None) -> Events:
         """The same rows with other weights."""

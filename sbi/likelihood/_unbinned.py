@@ -83,6 +83,7 @@ class Unbinned:
         self.events = self._rows(columns, "data")
         self._reference = reference
         self.normaliser: Normaliser | None = None
+        self._last: tuple[bytes, float] | None = None  # where it was asked last, and the value
         if reference is None and share is not None:
             self._reference = share._reference
             if self.layout.factors == share.layout.factors:
@@ -141,7 +142,7 @@ class Unbinned:
     def with_events(self, events: Events) -> Unbinned:
         """The same channel with other events, rows of the same layout."""
         other = copy(self)
-        other.events = events
+        other.events, other._last = events, None
         return other
 
     @property
@@ -151,13 +152,18 @@ class Unbinned:
 
     def value(self, theta: Array) -> float:
         """The term; NaN where a density is not positive."""
+        last, point = self._last, theta.tobytes()
+        if last is not None and last[0] == point:
+            return last[1]
         plan = self.layout.plan(theta)
         expected = self.yields.values(theta)
         coefficients = expected
         if self.normaliser is not None:
             coefficients = expected * np.exp(-self.normaliser.values(plan))
         sums = self._density_sums(plan, coefficients, gradient=False)
-        return float(expected.sum() - sums.value)
+        value = float(expected.sum() - sums.value)
+        self._last = point, value
+        return value
 
     def gradient(self, theta: Array) -> tuple[float, Array]:
         """The term and its derivatives, ``(parameter,)``."""
@@ -179,7 +185,9 @@ class Unbinned:
                 result[factor.parameter] -= (
                     coefficients[factor.process] * plan.weights[1, mine] @ sums.rows[mine]
                 )
-        return float(expected.sum() - sums.value), result
+        value = float(expected.sum() - sums.value)
+        self._last = theta.tobytes(), value
+        return value, result
 
     def _density_sums(
         self, plan: Plan, coefficients: Array, *, gradient: bool
@@ -193,15 +201,20 @@ class Unbinned:
             gradient=gradient,
         )
 
-    def hessian(self, theta: Array) -> Array:
-        """Second derivatives, ``(parameter, parameter)``."""
+    def hessian(self, theta: Array, *, rough: bool = False) -> Array:
+        """Second derivatives, ``(parameter, parameter)``.
+
+        Args:
+            rough: Those of log Z by a part of the reference events.
+        """
         plan = self.layout.plan(theta)
         expected, jacobian, curves = self.yields.hessian(theta)
         shrink = np.ones(len(expected))
         logs = np.zeros_like(shrink)
         log_gradient, log_hessian = np.zeros_like(jacobian), np.zeros_like(curves)
         if self.normaliser is not None:
-            logs, log_gradient, log_hessian = self.normaliser.hessian(plan)
+            find = self.normaliser.rough_hessian if rough else self.normaliser.hessian
+            logs, log_gradient, log_hessian = find(plan)
             shrink = np.exp(-logs)
         coefficients = expected * shrink
         gradient = (jacobian - expected[:, None] * log_gradient) * shrink[:, None]
