@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -160,8 +161,11 @@ class Toys:
         self._share: Unbinned | None = None
         self._reference = None if reference is None else as_columns(reference)
         self._cumulative: npt.NDArray[np.float64] | None = None
-        if model.processes and generator is None:
-            self._prepare(asimov(model, reference, engine=engine, **self.truth), min_ratio)
+        self.expected_data: Likelihood | None = None
+        if generator is None or not model.processes:
+            self.expected_data = asimov(model, reference, engine=engine, **self.truth)
+        if model.processes and self.expected_data is not None:
+            self._prepare(self.expected_data, min_ratio)
         if model.binned is not None:
             assert isinstance(model.binned, Binned)
             self._rates = model.binned.bind(names).expected(self.theta)
@@ -181,6 +185,11 @@ class Toys:
             )
             raise UsageError(message)
         self._cumulative = np.cumsum(weights)
+
+    @cached_property
+    def hessian(self) -> Array | None:
+        """Second derivatives at the truth for the expected data; fits of toys start with them."""
+        return None if self.expected_data is None else self.expected_data.nll_hessian(self.theta)
 
     def draw(self, rng: np.random.Generator) -> Likelihood:
         """The likelihood of one random data set."""

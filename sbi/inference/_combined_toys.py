@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ import numpy as np
 from rootml.errors import UsageError, nearest
 from rootml.sbi.inference._asimov import Toys
 from rootml.sbi.likelihood._combined import CombinedLikelihood
+from rootml.sbi.likelihood._interpolation import Array
 from rootml.sbi.likelihood._likelihood import Likelihood
 
 
@@ -73,6 +75,16 @@ class CombinedToys:
             raise UsageError(message)
         truth = {key: self.truth[key] for key in like.parameters}
         return Toys(like.model, reference, truth=truth, engine=like.engine)
+
+    @cached_property
+    def hessian(self) -> Array | None:
+        """Second derivatives at the truth for the expected data of all parts."""
+        expected = {name: toys.expected_data for name, toys in self._parts.items()}
+        found = {name: like for name, like in expected.items() if like is not None}
+        if len(found) < len(expected):
+            return None
+        combined = CombinedLikelihood(found)
+        return combined.nll_hessian(combined.theta(**self.truth))
 
     def draw(self, rng: np.random.Generator) -> CombinedLikelihood:
         """The likelihood of one random data set of each part."""

@@ -498,11 +498,11 @@ def newton_fit(
     minuit, objective = prepare(like, fixed=fixed, start=start, gradient=True, strategy=0)
     theta = np.array(minuit.values, np.float64)
     free = np.array([not minuit.fixed[name] for name in like.parameters])
-    if not math.isfinite(like.nll(theta, strict=False)):
-        return None
     quick = _quick(like, objective, theta, free, hessian)
     if quick is not None:
         return _account(like, minuit, objective, quick, free)
+    if not math.isfinite(like.nll(theta, strict=False)):
+        return None
     theta, converged = descend(like, theta, free)
     if converged:
         minimum = polish(like, theta, free)

@@ -14,18 +14,25 @@ from rootml._internal.reprs import Grid, HtmlRepr, Paragraph, Part
 from rootml.errors import ConvergenceError, DensityError, MissingParameterError, nearest
 from rootml.plot import Labels, Style, write
 from rootml.plot import toys as draw_toys
-from rootml.sbi.inference._fit import FitResult, fit
+from rootml.sbi.inference._fit import FitResult, fit, fit_near
 from rootml.sbi.inference._minimise import within
 from rootml.sbi.likelihood._combined import CombinedLikelihood
 from rootml.sbi.likelihood._fittable import Fittable
 from rootml.sbi.likelihood._interpolation import Array
 from rootml.sbi.likelihood._likelihood import Likelihood
 
+_GOAL = 1e-7  # EDM of conditional minima: t is known to twice that
+
 
 class Source(Protocol):
     """What toys are drawn from."""
 
     truth: dict[str, float]
+
+    @property
+    def hessian(self) -> Array | None:
+        """Second derivatives at the truth for the expected data; None: not known."""
+        ...
 
     def draw(self, rng: np.random.Generator) -> Fittable:
         """The likelihood of one random data set."""
@@ -54,7 +61,7 @@ class Task:
         """Draw and fit toy `number`; plain data."""
         rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(number,)))
         like = source.draw(rng)
-        best = fit(like, fixed=self.fixed, start=within(like, source.truth))
+        best = self._fitted(like, within(like, source.truth), source.hessian)
         conditional = [self._held(like, best, test) for test in self.tests]
         return {
             "toy": number,
@@ -69,10 +76,21 @@ class Task:
     def _held(self, like: Fittable, best: FitResult, test: Mapping[str, float]) -> float:
         """Minus log L with parameters held; NaN without a minimum or a likelihood there."""
         try:
+            if best.valid:
+                held = best.conditional(test, goal=_GOAL)
+                return held.nll if held.valid else math.nan
             found = fit(like, fixed={**self.fixed, **test}, start=best.values)
         except DensityError:
             return math.nan
         return found.nll if found.valid else math.nan
+
+    def _fitted(
+        self, like: Fittable, start: Mapping[str, float], hessian: Array | None
+    ) -> FitResult:
+        """The fit, by steps from the truth where its Hessian is known."""
+        if hessian is None:
+            return fit(like, fixed=self.fixed, start=start)
+        return fit_near(like, fixed=self.fixed, start=start, hessian=hessian)
 
 
 def _events(like: Fittable) -> float:
