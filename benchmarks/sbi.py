@@ -7,6 +7,8 @@ over the turns. A peer that crashes is started anew and the crash reported.
 
     python benchmarks/sbi.py               everything, up to a million events
     python benchmarks/sbi.py --quick       up to 100,000 events, fewer turns
+    python benchmarks/sbi.py --before X    an analysis of the LHC's size, beside the version in the
+                                           folder X (a worktree of this project)
 """
 
 from __future__ import annotations
@@ -25,6 +27,8 @@ from harness.measure import machine
 from harness.report import Row, report
 from harness_sbi.fits import Outcome
 from harness_sbi.problem import START, Problem
+from harness_sbi.scale import SIZES as SCALES
+from harness_sbi.scale import scale_rows
 from harness_sbi.turns import Turns, turns
 
 SIZES = {1_000: 15, 10_000: 9, 100_000: 5, 1_000_000: 3}
@@ -127,6 +131,15 @@ def evaluation_rows_of(problem: Problem, read: float) -> Iterator[Row]:
         yield Row(f"{EVALUATED:,} events, {problem.code}, {name}", share, text)
 
 
+def scale_tables(before: Path) -> Iterator[tuple[str, Iterable[Row]]]:
+    for size in SCALES:
+        title = (
+            f"{size.processes} processes, {size.shapes} shape and {size.yields} other nuisances, "
+            f"{size.observed:,} events, {size.reference:,} of the reference"
+        )
+        yield title, scale_rows(size, before)
+
+
 def tables(quick: bool) -> Iterator[tuple[str, Iterable[Row]]]:
     for code in CODES:
         for events, number in SIZES.items():
@@ -140,6 +153,7 @@ def tables(quick: bool) -> Iterator[tuple[str, Iterable[Row]]]:
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Fits of ratios in RooFit and in iminuit.")
     parser.add_argument("--quick", action="store_true", help="up to 100,000 events, three turns")
+    parser.add_argument("--before", type=Path, help="a worktree with an older version")
     parser.add_argument("--output", type=Path, help="also write the tables to this file")
     return parser.parse_args()
 
@@ -147,9 +161,9 @@ def parse() -> argparse.Namespace:
 def main() -> int:
     options = parse()
     warnings.filterwarnings("ignore", "(?s).*alpha stage")
-    return report(
-        f"Measured on {machine()}; one thread.", tables(quick=options.quick), options.output
-    )
+    quick, before = options.quick, options.before
+    chosen = tables(quick=quick) if before is None else scale_tables(before.resolve())
+    return report(f"Measured on {machine()}; one thread.", chosen, options.output)
 
 
 if __name__ == "__main__":

@@ -78,6 +78,6 @@ class Fittable(Protocol):
 
 def rough_hessian(like: Fittable, theta: Array) -> Array:
     """Second derivatives good enough for steps to a minimum; exact where none are cheaper."""
-    find = getattr(like, "rough_hessian", like.nll_hessian)
-    found: Array = find(theta)
+    find = getattr(type(like), "rough_hessian", None)  # of the class: wrappers hand on the rest
+    found: Array = like.nll_hessian(theta) if find is None else find(like, theta)
     return found
