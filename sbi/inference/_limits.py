@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ from rootml.sbi.inference._hepdata import table
 from rootml.sbi.inference._quantiles import check_level, normal_quantile, normal_tail
 from rootml.sbi.inference._samples import ShiftedLikelihood
 from rootml.sbi.inference._toy_task import ToyResults, child_seeds
-from rootml.sbi.inference._toys import toys
+from rootml.sbi.inference._toys import point_folder, toys
 from rootml.sbi.likelihood._combined import CombinedLikelihood
 from rootml.sbi.likelihood._fittable import Fittable
 from rootml.sbi.likelihood._interpolation import Array
@@ -541,6 +542,7 @@ def limit_by_toys(
     reference: Any = None,
     generator: Any = None,
     workers: int = 1,
+    folder: str | Path | None = None,
 ) -> Limit:
     """The same with the distributions of q~ from toys, at given values of the parameter.
 
@@ -550,6 +552,8 @@ def limit_by_toys(
         seed: Of all toys.
         generator: See `toys`.
         workers: Processes.
+        folder: Keep finished toys there, in a folder for each value; a call with the same
+            arguments goes on where the last one stopped.
 
     Raises:
         ConvergenceError: CLs does not cross ``1 - level`` between the values.
@@ -566,12 +570,12 @@ def limit_by_toys(
         tests = [{name: float(value)}, {name: null}]
         q = []
         truths = data.held(float(value)), data.held(null)
-        for truth, own_seed in zip(truths, seeds, strict=True):
+        for hypothesis, truth, own_seed in zip(("with", "without"), truths, seeds, strict=True):
             found = toys(
                 like.model, like.reference if reference is None else reference, number=number,
                 seed=own_seed, tests=tests, generator=generator,
                 truth={k: v for k, v in truth.values.items() if k in kept}, workers=workers,
-                engine=like.engine,
+                engine=like.engine, folder=point_folder(folder, float(value), hypothesis),
             )  # fmt: skip
             q.append(_upper_of(found.require_valid(), name, float(value), null))
         observed = data.upper(float(value))

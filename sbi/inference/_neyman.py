@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from rootml.sbi.inference._fit import LEVEL
 from rootml.sbi.inference._limits import Statistic, rising
 from rootml.sbi.inference._quantiles import check_level
 from rootml.sbi.inference._toy_task import child_seeds
-from rootml.sbi.inference._toys import toys
+from rootml.sbi.inference._toys import point_folder, toys
 from rootml.sbi.likelihood._fittable import Fittable
 from rootml.sbi.likelihood._interpolation import Array
 from rootml.sbi.likelihood._likelihood import mixture_of
@@ -114,6 +115,7 @@ def neyman(
     reference: Any = None,
     generator: Any = None,
     workers: int = 1,
+    folder: str | Path | None = None,
 ) -> Neyman:
     """Draw toys at each value, and accept it if the data's t is not among the largest.
 
@@ -128,6 +130,8 @@ def neyman(
         reference: To draw from; None: the likelihood's own.
         generator: See `toys`.
         workers: Processes.
+        folder: Keep finished toys there, in a folder for each value; a call with the same
+            arguments goes on where the last one stopped.
 
     Raises:
         ConvergenceError: More than 1 % of the toys have no valid fit.
@@ -145,7 +149,7 @@ def neyman(
         found = toys(
             like.model, like.reference if reference is None else reference, number=number,
             seed=own_seed, truth=truth, tests=[{name: value}], generator=generator,
-            workers=workers, engine=like.engine,
+            workers=workers, folder=point_folder(folder, value), engine=like.engine,
         ).require_valid()  # fmt: skip
         t = found.statistic()
         critical.append(float(np.quantile(t[np.isfinite(t)], level)))

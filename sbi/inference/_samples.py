@@ -258,6 +258,10 @@ class ShiftedLikelihood(Likelihood):
         """Second derivatives."""
         return self._extend(self.base.nll_hessian(self._split(theta)[0]))
 
+    def rough_hessian(self, theta: Sequence[float] | Array) -> Array:
+        """Second derivatives for steps to a minimum: see `Likelihood.rough_hessian`."""
+        return self._extend(self.base.rough_hessian(self._split(theta)[0]))
+
     def score_covariance(self, theta: Sequence[float] | Array) -> Array:
         """What the gradient varies by for weighted events."""
         return self._extend(self.base.score_covariance(self._split(theta)[0]))

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from rootml.sbi.files._json import read
+from rootml.sbi.inference._toy_files import appended
 from rootml.sbi.inference._toy_task import Task
 from rootml.sbi.inference._toys import run_here, source_of
 
@@ -25,7 +26,7 @@ def main(folder: str, worker: str, generator: str) -> None:
     )
     source = source_of(saved.model, saved.data.get("reference"), task, generator or None)
     numbers = json.loads((toy_folder / f"todo-{worker}.json").read_text(encoding="utf-8"))
-    with (toy_folder / f"toys-worker{worker}.jsonl").open("a", encoding="utf-8") as file:
+    with appended(toy_folder / f"toys-worker{worker}.jsonl") as file:
         for _ in run_here(source, task, numbers, file):
             pass
 

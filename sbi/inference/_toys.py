@@ -26,6 +26,7 @@ from rootml.errors import (
 from rootml.sbi.files._json import write
 from rootml.sbi.inference._asimov import Generator, Toys
 from rootml.sbi.inference._combined_toys import CombinedToys
+from rootml.sbi.inference._toy_files import ToyFiles, appended
 from rootml.sbi.inference._toy_task import Source, Task, ToyResults, collect
 from rootml.sbi.likelihood._columns import RatioColumns, as_columns
 from rootml.sbi.likelihood._combined import CombinedLikelihood
@@ -176,7 +177,7 @@ def _here(
         return {
             r["toy"]: r for r in track(rows, total=len(missing), what="toys", enabled=progress)
         }
-    with (toy_folder / f"toys-{os.getpid()}.jsonl").open("a", encoding="utf-8") as file:
+    with appended(toy_folder / f"toys-{os.getpid()}.jsonl") as file:
         rows = run_here(source, task, missing, file)
         return {
             r["toy"]: r for r in track(rows, total=len(missing), what="toys", enabled=progress)
@@ -207,8 +208,9 @@ def _there(
                 command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
             )
         )  # fmt: skip
+    files = ToyFiles(toy_folder)
     try:
-        for _ in track(_finished(processes, toy_folder, len(missing)), total=len(missing),
+        for _ in track(_finished(processes, files, len(missing)), total=len(missing),
                        what="toys", enabled=progress):  # fmt: skip
             pass
     finally:
@@ -218,19 +220,19 @@ def _there(
             process.wait()
             if process.stderr is not None:
                 process.stderr.close()
-    found = read_rows(toy_folder)
+    found = files.update()
     return {i: found[i] for i in missing}
 
 
 def _finished(
-    processes: list[subprocess.Popen[str]], toy_folder: Path, number: int
+    processes: list[subprocess.Popen[str]], files: ToyFiles, number: int
 ) -> Iterable[int]:
     """Count toys while workers write them; stop when all have ended.
 
     Raises:
         UsageError: A worker failed; with what it said.
     """
-    counted, before = 0, len(read_rows(toy_folder))
+    counted, before = 0, len(files.update())
     while True:
         ended = [process.poll() for process in processes]
         for process, code in zip(processes, ended, strict=True):
@@ -238,7 +240,7 @@ def _finished(
                 said = process.stderr.read() if process.stderr is not None else ""
                 message = f"a process that fits toys failed:\n{said.strip()[-2000:]}"
                 raise UsageError(message)
-        now = min(len(read_rows(toy_folder)) - before, number)
+        now = min(len(files.update()) - before, number)
         while counted < now:
             counted += 1
             yield counted
@@ -248,6 +250,11 @@ def _finished(
 
 
 # --- on disk -------------------------------------------------------------------------------------
+
+
+def point_folder(folder: str | Path | None, value: float, *more: str) -> Path | None:
+    """Where toys of one value of a parameter are kept, in the folder of a construction."""
+    return None if folder is None else Path(folder) / "-".join([f"at-{value!r}", *more])
 
 
 class _folder:
@@ -296,7 +303,7 @@ def _resume(
                 f"{str(value)[:80]}; use another folder"
             )
             raise StateError(message)
-    return read_rows(toy_folder)
+    return ToyFiles(toy_folder).update()
 
 
 def _name_of(generator: Generator | str | None) -> str | None:
@@ -309,14 +316,3 @@ def _fingerprint(model: Model) -> str:
     with tempfile.TemporaryDirectory() as folder:
         text = write(Path(folder) / "model.json", model, {}).read_bytes()
     return hashlib.sha256(text).hexdigest()
-
-
-def read_rows(toy_folder: Path) -> dict[int, dict[str, Any]]:
-    """Finished toys in a folder; a last line that was cut off is not one."""
-    rows = {}
-    for file in sorted(toy_folder.glob("toys-*.jsonl")):
-        for line in file.read_text(encoding="utf-8").splitlines(keepends=True):
-            if line.endswith("\n"):
-                row = json.loads(line)
-                rows[int(row["toy"])] = row
-    return rows

@@ -138,7 +138,7 @@ class Events:
         """Every `step`-th block of them, without the last; None: that leaves too few."""
         if not isinstance(self.rows, Store) or len(self.rows.blocks) <= step * _LEAST:
             return None
-        blocks = np.ascontiguousarray(self.rows.blocks[:-1:step])
+        blocks = self.rows.blocks[:-1:step].copy()
         weights = self.weights
         if weights is not None:
             whole = (len(self.rows.blocks) - 1) * BLOCK

@@ -233,3 +233,32 @@ def test_one_newton_step_is_close_to_a_new_fit() -> None:
     quick = sbi.sample_shifts(result, replicas)
     slow = sbi.sample_shifts(result, replicas, refit=True)
     assert quick.shifts == pytest.approx(slow.shifts, rel=0.05, abs=5e-4)
+
+
+def test_a_line_that_was_cut_off_is_drawn_again(tmp_path: Path) -> None:
+    """A process was killed while it wrote: its toy is lost, no other, and none counts twice."""
+    model = sbi.Model({"S": "mu * 100"}, {"mu": sbi.Parameter(1.0, lower=0.0)})
+    reference = {"S": np.ones(200)}
+    whole = sbi.toys(model, reference, number=6, seed=1, folder=tmp_path)
+    (file,) = tmp_path.glob("toys-*.jsonl")
+    file.write_bytes(file.read_bytes()[:-20])
+    again = sbi.toys(model, reference, number=8, seed=1, folder=tmp_path)
+    np.testing.assert_array_equal(again.values[:6], whole.values)
+    numbers = [json.loads(line)["toy"] for line in file.read_text().splitlines()]
+    assert sorted(numbers) == list(range(8))
+
+
+def test_neyman_goes_on_in_its_folder(tmp_path: Path) -> None:
+    model = sbi.Model({"S": "mu * 20"}, {"mu": sbi.Parameter(1.0, lower=0.0)})
+    like = model.likelihood({"S": np.ones(20)}, reference={"S": np.ones(100)})
+    arguments: dict[str, Any] = {"values": [0.5, 1.0, 1.5], "seed": 3}
+    first = sbi.neyman(like, "mu", number=10, folder=tmp_path, **arguments)
+    files = {path: path.stat().st_size for path in tmp_path.glob("*/toys-*.jsonl")}
+    assert len(files) == 3
+    again = sbi.neyman(like, "mu", number=10, folder=tmp_path, **arguments)
+    assert {path: path.stat().st_size for path in files} == files
+    np.testing.assert_array_equal(first.critical, again.critical)
+    plain = sbi.neyman(like, "mu", number=10, **arguments)
+    np.testing.assert_array_equal(first.critical, plain.critical)
+    with pytest.raises(StateError, match="another seed"):
+        sbi.neyman(like, "mu", number=10, folder=tmp_path, **(arguments | {"seed": 4}))
