@@ -19,7 +19,7 @@ pictures each.
 
 from __future__ import annotations
 
-from rootml.plot._axes import Labels, Style, named, panels, write
+from rootml.plot._axes import Labels, Style, many_figures, named, panels, write
 from rootml.plot._comparisons import agreement, calibration, closure, efficiency, quantiles, toys
 from rootml.plot._curves import band, contour, limit, roc, scan
 from rootml.plot._histograms import data_mc, hist, overtraining, scores, steps
@@ -41,6 +41,7 @@ __all__ = [
     "impacts",
     "importance",
     "limit",
+    "many_figures",
     "named",
     "overtraining",
     "panels",

@@ -74,6 +74,12 @@ def new_figure(width: float, height: float) -> Any:
     return figure
 
 
+def many_figures() -> Any:
+    """A context in which matplotlib does not warn of more than 20 open figures."""
+    module = optional_import("matplotlib", feature="rootml.plot", extra="plot")
+    return module.rc_context({"figure.max_open_warning": 0})
+
+
 def panels(number: int, *, residuals: bool = False, size: float = 4.4) -> list[Any]:
     """Axes in a grid, for the ``ax=`` of as many pictures.
 

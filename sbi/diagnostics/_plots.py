@@ -16,9 +16,11 @@ Look = Mapping[str, Any]
 
 def draw(curves: Mapping[str, Any], look: Look) -> dict[str, Any]:
     """All pictures by name, each in a figure of its own: the axes."""
-    return {
-        title: _DRAW[kind](name, content, look) for title, (kind, name, content) in curves.items()
-    }
+    with plot.many_figures():
+        return {
+            title: _DRAW[kind](name, content, look)
+            for title, (kind, name, content) in curves.items()
+        }
 
 
 def draw_files(curves: Mapping[str, Any], look: Look, folder: Path) -> list[Path]:

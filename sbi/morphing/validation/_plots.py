@@ -43,7 +43,8 @@ class Results:
 
 def draw(results: Results, look: Look) -> dict[str, Any]:
     """All pictures by name, each in a figure of its own: the axes."""
-    return {name: picture() for name, picture in _pictures(results, look)}
+    with plot.many_figures():
+        return {name: picture() for name, picture in _pictures(results, look)}
 
 
 def draw_files(results: Results, look: Look, folder: Path) -> list[str]:

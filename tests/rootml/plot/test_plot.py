@@ -311,3 +311,11 @@ def test_the_cut_flow_of_a_dataset_is_drawn(data: rootml.Dataset) -> None:
     assert [bar.get_width() for bar in ax.patches[2:]] == pytest.approx(wanted)
     assert [text.get_text() for text in ax.get_yticklabels()] == ["all events", "fast"]
     assert ax.get_legend_handles_labels()[1] == ["0", "signal"]
+
+
+def test_reports_may_open_many_figures() -> None:
+    """matplotlib warns of more than 20, and warnings are errors here."""
+    diagnostics = pytest.importorskip("rootml.sbi.diagnostics._report")
+    curves = {f"pulls {n}": ("pulls", "mu", {"pulls": W}) for n in range(22)}
+    drawn = diagnostics.Report((), (), curves).plot()
+    assert len(drawn) == len(plt.get_fignums()) == 22
