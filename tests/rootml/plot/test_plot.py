@@ -36,6 +36,7 @@ Y = RNG.integers(0, 2, 400)
 @pytest.fixture(autouse=True)
 def figures_closed() -> Iterator[None]:
     plt.switch_backend("Agg")
+    plt.close("all")
     yield
     plt.close("all")
 

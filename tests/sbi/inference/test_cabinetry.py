@@ -19,6 +19,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*RefResolver:DeprecationWarning
 @pytest.fixture(autouse=True)
 def figures_closed() -> Iterator[None]:
     plt.switch_backend("Agg")
+    plt.close("all")
     yield
     plt.close("all")
 

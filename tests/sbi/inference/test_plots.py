@@ -18,6 +18,7 @@ plt: Any = pytest.importorskip("matplotlib.pyplot")
 @pytest.fixture(autouse=True)
 def figures_closed() -> Iterator[None]:
     plt.switch_backend("Agg")
+    plt.close("all")
     yield
     plt.close("all")
 
