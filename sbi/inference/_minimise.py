@@ -26,6 +26,7 @@ _STEPS = 12
 _MAX_DESCENT = 100  # steps of `descend`
 _MAX_DAMPING = 1e12
 _MAX_ACTIVE = 8  # rounds in which parameters go to their limits
+_ALONE = 24  # rows of a matrix that one thread inverts
 _GENTLE = 1e-6  # damping below this leaves a Newton step as it is
 
 
@@ -328,8 +329,8 @@ def _inverse_of_lower(factor: Array) -> Array:
     one waits for them: a hundred times longer than this takes.
     """
     number = len(factor)
-    if number == 1:
-        return np.asarray(1.0 / factor)
+    if number <= _ALONE:
+        return np.tril(np.linalg.inv(factor))
     half = number // 2
     first, second = (
         _inverse_of_lower(factor[:half, :half]),
