@@ -21,7 +21,7 @@ help:
 	@echo "make test-full    the same with the slow tests: full products, statistical studies"
 	@echo "make test-oldest  the tests with the oldest versions allowed     make test-newest  and the newest"
 	@echo "make servers      install the S3 server that tests of remote files talk to"
-	@echo "make studies      fits of 1000 toys beside the analytic likelihood, with their bars"
+	@echo "make studies      fits of 1000 toys beside the analytic likelihood; false alarms, power of diagnose"
 	@echo "make lint         ruff, formatting, mypy --strict        make format   repair what ruff can"
 	@echo "make docs         build the documentation into site/     make docs-serve   and show it"
 	@echo "make bench-bdt    compiled forests against other engines; also bench-sbi, bench-morphing,"
