@@ -117,7 +117,8 @@ class Forest(HtmlRepr):
             ``1e-6 + log1p(exp(m))``. "signed_square": ``sign(m) * m**2``. "softplus":
             ``log1p(exp(m))``. "sorted": in rising order. "tanh": ``2 / (1 + exp(-2 m)) - 1``.
             "softmax_zero": softmax over the nonzero ones.
-        link_scale: Factor on the margin inside "sigmoid" (LightGBM's ``sigmoid=``).
+        link_scale: Factor on the margin inside "sigmoid" (LightGBM's ``sigmoid=``) and "softmax"
+            (AdaBoost of several classes).
         library: Which library trained the model, or whose file format it is.
         library_version: Its version, as the model gives it; "" where it does not.
         objective: The library's name of the loss; "" where unknown.

@@ -49,6 +49,8 @@ def _sigmoid(m: Array, forest: Forest, exp: Exp) -> Array:
 
 
 def _softmax(m: Array, forest: Forest, exp: Exp) -> Array:
+    if forest.link_scale != 1:
+        m = m * m.dtype.type(forest.link_scale)
     raised = exp(m - m.max(axis=1, keepdims=True))
     if forest.library == "xgboost":  # Softmax() of src/common/math.h: the sum is a double
         total = np.zeros(len(m))

@@ -199,7 +199,7 @@ def _link(objective: str) -> tuple[Link, float]:
             except ValueError as error:
                 message = f"objective {objective!r:.60}"
                 raise ModelError(message) from error
-    return _LINKS[name], scale
+    return _LINKS[name], scale if _LINKS[name] == "sigmoid" else 1.0
 
 
 def _names(names: Sequence[str], num_features: int) -> tuple[str, ...] | None:

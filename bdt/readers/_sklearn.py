@@ -34,13 +34,15 @@ def read_sklearn(model: Any) -> Forest:
     """A forest from a fitted estimator.
 
     Regressors give their ``predict``; classifiers ``predict_proba`` of all classes (random
-    forests, more than two classes) or of the second one (boosting with two classes).
+    forests, more than two classes) or of the second one (boosting with two classes). Of several
+    targets the classes of the first come first. Trees of an initial estimator stand before those
+    of the boosting, as one round or several.
 
     Raises:
         UsageError: The estimator is not fitted.
-        UnsupportedModelError: Another estimator, an initial estimator of boosting that is no
-            constant, a classifier of several targets, categories that are neither texts nor
-            whole numbers from 0 on.
+        UnsupportedModelError: Another estimator, an initial estimator of boosting that is not a
+            constant, a tree or (of regression) boosted trees, categories that are neither texts
+            nor whole numbers from 0 on.
     """
     names = {kind.__name__: kind for kind in type(model).__mro__}
     reader = next((reader for name, reader in _READERS.items() if name in names), None)
@@ -132,13 +134,8 @@ def _decision_tree(model: Any) -> Forest:
 
 
 def _mean(model: Any, estimators: list[Any]) -> Forest:
-    if hasattr(model, "classes_") and model.n_outputs_ != 1:
-        message = f"{type(model).__name__} with {model.n_outputs_} targets is not supported"
-        raise UnsupportedModelError(message)
     trees = [estimator.tree_ for estimator in estimators]
-    values = [tree.value.reshape(tree.node_count, -1).astype(np.float64) for tree in trees]
-    if hasattr(model, "classes_"):
-        values = [_fractions(value) for value in values]
+    values = [_mean_leaves(tree, hasattr(model, "classes_")) for tree in trees]
     width = values[0].shape[1]
     return Forest(
         **_common(model),
@@ -150,6 +147,15 @@ def _mean(model: Any, estimators: list[Any]) -> Forest:
     )
 
 
+def _mean_leaves(tree: Any, is_classifier: bool) -> NDArray[np.float64]:
+    """Shape (nodes, outputs): targets, or the fractions of the classes of each target."""
+    value = tree.value.astype(np.float64)
+    if not is_classifier:
+        return value.reshape(tree.node_count, -1)
+    counts = np.atleast_1d(tree.n_classes).tolist()
+    return np.concatenate([_fractions(value[:, i, :n]) for i, n in enumerate(counts)], axis=1)
+
+
 def _fractions(value: NDArray[np.float64]) -> NDArray[np.float64]:
     """Fractions of the classes; before 1.3 trees held weighted counts."""
     total = value.sum(axis=1, keepdims=True)
@@ -159,54 +165,159 @@ def _fractions(value: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _ada_boost(model: Any) -> Forest:
-    """Votes of trees for one of two classes, weighted: ``decision_function``."""
-    if len(model.classes_) != 2:
-        message = (
-            f"AdaBoostClassifier of {len(model.classes_)} classes is not supported, of 2 it is"
-        )
-        raise UnsupportedModelError(message)
+    """Votes of trees for the classes, weighted: ``decision_function``."""
     for estimator in model.estimators_:
-        if type(estimator).__name__ != "DecisionTreeClassifier" or len(estimator.classes_) != 2:
+        if type(estimator).__name__ != "DecisionTreeClassifier":
             message = f"AdaBoostClassifier of {type(estimator).__name__} is not supported"
             raise UnsupportedModelError(message)
-    trees = [estimator.tree_ for estimator in model.estimators_]
-    weights = np.asarray(model.estimator_weights_, dtype=np.float64)[: len(trees)]
+    count = len(model.classes_)
+    weights = np.asarray(model.estimator_weights_, dtype=np.float64)[: len(model.estimators_)]
     values = [
-        np.where(np.argmax(tree.value[:, 0, :], axis=1) == 1, 2 * weight, -2 * weight)[:, None]
-        for tree, weight in zip(trees, weights.tolist(), strict=True)
+        _votes(estimator, model.classes_, weight)
+        for estimator, weight in zip(model.estimators_, weights.tolist(), strict=True)
     ]
     return Forest(
         **_common(model),
-        **tree_fields(trees, values),
-        tree_output=np.zeros(len(trees), dtype=np.int32),
-        base=np.zeros(1),
+        **tree_fields([estimator.tree_ for estimator in model.estimators_], values),
+        tree_output=np.zeros(len(values), dtype=np.int32),
+        base=np.zeros(1 if count == 2 else count),
         divisor=float(model.estimator_weights_.sum()),
         allow_nan=_allow_nan(model),
-        link="sigmoid",
+        link="sigmoid" if count == 2 else "softmax",
+        link_scale=1.0 / (count - 1),
     )
+
+
+def _votes(estimator: Any, classes: NDArray[Any], weight: float) -> NDArray[np.float64]:
+    """Shape (nodes, classes): `weight` for the class of a node, the rest shares its negative.
+
+    Of two classes the difference of their votes, shape (nodes, 1).
+    """
+    chosen = estimator.classes_[np.argmax(estimator.tree_.value[:, 0, :], axis=1)]
+    votes = np.where(chosen[:, None] == classes, weight, -1 / (len(classes) - 1) * weight)
+    return votes[:, 1:] - votes[:, :1] if len(classes) == 2 else votes
 
 
 def _gradient_boosting(model: Any) -> Forest:
     """Sum of the initial prediction and of ``learning_rate * leaf``."""
-    init = model.init_
-    if init != "zero" and type(init).__name__ not in {"DummyClassifier", "DummyRegressor"}:
-        message = f"gradient boosting with init={type(init).__name__} is not supported"
-        raise UnsupportedModelError(message)
     estimators = model.estimators_
     outputs = estimators.shape[1]
     trees = [estimator.tree_ for estimator in estimators.ravel()]
     values = [model.learning_rate * tree.value.reshape(-1, 1) for tree in trees]
-    first = np.zeros((1, model.n_features_in_), dtype=np.float32)
     link, scale = _link(model)
-    return Forest(
+    boosted = Forest(
         **_common(model),
         **tree_fields(trees, values),
         tree_output=np.arange(len(trees), dtype=np.int32) % outputs,
-        base=np.asarray(model._raw_predict_init(first), dtype=np.float64).reshape(outputs),
+        base=np.zeros(outputs),
         allow_nan=False,
         link=link,
         link_scale=scale,
         trees_per_iteration=outputs,
+    )
+    if _is_constant(model.init_):
+        first = np.zeros((1, model.n_features_in_), dtype=np.float32)
+        base = np.asarray(model._raw_predict_init(first), dtype=np.float64)
+        return boosted.replace(base=base.reshape(outputs))
+    return _after(_initial(model, boosted), boosted)
+
+
+def _is_constant(init: Any) -> bool:
+    """Whether an initial estimator gives the same for all events, at every call."""
+    if isinstance(init, str):
+        return init == "zero"
+    name = type(init).__name__
+    if name == "DummyClassifier" and init.strategy == "stratified":
+        message = (
+            "gradient boosting with init=DummyClassifier('stratified'), which draws at random"
+        )
+        raise UnsupportedModelError(message)
+    return _is_own(init) and name in {"DummyClassifier", "DummyRegressor"}
+
+
+def _is_own(estimator: Any) -> bool:
+    return type(estimator).__module__.startswith("sklearn.")
+
+
+def _initial(model: Any, boosted: Forest) -> Forest:
+    """The trees of an initial estimator, with leaves that are raw predictions of the boosting."""
+    init, name = model.init_, type(model.init_).__name__
+    if _is_own(init) and not hasattr(model, "classes_") and name in _INITIAL_REGRESSORS:
+        return _READERS[name](init)
+    if _is_own(init) and hasattr(model, "classes_") and name in _INITIAL_CLASSIFIERS:
+        epsilon = np.finfo(np.float64).eps  # as _init_raw_predictions() of sklearn/ensemble/_gb.py
+        shares = np.clip(_mean_leaves(init.tree_, True), epsilon, 1 - epsilon)
+        count = boosted.num_outputs
+        raw = model._loss.link.link(shares if count > 1 else shares[:, 1]).reshape(-1, count)
+        return boosted.replace(
+            **tree_fields([init.tree_] * count, [raw[:, [k]] for k in range(count)]),
+            tree_output=np.arange(count),
+            category=np.zeros(0),
+        )
+    message = (
+        f"gradient boosting with init={name} is not supported; supported are constants, "
+        f"{', '.join(_INITIAL_CLASSIFIERS)} for classes and {', '.join(_INITIAL_REGRESSORS)} for "
+        "regression"
+    )
+    raise UnsupportedModelError(message)
+
+
+def _after(first: Forest, boosted: Forest) -> Forest:
+    """The trees of `first`, which compare in float32 here, as boosting casts its input; then those
+    of `boosted`."""
+    rounded = first.replace(threshold=floor32(first.threshold.astype(np.float64)))
+    return boosted.replace(
+        **_nodes([rounded, boosted]),
+        tree_output=np.r_[first.tree_output, boosted.tree_output],
+        feature_categories=first.feature_categories,
+        base=first.base,
+    )
+
+
+def _nodes(forests: Sequence[Forest]) -> dict[str, Any]:
+    """Fields of all nodes of several forests, one after the other."""
+    nodes = np.cumsum([0, *(forest.num_nodes for forest in forests)]).tolist()
+    sets = np.cumsum([0, *(forest.num_category_sets for forest in forests)]).tolist()
+    members = np.cumsum([0, *(len(forest.category_values) for forest in forests)]).tolist()
+
+    def joined(name: str, shifts: Sequence[int] = ()) -> NDArray[Any]:
+        parts = [getattr(forest, name) for forest in forests]
+        pairs = itertools.zip_longest(parts, shifts[: len(parts)], fillvalue=0)
+        return np.concatenate([np.where(part < 0, part, part + shift) for part, shift in pairs])
+
+    offsets = [forest.tree_offset[1:] + n for forest, n in zip(forests, nodes, strict=False)]
+    ends = [forest.category_offset[1:] + n for forest, n in zip(forests, members, strict=False)]
+    plain = ("threshold", "default_left", "value", "category_values", "gain", "cover")
+    return {
+        "tree_offset": np.concatenate([[0], *offsets]),
+        "feature": joined("feature"),
+        "left": joined("left", nodes),
+        "right": joined("right", nodes),
+        "category": joined("category", sets),
+        "category_offset": np.concatenate([[0], *ends]),
+        **{name: np.concatenate([getattr(each, name) for each in forests]) for name in plain},
+    }
+
+
+def _multi_output(model: Any) -> Forest:
+    """One estimator for each target: their outputs, beside one another."""
+    forests = [read_sklearn(estimator) for estimator in model.estimators_]
+    shared = ("link", "link_scale", "divisor", "base_first", "input_dtype", "allow_nan")
+    first = forests[0]
+    differ = [name for name in shared if len({getattr(each, name) for each in forests}) > 1]
+    if differ or first.link == "softmax" or any(each.leaf_width > 1 for each in forests):
+        message = (
+            f"{type(model).__name__} of {type(model.estimators_[0]).__name__}: read are boosted "
+            "trees of regression or two classes for each target, with one link for all of them"
+        )
+        raise UnsupportedModelError(message)
+    starts = np.cumsum([0, *(each.num_outputs for each in forests)]).tolist()
+    outputs = [each.tree_output + k for each, k in zip(forests, starts, strict=False)]
+    return first.replace(
+        **_nodes(forests),
+        tree_output=np.concatenate(outputs),
+        base=np.concatenate([each.base for each in forests]),
+        trees_per_iteration=sum(each.num_trees for each in forests),
     )
 
 
@@ -343,12 +454,21 @@ _READERS: dict[str, Callable[[Any], Forest]] = {
     "AdaBoostClassifier": _ada_boost,
     "DecisionTreeClassifier": _decision_tree,
     "DecisionTreeRegressor": _decision_tree,
+    "ExtraTreeClassifier": _decision_tree,
+    "ExtraTreeRegressor": _decision_tree,
     "ExtraTreesClassifier": _random_forest,
     "ExtraTreesRegressor": _random_forest,
     "GradientBoostingClassifier": _gradient_boosting,
     "GradientBoostingRegressor": _gradient_boosting,
     "HistGradientBoostingClassifier": _hist_gradient_boosting,
     "HistGradientBoostingRegressor": _hist_gradient_boosting,
+    "MultiOutputClassifier": _multi_output,
+    "MultiOutputRegressor": _multi_output,
     "RandomForestClassifier": _random_forest,
     "RandomForestRegressor": _random_forest,
 }
+_INITIAL_CLASSIFIERS = ("DecisionTreeClassifier", "ExtraTreeClassifier")
+_INITIAL_REGRESSORS = (
+    "DecisionTreeRegressor", "ExtraTreeRegressor", "GradientBoostingRegressor",
+    "HistGradientBoostingRegressor",
+)  # fmt: skip

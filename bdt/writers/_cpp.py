@@ -427,7 +427,8 @@ def _link(forest: Forest) -> str:
         return _ARGMAX
     if forest.link == "softmax":
         total = "double" if forest.library == "xgboost" else "output_type"
-        return _SOFTMAX.format(total=total)
+        scaled = f"for (std::size_t k = 0; k < num_outputs; ++k) out[k] *= {scale};\n    "
+        return (scaled if forest.link_scale != 1 else "") + _SOFTMAX.format(total=total)
     if forest.link in {"increments", "sorted"}:
         return _INCREMENTS if forest.link == "increments" else _SORTED
     message = f"to_cpp() of a forest with the link {forest.link!r}"

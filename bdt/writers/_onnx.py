@@ -129,6 +129,7 @@ class _ForestGraph(OnnxGraph):
         if link in simple:
             self.then(simple[link], output="prediction")
         elif link == "softmax":
+            self.scale()
             self.then("Softmax", axis=1, output="prediction")
         elif link == "signed_square":
             self.then("Mul", self.op("Abs", self.now), output="prediction")
@@ -138,10 +139,13 @@ class _ForestGraph(OnnxGraph):
             message = f"to_onnx() of a forest with the link {link!r}: no operator has it"
             raise UnsupportedModelError(message)
 
+    def scale(self) -> None:
+        if self.forest.link_scale != 1:
+            self.then("Mul", self.constant(self.forest.link_scale, self.forest.dtype))
+
     def sigmoid(self) -> None:
         dtype = self.forest.dtype
-        if self.forest.link_scale != 1:
-            self.then("Mul", self.constant(self.forest.link_scale, dtype))
+        self.scale()
         self.then("Neg")
         self.then("Exp")
         self.then("Add", self.constant(1, dtype))

@@ -154,11 +154,24 @@ def _sklearn_kinds() -> dict[str, tuple[Callable[[], Any], str]]:
 
     e = ensemble
     return {
+        "ada_three": (lambda: e.AdaBoostClassifier(
+            tree.DecisionTreeClassifier(max_depth=3, random_state=1), n_estimators=6,
+            random_state=1), "three"),
         "decision_tree": (lambda: tree.DecisionTreeClassifier(max_depth=6, random_state=1), "two"),
         "extra_trees": (lambda: e.ExtraTreesClassifier(5, max_depth=7, random_state=1), "three"),
         "extra_trees_reg": (lambda: e.ExtraTreesRegressor(5, max_depth=7, random_state=1), "real"),
+        "extra_trees_targets": (
+            lambda: e.ExtraTreesClassifier(4, max_depth=5, random_state=1), "classes"),
         "gb_exponential": (
             lambda: e.GradientBoostingClassifier(n_estimators=5, loss="exponential"), "two"),
+        "gb_init_hist": (
+            lambda: e.GradientBoostingRegressor(
+                n_estimators=5, init=e.HistGradientBoostingRegressor(
+                    max_iter=4, categorical_features=[3])), "real"),
+        "gb_init_tree": (
+            lambda: e.GradientBoostingClassifier(
+                n_estimators=4, init=tree.DecisionTreeClassifier(max_depth=4, random_state=1)),
+            "three"),
         "gb_reg": (lambda: e.GradientBoostingRegressor(n_estimators=5, loss="huber"), "real"),
         "gb_three": (lambda: e.GradientBoostingClassifier(n_estimators=4), "three"),
         "gb_two": (lambda: e.GradientBoostingClassifier(n_estimators=6), "two"),
@@ -178,9 +191,10 @@ def _sklearn_kinds() -> dict[str, tuple[Callable[[], Any], str]]:
 
 
 SKLEARN = (
-    "decision_tree", "extra_trees", "extra_trees_reg", "gb_exponential", "gb_reg", "gb_three",
-    "gb_two", "gb_zero", "hist_categories", "hist_gamma", "hist_poisson", "hist_three",
-    "random_forest", "random_forest_reg", "random_forest_targets",
+    "ada_three", "decision_tree", "extra_trees", "extra_trees_reg", "extra_trees_targets",
+    "gb_exponential", "gb_init_hist", "gb_init_tree", "gb_reg", "gb_three", "gb_two", "gb_zero",
+    "hist_categories", "hist_gamma", "hist_poisson", "hist_three", "random_forest",
+    "random_forest_reg", "random_forest_targets",
 )  # fmt: skip
 
 
@@ -191,21 +205,28 @@ def _sklearn(name: str) -> Trained:
     y = {
         "two": score > 1, "three": np.digitize(score, [0.5, 2]), "real": score,
         "positive": np.exp(score / 3), "pair": np.c_[score, score**2],
+        "classes": np.c_[score > 1, np.digitize(score, [0.5, 2])],
     }[label]  # fmt: skip
-    if not name.startswith("gb"):
+    if not name.startswith(("ada", "gb")):
         x[np.random.default_rng(14).random(x.shape) < 0.1] = np.nan
     model = make().fit(x, y)
     forest = load(model)
     inner = (forest.feature >= 0) & (forest.category < 0)
     rows = odd_rows(x, forest.threshold[inner].astype(np.float64))
     rows = rows[~np.any(np.isinf(rows) | (np.abs(rows) > 1e30), axis=1)]  # which it refuses
-    if name.startswith("gb"):
+    if name.startswith(("ada", "gb")):
         rows = rows[~np.any(np.isnan(rows), axis=1)]
     if hasattr(model, "predict_proba"):
-        prediction = model.predict_proba(rows)[:, -forest.num_outputs :]
+        shares = model.predict_proba(rows)
+        shares = np.concatenate(shares, axis=1) if isinstance(shares, list) else shares
+        prediction = shares[:, -forest.num_outputs :]
     else:
         prediction = model.predict(rows)
-    raw = model._raw_predict(rows.astype(forest.input_dtype)) if name[:2] in {"gb", "hi"} else None
+    raw = None
+    if name[:2] in {"gb", "hi"}:
+        raw = model._raw_predict(rows.astype(forest.input_dtype))
+    elif name.startswith("ada"):
+        raw = model.decision_function(rows)
     margin = columns(prediction if raw is None else raw)
     return Trained(model, forest, rows, margin, columns(prediction))
 

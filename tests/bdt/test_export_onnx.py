@@ -17,8 +17,8 @@ from rootml.errors import MissingPackageError, UnsupportedModelError
 
 LIGHTGBM = ("binary", "sqrt", "multiclass", "multiclassova", "poisson", "cross_entropy_lambda")
 SKLEARN = (
-    "decision_tree", "extra_trees", "extra_trees_reg", "gb_exponential", "gb_reg", "gb_three",
-    "gb_two", "gb_zero", "hist_categories", "hist_gamma", "hist_poisson", "hist_three",
+    "ada_three", "decision_tree", "extra_trees", "extra_trees_reg", "gb_exponential", "gb_reg",
+    "gb_three", "gb_two", "gb_zero", "hist_categories", "hist_gamma", "hist_poisson", "hist_three",
     "random_forest", "random_forest_reg", "random_forest_targets",
 )  # fmt: skip
 

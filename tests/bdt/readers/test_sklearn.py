@@ -13,9 +13,10 @@ from rootml.bdt import load
 from rootml.errors import UnsupportedModelError, UsageError
 
 KINDS = (
-    "decision_tree", "extra_trees", "extra_trees_reg", "gb_exponential", "gb_reg", "gb_three",
-    "gb_two", "gb_zero", "hist_categories", "hist_gamma", "hist_poisson", "hist_three",
-    "random_forest", "random_forest_reg", "random_forest_targets",
+    "ada_three", "decision_tree", "extra_trees", "extra_trees_reg", "extra_trees_targets",
+    "gb_exponential", "gb_init_hist", "gb_init_tree", "gb_reg", "gb_three", "gb_two", "gb_zero",
+    "hist_categories", "hist_gamma", "hist_poisson", "hist_three", "random_forest",
+    "random_forest_reg", "random_forest_targets",
 )  # fmt: skip
 
 
@@ -30,7 +31,7 @@ def test_margins_have_scikit_learns_bits(name: str, sklearn_model: Callable[...,
 def test_the_link_is_that_of_the_loss(name: str, sklearn_model: Callable[..., Any]) -> None:
     one = sklearn_model(name)
     m, forest = one.margin, one.forest
-    soft = np.exp(m - m.max(axis=1, keepdims=True))
+    soft = np.exp(forest.link_scale * (m - m.max(axis=1, keepdims=True)))
     expected = {
         "exp": np.exp(m),
         "identity": m,
@@ -98,7 +99,9 @@ def test_categories_of_pandas(kind: str) -> None:
 def test_what_cannot_be_represented_is_named() -> None:
     pytest.importorskip("sklearn")
     from sklearn import ensemble
+    from sklearn.dummy import DummyClassifier
     from sklearn.linear_model import LinearRegression
+    from sklearn.multioutput import MultiOutputClassifier
     from sklearn.pipeline import make_pipeline
 
     x, y = np.random.default_rng(1).normal(size=(60, 2)), np.arange(60) % 2
@@ -112,12 +115,68 @@ def test_what_cannot_be_represented_is_named() -> None:
     ):  # fmt: skip
         with pytest.raises(UnsupportedModelError, match=word):
             load(model.fit(x, y))
-    with pytest.raises(UnsupportedModelError, match="2 targets"):
-        load(ensemble.RandomForestClassifier(2).fit(x, np.c_[y, y]))
+    names = (
+        "RandomForestClassifier",
+        "GradientBoostingClassifier",
+        "HistGradientBoostingClassifier",
+    )
+    for init in [getattr(ensemble, name)() for name in names]:
+        model = ensemble.GradientBoostingClassifier(init=init, n_estimators=2).fit(x, y)
+        with pytest.raises(UnsupportedModelError, match=f"init={type(init).__name__}"):
+            load(model)
+    drawn = DummyClassifier(strategy="stratified")
+    with pytest.raises(UnsupportedModelError, match="draws at random"):
+        load(ensemble.GradientBoostingClassifier(init=drawn, n_estimators=2).fit(x, y))
+    forests = MultiOutputClassifier(ensemble.RandomForestClassifier(2)).fit(x, np.c_[y, y])
+    with pytest.raises(UnsupportedModelError, match="MultiOutputClassifier of RandomForestClass"):
+        load(forests)
     negative = np.c_[x[:, 0], np.tile([-1, 0, 3], 20)]
     hist = ensemble.HistGradientBoostingClassifier(max_iter=2, categorical_features=[1])
     with pytest.raises(UnsupportedModelError, match="categories of feature 1"):
         load(hist.fit(negative, y))
+
+
+@pytest.mark.parametrize("loss", ["log_loss", "exponential"])
+@pytest.mark.parametrize("init", ["tree", "dummy", "uniform"])
+def test_initial_estimators_of_two_classes(init: str, loss: str) -> None:
+    """An initial probability of 0 or 1, in pure leaves, is cut as scikit-learn cuts it."""
+    ensemble = pytest.importorskip("sklearn.ensemble")
+    from sklearn.dummy import DummyClassifier
+    from sklearn.tree import ExtraTreeClassifier
+
+    rng = np.random.default_rng(2)
+    x = rng.normal(size=(300, 3))
+    y = x[:, 0] + rng.normal(size=300) > 0
+    made = {
+        "tree": ExtraTreeClassifier(max_depth=5, random_state=1),
+        "dummy": DummyClassifier(),
+        "uniform": DummyClassifier(strategy="uniform"),
+    }[init]
+    model = ensemble.GradientBoostingClassifier(init=made, loss=loss, n_estimators=4).fit(x, y)
+    forest = load(model)
+    assert np.array_equal(margins(forest, x), model._raw_predict(x.astype(np.float32)))
+    assert forest.num_iterations == 4 + (init == "tree")
+    np.testing.assert_allclose(
+        forest.compile("numpy").predict(x), model.predict_proba(x)[:, 1], rtol=1e-13
+    )
+
+
+def test_one_estimator_for_each_target() -> None:
+    ensemble = pytest.importorskip("sklearn.ensemble")
+    from sklearn.multioutput import MultiOutputClassifier, MultiOutputRegressor
+
+    rng = np.random.default_rng(6)
+    x = rng.normal(size=(400, 3))
+    x[:, 2] = rng.integers(0, 5, 400)
+    y = np.c_[x[:, 0] * x[:, 2], x[:, 1] ** 2]
+    x[rng.random(400) < 0.1, 0] = np.nan
+    boosted = ensemble.HistGradientBoostingRegressor(max_iter=5, categorical_features=[2])
+    model = MultiOutputRegressor(boosted).fit(x, np.nan_to_num(y))
+    assert np.array_equal(load(model).compile().predict(x), model.predict(x))
+    assert np.array_equal(margins(load(model), x), model.predict(x))
+    two = MultiOutputClassifier(ensemble.HistGradientBoostingClassifier(max_iter=4)).fit(x, y > 1)
+    shares = np.stack([each[:, 1] for each in two.predict_proba(x)], axis=1)
+    np.testing.assert_allclose(load(two).compile().predict(x), shares, rtol=1e-14)
 
 
 def test_a_predict_of_the_users_own_is_refused() -> None:
@@ -157,11 +216,6 @@ def test_ada_boost() -> None:
         assert np.array_equal(margins(forest, rows)[:, 0], model.decision_function(rows))
         ours = forest.compile("numpy").predict(rows)
         np.testing.assert_allclose(ours, model.predict_proba(rows)[:, 1], rtol=1e-13)
-    several = ensemble.AdaBoostClassifier(tree, n_estimators=3).fit(
-        x, np.digitize(x[:, 0], [0, 1])
-    )
-    with pytest.raises(UnsupportedModelError, match="3 classes"):
-        load(several)
     linear = ensemble.AdaBoostClassifier(LogisticRegression(), n_estimators=3).fit(x, label)
     with pytest.raises(UnsupportedModelError, match="LogisticRegression"):
         load(linear)
