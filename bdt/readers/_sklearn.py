@@ -149,11 +149,12 @@ def _mean(model: Any, estimators: list[Any]) -> Forest:
 
 def _mean_leaves(tree: Any, is_classifier: bool) -> NDArray[np.float64]:
     """Shape (nodes, outputs): targets, or the fractions of the classes of each target."""
-    value = tree.value.astype(np.float64)
+    value: NDArray[np.float64] = tree.value.astype(np.float64)
     if not is_classifier:
         return value.reshape(tree.node_count, -1)
     counts = np.atleast_1d(tree.n_classes).tolist()
-    return np.concatenate([_fractions(value[:, i, :n]) for i, n in enumerate(counts)], axis=1)
+    parts = [_fractions(value[:, i, :n]) for i, n in enumerate(counts)]
+    return np.concatenate(parts, axis=1)
 
 
 def _fractions(value: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -23,7 +23,7 @@ from rootml.errors import UnsupportedModelError, UsageError
 
 LIGHTGBM = ("binary", "sqrt", "multiclass", "multiclassova", "cross_entropy_lambda")
 SKLEARN = ("ada_three", "gb_exponential", "gb_three", "hist_categories", "hist_gamma",
-           "random_forest","random_forest_targets")  # fmt: skip
+           "random_forest", "random_forest_targets")  # fmt: skip
 TYPES = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
 FLAGS = ("-std=c++17", "-O1", "-Wall", "-Wextra", "-Werror", "-pedantic")
 
