@@ -2,13 +2,14 @@
 
 Semantics from the operators' specification and, where it is silent, from ONNX Runtime
 (``onnxruntime/core/providers/cpu/ml/tree_ensemble_aggregator.h``): leaves are added in the type of
-the thresholds, tree after tree, the base last. A test of equality becomes a category set.
+the thresholds, tree after tree, the base last. A test of equality becomes a category set. Scores
+that are multiplied by a constant, or are the sum of several ensembles, agree to a few ulp: the
+order of rounding differs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,20 @@ from numpy.typing import NDArray
 from rootml._internal.optional import optional_import
 from rootml.bdt._forest import Forest, Link
 from rootml.bdt._structure import order_by_tree
-from rootml.bdt.readers._onnx_tail import OPERATORS, link_behind
+from rootml.bdt.readers._join import joined_nodes
+from rootml.bdt.readers._onnx_equality import (
+    EQ,
+    GT,
+    GTE,
+    LEQ,
+    LT,
+    MEMBER,
+    MODES,
+    NEQ,
+    Trees,
+    with_numeric_tests,
+)
+from rootml.bdt.readers._onnx_tail import OPERATORS, Behind, behind, summed
 from rootml.errors import ModelError, UnsupportedModelError
 
 _LINKS: dict[str, Link] = {
@@ -27,32 +41,11 @@ _LINKS: dict[str, Link] = {
     "SOFTMAX": "softmax",
     "SOFTMAX_ZERO": "softmax_zero",
 }
-_MODES = (
-    "BRANCH_LEQ", "BRANCH_LT", "BRANCH_GTE", "BRANCH_GT", "BRANCH_EQ", "BRANCH_NEQ",
-    "BRANCH_MEMBER",
-)  # fmt: skip
-_LEQ, _LT, _GTE, _GT, _EQ, _NEQ, _MEMBER = range(7)
 _AGGREGATES = ("AVERAGE", "SUM", "MIN", "MAX")
 _TRANSFORMS = ("NONE", "SOFTMAX", "LOGISTIC", "SOFTMAX_ZERO", "PROBIT")
 _ENSEMBLES = {"TreeEnsemble", "TreeEnsembleClassifier", "TreeEnsembleRegressor"}
 _DOMAINS = {"", "ai.onnx", "ai.onnx.ml"}
-_MAX_CATEGORY = 2**24
 _MAX_VALUES = 2**27  # nodes x outputs
-
-
-@dataclass
-class _Trees:
-    """Nodes of all trees, unordered; children are indices among them, -1 in leaves."""
-
-    roots: NDArray[np.int64]
-    feature: NDArray[np.int64]
-    mode: NDArray[np.int64]
-    split: NDArray[Any]
-    true: NDArray[np.int64]
-    false: NDArray[np.int64]
-    nan_true: NDArray[np.bool_]
-    value: NDArray[Any]
-    members: dict[int, NDArray[Any]]
 
 
 def read_onnx(data: bytes | Any) -> Forest:
@@ -63,8 +56,8 @@ def read_onnx(data: bytes | Any) -> Forest:
     Raises:
         MissingPackageError: The package onnx is not installed.
         ModelError: Damaged.
-        UnsupportedModelError: Other operators than one tree ensemble, aggregates MIN and MAX,
-            tests of equality with something else than whole numbers from 0 on.
+        UnsupportedModelError: Other operators than one tree ensemble or a sum of regressors, and
+            what `rootml.bdt.readers._onnx_tail` knows; aggregates MIN and MAX.
     """
     onnx = optional_import("onnx", feature="reading an ONNX model", extra="onnx")
     if isinstance(data, bytes):
@@ -73,7 +66,21 @@ def read_onnx(data: bytes | Any) -> Forest:
         except Exception as error:
             message = f"the file is not an ONNX model: {type(error).__name__}"
             raise ModelError(message) from error
-    node, width, dtype = _ensemble(onnx, data.graph)
+    nodes = _ensembles(data.graph)
+    forests = [_read(onnx, data.graph, node) for node in nodes]
+    scores = summed(data.graph, [_scores(node) for node in nodes])
+    found = behind(onnx, data, scores, forests[0].dtype)
+    return _with_behind(forests[0] if len(forests) == 1 else _sum(forests), found)
+
+
+def _scores(node: Any) -> str:
+    """Name of the scores that an ensemble gives."""
+    return str(node.output[1 if node.op_type == "TreeEnsembleClassifier" else 0])
+
+
+def _read(onnx: Any, graph: Any, node: Any) -> Forest:
+    """The forest of one ensemble."""
+    width, dtype = _input(onnx, graph, node)
     given = _attributes(onnx, node)
     try:
         made = (
@@ -81,40 +88,87 @@ def read_onnx(data: bytes | Any) -> Forest:
             if node.op_type == "TreeEnsemble"
             else _listed(given, dtype, node.op_type)
         )
-        forest = _forest(*made, given, width, node.op_type)
+        return _forest(*made, given, width, node.op_type)
     except (KeyError, TypeError, OverflowError) as error:
         message = f"{node.op_type} with missing or wrong attributes: {error}"
         raise ModelError(message) from error
-    return _with_link(forest, link_behind(onnx, data, node, forest.dtype), node)
 
 
-def _with_link(forest: Forest, link: Link, node: Any) -> Forest:
-    """With the link of the operators behind the trees."""
-    if link == "identity":
-        return forest
-    if forest.link != "identity":
-        message = (
-            f"{node.op_type} transforms the scores ({forest.link}), and so does {link} behind"
-        )
+def _sum(forests: list[Forest]) -> Forest:
+    """The trees of all ensembles, whose scores the graph adds up."""
+    first = forests[0]
+    shared = ("divisor", "link", "num_features", "num_outputs")
+    if any(getattr(each, name) != getattr(first, name) for each in forests for name in shared):
+        message = f"a sum of tree ensembles that differ in one of {', '.join(shared)}"
         raise UnsupportedModelError(message)
-    return forest.replace(link=link)
+    if first.link != "identity":
+        message = f"a sum of tree ensembles that transform their scores ({first.link})"
+        raise UnsupportedModelError(message)
+    alike = [_less_or_equal(each) for each in forests]
+    return alike[0].replace(
+        **joined_nodes(alike),
+        tree_output=np.concatenate([each.tree_output for each in alike]),
+        base=np.sum([each.base for each in alike], axis=0, dtype=first.dtype),
+    )
 
 
-def _ensemble(onnx: Any, graph: Any) -> tuple[Any, int, np.dtype[Any]]:
-    """The tree ensemble of a graph, the width of its input (0 if unknown) and the dtype."""
+def _less_or_equal(forest: Forest) -> Forest:
+    """The same with tests ``x <= t`` where they are ``x < t``."""
+    if forest.comparison == "<=":
+        return forest
+    numeric = (forest.feature >= 0) & (forest.category < 0)
+    if np.any(np.isneginf(forest.threshold[numeric])):
+        message = "tests x < -inf in a sum of tree ensembles"
+        raise UnsupportedModelError(message)
+    with np.errstate(all="ignore"):
+        below = np.nextafter(forest.threshold, forest.threshold.dtype.type(-np.inf))
+    return forest.replace(threshold=np.where(numeric, below, forest.threshold), comparison="<=")
+
+
+def _with_behind(forest: Forest, found: Behind) -> Forest:
+    """With the factor, the summand and the link of the operators behind the trees."""
+    changed = forest
+    if found.factor != 1 or found.summand != 0:
+        if forest.link != "identity":
+            message = f"scores that are transformed ({forest.link}), then scaled or shifted"
+            raise UnsupportedModelError(message)
+        kind = forest.dtype.type
+        changed = forest.replace(
+            divisor=forest.divisor / found.factor,
+            base=forest.base * kind(found.factor) + kind(found.summand),
+        )
+    if found.link == "identity":
+        return changed
+    if forest.link != "identity":
+        message = f"scores that are transformed ({forest.link}), and by {found.link} once more"
+        raise UnsupportedModelError(message)
+    return changed.replace(link=found.link)
+
+
+def _ensembles(graph: Any) -> list[Any]:
+    """The tree ensembles of a graph."""
     found = [n for n in graph.node if n.op_type in _ENSEMBLES and n.domain in _DOMAINS]
     others = {str(n.op_type) for n in graph.node if n not in found} - OPERATORS
-    if len(found) != 1 or others:
+    if (
+        not found
+        or others
+        or (len(found) > 1 and any(n.op_type == "TreeEnsembleClassifier" for n in found))
+    ):
         names = ", ".join(sorted(others)) or "no"
         message = (
             f"an ONNX graph of {len(found)} tree ensembles and of {names} other operators; one "
-            f"ensemble can be read, behind it {', '.join(sorted(OPERATORS))}"
+            "ensemble or a sum of regressors can be read, behind it "
+            f"{', '.join(sorted(OPERATORS))}"
         )
         raise UnsupportedModelError(message)
-    (node,) = found
+    return found
+
+
+def _input(onnx: Any, graph: Any, node: Any) -> tuple[int, np.dtype[Any]]:
+    """The width of an ensemble's input (0 if unknown) and the dtype."""
     inputs = {one.name: one.type.tensor_type for one in graph.input}
-    if len(node.input) != 1 or node.input[0] not in inputs:
-        message = f"{node.op_type} does not take an input of the graph as it is"
+    if len(node.input) != 1 or node.input[0] not in inputs or len(inputs) != 1:
+        message = f"{node.op_type} does not take the one input of the graph as it is"
         raise UnsupportedModelError(message)
     tensor = inputs[node.input[0]]
     kinds = {onnx.TensorProto.FLOAT: np.float32, onnx.TensorProto.DOUBLE: np.float64}
@@ -123,7 +177,7 @@ def _ensemble(onnx: Any, graph: Any) -> tuple[Any, int, np.dtype[Any]]:
         raise UnsupportedModelError(message)
     shape = tensor.shape.dim
     width = int(shape[1].dim_value) if len(shape) == 2 else 0
-    return node, width, np.dtype(kinds[tensor.elem_type])
+    return width, np.dtype(kinds[tensor.elem_type])
 
 
 def _attributes(onnx: Any, node: Any) -> dict[str, Any]:
@@ -185,7 +239,7 @@ def _floats(
 
 def _listed(
     given: dict[str, Any], dtype: np.dtype[Any], kind: str
-) -> tuple[_Trees, int, NDArray[Any]]:
+) -> tuple[Trees, int, NDArray[Any]]:
     """The trees, the number of outputs and the bases."""
     tree = _integers(given, "nodes_treeids")
     count = len(tree)
@@ -195,11 +249,11 @@ def _listed(
         message = f"nodes_modes has {len(modes)} entries for {count} nodes"
         raise ModelError(message)
     names = [one.decode(errors="replace") if isinstance(one, bytes) else one for one in modes]
-    if unknown := set(names) - {*_MODES[:-1], "LEAF"}:
+    if unknown := set(names) - {*MODES[:-1], "LEAF"}:
         message = f"nodes_modes has {min(unknown)!r:.40}"
         raise UnsupportedModelError(message)
     leaf = np.array([name == "LEAF" for name in names])
-    mode = np.array([0 if name == "LEAF" else _MODES.index(name) for name in names])
+    mode = np.array([0 if name == "LEAF" else MODES.index(name) for name in names])
     find = _finder(tree, number)
     true, false = (
         np.where(leaf, -1, find(tree, _integers(given, f"nodes_{side}nodeids", count), leaf))
@@ -220,7 +274,7 @@ def _listed(
         message = f"{prefix}_ids beyond the {outputs} outputs, or weights of inner nodes"
         raise ModelError(message)
     np.add.at(value, (node, ids), _floats(given, f"{prefix}_weights", dtype, len(ids)))
-    trees = _Trees(
+    trees = Trees(
         roots=first,
         feature=np.where(leaf, -1, _integers(given, "nodes_featureids", count)),
         mode=mode,
@@ -314,12 +368,12 @@ def _bases(given: dict[str, Any], dtype: np.dtype[Any], outputs: int) -> NDArray
 # --- TreeEnsemble: inner nodes and leaves in lists of their own ----------------------------------
 
 
-def _scattered(given: dict[str, Any], dtype: np.dtype[Any]) -> tuple[_Trees, int, NDArray[Any]]:
+def _scattered(given: dict[str, Any], dtype: np.dtype[Any]) -> tuple[Trees, int, NDArray[Any]]:
     """The trees, the number of outputs and the bases (none); each leaf is copied per parent."""
     features = _integers(given, "nodes_featureids")
     count = len(features)
     mode = _integers(given, "nodes_modes", count)
-    if np.any((mode < 0) | (mode > _MEMBER)):
+    if np.any((mode < 0) | (mode > MEMBER)):
         message = f"nodes_modes has values from {mode.min()} to {mode.max()}"
         raise ModelError(message)
     outputs = int(given.get("n_targets", 1))
@@ -346,7 +400,7 @@ def _scattered(given: dict[str, Any], dtype: np.dtype[Any]) -> tuple[_Trees, int
     value[count + np.arange(len(copied)), target[copied]] = weight[copied]
     roots = _integers(given, "tree_roots")
     none = np.full(len(copied), -1)
-    trees = _Trees(
+    trees = Trees(
         roots=roots,
         feature=np.r_[features, none],
         mode=np.r_[mode, none * 0],
@@ -364,7 +418,7 @@ def _members(
     given: dict[str, Any], mode: NDArray[np.int64], dtype: np.dtype[Any]
 ) -> dict[int, NDArray[Any]]:
     """The sets of BRANCH_MEMBER nodes, NaN between them."""
-    nodes = np.flatnonzero(mode == _MEMBER)
+    nodes = np.flatnonzero(mode == MEMBER)
     if not len(nodes):
         return {}
     values = _floats(given, "membership_values", dtype)
@@ -382,7 +436,7 @@ def _members(
 
 
 def _forest(
-    trees: _Trees, outputs: int, bases: NDArray[Any], given: dict[str, Any], width: int, kind: str
+    trees: Trees, outputs: int, bases: NDArray[Any], given: dict[str, Any], width: int, kind: str
 ) -> Forest:
     aggregate = _word(given, "aggregate_function", "SUM", _AGGREGATES)
     if aggregate not in {"SUM", "AVERAGE"}:
@@ -392,14 +446,15 @@ def _forest(
     if transform not in _LINKS:
         message = f"the transform {transform!r:.40} of {kind} is not supported"
         raise UnsupportedModelError(message)
+    trees = with_numeric_tests(trees)
     inner = trees.true >= 0
-    is_set = inner & (trees.mode >= _EQ)
-    swap = inner & np.isin(trees.mode, (_GTE, _GT, _NEQ))
+    is_set = inner & (trees.mode >= EQ)
+    swap = inner & np.isin(trees.mode, (GTE, GT, NEQ))
     comparison, split = _one_comparison(trees, inner & ~is_set)
     sets = _sets(trees, is_set)
     category = np.full(len(inner), -1)
     category[is_set] = np.arange(len(sets))
-    nan_true = trees.nan_true | (trees.mode == _NEQ)
+    nan_true = trees.nan_true | (trees.mode == NEQ)
     order, offset = order_by_tree(trees.roots, trees.true, trees.false)
     number = np.full(len(inner) + 1, -1)  # the last element serves child -1
     number[order] = np.arange(len(order))
@@ -425,7 +480,7 @@ def _forest(
         category=category[order],
         category_offset=np.cumsum([0, *map(len, sets)]),
         category_values=np.concatenate([np.zeros(0, np.int64), *sets]),
-        comparison="<" if comparison == _LT else "<=",
+        comparison="<" if comparison == LT else "<=",
         category_rule="exact",
         num_features=width or last + 1,
         link="identity" if scalar and transform == "SOFTMAX" else _LINKS[transform],
@@ -442,35 +497,26 @@ def _word(given: dict[str, Any], name: str, default: str, words: tuple[str, ...]
     return words[value] if 0 <= value < len(words) else str(value)
 
 
-def _one_comparison(trees: _Trees, numeric: NDArray[np.bool_]) -> tuple[int, NDArray[Any]]:
+def _one_comparison(trees: Trees, numeric: NDArray[np.bool_]) -> tuple[int, NDArray[Any]]:
     """All numeric tests as ``<`` or all as ``<=``: ``x < t`` is ``x <= (the float below t)``.
 
     GTE and GT are the opposites of LT and LEQ, with the children exchanged.
     """
-    strict = numeric & np.isin(trees.mode, (_LT, _GTE))
+    strict = numeric & np.isin(trees.mode, (LT, GTE))
     split = trees.split
     if np.any(np.isnan(split[numeric])):
         message = "a split value is NaN"
         raise ModelError(message)
     if np.array_equal(strict, numeric) and np.any(numeric):
-        return _LT, split
+        return LT, split
     if np.any(np.isneginf(split[strict])):
         message = "tests x < -inf among tests x <= t"
         raise UnsupportedModelError(message)
     with np.errstate(all="ignore"):
         below = np.nextafter(split, split.dtype.type(-np.inf))
-    return _LEQ, np.where(strict, below, split)
+    return LEQ, np.where(strict, below, split)
 
 
-def _sets(trees: _Trees, is_set: NDArray[np.bool_]) -> list[NDArray[np.int64]]:
-    made = []
-    for node in np.flatnonzero(is_set).tolist():
-        values = trees.members.get(node, trees.split[node : node + 1])
-        if np.any(~((values >= 0) & (values < _MAX_CATEGORY) & (values == np.floor(values)))):
-            message = (
-                f"{_MODES[trees.mode[node]]} with {values[:3].tolist()}: equality is supported "
-                f"for whole numbers from 0 to {_MAX_CATEGORY}"
-            )
-            raise UnsupportedModelError(message)
-        made.append(np.unique(values).astype(np.int64))
-    return made
+def _sets(trees: Trees, is_set: NDArray[np.bool_]) -> list[NDArray[np.int64]]:
+    nodes = np.flatnonzero(is_set).tolist()
+    return [np.unique(trees.equal_to(node)).astype(np.int64) for node in nodes]

@@ -32,7 +32,7 @@ _LINKS: dict[tuple[str, ...], Link] = {
 }
 OPERATORS = {
     "Add", "ArgMax", "Cast", "Exp", "Greater", "Identity", "Mul", "Neg", "Reciprocal", "Sigmoid",
-    "Softmax", "Softplus", "Tanh", "ZipMap",
+    "Softmax", "Softplus", "Sum", "Tanh", "ZipMap",
 }  # fmt: skip
 """Names of the operators that may follow the trees."""
 _UNARY = {"Exp", "Neg", "Reciprocal", "Sigmoid", "Softplus", "Tanh"}
@@ -91,7 +91,7 @@ class _Tail:
             if kind == "Mul" and number == 1:
                 return ""
             if number is not None and (kind != "Greater" or node.input[0] == value):
-                return f"{kind} {number:g}"
+                return f"{kind} {number:.17g}"
         message = (
             f"the operator {kind} behind the trees of an ONNX graph is not supported; "
             f"supported: {', '.join(sorted(OPERATORS))}, Add, Greater and Mul with constants"
@@ -138,29 +138,84 @@ class _Tail:
         )
 
 
-def link_behind(onnx: Any, model: Any, node: Any, dtype: np.dtype[Any]) -> Link:
-    """The link that the operators behind the trees apply to the scores.
+@dataclass(frozen=True)
+class Behind:
+    """What the operators behind the trees do: ``link(scores * factor + summand)``."""
+
+    factor: float
+    summand: float
+    link: Link
+
+
+def summed(graph: Any, scores: list[str]) -> str:
+    """The value that is the sum of the scores of all ensembles, each of them once.
+
+    Raises:
+        UnsupportedModelError: No value is, or a part of the sum is used elsewhere.
+    """
+    parts = {name: frozenset([name]) for name in scores}
+    inside = set()
+    for node in graph.node:
+        names = [str(name) for name in node.input]
+        if len(scores) == 1 or node.op_type not in {"Add", "Sum"} or not set(names) <= set(parts):
+            continue
+        found = frozenset().union(*(parts[name] for name in names))
+        if len(found) == sum(len(parts[name]) for name in names):
+            parts[str(node.output[0])] = found
+            inside |= set(names)
+    whole = [name for name, each in parts.items() if len(each) == len(scores)]
+    users = [str(name) for node in graph.node for name in node.input]
+    shown = {str(one.name) for one in graph.output}
+    if len(whole) != 1 or any(users.count(name) > 1 or name in shown for name in inside):
+        message = f"{len(scores)} tree ensembles whose scores are not one sum"
+        raise UnsupportedModelError(message)
+    return whole[0]
+
+
+def behind(onnx: Any, model: Any, scores: str, dtype: np.dtype[Any]) -> Behind:
+    """What the operators behind the trees do with the scores.
 
     Args:
         model: The ModelProto.
-        node: The node with the trees.
-        dtype: Of its scores.
+        scores: Name of the scores.
+        dtype: Of the scores.
 
     Raises:
         UnsupportedModelError: An operator or a sequence of operators that is not understood, or
-            outputs with different links.
+            outputs that differ.
     """
     opset = max([one.version for one in model.opset_import if not one.domain], default=13)
     tail = _Tail(onnx, model.graph, opset, dtype)
-    scores = node.output[1 if node.op_type == "TreeEnsembleClassifier" else 0]
-    links = set()
-    for steps in tail.paths(str(scores)):
-        if steps not in _LINKS:
+    scaled, links = set(), set()
+    for steps in tail.paths(scores):
+        factor, summand, rest = _scaled(steps)
+        if rest not in _LINKS:
             message = f"{', '.join(steps)} behind the trees of an ONNX graph is not supported"
             raise UnsupportedModelError(message)
-        links.add(_LINKS[steps])
+        scaled.add((factor, summand))
+        links.add(_LINKS[rest])
     links -= {"identity"}
-    if len(links) > 1:
+    if len(links) > 1 or len(scaled) > 1:
         message = f"an ONNX graph whose outputs have different links: {', '.join(sorted(links))}"
         raise UnsupportedModelError(message)
-    return links.pop() if links else "identity"
+    if not scaled:
+        message = "the scores of the trees reach no output of the ONNX graph"
+        raise ModelError(message)
+    return Behind(*scaled.pop(), links.pop() if links else "identity")
+
+
+def _scaled(steps: tuple[str, ...]) -> tuple[float, float, tuple[str, ...]]:
+    """Factor and summand of the first steps, and the steps that remain."""
+    factor, summand = 1.0, 0.0
+    for i, step in enumerate(steps):
+        kind, _, number = step.partition(" ")
+        if kind not in {"Add", "Mul"}:
+            return factor, summand, steps[i:]
+        if kind == "Add":
+            summand += float(number)
+            continue
+        if not np.isfinite(float(number)) or not float(number):
+            message = f"scores that are multiplied by {number}"
+            raise UnsupportedModelError(message)
+        factor, summand = factor * float(number), summand * float(number)
+    return factor, summand, ()

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rootml.bdt._forest import Forest, Link
+from rootml.bdt.readers._join import joined_nodes
 from rootml.errors import ModelError, UnsupportedModelError, UsageError
 
 _LINKS: dict[str, tuple[Link, float]] = {
@@ -268,36 +269,11 @@ def _after(first: Forest, boosted: Forest) -> Forest:
     of `boosted`."""
     rounded = first.replace(threshold=floor32(first.threshold.astype(np.float64)))
     return boosted.replace(
-        **_nodes([rounded, boosted]),
+        **joined_nodes([rounded, boosted]),
         tree_output=np.r_[first.tree_output, boosted.tree_output],
         feature_categories=first.feature_categories,
         base=first.base,
     )
-
-
-def _nodes(forests: Sequence[Forest]) -> dict[str, Any]:
-    """Fields of all nodes of several forests, one after the other."""
-    nodes = np.cumsum([0, *(forest.num_nodes for forest in forests)]).tolist()
-    sets = np.cumsum([0, *(forest.num_category_sets for forest in forests)]).tolist()
-    members = np.cumsum([0, *(len(forest.category_values) for forest in forests)]).tolist()
-
-    def joined(name: str, shifts: Sequence[int] = ()) -> NDArray[Any]:
-        parts = [getattr(forest, name) for forest in forests]
-        pairs = itertools.zip_longest(parts, shifts[: len(parts)], fillvalue=0)
-        return np.concatenate([np.where(part < 0, part, part + shift) for part, shift in pairs])
-
-    offsets = [forest.tree_offset[1:] + n for forest, n in zip(forests, nodes, strict=False)]
-    ends = [forest.category_offset[1:] + n for forest, n in zip(forests, members, strict=False)]
-    plain = ("threshold", "default_left", "value", "category_values", "gain", "cover")
-    return {
-        "tree_offset": np.concatenate([[0], *offsets]),
-        "feature": joined("feature"),
-        "left": joined("left", nodes),
-        "right": joined("right", nodes),
-        "category": joined("category", sets),
-        "category_offset": np.concatenate([[0], *ends]),
-        **{name: np.concatenate([getattr(each, name) for each in forests]) for name in plain},
-    }
 
 
 def _multi_output(model: Any) -> Forest:
@@ -315,7 +291,7 @@ def _multi_output(model: Any) -> Forest:
     starts = np.cumsum([0, *(each.num_outputs for each in forests)]).tolist()
     outputs = [each.tree_output + k for each, k in zip(forests, starts, strict=False)]
     return first.replace(
-        **_nodes(forests),
+        **joined_nodes(forests),
         tree_output=np.concatenate(outputs),
         base=np.concatenate([each.base for each in forests]),
         trees_per_iteration=sum(each.num_trees for each in forests),

@@ -190,6 +190,110 @@ def test_tree_ensemble_of_opset_5(onnx: Any, dtype: Any, member: bool) -> None:
     assert np.array_equal(margins(forest, x), run(model, x)[0])
 
 
+def test_official_node_tests(onnx: Any) -> None:
+    """All that ONNX has of the tree operators: inputs and expected outputs of its own."""
+    from onnx.backend.test.case.node import collect_testcases
+
+    with np.errstate(all="ignore"):  # it makes the tests of all operators
+        cases = collect_testcases("TreeEnsemble")
+    found = 0
+    for case in cases:
+        if "tree_ensemble" not in case.name:
+            continue
+        forest = load(case.model.SerializeToString())
+        for (x,), (expected,) in case.data_sets:
+            found += 1
+            for engine in ("numpy", "llvm"):
+                made = forest.compile(engine).predict(x)
+                assert np.array_equal(made.reshape(expected.shape), expected), case.name
+    assert found >= 2
+
+
+ODD = [-2.5, -1.0, -0.0, 0.25, 1.0, 2.0, 1e9, 3e-42, 7.5]
+"""Numbers of which some are no categories."""
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_equality_with_any_number(onnx: Any, seed: int) -> None:
+    """Fractions and numbers below zero, with NaN to either side, against ONNX Runtime."""
+    rng = np.random.default_rng(seed)
+    attributes = grown(rng, (*MODES, "BRANCH_EQ", "BRANCH_NEQ", "BRANCH_EQ"), trees=5)
+    inner = [i for i, mode in enumerate(attributes["nodes_modes"]) if mode != "LEAF"]
+    for i in inner:
+        attributes["nodes_values"][i] = float(np.float32(rng.choice(ODD)))
+    attributes["n_targets"] = 1
+    model = model_of(onnx, "TreeEnsembleRegressor", attributes)
+    values = np.array([*ODD, np.nan, np.inf, -np.inf], np.float32)
+    near = np.concatenate([values, np.nextafter(values, np.float32(9)), values + np.float32(1)])
+    x = rng.choice(near, (600, 3)).astype(np.float32)
+    forest = load(model)
+    assert np.array_equal(margins(forest, x), run(model, x)[0])
+    assert np.array_equal(forest.compile().predict_margin(x), run(model, x)[0][:, 0])
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_membership_of_any_number(onnx: Any, seed: int) -> None:
+    """Against ONNX's own reference evaluator, for which a zero ends a set."""
+    from onnx.reference import ReferenceEvaluator
+
+    tensor = onnx.numpy_helper.from_array
+    rng = np.random.default_rng(seed)
+    known = [one for one in ODD if one]
+    sets = [rng.choice(known, rng.integers(1, 6), replace=False) for _ in range(3)]
+    members = np.concatenate([np.r_[one, np.nan] for one in sets]).astype(np.float32)
+    attributes = {
+        "n_targets": 1, "aggregate_function": 1, "post_transform": 0, "tree_roots": [0],
+        "nodes_featureids": [0, 1, 2, 0],
+        "nodes_modes": tensor(np.array([6, 6, 0, 6], dtype=np.uint8), "m"),
+        "nodes_splits": tensor(np.array([0, 0, 0.25, 0], np.float32), "s"),
+        "nodes_truenodeids": [1, 0, 2, 3], "nodes_trueleafs": [0, 1, 1, 1],
+        "nodes_falsenodeids": [2, 1, 3, 4], "nodes_falseleafs": [0, 1, 0, 1],
+        "nodes_missing_value_tracks_true": rng.integers(0, 2, 4).tolist(),
+        "membership_values": tensor(members, "v"),
+        "leaf_targetids": [0] * 5,
+        "leaf_weights": tensor(rng.normal(size=5).astype(np.float32), "w"),
+    }  # fmt: skip
+    model = model_of(onnx, "TreeEnsemble", attributes, opset=5)
+    values = np.array([*ODD, *np.nextafter(np.float32(ODD), np.float32(9)), np.inf], np.float32)
+    x = rng.choice(values, (400, 3))
+    expected = ReferenceEvaluator(model).run(None, {"x": x})[0]
+    assert np.array_equal(load(model).compile().predict(x), expected[:, 0])
+
+
+@pytest.mark.parametrize("kind", ["Add", "Sum"])
+def test_a_sum_of_ensembles(onnx: Any, kind: str) -> None:
+    """Agrees to a few ulp: ONNX Runtime adds up each ensemble first."""
+    rng = np.random.default_rng(5)
+    models = []
+    for number, modes in enumerate((("BRANCH_LT",), MODES, ("BRANCH_LEQ",))):
+        attributes = grown(rng, modes, outputs=2, equal=number == 1)
+        attributes |= {"n_targets": 2, "base_values": [0.5 * number, -1.0]}
+        models.append(model_of(onnx, "TreeEnsembleRegressor", attributes, outputs=2))
+    graph = models[0].graph
+    names = ["y"]
+    for number, other in enumerate(models[1:]):
+        node = other.graph.node[0]
+        node.name = node.output[0] = f"y{number}"
+        names.append(node.output[0])
+        graph.node.append(node)
+    make = onnx.helper.make_node
+    if kind == "Sum":
+        graph.node.append(make("Sum", names, ["total"]))
+    else:
+        graph.node.extend([make("Add", names[:2], ["t"]), make("Add", ["t", names[2]], ["total"])])
+    graph.node.append(make("Mul", ["total", "half"], ["z"]))
+    graph.initializer.append(onnx.numpy_helper.from_array(np.float32([0.5]), "half"))
+    graph.output[0].name = "z"
+    x = rows()
+    forest = load(models[0])
+    assert forest.num_trees == 21
+    for found in (margins(forest, x), forest.compile().predict_margin(x)):
+        np.testing.assert_allclose(found, run(models[0], x)[0], rtol=2e-6, atol=1e-6)
+    graph.output.append(onnx.helper.make_tensor_value_info("y", FLOAT, [None, 2]))
+    with pytest.raises(UnsupportedModelError, match="are not one sum"):
+        load(models[0])
+
+
 @pytest.mark.parametrize("after", ["Sigmoid", "Softmax", "Exp", "Softplus", "Identity"])
 def test_an_operator_behind_is_the_link(onnx: Any, after: str) -> None:
     attributes = grown(np.random.default_rng(0), MODES)
@@ -226,6 +330,9 @@ FLOAT, INT32, DOUBLE = 1, 6, 11
     [
         ([("Neg", [], {}), ("Exp", [], {}), ("Add", [1], {}), ("Reciprocal", [], {})], "sigmoid"),
         ([("Mul", [1], {}), ("Cast", [], {"to": FLOAT}), ("Identity", [], {})], "identity"),
+        ([("Mul", [0.3], {})], "identity"),
+        ([("Mul", [-4], {}), ("Add", [0.7], {}), ("Sigmoid", [], {})], "sigmoid"),
+        ([("Add", [0.7], {}), ("Mul", [0.1], {}), ("Softmax", [], {})], "softmax"),
         ([("Softmax", [], {"axis": -1}), ("Identity", [], {})], "softmax"),
         ([("Softmax", [], {"axis": 1})], "softmax"),
         ([("Softmax", [], {})], "softmax"),
@@ -250,7 +357,8 @@ def test_operators_behind_the_trees_are_obeyed(onnx: Any, steps: Any, link: str)
         ([("ArgMax", [], {"axis": 1, "keepdims": 0}), ("Cast", [], {"to": FLOAT})], "axis"),
         ([("Cast", [], {"to": INT32}), ("Cast", [], {"to": FLOAT})], "another type than float32"),
         ([("Cast", [], {"to": DOUBLE})], "another type than float32"),
-        ([("Mul", [2], {})], "Mul 2 behind"),
+        ([("Mul", [0], {})], "multiplied by 0"),
+        ([("Exp", [], {}), ("Mul", [2], {})], "Exp, Mul 2 behind"),
         ([("Exp", [], {}), ("Exp", [], {})], "Exp, Exp behind"),
         ([("Exp", [], {}), ("Add", [1], {})], "Exp, Add 1 behind"),
         ([("Neg", [], {})], "Neg behind"),
@@ -284,11 +392,6 @@ def test_what_cannot_be_represented_is_named(onnx: Any) -> None:
     ):
         with pytest.raises(UnsupportedModelError, match=words):
             load(model_of(onnx, "TreeEnsembleRegressor", attributes | change))
-    halves = attributes | {
-        "nodes_modes": ["LEAF" if m == "LEAF" else "BRANCH_EQ" for m in attributes["nodes_modes"]]
-    }
-    with pytest.raises(UnsupportedModelError, match="whole numbers"):
-        load(model_of(onnx, "TreeEnsembleRegressor", halves))
     model = model_of(onnx, "TreeEnsembleRegressor", attributes)
     model.graph.node.insert(0, onnx.helper.make_node("Scaler", ["x"], ["s"], domain="ai.onnx.ml"))
     with pytest.raises(UnsupportedModelError, match="Scaler"):
