@@ -51,7 +51,8 @@ class Trees:
 def is_category(values: NDArray[Any]) -> NDArray[np.bool_]:
     """Whether numbers are whole ones from 0 to `MAX_CATEGORY`."""
     found: NDArray[np.bool_] = (values >= 0) & (values < MAX_CATEGORY)
-    return found & (values == np.floor(values))
+    found &= values == np.floor(values)
+    return found
 
 
 def with_numeric_tests(trees: Trees) -> Trees:

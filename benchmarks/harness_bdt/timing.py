@@ -98,12 +98,13 @@ def one_event(model: Any, x: NDArray[np.float32], rounds: int) -> dict[str, floa
     engine = model._engine
     memory = engine._memory()
     out = np.empty((len(x), model.forest.num_outputs), model.forest.dtype)
-    arguments = engine._model_pointer, memory.pointer, x.ctypes.data, len(x), out.ctypes.data
+    job = memory.few_job.copy()
+    job[2:5] = x.ctypes.data, len(x), out.ctypes.data
     singles = [x[i : i + 1] for i in range(len(x))]
     found: dict[str, list[float]] = {"kernel": [], "python": []}
     for _ in range(rounds):
         start = time.thread_time()
-        engine._score_rows(*arguments)
+        engine._score_few(job.ctypes.data)
         found["kernel"].append((time.thread_time() - start) / len(x) * 1e6)
         start = time.thread_time()
         for single in singles:

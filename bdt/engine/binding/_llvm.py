@@ -20,11 +20,13 @@ from rootml.bdt.engine._target import SMALL_BLOCK, Target
 from rootml.bdt.engine.binding import _jit
 from rootml.bdt.engine.binding._host import host_target
 from rootml.bdt.engine.codegen._emit_block import (
+    FEW,
     JOB,
     MODEL,
     PART,
     WORK,
     KernelShape,
+    emit_few,
     emit_predict,
     emit_rows_function,
 )
@@ -56,8 +58,11 @@ class Workspace:
     """Arrays that begin at a multiple of 64, as an array of their addresses.
 
     Attributes:
-        few: Input and scores of a few rows, two of the arrays with their dtypes and shapes.
-        few_addresses: Theirs.
+        few: Input and scores of up to `MAX_FEW_ROWS` rows, with their dtypes and shapes.
+        few_job: Record of `FEW` for a call with few rows.
+        few_pointer: Its address.
+        few_rows: The number of rows in it.
+        few_views: The parts of `few` for so many rows; scores of one output have one dimension.
         job: Record of `JOB` for a call with few rows.
         job_pointer: Its address.
     """
@@ -68,7 +73,10 @@ class Workspace:
         first = -raw.ctypes.data % 64
         self._raw = raw
         self.few: tuple[NDArray[Any], ...] = ()
-        self.few_addresses: tuple[int, ...] = ()
+        self.few_job = np.zeros(len(FEW), np.int64)
+        self.few_pointer = self.few_job.ctypes.data
+        self.few_rows = 0
+        self.few_views: tuple[NDArray[Any], ...] = ()
         self.parts = [raw[first + a : first + b] for a, b in itertools.pairwise(starts)]
         self.addresses = np.array([part.ctypes.data for part in self.parts], np.int64)
         self.pointer = self.addresses.ctypes.data
@@ -122,11 +130,11 @@ class LlvmEngine:
             real = ctypes.c_float if forest.dtype.itemsize == 4 else ctypes.c_double
             self._link = library.function("link", None, pointer, number, number, real)
         self._scale = forest.link_scale
-        self._score_rows = None
+        self._score_few = self._predict_few = None
         if self.shape.rows:
-            self._score_rows = library.function(
-                "score_rows", None, pointer, pointer, pointer, number, pointer
-            )
+            self._score_few = library.function("score_few", None, pointer)
+            if self._has_link:
+                self._predict_few = library.function("predict_few", None, pointer)
 
     def prepare(
         self, forest: Forest, method: str | None, parts: int = 0, *, only_blocks: bool = False
@@ -284,7 +292,10 @@ class LlvmEngine:
                 strict=True,
             )
         )
-        memory.few_addresses = tuple(memory.addresses[-2:].tolist())
+        given, made = memory.addresses[-2:].tolist()
+        job = (self._model_pointer, memory.pointer, given, 0, made, forest.num_outputs, 0)
+        memory.few_job[:] = job
+        memory.few_job[-1:].view(forest.dtype)[0] = forest.link_scale
         return memory
 
     # --- calls -----------------------------------------------------------------------------------
@@ -317,18 +328,26 @@ class LlvmEngine:
         rows, features = data.shape
         if features != self._features or not 0 < rows <= MAX_SMALL_ROWS:
             return None
-        if rows > MAX_FEW_ROWS or self._score_rows is None:
+        if rows > MAX_FEW_ROWS or self._score_few is None:
             return self._score_small(data, rows, link) if self._parts else None
         memory = self._memory()
-        x, scores = memory.few
-        x[:rows] = data
-        addresses = memory.few_addresses
-        self._score_rows(self._model_pointer, memory.pointer, addresses[0], rows, addresses[1])
-        if link and self._link is not None:
-            self._link(addresses[1], rows, self._outputs, self._scale)
-        made: NDArray[Any] = scores[:rows].copy()
+        if memory.few_rows != rows:
+            self._expect(memory, rows)
+        x, scores = memory.few_views
+        x[...] = data
+        score = self._predict_few if link and self._predict_few else self._score_few
+        score(memory.few_pointer)
+        made: NDArray[Any] = scores.copy()
         self._spare.append(memory)
-        return self._shaped(made, link=link and self._link is None)
+        if link and self._linked and self._predict_few is None:
+            return self._shaped(made.reshape(rows, -1), link=True)
+        return made
+
+    def _expect(self, memory: Workspace, rows: int) -> None:
+        """Make the record and the views of a work space fit a number of rows."""
+        memory.few_rows = memory.few_job[FEW.index("rows")] = rows
+        x, scores = memory.few
+        memory.few_views = x[:rows], scores[:rows, 0] if self._outputs == 1 else scores[:rows]
 
     def _score_small(self, data: NDArray[Any], rows: int, link: bool) -> NDArray[Any] | None:
         size, (stride, step) = data.itemsize, data.strides
@@ -372,9 +391,13 @@ def kernel_ir(shape: KernelShape, target: Target) -> str:
     module = ir.Module("rootml.bdt")
     module.triple = target.triple
     emit_predict(module, target, shape)
-    if shape.rows:
-        emit_rows_function(module, target, shape)
+    rows = emit_rows_function(module, target, shape) if shape.rows else None
     emit_exp(module, target, shape.order.kind.element)
+    link = None
     if shape.link[0]:
-        emit_link(module, target, shape.order.kind.element, *shape.link)
+        link = emit_link(module, target, shape.order.kind.element, *shape.link)
+    if rows is not None:
+        emit_few(module, target, shape, rows, None)
+        if link is not None:
+            emit_few(module, target, shape, rows, link)
     return str(module)

@@ -77,6 +77,8 @@ WORK = (
 """Workspace of one thread; 64-byte aligned."""
 JOB = ("count", "by_rows", "size", "x", "stride", "columns", "strides", "sizes", "out")
 """Input and output: rows of `size`-byte floats, or columns each with address, stride, size."""
+FEW = ("model", "work", "x", "rows", "out", "outputs", "scale")
+"""A call with few rows: addresses, counts, and a float: the scale of the link."""
 
 
 @dataclass(frozen=True)
@@ -215,6 +217,27 @@ def emit_rows_function(module: Any, target: Target, shape: KernelShape) -> Funct
         [x, rows, model.number("features"), *_traversal_tables(model, "together"),
          model.address("base"), model.number("outputs"), work.address("leaf"), out],
     )  # fmt: skip
+    return code.end()
+
+
+def emit_few(
+    module: Any, target: Target, shape: KernelShape, rows_function: Function, link: Function | None
+) -> Function:
+    """Few rows by one argument, which is called faster: ``score_few(job)``, ``predict_few(job)``.
+
+    ::
+
+        score_few(job):   score_rows(job.model, job.work, job.x, job.rows, job.out)
+        predict_few(job): the same, then link(job.out, job.rows, job.outputs, job.scale)
+    """
+    code = Code(module, target, "predict_few" if link else "score_few", [PTR])
+    job = _Record(code, FEW, code.args[0])
+    rows, out = job.number("rows"), job.address("out")
+    arguments = [job.address(name) for name in ("model", "work", "x")]
+    code.b.call(rows_function, [*arguments, rows, out])
+    if link is not None:
+        scale = code.slot(code.args[0], FEW.index("scale"), shape.order.kind.element)
+        code.b.call(link, [out, rows, job.number("outputs"), scale])
     return code.end()
 
 

@@ -201,6 +201,7 @@ def test_official_node_tests(onnx: Any) -> None:
         if "tree_ensemble" not in case.name:
             continue
         forest = load(case.model.SerializeToString())
+        assert case.data_sets is not None
         for (x,), (expected,) in case.data_sets:
             found += 1
             for engine in ("numpy", "llvm"):
@@ -254,7 +255,9 @@ def test_membership_of_any_number(onnx: Any, seed: int) -> None:
         "leaf_weights": tensor(rng.normal(size=5).astype(np.float32), "w"),
     }  # fmt: skip
     model = model_of(onnx, "TreeEnsemble", attributes, opset=5)
-    values = np.array([*ODD, *np.nextafter(np.float32(ODD), np.float32(9)), np.inf], np.float32)
+    values = np.array(
+        [*ODD, *np.nextafter(np.array(ODD, np.float32), np.float32(9)), np.inf], np.float32
+    )
     x = rng.choice(values, (400, 3))
     expected = ReferenceEvaluator(model).run(None, {"x": x})[0]
     assert np.array_equal(load(model).compile().predict(x), expected[:, 0])
@@ -282,7 +285,7 @@ def test_a_sum_of_ensembles(onnx: Any, kind: str) -> None:
     else:
         graph.node.extend([make("Add", names[:2], ["t"]), make("Add", ["t", names[2]], ["total"])])
     graph.node.append(make("Mul", ["total", "half"], ["z"]))
-    graph.initializer.append(onnx.numpy_helper.from_array(np.float32([0.5]), "half"))
+    graph.initializer.append(onnx.numpy_helper.from_array(np.array([0.5], np.float32), "half"))
     graph.output[0].name = "z"
     x = rows()
     forest = load(models[0])
