@@ -31,6 +31,7 @@ from rootml.bdt.readers._onnx_equality import (
     Trees,
     with_numeric_tests,
 )
+from rootml.bdt.readers._onnx_graph import check_graph
 from rootml.bdt.readers._onnx_tail import OPERATORS, Behind, behind, summed
 from rootml.errors import ModelError, UnsupportedModelError
 
@@ -67,6 +68,7 @@ def read_onnx(data: bytes | Any) -> Forest:
             message = f"the file is not an ONNX model: {type(error).__name__}"
             raise ModelError(message) from error
     nodes = _ensembles(data.graph)
+    check_graph(onnx, data)
     forests = [_read(onnx, data.graph, node) for node in nodes]
     scores = summed(data.graph, [_scores(node) for node in nodes])
     found = behind(onnx, data, scores, forests[0].dtype)

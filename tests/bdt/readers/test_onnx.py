@@ -401,6 +401,34 @@ def test_what_cannot_be_represented_is_named(onnx: Any) -> None:
         load(model)
 
 
+def test_graphs_that_the_runtime_refuses_are_refused(onnx: Any) -> None:
+    """A misspelt name of a value or attribute would lose a link or a direction of NaN."""
+
+    def broken(change: Any) -> Any:
+        model = with_tail(onnx, ("Sigmoid", [], {}))
+        change(model, model.graph.node[0], model.graph.node[1])
+        with pytest.raises(Exception, match=r"(?i)invalid|attribute|deprecated|not"):
+            run(model, rows())
+        return model
+
+    def misspell(node: Any) -> None:
+        tracks = "nodes_missing_value_tracks_true"
+        next(one for one in node.attribute if one.name == tracks).name = tracks.replace("k", "j")
+
+    for change, words in (
+        (lambda _, __, tail: tail.input.__setitem__(0, "yy"), "an input of Sigmoid is 'yy'"),
+        (lambda _, trees, __: trees.output.__setitem__(0, "yy"), "an input of Sigmoid is 'y'"),
+        (lambda model, *_: setattr(model.graph.output[0], "name", "q"), "output of the graph is"),
+        (lambda _, trees, __: misspell(trees), "attribute 'nodes_missing_value_tracjs_true'"),
+        (
+            lambda model, *_: setattr(model.opset_import[1], "domain", "ai.onnx.mm"),
+            "does not import",
+        ),
+    ):
+        with pytest.raises((ModelError, UnsupportedModelError), match=words):
+            load(broken(change))
+
+
 def test_weights_in_another_file_are_not_followed(onnx: Any) -> None:
     attributes = grown(np.random.default_rng(0), MODES)
     values = np.array(attributes.pop("nodes_values"), dtype=np.float32)
