@@ -200,8 +200,9 @@ def test_official_node_tests(onnx: Any) -> None:
     for case in cases:
         if "tree_ensemble" not in case.name:
             continue
-        forest = load(case.model.SerializeToString())
+        assert case.model is not None
         assert case.data_sets is not None
+        forest = load(case.model.SerializeToString())
         for (x,), (expected,) in case.data_sets:
             found += 1
             for engine in ("numpy", "llvm"):
@@ -259,8 +260,8 @@ def test_membership_of_any_number(onnx: Any, seed: int) -> None:
         [*ODD, *np.nextafter(np.array(ODD, np.float32), np.float32(9)), np.inf], np.float32
     )
     x = rng.choice(values, (400, 3))
-    expected = ReferenceEvaluator(model).run(None, {"x": x})[0]
-    assert np.array_equal(load(model).compile().predict(x), expected[:, 0])
+    outputs: Any = ReferenceEvaluator(model).run(None, {"x": x})
+    assert np.array_equal(load(model).compile().predict(x), outputs[0][:, 0])
 
 
 @pytest.mark.parametrize("kind", ["Add", "Sum"])
