@@ -26,6 +26,7 @@ from rootml.sbi.estimator import (
 from rootml.sbi.files._json import load, save
 from rootml.sbi.inference._asimov import asimov
 from rootml.sbi.inference._fit import FitResult, fit
+from rootml.sbi.inference._fitted_parameter import FittedParameter
 from rootml.sbi.inference._goodness_of_fit import GoodnessOfFit, goodness_of_fit
 from rootml.sbi.inference._impacts import Impacts, impacts
 from rootml.sbi.inference._limits import (
@@ -65,6 +66,7 @@ __all__ = [
     "Discovery",
     "FitResult",
     "Fittable",
+    "FittedParameter",
     "Formula",
     "GoodnessOfFit",
     "Impacts",

@@ -95,7 +95,8 @@ def _impacts(result: Any, name: str, found: dict[str, Any], plots: Path | None) 
 def _pictures(result: Any, names: list[str], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     if any(
-        getattr(each, "constraint", "") == "gaussian" for each in result.like.parameters.values()
+        getattr(each, "constraint", "") == "gaussian" and name not in result.fixed
+        for name, each in result.like.parameters.items()
     ):
         result.plot(path=folder / "pulls.png")
     for name in names:

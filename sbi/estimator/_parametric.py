@@ -240,6 +240,11 @@ class RatioLikelihood(HtmlRepr):
         return {}
 
     @property
+    def weighted(self) -> bool:
+        """Whether the events have weights other than 1."""
+        return self.weights is not None and bool((self.weights != 1.0).any())
+
+    @property
     def start(self) -> Float:
         """Start values, `(parameters,)`."""
         return np.array([p.value for p in self._parameters.values()])

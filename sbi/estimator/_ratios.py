@@ -14,6 +14,7 @@ from rootml._internal.reprs import HtmlRepr, Part, facts_text
 from rootml._internal.types import Float
 from rootml.errors import DensityError, NonFiniteError, UsageError
 from rootml.sbi.estimator._assemble import averaged, member_output
+from rootml.sbi.estimator._event_sample import EventSample
 from rootml.sbi.estimator._events import chunks
 from rootml.sbi.estimator._graph import Builder, Graph
 from rootml.sbi.estimator._normalisation import expectation
@@ -21,6 +22,7 @@ from rootml.sbi.estimator._onnx import write_onnx
 from rootml.sbi.estimator._record import Norm, TrainingRecord
 from rootml.sbi.estimator._samples import NOMINAL, output_name
 from rootml.sbi.likelihood._columns import RatioColumns
+from rootml.sbi.likelihood._origin import DroppedShape, Origin
 
 Scores: TypeAlias = "Callable[[Float], Float]"
 """From inputs `(rows, inputs)` to log ratios before calibration, `(rows, outputs)`."""
@@ -69,13 +71,19 @@ class Ratios(HtmlRepr):
         return self._evaluate(data, member, progress)[0]
 
     def _evaluate(
-        self, data: Any, member: int | None, progress: bool | None
+        self,
+        data: Any,
+        member: int | None,
+        progress: bool | None,
+        sample: EventSample | None = None,
     ) -> tuple[Float, Float | None]:
         name = self._output(member)
         parts, weights = [], []
         for x, w in chunks(data, self.inputs, self.names, progress=progress):
             given = x if self.scores is None else check_scores(self.scores(x), x, self.outputs)
             parts.append(self.graph.run([name], x=given)[name])
+            if sample is not None:
+                sample.add(given)
             if w is not None:
                 weights.append(w)
         return np.concatenate(parts), np.concatenate(weights) if weights else None
@@ -93,6 +101,9 @@ class Ratios(HtmlRepr):
     ) -> RatioColumns:
         """Ratio columns as `Model.likelihood` takes them, with the weights of the data.
 
+        At 10,000 random events, or at all if there are fewer, the columns of each network of the
+        ensemble are kept too, for the rough alarm of `rootml.sbi.fit`.
+
         The columns of a variation whose shape was dropped (`TrainingRecord.shapes`) are those of
         the nominal density: its nuisance parameter changes yields only.
 
@@ -109,7 +120,28 @@ class Ratios(HtmlRepr):
             MissingColumnError: An input that the data do not have.
             NonFiniteError: An input that is NaN or infinite, or a ratio that is.
         """
-        logs, weights = self._evaluate(data, member, progress)
+        sample = EventSample() if member is None and self.members > 1 else None
+        logs, weights = self._evaluate(data, member, progress, sample)
+        origin = Origin(
+            tuple(
+                DroppedShape(s.process, s.nuisance, s.missed)
+                for s in self.record.shapes
+                if not s.kept
+            )
+        )
+        if sample is not None:
+            origin = replace(origin, **self._at_members(sample))
+        return RatioColumns(self._as_columns(logs), weights, origin=origin)
+
+    def _at_members(self, sample: EventSample) -> dict[str, Any]:
+        """The columns of each member of the ensemble at some events."""
+        events, rows = sample.result()
+        names = [self._output(number) for number in range(self.members)]
+        logs = self.graph.run(names, x=rows)
+        return {"sampled": events, "members": tuple(self._as_columns(logs[n]) for n in names)}
+
+    def _as_columns(self, logs: Float) -> dict[str, Any]:
+        """Columns of log ratios `(events, outputs)`."""
         with np.errstate(over="ignore"):  # RatioColumns names the events whose ratio is infinite
             found = dict(zip(self.outputs, np.exp(logs).T, strict=True))
         found[self.reference] = np.ones(len(logs))
@@ -128,7 +160,7 @@ class Ratios(HtmlRepr):
                     if (process, nuisance) in dropped
                     else tuple(np.ascontiguousarray(found[name]) for name in sides)
                 )
-        return RatioColumns(columns, weights)
+        return columns
 
     # --- normalisation ---------------------------------------------------------------------------
 

@@ -64,7 +64,7 @@ def asimov(
     events = _normalised(as_columns(reference))
     like = build(expected, events, reference=events, engine=engine, observed=observed)
     assert like.unbinned is not None
-    data = like.unbinned.events.reweighted(_weights(like, events, theta))
+    data = like.unbinned.events.reweighted(_weights(like, events, theta), asimov=True)
     unbinned = like.unbinned.with_events(data)
     return Likelihood(expected, unbinned, observed=observed, engine=engine)
 

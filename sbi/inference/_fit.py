@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rootml._internal.reprs import Grid, HtmlRepr, Part, facts_text
+from rootml._internal.reprs import HtmlRepr, Part, facts_text
 from rootml.errors import (
     ConvergenceError,
     DensityError,
@@ -21,8 +22,13 @@ from rootml.errors import (
 )
 from rootml.plot import Labels, Style, write
 from rootml.plot import pulls as draw_pulls
+from rootml.sbi.inference import _finite_samples, _fit_tables
+from rootml.sbi.inference._acts_on import acts_on
 from rootml.sbi.inference._cabinetry import container, in_widths
 from rootml.sbi.inference._curvature import Curvature
+from rootml.sbi.inference._dropped_shapes import dropped_shapes
+from rootml.sbi.inference._fitted_parameter import FittedParameter
+from rootml.sbi.inference._flat import describe, downhill, flat_directions, settle, steps_of
 from rootml.sbi.inference._hepdata import table
 from rootml.sbi.inference._minimise import (
     MAX_EDM,
@@ -46,32 +52,59 @@ from rootml.sbi.inference._quasi_newton import (
 from rootml.sbi.inference._scan import Contour, Profile
 from rootml.sbi.inference._scan import contour as scan_contour
 from rootml.sbi.inference._scan import profile as scan_profile
-from rootml.sbi.likelihood._fittable import Fittable
+from rootml.sbi.likelihood._fittable import Fittable, is_weighted
 from rootml.sbi.likelihood._interpolation import Array
-from rootml.sbi.likelihood._parameters import Nuisance
+from rootml.sbi.likelihood._parameters import Nuisance, Parameter
+
+log = logging.getLogger(__name__)
 
 LEVEL = 0.6826894921370859
 _MINOS_GOAL = 1e-9  # EDM of the fits that find an end
 _QUICK_GOAL = 1e-10  # EDM of quasi-Newton steps: what is left does not change the Hessian
 
 
+_WEIGHTED = (
+    "the data have weights that are not counts: `errors`, MINOS and profiles count each weight as "
+    "events; take `weighted_errors`"
+)
+
+
 @dataclass
 class FitResult(HtmlRepr):
     """The outcome of a fit.
 
+    ``fit["mu"]`` is one parameter, with MINOS errors as ``.up`` and ``.down``; `summary` a table
+    with what each parameter acts on; `to_dict` everything as JSON data.
+
     Attributes:
         like: What was fitted.
         values: Parameter values at the minimum.
-        errors: Their standard deviations by the second derivatives; 0 for fixed ones.
+        errors: Their standard deviations by the second derivatives; 0 for fixed ones. For
+            weighted data see `weighted_errors`.
         covariance: ``(parameter, parameter)`` in the order of ``like.parameters``; rows of fixed
-            parameters are 0.
+            parameters are 0. A parameter that stands at its limit counts as held for all others;
+            its own variance is what it would be without the limit.
         nll: Minus log L at the minimum.
         edm: Estimated distance to the minimum (EDM), in units of -log L.
-        valid: Whether this is a minimum: the EDM is small and the second derivatives are positive.
+        valid: Whether this is a minimum: the EDM is small, the second derivatives are positive,
+            and no direction is flat.
         problems: What is wrong or worth knowing, in words; empty if nothing.
-        at_limit: Parameters held by one of their limits; their errors cannot be trusted.
+        at_limit: Parameters held by one of their limits; their errors are no standard deviations.
         fixed: Parameters that were not varied.
         calls: Evaluations of the likelihood, and of its gradient (with the value, in one pass).
+        flat: Directions along which the likelihood does not change: by how much each parameter
+            moves, e.g. ``[{"a": 1.0, "b": -0.96}]``; such a fit is not valid.
+
+    >>> from rootml.sbi import Model, Nuisance, Parameter
+    >>> model = Model({"S": "mu * 10"}, {"mu": Parameter(1.0, lower=0.0)},
+    ...               {"lumi": Nuisance(yields={"S": 1.02})})
+    >>> result = fit(model.likelihood({"S": [1.0] * 12}))
+    >>> result["mu"]
+    mu = 1.20 +- 0.35 (yield of S)
+    >>> print(result.summary())
+    parameter  acts on                value  error   pull
+    mu         yield of S              1.20   0.35
+    lumi       yield of S +2/-1.96 %    0.0    1.0  +0.00
     """
 
     like: Fittable
@@ -85,6 +118,7 @@ class FitResult(HtmlRepr):
     at_limit: list[str]
     fixed: list[str]
     calls: tuple[int, int]
+    flat: list[dict[str, float]] = field(default_factory=list)
     _minuit: Any = field(repr=False, default=None)
     _hessian: Array | None = field(repr=False, default=None)
 
@@ -122,6 +156,8 @@ class FitResult(HtmlRepr):
     def minos(self, name: str, *, level: float = LEVEL) -> tuple[float, float]:
         """The interval in which -2 log L, minimised over all others, stays below a quantile.
 
+        Weighted events count as if each weight was a count (a warning is logged).
+
         Args:
             level: Its confidence level; the quantile is that of chi^2 with one degree of freedom.
 
@@ -134,6 +170,8 @@ class FitResult(HtmlRepr):
         """
         self.check_free(name)
         check_level(level)
+        if self.weighted:
+            log.warning("MINOS counts weighted events as events; see FitResult.weighted_errors")
         self.require_valid()
         index = list(self.values).index(name)
         edge = chi2_quantile(level, 1) ** 0.5
@@ -189,6 +227,81 @@ class FitResult(HtmlRepr):
     ) -> Contour:
         """Where two parameters' profile likelihood reaches confidence levels. See `Contour`."""
         return scan_contour(self, x, y, levels=levels, points=points)
+
+    # --- by name -------------------------------------------------------------------------------
+
+    def __getitem__(self, name: str) -> FittedParameter:
+        """One parameter.
+
+        Raises:
+            MissingParameterError: No such parameter; names the nearest.
+        """
+        if name not in self.values:
+            message = f"no parameter {name!r}; available: {nearest(name, self.values)}"
+            raise MissingParameterError(message)
+        errors = self.weighted_errors if self.weighted else {}
+        return FittedParameter(
+            name, self.values[name], self.errors[name], errors.get(name), name in self.fixed,
+            _side(self.like.parameters[name], self.values[name]) * (name in self.at_limit),
+            tuple(self._acts_on[name]), self.minos,
+        )  # fmt: skip
+
+    def parameters(self) -> list[FittedParameter]:
+        """All parameters, in order."""
+        return [self[name] for name in self.values]
+
+    @cached_property
+    def _acts_on(self) -> dict[str, list[str]]:
+        return acts_on(self.like)
+
+    def summary(self) -> str:
+        """A table of values, errors, pulls, and what each parameter acts on, as text."""
+        return str(_fit_tables.summary(self))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as plain numbers, lists and texts, ready for `json.dumps`."""
+        return _fit_tables.as_dict(self)
+
+    # --- weighted data, finite samples -----------------------------------------------------------
+
+    @property
+    def weighted(self) -> bool:
+        """Whether the data have weights that are not counts: `errors` are wrong for them."""
+        return is_weighted(self.like)
+
+    @cached_property
+    def weighted_errors(self) -> dict[str, float]:
+        """Standard deviations for weighted events: the roots of `weighted_covariance`."""
+        sigma = np.sqrt(np.diag(self.weighted_covariance()))
+        return dict(zip(self.values, sigma.tolist(), strict=True))
+
+    @cached_property
+    def notes(self) -> list[str]:
+        """What the fit cannot show: shapes that were dropped, and rough alarms; in words.
+
+        Computed when first asked, as printing does. A dropped shape is one that held-out events of
+        the training did not show (`ShapeDecision`); the largest effect that may have been missed
+        is given in standard deviations of the observed data. An alarm, rough by nature, says that
+        the finite training samples or the finite reference sample may move a parameter without a
+        constraint by more than 0.3 of its error: `training_uncertainty` and
+        `bootstrap_reference` measure it.
+        """
+        if not self.valid:
+            return []
+        index = [i for i, name in enumerate(self.values) if name not in self.at_limit]
+        covariance = np.zeros_like(self.covariance)
+        covariance[np.ix_(index, index)] = self.covariance[np.ix_(index, index)]
+        errors = self.weighted_errors if self.weighted else self.errors
+        interesting = [
+            name
+            for name, parameter in self.like.parameters.items()
+            if isinstance(parameter, Parameter) and name not in (*self.fixed, *self.at_limit)
+        ]
+        found = _finite_samples.spreads(self.like, self.theta, covariance)
+        return [
+            *dropped_shapes(self.like, self.theta),
+            *_finite_samples.alarms(found, errors, interesting),
+        ]
 
     def weighted_covariance(self) -> Array:
         """The covariance for weighted events, ``H^-1 (sum w^2 s s^T + constraints) H^-1``.
@@ -353,12 +466,16 @@ class FitResult(HtmlRepr):
     def predicted(self, held: Mapping[str, float]) -> dict[str, float]:
         """Where the other parameters go, to first order, if some are held elsewhere."""
         names = list(self.values)
-        index = [names.index(name) for name in held if self.errors[name] > 0.0]
-        if not index:
+        index = [names.index(name) for name in held if name not in self.fixed]
+        others = [i for i, name in enumerate(names) if name not in (*held, *self.fixed)]
+        if self._hessian is None or not index or not others:
             return dict(self.values)
-        moved = np.array([held[names[i]] for i in index]) - self.theta[index]
-        inverse = np.linalg.pinv(self.covariance[np.ix_(index, index)])
-        theta = self.theta + self.covariance[:, index] @ (inverse @ moved)
+        inverse = invert(self._hessian[np.ix_(others, others)])
+        if inverse is None:
+            return dict(self.values)
+        theta = self.theta
+        moved = np.array([held[names[i]] for i in index]) - theta[index]
+        theta[others] -= inverse @ (self._hessian[np.ix_(others, index)] @ moved)
         return within(self.like, dict(zip(names, theta.tolist(), strict=True)))
 
     def check_free(self, name: str) -> None:
@@ -381,30 +498,14 @@ class FitResult(HtmlRepr):
             self._minuit.migrad()
         return self._minuit
 
-    def _grid(self) -> Grid:
-        rows = []
-        for name, value in self.values.items():
-            note = "fixed" if name in self.fixed else "at limit" if name in self.at_limit else ""
-            rows.append((name, f"{value:.6g}", f"{self.errors[name]:.3g}", note))
-        return Grid(("parameter", "value", "error", ""), rows)
-
-    def _facts(self) -> list[tuple[str, str]]:
-        facts = [
-            ("minimum", "valid" if self.valid else "INVALID"),
-            ("-log L", f"{self.nll:.6f}"),
-            ("EDM", f"{self.edm:.1e}"),
-            ("calls", f"{self.calls[0]} values, {self.calls[1]} gradients"),
-        ]
-        return facts + [("note", problem) for problem in self.problems]
-
     def __repr__(self) -> str:
-        return f"{facts_text(self._facts())}\n{self._grid()}"
+        return f"{facts_text(_fit_tables.facts(self))}\n{_fit_tables.grid(self)}"
 
     def _html_title(self) -> str:
         return "rootml.sbi.FitResult"
 
     def _html_parts(self) -> list[Part]:
-        return [self._facts(), self._grid()]
+        return [_fit_tables.facts(self), _fit_tables.grid(self)]
 
 
 def fit(
@@ -453,8 +554,8 @@ def fit(
     if minuit.nfit:
         minuit.migrad(ncall=calls)
     objective.values, objective.gradients = int(minuit.nfcn), int(minuit.ngrad)
-    minimum = polish(like, np.array(minuit.values, np.float64), free)
-    if not _is_valid(minimum, free):
+    minimum = _polished(like, np.array(minuit.values, np.float64), free)
+    if not _is_valid(minimum, free) and not len(flat_directions(minimum, free)):
         minimum = _second_opinion(like, minimum, first, free)
     return _account(like, minuit, objective, minimum, free)
 
@@ -463,15 +564,15 @@ def _quick(
     like: Fittable, objective: Objective, theta: Array, free: npt.NDArray[np.bool_],
     hessian: Array | None,
 ) -> Minimum | None:  # fmt: skip
-    """The minimum by quasi-Newton steps; None: they find none that is valid."""
+    """The minimum by quasi-Newton steps, valid or flat; None: they find none."""
     found = quasi_newton(
         like, theta, free, goal=_QUICK_GOAL,
         curvature=None if hessian is None else Curvature(hessian),
     )  # fmt: skip
     if found is None:
         return None
-    minimum = polish(like, found.theta + found.step, free)
-    if not _is_valid(minimum, free):
+    minimum = _polished(like, found.theta + found.step, free)
+    if not (_is_valid(minimum, free) or len(flat_directions(minimum, free))):
         return None
     objective.gradients = found.passes
     return minimum
@@ -505,7 +606,7 @@ def newton_fit(
         return None
     theta, converged = descend(like, theta, free)
     if converged:
-        minimum = polish(like, theta, free)
+        minimum = _polished(like, theta, free)
         if _is_valid(minimum, free):
             return _account(like, minuit, objective, minimum, free)
     return None
@@ -516,6 +617,10 @@ def _is_valid(minimum: Minimum, free: npt.NDArray[np.bool_]) -> bool:
     return whole and minimum.edm < MAX_EDM and math.isfinite(minimum.value)
 
 
+def _polished(like: Fittable, theta: Array, free: npt.NDArray[np.bool_]) -> Minimum:
+    return settle(like, polish(like, theta, free), free)
+
+
 def _second_opinion(
     like: Fittable, minimum: Minimum, start: Array, free: npt.NDArray[np.bool_]
 ) -> Minimum:
@@ -524,7 +629,7 @@ def _second_opinion(
     for place in (minimum.theta, start):
         theta, converged = descend(like, place, free)
         if converged:
-            found.append(polish(like, theta, free))
+            found.append(_polished(like, theta, free))
     valid = [m for m in found if _is_valid(m, free)]
     return min(valid, key=lambda m: m.value, default=minimum)
 
@@ -541,48 +646,79 @@ def _account(
     covariance, whole = _covariance(minimum, free)
     held = minimum.blocked | _touching(like, minimum.theta, covariance, free)
     at_limit = [name for name, here in zip(names, held, strict=True) if here]
+    flat = [steps_of(each, names) for each in flat_directions(minimum, free)]
     valid = _is_valid(minimum, free)
-    problems = _problems(like, minuit, objective, minimum, whole=whole)
-    problems += [f"{name} is at its limit: do not trust its error" for name in at_limit]
+    problems = _problems(like, minuit, objective, minimum, whole=whole, flat=flat, free=free)
+    values = dict(zip(names, minimum.theta.tolist(), strict=True))
+    problems += [_limit_note(name, like.parameters[name], values[name]) for name in at_limit]
+    problems += [_WEIGHTED] if is_weighted(like) else []
     sigma = np.sqrt(np.diag(covariance))
     return FitResult(
-        like, dict(zip(names, minimum.theta.tolist(), strict=True)),
+        like, values,
         dict(zip(names, sigma.tolist(), strict=True)), covariance, minimum.value, minimum.edm,
         valid, problems, at_limit, [n for n, f in zip(names, free, strict=True) if not f],
-        (objective.values, objective.gradients), minuit, minimum.hessian,
+        (objective.values, objective.gradients), flat, minuit, minimum.hessian,
     )  # fmt: skip
 
 
 def _covariance(minimum: Minimum, free: npt.NDArray[np.bool_]) -> tuple[Array, bool]:
-    """Covariance of all parameters, and whether there is one."""
+    """Covariance of all parameters, and whether there is one.
+
+    Parameters that a limit blocks are held for all others: what the limit forbids makes their
+    errors no larger. Their own is that without the limit, where there is one, and else 0.
+    """
     covariance = np.zeros((len(free), len(free)))
-    for some in (free, free & ~minimum.blocked):  # with a parameter at a limit: perhaps without it
-        where = np.flatnonzero(some)
-        if minimum.hessian is None:
-            return covariance, False
-        inverse = invert(minimum.hessian[np.ix_(where, where)])
-        if inverse is not None:
-            covariance[np.ix_(where, where)] = inverse
-            return covariance, True
-    return covariance, False
+    if minimum.hessian is None or len(flat_directions(minimum, free)):
+        return covariance, False
+    where = np.flatnonzero(free & ~minimum.blocked)
+    inverse = invert(minimum.hessian[np.ix_(where, where)])
+    if inverse is None:
+        return covariance, False
+    covariance[np.ix_(where, where)] = inverse
+    if minimum.blocked.any():
+        every = np.flatnonzero(free)
+        alone = invert(minimum.hessian[np.ix_(every, every)])
+        if alone is not None:
+            blocked = minimum.blocked[every]
+            covariance[every[blocked], every[blocked]] = np.diag(alone)[blocked]
+    return covariance, True
 
 
 def _touching(
     like: Fittable, theta: Array, covariance: Array, free: npt.NDArray[np.bool_]
 ) -> npt.NDArray[np.bool_]:
+    """Parameters within a thousandth of their error, and of their range, from a limit."""
     low, high = limits(like)
-    near = 1e-3 * np.sqrt(np.diag(covariance))
+    near = 1e-3 * np.minimum(np.sqrt(np.diag(covariance)), high - low)
     return np.asarray(free & ((theta - low <= near) | (high - theta <= near)))
 
 
+def _side(parameter: Parameter | Nuisance, value: float) -> str:
+    """The limit that is nearer."""
+    if parameter.lower is None or parameter.upper is None:
+        return "upper" if parameter.lower is None else "lower"
+    return "lower" if value - parameter.lower <= parameter.upper - value else "upper"
+
+
+def _limit_note(name: str, parameter: Parameter | Nuisance, value: float) -> str:
+    side = _side(parameter, value)
+    limit = parameter.lower if side == "lower" else parameter.upper
+    return (
+        f"{name} is at its {side} limit {limit:g}: its error is not a standard deviation, use "
+        f"minos() or sbi.limit; errors of the others are those with {name} held"
+    )
+
+
 def _problems(
-    like: Fittable, minuit: Any, objective: Objective, minimum: Minimum, *, whole: bool
-) -> list[str]:
-    problems = []
+    like: Fittable, minuit: Any, objective: Objective, minimum: Minimum, *, whole: bool,
+    flat: list[dict[str, float]], free: npt.NDArray[np.bool_],
+) -> list[str]:  # fmt: skip
+    """What is wrong with the minimum."""
+    problems = [_flat_problem(steps) for steps in flat]
     if not math.isfinite(minimum.value):
         problems.append(str(like.explain(minimum.theta)))
-    elif not whole:
-        problems.append("the second derivatives at the minimum are not positive definite")
+    elif not whole and not flat:
+        problems.append(_not_positive(like, minimum, free))
     elif minimum.edm >= MAX_EDM:
         problems.append(f"the estimated distance to the minimum (EDM) is {minimum.edm:.2g}")
     if problems and minuit.fmin is not None and minuit.fmin.has_reached_call_limit:
@@ -592,6 +728,24 @@ def _problems(
             f"on its way the fit met points without a positive density {objective.outside} times"
         )
     return problems
+
+
+def _flat_problem(steps: dict[str, float]) -> str:
+    names = list(steps)
+    if len(names) == 1:
+        return f"the likelihood does not depend on {names[0]} here: fix it, or leave it out"
+    return (
+        f"the likelihood is flat along {describe(steps)}: the data fix only another combination "
+        "of these parameters; fix one of them, or give it a constraint"
+    )
+
+
+def _not_positive(like: Fittable, minimum: Minimum, free: npt.NDArray[np.bool_]) -> str:
+    direction = downhill(minimum, free)
+    text = "the second derivatives at the minimum are not positive definite"
+    if direction is None:
+        return text
+    return f"{text}: not along {describe(steps_of(direction, list(like.parameters)))}"
 
 
 def _inner_limits(like: Fittable) -> tuple[Array, Array]:

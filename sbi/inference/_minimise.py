@@ -216,6 +216,7 @@ class Minimum:
         hessian: Second derivatives of all parameters; None: not computable.
         blocked: Parameters held by a limit: the gradient there points outwards.
         edm: Estimated distance to the minimum (EDM), in -log L; infinite without a Hessian.
+        gradient: First derivatives of all parameters.
     """
 
     theta: Array
@@ -223,6 +224,7 @@ class Minimum:
     hessian: Array | None
     blocked: npt.NDArray[np.bool_]
     edm: float
+    gradient: Array
 
 
 def polish(like: Fittable, theta: Array, free: npt.NDArray[np.bool_]) -> Minimum:
@@ -232,7 +234,7 @@ def polish(like: Fittable, theta: Array, free: npt.NDArray[np.bool_]) -> Minimum
     hessian = hessian_of(like, theta, free)
     none = np.zeros_like(free)
     if hessian is None or not np.isfinite(gradient).all():
-        return Minimum(theta, value, hessian, none, math.inf)
+        return Minimum(theta, value, hessian, none, math.inf, gradient)
     theta, value, gradient = _snap(like, theta, value, gradient, hessian, free)
     edm, blocked, moved = math.inf, none, 0.0
     for _ in range(_STEPS):
@@ -241,7 +243,7 @@ def polish(like: Fittable, theta: Array, free: npt.NDArray[np.bool_]) -> Minimum
         )
         step = _newton(hessian, gradient, free & ~blocked)
         if step is None:
-            return Minimum(theta, value, hessian, blocked, math.inf)
+            return Minimum(theta, value, hessian, blocked, math.inf, gradient)
         edm = 0.5 * abs(float(gradient @ step))
         trial = np.clip(theta + step, low, high) if free.any() else theta
         trial = np.where(free, trial, theta)
@@ -255,10 +257,10 @@ def polish(like: Fittable, theta: Array, free: npt.NDArray[np.bool_]) -> Minimum
         if edm > _FAR:  # the next step needs the second derivatives of here
             hessian, moved = hessian_of(like, theta, free), 0.0
             if hessian is None:
-                return Minimum(theta, value, None, blocked, math.inf)
+                return Minimum(theta, value, None, blocked, math.inf, gradient)
     if moved > _STALE:
         hessian = hessian_of(like, theta, free)
-    return Minimum(theta, value, hessian, blocked, edm)
+    return Minimum(theta, value, hessian, blocked, edm, gradient)
 
 
 def _snap(
@@ -294,6 +296,14 @@ def hessian_of(
         return None
     hessian = np.where(np.outer(free, free), given, 0.0)
     return hessian if np.isfinite(hessian).all() else None
+
+
+def derivatives(
+    like: Fittable, theta: Array, free: npt.NDArray[np.bool_]
+) -> tuple[float, Array, Array | None]:
+    """Value, gradient and Hessian, 0 for fixed parameters; no Hessian where there is none."""
+    value, gradient = gradient_of(like, theta, free)
+    return value, gradient, hessian_of(like, theta, free) if np.isfinite(gradient).all() else None
 
 
 def _newton(hessian: Array, gradient: Array, moving: npt.NDArray[np.bool_]) -> Array | None:

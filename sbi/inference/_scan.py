@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from rootml._internal.reprs import Grid, HtmlRepr, Part
+from rootml._internal.reprs import Grid, HtmlRepr, Paragraph, Part
 from rootml.errors import ConvergenceError, DensityError, UsageError
 from rootml.plot import Labels, Style, named, write
 from rootml.plot import contour as draw_contour
@@ -17,9 +17,11 @@ from rootml.sbi.inference._hepdata import table
 from rootml.sbi.inference._minimise import limits
 from rootml.sbi.inference._quantiles import check_level, chi2_quantile
 from rootml.sbi.inference._quasi_newton import Conditional
-from rootml.sbi.likelihood._fittable import Fittable
+from rootml.sbi.likelihood._fittable import Fittable, is_weighted
 from rootml.sbi.likelihood._interpolation import Array
 from rootml.sbi.likelihood._layout import Indices
+
+_WEIGHTED = "the data have weights that are not counts: t counts each weight as events"
 
 
 class Scannable(Protocol):
@@ -66,6 +68,7 @@ class Profile(HtmlRepr):
         theta: All parameters at each point, ``(point, parameter)``.
         best: The fitted value.
         invalid: Points whose fit did not converge or that have no likelihood: their t is NaN.
+        note: What is to be known of t, in words; "" if nothing.
     """
 
     name: str
@@ -74,6 +77,7 @@ class Profile(HtmlRepr):
     theta: Array
     best: float
     invalid: int
+    note: str = ""
 
     def interval(self, level: float = 0.6826894921370859) -> tuple[float, float]:
         """The ends between which t stays below the quantile, by linear interpolation of sqrt(t).
@@ -156,10 +160,10 @@ class Profile(HtmlRepr):
         return Grid((self.name, "-2 log L / L_max"), rows)
 
     def __repr__(self) -> str:
-        return str(self._grid())
+        return f"{self._grid()}\nnote: {self.note}" if self.note else str(self._grid())
 
     def _html_parts(self) -> list[Part]:
-        return [self._grid()]
+        return [self._grid(), *([Paragraph(self.note)] if self.note else [])]
 
 
 @dataclass(frozen=True)
@@ -229,7 +233,8 @@ def profile(result: Scannable, name: str, *, points: int, sigmas: float, values:
             if found.valid:
                 t[i] = 2.0 * (found.nll - result.nll)
                 theta[i], near = found.theta, found
-    return Profile(name, grid, t, theta, best, int(np.isnan(t).sum()))
+    note = _WEIGHTED if is_weighted(result.like) else ""
+    return Profile(name, grid, t, theta, best, int(np.isnan(t).sum()), note)
 
 
 def _outwards(grid: Array, best: float) -> tuple[Indices, Indices]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 from copy import copy
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -14,6 +15,7 @@ from rootml._internal.reprs import Grid, HtmlRepr, Paragraph, Part
 from rootml._internal.validators import is_a
 from rootml.errors import MissingColumnError, NonFiniteError, SchemaError, UsageError, nearest
 from rootml.sbi.likelihood._interpolation import Array
+from rootml.sbi.likelihood._origin import Origin
 
 NOMINAL = "nominal"
 Pair: TypeAlias = tuple[Array, Array]
@@ -28,6 +30,9 @@ class RatioColumns(HtmlRepr, Mapping[str, Mapping[str, Any]]):
             r_up and r_down are densities over the reference's, too.
         weights: One per event, e.g. of simulation or Asimov data; None: all 1.
         may_be_empty: Allow no events, as data of a small expectation may have.
+        asimov: The weights are expected counts, as those of Asimov data: errors of fits are
+            those of counts. Other weights are taken for those of weighted events.
+        origin: How the ratios were made; `Ratios.columns` says so.
 
     Raises:
         SchemaError: No dict; arrays of several lengths, masked, or not one number per event.
@@ -43,7 +48,13 @@ class RatioColumns(HtmlRepr, Mapping[str, Mapping[str, Any]]):
     """
 
     def __init__(
-        self, ratios: Mapping[str, Any], weights: Any = None, *, may_be_empty: bool = False
+        self,
+        ratios: Mapping[str, Any],
+        weights: Any = None,
+        *,
+        may_be_empty: bool = False,
+        asimov: bool = False,
+        origin: Origin | None = None,
     ) -> None:
         if not is_a(ratios, Mapping | None):
             message = (
@@ -64,6 +75,8 @@ class RatioColumns(HtmlRepr, Mapping[str, Mapping[str, Any]]):
             message = "the columns hold no events; if that is what was observed, may_be_empty="
             raise UsageError(message)
         self.weights = None if weights is None else _weights(weights, self.num_events)
+        self.asimov = asimov
+        self.origin = Origin() if origin is None else origin
 
     def _check_lengths(self, first: str) -> None:
         for process, label, array in self._kept():
@@ -127,7 +140,10 @@ class RatioColumns(HtmlRepr, Mapping[str, Mapping[str, Any]]):
                     yield process, f"{name}.down", value[1]
 
     def take(self, events: npt.NDArray[Any]) -> RatioColumns:
-        """The events of these indices (or of this mask), with their weights."""
+        """The events of these indices (or of this mask), with their weights.
+
+        What is known of the ensemble's members is not kept.
+        """
         ratios = {
             process: {
                 name: value[events] if name == NOMINAL else (value[0][events], value[1][events])
@@ -136,7 +152,10 @@ class RatioColumns(HtmlRepr, Mapping[str, Mapping[str, Any]]):
             for process, columns in self._store.items()
         }
         weights = None if self.weights is None else self.weights[events]
-        return RatioColumns(ratios, weights, may_be_empty=True)
+        return RatioColumns(
+            ratios, weights, may_be_empty=True, asimov=self.asimov,
+            origin=Origin(self.origin.dropped),
+        )  # fmt: skip
 
     def part(self, events: slice) -> RatioColumns:
         """Some events that follow each other, without a copy."""
@@ -150,24 +169,31 @@ class RatioColumns(HtmlRepr, Mapping[str, Mapping[str, Any]]):
         }
         found.weights = None if self.weights is None else self.weights[events]
         found.num_events = len(range(*events.indices(self.num_events)))
+        found.origin = Origin(self.origin.dropped)
         return found
 
-    def with_weights(self, weights: Any) -> RatioColumns:
-        """The same events with other weights; None: all 1."""
-        return RatioColumns(self._store, weights, may_be_empty=True)
+    def with_weights(self, weights: Any, *, asimov: bool = False) -> RatioColumns:
+        """The same events with other weights; None: all 1.
+
+        Args:
+            asimov: The weights are expected counts.
+        """
+        return RatioColumns(
+            self._store, weights, may_be_empty=True, asimov=asimov, origin=self.origin
+        )
 
     def scaled(self, factors: Mapping[str, float]) -> RatioColumns:
         """The same with all ratios of some processes multiplied."""
-        ratios = {
-            process: {
-                name: value * factors.get(process, 1.0)
-                if name == NOMINAL
-                else tuple(side * factors.get(process, 1.0) for side in value)
-                for name, value in columns.items()
-            }
-            for process, columns in self._store.items()
-        }
-        return RatioColumns(ratios, self.weights, may_be_empty=True)
+        members = tuple(_scaled(member, factors) for member in self.origin.members)
+        return RatioColumns(
+            _scaled(self._store, factors), self.weights, may_be_empty=True, asimov=self.asimov,
+            origin=replace(self.origin, members=members),
+        )  # fmt: skip
+
+    @property
+    def weighted(self) -> bool:
+        """Whether the events have weights that are not counts: some are not 1, none Asimov."""
+        return are_weights(self.weights, asimov=self.asimov)
 
     def means(self) -> dict[str, tuple[float, float]]:
         """Per process the weighted mean of its ratios and the mean's statistical error.
@@ -214,9 +240,23 @@ def _double(array: npt.NDArray[Any]) -> Array:
     return np.asarray(array, np.float64)
 
 
+def are_weights(weights: Array | None, *, asimov: bool) -> bool:
+    """Whether weights are not counts: some are not 1, and they are not those of Asimov data."""
+    return weights is not None and not asimov and bool((weights != 1.0).any())
+
+
 def as_columns(given: Any) -> RatioColumns:
     """`given`, or Columns made of a dict."""
     return given if isinstance(given, RatioColumns) else RatioColumns(given)
+
+
+def _scaled(store: Mapping[str, Any], factors: Mapping[str, float]) -> dict[str, Any]:
+    def scaled(given: Any, factor: float) -> Any:
+        if isinstance(given, Mapping):
+            return {name: scaled(value, factor) for name, value in given.items()}
+        return tuple(side * factor for side in given) if is_a(given, tuple) else given * factor
+
+    return {process: scaled(given, factors.get(process, 1.0)) for process, given in store.items()}
 
 
 def _process(process: str, given: Any) -> dict[str, Any]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -12,6 +13,7 @@ import numpy as np
 from rootml.errors import ChangedFileError, CorruptFileError, MissingFileError, UsageError
 from rootml.sbi.likelihood._columns import NOMINAL, RatioColumns
 from rootml.sbi.likelihood._interpolation import Array
+from rootml.sbi.likelihood._origin import DroppedShape, Origin
 
 Format: TypeAlias = Literal["npz", "parquet", "root"]
 FORMATS = ("npz", "parquet", "root")
@@ -43,7 +45,32 @@ def write_columns(columns: RatioColumns, path: Path, kind: str) -> dict[str, Any
         "sha256": file_sha256(path),
         "events": columns.num_events,
         "weighted": columns.weights is not None,
+        "asimov": columns.asimov,
         "columns": index,
+        "origin": _write_origin(columns.origin, path, index),
+    }
+
+
+def _write_origin(
+    origin: Origin, path: Path, index: Sequence[Mapping[str, str]]
+) -> dict[str, Any]:
+    """The members' columns go to an .npz file of their own: they are fewer events."""
+    found: dict[str, Any] = {"dropped": [asdict(shape) for shape in origin.dropped]}
+    if not origin.members:
+        return found
+    arrays: dict[str, Any] = {"sampled": origin.sampled}
+    for number, member in enumerate(origin.members):
+        by_name = {(p, label): array for p, label, array in RatioColumns(member).arrays()}
+        for entry in index:
+            key = by_name[entry["process"], entry["column"]]
+            arrays[f"member{number}.{entry['key']}"] = key
+    beside_it = path.with_name(f"{path.name}.members.npz")
+    with beside_it.open("wb") as file:
+        np.savez(file, **arrays)
+    return found | {
+        "file": beside_it.name,
+        "sha256": file_sha256(beside_it),
+        "members": len(origin.members),
     }
 
 
@@ -74,8 +101,22 @@ def read_columns(facts: Mapping[str, Any], folder: Path) -> RatioColumns:
     check_sha256(path, facts["sha256"])
     keys = [entry["key"] for entry in facts["columns"]] + ["weight"] * bool(facts["weighted"])
     arrays = _read(path, facts["format"], keys)
+    ratios = _named(facts["columns"], arrays)
+    weights = arrays["weight"] if facts["weighted"] else None
+    columns_read = RatioColumns(
+        ratios, weights, may_be_empty=True, asimov=bool(facts.get("asimov", False)),
+        origin=_read_origin(facts, folder),
+    )  # fmt: skip
+    if columns_read.num_events != facts["events"]:
+        message = f"{path} has {columns_read.num_events} events, not {facts['events']}"
+        raise CorruptFileError(message)
+    return columns_read
+
+
+def _named(index: Sequence[Mapping[str, str]], arrays: Mapping[str, Array]) -> dict[str, Any]:
+    """Columns by process, as `RatioColumns` takes them."""
     ratios: dict[str, dict[str, Any]] = {}
-    for entry in facts["columns"]:
+    for entry in index:
         array, label = arrays[entry["key"]], entry["column"]
         columns = ratios.setdefault(entry["process"], {})
         if label == NOMINAL:
@@ -84,12 +125,32 @@ def read_columns(facts: Mapping[str, Any], folder: Path) -> RatioColumns:
         nuisance, _, side = label.rpartition(".")
         pair = columns.setdefault(nuisance, [None, None])
         pair[("up", "down").index(side)] = array
-    weights = arrays["weight"] if facts["weighted"] else None
-    columns_read = RatioColumns(ratios, weights, may_be_empty=True)
-    if columns_read.num_events != facts["events"]:
-        message = f"{path} has {columns_read.num_events} events, not {facts['events']}"
+    return ratios
+
+
+def _read_origin(facts: Mapping[str, Any], folder: Path) -> Origin:
+    given = facts.get("origin", {})
+    dropped = tuple(DroppedShape(**shape) for shape in given.get("dropped", ()))
+    if "file" not in given:
+        return Origin(dropped)
+    path = beside(folder, given["file"])
+    check_sha256(path, given["sha256"])
+    index = facts["columns"]
+    numbers = range(int(given["members"]))
+    keys = [f"member{number}.{entry['key']}" for number in numbers for entry in index]
+    arrays = _read(path, "npz", ["sampled", *keys])
+    sampled = arrays["sampled"].astype(np.int64)
+    members = []
+    for number in numbers:
+        own = {entry["key"]: arrays[f"member{number}.{entry['key']}"] for entry in index}
+        members.append(_named(index, own))
+    if len(sampled) and not 0 <= sampled.min() <= sampled.max() < facts["events"]:
+        message = f"{path} has members at events beyond the {facts['events']:,} of the columns"
         raise CorruptFileError(message)
-    return columns_read
+    if any(RatioColumns(member).num_events != len(sampled) for member in members):
+        message = f"{path} has not one ratio of each member for {len(sampled):,} events"
+        raise CorruptFileError(message)
+    return Origin(dropped, sampled, tuple(members))
 
 
 def _read(path: Path, kind: str, keys: list[str]) -> dict[str, Array]:

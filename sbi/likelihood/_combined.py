@@ -19,7 +19,7 @@ import numpy as np
 from rootml._internal.reprs import HtmlRepr, Part, facts_text
 from rootml.errors import DensityError, MissingParameterError, UsageError, nearest
 from rootml.sbi.likelihood._constraints import Constraints, Indices
-from rootml.sbi.likelihood._fittable import Fittable, rough_hessian
+from rootml.sbi.likelihood._fittable import Fittable, is_weighted, rough_hessian
 from rootml.sbi.likelihood._interpolation import Array
 from rootml.sbi.likelihood._parameters import Nuisance, Parameter
 
@@ -118,6 +118,11 @@ class CombinedLikelihood(HtmlRepr):
     def observed(self) -> Mapping[str, float]:
         """Outcomes of the auxiliary measurements of all parts."""
         return MappingProxyType(self._observed)
+
+    @property
+    def weighted(self) -> bool:
+        """Whether events of a part have weights that are not counts."""
+        return any(is_weighted(part.like) for part in self._parts)
 
     @property
     def start(self) -> Array:

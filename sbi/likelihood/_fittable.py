@@ -15,7 +15,8 @@ class Fittable(Protocol):
 
     `Likelihood`, `ShiftedLikelihood`, `RatioLikelihood` and `CombinedLikelihood` are such; so is
     any object with these, for likelihoods of your own. theta is an array in the order of
-    `parameters`; functions must be able to take any value within the parameters' limits.
+    `parameters`; functions must be able to take any value within the parameters' limits. An
+    attribute `weighted` that is true says that events have weights that are not counts.
 
     >>> import numpy as np, rootml
     >>> from rootml import sbi
@@ -81,3 +82,8 @@ def rough_hessian(like: Fittable, theta: Array) -> Array:
     find = getattr(type(like), "rough_hessian", None)  # of the class: wrappers hand on the rest
     found: Array = like.nll_hessian(theta) if find is None else find(like, theta)
     return found
+
+
+def is_weighted(like: Fittable) -> bool:
+    """Whether events have weights that are not counts, so that plain errors are wrong."""
+    return bool(getattr(like, "weighted", False))

@@ -165,9 +165,12 @@ class Layout:
     def events(self, columns: RatioColumns, what: str, *, blocks: bool, double: bool) -> Events:
         """Events for the sums: in blocks for the compiled ones."""
         if not blocks:
-            return Events(self.matrix(columns, what), columns.weights, columns)
-        store = self.store(columns, what, double=double)
-        return Events(store, columns.weights, None if store.single else columns)
+            rows: Store | Array = self.matrix(columns, what)
+            kept: RatioColumns | None = columns
+        else:
+            rows = store = self.store(columns, what, double=double)
+            kept = None if store.single else columns
+        return Events(rows, columns.weights, kept, columns.asimov, columns.origin)
 
     def columns(self, events: Events) -> RatioColumns:
         """The columns of events, as precise as their rows where nothing else was kept."""
@@ -187,7 +190,9 @@ class Layout:
             ratios[self.processes[factor.process]][factor.nuisance] = (
                 nominal * up, nominal * down
             )  # fmt: skip
-        return RatioColumns(ratios, events.weights, may_be_empty=True)
+        return RatioColumns(
+            ratios, events.weights, may_be_empty=True, asimov=events.asimov, origin=events.origin
+        )
 
     def matrix(self, columns: RatioColumns, what: str) -> Array:
         """The rows for some events, ``(row, event)``.

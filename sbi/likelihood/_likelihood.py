@@ -88,6 +88,11 @@ class Likelihood(HtmlRepr):
         return None if self.unbinned is None else self.unbinned.reference
 
     @property
+    def weighted(self) -> bool:
+        """Whether the observed events have weights that are not counts."""
+        return self.unbinned is not None and self.unbinned.events.weighted
+
+    @property
     def start(self) -> Array:
         """Start values of all parameters, ``(parameter,)``."""
         return np.array([p.value for p in self._parameters.values()], np.float64)

@@ -11,15 +11,16 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from rootml.errors import UsageError
-from rootml.sbi.likelihood._columns import RatioColumns
+from rootml.sbi.likelihood._columns import RatioColumns, are_weights
 from rootml.sbi.likelihood._interpolation import Array
+from rootml.sbi.likelihood._origin import Origin
 
 BLOCK = 256
 SINGLE = 2**21  # more numbers than this are kept as float32
@@ -118,11 +119,15 @@ class Events:
         rows: A `Store` for the compiled sums, ``(row, event)`` for NumPy's.
         weights: One per event; None: all 1.
         columns: None: the rows are float32 and all that is kept.
+        asimov: Whether the weights are expected counts.
+        origin: How the columns were made.
     """
 
     rows: Store | Array
     weights: Array | None
     columns: RatioColumns | None
+    asimov: bool = False
+    origin: Origin = field(default_factory=Origin)
 
     @property
     def num_events(self) -> int:
@@ -145,17 +150,26 @@ class Events:
             weights = weights[:whole].reshape(-1, BLOCK)[::step].ravel()
         return Events(Store(blocks, len(blocks) * BLOCK), weights, None)
 
-    def reweighted(self, weights: Array | None) -> Events:
+    @property
+    def weighted(self) -> bool:
+        """Whether the events have weights that are not counts."""
+        return are_weights(self.weights, asimov=self.asimov)
+
+    def reweighted(self, weights: Array | None, *, asimov: bool = False) -> Events:
         """The same rows with other weights."""
-        columns = None if self.columns is None else self.columns.with_weights(weights)
-        return Events(self.rows, weights, columns)
+        columns = self.columns
+        if columns is not None:
+            columns = columns.with_weights(weights, asimov=asimov)
+        return Events(self.rows, weights, columns, asimov, self.origin)
 
     def drawn(self, events: npt.NDArray[np.int64]) -> Events:
         """Some of the events, without weights."""
         columns = None if self.columns is None else self.columns.with_weights(None).take(events)
+        origin = Origin(self.origin.dropped)
         if isinstance(self.rows, Store):
-            return Events(self.rows.take(events), None, columns)
-        return Events(np.ascontiguousarray(self.rows[:, events]), None, columns)
+            return Events(self.rows.take(events), None, columns, origin=origin)
+        rows = np.ascontiguousarray(self.rows[:, events])
+        return Events(rows, None, columns, origin=origin)
 
 
 def _space(shape: tuple[int, int, int], dtype: np.dtype[Any]) -> Blocks:

@@ -68,6 +68,9 @@ def test_ratio_of_two_normal_samples(make: Samples) -> None:
     np.testing.assert_array_equal(columns.ratio("B"), 1.0)
     members = np.stack([ratios.log_ratio(EVENTS, member=k)[:, 0] for k in range(2)])
     np.testing.assert_allclose(np.exp(members).mean(axis=0), np.exp(found), rtol=1e-6)
+    kept = [sbi.RatioColumns(each).ratio("S") for each in columns.origin.members]
+    np.testing.assert_allclose(kept, np.exp(members), rtol=1e-12)  # fewer than 10,000: all
+    assert columns.origin.sampled.tolist() == list(range(len(found)))
     assert ratios.record.sums["S"].events == 8000
     assert abs(ratios.record.norms["S"].mean - 1.0) < 4 * ratios.record.norms["S"].error
 

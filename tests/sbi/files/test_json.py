@@ -22,6 +22,7 @@ from rootml.errors import (
 )
 from rootml.sbi.files._json import read
 from rootml.sbi.likelihood._binned import example_workspace
+from rootml.sbi.likelihood._origin import DroppedShape, Origin
 
 
 @pytest.fixture
@@ -46,6 +47,33 @@ def everything(problem: SignalBackground, data: Any) -> sbi.Likelihood:
     return model.likelihood(columns, reference=problem.reference()).with_observed(
         jes=0.3, norm=1.05
     )
+
+
+@pytest.mark.parametrize("kind", ["npz", "parquet", "root"])
+def test_what_is_known_of_ratios_comes_back(
+    everything: sbi.Likelihood, tmp_path: Path, kind: str
+) -> None:
+    """Members of the ensemble, dropped shapes, and that weights are expected counts."""
+    columns = everything.columns
+    assert columns is not None
+    some = np.array([2, 5, 11])
+    members = tuple(dict(columns.take(some).scaled({"S": x})) for x in (1.1, 0.9))
+    origin = Origin((DroppedShape("B", "jes", 0.02),), some, members)
+    known = sbi.RatioColumns(dict(columns), columns.weights, asimov=True, origin=origin)
+    path = sbi.save(everything.with_columns(known), tmp_path / "model.json", format=kind)
+    found = sbi.load(path).columns
+    assert found.asimov
+    assert found.origin.dropped == origin.dropped
+    assert np.array_equal(found.origin.sampled, some)
+    for ours, theirs in zip(members, found.origin.members, strict=True):
+        pairs = zip(
+            sbi.RatioColumns(ours).arrays(), sbi.RatioColumns(theirs).arrays(), strict=True
+        )
+        assert all(a[:2] == b[:2] and np.array_equal(a[2], b[2]) for a, b in pairs)
+    (file,) = tmp_path.glob("*.members.npz")
+    file.write_bytes(file.read_bytes() + b"x")
+    with pytest.raises(ChangedFileError, match=r"members\.npz was changed"):
+        sbi.load(path)
 
 
 @pytest.mark.parametrize("kind", ["npz", "parquet", "root"])
