@@ -22,15 +22,41 @@ READ = ["x3", "x7"]
 SMALL = [f"x{number}" for number in range(8)]
 
 
-def columns(rng: np.random.Generator, events: int, prefix: str = "") -> dict[str, Any]:
-    """1,300 columns, as a NanoAOD has them: triggers, numbers, lists."""
+def wide_tree(path: Path, rng: np.random.Generator, events: int, prefix: str) -> None:
+    """1,300 branches by ROOT; lists share a counter."""
+    import ROOT
+
+    flags, numbers = np.zeros(FLAGS, bool), np.zeros(NUMBERS, np.float32)
+    lists, count = np.zeros((LISTS, 4), np.float32), np.zeros(1, np.int32)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    file = ROOT.TFile(str(partial), "RECREATE")
+    tree = ROOT.TTree(TREE, TREE)
+    tree.Branch("nJet", count, "nJet/I")
+    for n in range(FLAGS):
+        tree.Branch(f"{prefix}HLT_{n}", flags[n : n + 1], f"{prefix}HLT_{n}/O")
+    for n in range(NUMBERS):
+        tree.Branch(f"x{n}", numbers[n : n + 1], f"x{n}/F")
+    for n in range(LISTS):
+        tree.Branch(f"Jet_v{n}", lists[n], f"Jet_v{n}[nJet]/F")
+    for _ in range(events):
+        flags[:], numbers[:] = rng.random(FLAGS) > 0.9, rng.random(NUMBERS)
+        lists[:], count[0] = rng.random((LISTS, 4)), rng.integers(0, 4)
+        tree.Fill()
+    tree.Write()
+    file.Close()
+    partial.rename(path)
+
+
+def wide_ntuple(path: Path, rng: np.random.Generator, events: int, prefix: str) -> None:
+    """1,300 fields, as a NanoAOD has them: triggers, numbers, lists."""
     counts = rng.integers(0, 4, events)
     total = int(counts.sum())
     found: dict[str, Any] = {f"{prefix}HLT_{n}": rng.random(events) > 0.9 for n in range(FLAGS)}
     found |= {f"x{n}": rng.random(events, dtype=np.float32) for n in range(NUMBERS)}
     for n in range(LISTS):
         found[f"Jet_v{n}"] = ak.unflatten(rng.random(total, dtype=np.float32), counts)
-    return found
+    _write(path, "rntuple", found)
 
 
 def wide(folder: Path, form: str) -> list[list[str]]:
@@ -41,7 +67,8 @@ def wide(folder: Path, form: str) -> list[list[str]]:
         for number, path in enumerate(group):
             if not path.exists():
                 rng = np.random.default_rng([schema, number])
-                _write(path, form, columns(rng, 200, f"s{schema}_"))
+                write = wide_tree if form == "ttree" else wide_ntuple
+                write(path, rng, 200, f"s{schema}_")
         groups.append([str(path) for path in group])
     return groups
 
