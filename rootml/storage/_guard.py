@@ -13,7 +13,7 @@ from rootml.errors import (
     UsageError,
     nearest,
 )
-from rootml.storage._base import Fingerprint, Table
+from rootml.storage._base import Fingerprint, LazyColumns, Table
 from rootml.storage._paths import missing_file
 from rootml.storage._source import LocalSource, Source
 from rootml.storage.remote import RemoteFile
@@ -97,6 +97,8 @@ def check_range(table: Table, start: int, stop: int) -> None:
 def check_columns(table: Table, columns: Sequence[str]) -> dict[str, str]:
     """The listed name of each of `columns`, or an error that says what there is instead."""
     known = table.columns
+    if isinstance(known, LazyColumns):  # all at one go
+        known.resolve(known.canonical(name) for name in columns if name in known)
     names: dict[str, str] = {}
     for name in columns:
         if name not in known:

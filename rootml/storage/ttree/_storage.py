@@ -41,7 +41,14 @@ from rootml.storage.ttree._branches import Branch, NeedsUproot, Tree, read_tree
 from rootml.storage.ttree._interpret import storage_of, type_of_branch
 from rootml.storage.ttree._names import name_columns
 from rootml.storage.ttree._rootfile import Key, RootFile, read_record
-from rootml.storage.ttree._survey import CLASSES, common_bounds, survey
+from rootml.storage.ttree._survey import (
+    CLASSES,
+    common_bounds,
+    is_narrow,
+    survey,
+    survey_of,
+    walk,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -204,13 +211,17 @@ class TTreeTable(Table):
     def _parse_directly(self, key: Key) -> Layout:
         with self._guard.source(self.where) as source:
             tree = self._tree(source, key)
-        found = survey(tree)
+        branches = tree.branches() if is_narrow(tree) else None
+        found = survey(tree) if branches is None else survey_of(branches)
         if self._bounds is None and len(found.paths) <= _MAX_BRANCHES:  # else if asked for
             self._bounds = common_bounds(tree, found)
         layout = make_layout(found.paths)
         if len(layout.index) < len(found.paths):
             message = "%s has several branches of the same name; the first of each is read"
             logger.warning(message, self.where)
+        if branches is not None:  # parsed already; their types and seek tables are wanted next
+            parsed = list(walk(branches))
+            self._branches = {name: parsed[number] for name, number in layout.index.items()}
         self._places = np.stack([found.codes, found.positions, found.top], axis=1).astype(np.int32)
         self._bytes = found.zipped
         return layout

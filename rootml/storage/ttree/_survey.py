@@ -74,6 +74,11 @@ class Survey:
     tables: Int64s
 
 
+def is_narrow(tree: Tree) -> bool:
+    """Whether there are so few branches that they are parsed one by one."""
+    return len(tree.data) <= _NARROW
+
+
 def survey(tree: Tree) -> Survey:
     """The branches of a tree.
 
@@ -81,10 +86,10 @@ def survey(tree: Tree) -> Survey:
         NeedsUproot: Something that uproot has to read.
         ValueError, IndexError, struct.error: Damage.
     """
-    if len(tree.data) > _NARROW:
+    if not is_narrow(tree):
         with suppress(NeedsUproot, IndexError, UnicodeDecodeError):
             return _survey(tree)
-    return _one_by_one(tree.branches())
+    return survey_of(tree.branches())
 
 
 def common_bounds(tree: Tree, found: Survey) -> Int64s:
@@ -261,12 +266,12 @@ def _opened(tree: Tree, whole: Survey, split: list[int]) -> Survey:
         branch = tree.branch_at(
             classname, int(whole.positions[number]), whole.paths[number], top=True
         )
-        parts += [_part(whole, last, number), _one_by_one([branch])]
+        parts += [_part(whole, last, number), survey_of([branch])]
         last = number + 1
     return _joined([*parts, _part(whole, last, len(whole.paths))])
 
 
-def _one_by_one(branches: Sequence[Branch]) -> Survey:
+def survey_of(branches: Sequence[Branch]) -> Survey:
     """Branches that were parsed, and the branches in them."""
     found = list(walk(branches))
     tables = [[each.tables[1], each.tables[2]] for each in found]
@@ -294,4 +299,4 @@ def _joined(parts: Sequence[Survey]) -> Survey:
     return Survey(paths, *arrays)
 
 
-__all__ = ["CLASSES", "Survey", "common_bounds", "survey", "walk"]
+__all__ = ["CLASSES", "Survey", "common_bounds", "is_narrow", "survey", "survey_of", "walk"]
