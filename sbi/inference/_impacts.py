@@ -212,7 +212,8 @@ def _impact(result: FitResult, name: str, nuisance: str) -> Impact:
         moved = result.conditional(held, goal=_GOAL, bend=bend)
         # what a straight line missed on one side is, to second order, the same on the other
         bend = moved.theta - result.straight(held) if moved.valid else None
-        shifts.append(moved.theta[place] - result.theta[place] if moved.valid else math.nan)
+        shift = float(moved.theta[place] - result.theta[place])
+        shifts.append(shift if moved.valid else math.nan)
     parameter = result.like.parameters[nuisance]
     pull = error = float("nan")
     if isinstance(parameter, Nuisance) and parameter.constraint == "gaussian":
