@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from rootml._internal.loss_display import LossDisplay
 from rootml._internal.types import Float, Float32, Int
 from rootml.dataset import Dataset
 from rootml.sbi.estimator._assemble import Scale, network_graph
@@ -32,7 +33,6 @@ from rootml.sbi.estimator._shape_decision import ShapeDecision
 from rootml.sbi.estimator._shapes import HeldOutShape, Shape, decide_shape
 from rootml.sbi.estimator._training import (
     History,
-    ProgressDisplay,
     TrainingTask,
     train_network,
 )
@@ -62,7 +62,7 @@ def learn_differences(
     densities: Sequence[Density],
     scale: Scale,
     settings: TrainingSettings,
-    display: ProgressDisplay,
+    display: LossDisplay,
     *,
     number: int,
 ) -> Differences:
@@ -119,7 +119,7 @@ def _train(
     settings: TrainingSettings,
     member: int,
     process: int,
-    display: ProgressDisplay,
+    display: LossDisplay,
 ) -> tuple[Layers, History]:
     sums = list(dataset.scan().labels.values())
     nuisances = len(sums) // 2
@@ -134,7 +134,9 @@ def _train(
         from_zero=True,
     )  # fmt: skip
     try:
-        show = display.member(member, plan.epochs * len(loader), what="shapes")
+        show = display.start(
+            f"shapes: network {member + 1} of {settings.ensemble}", plan.epochs * len(loader)
+        )
         return train_network(
             task, loader, None, plan, learning_rate=settings.learning_rate,
             network=settings.hidden, activation=settings.activation, seed=seed, show=show,

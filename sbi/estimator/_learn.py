@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from rootml._internal.loss_display import LossDisplay
 from rootml._internal.types import Float, Int
 from rootml.dataset import Dataset
 from rootml.sbi.estimator._assemble import Member, Outputs, Scale, class_graph, differences
@@ -45,7 +46,6 @@ from rootml.sbi.estimator._settings import Calibrate, TrainingSettings
 from rootml.sbi.estimator._shape_decision import ShapeDecision
 from rootml.sbi.estimator._training import (
     History,
-    ProgressDisplay,
     TrainingTask,
     softmax_loss,
     train_network,
@@ -90,7 +90,7 @@ def learn_classes(settings: TrainingSettings, given: Any, reference: Any, began:
     """See `RatioEstimator.fit`."""
     samples, sums = check_samples(parse_samples(given, reference), settings.inputs)
     scale = fit_scale(samples.union(), settings)
-    display = ProgressDisplay(settings.ensemble, settings.progress)
+    display = LossDisplay(enabled=settings.progress)
     with display.showing():
         nominal = learn_nominal(samples.nominal(), scale, settings, display)
         learned = [
@@ -146,7 +146,7 @@ def _assembled(
 
 
 def learn_nominal(
-    samples: Samples, scale: Scale, settings: TrainingSettings, display: ProgressDisplay
+    samples: Samples, scale: Scale, settings: TrainingSettings, display: LossDisplay
 ) -> Nominal:
     """Train a classifier between densities, calibrate and normalise its ratios."""
     if not samples.targets:
@@ -199,7 +199,7 @@ def _train(
     scale: Scale,
     settings: TrainingSettings,
     number: int,
-    display: ProgressDisplay,
+    display: LossDisplay,
 ) -> tuple[Layers, History]:
     seed = settings.spawned_seed(1, number)
     plan = plan_for(parts.train, settings)
@@ -210,7 +210,9 @@ def _train(
         len(scale.mean), len(parts.train.scan().labels),
     )  # fmt: skip
     try:
-        show = display.member(number, plan.epochs * len(train))
+        show = display.start(
+            f"ratios: network {number + 1} of {settings.ensemble}", plan.epochs * len(train)
+        )
         return train_network(
             task, train, stop, plan, learning_rate=settings.learning_rate,
             network=settings.hidden, activation=settings.activation, seed=seed, show=show,

@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from rootml._internal.loss_display import LossDisplay
 from rootml._internal.types import Float
 from rootml.batching import Standardizer
 from rootml.dataset import Dataset
@@ -49,7 +50,7 @@ from rootml.sbi.estimator._samples import (
 )
 from rootml.sbi.estimator._score import score_norm, scores_of
 from rootml.sbi.estimator._settings import MAX_BATCH, TrainingSettings
-from rootml.sbi.estimator._training import History, ProgressDisplay, TrainingTask, train_network
+from rootml.sbi.estimator._training import History, TrainingTask, train_network
 
 POOL = "all samples"
 _MAX_ITERATIONS = 8
@@ -187,7 +188,7 @@ def learn_parametric(
     histories: list[History] = []
     checks: list[tuple[Float, Float]] = []
     shares: list[float] = []
-    display = ProgressDisplay(settings.ensemble, settings.progress)
+    display = LossDisplay(enabled=settings.progress)
     with display.showing():
         for number in range(settings.ensemble):
             trained = _member(task, number, display)
@@ -275,7 +276,7 @@ class _Trained:
     held: PairLoader
 
 
-def _member(task: _Task, number: int, display: ProgressDisplay) -> _Trained:
+def _member(task: _Task, number: int, display: LossDisplay) -> _Trained:
     """One trained network."""
     settings, by = task.settings, task.settings.by
     seed = settings.spawned_seed(1, number)
@@ -299,7 +300,9 @@ def _member(task: _Task, number: int, display: ProgressDisplay) -> _Trained:
     try:
         base = fit_base(train, columns, epoch=0) if task.has_base else None
         learning = TrainingTask(pair_loss(base), columns, 1, from_zero=base is not None)
-        show = display.member(number, plan.epochs * len(train))
+        show = display.start(
+            f"ratios: network {number + 1} of {settings.ensemble}", plan.epochs * len(train)
+        )
         layers, history = train_network(
             learning, train, stop, plan, learning_rate=settings.learning_rate,
             network=settings.hidden, activation=settings.activation, seed=seed, show=show,

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -242,50 +240,3 @@ def softmax_loss(scale: tuple[Any, Any], factors: Any) -> Callable[[Any, Any, An
         return (each * torch.from_numpy(weights.astype(np.float32))).sum()
 
     return loss
-
-
-def _silent(_step: int, _loss: float) -> None:
-    """Show nothing."""
-
-
-class ProgressDisplay:
-    """A progress bar per network with its loss, on a terminal."""
-
-    def __init__(self, members: int, enabled: bool | None) -> None:
-        self.members = members
-        self.enabled = sys.stderr.isatty() if enabled is None else enabled
-        self._bar: Any = None
-        self._task: Any = None
-
-    @contextlib.contextmanager
-    def showing(self) -> Iterator[ProgressDisplay]:
-        """Show while the block runs."""
-        if not self.enabled:
-            yield self
-            return
-        from rich import progress
-        from rich.console import Console
-
-        columns = (
-            progress.TextColumn("{task.description}"),
-            progress.BarColumn(),
-            progress.TaskProgressColumn(),
-            progress.TextColumn("loss {task.fields[loss]:.5f}"),
-            progress.TimeRemainingColumn(),
-        )
-        with progress.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-            self._bar = bar
-            yield self
-        self._bar = None
-
-    def member(
-        self, number: int, steps: int, what: str = "ratios"
-    ) -> Callable[[int, float], None]:
-        """A function that the training of a network calls after each step."""
-        if self._bar is None:
-            return _silent
-        if self._task is not None:
-            self._bar.remove_task(self._task)
-        title = f"{what}: network {number + 1} of {self.members}"
-        self._task = self._bar.add_task(title, total=steps, loss=math.nan)
-        return lambda step, loss: self._bar.update(self._task, completed=step, loss=loss)

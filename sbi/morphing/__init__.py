@@ -7,11 +7,12 @@
     morpher.apply(mc, "corrected/", suffix="_corr")          # friend trees, same entries
     report = morpher.validate(mc, data)                      # tables; report.plot("closure/")
 
-`Generator` draws features of one domain from conditions. The classes stand in `_morpher` and
-`_generator`, what a fit does in `_fit`. The rooms: `preprocessing` (tables that
-make features normal, and back), `reweighting` (equal spectra of the conditions), `flow` (the flow
-and its training), `inference` (events through the fitted map; ONNX), `files` (the fitted map, and
-how it is kept), `validation` (reports; measures of weighted samples that stand on their own).
+`Generator` draws features of one domain from conditions. The classes are in `_morpher` and
+`_generator`, what both share in `_base` and `_settings`, what a fit does in `_fit`. The rooms:
+`preprocessing` (tables that make features normal, and back), `reweighting` (equal spectra of the
+conditions), `flow` (the flow and its training), `inference` (events through the fitted map; ONNX),
+`files` (the fitted map, and how it is kept), `validation` (reports; measures of weighted samples
+that can be used alone).
 Only the names below are public.
 """
 

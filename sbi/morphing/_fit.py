@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rootml._internal.loss_display import LossDisplay
 from rootml._internal.statistics import effective_events
 from rootml.errors import EmptySelectionError, UsageError
+from rootml.sbi.morphing._settings import Settings
 from rootml.sbi.morphing._uncertainty_band import Band, find_band
 from rootml.sbi.morphing.files._generator_model import GeneratorModel
-from rootml.sbi.morphing.files._model import Member, Morph, Outside
+from rootml.sbi.morphing.files._model import Member, Morph
 from rootml.sbi.morphing.flow._flow import (
     CouplingFlow,
     Flow,
-    FlowFactory,
     FlowSpec,
     UserFlow,
     coupling_spec,
@@ -30,21 +30,18 @@ from rootml.sbi.morphing.flow._leaves import State
 from rootml.sbi.morphing.flow._training import (
     LossRecord,
     Schedule,
-    ScheduleOptions,
     Trainer,
     TrainingRows,
     one_thread,
-    training_bar,
 )
 from rootml.sbi.morphing.inference._rows import (
-    Names,
     Rows,
     concatenate_rows,
     evenly_spaced,
     read_rows,
 )
 from rootml.sbi.morphing.preprocessing._atom_draws import VALIDATION, poisson_one, uniforms
-from rootml.sbi.morphing.preprocessing._limits import Bounds, Limits
+from rootml.sbi.morphing.preprocessing._limits import Limits
 from rootml.sbi.morphing.preprocessing._marginal_closure import close_marginals
 from rootml.sbi.morphing.preprocessing._preprocess import (
     Conditions,
@@ -54,7 +51,7 @@ from rootml.sbi.morphing.preprocessing._preprocess import (
 )
 from rootml.sbi.morphing.preprocessing._preprocess_fit import conditions as fit_conditions
 from rootml.sbi.morphing.preprocessing._preprocess_fit import gaussianiser, limits_of
-from rootml.sbi.morphing.reweighting._reweight import Method, cached_kinematics
+from rootml.sbi.morphing.reweighting._reweight import cached_kinematics
 from rootml.sbi.morphing.validation._training_events import Sketch
 
 if TYPE_CHECKING:
@@ -62,46 +59,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-Engine = Literal["auto", "compiled", "numpy"]
-ENGINES: tuple[str, ...] = ("auto", "compiled", "numpy")
 _DATA_STREAM = 8
 MAX_VALIDATION_ROWS = 50_000
 _CLOSURE_ROWS, _BAND_ROWS, _BAND_STREAM = 400_000, 200_000, 12
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What the user chose; see `Morpher`."""
-
-    names: Names
-    layers: int
-    hidden: tuple[int, ...]
-    bins: int
-    ensemble: int
-    reweight: Method
-    schedule: ScheduleOptions
-    validation: float
-    max_rows: int
-    seed: int
-    compiled: bool
-    flow: FlowFactory | None
-    bounds: Bounds = field(default_factory=dict)
-    outside: Outside = "keep"
-
-
-def use_compiled(engine: Engine) -> bool:
-    """Whether splines run compiled.
-
-    Raises:
-        MissingPackageError: ``"compiled"`` without numba.
-    """
-    if engine == "numpy":
-        return False
-    if engine == "auto" and importlib.util.find_spec("numba") is None:
-        return False
-    from rootml.sbi.morphing.flow import _compiled_spline  # noqa: F401 - or say what is missing
-
-    return True
 
 
 def fit(
@@ -116,18 +76,38 @@ def fit(
     info: dict[str, Any] = {}
     samples = []
     for domain, dataset in (("simulation", sim), ("data", data)):
-        rows, total, bad = read_rows(
-            dataset,
-            settings.names,
-            limit=settings.max_rows,
-            seed=settings.seed,
-            progress=progress,
-            what=f"reading {domain}",
-        )
-        check_domain(rows, domain, f"{dataset}")
-        info[domain] = {"rows": total, "used": len(rows), "not finite": bad}
+        rows, info[domain] = _read_sample(settings, dataset, domain, progress)
         samples.append(rows)
     return fit_rows(settings, samples[0], samples[1], checkpoint, progress, info)
+
+
+def _read_sample(
+    settings: Settings, dataset: Dataset, domain: str, progress: bool | None
+) -> tuple[Rows, dict[str, int]]:
+    """The rows to train on, and how many there are, are used and are not finite."""
+    rows, total, bad = read_rows(
+        dataset,
+        settings.names,
+        limit=settings.max_rows,
+        seed=settings.seed,
+        progress=progress,
+        what=f"reading {domain}",
+    )
+    check_domain(rows, domain, f"{dataset}")
+    return rows, {"rows": total, "used": len(rows), "not finite": bad}
+
+
+def _flow_spec(settings: Settings, scaled: Conditions) -> FlowSpec | None:
+    """The shape of our flow; None if the user gave one."""
+    if settings.flow is not None:
+        return None
+    return coupling_spec(
+        len(settings.names.features),
+        scaled.columns,
+        layers=settings.layers,
+        hidden=settings.hidden,
+        bins=settings.bins,
+    )
 
 
 def check_domain(rows: Rows, domain: str, where: str) -> None:
@@ -212,15 +192,7 @@ def fit_rows(
     both = concatenate_rows([weighted, data])
     scale = np.concatenate([_half_sum(weighted.weights), _half_sum(data.weights)])
     scaled = fit_conditions(both.conditions, scale, names.conditions, ends)
-    spec = None
-    if settings.flow is None:
-        spec = coupling_spec(
-            len(names.features),
-            scaled.columns,
-            layers=settings.layers,
-            hidden=settings.hidden,
-            bins=settings.bins,
-        )
+    spec = _flow_spec(settings, scaled)
     events = min(effective_events(rows.weights) for rows in (weighted, data))
     schedule = settings.schedule.resolve(events)
     info = {**info, "training": {"effective events": events, **asdict(schedule)}}
@@ -393,8 +365,8 @@ def _train(
     )
     what = f"training {number + 1} of {settings.ensemble + 1}"
     alone = nullcontext() if spec is None else one_thread()  # a flow of the user's may be large
-    with alone, training_bar(what, schedule.steps, enabled=progress) as report:
-        state, history = trainer.run(report)
+    with alone, LossDisplay(enabled=progress).showing() as display:
+        state, history = trainer.run(display.start(what, schedule.steps))
     logger.info("%s: validation loss %.5f", what, min(check.validation for check in history))
     if trainer.best_in_warm_up:
         logger.warning(
@@ -446,30 +418,23 @@ def fit_generator(
 ) -> GeneratorModel:
     """See `Generator.fit`."""
     names = settings.names
-    rows, total, bad = read_rows(
-        sample,
-        names,
-        limit=settings.max_rows,
-        seed=settings.seed,
-        progress=progress,
-        what="reading sample",
-    )
-    check_domain(rows, "sample", f"{sample}")
+    rows, info = _read_sample(settings, sample, "sample", progress)
     used = rows.conditions[rows.weights != 0]
     ends = used.min(axis=0), used.max(axis=0)
     scaled = fit_conditions(rows.conditions, rows.weights, names.conditions, ends)
-    spec = coupling_spec(
-        len(names.features),
-        scaled.columns,
-        layers=settings.layers,
-        hidden=settings.hidden,
-        bins=settings.bins,
-    )
+    spec = _flow_spec(settings, scaled)
+    assert spec is not None  # a Generator has no flow=
     schedule = settings.schedule.resolve(effective_events(rows.weights))
     limits = limits_of((rows.features,), (rows.weights,), names.features, settings.bounds)[0]
     part = _part(settings, scaled, rows, limits, domain="sample", side=1, number=0)
     state, history = _train(settings, schedule, spec, scaled, [part], 0, checkpoint, progress)
-    info = {"rows": total, "used": len(rows), "not finite": bad, **asdict(schedule)}
     return GeneratorModel(
-        names, scaled, part.tables, state, spec, settings.compiled, history, info
+        names,
+        scaled,
+        part.tables,
+        state,
+        spec,
+        settings.compiled,
+        history,
+        {**info, **asdict(schedule)},
     )

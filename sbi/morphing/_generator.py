@@ -8,21 +8,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from rootml._internal.atomic import check_target
-from rootml._internal.reprs import HtmlRepr, Part, facts_text, shorten
+from rootml._internal.reprs import Part, facts_text, shorten
 from rootml._internal.types import Float
 from rootml._internal.validators import check_choice
 from rootml.dataset import check_seed
-from rootml.errors import UsageError
-from rootml.sbi.morphing._fit import ENGINES, Engine, Settings, use_compiled
-from rootml.sbi.morphing._morpher import Morpher
+from rootml.sbi.morphing._base import FittedFlow
+from rootml.sbi.morphing._settings import ENGINES, Engine, make_settings, use_compiled
 from rootml.sbi.morphing.files._generator_model import GeneratorModel
 
 if TYPE_CHECKING:
     from rootml.dataset import Dataset
+    from rootml.sbi.morphing.flow._training import LossRecord
     from rootml.sbi.morphing.inference._generate import Generated
 
 
-class Generator(HtmlRepr):
+class Generator(FittedFlow[GeneratorModel]):
     """Draws features of events from their distribution given conditions, learned from a sample.
 
     The flow of `Morpher` and its preprocessing in one domain: fast simulation from quantities of
@@ -73,15 +73,13 @@ class Generator(HtmlRepr):
         engine: Engine = "auto",
         bounds: Mapping[str, Sequence[float | None]] | None = None,
     ) -> None:
-        # the checks of options are those of a Morpher
-        same = Morpher(
+        self._settings = make_settings(
             features,
             conditions,
             id=id,
             layers=layers,
             hidden=hidden,
             bins=bins,
-            reweight="none",
             steps=steps,
             batch_size=batch_size,
             learning_rate=learning_rate,
@@ -92,30 +90,20 @@ class Generator(HtmlRepr):
             engine=engine,
             bounds=bounds,
         )
-        self._settings: Settings = same._settings
-        self._fitted: GeneratorModel | None = None
+        self._fitted = None
 
     @property
-    def features(self) -> tuple[str, ...]:
-        """Names of the columns that are drawn."""
-        return self._settings.names.features
+    def history(self) -> list[LossRecord]:
+        """Losses (step, train, validation) at each check.
 
-    @property
-    def conditions(self) -> tuple[str, ...]:
-        """Names of the columns that they depend on."""
-        return self._settings.names.conditions
-
-    @property
-    def fitted(self) -> bool:
-        """Whether there is something to draw from."""
-        return self._fitted is not None
+        Raises:
+            UsageError: Not fitted.
+        """
+        return list(self._model.history)
 
     @property
     def _model(self) -> GeneratorModel:
-        if self._fitted is None:
-            message = "this Generator is not fitted yet: call fit(sample), or load one"
-            raise UsageError(message)
-        return self._fitted
+        return self._require_fitted("fit(sample)")
 
     def fit(
         self,

@@ -8,17 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from rootml._internal.atomic import check_target
-from rootml._internal.reprs import Grid, HtmlRepr, Part, facts_text, shorten
-from rootml._internal.validators import check_choice, check_number, check_whole
-from rootml.dataset import check_by, check_seed
-from rootml.errors import UsageError
-from rootml.sbi.morphing._fit import ENGINES, Engine, Settings, use_compiled
-from rootml.sbi.morphing.files._model import OUTSIDE_CHOICES, Morph, Outside, Which
-from rootml.sbi.morphing.flow._flow import FlowFactory, pairs_meet
-from rootml.sbi.morphing.flow._training import LossRecord, ScheduleOptions
-from rootml.sbi.morphing.inference._rows import Names
-from rootml.sbi.morphing.preprocessing._limits import check_bounds
-from rootml.sbi.morphing.reweighting._reweight import METHODS, Kinematics, Method
+from rootml._internal.reprs import Grid, Part, facts_text, shorten
+from rootml.sbi.morphing._base import FittedFlow
+from rootml.sbi.morphing._settings import Engine, make_settings, use_compiled
+from rootml.sbi.morphing.files._model import Morph, Outside, Which
+from rootml.sbi.morphing.flow._flow import FlowFactory
+from rootml.sbi.morphing.flow._training import LossRecord
+from rootml.sbi.morphing.reweighting._reweight import Kinematics, Method
 
 if TYPE_CHECKING:
     from rootml.dataset import Dataset
@@ -30,7 +26,7 @@ if TYPE_CHECKING:
 _LAYERS = 6
 
 
-class Morpher(HtmlRepr):
+class Morpher(FittedFlow[Morph]):
     """Changes features of simulated events so that they are distributed as in data.
 
     One conditional flow is trained on both domains, told apart by a switch; a simulated event goes
@@ -118,76 +114,35 @@ class Morpher(HtmlRepr):
         bounds: Mapping[str, Sequence[float | None]] | None = None,
         outside: Outside = "keep",
     ) -> None:
-        names = _check_names(features, conditions, id)
-        for what, value, lowest in (
-            ("layers", 2 if layers is None else layers, 2),
-            ("bins", bins, 2),
-            ("ensemble", ensemble, 0),
-            ("steps", 1 if steps is None else steps, 1),
-            ("batch_size", 2 if batch_size is None else batch_size, 2),
-            ("patience", 1 if patience is None else patience, 1),
-            ("max_rows", max_rows, 1),
-        ):
-            check_whole(what, value, minimum=lowest)
-        for width in hidden:
-            check_whole("hidden", width, minimum=1)
-        check_choice("reweight", reweight, METHODS)
-        check_choice("engine", engine, ENGINES)
-        check_choice("outside", outside, OUTSIDE_CHOICES)
-        check_number("learning_rate", learning_rate, above=0)
-        if not 0 < check_number("validation", validation) < 1:
-            message = f"validation={validation}: expected a fraction between 0 and 1"
-            raise UsageError(message)
-        _check_flow(flow)
-        self._settings = Settings(
-            names=names,
-            layers=max(_LAYERS, pairs_meet(len(names.features))) if layers is None else layers,
-            hidden=tuple(hidden),
+        self._settings = make_settings(
+            features,
+            conditions,
+            id=id,
+            layers=layers,
+            hidden=hidden,
             bins=bins,
+            flow=flow,
             ensemble=ensemble,
             reweight=reweight,
-            schedule=ScheduleOptions(steps, batch_size, learning_rate, patience),
+            steps=steps,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            patience=patience,
             validation=validation,
             max_rows=max_rows,
-            seed=check_seed(seed),
-            compiled=use_compiled(engine),
-            flow=flow,
-            bounds=check_bounds(bounds, names.features),
+            seed=seed,
+            engine=engine,
+            bounds=bounds,
             outside=outside,
         )
-        self._fitted: Morph | None = None
+        self._fitted = None
 
     # --- what it is ---------------------------------------------------------------------------
-
-    @property
-    def features(self) -> tuple[str, ...]:
-        """Names of the columns that are changed."""
-        return self._settings.names.features
-
-    @property
-    def conditions(self) -> tuple[str, ...]:
-        """Names of the columns that the change depends on."""
-        return self._settings.names.conditions
-
-    @property
-    def id(self) -> tuple[str, ...]:
-        """Names of the columns that identify an event; empty: its position does."""
-        return self._settings.names.ids
 
     @property
     def ensemble(self) -> int:
         """Number of bootstraps besides the nominal map."""
         return self._settings.ensemble
-
-    @property
-    def seed(self) -> int:
-        """Of everything random."""
-        return self._settings.seed
-
-    @property
-    def fitted(self) -> bool:
-        """Whether there is something to transform with."""
-        return self._fitted is not None
 
     @property
     def kinematics(self) -> Kinematics:
@@ -197,17 +152,6 @@ class Morpher(HtmlRepr):
             UsageError: Not fitted.
         """
         return self._morph.kinematics
-
-    @property
-    def ranges(self) -> dict[str, tuple[float, float]]:
-        """For each condition the range in which both domains had events.
-
-        Raises:
-            UsageError: Not fitted.
-        """
-        found = self._morph.conditions
-        pairs = zip(found.low.tolist(), found.high.tolist(), strict=True)
-        return dict(zip(self.conditions, pairs, strict=True))
 
     @property
     def history(self) -> list[list[LossRecord]]:
@@ -220,10 +164,7 @@ class Morpher(HtmlRepr):
 
     @property
     def _morph(self) -> Morph:
-        if self._fitted is None:
-            message = "this Morpher is not fitted yet: call fit(sim=..., data=...), or load one"
-            raise UsageError(message)
-        return self._fitted
+        return self._require_fitted("fit(sim=..., data=...)")
 
     # --- fitting ------------------------------------------------------------------------------
 
@@ -513,30 +454,3 @@ class Morpher(HtmlRepr):
     def _html_parts(self) -> list[Part]:
         parts: list[Part] = [self._facts()]
         return [*parts, self._ranges_grid()] if self.fitted else parts
-
-
-def _check_names(features: Any, conditions: Any, ids: Any) -> Names:
-    groups = []
-    for what, given in (("features", features), ("conditions", conditions)):
-        names = (given,) if isinstance(given, str) else tuple(given)
-        if not names or not all(isinstance(name, str) and name for name in names):
-            message = f"{what}={given!r}: give at least one name of a column"
-            raise UsageError(message)
-        groups.append(names)
-    every = [*groups[0], *groups[1]]
-    twice = sorted({name for name in every if every.count(name) > 1})
-    if twice:
-        message = f"{twice[0]!r} is named twice among features and conditions"
-        raise UsageError(message)
-    found = check_by(ids) or ()
-    changed = sorted(set(found) & set(groups[0]))
-    if changed:
-        message = f"id={ids!r}: {changed[0]!r} is a feature, which changes"
-        raise UsageError(message)
-    return Names(groups[0], groups[1], found)
-
-
-def _check_flow(flow: Any) -> None:
-    if flow is not None and not callable(flow):
-        message = f"flow= is a function (features, context) -> zuko flow, not {flow!r}"
-        raise UsageError(message)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from rootml.errors import StateError, UsageError
-from rootml.sbi.morphing._fit import Settings
+from rootml.sbi.morphing._settings import Settings
 from rootml.sbi.morphing._uncertainty_band import Band
 from rootml.sbi.morphing.files._generator_model import GeneratorModel
 from rootml.sbi.morphing.files._model import OUTSIDE_CHOICES, Member, Morph, Outside

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,6 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from rootml._internal.loss_display import Report
 from rootml._internal.types import Float32
 from rootml.errors import ConvergenceError, StateError
 from rootml.sbi.morphing.files._save import read_file, write_file
@@ -211,11 +211,11 @@ class Trainer:
 
     # --- the loop -----------------------------------------------------------------------------
 
-    def run(self, report: Any) -> tuple[State, list[LossRecord]]:
+    def run(self, report: Report) -> tuple[State, list[LossRecord]]:
         """Train; the best parameters and the losses.
 
         Args:
-            report: Called with the step and the last losses.
+            report: Called with the step and the last validation loss.
 
         Raises:
             ConvergenceError: A loss that is not finite.
@@ -233,7 +233,7 @@ class Trainer:
                     now.annealed_from = now.step
                 if self._checkpoint is not None:
                     self._save(self._checkpoint)
-            report(now.step, now.history[-1] if now.history else None)
+            report(now.step, now.history[-1].validation if now.history else math.nan)
         self.flow.load(now.kept)
         return now.kept, now.history
 
@@ -402,22 +402,3 @@ def check_identity(path: Path, content: Mapping[str, Any], identity: Any) -> Non
             "differ); choose another folder for checkpoint=, or remove it"
         )
         raise StateError(message)
-
-
-@contextmanager
-def training_bar(what: str, steps: int, *, enabled: bool | None) -> Iterator[Any]:
-    """A bar that shows steps and losses; yields a function of the step and the last losses."""
-    if not (sys.stderr.isatty() if enabled is None else enabled):
-        yield lambda _step, _check: None
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(what, total=steps)
-
-        def report(step: int, check: LossRecord | None) -> None:
-            text = what if check is None else f"{what}, loss {check.validation:.4f}"
-            bar.update(task, completed=step, description=text)
-
-        yield report
