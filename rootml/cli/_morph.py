@@ -175,6 +175,9 @@ def validate(
     max_rows: Annotated[int, typer.Option(help="Rows of each domain to compare.")] = 200_000,
     classifier: Annotated[str, typer.Option(help="both, network or trees.")] = "both",
     seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
+    pairs: Annotated[
+        str | None, typer.Option(help="event: compare the same events in both samples too.")
+    ] = None,
     quiet: given.Quiet = False,
     as_json: given.AsJson = False,
 ) -> None:
@@ -188,6 +191,7 @@ def validate(
         max_rows=max_rows,
         classifier=classifier,  # type: ignore[arg-type]  # checked there
         seed=seed,
+        pairs=pairs,  # type: ignore[arg-type]  # checked there
         progress=False if quiet else None,
     )
     if as_json:

@@ -11,6 +11,7 @@ import hashlib
 import math
 import os
 import stat
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -70,9 +71,16 @@ def jit(function: F) -> F:
 
 
 def _version_of(function: Callable[..., Any]) -> str:
-    """Names the sources of a kernel: numba itself looks at the file of its outer function only."""
-    files = [Path(__file__), Path(function.__code__.co_filename)]
-    digest = hashlib.sha256(b"".join(file.read_bytes() for file in files))
+    """Names the sources of a kernel: numba itself looks at the file of its outer function only.
+
+    They are this file, the kernel's own, and those of what its module imports from this project.
+    """
+    values = function.__globals__.values()
+    modules = {str(getattr(value, "__module__", "")) for value in values}
+    ours = sorted(name for name in modules if name.startswith("rootml.") and name in sys.modules)
+    files = [__file__, function.__code__.co_filename]
+    files += [str(sys.modules[name].__file__) for name in ours]
+    digest = hashlib.sha256(b"".join(Path(file).read_bytes() for file in files))
     return digest.hexdigest()[:16]
 
 

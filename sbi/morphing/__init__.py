@@ -26,6 +26,7 @@ from rootml.sbi.morphing.inference._apply import Applied
 from rootml.sbi.morphing.inference._generate import Generated
 from rootml.sbi.morphing.reweighting._reweight import Closure, Kinematics
 from rootml.sbi.morphing.validation._metrics_sample import Sample
+from rootml.sbi.morphing.validation._pairs import PairResult, Pairs
 from rootml.sbi.morphing.validation._report import ClosureReport
 from rootml.sbi.morphing.validation._validate import make_report, validate
 from rootml.sbi.morphing.validation._validate_compare import Comparison, Options
@@ -41,6 +42,8 @@ __all__ = [
     "LossRecord",
     "Morpher",
     "Options",
+    "PairResult",
+    "Pairs",
     "Sample",
     "combine_members",
     "make_report",

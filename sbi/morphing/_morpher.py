@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rootml.sbi.morphing.inference._apply import Applied, Variations
     from rootml.sbi.morphing.validation._report import ClosureReport
     from rootml.sbi.morphing.validation._two_sample import Kind
+    from rootml.sbi.morphing.validation._validate import PairsBy
 
 
 _LAYERS = 6
@@ -300,6 +301,7 @@ class Morpher(FittedFlow[Morph]):
         folds: int = 2,
         classifier: Kind = "both",
         seed: int = 0,
+        pairs: PairsBy | None = None,
         progress: bool | None = None,
     ) -> ClosureReport:
         """Compare corrected simulation with data: see `rootml.sbi.morphing.validate`."""
@@ -315,6 +317,7 @@ class Morpher(FittedFlow[Morph]):
             folds=folds,
             classifier=classifier,
             seed=seed,
+            pairs=pairs,
             progress=progress,
         )
 

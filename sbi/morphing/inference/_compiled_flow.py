@@ -9,7 +9,7 @@ vector instructions. In words::
         x = z transposed; c = context transposed
         for switch 0 with layers forward, switch 1 with layers backward:
             h = [x_kept within limits, c, switch]
-            for each dense layer: two outputs and four inputs at a time,
+            for each dense layer: eight outputs at a time, see `_dense_tile`,
                 h'[j] = b[j] + sum_k W[j, k] h[k];  relu, except for the last
             for each moved feature:
                 sizes = softmax of widths, of heights            exp by a polynomial
@@ -25,11 +25,7 @@ import numpy as np
 
 from rootml.sbi.likelihood._jit import inline, jit
 from rootml.sbi.morphing.flow._spline import BOUND, MAX_INPUT, MIN_SIZE, UNIT_SLOPE
-
-LANES = 32
-"""Rows of a tile."""
-IN_STEP, OUT_STEP = 4, 2
-"""Dense layers are padded with zeros to multiples of these."""
+from rootml.sbi.morphing.inference._dense_tile import BLOCK, LANES, dense_block
 
 _BOUND = np.float32(BOUND)
 _SPAN = np.float32(2 * BOUND)
@@ -109,40 +105,12 @@ def _softmax(raw: Any, first: Any, bins: Any, work: Any, bits: Any, power: Any) 
 def _dense(flat: Any, sizes: Any, h: Any, out: Any, last: Any) -> None:
     """``out = W h + b``, with relu unless it is the last layer."""
     weights, bias, inputs, outputs = sizes[0], sizes[1], sizes[2], sizes[3]
-    for j in range(0, outputs, OUT_STEP):
-        for e in range(LANES):
-            out[j, e] = flat[bias + j]
-            out[j + 1, e] = flat[bias + j + 1]
-        first, second = weights + j * inputs, weights + (j + 1) * inputs
-        for k in range(0, inputs, IN_STEP):
-            a0, a1, a2, a3 = (
-                flat[first + k],
-                flat[first + k + 1],
-                flat[first + k + 2],
-                flat[first + k + 3],
-            )
-            b0, b1, b2, b3 = (
-                flat[second + k],
-                flat[second + k + 1],
-                flat[second + k + 2],
-                flat[second + k + 3],
-            )
-            for e in range(LANES):
-                h0, h1, h2, h3 = h[k, e], h[k + 1, e], h[k + 2, e], h[k + 3, e]
-                out[j, e] += (a0 * h0 + a1 * h1) + (a2 * h2 + a3 * h3)
-                out[j + 1, e] += (b0 * h0 + b1 * h1) + (b2 * h2 + b3 * h3)
+    for j in range(0, outputs, BLOCK):
+        dense_block(flat, weights + j * inputs, bias + j, inputs, h, out, j)
         if not last:
-            for e in range(LANES):
-                out[j, e] = max(out[j, e], _ZERO)
-                out[j + 1, e] = max(out[j + 1, e], _ZERO)
-
-
-@inline
-def _clear(values: Any, first: Any, end: Any) -> None:
-    """Zeros in some rows."""
-    for q in range(first, end):
-        for e in range(LANES):
-            values[q, e] = _ZERO
+            for q in range(j, j + BLOCK):
+                for e in range(LANES):
+                    out[q, e] = max(out[q, e], _ZERO)
 
 
 @inline
@@ -230,25 +198,18 @@ def _layer(
     power: Any,
 ) -> None:
     features, context = x.shape[0], c.shape[0]
-    inputs = kept + context
     for q in range(kept):
         for e in range(LANES):
             h[q, e] = min(max(x[order[q], e], -_MAX_INPUT), _MAX_INPUT)
     for q in range(context):
         for e in range(LANES):
             h[kept + q, e] = c[q, e]
-    # rows of padding meet weights of zero, but zero times what was left there may be NaN
-    _clear(h, inputs, layout[0, 2])
     last = layout.shape[0] - 1
     for k in range(last + 1):
         if k % 2 == 0:
             _dense(flat, layout[k], h, out, k == last)
-            if k < last:
-                _clear(out, layout[k, 3], layout[k + 1, 2])
         else:
             _dense(flat, layout[k], out, h, k == last)
-            if k < last:
-                _clear(h, layout[k, 3], layout[k + 1, 2])
     raw = out if last % 2 == 0 else h
     for q in range(features - kept):
         _spline(
@@ -273,12 +234,12 @@ def morph(
 
     Args:
         context: float32 `(rows, columns)`; its last column, the switch, is ignored.
-        flat: All weights and biases, padded.
-        layout: int64 `(layers, dense layers, 4)`: where weights and biases begin, and the padded
-            numbers of inputs and outputs.
+        flat: All weights, as `dense_block` takes them, and biases; outputs are padded.
+        layout: int64 `(layers, dense layers, 4)`: where weights and biases begin, the number of
+            inputs and the padded number of outputs.
         orders: int64 `(layers, features)`: those that are kept, then those that move.
         kept: int64 `(layers,)`: how many are kept.
-        width: Largest padded number of inputs or outputs.
+        width: Largest number of inputs or padded outputs.
         first: 0: forward with switch 0, then backward with switch 1; 1: backward alone.
     """
     rows, features = z.shape

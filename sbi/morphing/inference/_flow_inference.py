@@ -79,7 +79,7 @@ class CompiledFlow:
 
         self._kernel = _compiled_flow.morph
         self._bins = spec.bins
-        self._packed = _pack(spec, state, _compiled_flow.IN_STEP, _compiled_flow.OUT_STEP)
+        self._packed = _pack(spec, state, _compiled_flow.BLOCK)
 
     def morph(self, z: Float32, context: Float32) -> Float32:
         """z' `(rows, features)` of z and of the context, whose switch is ignored."""
@@ -117,22 +117,22 @@ class _Packed:
     kept: npt.NDArray[np.int64]
 
 
-def _pack(spec: FlowSpec, state: State, in_step: int, out_step: int) -> _Packed:
-    """Weights `(out, in)` padded with zeros, then biases, layer after layer."""
+def _pack(spec: FlowSpec, state: State, block: int) -> _Packed:
+    """Weights `(block of outputs, in, block)` padded with zeros, then biases, by layer."""
     flat: list[Float32] = []
     layout = np.zeros((len(spec.kept), len(spec.hidden) + 1, 4), np.int64)
     offset = 0
     for layer in range(len(spec.kept)):
         for k in range(len(spec.hidden) + 1):
             weights, bias = state[f"{layer}.w{k}"], state[f"{layer}.b{k}"]
-            inputs = -(-weights.shape[0] // in_step) * in_step
-            outputs = -(-weights.shape[1] // out_step) * out_step
-            padded = np.zeros((outputs, inputs), np.float32)
-            padded[: weights.shape[1], : weights.shape[0]] = weights.T
+            inputs, outputs = weights.shape[0], -(-weights.shape[1] // block) * block
+            padded = np.zeros((inputs, outputs), np.float32)
+            padded[:, : weights.shape[1]] = weights
+            blocks = padded.reshape(inputs, -1, block).transpose(1, 0, 2)
             added = np.zeros(outputs, np.float32)
             added[: len(bias)] = bias
             layout[layer, k] = offset, offset + padded.size, inputs, outputs
-            flat += [padded.ravel(), added]
+            flat += [blocks.ravel(), added]
             offset += padded.size + added.size
     orders = [[*kept, *spec.moved(layer)] for layer, kept in enumerate(spec.kept)]
     kept = np.array([len(each) for each in spec.kept], np.int64)

@@ -18,12 +18,17 @@ from rootml.errors import MissingFileError, StateError
 from rootml.plot import Labels, Style
 from rootml.sbi.morphing.validation._metrics_frechet import Distance
 from rootml.sbi.morphing.validation._metrics_support import Support
+from rootml.sbi.morphing.validation._pairs import PairResult, Pairs
 from rootml.sbi.morphing.validation._report_json import from_plain, to_plain
 from rootml.sbi.morphing.validation._two_sample import TwoSample
 from rootml.sbi.morphing.validation._validate_compare import Comparison, Options
 
-FORMAT, VERSION = "rootml.sbi.morphing.ClosureReport", 1
+FORMAT, VERSION = "rootml.sbi.morphing.ClosureReport", 2
 FLOOR = "floor"
+DISTANCES_NOTE = (
+    "FPD and KPD compare moments: they can be 0 for samples that a classifier tells apart "
+    "easily; look at the AUC beside them"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +50,7 @@ class ClosureReport(HtmlRepr):
             conditions.
         options: How finely it was compared.
         notes: What was drawn at random, left out, or passed unchanged.
+        pairs: Events that are in both samples, one by one; None: not asked for.
     """
 
     features: tuple[str, ...]
@@ -57,6 +63,7 @@ class ClosureReport(HtmlRepr):
     conditions_only: TwoSample | None
     options: Options
     notes: tuple[str, ...] = ()
+    pairs: Pairs | None = None
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -138,7 +145,11 @@ class ClosureReport(HtmlRepr):
 
     def numbers(self) -> dict[str, dict[str, float | None]]:
         """The measures of `summary` for scripts, by comparison and name; None: not measured."""
-        return {name: _numbers(each) for name, each in self.comparisons.items()}
+        found = {name: _numbers(each) for name, each in self.comparisons.items()}
+        if self.pairs is not None:
+            found[_BEFORE] |= _pair_numbers(self.pairs.before)
+            found[_AFTER] |= _pair_numbers(self.pairs.after)
+        return found
 
     @overload
     def plot(
@@ -204,7 +215,7 @@ class ClosureReport(HtmlRepr):
             test = self.conditions_only
             blank = [""] * (len(names) - 1)
             value = _pm(test.auc, test.error, 4)
-            rows.insert(1, ("AUC of the conditions alone", value, *blank, "0.5"))
+            rows.insert(3, ("AUC of the conditions alone", value, *blank, "0.5"))
         return Grid(("", *names, "aim"), rows)
 
     def per_feature(self) -> Grid:
@@ -237,16 +248,53 @@ class ClosureReport(HtmlRepr):
         )
         return Grid(header, rows, left=2)
 
+    def per_pair(self) -> Grid:
+        """One line per feature, before and after: residuals and ranks of paired events.
+
+        Raises:
+            StateError: `validate` was called without ``pairs="event"``.
+        """
+        if self.pairs is None:
+            message = 'no pairs were compared: call validate(..., pairs="event")'
+            raise StateError(message)
+        both = ((_BEFORE, self.pairs.before), (_AFTER, self.pairs.after))
+        rows = [
+            (
+                each[j].name,
+                title,
+                f"{each[j].bias:.4g} ± {each[j].bias_error:.2g}",
+                f"{each[j].width:.4g}",
+                f"{each[j].absolute:.4g}",
+                f"{each[j].rank_distance:.4f} ± {each[j].rank_error:.4f}",
+                f"{each[j].rank_correlation:.4f}",
+            )
+            for j in range(len(self.features))
+            for title, each in both
+        ]
+        header = (
+            f"{self.pairs.rows:,} pairs",
+            "",
+            "residual",
+            "width",
+            "mean |residual|",
+            "rank distance (1/3: independent)",
+            "rank correlation",
+        )
+        return Grid(header, rows, left=2)
+
     def _facts(self) -> list[tuple[str, str]]:
         data = f"{self.rows:,} rows, {self.effective_rows:,.0f} effective"
         facts = [("data", data), ("features", ", ".join(self.features))]
         if self.conditions:
             facts.append(("conditions", ", ".join(self.conditions)))
-        return facts + [("note", note) for note in self.notes]
+        return facts + [("note", note) for note in (*self.notes, DISTANCES_NOTE)]
+
+    def _grids(self) -> tuple[Grid, ...]:
+        grids = self.summary(), self.per_feature()
+        return grids if self.pairs is None else (*grids, self.per_pair())
 
     def __str__(self) -> str:
-        facts, summary, features = self._facts(), self.summary(), self.per_feature()
-        return f"{facts_text(facts)}\n\n{summary}\n\n{features}"
+        return "\n\n".join([facts_text(self._facts()), *map(str, self._grids())])
 
     def __repr__(self) -> str:
         tests = {name: each.classifier for name, each in self.comparisons.items()}
@@ -257,7 +305,7 @@ class ClosureReport(HtmlRepr):
         return "rootml.sbi.morphing.ClosureReport"
 
     def _html_parts(self) -> tuple[Part, ...]:
-        return self._facts(), self.summary(), self.per_feature()
+        return self._facts(), *self._grids()
 
 
 _BEFORE, _AFTER = "before", "after"
@@ -283,6 +331,8 @@ def _leak(comparison: Comparison) -> str:
 
 _LINES: tuple[tuple[str, Callable[[Comparison], str], str], ...] = (
     ("two-sample AUC", lambda c: _pm(c.classifier.auc, c.classifier.error, 4), "0.5"),
+    ("Frechet physics distance x 1000", lambda c: _distance(c.fpd, 1e3), "0"),
+    ("kernel physics distance x 1000", lambda c: _distance(c.kpd, 1e3), "0"),
     ("worst χ²/ndf", lambda c: f"{c.worst_chi_square:.2f}", "1"),
     (
         "KS of features, mean / max",
@@ -295,14 +345,21 @@ _LINES: tuple[tuple[str, Callable[[Comparison], str], str], ...] = (
         lambda c: _mean_and_max(c.correlation_differences, 100, 2),
         "0",
     ),
-    ("Frechet physics distance x 1000", lambda c: _distance(c.fpd, 1e3), "0"),
-    ("kernel physics distance x 1000", lambda c: _distance(c.kpd, 1e3), "0"),
     ("mean discrepancy (MMD²) x 1000", lambda c: _distance(c.mmd, 1e3), "0"),
     ("worst leakage out of support, %", _leak, "0"),
     ("rows", lambda c: f"{c.rows:,}", ""),
     ("effective rows", lambda c: f"{c.effective_rows:,.0f}", ""),
     ("negative weights, %", lambda c: f"{100 * c.negative:.2f}", ""),
 )
+
+
+def _pair_numbers(results: tuple[PairResult, ...]) -> dict[str, float | None]:
+    found: dict[str, float | None] = {}
+    for each in results:
+        found[f"pairs_bias_{each.name}"] = each.bias
+        found[f"pairs_width_{each.name}"] = each.width
+        found[f"pairs_rank_distance_{each.name}"] = each.rank_distance
+    return found
 
 
 def _numbers(comparison: Comparison) -> dict[str, float | None]:

@@ -11,14 +11,14 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import awkward as ak
 import numpy as np
 import numpy.typing as npt
 
 from rootml._internal.types import Float
-from rootml._internal.validators import check_whole
+from rootml._internal.validators import check_choice, check_whole
 from rootml.errors import EmptySelectionError, UnsupportedTypeError, UsageError
 from rootml.sbi.morphing.inference._rows import (
     Names,
@@ -32,6 +32,7 @@ from rootml.sbi.morphing.validation._metrics import correlation
 from rootml.sbi.morphing.validation._metrics_frechet import scale_of
 from rootml.sbi.morphing.validation._metrics_sample import Sample
 from rootml.sbi.morphing.validation._metrics_support import Support
+from rootml.sbi.morphing.validation._pairs import Pairs, compare_pairs, matching_rows
 from rootml.sbi.morphing.validation._report import FLOOR, ClosureReport
 from rootml.sbi.morphing.validation._training_events import Sketch
 from rootml.sbi.morphing.validation._two_sample import Kind, TwoSample, two_sample
@@ -44,6 +45,7 @@ from rootml.sbi.morphing.validation._validate_compare import (
 
 logger = logging.getLogger(__name__)
 
+PairsBy = Literal["event"]
 BEFORE, AFTER = "before", "after"
 _REPLICAS, _REPLICA_ROWS = 5, 8_000
 _KNOWN, _UNIQUE = 0.01, 0.9
@@ -100,6 +102,7 @@ def validate(
     folds: int = 2,
     classifier: Kind = "both",
     seed: int = 0,
+    pairs: PairsBy | None = None,
     progress: bool | None = None,
 ) -> ClosureReport:
     """Compare simulation with data before and after the correction.
@@ -117,11 +120,15 @@ def validate(
         folds: Of the two-sample test: each event is tested by classifiers trained on others.
         classifier: "both" (most sensitive), "network" or "trees".
         seed: Of everything random.
+        pairs: ``"event"``: compare event by event too, where `data` holds the same events as
+            `sim`, as a full simulation does beside a fast one. Partners have the same `id`, and
+            the same place in their lists.
         progress: Show what is being done; None: on a terminal.
 
     Raises:
         UsageError: The morpher is not fitted, a feature is constant, the weights add up to
-            nothing: it names the column and the numbers.
+            nothing: it names the column and the numbers. With `pairs`: the morpher has no `id`,
+            an id occurs twice, or hardly any event is in both.
         EmptySelectionError: A domain without a usable row.
         MissingColumnError: A column that is not there.
         MissingPackageError: scipy, scikit-learn (extra ``sbi``) or torch is not installed.
@@ -129,8 +136,31 @@ def validate(
     options = Options(bins=bins, slices=slices, folds=folds, classifier=classifier, seed=seed)
     _check(options, max_rows)
     return validate_correction(
-        morpher._morph, sim, data, max_rows=max_rows, options=options, progress=progress
+        morpher._morph,
+        sim,
+        data,
+        max_rows=max_rows,
+        options=options,
+        by_event=_by_event(pairs, morpher._morph.names),
+        progress=progress,
     )
+
+
+def _by_event(pairs: PairsBy | None, names: Names) -> bool:
+    """Whether to compare event by event.
+
+    Raises:
+        UsageError: Another choice, or nothing that identifies an event.
+    """
+    if pairs is None:
+        return False
+    check_choice("pairs", pairs, ("event",))
+    if not names.ids:
+        message = (
+            "pairs='event' needs columns that identify an event: Morpher(..., id=['run', 'event'])"
+        )
+        raise UsageError(message)
+    return True
 
 
 def validate_correction(
@@ -140,6 +170,7 @@ def validate_correction(
     *,
     max_rows: int,
     options: Options,
+    by_event: bool = False,
     progress: bool | None = None,
 ) -> ClosureReport:
     """`validate` for anything that corrects rows."""
@@ -161,8 +192,9 @@ def validate_correction(
         AFTER: _sample("corrected simulation", names, rows["simulation"], outcome.values, factors),
     }
     reference = _sample("data", names, rows["data"], None, None)
+    pairs = _paired(names, rows, outcome.values, notes) if by_event else None
     with _status_line(progress) as show_status:
-        return make_report(
+        report = make_report(
             reference,
             samples,
             features=names.features,
@@ -171,6 +203,24 @@ def validate_correction(
             notes=notes,
             show_status=show_status,
         )
+    return replace(report, pairs=pairs)
+
+
+def _paired(names: Names, rows: Mapping[str, Rows], corrected: Float, notes: list[str]) -> Pairs:
+    """The events that are in both samples, before and after."""
+    sim, data = rows["simulation"], rows["data"]
+    first, second = matching_rows(sim, data)
+    if len(first) < max(len(sim), len(data)):
+        notes.append(
+            f"pairs: {len(first):,} of {len(sim):,} rows of the simulation have a partner among "
+            f"{len(data):,} of the data"
+        )
+    partners = data.features[second]
+    before, after = (
+        compare_pairs(names.features, values[first], partners)
+        for values in (sim.features, corrected)
+    )
+    return Pairs(len(first), before, after)
 
 
 def _known_events(correction: Correction, rows: Mapping[str, Rows]) -> Iterator[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import uproot
+from morphing_known import Known
 from morphing_toy import CONDITIONS, FEATURES, toy
 from scipy import stats
 
@@ -27,7 +27,7 @@ from rootml.errors import (
     UnsupportedTypeError,
     UsageError,
 )
-from rootml.sbi.morphing.inference._rows import Names, Rows
+from rootml.sbi.morphing.inference._rows import Names
 from rootml.sbi.morphing.validation._metrics_sample import Sample
 from rootml.sbi.morphing.validation._plots import file_names
 from rootml.sbi.morphing.validation._report import ClosureReport
@@ -137,37 +137,6 @@ def test_pictures(report: ClosureReport, tmp_path: Path) -> None:
 
 
 # --- from a correction and events -------------------------------------------------------------
-
-
-@dataclass
-class Known:
-    """A correction that is right by construction: x = 2 x + c, and a factor on the weights."""
-
-    names: Names
-    slope: float = 2.0
-    limit: float = 5.0
-
-    @dataclass
-    class Outcome:
-        values: Float
-        reason: npt.NDArray[np.uint8]
-
-    @property
-    def kinematics(self) -> Known:
-        return self
-
-    @property
-    def trained_on(self) -> dict[str, Any]:
-        return {}
-
-    def weights(self, conditions: Float) -> Float:
-        """Exponentials of mean 1 become exponentials of mean 2."""
-        return np.asarray(0.5 * np.exp(np.minimum(conditions[:, 0], 20) / 2))
-
-    def transform(self, rows: Rows) -> Known.Outcome:
-        reason = (rows.conditions[:, 0] > self.limit).astype(np.uint8)
-        moved = self.slope * rows.features + rows.conditions[:, :1]
-        return Known.Outcome(np.where(reason[:, None] > 0, rows.features, moved), reason)
 
 
 def events(kind: str, count: int, seed: int) -> dict[str, Any]:
