@@ -28,6 +28,7 @@ ORDER = (
     "fit_in_roofit",
     "offshell_interference",
     "morph_photons",
+    "fast_to_full",
 )
 """What comes first in the menu; the others follow by name, what they import last."""
 NOTE = """!!! note "This page is a program"

@@ -228,6 +228,7 @@ def fit_rows(
             domain: Sketch.of(rows.features, rows.conditions)
             for domain, rows in (("simulation", sim), ("data", data))
         },
+        device=settings.device,
     )
     closed = _close_marginals(settings, made, weighted)
     if settings.ensemble < 2:
@@ -408,9 +409,12 @@ def _problem(parts: Sequence[_Part], *, held: bool, what: str) -> TrainingRows:
 def _new_flow(settings: Settings, spec: FlowSpec | None, scaled: Conditions, number: int) -> Flow:
     if spec is not None:
         rng = np.random.default_rng([settings.seed, number])
-        return CouplingFlow(spec, spec.initial(rng), compiled=settings.compiled)
+        return CouplingFlow(
+            spec, spec.initial(rng), compiled=settings.compiled, device=settings.device
+        )
     assert settings.flow is not None
-    return UserFlow.make(settings.flow, len(settings.names.features), scaled.columns)
+    made = UserFlow.make(settings.flow, len(settings.names.features), scaled.columns)
+    return made.to(settings.device)
 
 
 def fit_generator(
@@ -437,4 +441,5 @@ def fit_generator(
         settings.compiled,
         history,
         {**info, **asdict(schedule)},
+        settings.device,
     )

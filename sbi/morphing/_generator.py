@@ -13,7 +13,13 @@ from rootml._internal.types import Float
 from rootml._internal.validators import check_choice
 from rootml.dataset import check_seed
 from rootml.sbi.morphing._base import FittedFlow
-from rootml.sbi.morphing._settings import ENGINES, Engine, make_settings, use_compiled
+from rootml.sbi.morphing._settings import (
+    ENGINES,
+    Engine,
+    check_device,
+    make_settings,
+    use_compiled,
+)
 from rootml.sbi.morphing.files._generator_model import GeneratorModel
 
 if TYPE_CHECKING:
@@ -36,7 +42,7 @@ class Generator(FittedFlow[GeneratorModel]):
         features: Columns to draw.
         conditions: Columns that they depend on.
         id, layers, hidden, bins, steps, batch_size, learning_rate: As of `Morpher`.
-        patience, validation, max_rows, engine, bounds: As of `Morpher`.
+        patience, validation, max_rows, engine, bounds, device: As of `Morpher`.
         seed: Of the training.
 
     Source: Durkan et al., "Neural spline flows", arXiv:1906.04032; for the use: "FlashSim",
@@ -72,6 +78,7 @@ class Generator(FittedFlow[GeneratorModel]):
         seed: int = 0,
         engine: Engine = "auto",
         bounds: Mapping[str, Sequence[float | None]] | None = None,
+        device: str | None = None,
     ) -> None:
         self._settings = make_settings(
             features,
@@ -89,6 +96,7 @@ class Generator(FittedFlow[GeneratorModel]):
             seed=seed,
             engine=engine,
             bounds=bounds,
+            device=device,
         )
         self._fitted = None
 
@@ -219,8 +227,14 @@ class Generator(FittedFlow[GeneratorModel]):
         save_generator(self._settings, self._model, check_target(path))
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], *, engine: Engine = "auto") -> Generator:
-        """Read what `save` wrote.
+    def load(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        engine: Engine = "auto",
+        device: str | None = None,
+    ) -> Generator:
+        """Read what `save` wrote; `engine` and `device` as of `Morpher`.
 
         Raises:
             MissingFileError, CorruptFileError: No such file, or a damaged one.
@@ -230,7 +244,9 @@ class Generator(FittedFlow[GeneratorModel]):
 
         check_choice("engine", engine, ENGINES)
         made = cls.__new__(cls)
-        found = load_generator(Path(path), compiled=use_compiled(engine))
+        found = load_generator(
+            Path(path), compiled=use_compiled(engine), device=check_device(device)
+        )
         made._settings, made._fitted = found
         return made
 

@@ -12,6 +12,7 @@ from rootml.dataset import check_by, check_seed
 from rootml.errors import UsageError
 from rootml.sbi.morphing.files._model import OUTSIDE_CHOICES, Outside
 from rootml.sbi.morphing.flow._flow import FlowFactory, pairs_meet
+from rootml.sbi.morphing.flow._leaves import torch_device
 from rootml.sbi.morphing.flow._training import ScheduleOptions
 from rootml.sbi.morphing.inference._rows import Names
 from rootml.sbi.morphing.preprocessing._limits import Bounds, check_bounds
@@ -40,6 +41,7 @@ class Settings:
     flow: FlowFactory | None
     bounds: Bounds = field(default_factory=dict)
     outside: Outside = "keep"
+    device: str | None = None
 
 
 def make_settings(
@@ -63,6 +65,7 @@ def make_settings(
     ensemble: int = 0,
     reweight: Method = "none",
     outside: Outside = "keep",
+    device: str | None = None,
 ) -> Settings:
     """Check what was given to a `Morpher` or a `Generator`.
 
@@ -106,7 +109,20 @@ def make_settings(
         flow=flow,
         bounds=check_bounds(bounds, names.features),
         outside=outside,
+        device=check_device(device),
     )
+
+
+def check_device(device: str | None) -> str | None:
+    """The name of a device of torch that is there, or None.
+
+    Raises:
+        UsageError: No such device.
+        MissingPackageError: torch is not installed.
+    """
+    if device is not None:
+        torch_device(device)
+    return device
 
 
 def use_compiled(engine: Engine) -> bool:

@@ -17,6 +17,7 @@ DATA = Path(os.environ.get("ROOTML_TEST_DATA", SHARED)).resolve()
 HELPERS = {"collisions", "jets", "nano", "page", "photons"}  # imported by the others
 NEEDS = {
     "dask_cluster": ("distributed", "matplotlib"),
+    "fast_to_full": ("torch", "scipy", "sklearn", "matplotlib"),
     "fit_in_roofit": ("ROOT", "torch", "iminuit", "matplotlib"),
     "morph_photons": ("torch", "xgboost", "scipy", "matplotlib"),
     "move_from_rdataloader": ("ROOT", "torch", "matplotlib"),

@@ -12,7 +12,7 @@ from rootml._internal.types import Bool, Float
 from rootml.sbi.morphing.flow._flow import CouplingFlow, FlowSpec
 from rootml.sbi.morphing.flow._leaves import State, import_torch
 from rootml.sbi.morphing.flow._training import LossRecord
-from rootml.sbi.morphing.inference._flow_inference import CompiledFlow, NumpyFlow
+from rootml.sbi.morphing.inference._flow_inference import FlowInference, make_inference
 from rootml.sbi.morphing.inference._rows import Names
 from rootml.sbi.morphing.preprocessing._atom_draws import Keys, uniforms
 from rootml.sbi.morphing.preprocessing._density import log_densities
@@ -32,6 +32,7 @@ class GeneratorModel:
         tables: Gaussianisation of the features.
         state, spec: Parameters and shape of the flow.
         info: Facts of the fit.
+        device: Of torch, for the flow; None: our own kernels on the CPU.
     """
 
     names: Names
@@ -42,9 +43,10 @@ class GeneratorModel:
     compiled: bool
     history: tuple[LossRecord, ...] = ()
     info: dict[str, Any] = field(default_factory=dict)
+    device: str | None = None
 
     def __post_init__(self) -> None:
-        self._flow: CompiledFlow | NumpyFlow | None = None
+        self._flow: FlowInference | None = None
         self._lock = threading.Lock()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -73,10 +75,12 @@ class GeneratorModel:
         z = normal_quantile(u).astype(np.float32)
         return self.tables.inverse(self._inverse().generate(z, self._context(conditions)))
 
-    def _inverse(self) -> CompiledFlow | NumpyFlow:
+    def _inverse(self) -> FlowInference:
         with self._lock:
             if self._flow is None:
-                self._flow = (CompiledFlow if self.compiled else NumpyFlow)(self.spec, self.state)
+                self._flow = make_inference(
+                    self.spec, self.state, compiled=self.compiled, device=self.device
+                )
             return self._flow
 
     def _context(self, conditions: Float) -> Any:
@@ -90,12 +94,14 @@ class GeneratorModel:
         good = self.known(conditions) & np.isfinite(features).all(axis=1)
         numbers = np.flatnonzero(good)
         torch = import_torch()
-        flow = CouplingFlow(self.spec, self.state, compiled=self.compiled)
+        device = self.device or "cpu"
+        flow = CouplingFlow(self.spec, self.state, compiled=self.compiled, device=self.device)
 
         def flow_log_prob(z: Float, context: Any) -> Float:
+            pair = (torch.from_numpy(each).to(device) for each in (z.astype(np.float32), context))
             with torch.no_grad():
-                loss = flow.loss(torch.from_numpy(z.astype(np.float32)), torch.from_numpy(context))
-            return -np.asarray(loss.numpy(), np.float64)
+                loss = flow.loss(*pair)
+            return -np.asarray(loss.cpu().numpy(), np.float64)
 
         block = max(1, _BLOCK // points)
         for start in range(0, len(numbers), block):

@@ -13,10 +13,10 @@ import numpy.typing as npt
 from rootml._internal.types import Float
 from rootml.errors import UsageError
 from rootml.sbi.morphing._uncertainty_band import Band
-from rootml.sbi.morphing.flow._flow import Flow, FlowFactory, FlowSpec, UserFlow
-from rootml.sbi.morphing.flow._leaves import State, import_torch
+from rootml.sbi.morphing.flow._flow import FlowFactory, FlowSpec, UserFlow
+from rootml.sbi.morphing.flow._leaves import State
 from rootml.sbi.morphing.flow._training import LossRecord
-from rootml.sbi.morphing.inference._flow_inference import CompiledFlow, NumpyFlow
+from rootml.sbi.morphing.inference._flow_inference import TorchFlow, make_inference
 from rootml.sbi.morphing.inference._rows import Names, Rows
 from rootml.sbi.morphing.preprocessing._atom_draws import uniforms
 from rootml.sbi.morphing.preprocessing._preprocess import Conditions, Gaussianiser
@@ -35,7 +35,6 @@ OUTSIDE_CHOICES: tuple[str, ...] = ("keep", "clip", "extrapolate")
 """What happens to rows with a feature outside of the range of the training."""
 
 _SIGNS: dict[Which, int] = {"up": 1, "down": -1}
-_TORCH_ROWS = 16_384
 _BLOCK = 32_768
 
 
@@ -91,6 +90,7 @@ class Morph:
         info: Facts of the fit, for people.
         outside: What happens to rows with a feature outside of the range of the training.
         trained_on: Sketches of the events of the fit, by domain.
+        device: Of torch, for the flow; None: our own kernels on the CPU.
     """
 
     names: Names
@@ -105,6 +105,7 @@ class Morph:
     info: dict[str, Any] = field(default_factory=dict)
     outside: Outside = "keep"
     trained_on: Mapping[str, Sketch] = field(default_factory=dict)
+    device: str | None = None
 
     def __post_init__(self) -> None:
         self._flow_maps: dict[int, FlowMap] = {}
@@ -209,22 +210,11 @@ class Morph:
     def _make_flow_map(self, member: int) -> FlowMap:
         state = self.members[member].state
         if self.spec is not None:
-            return (CompiledFlow if self.compiled else NumpyFlow)(self.spec, state).morph
+            return make_inference(
+                self.spec, state, compiled=self.compiled, device=self.device
+            ).morph
         assert self.factory is not None
         features = len(self.names.features)
-        flow = UserFlow.make(self.factory, features, self.conditions.columns)
+        flow = UserFlow.make(self.factory, features, self.conditions.columns).to(self.device)
         flow.load(state)
-        return lambda z, context: _map_by_torch(flow, z, context)
-
-
-def _map_by_torch(flow: Flow, z: Any, context: Any) -> npt.NDArray[np.float32]:
-    torch = import_torch()
-    result: npt.NDArray[np.float32] = np.empty_like(z)
-    with torch.no_grad():
-        for start in range(0, len(z), _TORCH_ROWS):
-            rows = slice(start, start + _TORCH_ROWS)
-            c = torch.from_numpy(context[rows].copy())
-            y, _ = flow.forward(torch.from_numpy(z[rows].copy()), c)
-            c[:, -1] = 1
-            result[rows] = flow.inverse(y, c).numpy()
-    return result
+        return TorchFlow(flow, self.device).morph

@@ -73,11 +73,13 @@ def save_generator(settings: Settings, model: GeneratorModel, path: Path) -> Non
     write_file(path, GENERATOR, content, arrays)
 
 
-def load_generator(path: Path, *, compiled: bool) -> tuple[Settings, GeneratorModel]:
+def load_generator(
+    path: Path, *, compiled: bool, device: str | None = None
+) -> tuple[Settings, GeneratorModel]:
     """See `Generator.load`."""
     content, arrays = read_file(path, GENERATOR)
     with _reading(content, path) as where:
-        settings = _settings(content, flow=None, compiled=compiled)
+        settings = _settings(content, flow=None, compiled=compiled, device=device)
         names = settings.names
         conditions = Conditions.from_arrays(part(arrays, "conditions."), names.conditions, where)
         tables = Gaussianiser.from_arrays(part(arrays, "tables."), len(names.features), where)
@@ -86,7 +88,15 @@ def load_generator(path: Path, *, compiled: bool) -> tuple[Settings, GeneratorMo
         _check_state(settings, spec, state, conditions.columns, where)
         history = tuple(LossRecord(int(s), float(t), float(v)) for s, t, v in content["history"])
         return settings, GeneratorModel(
-            names, conditions, tables, state, spec, compiled, history, dict(content["info"])
+            names,
+            conditions,
+            tables,
+            state,
+            spec,
+            compiled,
+            history,
+            dict(content["info"]),
+            device,
         )
 
 
@@ -123,15 +133,19 @@ _GROUPS = ("features", "conditions", "ids")
 _PLAIN = ("layers", "bins", "ensemble", "reweight", "validation", "max_rows", "seed", "outside")
 
 
-def load(path: Path, *, flow: FlowFactory | None, compiled: bool) -> tuple[Settings, Morph]:
+def load(
+    path: Path, *, flow: FlowFactory | None, compiled: bool, device: str | None = None
+) -> tuple[Settings, Morph]:
     """See `Morpher.load`."""
     content, arrays = read_file(path, KIND)
     with _reading(content, path) as where:
-        settings = _settings(content, flow=flow, compiled=compiled)
+        settings = _settings(content, flow=flow, compiled=compiled, device=device)
         return settings, _morph(settings, content, arrays, where)
 
 
-def _settings(content: Mapping[str, Any], *, flow: Any, compiled: bool) -> Settings:
+def _settings(
+    content: Mapping[str, Any], *, flow: Any, compiled: bool, device: str | None
+) -> Settings:
     given = content["settings"]
     groups = [tuple(str(name) for name in content["names"][group]) for group in _GROUPS]
     if given["reweight"] not in METHODS:
@@ -155,6 +169,7 @@ def _settings(content: Mapping[str, Any], *, flow: Any, compiled: bool) -> Setti
             for name, (low, high, *sentinels) in content["bounds"].items()
         },
         outside=_outside(given["outside"]),
+        device=device,
     )
 
 
@@ -198,7 +213,7 @@ def _morph(
     return Morph(
         names, conditions, kinematics, tuple(members), spec, settings.seed, settings.compiled,
         None if spec is not None else settings.flow, band, info, settings.outside,
-        _sketches(content, arrays),
+        _sketches(content, arrays), settings.device,
     )  # fmt: skip
 
 

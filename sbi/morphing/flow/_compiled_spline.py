@@ -1,8 +1,8 @@
 """The splines of `_spline` compiled by numba, with gradients, to train with.
 
-One loop over rows and features; the bin is found by running along the knots. The gradient is
-written out by hand and computes the bin anew instead of storing it. With ``f`` the curve within
-the bin, ``l`` the logarithm of its slope, and incoming gradients ``gy`` and ``gl``::
+A tile of rows at a time, one row in each lane, see `_lanes`. The gradient is written out by hand
+and computes the bin anew instead of storing it. With ``f`` the curve within the bin, ``l`` the
+logarithm of its slope, and incoming gradients ``gy`` and ``gl``::
 
     g[v]      = gy * height * df/dv + gl * dl/dv           for v = t, s, d0, d1
     g[height] = gy * f + g[s] / width;     g[y_bin] = gy
@@ -18,67 +18,24 @@ from typing import Any
 import numpy as np
 
 from rootml.sbi.likelihood._jit import inline, jit
+from rootml.sbi.morphing.flow._lanes import LANES, exp_lanes, find_bins, log_lanes
 from rootml.sbi.morphing.flow._spline import BOUND, MIN_SIZE
 
 _BOUND = np.float32(BOUND)
 _SPAN = np.float32(2 * BOUND)
 _MIN_SIZE = np.float32(MIN_SIZE)
-_ONE = np.float32(1)
-_TWO = np.float32(2)
-_ZERO = np.float32(0)
-_LARGE = np.float32(20)
+_ZERO, _ONE, _TWO = np.float32(0), np.float32(1), np.float32(2)
 
 
 @inline
-def _softplus(v: Any) -> Any:
-    return v if v > _LARGE else np.log(_ONE + np.exp(v))
-
-
-@inline
-def _sizes(raw: Any, i: Any, at: Any, bins: Any, sizes: Any) -> Any:
-    """Softmax of `bins` raw numbers, with the least size, into `sizes`."""
-    largest = raw[i, at]
-    for k in range(1, bins):
-        largest = max(largest, raw[i, at + k])
-    total = _ZERO
-    for k in range(bins):
-        e = np.exp(raw[i, at + k] - largest)
-        sizes[k] = e
-        total += e
-    scale = (_ONE - _MIN_SIZE * np.float32(bins)) / total
-    for k in range(bins):
-        sizes[k] = _MIN_SIZE + scale * sizes[k]
-
-
-@inline
-def _slope(raw: Any, i: Any, at: Any, bins: Any, k: Any) -> Any:
-    """Slope at knot `k`."""
-    if k == 0 or k == bins:  # noqa: PLR1714 - numba has no fast `in`
-        return _ONE
-    return _MIN_SIZE + _softplus(raw[i, at + 2 * bins + k - 1])
-
-
-@inline
-def _find(v: Any, sizes: Any, bins: Any) -> Any:
-    """The bin that holds `v`, its lower edge and its size."""
-    low, k = -_BOUND, 0
-    high = low + _SPAN * sizes[0]
-    while k < bins - 1 and v >= high:
-        k += 1
-        low = high
-        high = low + _SPAN * sizes[k]
-    if k == bins - 1:
-        high = _BOUND
-    return k, low, high - low
-
-
-@inline
-def _place(sizes: Any, bins: Any, k: Any) -> Any:
-    """Lower edge and size of bin `k`."""
-    low = -_BOUND
-    for q in range(k):
-        low += _SPAN * sizes[q]
-    return low, _BOUND - low if k == bins - 1 else _SPAN * sizes[k]
+def _load(x: Any, raw: Any, start: Any, j: Any, v: Any, tile: Any) -> None:
+    """Values and raw numbers of feature `j`, one row in each lane; the last row fills the rest."""
+    rows, per = x.shape[0], tile.shape[0]
+    for e in range(LANES):
+        i = min(start + e, rows - 1)
+        v[0, e] = x[i, j]
+        for q in range(per):
+            tile[q, e] = raw[i, j * per + q]
 
 
 @jit
@@ -87,86 +44,145 @@ def forward(x: Any, raw: Any, bins: Any, y: Any, logs: Any) -> None:
 
     `raw` is `(rows, features * (3 * bins - 1))`; all float32.
     """
-    across, up = np.empty(bins, np.float32), np.empty(bins, np.float32)
-    per = 3 * bins - 1
-    for i in range(x.shape[0]):
-        total = _ZERO
+    tile, v = np.empty((3 * bins - 1, LANES), np.float32), np.empty((2, LANES), np.float32)
+    work, found = np.empty((2, LANES), np.float32), np.empty((7, LANES), np.float32)
+    total = np.empty(LANES, np.float32)
+    bits = np.empty(LANES, np.int32)
+    power = bits.view(np.float32)
+    for start in range(0, x.shape[0], LANES):
+        count = min(LANES, x.shape[0] - start)
+        for e in range(LANES):
+            total[e] = _ZERO
         for j in range(x.shape[1]):
-            v = x[i, j]
-            if not (v > -_BOUND and v < _BOUND):
-                y[i, j] = v
-                continue
-            at = j * per
-            _sizes(raw, i, at, bins, across)
-            _sizes(raw, i, at + bins, bins, up)
-            k, x0, width = _find(v, across, bins)
-            y0, height = _place(up, bins, k)
-            d0, d1 = _slope(raw, i, at, bins, k), _slope(raw, i, at, bins, k + 1)
-            s = height / width
-            t = (v - x0) / width
-            arch = t * (_ONE - t)
-            bent = s + (d0 + d1 - _TWO * s) * arch
-            steep = d1 * t * t + _TWO * s * arch + d0 * (_ONE - t) * (_ONE - t)
-            y[i, j] = y0 + height * (s * t * t + d0 * arch) / bent
-            total += np.log(s * s * steep / (bent * bent))
-        logs[i] = total
+            _load(x, raw, start, j, v, tile)
+            find_bins(v, 0, tile, 0, bins, False, work, found, bits, power)
+            for e in range(LANES):
+                at = min(max(v[0, e], -_BOUND), _BOUND)
+                width, height = _SPAN * found[2, e], _SPAN * found[3, e]
+                d0, d1 = found[4, e] + _MIN_SIZE, found[5, e] + _MIN_SIZE
+                s = height / width
+                t = (at - found[0, e]) / width
+                arch = t * (_ONE - t)
+                bent = s + (d0 + d1 - _TWO * s) * arch
+                steep = d1 * t * t + _TWO * s * arch + d0 * (_ONE - t) * (_ONE - t)
+                inside = (v[0, e] > -_BOUND) & (v[0, e] < _BOUND)
+                moved = found[1, e] + height * (s * t * t + d0 * arch) / bent
+                v[1, e] = moved if inside else v[0, e]
+                work[0, e] = s * s * steep / (bent * bent) if inside else _ONE
+            log_lanes(work, 0, bits, power)
+            for e in range(LANES):
+                total[e] += work[0, e]
+            for e in range(count):
+                y[start + e, j] = v[1, e]
+        for e in range(count):
+            logs[start + e] = total[e]
 
 
 @inline
-def _spread(
-    graw: Any, i: Any, at: Any, bins: Any, k: Any, before: Any, inside: Any, sizes: Any
-) -> Any:
-    """Gradients of the raw sizes from those of the bin's edge (`before`) and size (`inside`)."""
-    scale = _ONE - _MIN_SIZE * np.float32(bins)
-    mean = _ZERO
-    for q in range(k + 1):
-        mean += (sizes[q] - _MIN_SIZE) / scale * (before if q < k else inside)
+def _spread(tile: Any, first: Any, bins: Any, number: Any, ends: Any, mean: Any) -> None:
+    """Sizes to the gradients of their raw numbers, in place.
+
+    Args:
+        number: `(lanes,)`, the bin.
+        ends: `(2, lanes)`: gradients by the lower edge of the bin and by its size.
+    """
+    scale = _ONE / (_ONE - _MIN_SIZE * np.float32(bins))
+    for e in range(LANES):
+        mean[e] = _ZERO
     for q in range(bins):
-        own = before if q < k else (inside if q == k else _ZERO)
-        graw[i, at + q] = (sizes[q] - _MIN_SIZE) * _SPAN * (own - mean)
+        this = np.float32(q)
+        for e in range(LANES):
+            own = ends[0, e] if this < number[e] else _ZERO
+            own = ends[1, e] if this == number[e] else own
+            mean[e] += (tile[first + q, e] - _MIN_SIZE) * scale * own
+    for q in range(bins):
+        this = np.float32(q)
+        for e in range(LANES):
+            own = ends[0, e] if this < number[e] else _ZERO
+            own = ends[1, e] if this == number[e] else own
+            tile[first + q, e] = (tile[first + q, e] - _MIN_SIZE) * _SPAN * (own - mean[e])
 
 
 @jit
 def backward(x: Any, raw: Any, bins: Any, gy: Any, gl: Any, gx: Any, graw: Any) -> None:
     """Fill the gradients by `x` and by `raw` from those by `y` and by the log slopes."""
-    across, up = np.empty(bins, np.float32), np.empty(bins, np.float32)
     per = 3 * bins - 1
-    for i in range(x.shape[0]):
+    tile, v = np.empty((per, LANES), np.float32), np.empty((2, LANES), np.float32)
+    work, found = np.empty((2, LANES), np.float32), np.empty((7, LANES), np.float32)
+    across, up = np.empty((2, LANES), np.float32), np.empty((2, LANES), np.float32)
+    slopes, incoming = np.empty((2, LANES), np.float32), np.empty((2, LANES), np.float32)
+    mean = np.empty(LANES, np.float32)
+    bits = np.empty(LANES, np.int32)
+    power = bits.view(np.float32)
+    for start in range(0, x.shape[0], LANES):
+        count = min(LANES, x.shape[0] - start)
         for j in range(x.shape[1]):
-            at = j * per
-            v = x[i, j]
-            for q in range(per):
-                graw[i, at + q] = _ZERO
-            if not (v > -_BOUND and v < _BOUND):
-                gx[i, j] = gy[i, j]
-                continue
-            _sizes(raw, i, at, bins, across)
-            _sizes(raw, i, at + bins, bins, up)
-            k, x0, width = _find(v, across, bins)
-            _, height = _place(up, bins, k)
-            d0, d1 = _slope(raw, i, at, bins, k), _slope(raw, i, at, bins, k + 1)
-            s = height / width
-            t = (v - x0) / width
-            left = _ONE - t
-            arch, turn = t * left, _ONE - _TWO * t
-            bend = d0 + d1 - _TWO * s
-            top, bent = s * t * t + d0 * arch, s + bend * arch
-            steep = d1 * t * t + _TWO * s * arch + d0 * left * left
-            outer, inner = gy[i, j] * height / (bent * bent), gl[i] / steep
-            twice = _TWO * gl[i] / bent
-            gt = outer * ((_TWO * s * t + d0 * turn) * bent - top * bend * turn)
-            gt += inner * _TWO * (d1 * t + s * turn - d0 * left) - twice * bend * turn
-            gs = outer * (t * t * bent - top * (_ONE - _TWO * arch))
-            gs += inner * _TWO * arch - twice * (_ONE - _TWO * arch) + _TWO * gl[i] / s
-            g0 = outer * arch * (bent - top) + inner * left * left - twice * arch
-            g1 = -outer * top * arch + inner * t * t - twice * arch
-            gx[i, j] = gt / width
-            _spread(graw, i, at, bins, k, -gt / width, -(gs * s + gt * t) / width, across)
-            rise = gy[i, j] * top / bent + gs / width
-            _spread(graw, i, at + bins, bins, k, gy[i, j], rise, up)
-            if k > 0:
-                r = raw[i, at + 2 * bins + k - 1]
-                graw[i, at + 2 * bins + k - 1] = g0 / (_ONE + np.exp(-r))
-            if k < bins - 1:
-                r = raw[i, at + 2 * bins + k]
-                graw[i, at + 2 * bins + k] = g1 / (_ONE + np.exp(-r))
+            _load(x, raw, start, j, v, tile)
+            for e in range(LANES):
+                i = start + min(e, count - 1)
+                incoming[0, e], incoming[1, e] = gy[i, j], gl[i]
+            find_bins(v, 0, tile, 0, bins, False, work, found, bits, power)
+            _bin_gradients(v, found, incoming, across, up, slopes)
+            _spread(tile, 0, bins, found[6], across, mean)
+            _spread(tile, bins, bins, found[6], up, mean)
+            _slope_gradients(tile, bins, found, slopes, work, bits, power)
+            for e in range(count):
+                gx[start + e, j] = v[1, e]
+                for q in range(per):
+                    graw[start + e, j * per + q] = tile[q, e]
+
+
+@inline
+def _bin_gradients(v: Any, found: Any, incoming: Any, across: Any, up: Any, slopes: Any) -> None:
+    """Gradients by the value, by edges and sizes of its bin, and by the slopes at the ends.
+
+    All are 0 beyond the bounds, where the value's own is the incoming one.
+    """
+    for e in range(LANES):
+        value = v[0, e]
+        inside = (value > -_BOUND) & (value < _BOUND)
+        gy = incoming[0, e] if inside else _ZERO
+        gl = incoming[1, e] if inside else _ZERO
+        width, height = _SPAN * found[2, e], _SPAN * found[3, e]
+        d0, d1 = found[4, e] + _MIN_SIZE, found[5, e] + _MIN_SIZE
+        s = height / width
+        t = (value - found[0, e]) / width if inside else _ZERO
+        left = _ONE - t
+        arch, turn = t * left, _ONE - _TWO * t
+        bend = d0 + d1 - _TWO * s
+        top, bent = s * t * t + d0 * arch, s + bend * arch
+        steep = d1 * t * t + _TWO * s * arch + d0 * left * left
+        outer, inner = gy * height / (bent * bent), gl / steep
+        twice = _TWO * gl / bent
+        gt = outer * ((_TWO * s * t + d0 * turn) * bent - top * bend * turn)
+        gt += inner * _TWO * (d1 * t + s * turn - d0 * left) - twice * bend * turn
+        gs = outer * (t * t * bent - top * (_ONE - _TWO * arch))
+        gs += inner * _TWO * arch - twice * (_ONE - _TWO * arch) + _TWO * gl / s
+        slopes[0, e] = outer * arch * (bent - top) + inner * left * left - twice * arch
+        slopes[1, e] = -outer * top * arch + inner * t * t - twice * arch
+        v[1, e] = gt / width if inside else incoming[0, e]
+        across[0, e] = -gt / width
+        across[1, e] = -(gs * s + gt * t) / width
+        up[0, e] = gy
+        up[1, e] = gy * top / bent + gs / width
+
+
+@inline
+def _slope_gradients(
+    tile: Any, bins: Any, found: Any, slopes: Any, work: Any, bits: Any, power: Any
+) -> None:
+    """Raw slopes to their gradients, in place; the derivative of softplus is 1 - exp(-softplus).
+
+    The slopes at the very ends are fixed.
+    """
+    for side in range(2):
+        for e in range(LANES):
+            work[side, e] = -found[4 + side, e]
+        exp_lanes(work, side, bits, power)
+        for e in range(LANES):
+            slopes[side, e] *= _ONE - work[side, e]
+    for q in range(bins - 1):
+        this = np.float32(q)
+        for e in range(LANES):
+            own = slopes[0, e] if this == found[6, e] - _ONE else _ZERO
+            tile[2 * bins + q, e] = slopes[1, e] if this == found[6, e] else own

@@ -28,7 +28,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rootml.errors import StateError, UsageError
-from rootml.sbi.morphing.flow._leaves import State, TrainableArrays, import_torch
+from rootml.sbi.morphing.flow._leaves import State, TrainableArrays, import_torch, torch_device
 from rootml.sbi.morphing.flow._spline import BOUND, MAX_INPUT, MIN_SIZE, UNIT_SLOPE, num_raw
 
 if TYPE_CHECKING:
@@ -171,20 +171,28 @@ class CouplingFlow(TrainableArrays):
     Args:
         compiled: Splines by numba, with a gradient written by hand: four times faster than torch's
             own operations, which are used otherwise.
+        device: Of torch; None: the CPU. With a device, `compiled` has no effect.
     """
 
     def __init__(
-        self, spec: FlowSpec, state: Mapping[str, npt.NDArray[Any]], *, compiled: bool
+        self,
+        spec: FlowSpec,
+        state: Mapping[str, npt.NDArray[Any]],
+        *,
+        compiled: bool,
+        device: str | None = None,
     ) -> None:
-        super().__init__(state, spec.shapes())
+        super().__init__(state, spec.shapes(), device=device or "cpu")
         self.spec = spec
-        self._splines = _compiled_spline() if compiled else torch_spline
+        self._splines = _compiled_spline() if compiled and device is None else torch_spline
         self._columns = []
         for layer, kept in enumerate(spec.kept):
             order = [*kept, *spec.moved(layer)]
             back = np.argsort(order).tolist()
             groups = (kept, spec.moved(layer), back)
-            self._columns.append([self._torch.tensor(list(group)).long() for group in groups])
+            self._columns.append(
+                [self._torch.tensor(list(group), device=self._device).long() for group in groups]
+            )
 
     def _raw(self, layer: int, kept: Any, context: Any) -> Any:
         torch = self._torch
@@ -312,6 +320,12 @@ class UserFlow:
         self._torch = import_torch()
         self._module = module
 
+    def to(self, device: str | None) -> UserFlow:
+        """The same on a device of torch; None: where it is."""
+        if device is not None:
+            self._module = self._module.to(torch_device(device))
+        return self
+
     @classmethod
     def make(cls, factory: FlowFactory, features: int, context: int) -> UserFlow:
         """Call the user's factory and see that something usable comes out.
@@ -362,7 +376,7 @@ class UserFlow:
     def state(self) -> State:
         """Copies of parameters and buffers."""
         return {
-            name: value.detach().numpy().copy()
+            name: value.detach().cpu().numpy().copy()
             for name, value in self._module.state_dict().items()
         }
 

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rootml._internal.optional import optional_import
+from rootml.errors import UsageError
 
 State = dict[str, npt.NDArray[Any]]
 
@@ -18,13 +19,40 @@ def import_torch() -> Any:
     return optional_import("torch", feature="training a flow", extra="torch")
 
 
-class TrainableArrays:
-    """Named float32 arrays as torch leaves: the base of every network that is trained here."""
+def torch_device(name: str) -> Any:
+    """The device of torch with this name.
 
-    def __init__(self, state: Mapping[str, npt.NDArray[Any]], names: Iterable[str]) -> None:
+    Raises:
+        UsageError: There is no such device here.
+        MissingPackageError: torch is not installed.
+    """
+    torch = import_torch()
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
+        reason = str(error).splitlines()[0]
+        message = f"device={name!r}: torch cannot use it here: {reason}"
+        raise UsageError(message) from error
+    return device
+
+
+class TrainableArrays:
+    """Named float32 arrays as torch leaves: the base of every network that is trained here.
+
+    Args:
+        device: Of torch, where they are.
+    """
+
+    def __init__(
+        self, state: Mapping[str, npt.NDArray[Any]], names: Iterable[str], *, device: str = "cpu"
+    ) -> None:
         self._torch = import_torch()
+        self._device = torch_device(device)
         self._leaves = {
-            name: self._torch.tensor(np.asarray(state[name], np.float32), requires_grad=True)
+            name: self._torch.tensor(
+                np.asarray(state[name], np.float32), device=self._device, requires_grad=True
+            )
             for name in names
         }
 
@@ -34,7 +62,7 @@ class TrainableArrays:
 
     def state(self) -> State:
         """Copies of all parameters."""
-        return {name: leaf.detach().numpy().copy() for name, leaf in self._leaves.items()}
+        return {name: leaf.detach().cpu().numpy().copy() for name, leaf in self._leaves.items()}
 
     def load(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
         """Replace all parameters."""

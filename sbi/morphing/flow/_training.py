@@ -254,8 +254,7 @@ class Trainer:
         drawn = self._train.z[rows]
         if self._train.atoms is not None:
             self._train.atoms.draw(drawn, rows, rng)
-        z, context = torch.from_numpy(drawn), torch.from_numpy(self._train.context[rows])
-        sign = torch.from_numpy(self._sign[rows])
+        z, context, sign = self._tensors(drawn, self._train.context[rows], self._sign[rows])
         for leaf in self._leaves:
             leaf.grad = None
         loss = (sign * self.flow.loss(z, context)).mean()
@@ -269,6 +268,11 @@ class Trainer:
         loss.backward()
         with torch.no_grad():
             self._update(step)
+
+    def _tensors(self, *arrays: Any) -> list[Any]:
+        """On the device of the flow."""
+        device = self._leaves[0].device
+        return [self._torch.from_numpy(each).to(device) for each in arrays]
 
     def _rng(self, step: int) -> np.random.Generator:
         key = hashlib.sha256(repr((*self._seed, step)).encode()).digest()
@@ -334,8 +338,8 @@ class Trainer:
         with torch.no_grad():
             for start in range(0, len(given.z), _CHUNK):
                 rows = slice(start, start + _CHUNK)
-                z, context = (torch.from_numpy(part[rows]) for part in (given.z, given.context))
-                loss = self.flow.loss(z, context).numpy()
+                z, context = self._tensors(given.z[rows], given.context[rows])
+                loss = self.flow.loss(z, context).cpu().numpy()
                 total += float((loss * given.weights[rows]).sum())
         return total / float(given.weights.sum())
 
@@ -352,7 +356,9 @@ class Trainer:
         }
         arrays: dict[str, Any] = {f"kept.{name}": values for name, values in now.kept.items()}
         for name, tensors in self._groups().items():
-            arrays |= {f"{name}.{k}": each.detach().numpy() for k, each in enumerate(tensors)}
+            arrays |= {
+                f"{name}.{k}": each.detach().cpu().numpy() for k, each in enumerate(tensors)
+            }
         write_file(path, CHECKPOINT, content, arrays)
 
     def _groups(self) -> dict[str, list[Any]]:

@@ -19,6 +19,7 @@ from __future__ import annotations
 from typing import Any
 
 from rootml._internal.optional import optional_import
+from rootml.sbi.morphing.flow._lanes import LANES
 
 _core = optional_import("numba.core", feature="the compiled kernels", extra="sbi")
 _types = optional_import("numba.types", feature="the compiled kernels", extra="sbi")
@@ -26,8 +27,6 @@ _extending = optional_import("numba.extending", feature="the compiled kernels", 
 _ir = optional_import("llvmlite.ir", feature="the compiled kernels", extra="sbi")
 _llvm = optional_import("llvmlite.binding", feature="the compiled kernels", extra="sbi")
 
-LANES = 32
-"""Rows of a tile."""
 BLOCK = 8
 """Outputs are padded with zeros to a multiple of this."""
 

@@ -1,4 +1,4 @@
-"""The flow without torch: compiled as a whole (`_compiled_flow`), or in NumPy, in float32.
+"""The fitted flow, in float32: compiled as a whole (`_compiled_flow`), in NumPy, or by torch.
 
 The compiled one gives a row the same bits wherever it stands; NumPy's matrix products give it
 other last bits in another batch.
@@ -8,18 +8,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from rootml._internal.types import Float32
-from rootml.sbi.morphing.flow._flow import FlowSpec
+from rootml.sbi.morphing.flow._flow import CouplingFlow, Flow, FlowSpec
+from rootml.sbi.morphing.flow._leaves import import_torch
 from rootml.sbi.morphing.flow._spline import MAX_INPUT, spline
 
 State = Mapping[str, npt.NDArray[Any]]
 
-_BLOCK = 2048
+_BLOCK, _TORCH_ROWS = 2048, 16_384
+
+
+class FlowInference(Protocol):
+    """Both directions of a fitted flow."""
+
+    def morph(self, z: Float32, context: Float32) -> Float32:
+        """z' `(rows, features)` of z and of the context, whose switch is ignored."""
+
+    def generate(self, z: Float32, context: Float32) -> Float32:
+        """x `(rows, features)` of normal z and of the context; the switch counts as 1."""
 
 
 class NumpyFlow:
@@ -75,11 +86,11 @@ class CompiledFlow:
     """
 
     def __init__(self, spec: FlowSpec, state: State) -> None:
-        from rootml.sbi.morphing.inference import _compiled_flow
+        from rootml.sbi.morphing.inference import _compiled_flow, _dense_tile
 
         self._kernel = _compiled_flow.morph
         self._bins = spec.bins
-        self._packed = _pack(spec, state, _compiled_flow.BLOCK)
+        self._packed = _pack(spec, state, _dense_tile.BLOCK)
 
     def morph(self, z: Float32, context: Float32) -> Float32:
         """z' `(rows, features)` of z and of the context, whose switch is ignored."""
@@ -105,6 +116,52 @@ class CompiledFlow:
             result,
         )
         return result
+
+
+class TorchFlow:
+    """Both directions by torch's operations, on one of its devices.
+
+    Args:
+        device: None: the CPU.
+    """
+
+    def __init__(self, flow: Flow, device: str | None) -> None:
+        self._torch, self._flow, self._device = import_torch(), flow, device or "cpu"
+
+    def morph(self, z: Float32, context: Float32) -> Float32:
+        """z' `(rows, features)` of z and of the context, whose switch is ignored."""
+        return self._blocks(z, context, forward=True)
+
+    def generate(self, z: Float32, context: Float32) -> Float32:
+        """x `(rows, features)` of normal z and of the context; the switch counts as 1."""
+        return self._blocks(z, context, forward=False)
+
+    def _blocks(self, z: Float32, context: Float32, *, forward: bool) -> Float32:
+        result: Float32 = np.empty_like(z, dtype=np.float32)
+        for start in range(0, len(z), _TORCH_ROWS):
+            rows = slice(start, start + _TORCH_ROWS)
+            result[rows] = self._block(z[rows], context[rows], forward)
+        return result
+
+    def _block(self, z: Float32, context: Float32, forward: bool) -> Float32:
+        torch = self._torch
+        y, c = (torch.tensor(part, device=self._device) for part in (z, context))
+        with torch.no_grad():
+            if forward:
+                c[:, -1] = 0
+                y, _ = self._flow.forward(y, c)
+            c[:, -1] = 1
+            found: Float32 = self._flow.inverse(y, c).cpu().numpy()
+        return found
+
+
+def make_inference(
+    spec: FlowSpec, state: State, *, compiled: bool, device: str | None
+) -> FlowInference:
+    """The fitted flow: on a device of torch if one is given, else compiled or in NumPy."""
+    if device is not None:
+        return TorchFlow(CouplingFlow(spec, state, compiled=False, device=device), device)
+    return CompiledFlow(spec, state) if compiled else NumpyFlow(spec, state)
 
 
 @dataclass(frozen=True, slots=True)

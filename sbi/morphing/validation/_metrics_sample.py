@@ -34,16 +34,21 @@ class Sample:
         names: Of the columns.
         values: `(rows, columns)` float64, finite.
         weights: `(rows,)` float64, adding up to something positive; single ones may be negative.
+        events: `(rows,)` integers, the same for rows of one event, in other samples too: a
+            classifier is never tested on an event that it was trained on. None: all differ.
     """
 
     what: str
     names: tuple[str, ...]
     values: Float
     weights: Float
+    events: npt.NDArray[Any] | None = None
 
     @classmethod
-    def of(cls, columns: Mapping[str, Any], weights: Any = None, *, what: str) -> Sample:
-        """Check columns `{name: (rows,)}` and weights `(rows,)`.
+    def of(
+        cls, columns: Mapping[str, Any], weights: Any = None, *, what: str, events: Any = None
+    ) -> Sample:
+        """Check columns `{name: (rows,)}`, weights and events `(rows,)`.
 
         Raises:
             EmptySelectionError: No rows.
@@ -61,6 +66,12 @@ class Sample:
         if weights is not None:
             arrays_w = _numbers(what, "weight", weights)
             lengths["weight"] = len(arrays_w)
+        if events is not None:
+            events = np.asarray(events)
+            if events.dtype.kind not in "iu" or events.ndim != 1:
+                message = f"{what}: events has type {events.dtype}: expected one integer per row"
+                raise UnsupportedTypeError(message)
+            lengths["events"] = len(events)
         if len(set(lengths.values())) > 1:
             message = f"{what}: columns of different lengths: {lengths}"
             raise SchemaError(message)
@@ -76,7 +87,7 @@ class Sample:
                 "negative): expected more than 0"
             )
             raise UsageError(message)
-        return cls(what, tuple(arrays), np.column_stack(list(arrays.values())), w)
+        return cls(what, tuple(arrays), np.column_stack(list(arrays.values())), w, events)
 
     @property
     def effective(self) -> float:
@@ -104,11 +115,12 @@ class Sample:
                 message = f"{self.what}: no column {name!r}; nearest: {nearest(name, self.names)}"
                 raise MissingColumnError(message)
         indices = [self.names.index(name) for name in chosen]
-        return Sample(self.what, chosen, self.values[:, indices], self.weights)
+        return Sample(self.what, chosen, self.values[:, indices], self.weights, self.events)
 
     def take(self, rows: npt.NDArray[Any]) -> Sample:
         """Some rows: numbers or a mask."""
-        return Sample(self.what, self.names, self.values[rows], self.weights[rows])
+        events = None if self.events is None else self.events[rows]
+        return Sample(self.what, self.names, self.values[rows], self.weights[rows], events)
 
     def weighted(self, factors: Any) -> Sample:
         """The same rows with weights multiplied.
@@ -118,7 +130,7 @@ class Sample:
         """
         factors = _numbers(self.what, "kinematic weight", factors)
         columns = dict(zip(self.names, self.values.T, strict=True))
-        return Sample.of(columns, self.weights * factors, what=self.what)
+        return Sample.of(columns, self.weights * factors, what=self.what, events=self.events)
 
     def check_varies(self) -> None:
         """Refuse a column of which one value has more than 99.9 % of the weight.

@@ -58,6 +58,7 @@ def two_sample(
     kind: Kind = "both",
     folds: int = 2,
     seed: int = 0,
+    events: tuple[Any, Any] = (None, None),
 ) -> TwoSample:
     """Train classifiers to tell sample `b` from the reference `a`, and judge them out of fold.
 
@@ -68,6 +69,8 @@ def two_sample(
             scikit-learn; "both": the sum of their log-odds.
         folds: Each event is tested once, by classifiers trained on the other folds.
         seed: Of the folds and of the training.
+        events: For each sample `(events,)` integers: rows with the same one are in the same fold,
+            as those of one event in two simulations have to be. None: all rows differ.
 
     Raises:
         UsageError: Fewer than 50 events of a sample per fold.
@@ -84,7 +87,7 @@ def two_sample(
         raise UsageError(message)
     wa, wb = normalised(a, wa), normalised(b, wb)
     rng = np.random.default_rng(seed)
-    fold_a, fold_b = (rng.permutation(len(x)) % folds for x in (a, b))
+    fold_a, fold_b = _folds(len(a), len(b), events, folds, rng)
     areas, curves = [], []
     for fold in range(folds):
         out_a, out_b = fold_a == fold, fold_b == fold
@@ -95,6 +98,16 @@ def two_sample(
     value, error = np.mean([x for x, _ in areas]), np.linalg.norm([e for _, e in areas]) / folds
     efficiencies = np.mean(curves, axis=0)
     return TwoSample(float(value), float(error), efficiencies[0], efficiencies[1])
+
+
+def _folds(
+    rows_a: int, rows_b: int, events: tuple[Any, Any], folds: int, rng: np.random.Generator
+) -> list[npt.NDArray[np.intp]]:
+    """The fold of each row of both samples."""
+    if events[0] is None or events[1] is None:
+        return [rng.permutation(rows) % folds for rows in (rows_a, rows_b)]
+    unique, place = np.unique(np.concatenate(events), return_inverse=True)
+    return np.split((rng.permutation(len(unique)) % folds)[place], [rows_a])
 
 
 def _roc(positive: Float, negative: Float, wp: Float, wn: Float) -> Float:

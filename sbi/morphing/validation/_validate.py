@@ -122,7 +122,8 @@ def validate(
         seed: Of everything random.
         pairs: ``"event"``: compare event by event too, where `data` holds the same events as
             `sim`, as a full simulation does beside a fast one. Partners have the same `id`, and
-            the same place in their lists.
+            the same place in their lists. Classifiers are trained on one half of the events and
+            tested on the other.
         progress: Show what is being done; None: on a terminal.
 
     Raises:
@@ -192,6 +193,10 @@ def validate_correction(
         AFTER: _sample("corrected simulation", names, rows["simulation"], outcome.values, factors),
     }
     reference = _sample("data", names, rows["data"], None, None)
+    if by_event:
+        reference = replace(reference, events=rows["data"].events)
+        sim_events = rows["simulation"].events
+        samples = {name: replace(each, events=sim_events) for name, each in samples.items()}
     pairs = _paired(names, rows, outcome.values, notes) if by_event else None
     with _status_line(progress) as show_status:
         report = make_report(
@@ -439,4 +444,5 @@ def _conditions_only(
         kind=options.classifier,
         folds=options.folds,
         seed=options.seed,
+        events=(a.events, b.events),
     )

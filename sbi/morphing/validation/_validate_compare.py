@@ -168,7 +168,14 @@ def compare(
     )
     show_status(f"{name}: two-sample test")
     test = two_sample(
-        a.values, b.values, wa, wb, kind=options.classifier, folds=options.folds, seed=seed
+        a.values,
+        b.values,
+        wa,
+        wb,
+        kind=options.classifier,
+        folds=options.folds,
+        seed=seed,
+        events=(a.events, b.events),
     )
     negative = float((wb < 0).mean())
     return Comparison(

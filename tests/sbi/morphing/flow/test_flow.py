@@ -17,7 +17,12 @@ from rootml.sbi.morphing.flow._flow import (
     pairs_meet,
 )
 from rootml.sbi.morphing.flow._spline import BOUND, MIN_SIZE, num_raw, spline
-from rootml.sbi.morphing.inference._flow_inference import CompiledFlow, NumpyFlow
+from rootml.sbi.morphing.inference._flow_inference import (
+    CompiledFlow,
+    NumpyFlow,
+    TorchFlow,
+    make_inference,
+)
 
 torch = pytest.importorskip("torch")
 BINS = 6
@@ -219,3 +224,29 @@ def test_a_flow_of_zukos_is_taken_as_it_is() -> None:
 def test_something_else_than_a_flow_is_refused() -> None:
     with pytest.raises(UsageError, match="Linear.*3 features and 5 columns.*zuko.flows.NSF"):
         UserFlow.make(lambda d, c: torch.nn.Linear(c, d), 3, 5)
+
+
+# --- devices ----------------------------------------------------------------------------------
+
+
+def test_everything_of_a_flow_is_on_its_device() -> None:
+    """torch refuses to mix devices: "meta" holds shapes only, on every machine."""
+    spec = coupling_spec(3, 5, layers=4, hidden=(8,), bins=4)
+    state = spec.initial(np.random.default_rng(0))
+    flow = CouplingFlow(spec, state, compiled=True, device="meta")
+    x, c = torch.zeros(7, 3, device="meta"), torch.zeros(7, 5, device="meta")
+    flow.loss(x, c).sum().backward()
+    assert all(leaf.grad.device.type == "meta" for leaf in flow.parameters())
+    assert flow.inverse(x, c).device.type == "meta"
+
+
+def test_by_torch_on_a_device_is_the_same_map() -> None:
+    spec = coupling_spec(3, 5, layers=4, hidden=(8,), bins=4)
+    rng = np.random.default_rng(1)
+    state = {k: v + rng.normal(0, 0.3, v.shape) for k, v in spec.initial(rng).items()}
+    z, c = (rng.normal(size=(500, n)).astype(np.float32) for n in (3, 5))
+    here = make_inference(spec, state, compiled=False, device=None)
+    there = make_inference(spec, state, compiled=True, device="cpu")
+    assert isinstance(there, TorchFlow)
+    np.testing.assert_allclose(there.morph(z, c), here.morph(z, c), atol=2e-4)
+    np.testing.assert_allclose(there.generate(z, c), here.generate(z, c), atol=2e-4)

@@ -7,8 +7,9 @@ import pytest
 
 numba = pytest.importorskip("numba")
 
+from rootml.sbi.morphing.flow._lanes import LANES  # noqa: E402
 from rootml.sbi.morphing.inference import _dense_tile  # noqa: E402 - needs numba
-from rootml.sbi.morphing.inference._dense_tile import BLOCK, LANES, dense_block  # noqa: E402
+from rootml.sbi.morphing.inference._dense_tile import BLOCK, dense_block  # noqa: E402
 
 
 @pytest.mark.parametrize(("rows", "vectors"), [(8, 2), (4, 1)])

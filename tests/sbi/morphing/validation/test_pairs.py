@@ -9,7 +9,6 @@ import pytest
 from morphing_known import Known
 from scipy import stats
 
-import rootml
 from rootml.errors import StateError, UsageError
 from rootml.sbi.morphing.inference._rows import Names
 from rootml.sbi.morphing.validation._pairs import INDEPENDENT, compare_pairs, mid_ranks
@@ -81,7 +80,7 @@ def test_partners_are_found_by_id_in_any_order() -> None:
 
 
 def test_distances_stand_beside_the_classifier() -> None:
-    fast, full = events(600, 5)
+    fast, full = events(1000, 5)
     report = validate_correction(Known(NAMES), fast, full, max_rows=10_000, options=QUICK)
     first = [row[0] for row in report.summary().rows[:3]]
     assert first[0] == "two-sample AUC"
@@ -116,4 +115,3 @@ def test_pairs_need_an_id() -> None:
         validate(Fitted(), {}, {}, pairs="event")
     with pytest.raises(UsageError, match="pairs='row'"):
         validate(Fitted(), {}, {}, pairs="row")  # type: ignore[arg-type]
-    assert "pairs" in rootml.sbi.morphing.Morpher.validate.__kwdefaults__

@@ -141,3 +141,14 @@ def test_the_error_of_the_floor_is_its_scatter() -> None:
             errors.append(floor_error(sample, replace(options, seed=seed)))
     rms = np.sqrt(np.mean((np.array(areas) - 0.5) ** 2))
     assert 0.55 < np.mean(errors) / rms < 1.8  # an rms of ten has an error of 22 %
+
+
+def test_copies_of_an_event_are_in_one_fold() -> None:
+    """Of the same events in both samples: one trained on a copy is wrong about the other."""
+    rng = np.random.default_rng(11)
+    x, events = rng.normal(size=(3000, 2)), np.arange(3000)
+    order = rng.permutation(3000)
+    apart = two_sample(x, x[order], kind="trees")
+    together = two_sample(x, x[order], kind="trees", events=(events, events[order]))
+    assert apart.auc < 0.5 - 5 * apart.error
+    assert together.auc == pytest.approx(0.5, abs=1e-12)
