@@ -25,8 +25,9 @@ def process_cluster() -> Iterator[Any]:
     with dask.config.set(options):
         cluster = DASK.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0")
         yield cluster
-        with suppress(KeyError):  # Dask's own, about a worker that died while it was coming back
-            cluster.close()
+        # Dask's own: about a worker that died while it was coming back, or it waits for one
+        with suppress(KeyError, TimeoutError):
+            cluster.close(timeout=60)
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """Epochs on Dask while workers are killed at random: each ends, with all rows or with an error.
 
-The full number of seeds is run with ``ROOTML_STORMS=200`` (`make test-full` runs some). What an
+The full number of seeds is run with ``ROOTML_STORMS=200`` (`make test-full` runs some; the fast
+suite kills one worker at a time, in `test_dask_faults`). What an
 epoch gives is compared with the same epoch in threads here, where nothing is killed.
 """
 
@@ -23,6 +24,8 @@ import rootml
 from rootml.errors import ClusterError
 
 Events = Callable[[str], rootml.Dataset]
+pytestmark = pytest.mark.slow
+
 DASK: Any = distributed  # half typed
 SECONDS = 120.0
 """An epoch that took longer counts as stalled; undisturbed ones take a second."""
@@ -85,9 +88,7 @@ def within(seconds: float, work: Callable[[], Any]) -> Any:
     return found[0]
 
 
-@pytest.mark.parametrize(
-    "seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, STORMS))]
-)
+@pytest.mark.parametrize("seed", range(STORMS))
 def test_an_epoch_ends_with_all_rows_or_an_error(
     events: Events, two: Any, process_cluster: Any, seed: int
 ) -> None:
@@ -103,7 +104,6 @@ def test_an_epoch_ends_with_all_rows_or_an_error(
         np.testing.assert_array_equal(one, other)
 
 
-@pytest.mark.slow
 def test_workers_that_hit_their_memory_limit(events: Events, tmp_path: Path) -> None:
     """The nanny kills them; after as many times as Dask allows there is an error."""
 
