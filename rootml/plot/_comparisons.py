@@ -240,7 +240,7 @@ def efficiency(
 
     >>> import rootml.plot
     >>> ax = rootml.plot.efficiency({"signal": ([0.4, 0.6], [0.1, 0.1])}, [0, 50, 100], name="pt")
-    >>> ax.get_ylim()[0], ax.get_xlim()[1]
+    >>> float(ax.get_ylim()[0]), float(ax.get_xlim()[1])
     (0.0, 100.0)
     """
     bounds = np.asarray(edges, dtype=np.float64)
