@@ -14,7 +14,7 @@ PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11 python; d
 	&& echo $$name && break; done)
 
 .PHONY: help quickstart test test-full test-oldest test-newest studies lint format bench clean servers docs docs-serve \
-	bench-bdt bench-remote bench-sbi bench-morphing bench-scaling
+	bench-bdt bench-remote bench-sbi bench-morphing bench-scaling bench-signed_weights
 help:
 	@echo "make quickstart   install, then show everything on generated ROOT files (a minute or two)"
 	@echo "make test         install everything that the tests use, run them"
@@ -70,7 +70,7 @@ docs-serve: $(STAMPS)/test
 bench: $(STAMPS)/test
 	$(PY) benchmarks/batching.py $(ARGS)
 
-bench-bdt bench-remote bench-sbi bench-morphing bench-scaling: bench-%: $(STAMPS)/test
+bench-bdt bench-remote bench-sbi bench-morphing bench-scaling bench-signed_weights: bench-%: $(STAMPS)/test
 	$(PY) benchmarks/$*.py $(ARGS)
 
 clean:
