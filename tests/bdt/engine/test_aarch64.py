@@ -119,6 +119,7 @@ def emulated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         engine.target = target
         engine.prepare(forest, method)
         model = arena.copy(engine._tables())
+        engine._model_pointer = model.ctypes.data
         memory = engine._new_memory()
         with np.errstate(over="ignore"):
             x = arena.copy(np.ascontiguousarray(rows, forest.input_dtype))
