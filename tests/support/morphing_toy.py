@@ -130,7 +130,8 @@ def _independent(numbers: _Numbers, events: int, rng: np.random.Generator) -> Fl
 
 def _positive(matrix: Any) -> Float:
     """The matrix with negative eigenvalues set to the mean of the positive ones."""
-    values, vectors = np.linalg.eigh(np.array(matrix, dtype=np.float64))
+    # complex from NumPy 2.5 on, whatever the values; not `eigh`: one matrix is not symmetric
+    values, vectors = (np.real(part) for part in np.linalg.eig(np.array(matrix, dtype=np.float64)))
     values = np.where(values < 0, values[values > 0].mean(), values)
     fixed = np.asarray((vectors * values) @ vectors.T, dtype=np.float64)
     np.fill_diagonal(fixed, 1.0)
