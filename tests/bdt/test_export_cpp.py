@@ -17,6 +17,7 @@ import pytest
 from forest_walk import margins, nasty_rows
 from make_xgboost_models import KINDS
 from numpy.typing import NDArray
+from xgboost_references import model_bytes, names, stored
 
 from rootml.bdt import Forest, load
 from rootml.errors import UnsupportedModelError, UsageError
@@ -94,20 +95,15 @@ def test_xgboost(
 
 
 def test_expectiles_rise_and_quantiles_are_sorted_as_by_xgboost_3_4(tmp_path: Path) -> None:
-    with np.load(Path(__file__).parent / "data" / "xgboost-3.4.1.npz") as file:
-        kept = {key: file[key] for key in file if key.startswith(("expectile", "quantile"))}
-    names = sorted({key.split(".")[0] for key in kept})
-    models = {name: SimpleNamespace(forest=load(_stored_model(kept, name))) for name in names}
+    kept = stored("3.4.1")
+    chosen = [name for name in names(kept) if name.startswith(("expectile", "quantile"))]
+    models = {name: SimpleNamespace(forest=load(model_bytes(kept, name))) for name in chosen}
     assert {one.forest.link for one in models.values()} >= {"increments", "sorted"}
     library = compiled(models, tmp_path)
     for name, one in models.items():
         prediction = call(library, "predict", name, one.forest, kept[f"{name}.x"])
         wanted = kept[f"{name}.prediction"].reshape(prediction.shape)
         np.testing.assert_array_max_ulp(prediction, wanted.astype(np.float32), maxulp=1)
-
-
-def _stored_model(kept: dict[str, NDArray[Any]], name: str) -> bytes:
-    return kept[f"{name}.ubj" if f"{name}.ubj" in kept else f"{name}.json"].tobytes()
 
 
 @pytest.mark.parametrize("name", LIGHTGBM)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,29 +12,16 @@ import pytest
 from forest_walk import margins
 from make_xgboost_models import KINDS
 from numpy.typing import NDArray
+from xgboost_references import model_bytes, names, stored
 
 from rootml.bdt import load
 from rootml.errors import ModelError, UnsupportedModelError, UsageError
 
-DATA = Path(__file__).parents[1] / "data"
 VERSIONS = ("1.6.2", "1.7.6", "2.0.3", "3.0.5", "3.1.3", "3.3.0", "3.4.1")
-
-
-def stored(version: str) -> dict[str, NDArray[Any]]:
-    with np.load(DATA / f"xgboost-{version}.npz") as file:
-        return dict(file)
-
-
-def model_bytes(kept: dict[str, NDArray[Any]], name: str) -> bytes:
-    return kept[f"{name}.ubj" if f"{name}.ubj" in kept else f"{name}.json"].tobytes()
 
 
 def release(version: str) -> tuple[int, ...]:
     return tuple(map(int, version.split(".")[:2]))
-
-
-def names(kept: dict[str, NDArray[Any]]) -> list[str]:
-    return sorted({key.split(".")[0] for key in kept})
 
 
 def same_bits(ours: NDArray[Any], theirs: NDArray[Any]) -> bool:

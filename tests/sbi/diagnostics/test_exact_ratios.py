@@ -63,12 +63,15 @@ def report(
     return Report(tuple(judge([f for _, findings, _ in found for f in findings])))
 
 
-@pytest.mark.parametrize("setting", SETTINGS)
 @pytest.mark.parametrize("number", [1000, 10_000])
-def test_exact_ratios_pass(setting: str, number: int) -> None:
-    """In 25 repetitions 1 report fails by chance, 4 % each; 4 or more do in 1.5 % of cases."""
-    reports = [report(setting, seed, number) for seed in range(25)]
-    assert sum(bool(r.failed) for r in reports) <= 3
+def test_exact_ratios_pass(number: int) -> None:
+    """At most 12 % of the reports of a setting fail, and 6 % of all; 4 % are due by design."""
+    failures = {
+        setting: sum(bool(report(setting, seed, number).failed) for seed in range(25))
+        for setting in SETTINGS
+    }
+    assert max(failures.values()) <= 0.12 * 25, failures
+    assert sum(failures.values()) <= 0.06 * 25 * len(SETTINGS), failures
 
 
 @pytest.mark.slow
