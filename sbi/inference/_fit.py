@@ -23,15 +23,24 @@ from rootml.errors import (
 from rootml.plot import Labels, Style, write
 from rootml.plot import pulls as draw_pulls
 from rootml.sbi.inference import _finite_samples, _fit_tables
+from rootml.sbi.inference._account import (
+    WEIGHTED,
+    covariance_of,
+    is_close,
+    is_valid,
+    limit_note,
+    problems_of,
+    side_of,
+    touching,
+)
 from rootml.sbi.inference._acts_on import acts_on
 from rootml.sbi.inference._cabinetry import container, in_widths
 from rootml.sbi.inference._curvature import Curvature
 from rootml.sbi.inference._dropped_shapes import dropped_shapes
 from rootml.sbi.inference._fitted_parameter import FittedParameter
-from rootml.sbi.inference._flat import describe, downhill, flat_directions, settle, steps_of
+from rootml.sbi.inference._flat import flat_directions, settle, steps_of
 from rootml.sbi.inference._hepdata import table
 from rootml.sbi.inference._minimise import (
-    MAX_EDM,
     Minimum,
     Objective,
     descend,
@@ -61,12 +70,6 @@ log = logging.getLogger(__name__)
 LEVEL = 0.6826894921370859
 _MINOS_GOAL = 1e-9  # EDM of the fits that find an end
 _QUICK_GOAL = 1e-10  # EDM of quasi-Newton steps: what is left does not change the Hessian
-
-
-_WEIGHTED = (
-    "the data have weights that are not counts: `errors`, MINOS and profiles count each weight as "
-    "events; take `weighted_errors`"
-)
 
 
 @dataclass
@@ -242,7 +245,7 @@ class FitResult(HtmlRepr):
         errors = self.weighted_errors if self.weighted else {}
         return FittedParameter(
             name, self.values[name], self.errors[name], errors.get(name), name in self.fixed,
-            _side(self.like.parameters[name], self.values[name]) * (name in self.at_limit),
+            side_of(self.like.parameters[name], self.values[name]) * (name in self.at_limit),
             tuple(self._acts_on[name]), self.minos,
         )  # fmt: skip
 
@@ -555,7 +558,7 @@ def fit(
         minuit.migrad(ncall=calls)
     objective.values, objective.gradients = int(minuit.nfcn), int(minuit.ngrad)
     minimum = _polished(like, np.array(minuit.values, np.float64), free)
-    if not _is_valid(minimum, free) and not len(flat_directions(minimum, free)):
+    if not is_valid(minimum, free) and not len(flat_directions(minimum, free)):
         minimum = _second_opinion(like, minimum, first, free)
     return _account(like, minuit, objective, minimum, free)
 
@@ -572,7 +575,7 @@ def _quick(
     if found is None:
         return None
     minimum = _polished(like, found.theta + found.step, free)
-    if not (_is_valid(minimum, free) or len(flat_directions(minimum, free))):
+    if not (is_valid(minimum, free) or len(flat_directions(minimum, free))):
         return None
     objective.gradients = found.passes
     return minimum
@@ -607,14 +610,9 @@ def newton_fit(
     theta, converged = descend(like, theta, free)
     if converged:
         minimum = _polished(like, theta, free)
-        if _is_valid(minimum, free):
+        if is_valid(minimum, free):
             return _account(like, minuit, objective, minimum, free)
     return None
-
-
-def _is_valid(minimum: Minimum, free: npt.NDArray[np.bool_]) -> bool:
-    whole = _covariance(minimum, free)[1]
-    return whole and minimum.edm < MAX_EDM and math.isfinite(minimum.value)
 
 
 def _polished(like: Fittable, theta: Array, free: npt.NDArray[np.bool_]) -> Minimum:
@@ -630,7 +628,7 @@ def _second_opinion(
         theta, converged = descend(like, place, free)
         if converged:
             found.append(_polished(like, theta, free))
-    valid = [m for m in found if _is_valid(m, free)]
+    valid = [m for m in found if is_valid(m, free)]
     return min(valid, key=lambda m: m.value, default=minimum)
 
 
@@ -643,15 +641,15 @@ def _account(
 ) -> FitResult:
     """The result, with what there is to say about it."""
     names = list(like.parameters)
-    covariance, whole = _covariance(minimum, free)
-    held = minimum.blocked | _touching(like, minimum.theta, covariance, free)
+    covariance, whole = covariance_of(minimum, free)
+    held = minimum.blocked | touching(like, minimum.theta, covariance, free)
     at_limit = [name for name, here in zip(names, held, strict=True) if here]
     flat = [steps_of(each, names) for each in flat_directions(minimum, free)]
-    valid = _is_valid(minimum, free)
-    problems = _problems(like, minuit, objective, minimum, whole=whole, flat=flat, free=free)
+    valid = whole and is_close(minimum)
+    problems = problems_of(like, minuit, objective, minimum, whole=whole, flat=flat, free=free)
     values = dict(zip(names, minimum.theta.tolist(), strict=True))
-    problems += [_limit_note(name, like.parameters[name], values[name]) for name in at_limit]
-    problems += [_WEIGHTED] if is_weighted(like) else []
+    problems += [limit_note(name, like.parameters[name], values[name]) for name in at_limit]
+    problems += [WEIGHTED] if is_weighted(like) else []
     sigma = np.sqrt(np.diag(covariance))
     return FitResult(
         like, values,
@@ -659,93 +657,6 @@ def _account(
         valid, problems, at_limit, [n for n, f in zip(names, free, strict=True) if not f],
         (objective.values, objective.gradients), flat, minuit, minimum.hessian,
     )  # fmt: skip
-
-
-def _covariance(minimum: Minimum, free: npt.NDArray[np.bool_]) -> tuple[Array, bool]:
-    """Covariance of all parameters, and whether there is one.
-
-    Parameters that a limit blocks are held for all others: what the limit forbids makes their
-    errors no larger. Their own is that without the limit, where there is one, and else 0.
-    """
-    covariance = np.zeros((len(free), len(free)))
-    if minimum.hessian is None or len(flat_directions(minimum, free)):
-        return covariance, False
-    where = np.flatnonzero(free & ~minimum.blocked)
-    inverse = invert(minimum.hessian[np.ix_(where, where)])
-    if inverse is None:
-        return covariance, False
-    covariance[np.ix_(where, where)] = inverse
-    if minimum.blocked.any():
-        every = np.flatnonzero(free)
-        alone = invert(minimum.hessian[np.ix_(every, every)])
-        if alone is not None:
-            blocked = minimum.blocked[every]
-            covariance[every[blocked], every[blocked]] = np.diag(alone)[blocked]
-    return covariance, True
-
-
-def _touching(
-    like: Fittable, theta: Array, covariance: Array, free: npt.NDArray[np.bool_]
-) -> npt.NDArray[np.bool_]:
-    """Parameters within a thousandth of their error, and of their range, from a limit."""
-    low, high = limits(like)
-    near = 1e-3 * np.minimum(np.sqrt(np.diag(covariance)), high - low)
-    return np.asarray(free & ((theta - low <= near) | (high - theta <= near)))
-
-
-def _side(parameter: Parameter | Nuisance, value: float) -> str:
-    """The limit that is nearer."""
-    if parameter.lower is None or parameter.upper is None:
-        return "upper" if parameter.lower is None else "lower"
-    return "lower" if value - parameter.lower <= parameter.upper - value else "upper"
-
-
-def _limit_note(name: str, parameter: Parameter | Nuisance, value: float) -> str:
-    side = _side(parameter, value)
-    limit = parameter.lower if side == "lower" else parameter.upper
-    return (
-        f"{name} is at its {side} limit {limit:g}: its error is not a standard deviation, use "
-        f"minos() or sbi.limit; errors of the others are those with {name} held"
-    )
-
-
-def _problems(
-    like: Fittable, minuit: Any, objective: Objective, minimum: Minimum, *, whole: bool,
-    flat: list[dict[str, float]], free: npt.NDArray[np.bool_],
-) -> list[str]:  # fmt: skip
-    """What is wrong with the minimum."""
-    problems = [_flat_problem(steps) for steps in flat]
-    if not math.isfinite(minimum.value):
-        problems.append(str(like.explain(minimum.theta)))
-    elif not whole and not flat:
-        problems.append(_not_positive(like, minimum, free))
-    elif minimum.edm >= MAX_EDM:
-        problems.append(f"the estimated distance to the minimum (EDM) is {minimum.edm:.2g}")
-    if problems and minuit.fmin is not None and minuit.fmin.has_reached_call_limit:
-        problems.append("MIGRAD reached its maximum number of calls")
-    if objective.outside:
-        problems.append(
-            f"on its way the fit met points without a positive density {objective.outside} times"
-        )
-    return problems
-
-
-def _flat_problem(steps: dict[str, float]) -> str:
-    names = list(steps)
-    if len(names) == 1:
-        return f"the likelihood does not depend on {names[0]} here: fix it, or leave it out"
-    return (
-        f"the likelihood is flat along {describe(steps)}: the data fix only another combination "
-        "of these parameters; fix one of them, or give it a constraint"
-    )
-
-
-def _not_positive(like: Fittable, minimum: Minimum, free: npt.NDArray[np.bool_]) -> str:
-    direction = downhill(minimum, free)
-    text = "the second derivatives at the minimum are not positive definite"
-    if direction is None:
-        return text
-    return f"{text}: not along {describe(steps_of(direction, list(like.parameters)))}"
 
 
 def _inner_limits(like: Fittable) -> tuple[Array, Array]:
