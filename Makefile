@@ -1,5 +1,5 @@
-# Targets for people: quickstart, test, test-full, test-oldest, test-newest, studies, lint, format,
-# docs, bench, clean.
+# Targets for people: quickstart, test, test-long, test-full, test-oldest, test-newest, studies,
+# lint, format, docs, bench, clean.
 # PYTHON=... chooses the interpreter, ARGS=... is passed on to pytest or to the benchmark.
 
 VENV := .venv
@@ -13,11 +13,12 @@ PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11 python; d
 	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	&& echo $$name && break; done)
 
-.PHONY: help quickstart test test-full test-oldest test-newest studies lint format bench clean servers docs docs-serve \
+.PHONY: help quickstart test test-long test-full test-oldest test-newest studies lint format bench clean servers docs docs-serve \
 	bench-bdt bench-remote bench-sbi bench-morphing bench-scaling bench-signed_weights
 help:
 	@echo "make quickstart   install, then show everything on generated ROOT files (a minute or two)"
 	@echo "make test         install everything that the tests use, run them"
+	@echo "make test-long    whole tutorials, the site in a browser, reduced studies (after make test)"
 	@echo "make test-full    the same with the slow tests: full products, statistical studies"
 	@echo "make test-oldest  the tests with the oldest versions allowed     make test-newest  and the newest"
 	@echo "make servers      install the S3 server that tests of remote files talk to"
@@ -32,9 +33,12 @@ quickstart: $(STAMPS)/quickstart
 	@$(PY) tutorials/quickstart.py
 
 test: $(STAMPS)/test
-	$(PY) -m pytest -n 2 --dist worksteal -m "not slow" --ignore=tests/rootml/storage/remote $(ARGS)
+	$(PY) -m pytest -n 2 --dist worksteal -m "not slow and not long" --ignore=tests/rootml/storage/remote $(ARGS)
 # apart: XRootD's client once ended a process with ROOT, torch and TensorFlow in it
-	$(PY) -m pytest -n 2 --dist worksteal -m "not slow" tests/rootml/storage/remote $(ARGS) || test $$? = 5
+	$(PY) -m pytest -n 2 --dist worksteal -m "not slow and not long" tests/rootml/storage/remote $(ARGS) || test $$? = 5
+
+test-long: $(STAMPS)/test
+	$(PY) -m pytest -n 2 --dist worksteal -m "long and not slow" $(ARGS)
 
 test-full: $(STAMPS)/test
 	$(PY) -m pytest -n 2 --dist worksteal $(ARGS)
@@ -45,7 +49,7 @@ studies: $(STAMPS)/test
 # In environments of their own: the oldest versions that pyproject.toml allows, and the newest of all
 # (but for torch, whose newest build draws several gigabytes of CUDA).
 test-oldest test-newest: test-%: $(STAMPS)/%
-	$(VENV)/$*/bin/python -m pytest -n 2 --dist worksteal -m "not slow" \
+	$(VENV)/$*/bin/python -m pytest -n 2 --dist worksteal -m "not slow and not long" \
 		--ignore=tests/rootml/storage/remote --ignore=tests/project $(ARGS)
 
 servers: $(STAMPS)/servers

@@ -120,6 +120,7 @@ def places(site: Path) -> list[str]:
     ]
 
 
+@pytest.mark.long
 def test_every_page_renders(browser: Browser, address: tuple[str, Path]) -> None:
     """Wide and narrow: a title, no complaint, nothing from elsewhere, nothing to scroll aside."""
     visit = Visit(browser, address[0])

@@ -31,6 +31,7 @@ NEEDS = {
     "train_tensorflow": ("tensorflow", "matplotlib"),
     "train_torch": ("torch", "matplotlib"),
 }
+LONG = {"fast_to_full", "fit_in_roofit", "morph_photons", "move_from_weaver"}
 ELSEWHERE = {"quickstart", "train_distributed"}  # have tests of their own
 SCRIPTS = sorted(path.stem for path in TUTORIALS.glob("*.py"))
 
@@ -83,7 +84,10 @@ def run(name: str, folder: Path, **settings: str) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("name", NEEDS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.long) if name in LONG else name for name in NEEDS],
+)
 def test_tutorial_runs(name: str, tmp_path: Path) -> None:
     assert run(name, tmp_path)
     promised = set(re.findall(r'"([\w-]+\.png)"', (TUTORIALS / f"{name}.py").read_text("utf-8")))

@@ -257,6 +257,7 @@ def test_fits_read_on_workers(
     assert (tmp_path / "here").read_bytes() == (tmp_path / "there").read_bytes()
 
 
+@pytest.mark.long
 def test_reports_read_on_workers(
     toys: dict[str, list[str]], morpher: Morpher, threads: Any
 ) -> None:

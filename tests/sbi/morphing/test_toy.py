@@ -38,6 +38,7 @@ def auc(data: Any, sim: Any, weights: Any, seed: int) -> float:
     return float(roc_auc_score(y[test], score, sample_weight=w[test]))
 
 
+@pytest.mark.long
 def test_fifty_thousand_events_close(tmp_path: Path) -> None:
     sim, data = (
         rootml.open(write_toy(tmp_path / f"{kind}.root", kind, EVENTS)) for kind in ("sim", "data")
