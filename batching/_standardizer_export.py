@@ -57,7 +57,7 @@ def _torch_class(torch: Any) -> Any:
                 self.register_buffer(name, torch.from_numpy(values))
             self.linear = "mean" in constants
 
-        def forward(self, x: Any) -> Any:
+        def forward(self, x: Any) -> Any:  # a tensor
             if self.linear:
                 return (x - self.mean) / self.std
             ramps = (x[..., None] - self.start).clamp(min=0).minimum(self.width)
@@ -84,7 +84,7 @@ def _keras_class(keras: Any) -> Any:
                 name: np.asarray(values, dtype=np.float32) for name, values in constants.items()
             }
 
-        def call(self, x: Any) -> Any:
+        def call(self, x: Any) -> Any:  # a tensor
             c, ops = self.constants, keras.ops
             if "mean" in c:
                 return (x - c["mean"]) / c["std"]

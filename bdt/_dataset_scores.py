@@ -13,11 +13,12 @@ from typing import Any
 import awkward as ak
 import numpy as np
 
+from rootml._internal.types import EventValues
 from rootml._internal.validators import is_a
 from rootml.dataset import Dataset, EventBlock
 from rootml.errors import EmptySelectionError, UsageError
 
-Score = Callable[[dict[str, Any]], Any]
+Score = Callable[[dict[str, Any]], EventValues]
 """From columns to values, one per event; several ones in a second dimension. Picklable."""
 
 
@@ -27,13 +28,13 @@ class _Task:
 
     score: Score
 
-    def __call__(self, block: EventBlock) -> Any:
+    def __call__(self, block: EventBlock) -> EventValues:
         return self.score(block.columns)
 
 
 def score_dataset(
     data: Dataset, score: Score, features: tuple[str, ...] | None, *, progress: bool | None = None
-) -> Any:
+) -> EventValues:
     """One score per selected event, in the order of the dataset.
 
     Here one partition is read and scored after the other; on a cluster several at a time.

@@ -428,7 +428,7 @@ def _from_awkward(data: ak.Array, forest: Forest) -> Input:
         wanted,
     )
 
-    def restore(values: NDArray[Any]) -> Any:
+    def restore(values: NDArray[Any]) -> Any:  # an array, or lists of awkward
         result: Any = values
         for counts in reversed(lists):
             result = ak.unflatten(result, counts)

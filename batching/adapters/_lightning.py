@@ -12,6 +12,7 @@ from rootml.batching.adapters._torch import torch_batches
 from rootml.errors import ShardError
 
 if TYPE_CHECKING:
+    import torch
     from lightning import LightningDataModule
 
 
@@ -76,11 +77,11 @@ def _module_class(base: Any) -> Any:
             for name in self.loaders:  # Lightning runs the stages whose method is overridden
                 setattr(self, f"{name}_dataloader", functools.partial(self.dataloader, name))
 
-        def dataloader(self, name: str) -> Any:
+        def dataloader(self, name: str) -> torch.utils.data.DataLoader[Any]:
             """The DataLoader of one of the loaders."""
             data = optional_import("torch.utils.data", feature="lightning", extra="torch")
             self.shard(name).prepare()
-            made = _loader_class(data.DataLoader)(
+            made: torch.utils.data.DataLoader[Any] = _loader_class(data.DataLoader)(
                 torch_batches(self.shard(name)),
                 batch_size=None,
                 num_workers=self.num_workers,

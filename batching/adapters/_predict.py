@@ -81,7 +81,7 @@ def _torch_scorer(torch: Any, model: Any) -> tuple[Callable[[Any], Any], Callabl
     training = model.training
     model.eval()
 
-    def score(batch: Any) -> Any:
+    def score(batch: Any) -> Any:  # an array, or a dict of them
         with torch.inference_mode():
             found = model(to_tensors(batch, device))
         if isinstance(found, dict):

@@ -48,7 +48,7 @@ def tensorflow_batches(loader: BatchSource) -> tf.data.Dataset:
 def _signature(tf: Any, spec: BatchSpec) -> Any:
     rows = spec.batch_size if spec.drop_last else None
 
-    def tensor(shape: tuple[int | None, ...], dtype: Any) -> Any:
+    def tensor(shape: tuple[int | None, ...], dtype: Any) -> Any:  # a TensorSpec
         return tf.TensorSpec((rows, *shape), tf.as_dtype(dtype))
 
     inputs: dict[str, Any] = {}

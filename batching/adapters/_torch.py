@@ -184,7 +184,7 @@ def to_tensors(batch: Batch, device: Any = None) -> Any:  # a tensor, a dict or 
             return made
         return made.pin_memory().to(device, non_blocking=True)
 
-    def inputs() -> Any:
+    def inputs() -> Any:  # a tensor, or a dict of them
         if not isinstance(batch.x, dict):
             return None if batch.x is None else _parts("x", batch.x, tensor)
         return _named(batch.x, tensor)

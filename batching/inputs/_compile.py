@@ -162,7 +162,7 @@ def _resolve(dataset: Dataset, request: Request) -> tuple[Dataset, _Names]:
     def named(items: Sequence[str]) -> tuple[str, ...]:
         return tuple(renamed.get(text, text) for text in items)
 
-    def resolved(value: Any, what: str) -> Any:
+    def resolved(value: Any, what: str) -> Any:  # of the kind of `value`
         if not isinstance(value, (Padded, Ragged)):
             return named(_listed(value, what))
         return value.renamed(renamed)

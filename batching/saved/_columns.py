@@ -122,7 +122,7 @@ def map_columns(columns: Columns, function: Callable[[Any], Any]) -> Columns:
 def slice_columns(columns: Columns, start: int, stop: int) -> Columns:
     """Rows ``[start, stop)`` of all columns."""
 
-    def cut(values: Any) -> Any:
+    def cut(values: Any) -> Any:  # of the kind of `values`
         if not isinstance(values, RaggedArray):
             return values[start:stop]
         offsets = values.offsets[start : stop + 1]

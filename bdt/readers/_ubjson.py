@@ -71,7 +71,7 @@ class _Parser:
             message = f"a string before byte {self.position} is not UTF-8"
             raise ModelError(message) from error
 
-    def value(self, marker: bytes, level: int) -> Any:
+    def value(self, marker: bytes, level: int) -> Any:  # as JSON has it
         if level > MAX_LEVELS:
             message = f"containers are nested more than {MAX_LEVELS} deep at byte {self.position}"
             raise ModelError(message)
@@ -110,7 +110,7 @@ class _Parser:
             raise ModelError(message)
         return kind, count
 
-    def array(self, level: int) -> Any:
+    def array(self, level: int) -> list[Any] | np.ndarray[Any, Any]:
         kind, count = self.head()
         if kind in _NUMBERS and count is not None:
             dtype = np.dtype(_NUMBERS[kind])

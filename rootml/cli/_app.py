@@ -33,14 +33,14 @@ error was raised; --json, behind a command, prints one JSON document."""
 class _Commands(TyperGroup):
     """Ends in one way for all commands when the user, or the reader of a pipe, has had enough."""
 
-    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # as click has it
         """As usual, but a file in place of a command is met with the command to look into it."""
         name = args[0]
         if self.get_command(ctx, name) is None and name.partition(":")[0].lower().endswith(_FILES):
             ctx.fail(f"No such command {name!r}. To look into a file: rootml inspect {name}")
         return super().resolve_command(ctx, args)
 
-    def invoke(self, ctx: Any) -> Any:
+    def invoke(self, ctx: Any) -> Any:  # as click has it
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rootml._internal.reprs import Grid, HtmlRepr, Paragraph, Part, percent
 from rootml.dataset._sample import Sample
@@ -12,6 +12,9 @@ from rootml.dataset._weight_sums import Label, Steps, Sums, add_sums, total
 from rootml.errors import UsageError
 from rootml.plot import Labels, Style, write
 from rootml.plot import cutflow as draw_cutflow
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 FIRST = "all events"
 
@@ -127,7 +130,7 @@ class Cutflow(HtmlRepr):
         units: Labels = None,
         style: Style = "plain",
         path: Any = None,
-    ) -> Any:
+    ) -> Axes:
         """Draw what each cut leaves of each label, see `rootml.plot.cutflow`.
 
         Args:

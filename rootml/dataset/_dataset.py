@@ -1099,7 +1099,7 @@ class Dataset(HtmlRepr):
 
     if not TYPE_CHECKING:  # else type checkers would believe in every name
 
-        def __getattr__(self, name: str) -> Any:
+        def __getattr__(self, name: str) -> Any:  # never returns
             message = f"'Dataset' object has no attribute {name!r}"
             if not name.startswith("_"):
                 known = [each for each in dir(type(self)) if not each.startswith("_")]

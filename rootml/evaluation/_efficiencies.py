@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +15,9 @@ from rootml.errors import EmptySelectionError, UsageError
 from rootml.evaluation._scored import Scored
 from rootml.plot import Labels, Style, efficiency, write
 from rootml.plot._curves import efficiencies
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 NUMBER = 10
 
@@ -93,7 +96,7 @@ class BinnedEfficiency(HtmlRepr):
         units: Labels = None,
         style: Style = "plain",
         path: Any = None,
-    ) -> Any:
+    ) -> Axes:
         """Draw the efficiencies at one working point, see `rootml.plot.efficiency`.
 
         Args:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,6 +13,9 @@ from rootml.dataset import Dataset
 from rootml.errors import UsageError
 from rootml.plot import Labels, Style, write
 from rootml.plot import importance as draw_importance
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 @dataclass(frozen=True, repr=False)
@@ -41,7 +44,7 @@ class FeatureImportance(HtmlRepr):
         units: Labels = None,
         style: Style = "plain",
         path: Any = None,
-    ) -> Any:
+    ) -> Axes:
         """Draw the sizes, see `rootml.plot.importance`.
 
         Args:

@@ -163,7 +163,7 @@ def root_choice(keeps: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
 def fold(function: Callable[[Any, Any], Any]) -> Callable[..., Any]:
     """A function of two arguments as one of any number of them."""
 
-    def folded(*arguments: Any) -> Any:
+    def folded(*arguments: Any) -> Any:  # of the kind of its arguments
         result = arguments[0]
         for argument in arguments[1:]:
             result = function(result, argument)
@@ -175,7 +175,7 @@ def fold(function: Callable[[Any, Any], Any]) -> Callable[..., Any]:
 def special(name: str) -> Callable[..., Any]:
     """A function of `scipy.special`, imported when it is used."""
 
-    def apply(*arguments: Any) -> Any:
+    def apply(*arguments: Any) -> Any:  # of the kind of its arguments
         scipy = optional_import("scipy.special", feature=f"{name}() in expressions", extra="sbi")
         return getattr(scipy, name)(*(argument * 1.0 for argument in arguments))
 
@@ -206,7 +206,7 @@ def to_integer(name: str) -> Callable[[Any], Any]:
     """
     limits = np.iinfo(name)
 
-    def cast(number: Any) -> Any:
+    def cast(number: Any) -> Any:  # of the kind of `number`
         whole = np.trunc(number)
         outside = ~((whole >= limits.min) & (whole <= min(limits.max, np.iinfo(np.int64).max)))
         if any_at_all(outside):
@@ -272,7 +272,7 @@ def draw_modulo(one: Any, other: Any) -> EventValues:
 def draw_positive(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """log and log10 of TTree::Draw: 0 for what is not positive."""
 
-    def apply(number: Any) -> Any:
+    def apply(number: Any) -> Any:  # of the kind of its arguments
         return select(number > 0, function(select(number > 0, number, number * 0 + 1)), 0.0)
 
     return apply
@@ -281,7 +281,7 @@ def draw_positive(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
 def draw_within(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """acos and asin of TTree::Draw: 0 outside of [-1, 1]."""
 
-    def apply(number: Any) -> Any:
+    def apply(number: Any) -> Any:  # of the kind of its arguments
         inside = np.abs(number) <= 1
         return select(inside, function(select(inside, number, number * 0.0)), 0.0)
 

@@ -72,7 +72,9 @@ class MatchedFriends:
         return f"{self.alias}_matched"
 
 
-def matched_friends(files: Sequence[str], friends: Any, by: Any, unmatched: Any) -> Any:
+def matched_friends(
+    files: Sequence[str], friends: Any, by: Any, unmatched: Any
+) -> tuple[MatchedFriends, ...]:
     """What ``friends=, by=, unmatched=`` say; opens the first friend for the name of its tree.
 
     Args:

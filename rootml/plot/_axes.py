@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, TypeAlias
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -15,10 +16,17 @@ from rootml._internal.types import Float
 from rootml._internal.validators import check_choice
 from rootml.errors import UsageError
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
 Style: TypeAlias = str
 """``"plain"``, ``"CMS"`` or ``"ATLAS"``, then what is written beside it; see `rootml.plot`."""
 
 Labels: TypeAlias = Mapping[str, str] | None
+
+AnyAxes = TypeVar("AnyAxes")
+"""Axes, or a list of axes."""
 
 COLOURS = (
     "#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6",
@@ -32,7 +40,7 @@ _DEFAULT_TAG = {"CMS": "Private Work", "ATLAS": "Work in Progress"}
 # --- figures -------------------------------------------------------------------------------------
 
 
-def axes_of(ax: Any, style: Style, *, width: float = 6.0, height: float = 4.5) -> Any:
+def axes_of(ax: Axes | None, style: Style, *, width: float = 6.0, height: float = 4.5) -> Axes:
     """`ax`, or axes in a figure of their own that notebooks show; with the experiment's name."""
     check_style(style)
     if ax is None:
@@ -66,7 +74,7 @@ def _pair(cell: Any) -> tuple[Any, Any]:
     return upper, lower
 
 
-def new_figure(width: float, height: float) -> Any:
+def new_figure(width: float, height: float) -> Figure:
     """A figure that pyplot knows, so that a notebook shows it."""
     pyplot = optional_import("matplotlib.pyplot", feature="rootml.plot", extra="plot")
     figure = pyplot.figure(figsize=(width, height), layout="constrained")
@@ -74,10 +82,11 @@ def new_figure(width: float, height: float) -> Any:
     return figure
 
 
-def many_figures() -> Any:
+def many_figures() -> AbstractContextManager[None]:
     """A context in which matplotlib does not warn of more than 20 open figures."""
     module = optional_import("matplotlib", feature="rootml.plot", extra="plot")
-    return module.rc_context({"figure.max_open_warning": 0})
+    context: AbstractContextManager[None] = module.rc_context({"figure.max_open_warning": 0})
+    return context
 
 
 def panels(number: int, *, residuals: bool = False, size: float = 4.4) -> list[Any]:
@@ -117,7 +126,7 @@ def panels(number: int, *, residuals: bool = False, size: float = 4.4) -> list[A
     return list(pairs) if residuals else [ax for ax, _ in pairs]
 
 
-def write(axes: Any, path: Any) -> Any:
+def write(axes: AnyAxes, path: Any) -> AnyAxes:
     """Write the figure of these axes to a file, and let pyplot forget it.
 
     Args:
@@ -134,7 +143,7 @@ def write(axes: Any, path: Any) -> Any:
     if path is None:
         return axes
     target = check_target(path) if isinstance(path, (str, os.PathLike)) else path
-    first = axes
+    first: Any = axes
     while isinstance(first, (Sequence, np.ndarray)):
         first = first[0]
     figure = first.figure.figure  # of a part of a figure: the whole

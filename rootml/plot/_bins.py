@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rootml._internal.optional import optional_import
 from rootml._internal.types import Float, Weights
 from rootml.errors import SchemaError, UsageError
+
+if TYPE_CHECKING:
+    import hist
 
 
 def split_categories(histograms: Any) -> dict[str, Any]:
@@ -129,7 +132,7 @@ def edges_of(values: Float, bins: int | Sequence[float]) -> Float:
     return np.asarray(bins, dtype=np.float64)
 
 
-def filled(edges: Float, values: Float, weights: Weights) -> Any:
+def filled(edges: Float, values: Float, weights: Weights) -> hist.Hist:
     package = optional_import("hist", feature="rootml.plot", extra="plot")
     axis = package.axis.Variable(edges, name="score", flow=True)
     inside = np.where(values == edges[-1], np.nextafter(edges[-1], -np.inf), values)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -11,6 +11,9 @@ from rootml._internal.types import Float
 from rootml._internal.validators import check_choice
 from rootml.errors import SchemaError
 from rootml.plot._axes import Labels, Style, axes_of, colour, legend, named, two_panels
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 Quantiles = tuple[Any, Any, Any]
 
@@ -221,11 +224,11 @@ def efficiency(
     *,
     name: str = "",
     what: str = "efficiency",
-    ax: Any = None,
+    ax: Axes | None = None,
     labels: Labels = None,
     units: Labels = None,
     style: Style = "plain",
-) -> Any:
+) -> Axes:
     """Efficiencies, or other fractions, in bins of a quantity, with their errors.
 
     Args:
@@ -268,11 +271,11 @@ def quantiles(
     target: Quantiles,
     name: str = "",
     what: str = "",
-    ax: Any = None,
+    ax: Axes | None = None,
     labels: Labels = None,
     units: Labels = None,
     style: Style = "plain",
-) -> Any:
+) -> Axes:
     """Median and central 68.3 % of one quantity in slices of another, beside the target's.
 
     Args:
@@ -305,11 +308,11 @@ def toys(
     pulls: Any,
     *,
     name: str = "",
-    ax: Any = None,
+    ax: Axes | None = None,
     labels: Labels = None,
     units: Labels = None,
     style: Style = "plain",
-) -> Any:
+) -> Axes:
     """Pulls of many fits beside the normal distribution, whose width is 1.
 
     Args:
@@ -351,11 +354,11 @@ def agreement(
     *,
     name: str = "",
     what: str = "",
-    ax: Any = None,
+    ax: Axes | None = None,
     labels: Labels = None,
     units: Labels = None,
     style: Style = "plain",
-) -> Any:
+) -> Axes:
     """One number beside another of the same thing, a point each, with the line where both agree.
 
     Args:

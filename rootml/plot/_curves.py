@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,17 +13,20 @@ from rootml.errors import SchemaError, UsageError
 from rootml.plot._axes import Labels, Style, axes_of, colour, legend, named
 from rootml.plot._bins import by_label
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 _LEVELS = ((1.0, "68.3 %"), (4.0, "95.4 %"), (9.0, "99.7 %"))
 
 
 def roc(
     curves: Mapping[str, tuple[Any, ...]],
     *,
-    ax: Any = None,
+    ax: Axes | None = None,
     labels: Labels = None,
     units: Labels = None,
     style: Style = "plain",
-) -> Any:
+) -> Axes:
     """ROC curves with their areas: background efficiency over signal efficiency.
 
     With weights of any sign an efficiency can leave the range from 0 to 1; it is drawn as it is.
@@ -115,11 +118,11 @@ def scan(
     *,
     best: float | None = None,
     levels: bool = True,
-    ax: Any = None,
+    ax: Axes | None = None,
     labels: Labels = None,
     units: Labels = None,
     style: Style = "plain",
-) -> Any:
+) -> Axes:
     """A likelihood scan of one parameter, with lines where its intervals end.
 
     These are the intervals of 68.3, 95.4 and 99.7 % of one parameter; their ends are interpolated
@@ -187,11 +190,11 @@ def contour(
     curves: Mapping[float, Any],
     *,
     best: tuple[float, float] | None = None,
-    ax: Any = None,
+    ax: Axes | None = None,
     labels: Labels = None,
     units: Labels = None,
     style: Style = "plain",
-) -> Any:
+) -> Axes:
     """Regions of confidence in the plane of two parameters.
 
     Args:
@@ -232,11 +235,11 @@ def band(
     name: str = "",
     what: str = "",
     expected: float | None = None,
-    ax: Any = None,
+    ax: Axes | None = None,
     labels: Labels = None,
     units: Labels = None,
     style: Style = "plain",
-) -> Any:
+) -> Axes:
     """Curves with their errors as bands.
 
     Args:
@@ -277,11 +280,11 @@ def limit(
     expected: Any,
     *,
     level: float = 0.95,
-    ax: Any = None,
+    ax: Axes | None = None,
     labels: Labels = None,
     units: Labels = None,
     style: Style = "plain",
-) -> Any:
+) -> Axes:
     """CLs over a parameter: observed, expected with its bands, and the line of the limit.
 
     Args:

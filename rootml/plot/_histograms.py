@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,6 +23,9 @@ from rootml.plot._bins import (
 )
 from rootml.plot._comparisons import ratio_points
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 
 def hist(
     histograms: Any,
@@ -30,11 +33,11 @@ def hist(
     density: bool = False,
     stack: bool = False,
     log: bool = False,
-    ax: Any = None,
+    ax: Axes | None = None,
     labels: Labels = None,
     units: Labels = None,
     style: Style = "plain",
-) -> Any:
+) -> Axes:
     """Histograms with their statistical errors.
 
     Args:
@@ -148,11 +151,11 @@ def scores(
     *,
     bins: int | Sequence[float] = 40,
     log: bool = False,
-    ax: Any = None,
+    ax: Axes | None = None,
     labels: Labels = None,
     units: Labels = None,
     style: Style = "plain",
-) -> Any:
+) -> Axes:
     """The distribution of a score for each label, each of area 1.
 
     Args:
@@ -176,11 +179,11 @@ def overtraining(
     *,
     bins: int | Sequence[float] = 30,
     log: bool = False,
-    ax: Any = None,
+    ax: Axes | None = None,
     labels: Labels = None,
     units: Labels = None,
     style: Style = "plain",
-) -> Any:
+) -> Axes:
     """Scores of training events (filled) beside those of test events (points), for each label.
 
     The legend has the Kolmogorov-Smirnov distance of both.
@@ -226,11 +229,11 @@ def steps(
     name: str = "",
     what: str = "events per bin",
     log: bool = False,
-    ax: Any = None,
+    ax: Axes | None = None,
     labels: Labels = None,
     units: Labels = None,
     style: Style = "plain",
-) -> Any:
+) -> Axes:
     """Contents of bins without errors, as `numpy.histogram` gives them.
 
     Args:

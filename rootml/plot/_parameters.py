@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rootml._internal.types import Float
 from rootml.errors import SchemaError, UsageError
 from rootml.plot._axes import Labels, Style, axes_of, colour, named, note
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 def correlation(
@@ -18,11 +21,11 @@ def correlation(
     *,
     reach: float = 1.0,
     title: str = "correlation",
-    ax: Any = None,
+    ax: Axes | None = None,
     labels: Labels = None,
     units: Labels = None,
     style: Style = "plain",
-) -> Any:
+) -> Axes:
     """A correlation matrix, with numbers in percent while they can be read.
 
     Args:
@@ -140,11 +143,11 @@ def pulls(
     values: Any,
     errors: Any = None,
     *,
-    ax: Any = None,
+    ax: Axes | None = None,
     labels: Labels = None,
     units: Labels = None,
     style: Style = "plain",
-) -> Any:
+) -> Axes:
     """Pulls of nuisance parameters with their errors, in widths of the auxiliary measurements.
 
     Args:
@@ -230,11 +233,11 @@ def cutflow(
     steps: Sequence[str],
     contents: Mapping[str, Any],
     *,
-    ax: Any = None,
+    ax: Axes | None = None,
     labels: Labels = None,
     units: Labels = None,
     style: Style = "plain",
-) -> Any:
+) -> Axes:
     """What each cut leaves, as a fraction of all events; the scale is logarithmic where needed.
 
     Args:
@@ -297,11 +300,11 @@ def importance(
     *,
     what: str = "importance",
     most: int | None = 30,
-    ax: Any = None,
+    ax: Axes | None = None,
     labels: Labels = None,
     units: Labels = None,
     style: Style = "plain",
-) -> Any:
+) -> Axes:
     """Features by their importance, the largest first.
 
     Args:

@@ -330,7 +330,7 @@ class _Reader:
             self.refuse(f"{about}: {key}", f"expected a name, not {value!r}")
         return value
 
-    def friends(self, value: Any, about: str) -> Any:
+    def friends(self, value: Any, about: str) -> Any:  # paths, or {alias: paths}
         """As `rootml.open` takes them, anchored."""
         about = f"{about}: friends"
         if isinstance(value, Mapping):

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -36,6 +36,9 @@ from rootml.sbi.estimator._training import (
     TrainingTask,
     train_network,
 )
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -158,7 +161,7 @@ def difference_loss(
     """
     mean, width = (np.asarray(values, np.float32) for values in scale)
 
-    def loss(network: Any, batch: Any, torch: Any, _: Any) -> Any:
+    def loss(network: Any, batch: Any, torch: Any, _: Any) -> Tensor:
         label = batch.y.astype(np.int64)
         weights = factors[label] if batch.w is None else factors[label] * batch.w
         outputs = network(torch.from_numpy((batch.x - mean) / width))
@@ -172,7 +175,8 @@ def difference_loss(
             part[rows, torch.from_numpy(nuisance)] for part in outputs[~nominal].chunk(2, dim=1)
         )
         own = even + torch.from_numpy(np.where(side == 1, 1.0, -1.0).astype(np.float32)) * odd
-        return value + (w[~nominal] * (_log_sum(torch, odd, even) - own)).sum()
+        total: Tensor = value + (w[~nominal] * (_log_sum(torch, odd, even) - own)).sum()
+        return total
 
     return loss
 

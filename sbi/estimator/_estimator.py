@@ -171,7 +171,7 @@ class RatioEstimator:
     @overload
     def fit(self, samples: Dataset, *, reference: Dataset | None = None) -> ParametricRatios: ...
 
-    def fit(self, samples: Any, *, reference: Any = None) -> Any:
+    def fit(self, samples: Any, *, reference: Any = None) -> Ratios | ParametricRatios:
         """Learn the ratios of samples to a reference.
 
         Args:

@@ -18,7 +18,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -52,6 +52,9 @@ from rootml.sbi.estimator._score import score_norm, scores_of
 from rootml.sbi.estimator._settings import MAX_BATCH, TrainingSettings
 from rootml.sbi.estimator._training import History, TrainingTask, train_network
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 POOL = "all samples"
 _MAX_ITERATIONS = 8
 _MISMATCHES = 3
@@ -67,7 +70,7 @@ def pair_loss(base: Float | None) -> Callable[[Any, Any, Any, Any], Any]:
         base: Coefficients of `monomials`, which are added to the network.
     """
 
-    def loss(network: Any, batch: PairBatch, torch: Any, draws: Any) -> Any:
+    def loss(network: Any, batch: PairBatch, torch: Any, draws: Any) -> Tensor:
         x, theta, w = map(torch.from_numpy, (batch.x, batch.theta, batch.w))
         x_ref, w_ref = torch.from_numpy(batch.x_ref), torch.from_numpy(batch.w_ref)
         shift = int(torch.randint(1, max(2, len(theta)), (1,), generator=draws))
@@ -81,7 +84,8 @@ def pair_loss(base: Float | None) -> Callable[[Any, Any, Any, Any], Any]:
         soft = torch.nn.functional.softplus
         scale = len(x) / len(x_ref)
         losses = (w * soft(-matched)).sum() + scale * (w_ref * w[other] * soft(mismatched)).sum()
-        return 0.5 * losses
+        total: Tensor = 0.5 * losses
+        return total
 
     return loss
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from rootml._internal.types import Array
 from rootml.errors import UsageError
 from rootml.sbi.estimator._graph import Builder
+
+if TYPE_CHECKING:
+    from torch.nn import Sequential
 
 Layers: TypeAlias = "list[tuple[Array, Array]]"
 """Weights `(in, out)` and offsets `(out,)` of each layer; the last has no activation."""
@@ -39,13 +42,14 @@ def check_activation(name: str, *, parametric: bool) -> str:
     return name
 
 
-def torch_network(torch: Any, widths: Sequence[int], activation: str) -> Any:
+def torch_network(torch: Any, widths: Sequence[int], activation: str) -> Sequential:
     """A ``torch.nn.Sequential`` with layers of these widths, from input to output."""
     kind = {"silu": torch.nn.SiLU, "tanh": torch.nn.Tanh, "relu": torch.nn.ReLU}[activation]
     layers: list[Any] = []
     for rows, columns in pairwise(widths):
         layers += [torch.nn.Linear(rows, columns), kind()]
-    return torch.nn.Sequential(*layers[:-1])
+    network: Sequential = torch.nn.Sequential(*layers[:-1])
+    return network
 
 
 def layers_of(network: Any) -> Layers:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -13,6 +13,9 @@ from rootml._internal.optional import optional_import
 from rootml.errors import ConvergenceError
 from rootml.sbi.estimator._network import Layers, layers_of, torch_network
 from rootml.sbi.estimator._settings import TrainingPlan, spawned_seed
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,7 @@ class Batches(Protocol):
 
     def __len__(self) -> int: ...
 
-    def iterate(self, *, epoch: int) -> Any:
+    def iterate(self, *, epoch: int) -> Any:  # batches of the kind that `Loss` takes
         """The batches of an epoch, each with `num_rows`."""
         ...
 
@@ -230,13 +233,14 @@ def softmax_loss(scale: tuple[Any, Any], factors: Any) -> Callable[[Any, Any, An
     mean, width = (np.asarray(values, np.float32) for values in scale)
     factor = np.asarray(factors, np.float64)
 
-    def loss(network: Any, batch: Any, torch: Any, _: Any) -> Any:
+    def loss(network: Any, batch: Any, torch: Any, _: Any) -> Tensor:
         labels = batch.y.astype(np.int64)
         weights = factor[labels] if batch.w is None else factor[labels] * batch.w
         logits = network(torch.from_numpy((batch.x - mean) / width))
         each = torch.nn.functional.cross_entropy(
             logits, torch.from_numpy(labels), reduction="none"
         )
-        return (each * torch.from_numpy(weights.astype(np.float32))).sum()
+        total: Tensor = (each * torch.from_numpy(weights.astype(np.float32))).sum()
+        return total
 
     return loss

@@ -26,6 +26,7 @@ from rootml._internal.validators import check_whole
 from rootml.dataset import Dataset
 from rootml.errors import StateError
 from rootml.sbi.estimator._estimator import RatioEstimator
+from rootml.sbi.estimator._parametric import ParametricRatios
 from rootml.sbi.estimator._ratios import Ratios
 from rootml.sbi.estimator._samples import poisson_copies
 from rootml.sbi.estimator._settings import spawned_seed
@@ -130,10 +131,11 @@ class _Chain:
     fit: Fit
     seed: int
 
-    def train(self, samples: Any, reference: Any, **changes: Any) -> Any:
+    def train(self, samples: Any, reference: Any, **changes: Any) -> Ratios | ParametricRatios:
         """Ratios of an estimator with other settings."""
         estimator = self.estimator.with_settings(**changes)
-        return estimator.fit(samples, reference=reference)
+        found: Ratios | ParametricRatios = estimator.fit(samples, reference=reference)
+        return found
 
     def nominal(self) -> dict[str, Any]:
         """Fitted values and errors with the samples themselves, and decisions on shapes."""
@@ -160,7 +162,7 @@ class _Chain:
     def _copies(self, number: int) -> tuple[Any, Any]:
         by = self.estimator.settings.by
 
-        def copies(given: Any, position: int) -> Any:
+        def copies(given: Any, position: int) -> Any:  # of the kind of `given`
             if isinstance(given, Dataset):
                 draw = spawned_seed(self.seed, number, 1 + position)
                 return poisson_copies(given, by=by, seed=draw)
@@ -247,7 +249,7 @@ class _Store:
         found = {number: self.read(str(number)) for number in range(replicas)}
         return {number: values for number, values in found.items() if values is not None}
 
-    def read(self, name: str) -> Any:
+    def read(self, name: str) -> Any:  # as JSON has it
         """The content of a file, or None."""
         path = self._path(name)
         return json.loads(path.read_text()) if path.exists() else None

@@ -149,7 +149,7 @@ def _save_parts(
     return _put(path, document)
 
 
-def load(path: str | Path, *, engine: str = "auto") -> Any:
+def load(path: str | Path, *, engine: str = "auto") -> Any:  # callers know what they saved
     """Load what `save` wrote: a likelihood if it was saved with events or only binned channels,
     else a `Model`.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -12,8 +12,11 @@ from rootml.sbi.likelihood._fittable import Fittable
 from rootml.sbi.likelihood._interpolation import Array
 from rootml.sbi.likelihood._parameters import Nuisance
 
+CabinetryResults: TypeAlias = Any
+"""A named tuple of cabinetry.fit, which it does not type."""
 
-def container(kind: str, **content: Any) -> Any:
+
+def container(kind: str, **content: Any) -> CabinetryResults:
     """One of cabinetry's named tuples.
 
     References:

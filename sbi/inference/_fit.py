@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -34,7 +34,7 @@ from rootml.sbi.inference._account import (
     touching,
 )
 from rootml.sbi.inference._acts_on import acts_on
-from rootml.sbi.inference._cabinetry import container, in_widths
+from rootml.sbi.inference._cabinetry import CabinetryResults, container, in_widths
 from rootml.sbi.inference._curvature import Curvature
 from rootml.sbi.inference._dropped_shapes import dropped_shapes
 from rootml.sbi.inference._fitted_parameter import FittedParameter
@@ -64,6 +64,10 @@ from rootml.sbi.inference._scan import profile as scan_profile
 from rootml.sbi.likelihood._fittable import Fittable, is_weighted
 from rootml.sbi.likelihood._interpolation import Array
 from rootml.sbi.likelihood._parameters import Nuisance, Parameter
+
+if TYPE_CHECKING:
+    import iminuit
+    from matplotlib.axes import Axes
 
 log = logging.getLogger(__name__)
 
@@ -327,7 +331,7 @@ class FitResult(HtmlRepr):
         units: Labels = None,
         style: Style = "plain",
         path: Any = None,
-    ) -> Any:
+    ) -> Axes:
         """Draw the pulls of the nuisances; with a name, the likelihood along that parameter.
 
         Args:
@@ -359,7 +363,7 @@ class FitResult(HtmlRepr):
         errors = [self.errors[k] / p.width for k, p in shown.items()]
         return write(draw_pulls(list(shown), pulls, errors, **look), path)
 
-    def to_cabinetry(self) -> Any:
+    def to_cabinetry(self) -> CabinetryResults:
         """A `cabinetry.fit.FitResults`, for ``cabinetry.visualize.pulls`` and the like.
 
         Nuisances with a Gaussian constraint are in its widths, from the auxiliary measurement, as
@@ -490,7 +494,7 @@ class FitResult(HtmlRepr):
             message = f"{name!r} was fixed in this fit"
             raise UsageError(message)
 
-    def at_minimum(self) -> Any:
+    def at_minimum(self) -> iminuit.Minuit:
         """Minuit, placed at the minimum that was found."""
         self.require_valid()
         moved = not np.array_equal(np.array(self._minuit.values), self.theta)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,6 +18,9 @@ from rootml.sbi.inference._minimise import within
 from rootml.sbi.inference._quantiles import chi2_tail
 from rootml.sbi.likelihood._interpolation import Array
 from rootml.sbi.likelihood._likelihood import Likelihood, mixture_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,7 @@ class GoodnessOfFit(HtmlRepr):
         units: Labels = None,
         style: Style = "plain",
         path: Any = None,
-    ) -> Any:
+    ) -> tuple[Axes, Axes]:
         """Draw counts beside the fit, bin by bin, see `rootml.plot.closure`.
 
         Residuals are in Poisson standard deviations of the expectation.

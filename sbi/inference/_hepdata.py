@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rootml._internal.optional import optional_import
+
+if TYPE_CHECKING:
+    import hepdata_lib
 
 
 def table(
@@ -17,7 +20,7 @@ def table(
     independent: Mapping[str, Any],
     dependent: Mapping[str, tuple[Any, Mapping[str, Any]]],
     digits: int,
-) -> Any:
+) -> hepdata_lib.Table:
     """A `hepdata_lib.Table`.
 
     Args:

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rootml._internal.reprs import Grid, HtmlRepr, Part
 from rootml.plot import Labels, Style, named, write
 from rootml.plot import impacts as draw_impacts
-from rootml.sbi.inference._cabinetry import container, in_widths
+from rootml.sbi.inference._cabinetry import CabinetryResults, container, in_widths
 from rootml.sbi.inference._fit import FitResult, fit
 from rootml.sbi.inference._hepdata import table
 from rootml.sbi.inference._minimise import invert
 from rootml.sbi.likelihood._fittable import Fittable
 from rootml.sbi.likelihood._parameters import Nuisance
+
+if TYPE_CHECKING:
+    import hepdata_lib
 
 _GOAL = 1e-6  # EDM of the conditional fits: 0.0014 standard deviations
 
@@ -89,7 +92,7 @@ class Impacts(HtmlRepr):
 
     def to_hepdata(
         self, name: str, *, labels: Labels = None, units: Labels = None, digits: int = 5
-    ) -> Any:
+    ) -> hepdata_lib.Table:
         """A `hepdata_lib.Table` of impacts and pulls, the largest first.
 
         Args:
@@ -116,7 +119,7 @@ class Impacts(HtmlRepr):
             digits=digits,
         )  # fmt: skip
 
-    def to_cabinetry(self) -> Any:
+    def to_cabinetry(self) -> CabinetryResults:
         """A `cabinetry.fit.RankingResults`, for ``cabinetry.visualize.ranking``.
 
         cabinetry also shows impacts before the fit: with a nuisance held at plus and minus the

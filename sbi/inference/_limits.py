@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from rootml.errors import ConvergenceError, UsageError
 from rootml.plot import Labels, Style, named, write
 from rootml.plot import limit as draw_limit
 from rootml.sbi.inference._asimov import asimov
-from rootml.sbi.inference._cabinetry import container
+from rootml.sbi.inference._cabinetry import CabinetryResults, container
 from rootml.sbi.inference._fit import FitResult, fit, newton_fit
 from rootml.sbi.inference._hepdata import table
 from rootml.sbi.inference._quantiles import check_level, normal_quantile, normal_tail
@@ -32,6 +32,9 @@ from rootml.sbi.likelihood._combined import CombinedLikelihood
 from rootml.sbi.likelihood._fittable import Fittable
 from rootml.sbi.likelihood._interpolation import Array
 from rootml.sbi.likelihood._likelihood import Likelihood, mixture_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 BANDS = (-2, -1, 0, 1, 2)
 
@@ -235,7 +238,7 @@ class Limit(HtmlRepr):
         units: Labels = None,
         style: Style = "plain",
         path: Any = None,
-    ) -> Any:
+    ) -> Axes:
         """Draw CLs against the parameter, see `rootml.plot.limit`.
 
         Args:
@@ -293,7 +296,7 @@ class Limit(HtmlRepr):
             ),
         ]  # fmt: skip
 
-    def to_cabinetry(self) -> Any:
+    def to_cabinetry(self) -> CabinetryResults:
         """A `cabinetry.fit.LimitResults`.
 
         Raises:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,6 +21,9 @@ from rootml.sbi.inference._toys import point_folder, toys
 from rootml.sbi.likelihood._fittable import Fittable
 from rootml.sbi.likelihood._interpolation import Array
 from rootml.sbi.likelihood._likelihood import mixture_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,7 @@ class Neyman(HtmlRepr):
         units: Labels = None,
         style: Style = "plain",
         path: Any = None,
-    ) -> Any:
+    ) -> Axes:
         """Draw t of the data and the critical t of the toys, see `rootml.plot.scan`.
 
         Args:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from rootml.errors import ConvergenceError, DensityError, UsageError
 from rootml.plot import Labels, Style, named, write
 from rootml.plot import contour as draw_contour
 from rootml.plot import scan as draw_scan
-from rootml.sbi.inference._cabinetry import container
+from rootml.sbi.inference._cabinetry import CabinetryResults, container
 from rootml.sbi.inference._hepdata import table
 from rootml.sbi.inference._minimise import limits
 from rootml.sbi.inference._quantiles import check_level, chi2_quantile
@@ -20,6 +20,11 @@ from rootml.sbi.inference._quasi_newton import Conditional
 from rootml.sbi.likelihood._fittable import Fittable, is_weighted
 from rootml.sbi.likelihood._interpolation import Array
 from rootml.sbi.likelihood._layout import Indices
+
+if TYPE_CHECKING:
+    import hepdata_lib
+    import iminuit
+    from matplotlib.axes import Axes
 
 _WEIGHTED = "the data have weights that are not counts: t counts each weight as events"
 
@@ -52,7 +57,7 @@ class Scannable(Protocol):
         """The minimum with some parameters held."""
         ...
 
-    def at_minimum(self) -> Any:
+    def at_minimum(self) -> iminuit.Minuit:
         """Minuit, placed at the minimum."""
         ...
 
@@ -109,7 +114,7 @@ class Profile(HtmlRepr):
         units: Labels = None,
         style: Style = "plain",
         path: Any = None,
-    ) -> Any:
+    ) -> Axes:
         """Draw t with the ends of the intervals, see `rootml.plot.scan`.
 
         Args:
@@ -122,7 +127,7 @@ class Profile(HtmlRepr):
         look: Any = {"ax": ax, "labels": labels, "units": units, "style": style}
         return write(draw_scan(self.name, self.values, self.t, best=self.best, **look), path)
 
-    def to_cabinetry(self) -> Any:
+    def to_cabinetry(self) -> CabinetryResults:
         """A `cabinetry.fit.ScanResults`; its error is half the interval of one deviation.
 
         Raises:
@@ -137,7 +142,7 @@ class Profile(HtmlRepr):
 
     def to_hepdata(
         self, name: str, *, labels: Labels = None, units: Labels = None, digits: int = 5
-    ) -> Any:
+    ) -> hepdata_lib.Table:
         """A `hepdata_lib.Table` of the scan.
 
         Args:
@@ -190,7 +195,7 @@ class Contour:
         units: Labels = None,
         style: Style = "plain",
         path: Any = None,
-    ) -> Any:
+    ) -> Axes:
         """Draw the curves and the fitted point, see `rootml.plot.contour`.
 
         Args:

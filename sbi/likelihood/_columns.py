@@ -251,7 +251,7 @@ def as_columns(given: Any) -> RatioColumns:
 
 
 def _scaled(store: Mapping[str, Any], factors: Mapping[str, float]) -> dict[str, Any]:
-    def scaled(given: Any, factor: float) -> Any:
+    def scaled(given: Any, factor: float) -> Any:  # of the kind of `given`
         if isinstance(given, Mapping):
             return {name: scaled(value, factor) for name, value in given.items()}
         return tuple(side * factor for side in given) if is_a(given, tuple) else given * factor

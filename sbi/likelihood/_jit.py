@@ -101,11 +101,11 @@ def _options(flags: set[str] = _FLAGS) -> dict[str, Any]:
 def _reinterpret(source: Any, target: Any) -> Any:
     """The same 64 bits as another type."""
 
-    def typer(_typing: Any, value: Any) -> Any:
+    def typer(_typing: Any, value: Any) -> Any:  # numba
         if value != source:
             return None
 
-        def emit(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        def emit(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:  # numba
             return builder.bitcast(arguments[0], context.get_value_type(target))
 
         return target(source), emit

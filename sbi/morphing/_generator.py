@@ -138,7 +138,7 @@ class Generator(FittedFlow[GeneratorModel]):
         self._fitted = fit_generator(self._settings, sample, checkpoint=folder, progress=progress)
         return self
 
-    def sample(self, conditions: Any, *, seed: int = 0, ids: Any = None) -> Any:
+    def sample(self, conditions: Any, *, seed: int = 0, ids: Any = None) -> Any:  # as given
         """Features drawn for given conditions, in the kind of container that came.
 
         Args:

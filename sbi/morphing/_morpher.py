@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from rootml._internal.atomic import check_target
 from rootml._internal.reprs import Grid, Part, facts_text, shorten
+from rootml._internal.types import Float
 from rootml.sbi.morphing._base import FittedFlow
 from rootml.sbi.morphing._settings import Engine, check_device, make_settings, use_compiled
 from rootml.sbi.morphing.files._model import Morph, Outside, Which
@@ -214,7 +215,7 @@ class Morpher(FittedFlow[Morph]):
         flag: str | None = None,
         outside_flag: str | None = None,
         folder: str | os.PathLike[str] | None = None,
-    ) -> Any:
+    ) -> Any:  # of the kind of `values`; of a Dataset: one
         """Simulated events with their features changed, in the kind of container that came.
 
         Args:
@@ -388,7 +389,7 @@ class Morpher(FittedFlow[Morph]):
 
         write_onnx(self._morph, check_target(path), member=which)
 
-    def draws(self, values: Any) -> Any:
+    def draws(self, values: Any) -> Float:
         """The uniform random numbers `(rows, features)` that `transform` uses for `values`.
 
         Args:

@@ -10,6 +10,7 @@ import numpy as np
 
 from rootml.sbi.likelihood._interpolation import Array
 from rootml.sbi.roofit._data import make_data
+from rootml.sbi.roofit._root import RootObject
 
 if TYPE_CHECKING:
     from rootml.sbi.roofit._binned import BinnedChannel
@@ -53,7 +54,7 @@ class Assembled:
     observables: Mapping[str, Any]
 
 
-def extended(factory: Factory, name: str, density: Any, total: Any) -> Any:
+def extended(factory: Factory, name: str, density: Any, total: Any) -> RootObject:
     """``density`` as a pdf of integral 1 that expects `total` events."""
     title = "density over that of the reference, as a pdf"
     # the reference's density is a factor without parameters: the pdf is normalised as it is

@@ -119,7 +119,7 @@ class _Call:
     observables: list[str]
     parameters: list[str]
 
-    def __call__(self, rows: int, arrays: Sequence[Array]) -> Any:
+    def __call__(self, rows: int, arrays: Sequence[Array]) -> Any:  # what the function returns
         count = len(self.observables)
         events = {
             name: np.broadcast_to(array, (rows,))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rootml.sbi.likelihood._interpolation import Array
-from rootml.sbi.roofit._root import quiet
+from rootml.sbi.roofit._root import RootObject, quiet
 
 if TYPE_CHECKING:
     from rootml.sbi.roofit._factory import Factory
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 WEIGHT = "weight"
 
 
-def make_variable(factory: Factory, name: str, title: str, value: float = 1.0) -> Any:
+def make_variable(factory: Factory, name: str, title: str, value: float = 1.0) -> RootObject:
     """A column: a RooRealVar without limits, so that no event can be out of range."""
     infinity = factory.root.RooNumber.infinity()
     return factory.make("RooRealVar", name, title, value, -infinity, infinity)
@@ -28,7 +28,7 @@ def make_data(
     variables: Mapping[str, Any],
     arrays: Mapping[str, Array],
     weights: Array | None,
-) -> Any:
+) -> RootObject:
     """A RooDataSet of columns; the same keys name variables and arrays.
 
     Raises:

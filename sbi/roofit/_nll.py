@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from rootml.sbi.roofit import _callbacks
-from rootml.sbi.roofit._root import bridge, import_root
+from rootml.sbi.roofit._root import RootObject, bridge, import_root
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rootml.sbi.roofit._ownership import Owner
 
 
-def make_nll(like: Fittable, parameters: Iterable[Any], owner: Owner, name: str) -> Any:
+def make_nll(like: Fittable, parameters: Iterable[Any], owner: Owner, name: str) -> RootObject:
     """A RooAbsReal whose value is ``like.nll`` at the values of `parameters`, in their order.
 
     Where a density is not positive the value is NaN, from which MINUIT steps back.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from rootml._internal.reprs import Grid, HtmlRepr, Part, facts_text
 from rootml.errors import UsageError
 from rootml.sbi.likelihood._parameters import Nuisance
-from rootml.sbi.roofit._root import quiet
+from rootml.sbi.roofit._root import RootObject, quiet
 from rootml.sbi.roofit._workspace import make_workspace
 
 if TYPE_CHECKING:
@@ -61,22 +61,22 @@ class RooFitObjects(HtmlRepr):
             setattr(self, name, MappingProxyType(dict(getattr(self, name))))
 
     @property
-    def pdf(self) -> Any:
+    def pdf(self) -> RootObject:
         """The extended pdf times the constraints: a RooProdPdf or RooSimultaneous."""
         return self._item("pdf")
 
     @property
-    def data(self) -> Any:
+    def data(self) -> RootObject:
         """The events, a RooDataSet; it knows the global observables."""
         return self._item("data")
 
     @property
-    def nll(self) -> Any:
+    def nll(self) -> RootObject:
         """The negative log-likelihood, a RooAbsReal with its gradient."""
         return self._item("nll")
 
     @property
-    def function(self) -> Any:
+    def function(self) -> RootObject:
         """The density of an event over that of the reference, of integral 1: a RooAbsReal."""
         return self._item("function")
 
@@ -86,7 +86,7 @@ class RooFitObjects(HtmlRepr):
             raise UsageError(message + _INSTEAD[name])
         return self.items[name]
 
-    def workspace(self, name: str = "w") -> Any:
+    def workspace(self, name: str = "w") -> RootObject:
         """A RooWorkspace with pdf, data and a ModelConfig; ``"columns"`` only.
 
         Raises:

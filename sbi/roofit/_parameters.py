@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from rootml.sbi.likelihood._parameters import Nuisance, Parameter
+from rootml.sbi.roofit._root import RootObject
 
 if TYPE_CHECKING:
     from rootml.sbi.likelihood._fittable import Fittable
@@ -34,7 +35,7 @@ def make_parameters(
 
 def make_parameter(
     name: str, parameter: Parameter | Nuisance, factory: Factory, narrow: Range | None = None
-) -> Any:
+) -> RootObject:
     """A RooRealVar with the limits of a parameter, within `narrow`.
 
     A nuisance without limits gets wide ones: RooStats puts an infinite range into MINUIT's

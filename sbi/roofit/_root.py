@@ -7,18 +7,21 @@ import warnings
 from contextlib import contextmanager
 from functools import cache
 from importlib import resources
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from rootml._internal.optional import optional_import
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+RootObject: TypeAlias = Any
+"""An object of ROOT, or one of its classes or modules: PyROOT gives them no types."""
+
 FEATURE = "Likelihood.to_roofit()"
 
 
 @cache
-def import_root() -> Any:
+def import_root() -> RootObject:
     """The ROOT module.
 
     Raises:
@@ -30,7 +33,7 @@ def import_root() -> Any:
 
 
 @cache
-def bridge() -> Any:
+def bridge() -> RootObject:
     """The namespace of the classes in `bridge.h`, declared to cling once per process.
 
     Raises:

@@ -7,7 +7,7 @@ from typing import Any
 
 from rootml.sbi.likelihood._fittable import Fittable
 from rootml.sbi.likelihood._parameters import Nuisance
-from rootml.sbi.roofit._root import quiet
+from rootml.sbi.roofit._root import RootObject, quiet
 
 CONFIG = "ModelConfig"
 
@@ -21,7 +21,7 @@ def make_workspace(
     parameters: Mapping[str, Any],
     observables: Mapping[str, Any],
     global_observables: Mapping[str, Any],
-) -> Any:
+) -> RootObject:
     """A workspace with pdf, data, a snapshot of the start values and a ModelConfig.
 
     The parameters without constraint are the ones of interest.

@@ -304,7 +304,7 @@ def _emit_predicates(module: Any, target: Target, shape: KernelShape) -> Any:
     columns, planes = work.address("columns"), work.address("planes")
     made: dict[str, Any] = {}
 
-    def kernel(name: str, emit: Any, *arguments: Any) -> Any:
+    def kernel(name: str, emit: Any, *arguments: Any) -> Function:
         if name not in made:
             made[name] = emit(module, target, *arguments)
         return made[name]

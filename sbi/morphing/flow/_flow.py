@@ -32,7 +32,7 @@ from rootml.sbi.morphing.flow._leaves import State, TrainableArrays, import_torc
 from rootml.sbi.morphing.flow._spline import BOUND, MAX_INPUT, MIN_SIZE, UNIT_SLOPE, num_raw
 
 if TYPE_CHECKING:
-    import torch
+    from torch import Tensor
 
 FlowFactory = Callable[[int, int], Any]
 """``(features, context) -> zuko flow``."""
@@ -136,7 +136,7 @@ def pairs_meet(features: int) -> int:
 class Trainable(Protocol):
     """What can be trained."""
 
-    def loss(self, x: torch.Tensor, context: torch.Tensor) -> Any:
+    def loss(self, x: Any, context: Any) -> Tensor:
         """Of each row, `(rows,)`."""
 
     def parameters(self) -> list[Any]:
@@ -152,17 +152,18 @@ class Trainable(Protocol):
 class Flow(Trainable, Protocol):
     """Both directions in torch, and parameters as arrays."""
 
-    def forward(self, x: torch.Tensor, context: torch.Tensor) -> tuple[Any, Any]:
+    def forward(self, x: Any, context: Any) -> tuple[Any, Any]:
         """z `(rows, features)` and ``log |dz/dx|`` `(rows,)`."""
 
-    def inverse(self, z: torch.Tensor, context: torch.Tensor) -> Any:
+    def inverse(self, z: Any, context: Any) -> Tensor:
         """x `(rows, features)`."""
 
 
-def negative_log_likelihood(flow: Flow, x: Any, context: Any) -> Any:
+def negative_log_likelihood(flow: Flow, x: Any, context: Any) -> Tensor:
     """Of each row, given that z is normal."""
     z, logs = flow.forward(x, context)
-    return 0.5 * (z * z).sum(1) + 0.5 * x.shape[1] * math.log(2 * math.pi) - logs
+    each: Tensor = 0.5 * (z * z).sum(1) + 0.5 * x.shape[1] * math.log(2 * math.pi) - logs
+    return each
 
 
 class CouplingFlow(TrainableArrays):
@@ -214,11 +215,11 @@ class CouplingFlow(TrainableArrays):
             x = self._torch.cat([still, y], 1)[:, back]
         return x, total
 
-    def loss(self, x: Any, context: Any) -> Any:
+    def loss(self, x: Any, context: Any) -> Tensor:
         """Negative log-likelihood of each row."""
         return negative_log_likelihood(self, x, context)
 
-    def inverse(self, z: Any, context: Any) -> Any:
+    def inverse(self, z: Any, context: Any) -> Tensor:
         """x `(rows, features)`; without gradients."""
         with self._torch.no_grad():
             for layer in reversed(range(len(self._columns))):
@@ -227,7 +228,8 @@ class CouplingFlow(TrainableArrays):
                 raw = self._raw(layer, still, context)
                 y, _ = torch_spline(z[:, moved], raw, self.spec.bins, True)
                 z = self._torch.cat([still, y], 1)[:, back]
-        return z
+        x: Tensor = z
+        return x
 
 
 def torch_spline(x: Any, raw: Any, bins: int, inverse: bool) -> tuple[Any, Any]:
@@ -236,7 +238,7 @@ def torch_spline(x: Any, raw: Any, bins: int, inverse: bool) -> tuple[Any, Any]:
     pad = torch.nn.functional.pad
     raw = raw.view(x.shape[0], x.shape[1], -1)
 
-    def knots(part: Any) -> Any:
+    def knots(part: Any) -> Any:  # a tensor
         size = MIN_SIZE + (1 - MIN_SIZE * bins) * torch.softmax(part, -1)
         inner = torch.cumsum(size[..., :-1], -1) * (2 * BOUND) - BOUND
         return pad(pad(inner, (1, 0), value=-BOUND), (0, 1), value=BOUND)
@@ -249,7 +251,7 @@ def torch_spline(x: Any, raw: Any, bins: int, inverse: bool) -> tuple[Any, Any]:
     along = up if inverse else across
     at = (value.unsqueeze(-1) >= along[..., 1:-1]).sum(-1, keepdim=True)
 
-    def take(values: Any, shift: int = 0) -> Any:
+    def take(values: Any, shift: int = 0) -> Any:  # a tensor
         return values.gather(-1, at + shift).squeeze(-1)
 
     x0, y0, d0, d1 = take(across), take(up), take(slopes), take(slopes, 1)
@@ -360,14 +362,15 @@ class UserFlow:
         found: tuple[Any, Any] = self._module(context).transform.call_and_ladj(x)
         return found
 
-    def loss(self, x: Any, context: Any) -> Any:
+    def loss(self, x: Any, context: Any) -> Tensor:
         """Negative log-likelihood of each row."""
         return negative_log_likelihood(self, x, context)
 
-    def inverse(self, z: Any, context: Any) -> Any:
+    def inverse(self, z: Any, context: Any) -> Tensor:
         """x `(rows, features)`; without gradients."""
         with self._torch.no_grad():
-            return self._module(context).transform.inv(z)
+            x: Tensor = self._module(context).transform.inv(z)
+        return x
 
     def parameters(self) -> list[Any]:
         """Leaves to train."""

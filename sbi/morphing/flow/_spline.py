@@ -62,7 +62,7 @@ def spline(x: Any, raw: Any, *, inverse: bool) -> npt.NDArray[Any]:
     along = up if inverse else across
     at = (value[..., None] >= along[..., 1:-1]).sum(-1, keepdims=True)
 
-    def take(values: Any, shift: int = 0) -> Any:
+    def take(values: Any, shift: int = 0) -> Any:  # of the dtype of `values`
         return np.take_along_axis(values, at + shift, -1)[..., 0]
 
     x0, y0, d0, d1 = take(across), take(up), take(slopes), take(slopes, 1)

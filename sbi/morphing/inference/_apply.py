@@ -346,7 +346,9 @@ class Flags:
         return {name: unflatten(flag, rows.counts) for name, flag in pairs if name is not None}
 
 
-def transform(morph: Morph, values: Any, *, which: Which, flags: Flags, folder: Any = None) -> Any:
+def transform(
+    morph: Morph, values: Any, *, which: Which, flags: Flags, folder: Any = None
+) -> Any:  # of the kind of `values`; of a Dataset: one
     """See `Morpher.transform`."""
     from rootml.dataset import Dataset
 

@@ -132,7 +132,7 @@ def dense_block(  # type: ignore[no-untyped-def]
     """
     signature = _types.void(flat, weights, bias, inputs, h, out, first)
 
-    def emit(context: Any, builder: Any, sig: Any, values: Any) -> Any:
+    def emit(context: Any, builder: Any, sig: Any, values: Any) -> Any:  # numba
         data = [
             context.make_array(sig.args[n])(context, builder, values[n]).data for n in (0, 4, 5)
         ]

@@ -80,7 +80,7 @@ def _drawn_columns(names: Names, values: Float, known: Bool, rows: Rows, suffix:
     return {**found, f"drawn{suffix}": unflatten(known, rows.counts)}
 
 
-def sample(model: GeneratorModel, conditions: Any, *, seed: int, ids: Any) -> Any:
+def sample(model: GeneratorModel, conditions: Any, *, seed: int, ids: Any) -> Any:  # as given
     """See `Generator.sample`."""
     container, _, rows = load_rows(_inputs(model.names), conditions)
     keys = rows.keys if ids is None else _keys(rows, ids)

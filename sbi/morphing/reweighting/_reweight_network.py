@@ -16,7 +16,7 @@ import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,9 @@ from rootml.sbi.morphing.flow._training import Schedule, Trainer, TrainingRows, 
 from rootml.sbi.morphing.inference._rows import Rows
 from rootml.sbi.morphing.preprocessing._preprocess import Conditions, part
 from rootml.sbi.morphing.preprocessing._preprocess_fit import conditions as fit_conditions
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _HIDDEN = (64, 64)
 _RATE, _PATIENCE = 3e-3, 20
@@ -109,13 +112,14 @@ class _Network(TrainableArrays):
             state[name] = rng.uniform(-width, width, shape)
         super().__init__(state, shapes)
 
-    def loss(self, label: Any, context: Any) -> Any:
+    def loss(self, label: Any, context: Any) -> Tensor:
         """Logistic, of each row; `label` is 1 for data."""
         h, torch = context[:, :-1], self._torch
         for k in range(len(_HIDDEN) + 1):
             h = torch.addmm(self._leaves[f"b{k}"], h, self._leaves[f"w{k}"])
             h = torch.nn.functional.silu(h) if k < len(_HIDDEN) else h
-        return torch.nn.functional.softplus(h[:, 0]) - label[:, 0] * h[:, 0]
+        each: Tensor = torch.nn.functional.softplus(h[:, 0]) - label[:, 0] * h[:, 0]
+        return each
 
 
 def fit_network(

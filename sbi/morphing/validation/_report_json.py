@@ -16,7 +16,7 @@ import numpy as np
 from rootml.errors import StateError
 
 
-def to_plain(value: Any) -> Any:
+def to_plain(value: Any) -> Any:  # as JSON has it
     """Lists, dictionaries, numbers, texts and None."""
     if is_dataclass(value):
         return {f.name: to_plain(getattr(value, f.name)) for f in fields(value)}
@@ -31,7 +31,7 @@ def to_plain(value: Any) -> Any:
     return value
 
 
-def from_plain(kind: Any, value: Any, *, where: str) -> Any:
+def from_plain(kind: Any, value: Any, *, where: str) -> Any:  # a `kind`
     """The value of type `kind` that `to_plain` made `value` of.
 
     Raises:
