@@ -131,9 +131,7 @@ class _TimedSource:
     timing: Timing
     slots: threading.Semaphore | None
 
-    def load(
-        self, unit: int, allocate: Allocate = np.empty
-    ) -> Any:  # what the source makes of a unit
+    def load(self, unit: int, allocate: Allocate = np.empty) -> Any:  # as the source makes it
         slot = nullcontext() if self.slots is None else compute_slot(self.slots)
         with slot, self.timing("decode"):
             return self.source.load(unit, allocate)
