@@ -141,7 +141,7 @@ class Report(HtmlRepr):
     def plot(
         self, folder: str | os.PathLike[str], *, labels: Labels = None, units: Labels = None,
         style: Style = "plain",
-    ) -> list[Path]: ...  # fmt: skip
+    ) -> list[str]: ...  # fmt: skip
 
     def plot(
         self,
@@ -150,7 +150,7 @@ class Report(HtmlRepr):
         labels: Labels = None,
         units: Labels = None,
         style: Style = "plain",
-    ) -> list[Path] | dict[str, Any]:
+    ) -> list[str] | dict[str, Any]:
         """Draw calibration, closure, tails and what else was checked, a picture each.
 
         Args:
@@ -166,9 +166,9 @@ class Report(HtmlRepr):
         look: Any = {"labels": labels, "units": units, "style": style}
         if folder is None:
             return draw(self.curves, look)
-        place = Path(folder)
-        place.mkdir(parents=True, exist_ok=True)
-        return draw_files(self.curves, look, place)
+        target = Path(folder)
+        target.mkdir(parents=True, exist_ok=True)
+        return [str(path) for path in draw_files(self.curves, look, target)]
 
     def _grid(self) -> Grid:
         rows = [check.row() for check in self.checks]

@@ -174,7 +174,7 @@ def test_report_of_exact_ratios(samples: dict[str, Any], tmp_path: Path) -> None
     for part in ("S: x", "B.jes.up", "Z(+1) / Z(0)", "effective events", "0 to look at"):
         assert part in text
     assert "<table>" in report._repr_html_()
-    paths = report.plot(tmp_path / "plots")
+    paths = [Path(path) for path in report.plot(tmp_path / "plots")]
     names = {path.stem for path in paths}
     assert {"calibration-s", "closure-s", "tails-s", "alpha-b-jes"} <= names
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in paths)
@@ -261,7 +261,7 @@ def test_pulls_and_coverage(samples: dict[str, Any], tmp_path: Path) -> None:
     assert checks["coverage of 95 %"].value == pytest.approx((np.abs(pulls) < 1.96).mean())
     assert all(check.ok for check in checks.values())
     report = sbi.diagnose(known(samples), samples, classifier=False, toys=toys)
-    assert "pulls-mu" in {path.stem for path in report.plot(tmp_path)}
+    assert "pulls-mu" in {Path(path).stem for path in report.plot(tmp_path)}
 
 
 def test_biased_and_narrow_fits_are_found(samples: dict[str, Any]) -> None:
@@ -283,7 +283,7 @@ def test_shift_from_exact_fits(samples: dict[str, Any], tmp_path: Path) -> None:
         shifts=SampleShifts(("mu",), np.array([[0.01], [-0.01], [0.0]]), np.array([0.1])),
     )  # fmt: skip
     assert "spread of 3 replicas / sigma" in str(report)
-    assert "shifts-mu" in {path.stem for path in report.plot(tmp_path)}
+    assert "shifts-mu" in {Path(path).stem for path in report.plot(tmp_path)}
     with pytest.raises(UsageError, match="same toys"):
         fit_checks(samples, toys=toys, exact=fits(rows=10))
     with pytest.raises(UsageError, match="not given"):
