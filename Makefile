@@ -13,7 +13,7 @@ PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11 python; d
 	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	&& echo $$name && break; done)
 
-.PHONY: help quickstart test test-long test-full test-oldest test-newest studies lint format bench clean servers docs docs-serve \
+.PHONY: help quickstart test test-long test-full test-oldest test-newest test-triton studies lint format bench clean servers docs docs-serve \
 	bench-bdt bench-remote bench-sbi bench-morphing bench-scaling bench-signed_weights
 help:
 	@echo "make quickstart   install, then show everything on generated ROOT files (a minute or two)"
@@ -21,6 +21,7 @@ help:
 	@echo "make test-long    whole tutorials, the site in a browser, reduced studies (after make test)"
 	@echo "make test-full    the same with the slow tests: full products, statistical studies"
 	@echo "make test-oldest  the tests with the oldest versions allowed     make test-newest  and the newest"
+	@echo "make test-triton  scores through NVIDIA Triton (700 MB; its Python needs a shared libpython)"
 	@echo "make servers      install the S3 server that tests of remote files talk to"
 	@echo "make studies      fits of 1000 toys beside the analytic likelihood; false alarms, power of diagnose"
 	@echo "make lint         ruff, formatting, mypy --strict        make format   repair what ruff can"
@@ -51,6 +52,11 @@ studies: $(STAMPS)/test
 test-oldest test-newest: test-%: $(STAMPS)/%
 	$(VENV)/$*/bin/python -m pytest -n 2 --dist worksteal -m "not slow and not long" \
 		--ignore=tests/rootml/storage/remote --ignore=tests/project $(ARGS)
+
+# TRITON_PYTHON=...: an interpreter with a shared libpython, as Linux distributions ship it
+TRITON_PYTHON ?= /usr/bin/python3
+test-triton: $(STAMPS)/test $(STAMPS)/triton
+	ROOTML_TRITON_PYTHON=$(VENV)/triton/bin/python $(PY) -m pytest tests/tutorials/test_serve_forest.py $(ARGS)
 
 servers: $(STAMPS)/servers
 
@@ -103,6 +109,13 @@ $(STAMPS)/servers: $(STAMPS)/python tests/support/servers.txt
 	$(PY) -m venv $(VENV)/servers
 	$(VENV)/servers/bin/python -m pip --quiet --disable-pip-version-check install \
 		--requirement tests/support/servers.txt
+	@touch $@
+
+# pytriton wants NumPy 1, for which newer versions of pyarrow are not built
+$(STAMPS)/triton: $(STAMPS)/python pyproject.toml
+	"$(TRITON_PYTHON)" -m venv $(VENV)/triton
+	$(VENV)/triton/bin/python -m pip --quiet --disable-pip-version-check install \
+		nvidia-pytriton "pyarrow<22" --editable ".[bdt]"
 	@touch $@
 
 PEERS := .[torch,onnx,bdt,sbi,dask,plot,root,remote,hdf,pandas]

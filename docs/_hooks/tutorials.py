@@ -22,6 +22,8 @@ ORDER = (
     "train_tensorflow",
     "particle_clouds",
     "train_bdt",
+    "deploy_forest",
+    "serve_forest",
     "sharing",
     "train_distributed",
     "dask_cluster",

@@ -14,9 +14,10 @@ import pytest
 TUTORIALS = Path(__file__).parents[2] / "tutorials"
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 DATA = Path(os.environ.get("ROOTML_TEST_DATA", SHARED)).resolve()
-HELPERS = {"collisions", "jets", "nano", "page", "photons"}  # imported by the others
+HELPERS = {"collisions", "jets", "nano", "page", "photons", "triton_server"}  # for the others
 NEEDS = {
     "dask_cluster": ("distributed", "matplotlib"),
+    "deploy_forest": ("xgboost", "llvmlite", "onnx", "onnxruntime", "matplotlib"),
     "fast_to_full": ("torch", "scipy", "sklearn", "matplotlib"),
     "fit_in_roofit": ("ROOT", "torch", "iminuit", "matplotlib"),
     "morph_photons": ("torch", "xgboost", "scipy", "matplotlib"),
@@ -31,8 +32,8 @@ NEEDS = {
     "train_tensorflow": ("tensorflow", "matplotlib"),
     "train_torch": ("torch", "matplotlib"),
 }
-LONG = {"fast_to_full", "fit_in_roofit", "morph_photons", "move_from_weaver"}
-ELSEWHERE = {"quickstart", "train_distributed"}  # have tests of their own
+LONG = {"deploy_forest", "fast_to_full", "fit_in_roofit", "morph_photons", "move_from_weaver"}
+ELSEWHERE = {"quickstart", "serve_forest", "train_distributed"}  # have tests of their own
 SCRIPTS = sorted(path.stem for path in TUTORIALS.glob("*.py"))
 
 
