@@ -1,5 +1,5 @@
 # Targets for people: quickstart, test, test-long, test-full, test-oldest, test-newest, studies,
-# lint, format, docs, bench, clean.
+# lint, format, docs, notebooks, bench, clean.
 # PYTHON=... chooses the interpreter, ARGS=... is passed on to pytest or to the benchmark.
 
 VENV := .venv
@@ -13,7 +13,8 @@ PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11 python; d
 	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	&& echo $$name && break; done)
 
-.PHONY: help quickstart test test-long test-full test-oldest test-newest test-triton studies lint format bench clean servers docs docs-serve \
+.PHONY: help quickstart test test-long test-full test-oldest test-newest test-triton studies \
+	lint format bench clean servers docs docs-serve notebooks \
 	bench-bdt bench-remote bench-sbi bench-morphing bench-scaling bench-signed_weights
 help:
 	@echo "make quickstart   install, then show everything on generated ROOT files (a minute or two)"
@@ -25,6 +26,7 @@ help:
 	@echo "make servers      install the S3 server that tests of remote files talk to"
 	@echo "make studies      fits of 1000 toys beside the analytic likelihood; false alarms, power of diagnose"
 	@echo "make lint         ruff, formatting, mypy --strict        make format   repair what ruff can"
+	@echo "make notebooks    run the tutorials that changed, for their pages on the site"
 	@echo "make docs         build the documentation into site/     make docs-serve   and show it"
 	@echo "make bench-bdt    compiled forests against other engines; also bench-sbi, bench-morphing,"
 	@echo "                  bench-remote, bench-scaling, each beside its peers"
@@ -77,6 +79,11 @@ docs: $(STAMPS)/test
 docs-serve: $(STAMPS)/test
 	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs serve
 
+# The tutorials with their outputs, for the site; only those that changed, or ARGS="reading jets".
+notebooks: $(STAMPS)/notebooks
+	PYTHONPATH=$(VENV)/notebooks JUPYTER_PATH=$(VENV)/notebooks/share/jupyter \
+		$(PY) docs/_hooks/notebooks.py $(ARGS)
+
 bench: $(STAMPS)/test
 	$(PY) benchmarks/batching.py $(ARGS)
 
@@ -116,6 +123,11 @@ $(STAMPS)/triton: $(STAMPS)/python pyproject.toml
 	"$(TRITON_PYTHON)" -m venv $(VENV)/triton
 	$(VENV)/triton/bin/python -m pip --quiet --disable-pip-version-check install \
 		nvidia-pytriton "pyarrow<22" --editable ".[bdt]"
+	@touch $@
+
+# Apart from the rest: whether IPython is there changes what notebooks and progress bars show.
+$(STAMPS)/notebooks: $(STAMPS)/test
+	$(PIP) --target $(VENV)/notebooks "nbclient>=0.10" "ipykernel>=6.29"
 	@touch $@
 
 PEERS := .[torch,onnx,bdt,sbi,dask,plot,root,remote,hdf,pandas]

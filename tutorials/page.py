@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import io
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from html import escape
@@ -75,6 +75,7 @@ class Page:
     def __init__(self, folder: Path, *, steps: int) -> None:
         self.folder, self.steps = folder, steps
         self.sections: list[Section] = []
+        self.drawings: dict[str, Callable[[Any], None]] = {}
         self.console = Console(highlight=False)
 
     @contextmanager
@@ -118,13 +119,19 @@ class Page:
 
     def picture(self, name: str, caption: str, draw: Callable[[Any], None]) -> None:
         """Draw into axes, for light and for dark screens; the light one is kept as a file too."""
-        light, dark = (_drawn(draw, colours) for colours in (LIGHT, DARK))
+        self.drawings[name] = draw
+        light, dark = (_drawn([draw], colours) for colours in (LIGHT, DARK))
         (self.folder / f"{name}.png").write_bytes(light)
         self.sections[-1].pictures.append(
             f'<figure><picture><source media="(prefers-color-scheme: dark)" srcset="{_uri(dark)}">'
             f'<img src="{_uri(light)}" alt="{escape(caption)}"></picture>'
             f"<figcaption>{escape(caption)}</figcaption></figure>"
         )
+
+    def overview(self, name: str, pictures: Sequence[str]) -> None:
+        """Some of the pictures side by side, as one more file."""
+        drawn = _drawn([self.drawings[each] for each in pictures], LIGHT)
+        (self.folder / f"{name}.png").write_bytes(drawn)
 
     def write(self, title: str, lead: str) -> Path:
         """The page, as one file; its path."""
@@ -152,7 +159,7 @@ def _section(number: int, part: Section) -> str:
     )
 
 
-def _drawn(draw: Callable[[Any], None], colours: dict[str, str]) -> bytes:
+def _drawn(draw: Sequence[Callable[[Any], None]], colours: dict[str, str]) -> bytes:
     edges = ("axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color")
     looks: Any = {
         **colours,
@@ -165,8 +172,10 @@ def _drawn(draw: Callable[[Any], None], colours: dict[str, str]) -> bytes:
         "legend.facecolor": colours["axes.facecolor"],
     }
     with mpl.rc_context(looks):
-        figure, axes = plt.subplots(figsize=(5.6, 3.9), layout="constrained")
-        draw(axes)
+        size = 5.6 * len(draw), 3.9
+        figure = plt.figure(figsize=size, layout="constrained")
+        for number, each in enumerate(draw, 1):
+            each(figure.add_subplot(1, len(draw), number))
         kept = io.BytesIO()
         figure.savefig(kept, format="png", dpi=130)
         plt.close(figure)

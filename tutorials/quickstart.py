@@ -388,7 +388,7 @@ def draw_fit(page: Page, fit: Any, roofit: Any, put_in: float, signal: Values) -
 
     def along(axes: Any) -> None:
         axes.plot(scan.values[order], scan.t[order], label="profile likelihood, iminuit")
-        axes.axvline(put_in, color="C2", ls="--", label="put in")
+        axes.vlines(put_in, 0, 9.5, color="C2", ls="--", label="put in")  # below the legend
         if roofit is not None:
             axes.errorbar(
                 [roofit[0]], [1.0], xerr=[roofit[1]], fmt="o", capsize=4, color="C1",
@@ -541,6 +541,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ClaimFailed as error:
         print(f"\nquickstart: {error}", file=sys.stderr)
         return 1
+    page.overview("overview", ["scores", "likelihood", "Photon_r9"])
     seconds = time.perf_counter() - begun
     path = page.write(
         "rootml: from ROOT files to a fit",

@@ -6,8 +6,11 @@ Cells of text are Markdown as they are, cells of code are shown as code; the tes
 from __future__ import annotations
 
 import ast
+import base64
+import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,7 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
 FOLDER = Path(__file__).parents[2] / "tutorials"
+NOTEBOOKS = Path(__file__).parents[1] / "tutorials"
 ORDER = (
     "quickstart",
     "reading",
@@ -35,9 +39,10 @@ ORDER = (
 """What comes first in the menu; the others follow by name, what they import last."""
 NOTE = """!!! note "This page is a program"
 
-    It is `tutorials/{name}.py`: run it as it is, or open it as a notebook with jupytext. The tests
-    run it.
+    It is `tutorials/{name}.py`; the tests run it.{notebook}
 """
+LINK = """ As a notebook with its outputs:
+    [{name}.ipynb]({name}.ipynb){{ download }}."""
 
 
 def scripts() -> list[Path]:
@@ -64,18 +69,63 @@ def title(path: Path) -> str:
     return match[1] if match else path.stem
 
 
-def as_markdown(path: Path) -> str:
-    """The page of a script."""
-    cells = re.split(r"^# %%", path.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
-    texts = []
-    for cell in cells:
+@dataclass
+class Cell:
+    """A cell of a tutorial: its kind and text, what it prints, the pictures that it draws."""
+
+    kind: str
+    text: str
+    printed: str = ""
+    pictures: list[bytes] = field(default_factory=list)
+
+
+def cells_of(path: Path) -> list[Cell]:
+    """From the notebook beside the guide, which has the outputs, or else from the program."""
+    notebook = NOTEBOOKS / f"{path.stem}.ipynb"
+    if notebook.exists():
+        content = json.loads(notebook.read_text(encoding="utf-8"))
+        return [run_cell(cell) for cell in content["cells"]]
+    found = []
+    for cell in re.split(r"^# %%", path.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]:
         kind, _, body = cell.partition("\n")
         if kind.strip() == "[markdown]":
-            texts.append(re.sub(r"^# ?", "", body, flags=re.MULTILINE).strip())
+            found.append(Cell("markdown", re.sub(r"^# ?", "", body, flags=re.MULTILINE).strip()))
         elif body.strip():
-            texts.append(f"```python\n{body.strip()}\n```")
+            found.append(Cell("code", body.strip()))
+    return found
+
+
+def run_cell(cell: dict[str, Any]) -> Cell:
+    """A cell of a notebook, with its outputs."""
+    found = Cell(cell["cell_type"], "".join(cell["source"]))
+    for output in cell.get("outputs", ()):
+        data = output.get("data", {})
+        if "image/png" in data:
+            found.pictures.append(base64.b64decode("".join(data["image/png"])))
+        else:
+            found.printed += "".join(output.get("text", data.get("text/plain", "")))
+    return found
+
+
+def as_markdown(path: Path, cells: Sequence[Cell]) -> str:
+    """The page of a script."""
+    texts, pictures = [], 0
+    for cell in cells:
+        texts.append(cell.text if cell.kind == "markdown" else f"```python\n{cell.text}\n```")
+        if cell.printed.strip():
+            texts.append(f'```text title="Output"\n{cell.printed.rstrip()}\n```')
+        for _ in cell.pictures:
+            texts.append(f"![What this draws]({picture_name(path, pictures)})")
+            pictures += 1
     head, _, rest = texts[0].partition("\n\n")
-    return "\n\n".join([head, NOTE.format(name=path.stem), rest, *texts[1:]]) + "\n"
+    link = LINK.format(name=path.stem) if (NOTEBOOKS / f"{path.stem}.ipynb").exists() else ""
+    note = NOTE.format(name=path.stem, notebook=link)
+    return "\n\n".join([head, note, rest, *texts[1:]]) + "\n"
+
+
+def picture_name(path: Path, number: int) -> str:
+    """Of a picture of a tutorial, in the folder of its page."""
+    return f"{path.stem}-{number}.png"
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
@@ -91,8 +141,12 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Called by MkDocs once it has found the pages: ours are added."""
     for path in scripts():
-        page = File.generated(config, f"tutorials/{path.stem}.md", content=as_markdown(path))
-        files.append(page)
+        cells = cells_of(path)
+        text = as_markdown(path, cells)
+        files.append(File.generated(config, f"tutorials/{path.stem}.md", content=text))
+        for number, picture in enumerate(p for cell in cells for p in cell.pictures):
+            name = f"tutorials/{picture_name(path, number)}"
+            files.append(File.generated(config, name, content=picture))
     return files
 
 

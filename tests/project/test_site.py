@@ -176,6 +176,28 @@ def test_picture_of_the_architecture_is_told_in_words() -> None:
         assert part in text
 
 
+def test_notebooks_are_those_of_the_programs() -> None:
+    """The site shows what these cells printed and drew; `make notebooks` runs them again."""
+    pytest.importorskip("jupytext")
+    notebooks = hook("notebooks")
+    scripts = {path.stem for path in (PROJECT / "tutorials").glob("*.py")}
+    assert scripts >= notebooks.WITHOUT
+    shown = sorted(scripts - notebooks.WITHOUT)
+    assert [name for name in shown if not notebooks.is_current(name)] == []
+
+
+def test_pages_of_tutorials_show_outputs_and_pictures(site: Path) -> None:
+    for notebook in sorted((DOCS / "tutorials").glob("*.ipynb")):
+        folder = site / "tutorials" / notebook.stem
+        text = (folder / "index.html").read_text(encoding="utf-8")
+        assert f"{notebook.name}" in text
+        assert (site / "tutorials" / notebook.name).read_bytes() == notebook.read_bytes()
+        assert "Output" in text, notebook
+        drawn = notebook.read_text(encoding="utf-8").count('"image/png"')
+        assert text.count("What this draws") == drawn
+        assert len(list((site / "tutorials").glob(f"{notebook.stem}-*.png"))) == drawn
+
+
 def test_every_tutorial_is_a_page(site: Path) -> None:
     """Its title as the heading, its text as text, its code as code; the list leads to it."""
     scripts = sorted((PROJECT / "tutorials").glob("*.py"))

@@ -167,7 +167,7 @@ def test_search_finds(browser: Browser, address: tuple[str, Path], words: str, p
     [
         ("FAQ", "guide/faq/"),
         ("GPU", "guide/faq/"),
-        ("early stopping", "guide/faq/"),
+        ("early stopping", "guide/recipes/"),
         ("ROC", "guide/plots/"),
         ("pandas", "guide/faq/"),
         ("shuffle", "guide/faq/"),
