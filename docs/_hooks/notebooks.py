@@ -17,8 +17,12 @@ from typing import Any
 
 FOLDER = Path(__file__).parents[2] / "tutorials"
 TARGET = Path(__file__).parents[1] / "tutorials"
-WITHOUT = frozenset({"quickstart", "page", "collisions", "photons", "train_distributed"})
-"""Not run as notebooks: what others import, what writes a report of its own, what starts ranks."""
+WITHOUT = frozenset({
+    "quickstart", "page", "collisions", "jets", "nano", "photons", "train_distributed", "serve_forest",
+    "triton_server",
+})  # fmt: skip
+"""Not run as notebooks: what others import, what writes a report of its own, what starts ranks or
+a server."""
 PRELUDE = """
 import matplotlib_inline.backend_inline as _inline, matplotlib.pyplot as _pyplot
 _inline.set_matplotlib_formats("png")
@@ -42,18 +46,24 @@ def is_current(name: str) -> bool:
     path = TARGET / f"{name}.ipynb"
     if not path.exists():
         return False
-    notebook = nbformat.read(path, as_version=4)
+    notebook = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
     return [(cell.cell_type, cell.source) for cell in notebook.cells] == sources(name)
+
+
+def without_paths(text: str, folder: str) -> str:
+    """Names of files only: those of the run, and those of the collection of real files."""
+    data = os.environ.get("ROOTML_TEST_DATA", folder)
+    return text.replace(f"{folder}/", "").replace(f"{data}/", "")
 
 
 def tidy(output: Any, folder: str) -> Any | None:
     """An output without colours and paths of this machine; None for progress and warnings."""
     if output.output_type == "stream":
-        output.text = ESCAPES.sub("", output.text).replace(f"{folder}/", "")
+        output.text = without_paths(ESCAPES.sub("", output.text), folder)
         return output if output.name == "stdout" else None
     if output.output_type == "execute_result":
         output.execution_count = None
-        output.data["text/plain"] = output.data["text/plain"].replace(f"{folder}/", "")
+        output.data["text/plain"] = without_paths(output.data["text/plain"], folder)
     elif "image/png" not in output.data:
         return None
     kept = ("image/png",) if "image/png" in output.data else ("text/plain", "text/html")
@@ -69,7 +79,7 @@ def render(name: str) -> Path:
     from nbclient import NotebookClient
 
     notebook = jupytext.read(FOLDER / f"{name}.py", fmt="py:percent")
-    notebook.cells.insert(0, nbformat.v4.new_code_cell(PRELUDE))
+    notebook.cells.insert(0, nbformat.v4.new_code_cell(PRELUDE))  # type: ignore[no-untyped-call]
     with tempfile.TemporaryDirectory() as folder:
         NotebookClient(
             notebook, timeout=1800, kernel_name="python3", resources={"metadata": {"path": folder}}
@@ -87,7 +97,8 @@ def render(name: str) -> Path:
         "language_info": {"name": "python"},
     }
     path = TARGET / f"{name}.ipynb"
-    path.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8")
+    text = nbformat.writes(notebook)  # type: ignore[no-untyped-call]
+    path.write_text(f"{text}\n", encoding="utf-8")
     return path
 
 
