@@ -43,7 +43,18 @@ _NAMES = {
     "open": ("rootml.dataset._opening", "open_dataset"),
 }
 _MODULES = frozenset(
-    {"batching", "bdt", "dataset", "evaluation", "expressions", "plot", "sbi", "storage", "toml"}
+    {
+        "analysis",
+        "batching",
+        "bdt",
+        "dataset",
+        "evaluation",
+        "expressions",
+        "plot",
+        "sbi",
+        "storage",
+        "toml",
+    }
 )
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from rootml.cli import _batches, _describe, _doctor, _evaluate, _inspect, _predict, _skim
+from rootml.cli import _batches, _describe, _doctor, _evaluate, _inspect, _predict, _run, _skim
 from rootml.cli._bdt import bdt
 from rootml.cli._morph import morph
 from rootml.cli._sbi import sbi
@@ -22,6 +22,7 @@ Begin with:
   rootml inspect file.root                  what is in a file
   rootml describe file.root:Events --cut 'nJet > 1'
   rootml skim 'mc_*.root:Events' skims/ --cut 'nJet > 1' --columns 'Jet_*,MET_pt'
+  rootml run analysis.toml                  a whole analysis, from files to the fit
   rootml doctor                             what is installed, what is missing
 
 \b
@@ -65,6 +66,7 @@ app.command(epilog=_skim.EXAMPLES)(_skim.skim)
 app.command(epilog=_batches.EXAMPLES)(_batches.batches)
 app.command(epilog=_evaluate.EXAMPLES)(_evaluate.evaluate)
 app.command(epilog=_predict.EXAMPLES)(_predict.predict)
+app.command(epilog=_run.EXAMPLES)(_run.run)
 app.command(epilog=_doctor.EXAMPLES)(_doctor.doctor)
 app.add_typer(bdt)
 app.add_typer(morph)

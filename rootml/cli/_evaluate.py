@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from rootml.cli import _datasets as given
 from rootml.cli._complete import columns_of
 from rootml.cli._output import echo, echo_json, note
-
-if TYPE_CHECKING:
-    from rootml.evaluation import Evaluation
 
 EXAMPLES = """\b
 Examples:
@@ -88,7 +84,7 @@ def evaluate(
         progress=False if quiet else None,
     )
     if as_json:
-        echo_json(facts(found))
+        echo_json(found.to_dict())
     else:
         echo(str(found))
     if report is not None:
@@ -112,27 +108,3 @@ def _bins(text: str) -> tuple[str, list[float] | None]:
     except ValueError:
         message = f"--by {text!r}: expected a column, or edges of bins as 'nJet=0,2,4,8'"
         raise typer.BadParameter(message) from None
-
-
-def facts(found: Evaluation) -> dict[str, Any]:
-    """The numbers, for programs."""
-    return {
-        "score": found.score,
-        "auc": found.auc,
-        "auc_error": found.auc_error,
-        "train_auc": found.train_auc,
-        "train_auc_error": found.train_auc_error,
-        "ks": found.ks,
-        "working_points": [dataclasses.asdict(point) for point in found.working_points],
-        "efficiencies": {
-            name: {
-                key: getattr(table, key).tolist()
-                for key in ("edges", "signal", "signal_error", "background", "background_error")
-            }
-            | {"outside": table.outside}
-            for name, table in found.efficiencies.items()
-        },
-        "importance": None
-        if found.importance is None
-        else dict(zip(found.importance.names, found.importance.size.tolist(), strict=True)),
-    }

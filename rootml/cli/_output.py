@@ -11,17 +11,17 @@ becomes a few lines. What goes into a file or a pipe is never folded nor cut.
 from __future__ import annotations
 
 import json
-import math
 import os
 import shutil
 import sys
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import typer
 
+from rootml._internal.jsonable import jsonable
 from rootml._internal.reprs import Grid, facts_text
 
 _FOLD = 12
@@ -45,27 +45,19 @@ def echo_json(content: Any) -> None:
     typer.echo(json.dumps(jsonable(content), indent=indent, allow_nan=False))
 
 
-def jsonable(content: Any) -> Any:  # what JSON holds, nested
-    """`content` in types of JSON: NumPy's numbers, paths, tuples, NaN and infinity replaced.
+_COLOURS = {"LOOK": "yellow", "ok": "green", "error:": "red"}
 
-    >>> jsonable({"x": (1.0, float("nan"), -float("inf"))})
-    {'x': [1.0, 'NaN', '-Infinity']}
+
+def styled(word: str, *, err: bool = False) -> str:
+    """A word of judgement in its colour; as it is where no terminal shows it.
+
+    Args:
+        err: It goes to standard error.
     """
-    if isinstance(content, Mapping):
-        return {str(key): jsonable(value) for key, value in content.items()}
-    if content is None or isinstance(content, (bool, int, str)):
-        return content
-    if isinstance(content, float):
-        return float(content) if math.isfinite(content) else _not_finite(content)
-    if isinstance(content, os.PathLike):
-        return os.fspath(content)
-    if hasattr(content, "tolist"):
-        return jsonable(content.tolist())
-    return [jsonable(item) for item in content]
-
-
-def _not_finite(value: float) -> str:
-    return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
+    stream = sys.stderr if err else sys.stdout
+    if not stream.isatty() or os.environ.get("NO_COLOR"):
+        return word
+    return typer.style(word, fg=_COLOURS[word], bold=word != "ok")
 
 
 def width() -> int | None:

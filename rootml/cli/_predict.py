@@ -21,7 +21,7 @@ from rootml.cli._output import echo, echo_json
 from rootml.errors import MissingFileError, UnsupportedTypeError
 
 if TYPE_CHECKING:
-    from rootml.cli._network import Network
+    from rootml._internal.onnx_network import Network
     from rootml.dataset import Dataset
 
 EXAMPLES = """\b
@@ -103,7 +103,7 @@ def predict(
 def _is_network(model: Path) -> bool:
     if model.suffix.lower() != ".onnx":
         return False
-    from rootml.cli._network import is_forest
+    from rootml._internal.onnx_network import is_forest
 
     return not is_forest(model)
 
@@ -126,7 +126,7 @@ def _write_network(
     column: list[str],
     options: dict[str, Any],
 ) -> list[str]:
-    from rootml.cli._network import ElementScores, Network
+    from rootml._internal.onnx_network import ElementScores, Network
 
     network = Network(model)
     data = data.select(_features(network, column))

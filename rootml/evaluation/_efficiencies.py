@@ -65,6 +65,11 @@ def _fraction(passes: Any, weight: Float) -> tuple[float, float]:
     return share, float(np.sqrt(np.square(weight * (passes - share)).sum())) / total
 
 
+def _percent(value: float, error: float) -> str:
+    """An efficiency as text; "-" where it is not known."""
+    return "-" if np.isnan(value) else f"{100 * value:.2f} ± {100 * error:.2f} %"
+
+
 @dataclass(frozen=True, repr=False)
 class BinnedEfficiency(HtmlRepr):
     """Efficiencies of both classes in bins of a quantity, at each working point.
@@ -118,13 +123,18 @@ class BinnedEfficiency(HtmlRepr):
         )  # fmt: skip
         return write(drawn, path)
 
+    def to_dict(self) -> dict[str, Any]:
+        """The numbers as lists; NaN where an efficiency is not known."""
+        keys = ("edges", "signal", "signal_error", "background", "background_error")
+        return {**{key: getattr(self, key).tolist() for key in keys}, "outside": self.outside}
+
     def _grid(self) -> Grid:
         header = [self.name, *(f"{side} {100 * p.signal:.3g} %" for p in self.points
                                for side in ("signal", "background"))]  # fmt: skip
         rows = []
         for number, (low, high) in enumerate(zip(self.edges, self.edges[1:], strict=False)):
             cells = [
-                f"{100 * value[k, number]:.2f} ± {100 * error[k, number]:.2f} %"
+                _percent(value[k, number], error[k, number])
                 for k in range(len(self.points))
                 for value, error in (
                     (self.signal, self.signal_error),

@@ -6,7 +6,7 @@ import base64
 import io
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
 
@@ -103,6 +103,23 @@ class Evaluation(HtmlRepr):
         return "\n\n".join([*parts, *map(str, self._more())])
 
     __repr__ = __str__
+
+    def to_dict(self) -> dict[str, Any]:
+        """The numbers as texts, numbers and lists, ready for `json.dumps` but for NaN."""
+        importance = self.importance
+        return {
+            "score": self.score,
+            "auc": self.auc,
+            "auc_error": self.auc_error,
+            "train_auc": self.train_auc,
+            "train_auc_error": self.train_auc_error,
+            "ks": self.ks,
+            "working_points": [asdict(point) for point in self.working_points],
+            "efficiencies": {name: each.to_dict() for name, each in self.efficiencies.items()},
+            "importance": None
+            if importance is None
+            else dict(zip(importance.names, importance.size.tolist(), strict=True)),
+        }
 
     def _html_title(self) -> str:
         return "rootml.evaluate"

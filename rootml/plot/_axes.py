@@ -126,13 +126,14 @@ def panels(number: int, *, residuals: bool = False, size: float = 4.4) -> list[A
     return list(pairs) if residuals else [ax for ax, _ in pairs]
 
 
-def write(axes: AnyAxes, path: Any) -> AnyAxes:
+def write(axes: AnyAxes, path: Any, *, metadata: Mapping[str, str] | None = None) -> AnyAxes:
     """Write the figure of these axes to a file, and let pyplot forget it.
 
     Args:
         axes: What a function of `rootml.plot` returned.
         path: A file, whose suffix says the format, or a binary stream; None: nothing is written,
             and notebooks show the figure.
+        metadata: Texts that go into the file, as matplotlib's ``savefig`` takes them.
 
     Returns:
         The axes.
@@ -147,7 +148,7 @@ def write(axes: AnyAxes, path: Any) -> AnyAxes:
     while isinstance(first, (Sequence, np.ndarray)):
         first = first[0]
     figure = first.figure.figure  # of a part of a figure: the whole
-    figure.savefig(target, dpi=150)
+    figure.savefig(target, dpi=150, metadata=metadata)
     optional_import("matplotlib.pyplot", feature="rootml.plot", extra="plot").close(figure)
     return axes
 

@@ -110,6 +110,24 @@ def loads(
     return _Reader("the TOML text", Path(folder).absolute(), headers).dataset(text)
 
 
+def read_sample(
+    table: Mapping[str, Any], *, head: Mapping[str, Any], where: str, about: str, folder: Path
+) -> Dataset:
+    """The dataset of one table, as ``[[sample]]`` of a file, with what the top of the file adds.
+
+    Args:
+        head: ``define``, ``cuts``, ``select`` of all samples.
+        where, about: What errors call the file and the table.
+        folder: What relative paths belong to.
+    """
+    from rootml.dataset import Dataset
+
+    reader = _Reader(where, folder, None)
+    data = Dataset([reader.sample(table, about, head)])
+    reader.check_syntax(data)
+    return data
+
+
 class _Reader:
     """Reads one text; `where` is what errors call it, `folder` what paths belong to."""
 

@@ -131,7 +131,7 @@ def test_ruff_refuses_a_bare_import(part: str) -> None:
 
 
 # The only doors of the core to the parts; each opens inside a function, on demand.
-DOORS = ("rootml/__init__.py", "rootml/cli", "rootml/dataset/_dataset.py")
+DOORS = ("rootml/__init__.py", "rootml/analysis", "rootml/cli", "rootml/dataset/_dataset.py")
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=relative)

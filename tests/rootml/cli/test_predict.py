@@ -12,8 +12,8 @@ import pytest
 import uproot
 
 import rootml
+from rootml._internal.onnx_network import ElementScores
 from rootml.cli import main
-from rootml.cli._network import ElementScores
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
