@@ -1,8 +1,8 @@
 # %% [markdown]
 # # One file, one analysis
 #
-# `tutorials/analysis.toml` says all of an analysis: samples, selection, trainings, scores, pictures,
-# likelihood ratios and the fit. This program makes its files and runs it, as
+# `tutorials/analysis.toml` says all of an analysis: samples, selection, trainings, scores,
+# pictures, likelihood ratios and the fit. This program makes its files and runs it, as
 # `rootml run analysis.toml` does in a shell.
 #
 # Needs `pip install 'rootml[torch,onnx,bdt,sbi,plot]' xgboost-cpu`.
@@ -41,7 +41,7 @@ shutil.copy(HERE / "analysis.toml", FOLDER / "analysis.toml")
 # %% [markdown]
 # ## What is to be done
 #
-# Nothing has run yet, so all steps will. Some depend on the results of others, and run behind them.
+# Nothing has run yet, so all steps will. A step runs behind those whose results it uses.
 
 # %%
 analysis = load_analysis(FOLDER / "analysis.toml")
@@ -51,8 +51,8 @@ for planned in analysis.plan():
 # %% [markdown]
 # ## Run it
 #
-# What is finished stays, whatever comes: after an interruption the same call goes on. The page with
-# all results is `tutorial-analysis/results/report/report.html`.
+# What is finished stays, whatever comes: after an interruption the same call goes on. The page
+# with all results is `tutorial-analysis/results/report/report.html`.
 
 # %%
 for ended in analysis.run(progress=False):

@@ -21,6 +21,7 @@ FOLDER = Path(__file__).parents[2] / "tutorials"
 NOTEBOOKS = Path(__file__).parents[1] / "tutorials"
 ORDER = (
     "quickstart",
+    "analysis",
     "reading",
     "train_torch",
     "train_tensorflow",

@@ -7,6 +7,7 @@ progress, notes, warnings and errors go to standard error. Exit codes:
 ====  ===========================================================================================
 0     done
 1     it could not be done: one line says why (a file, a column, a selection, a fit, ...)
+3     done, but something has to be looked at: `rootml run`, `rootml sbi diagnose`
 2     the command line makes no sense: an unknown option, a missing argument, ``--label`` without
       a value
 130   interrupted by Ctrl-C
@@ -20,6 +21,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
@@ -94,6 +96,7 @@ def _say_error(text: str) -> None:
     """The message of an error; arguments of Python functions in it are spelt as options."""
     for python, option in _SPELT.items():
         text = text.replace(python, option)
+    text = re.sub(r"force=\['([\w-]+)'\]", r"--force \1", text)
     sys.stderr.write(f"error: {text}\n")
 
 

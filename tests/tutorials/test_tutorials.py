@@ -16,6 +16,7 @@ SHARED = Path(__file__).parents[3] / "shared" / "data"
 DATA = Path(os.environ.get("ROOTML_TEST_DATA", SHARED)).resolve()
 HELPERS = {"collisions", "jets", "nano", "page", "photons", "triton_server"}  # for the others
 NEEDS = {
+    "analysis": ("torch", "xgboost", "onnxruntime", "llvmlite", "iminuit", "hist"),
     "dask_cluster": ("distributed", "matplotlib"),
     "deploy_forest": ("xgboost", "llvmlite", "onnx", "onnxruntime", "matplotlib"),
     "fast_to_full": ("torch", "scipy", "sklearn", "matplotlib"),

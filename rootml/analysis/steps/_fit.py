@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from rootml.analysis._samples import Side
 from rootml.analysis._settings import (
     made_of,
     mapping,
@@ -145,12 +146,13 @@ class Fit(Step):
         self._check_processes(settings)
         ratios = context.result(self.ratios)
         model = self.model(self._expected(settings, context))
-        side = None if context.samples.split is None else "test"
+        side: Side | None = None if context.samples.split is None else "test"
         options: Any = {"friends": settings.friends, "cut": settings.cut}
         (reference,) = context.data([settings.reference], side=side, **options)
         columns = ratios.columns(reference, progress=context.progress)
         if self.data is None:
-            return sbi.asimov(model, columns, **(self.asimov or {}))
+            truth: Any = self.asimov
+            return sbi.asimov(model, columns, **truth)
         (data,) = context.data([self.data], **options)
         observed = ratios.columns(data, progress=context.progress)
         return model.likelihood(observed, reference=columns)

@@ -38,7 +38,7 @@ MISTAKES = {
         PICTURE,
         "histogram",
         "histogramm",
-        "unknown kind 'histogramm'; nearest: 'histogram'",
+        "unknown kind 'histogramm'; nearest: 'hist",
     ),
     "no kind": (PICTURE, 'kind = "histogram"', "", r"\[step.picture\]: kind = ... is missing"),
     "key": (PICTURE, "column", "colum", "unknown key 'colum'; nearest: 'column'"),

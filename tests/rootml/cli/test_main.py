@@ -14,8 +14,8 @@ import pytest
 import typer
 
 import rootml
+from rootml._internal.jsonable import jsonable
 from rootml.cli import app, main
-from rootml.cli._output import jsonable
 from rootml.errors import UsageError
 
 
