@@ -33,7 +33,14 @@ NEEDS = {
     "train_tensorflow": ("tensorflow", "matplotlib"),
     "train_torch": ("torch", "matplotlib"),
 }
-LONG = {"deploy_forest", "fast_to_full", "fit_in_roofit", "morph_photons", "move_from_weaver"}
+LONG = {
+    "analysis",
+    "deploy_forest",
+    "fast_to_full",
+    "fit_in_roofit",
+    "morph_photons",
+    "move_from_weaver",
+}
 ELSEWHERE = {"quickstart", "serve_forest", "train_distributed"}  # have tests of their own
 SCRIPTS = sorted(path.stem for path in TUTORIALS.glob("*.py"))
 
