@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from rootml._internal.types import Float
+from rootml._internal.types import Array, Float
 from rootml.errors import SchemaError, UsageError, nearest
 from rootml.sbi.estimator._assemble import score_graph
 from rootml.sbi.estimator._events import chunks
-from rootml.sbi.estimator._learn import (
-    HeldOut,
-    fit_curves,
-    log_norms,
-    norm_records,
-    notes_of,
-    output_names,
-)
+from rootml.sbi.estimator._held_out import HeldOut, fit_curves
+from rootml.sbi.estimator._learn import norm_records, normalised, notes_of, output_names
 from rootml.sbi.estimator._ratios import Ratios, Scores, check_scores
 from rootml.sbi.estimator._record import TrainingRecord
 from rootml.sbi.estimator._samples import Samples, check_samples, parse_samples
 from rootml.sbi.estimator._settings import Calibrate
+from rootml.sbi.estimator._trainer import scratch_folder
 
 Score = Callable[[npt.NDArray[np.float32]], Any]
 
@@ -46,11 +41,12 @@ def learn_scores(
     names = output_names(samples)
     scores = scores_of(classifier, names, kind)
     columns = samples.densities[0].dataset.columns
-    held = _held_out(samples, columns, names, scores, progress)
-    fitted = fit_curves([held], samples, calibration, knots)
-    norm = log_norms(held, fitted, samples.reference, normalisation)
+    with scratch_folder() as folder:
+        held = HeldOut.of(_log_ratios(samples, columns, names, scores, progress), folder)
+        fitted = fit_curves([held], samples.targets, samples.reference, calibration, knots)
+        norm, moments = normalised(held, fitted, samples.reference, normalisation, folder)
     record = TrainingRecord(
-        sums, (), norm_records([held], [norm], fitted, samples), time.monotonic() - began,
+        sums, (), norm_records(moments, fitted, samples), time.monotonic() - began,
         notes_of(sums),
     )  # fmt: skip
     graph = score_graph(tuple(each.curve for each in fitted), norm)
@@ -120,17 +116,13 @@ def _log_ratio(scores: Float, kind: str) -> Float:
         return np.asarray(np.log(scores) - np.log1p(-scores))
 
 
-def _held_out(
+def _log_ratios(
     samples: Samples,
     columns: Sequence[str],
     names: Sequence[str],
     scores: Scores,
     progress: bool | None,
-) -> HeldOut:
-    values, labels, weights = [], [], []
+) -> Iterator[tuple[Array, Array, Float | None]]:
     for number, density in enumerate(samples.densities):
         for x, w in chunks(density.dataset, columns, columns, progress=progress):
-            values.append(check_scores(scores(x), x, names))
-            labels.append(np.full(len(x), number, np.int64))
-            weights.append(np.ones(len(x)) if w is None else w)
-    return HeldOut(np.concatenate(values), np.concatenate(labels), np.concatenate(weights))
+            yield check_scores(scores(x), x, names), np.full(len(x), number), w

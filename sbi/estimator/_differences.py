@@ -15,9 +15,10 @@ many nuisances there are.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -25,20 +26,19 @@ from rootml._internal.loss_display import LossDisplay
 from rootml._internal.types import Float, Float32, Int
 from rootml.dataset import Dataset
 from rootml.sbi.estimator._assemble import Scale, network_graph
+from rootml.sbi.estimator._disk_matrix import DiskMatrix
 from rootml.sbi.estimator._loaders import balance, make_loader
 from rootml.sbi.estimator._network import Layers
 from rootml.sbi.estimator._samples import Density, check_sums, sums_of
 from rootml.sbi.estimator._settings import TrainingSettings, plan_differences
 from rootml.sbi.estimator._shape_decision import ShapeDecision
-from rootml.sbi.estimator._shapes import HeldOutShape, Shape, decide_shape
+from rootml.sbi.estimator._shapes import HeldOutShape, Shape, decide_shape, fit_offsets
 from rootml.sbi.estimator._training import (
-    History,
+    Trained,
     TrainingTask,
-    train_network,
+    networks_text,
+    train_networks,
 )
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -51,62 +51,97 @@ class Differences:
         layers: Of the networks of the ensemble; outputs are log(up / nominal), log(down / nominal)
             of each kept nuisance in turn.
         decisions: For all nuisances.
-        histories: Losses of the networks.
     """
 
     process: str
     nuisances: tuple[str, ...]
     layers: tuple[Layers, ...]
     decisions: tuple[ShapeDecision, ...]
-    histories: tuple[History, ...]
 
 
-def learn_differences(
+def train_differences(
     densities: Sequence[Density],
     scale: Scale,
     settings: TrainingSettings,
+    members: Sequence[int],
     display: LossDisplay,
     *,
     number: int,
-) -> Differences:
-    """Train the networks of a process and decide which shapes to keep.
+) -> list[Trained]:
+    """Train the networks of a process for members of one fold.
 
     Args:
         densities: The nominal density, then "up" and "down" of each nuisance.
         number: Of the process, for its seeds.
     """
-    nuisances = [str(density.nuisance) for density in densities[1::2]]
-    layers: list[Layers] = []
-    histories: list[History] = []
-    held: list[_HeldOut] = []
-    for member in range(settings.ensemble):
-        train, rest = _divided(densities, settings, member)
-        network, history = _train(train, scale, settings, member, number, display)
-        layers.append(network)
-        histories.append(history)
-        held.append(_evaluate(rest, network, scale, settings))
-    shapes = [
-        decide_shape(
-            densities[0].process, nuisance, [h.shape(k) for h in held], before=settings.shapes
+    dataset, _ = _divided(densities, settings, settings.fold(members[0]))
+    sums = list(dataset.scan().labels.values())
+    nuisances = len(sums) // 2
+    plan = plan_differences(
+        settings, sum(s.count for s in sums), sum(s.effective for s in sums), nuisances
+    )
+    seeds = [settings.spawned_seed(2, number, member) for member in members]
+    loader = make_loader(dataset, settings, plan.batch_size, shuffle=True, seed=seeds[0])
+    task = difference_task((scale.mean, scale.width), balance(dataset))
+    try:
+        show = display.start(
+            f"shapes: {networks_text(members, settings)}", plan.epochs * len(loader)
         )
-        for k, nuisance in enumerate(nuisances)
+        return train_networks(task, loader, None, plan, settings, seeds=seeds, show=show)
+    finally:
+        loader.close()
+
+
+def decide_shapes(
+    densities: Sequence[Density],
+    networks: Sequence[Layers],
+    scale: Scale,
+    settings: TrainingSettings,
+    folder: Path,
+) -> Differences:
+    """Decide on held-out events which shapes to keep.
+
+    Each event decides once, so that the members beyond the number of folds do not count it again.
+
+    Args:
+        networks: Of all members.
+        folder: For values of held-out events.
+    """
+    process = densities[0].process
+    nuisances = [str(density.nuisance) for density in densities[1::2]]
+    held = []
+    for member, layers in enumerate(networks[: settings.parts]):
+        _, rest = _divided(densities, settings, settings.fold(member))
+        held.append(_evaluate(rest, layers, scale, settings, folder))
+    shapes = [
+        decide_shape(process, name, [h.shape(k) for h in held], before=settings.shapes)
+        for k, name in enumerate(nuisances)
     ]
     used = [k for k, shape in enumerate(shapes) if any(shape.shares)]
+    offsets = [[shapes[k].offsets[m] for k in used] for m in range(len(held))]
+    for each in held:
+        each.remove()
+    for member in range(settings.parts, len(networks)):
+        _, rest = _divided(densities, settings, settings.fold(member))
+        more = _evaluate(rest, networks[member], scale, settings, folder)
+        offsets.append([fit_offsets(more.shape(k), shapes[k].shares) for k in used])
+        more.remove()
     return Differences(
-        densities[0].process,
+        process,
         tuple(nuisances[k] for k in used),
-        tuple(_with_shares(each, shapes, used, m) for m, each in enumerate(layers)),
+        tuple(
+            _with_shares(layers, shapes, used, offset)
+            for layers, offset in zip(networks, offsets, strict=True)
+        ),
         tuple(shape.decision for shape in shapes),
-        tuple(histories),
     )
 
 
 def _divided(
-    densities: Sequence[Density], settings: TrainingSettings, member: int
+    densities: Sequence[Density], settings: TrainingSettings, fold: int
 ) -> tuple[Dataset, Dataset]:
-    """Training events and held-out events of a member, labelled by the number of the density."""
+    """Training events and held-out events of a fold, labelled by the number of the density."""
     sides: list[list[Dataset]] = [[], []]
-    fold = settings.fold(member)
     for label, density in enumerate(densities):
         folds = density.dataset.folds(settings.parts, by=settings.by, seed=settings.seed)
         for side, dataset, what in zip(sides, folds[fold], ("training", "decisions"), strict=True):
@@ -116,41 +151,7 @@ def _divided(
     return train, rest
 
 
-def _train(
-    dataset: Dataset,
-    scale: Scale,
-    settings: TrainingSettings,
-    member: int,
-    process: int,
-    display: LossDisplay,
-) -> tuple[Layers, History]:
-    sums = list(dataset.scan().labels.values())
-    nuisances = len(sums) // 2
-    plan = plan_differences(
-        settings, sum(s.count for s in sums), sum(s.effective for s in sums), nuisances
-    )
-    seed = settings.spawned_seed(2, process, member)
-    loader = make_loader(dataset, settings, plan.batch_size, shuffle=True, seed=seed)
-    task = TrainingTask(
-        difference_loss((scale.mean, scale.width), balance(dataset)), len(scale.mean),
-        2 * nuisances,
-        from_zero=True,
-    )  # fmt: skip
-    try:
-        show = display.start(
-            f"shapes: network {member + 1} of {settings.ensemble}", plan.epochs * len(loader)
-        )
-        return train_network(
-            task, loader, None, plan, learning_rate=settings.learning_rate,
-            network=settings.hidden, activation=settings.activation, seed=seed, show=show,
-        )  # fmt: skip
-    finally:
-        loader.close()
-
-
-def difference_loss(
-    scale: tuple[Float, Float], factors: Float
-) -> Callable[[Any, Any, Any, Any], Any]:
+def difference_task(scale: tuple[Float, Float], factors: Float) -> TrainingTask:
     """Sum over the nuisances of the cross entropies between nominal, up and down.
 
     Outputs of the network are all odd parts, then all even parts.
@@ -161,24 +162,26 @@ def difference_loss(
     """
     mean, width = (np.asarray(values, np.float32) for values in scale)
 
-    def loss(network: Any, batch: Any, torch: Any, _: Any) -> Tensor:
+    def prepare(batch: Any, _: Any) -> tuple[Any, ...]:
         label = batch.y.astype(np.int64)
         weights = factors[label] if batch.w is None else factors[label] * batch.w
-        outputs = network(torch.from_numpy((batch.x - mean) / width))
-        w = torch.from_numpy(weights.astype(np.float32))
-        nominal = torch.from_numpy(label == 0)
-        odd, even = outputs[nominal].chunk(2, dim=1)
-        value = (w[nominal, None] * _log_sum(torch, odd, even)).sum()
-        side, nuisance = label[label > 0] % 2, (label[label > 0] - 1) // 2
-        rows = torch.arange(len(side))
-        odd, even = (
-            part[rows, torch.from_numpy(nuisance)] for part in outputs[~nominal].chunk(2, dim=1)
-        )
-        own = even + torch.from_numpy(np.where(side == 1, 1.0, -1.0).astype(np.float32)) * odd
-        total: Tensor = value + (w[~nominal] * (_log_sum(torch, odd, even) - own)).sum()
-        return total
+        nominal, varied = np.flatnonzero(label == 0), np.flatnonzero(label > 0)
+        order = np.concatenate([nominal, varied])
+        sign = np.where(label[varied] % 2 == 1, 1.0, -1.0).astype(np.float32)
+        x = ((batch.x - mean) / width)[order]
+        return x, weights.astype(np.float32)[order], sign, (label[varied] - 1) // 2
 
-    return loss
+    def loss(network: Any, torch: Any, x: Any, w: Any, sign: Any, nuisance: Any) -> Any:
+        outputs, first = network(x), len(x) - len(sign)
+        odd, even = outputs[:first].chunk(2, dim=1)
+        value = (w[:first, None] * _log_sum(torch, odd, even)).sum()
+        odd, even = (
+            part.gather(1, nuisance[:, None])[:, 0] for part in outputs[first:].chunk(2, dim=1)
+        )
+        own = even + sign * odd
+        return value + (w[first:] * (_log_sum(torch, odd, even) - own)).sum()
+
+    return TrainingTask(prepare, loss, len(mean), len(factors) - 1, from_zero=True)
 
 
 def _log_sum(torch: Any, odd: Any, even: Any) -> Any:
@@ -191,13 +194,13 @@ class _HeldOut:
     """Held-out events of a member.
 
     Attributes:
-        nominal: Outputs for nominal events, `(events, 2, nuisances)`.
+        nominal: Outputs for nominal events, `(events, 2 nuisances)`, on disk.
         variations: Odd and even part, each of its own nuisance, `(events, 2)`.
         label: Densities of the variations, `(events,)`.
         weights, ids: Of nominal events, and of the variations.
     """
 
-    nominal: Float32
+    nominal: DiskMatrix
     variations: Float32
     label: Int
     weights: tuple[Float, Float]
@@ -206,46 +209,51 @@ class _HeldOut:
     def shape(self, nuisance: int) -> HeldOutShape:
         """The events that concern one nuisance."""
         mine = (self.label - 1) // 2 == nuisance
-        parts = np.concatenate([self.nominal[:, :, nuisance], self.variations[mine]])
-        label = np.concatenate(
-            [np.zeros(len(self.nominal), np.int64), 1 + (self.label[mine] - 1) % 2]
-        )
+        nominal = self.nominal.columns([nuisance, self.nominal.shape[1] // 2 + nuisance])
+        parts = np.concatenate([nominal, self.variations[mine]])
+        label = np.concatenate([np.zeros(len(nominal), np.int64), 1 + (self.label[mine] - 1) % 2])
         ids = None
         if self.ids is not None:
             ids = np.concatenate([self.ids[0], self.ids[1][mine]])
         weights = np.concatenate([self.weights[0], self.weights[1][mine]])
         return HeldOutShape(parts.astype(np.float64), label, weights, ids)
 
+    def remove(self) -> None:
+        """Delete what is on disk."""
+        self.nominal.remove()
+
 
 def _evaluate(
-    dataset: Dataset, layers: Layers, scale: Scale, settings: TrainingSettings
+    dataset: Dataset, layers: Layers, scale: Scale, settings: TrainingSettings, folder: Path
 ) -> _HeldOut:
     """Outputs of a network for events that it was not trained on."""
     graph = network_graph(scale, layers, settings.activation)
     loader = make_loader(dataset, settings, None, shuffle=False, ids=True)
-    outputs, labels, weights, ids = [], [], [], []
+    nominal = DiskMatrix(folder)
+    variations, labels, weights, ids = [], [], [], []
     for batch in loader.iterate(epoch=0):
         assert isinstance(batch.x, np.ndarray)
         assert batch.y is not None
         label = batch.y.astype(np.int64)
-        value = graph.run(["y"], x=batch.x)["y"].reshape(batch.num_rows, 2, -1)
-        own = value[np.arange(len(label)), :, np.maximum(label - 1, 0) // 2]
-        outputs.append((value[label == 0], own[label > 0]))
+        value = graph.run(["y"], x=batch.x)["y"]
+        nominal.append(value[label == 0])
+        number = np.maximum(label - 1, 0) // 2
+        own = value.reshape(len(label), 2, -1)[np.arange(len(label)), :, number]
+        variations.append(own[label > 0])
         labels.append(label)
         weights.append(np.ones(len(label)) if batch.w is None else batch.w.astype(np.float64))
         if batch.observers:
             ids.append(_identity(batch.observers))
     loader.close()
-    label = np.concatenate(labels)
-    nominal, variations = (np.concatenate(each) for each in zip(*outputs, strict=True))
-    weight = np.concatenate(weights)
+    label, weight = np.concatenate(labels), np.concatenate(weights)
     found = None
     if ids:
         identity = np.concatenate(ids)
         found = (identity[label == 0], identity[label > 0])
     return _HeldOut(
-        nominal, variations, label[label > 0], (weight[label == 0], weight[label > 0]), found
-    )
+        nominal, np.concatenate(variations), label[label > 0],
+        (weight[label == 0], weight[label > 0]), found,
+    )  # fmt: skip
 
 
 def _identity(columns: Mapping[str, Any]) -> Int:
@@ -258,7 +266,7 @@ def _identity(columns: Mapping[str, Any]) -> Int:
 
 
 def _with_shares(
-    layers: Layers, shapes: Sequence[Shape], used: Sequence[int], member: int
+    layers: Layers, shapes: Sequence[Shape], used: Sequence[int], offsets: Sequence[Float]
 ) -> Layers:
     """The layers with outputs log(up / nominal), log(down / nominal) of the kept nuisances."""
     mix = np.zeros((2 * len(shapes), 2 * len(used)))
@@ -267,6 +275,6 @@ def _with_shares(
         odd, even = shapes[k].shares
         mix[k, 2 * column], mix[k, 2 * column + 1] = odd, -odd
         mix[len(shapes) + k, 2 * column : 2 * column + 2] = even
-        shift[2 * column : 2 * column + 2] = shapes[k].offsets[member]
+        shift[2 * column : 2 * column + 2] = offsets[column]
     matrix, offset = layers[-1]
     return [*layers[:-1], (matrix @ mix, offset @ mix + shift)]

@@ -22,7 +22,9 @@ from rootml.sbi.estimator._network import check_activation
 from rootml.sbi.estimator._onnx import read_onnx
 from rootml.sbi.estimator._parametric import ParametricRatios
 from rootml.sbi.estimator._ratios import Ratios
+from rootml.sbi.estimator._restore import class_networks, parametric_network
 from rootml.sbi.estimator._settings import Base, By, Calibrate, Normalise, TrainingSettings
+from rootml.sbi.estimator._trainer import Trainer
 
 CALIBRATIONS = ("auto", "always", "never")
 NORMALISATIONS = ("bridge", "reference", "none")
@@ -78,6 +80,9 @@ class RatioEstimator:
         by: Columns that identify an event, e.g. ``["run", "event"]``. Splits then agree between
             skims, and an event and its variations are on the same side. None: file and entry.
         seed: Seed of splits, order and initial weights; the same seed gives the same ratios.
+        device: Device of torch that trains, e.g. "cuda"; None: the CPU. On a GPU the members of a
+            fold train as one batched network, with common batches that are copied while the
+            network works. (Tested on the CPU; it was not measured on a GPU.)
         buffer_bytes, cache, threads: Options of `rootml.batching.BatchLoader`.
         progress: Show a progress bar with the loss; None: on a terminal.
 
@@ -119,6 +124,7 @@ class RatioEstimator:
         base: Base = "quadratic",
         by: By = None,
         seed: int = 0,
+        device: str | None = None,
         buffer_bytes: int | str = "1 GB",
         cache: str | os.PathLike[str] | None = None,
         threads: int | None = None,
@@ -153,6 +159,7 @@ class RatioEstimator:
             seed=check_whole("seed", seed, minimum=0),
             progress=progress,
             loader={"buffer_bytes": buffer_bytes, "cache": cache, "threads": threads},
+            device=device,
         )
 
     @property
@@ -166,12 +173,21 @@ class RatioEstimator:
         return self.settings.parameters
 
     @overload
-    def fit(self, samples: Mapping[str, Any], *, reference: Any) -> Ratios: ...
+    def fit(
+        self, samples: Mapping[str, Any], *, reference: Any, client: Any = None,
+        folder: str | os.PathLike[str] | None = None,
+    ) -> Ratios: ...  # fmt: skip
 
     @overload
-    def fit(self, samples: Dataset, *, reference: Dataset | None = None) -> ParametricRatios: ...
+    def fit(
+        self, samples: Dataset, *, reference: Dataset | None = None, client: Any = None,
+        folder: str | os.PathLike[str] | None = None,
+    ) -> ParametricRatios: ...  # fmt: skip
 
-    def fit(self, samples: Any, *, reference: Any = None) -> Ratios | ParametricRatios:
+    def fit(
+        self, samples: Any, *, reference: Any = None, client: Any = None,
+        folder: str | os.PathLike[str] | None = None,
+    ) -> Any:  # fmt: skip
         """Learn the ratios of samples to a reference.
 
         Args:
@@ -182,6 +198,12 @@ class RatioEstimator:
             reference: The name of a sample, or a Dataset. Its density must be positive wherever
                 that of another sample is. With `parameters`: a Dataset of any fixed density, or
                 None for the density of all events in `samples`.
+            client: A `distributed.Client`. Its workers train the networks, each by a task of its
+                own; they must see the files of the samples. Evaluation of held-out events and
+                calibration stay here. Ratios are the same as without it, up to the rounding of
+                the workers' own linear algebra.
+            folder: Keep finished networks there. A call with the same samples and settings goes on
+                where the last one stopped, also with a larger `ensemble` of as many folds.
 
         Returns:
             `Ratios`, or with `parameters` `ParametricRatios`.
@@ -193,14 +215,20 @@ class RatioEstimator:
             NonFiniteError: An input that is NaN or infinite.
             MissingPackageError: torch, or scipy for the calibration, is not installed.
             ConvergenceError: The loss is not finite.
+            ClusterError: The client is closed, or tasks fail on the cluster. Networks that were
+                finished stay in `folder`.
+            StateError: The folder holds networks of other samples or settings.
         """
         began = time.monotonic()
+        folder = None if folder is None else Path(folder)
         optional_import("torch", feature="RatioEstimator.fit", extra="torch")
         if self.parameters:
-            return learn_parametric(self.settings, samples, reference, began)
+            trainer = Trainer(client, folder, parametric_network)
+            return learn_parametric(self.settings, samples, reference, began, trainer)
         if self.settings.calibration != "never":  # fail now, not after the training
             optional_import("scipy.optimize", feature="calibration", extra="sbi")
-        return learn_classes(self.settings, samples, reference, began)
+        trainer = Trainer(client, folder, class_networks)
+        return learn_classes(self.settings, samples, reference, began, trainer)
 
     @staticmethod
     def load(path: str | os.PathLike[str]) -> Ratios | ParametricRatios:

@@ -2,34 +2,42 @@
 
 ::
 
-    for each member m of the ensemble, whose fold is f = m mod folds:
-        train on all folds but f;  stop by a part of fold f;  evaluate fold f
-    one calibration curve per ratio, from the held-out events of the members
+    for each member m of the ensemble, whose fold is f = m mod folds:      # here or on a cluster
+        train on all folds but f;  stop by a part of fold f
+        networks for log(variation / nominal) of each process with variations, see `_differences`
+    evaluate each fold by one member  ->  one calibration curve per ratio
     the norms of each member, from its own fold
-    for each process with variations: networks for log(variation / nominal), see `_differences`
+    the shapes that held-out events show
 
-Inputs are streamed. Of held-out events the log ratios, labels and weights are kept in memory.
+Inputs are streamed. Of held-out events the log ratios are on disk, labels and weights in memory.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from rootml._internal.loss_display import LossDisplay
-from rootml._internal.types import Float, Int
+from rootml._internal.types import Array, Float
 from rootml.dataset import Dataset
 from rootml.sbi.estimator._assemble import Member, Outputs, Scale, class_graph, differences
-from rootml.sbi.estimator._calibration import Fitted, fit_curve
-from rootml.sbi.estimator._differences import Differences, learn_differences
+from rootml.sbi.estimator._calibration import Fitted
+from rootml.sbi.estimator._differences import Differences, decide_shapes, train_differences
 from rootml.sbi.estimator._graph import Graph
+from rootml.sbi.estimator._held_out import (
+    HeldOut,
+    RatioMoments,
+    calibrated,
+    fit_curves,
+    log_norms,
+)
 from rootml.sbi.estimator._loaders import balance, fit_scale, make_loader, plan_for
 from rootml.sbi.estimator._network import Layers
-from rootml.sbi.estimator._normalisation import bridge, class_weights, expectation
 from rootml.sbi.estimator._ratios import Ratios
 from rootml.sbi.estimator._record import Norm, TrainingRecord
 from rootml.sbi.estimator._samples import (
@@ -42,29 +50,67 @@ from rootml.sbi.estimator._samples import (
     parse_samples,
     sums_of,
 )
-from rootml.sbi.estimator._settings import Calibrate, TrainingSettings
+from rootml.sbi.estimator._settings import TrainingSettings
 from rootml.sbi.estimator._shape_decision import ShapeDecision
+from rootml.sbi.estimator._trainer import Trainer
 from rootml.sbi.estimator._training import (
     History,
-    TrainingTask,
-    softmax_loss,
-    train_network,
+    Trained,
+    networks_text,
+    softmax_task,
+    train_networks,
 )
 
 
 @dataclass(frozen=True)
-class HeldOut:
-    """Events that a network was not trained on.
+class ClassNetworks:
+    """The networks of one member of the ensemble.
 
     Attributes:
-        log_ratio: `(events, targets)`, before calibration.
-        labels: `(events,)`, number of the density.
-        weights: `(events,)`.
+        nominal: Between the nominal densities; None: there is only one.
+        differences: Of the variations, for each process that has some.
     """
 
-    log_ratio: Float
-    labels: Int
-    weights: Float
+    nominal: Trained | None
+    differences: tuple[Trained, ...]
+
+
+@dataclass(frozen=True)
+class ClassJob:
+    """The training of members of one fold, to be called here or on a worker."""
+
+    samples: Samples
+    scale: Scale
+    settings: TrainingSettings
+
+    def __call__(self, members: Sequence[int], display: LossDisplay) -> list[ClassNetworks]:
+        """Train them."""
+        count = range(len(members))
+        nominal: Sequence[Trained | None] = [None for _ in count]
+        if self.samples.nominal().targets:
+            nominal = self._nominal(members, display)
+        learned = [
+            train_differences(group, self.scale, self.settings, members, display, number=number)
+            for number, group in enumerate(self.samples.variations())
+        ]
+        return [ClassNetworks(nominal[k], tuple(each[k] for each in learned)) for k in count]
+
+    def _nominal(self, members: Sequence[int], display: LossDisplay) -> list[Trained]:
+        settings, scale = self.settings, self.scale
+        parts = _divided(self.samples.nominal(), settings, settings.fold(members[0]))
+        seeds = [settings.spawned_seed(1, member) for member in members]
+        plan = plan_for(parts.train, settings)
+        train = make_loader(parts.train, settings, plan.batch_size, shuffle=True, seed=seeds[0])
+        stop = make_loader(parts.stop, settings, shuffle=False)
+        task = softmax_task((scale.mean, scale.width), balance(parts.train))
+        try:
+            show = display.start(
+                f"ratios: {networks_text(members, settings)}", plan.epochs * len(train)
+            )
+            return train_networks(task, train, stop, plan, settings, seeds=seeds, show=show)
+        finally:
+            train.close()
+            stop.close()
 
 
 @dataclass(frozen=True)
@@ -76,34 +122,38 @@ class Nominal:
         matrix: From logits to log ratios; None: there is nothing but the reference.
         fitted: Calibration of each ratio.
         norms: For the record.
-        histories: Losses of the networks.
     """
 
     members: tuple[Member, ...]
     matrix: Float | None
     fitted: tuple[Fitted, ...]
     norms: Mapping[str, Norm]
-    histories: tuple[History, ...]
 
 
-def learn_classes(settings: TrainingSettings, given: Any, reference: Any, began: float) -> Ratios:
+def learn_classes(
+    settings: TrainingSettings, given: Any, reference: Any, began: float, trainer: Trainer
+) -> Ratios:
     """See `RatioEstimator.fit`."""
     samples, sums = check_samples(parse_samples(given, reference), settings.inputs)
     scale = fit_scale(samples.union(), settings)
-    display = LossDisplay(enabled=settings.progress)
-    with display.showing():
-        nominal = learn_nominal(samples.nominal(), scale, settings, display)
+    networks = trainer.run(ClassJob(samples, scale, settings), settings, samples.datasets())
+    layers = [n.nominal.layers for n in networks if n.nominal is not None]
+    with trainer.scratch() as folder:
+        nominal = assess_nominal(samples.nominal(), layers, scale, settings, folder)
         learned = [
-            learn_differences(group, scale, settings, display, number=number)
-            for number, group in enumerate(samples.variations())
+            decide_shapes(
+                group, [n.differences[k].layers for n in networks], scale, settings, folder
+            )
+            for k, group in enumerate(samples.variations())
         ]
     outputs = output_names(samples)
     graph = _assembled(nominal, learned, samples, scale, settings)
     shapes = tuple(decision for each in learned for decision in each.decisions)
-    histories = (*nominal.histories, *(h for each in learned for h in each.histories))
+    first = tuple(n.nominal.history for n in networks if n.nominal is not None)
+    more = [n.differences[k].history for k in range(len(learned)) for n in networks]
     record = TrainingRecord(
-        sums, histories, nominal.norms, time.monotonic() - began,
-        (*notes_of(sums), *training_notes(nominal.histories), *_shape_notes(shapes)), shapes,
+        sums, (*first, *more), nominal.norms, time.monotonic() - began,
+        (*notes_of(sums), *training_notes(first), *_shape_notes(shapes)), shapes,
     )  # fmt: skip
     return Ratios(
         settings.inputs, samples.densities[0].dataset.columns, outputs,
@@ -145,38 +195,79 @@ def _assembled(
     return class_graph(scale, members, nominal.matrix, curves, settings.activation, outputs)
 
 
-def learn_nominal(
-    samples: Samples, scale: Scale, settings: TrainingSettings, display: LossDisplay
-) -> Nominal:
-    """Train a classifier between densities, calibrate and normalise its ratios."""
+def assess_nominal(
+    samples: Samples, networks: Sequence[Layers], scale: Scale, settings: TrainingSettings,
+    folder: Path,
+) -> Nominal:  # fmt: skip
+    """Calibrate and normalise classifiers between densities.
+
+    Args:
+        networks: Of all members.
+        folder: For log ratios of held-out events: all of them once, and those of one more member.
+    """
     if not samples.targets:
         empty = Member([], np.zeros(0))
-        return Nominal((empty,) * settings.ensemble, None, (), {}, ())
+        return Nominal((empty,) * settings.ensemble, None, (), {})
     matrix = differences(len(samples.densities), samples.reference)
-    layers: list[Layers] = []
-    histories: list[History] = []
-    held: list[HeldOut] = []
-    for number in range(settings.ensemble):
-        parts = _divided(samples, settings, number)
-        network, history = _train(parts, scale, settings, number, display)
-        layers.append(network)
-        histories.append(history)
-        identity = [Member(network, np.zeros(len(samples.targets)))]
+
+    def held_out(number: int) -> HeldOut:
+        identity = [Member(networks[number], np.zeros(len(samples.targets)))]
         raw = class_graph(scale, identity, matrix, (), settings.activation)
-        held.append(_log_ratios(parts.held, raw, settings))
-    once = held[: settings.parts]  # each event at most once
-    fitted = fit_curves(once, samples, settings.calibration, settings.knots)
-    norms = [log_norms(h, fitted, samples.reference, settings.normalisation) for h in held]
-    members = [Member(n, norm) for n, norm in zip(layers, norms, strict=True)]
-    return Nominal(
-        tuple(members), matrix, fitted, norm_records(once, norms, fitted, samples),
-        tuple(histories),
+        parts = _divided(samples, settings, settings.fold(number))
+        return HeldOut.of(_log_ratios(parts.held, raw, settings), folder)
+
+    once = {number: held_out(number) for number in range(settings.parts)}
+    fitted = fit_curves(
+        list(once.values()), samples.targets, samples.reference, settings.calibration,
+        settings.knots,
     )  # fmt: skip
+    members, moments = [], []
+    for number, layers in enumerate(networks):
+        held = once.pop(number) if number in once else held_out(number)
+        norm, found = normalised(held, fitted, samples.reference, settings.normalisation, folder)
+        members.append(Member(layers, norm))
+        if number < settings.parts:
+            moments.append(found)
+    total = sum(moments[1:], moments[0])
+    return Nominal(tuple(members), matrix, fitted, norm_records(total, fitted, samples))
 
 
-def _divided(samples: Samples, settings: TrainingSettings, number: int) -> Division:
-    """The parts for one member, each a labelled union of all samples."""
-    fold, by = settings.fold(number), settings.by
+def normalised(
+    held: HeldOut, fitted: Sequence[Fitted], reference: int, how: str, folder: Path
+) -> tuple[Float, RatioMoments]:
+    """The norms of one network and the moments of its ratios; its held-out values are deleted."""
+    known = calibrated(held, fitted, folder)
+    norm = log_norms(known, reference, how)
+    moments = RatioMoments.of(known, norm, reference)
+    known.remove()
+    held.remove()
+    return norm, moments
+
+
+def _log_ratios(
+    dataset: Dataset, graph: Graph, settings: TrainingSettings
+) -> Iterator[tuple[Array, Array, Float | None]]:
+    loader = make_loader(dataset, settings, shuffle=False)
+    for batch in loader.iterate(epoch=0):
+        assert batch.y is not None
+        yield graph.run(["log_ratio"], x=batch.x)["log_ratio"], batch.y, batch.w
+    loader.close()
+
+
+def norm_records(
+    moments: RatioMoments, fitted: Sequence[Fitted], samples: Samples
+) -> dict[str, Norm]:
+    """E_ref[r] of held-out events, and the calibration, by output."""
+    mean, error = moments.mean, moments.error
+    return {
+        name: Norm(float(mean[j]), float(error[j]), f.gain, calibrated=not f.curve.is_identity)
+        for j, (name, f) in enumerate(zip(output_names(samples), fitted, strict=True))
+    }
+
+
+def _divided(samples: Samples, settings: TrainingSettings, fold: int) -> Division:
+    """The parts for members of one fold, each a labelled union of all samples."""
+    by = settings.by
     parts = [
         divide(d.dataset, settings.parts, fold, by=by, seed=settings.seed)
         for d in samples.densities
@@ -192,100 +283,6 @@ def _divided(samples: Samples, settings: TrainingSettings, number: int) -> Divis
         chosen = iter(group)
         named.append(samples.map(lambda _, chosen=chosen: next(chosen)).union())
     return Division(*named)
-
-
-def _train(
-    parts: Division,
-    scale: Scale,
-    settings: TrainingSettings,
-    number: int,
-    display: LossDisplay,
-) -> tuple[Layers, History]:
-    seed = settings.spawned_seed(1, number)
-    plan = plan_for(parts.train, settings)
-    train = make_loader(parts.train, settings, plan.batch_size, shuffle=True, seed=seed)
-    stop = make_loader(parts.stop, settings, shuffle=False)
-    task = TrainingTask(
-        softmax_loss((scale.mean, scale.width), balance(parts.train)),
-        len(scale.mean), len(parts.train.scan().labels),
-    )  # fmt: skip
-    try:
-        show = display.start(
-            f"ratios: network {number + 1} of {settings.ensemble}", plan.epochs * len(train)
-        )
-        return train_network(
-            task, train, stop, plan, learning_rate=settings.learning_rate,
-            network=settings.hidden, activation=settings.activation, seed=seed, show=show,
-        )  # fmt: skip
-    finally:
-        train.close()
-        stop.close()
-
-
-def _log_ratios(dataset: Dataset, graph: Graph, settings: TrainingSettings) -> HeldOut:
-    loader = make_loader(dataset, settings, shuffle=False)
-    values, labels, weights = [], [], []
-    for batch in loader.iterate(epoch=0):
-        assert isinstance(batch.x, np.ndarray)
-        assert batch.y is not None
-        values.append(graph.run(["log_ratio"], x=batch.x)["log_ratio"])
-        labels.append(batch.y.astype(np.int64))
-        weights.append(np.ones(batch.num_rows) if batch.w is None else batch.w.astype(np.float64))
-    loader.close()
-    return HeldOut(
-        np.concatenate(values).astype(np.float64), np.concatenate(labels), np.concatenate(weights)
-    )
-
-
-def fit_curves(
-    held: Sequence[HeldOut], samples: Samples, when: Calibrate, knots: int
-) -> tuple[Fitted, ...]:
-    """One calibration curve per ratio, from the held-out events of all members."""
-    labels = np.concatenate([h.labels for h in held])
-    weights = np.concatenate([h.weights for h in held])
-    fitted = []
-    for column, target in enumerate(samples.targets):
-        used = (labels == target) | (labels == samples.reference)
-        value = np.concatenate([h.log_ratio[:, column] for h in held])[used]
-        numerator = (labels == target)[used]
-        fitted.append(fit_curve(value, numerator, weights[used], knots=knots, when=when))
-    return tuple(fitted)
-
-
-def calibrated(held: HeldOut, fitted: Sequence[Fitted]) -> Float:
-    """Log ratios of held-out events after calibration, `(events, targets)`."""
-    return np.stack([f.curve(held.log_ratio[:, j]) for j, f in enumerate(fitted)], axis=1)
-
-
-def log_norms(held: HeldOut, fitted: Sequence[Fitted], reference: int, how: str) -> Float:
-    """What to subtract from the calibrated log ratios, `(targets,)`."""
-    value = calibrated(held, fitted)
-    if how == "none":
-        return np.zeros(value.shape[1])
-    if how == "reference":
-        mine = held.labels == reference
-        weights = held.weights[mine] / held.weights[mine].sum()
-        return np.log(expectation(np.exp(value[mine]), weights)[0])
-    full = np.insert(value, reference, 0.0, axis=1)
-    weights = class_weights(held.labels, held.weights, full.shape[1])
-    return -np.delete(bridge(full, weights, reference), reference)
-
-
-def norm_records(
-    held: Sequence[HeldOut], norms: Sequence[Float], fitted: Sequence[Fitted], samples: Samples
-) -> dict[str, Norm]:
-    """E_ref[r] of held-out events, and the calibration, by output."""
-    parts = []
-    for each, norm in zip(held, norms, strict=False):
-        mine = each.labels == samples.reference
-        parts.append((np.exp(calibrated(each, fitted)[mine] - norm), each.weights[mine]))
-    ratio = np.concatenate([r for r, _ in parts])
-    weights = np.concatenate([w for _, w in parts])
-    mean, error = expectation(ratio, weights / weights.sum())
-    return {
-        name: Norm(float(mean[j]), float(error[j]), f.gain, calibrated=not f.curve.is_identity)
-        for j, (name, f) in enumerate(zip(output_names(samples), fitted, strict=True))
-    }
 
 
 def notes_of(sums: Mapping[str, Sums]) -> tuple[str, ...]:

@@ -16,22 +16,22 @@ norm c (`_pairs`, `_score`).
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from rootml._internal.loss_display import LossDisplay
+from rootml._internal.optional import optional_import
 from rootml._internal.types import Float
 from rootml.batching import Standardizer
 from rootml.dataset import Dataset
 from rootml.errors import ConvergenceError, UsageError
 from rootml.sbi.estimator._assemble import Member, Scale, monomials, parametric_graph
+from rootml.sbi.estimator._held_out import RatioMoments
 from rootml.sbi.estimator._learn import notes_of, training_notes
 from rootml.sbi.estimator._loaders import make_loader, plan_for
-from rootml.sbi.estimator._network import Layers
-from rootml.sbi.estimator._normalisation import expectation
 from rootml.sbi.estimator._pair_loader import PairBatch, PairLoader
 from rootml.sbi.estimator._pairs import (
     constant_norm,
@@ -50,10 +50,14 @@ from rootml.sbi.estimator._samples import (
 )
 from rootml.sbi.estimator._score import score_norm, scores_of
 from rootml.sbi.estimator._settings import MAX_BATCH, TrainingSettings
-from rootml.sbi.estimator._training import History, TrainingTask, train_network
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from rootml.sbi.estimator._trainer import Trainer
+from rootml.sbi.estimator._training import (
+    History,
+    Trained,
+    TrainingTask,
+    networks_text,
+    train_networks,
+)
 
 POOL = "all samples"
 _MAX_ITERATIONS = 8
@@ -63,31 +67,41 @@ MAX_TERMS = 400
 """Terms of the polynomial; with more inputs it is left out."""
 
 
-def pair_loss(base: Float | None) -> Callable[[Any, Any, Any, Any], Any]:
+def pair_task(base: Float | None, columns: int) -> TrainingTask:
     """Cross entropy between matched and mismatched pairs, of equal total weight.
 
     Args:
         base: Coefficients of `monomials`, which are added to the network.
+        columns: Number of inputs and parameters.
     """
 
-    def loss(network: Any, batch: PairBatch, torch: Any, draws: Any) -> Tensor:
-        x, theta, w = map(torch.from_numpy, (batch.x, batch.theta, batch.w))
-        x_ref, w_ref = torch.from_numpy(batch.x_ref), torch.from_numpy(batch.w_ref)
-        shift = int(torch.randint(1, max(2, len(theta)), (1,), generator=draws))
-        other = (torch.arange(len(x_ref)) + shift) % len(theta)
-        pairs = torch.cat([torch.cat([x, theta], dim=1), torch.cat([x_ref, theta[other]], dim=1)])
-        logit = network(pairs)[:, 0]
+    def prepare(batch: PairBatch, draws: Any) -> tuple[Any, ...]:
+        x, theta, w, x_ref = batch.x, batch.theta, batch.w, batch.x_ref
+        shift = _draw(draws, max(2, len(theta)))
+        other = (np.arange(len(x_ref)) + shift) % len(theta)
+        pairs = np.concatenate(
+            [np.concatenate([x, theta], axis=1), np.concatenate([x_ref, theta[other]], axis=1)]
+        )
+        given = np.zeros(len(pairs), np.float32)
         if base is not None:
-            given = monomials(pairs.numpy()) @ base
-            logit = logit + torch.from_numpy(given.astype(np.float32))
-        matched, mismatched = logit[: len(x)], logit[len(x) :]
-        soft = torch.nn.functional.softplus
-        scale = len(x) / len(x_ref)
-        losses = (w * soft(-matched)).sum() + scale * (w_ref * w[other] * soft(mismatched)).sum()
-        total: Tensor = 0.5 * losses
-        return total
+            given = (monomials(pairs) @ base).astype(np.float32)
+        scale = np.float32(len(x) / len(x_ref))
+        return pairs, given, w, scale * batch.w_ref * w[other]
 
-    return loss
+    def loss(
+        network: Any, torch: Any, pairs: Any, given: Any, matched: Any, mismatched: Any
+    ) -> Any:
+        logit, soft = network(pairs)[:, 0] + given, torch.nn.functional.softplus
+        first, second = logit[: len(matched)], logit[len(matched) :]
+        return 0.5 * ((matched * soft(-first)).sum() + (mismatched * soft(second)).sum())
+
+    return TrainingTask(prepare, loss, columns, 1, from_zero=base is not None)
+
+
+def _draw(draws: Any, below: int) -> int:
+    """A whole number from 1 to `below` - 1 from a generator of torch."""
+    torch = optional_import("torch", feature="RatioEstimator.fit", extra="torch")
+    return int(torch.randint(1, below, (1,), generator=draws))
 
 
 def fit_base(loader: PairLoader, columns: int, *, epoch: int) -> Float:
@@ -133,13 +147,54 @@ def _labelled(batch: PairBatch) -> Iterator[tuple[Float, Float, float]]:
 
 
 @dataclass(frozen=True)
-class _Task:
-    """What all members share."""
+class ParametricNetwork:
+    """One trained, normalised member of the ensemble.
+
+    Attributes:
+        member: Its networks and norms.
+        share: Of the network, which held-out events confirm.
+        history: Its losses.
+        moments: Of the ratios of mismatched pairs, whose mean should be 1.
+    """
+
+    member: Member
+    share: float
+    history: History
+    moments: RatioMoments
+
+
+@dataclass(frozen=True)
+class ParametricJob:
+    """The training of members of one fold, to be called here or on a worker."""
 
     settings: TrainingSettings
     dataset: Dataset
     reference: Dataset | None
     scales: tuple[Scale, Scale]
+
+    def __call__(self, members: Sequence[int], display: LossDisplay) -> list[ParametricNetwork]:
+        """Train and normalise them."""
+        settings = self.settings
+        seeds = [settings.spawned_seed(1, member) for member in members]
+        main, other = _divided(self, settings.fold(members[0]))
+        plan = plan_for(main.train, settings)
+        size, seed = plan.batch_size, seeds[0]
+        train = self.loader(main.train, other.train, shuffle=True, seed=seed, size=size)
+        stop = self.loader(main.stop, other.stop, shuffle=False, seed=0, size=MAX_BATCH)
+        held = self.loader(main.held, other.held, shuffle=True, seed=seed, size=MAX_BATCH)
+        columns = sum(map(len, self.names))
+        try:
+            base = fit_base(train, columns, epoch=0) if self.has_base else None
+            show = display.start(
+                f"ratios: {networks_text(members, settings)}", plan.epochs * len(train)
+            )
+            found = train_networks(
+                pair_task(base, columns), train, stop, plan, settings, seeds=seeds, show=show
+            )
+            return [_normalised(self, trained, base, held) for trained in found]
+        finally:
+            for loader in (train, stop, held):
+                loader.close()
 
     @property
     def names(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -177,7 +232,7 @@ class _Task:
 
 
 def learn_parametric(
-    settings: TrainingSettings, given: Any, reference: Any, began: float
+    settings: TrainingSettings, given: Any, reference: Any, began: float, trainer: Trainer
 ) -> ParametricRatios:
     """See `RatioEstimator.fit`."""
     dataset, other = _checked(settings, given, reference)
@@ -187,37 +242,24 @@ def learn_parametric(
     for name, each in sums.items():
         check_sums(each, name)
     scales, ends = _fit_scales(settings, dataset)
-    task = _Task(settings, dataset, other, scales)
-    members: list[Member] = []
-    histories: list[History] = []
-    checks: list[tuple[Float, Float]] = []
-    shares: list[float] = []
-    display = LossDisplay(enabled=settings.progress)
-    with display.showing():
-        for number in range(settings.ensemble):
-            trained = _member(task, number, display)
-            member, share, check = _normalised(task, trained)
-            members.append(member)
-            histories.append(trained.history)
-            shares.append(share)
-            checks.append(check)
-    graph = parametric_graph(*scales, members, settings.activation)
-    mean, error = expectation(
-        np.concatenate([r for r, _ in checks])[:, None],
-        np.concatenate([w for _, w in checks]) / sum(w.sum() for _, w in checks),
-    )
-    norms = {"r": Norm(float(mean[0]), float(error[0]), 0.0, calibrated=False)}
+    job = ParametricJob(settings, dataset, other, scales)
+    datasets = {"samples": dataset} if other is None else {"samples": dataset, "reference": other}
+    networks = trainer.run(job, settings, datasets)
+    graph = parametric_graph(*scales, [n.member for n in networks], settings.activation)
+    moments = sum((n.moments for n in networks[1:]), networks[0].moments)
+    norms = {"r": Norm(float(moments.mean[0]), float(moments.error[0]), 0.0, calibrated=False)}
+    histories = tuple(n.history for n in networks)
     notes = list(notes_of(sums)) + list(training_notes(histories))
-    if settings.base != "none" and not task.has_base:
+    if settings.base != "none" and not job.has_base:
         notes.append(f"no polynomial was fitted: so many inputs need more than {MAX_TERMS} terms")
-    if task.has_base:
-        texts = ", ".join(f"{share:.2f}" for share in shares)
+    if job.has_base:
+        texts = ", ".join(f"{n.share:.2f}" for n in networks)
         notes.append(f"share of the networks that held-out events confirm: {texts}")
-    record = TrainingRecord(sums, tuple(histories), norms, time.monotonic() - began, tuple(notes))
-    ranges = dict(zip(task.names[1], ends, strict=True))
+    record = TrainingRecord(sums, histories, norms, time.monotonic() - began, tuple(notes))
+    ranges = dict(zip(job.names[1], ends, strict=True))
     source = POOL if other is None else "reference"
     return ParametricRatios(
-        settings.inputs, task.names[0], ranges, source, settings.ensemble, record, graph
+        settings.inputs, job.names[0], ranges, source, settings.ensemble, record, graph
     )
 
 
@@ -269,73 +311,42 @@ def _fit_scales(
     return (x, theta), ends
 
 
-@dataclass(frozen=True)
-class _Trained:
-    """A network, the polynomial before it, and its two held-out parts."""
-
-    layers: Layers
-    history: History
-    base: Float | None
-    stop: PairLoader
-    held: PairLoader
-
-
-def _member(task: _Task, number: int, display: LossDisplay) -> _Trained:
-    """One trained network."""
-    settings, by = task.settings, task.settings.by
-    seed = settings.spawned_seed(1, number)
+def _divided(job: ParametricJob, fold: int) -> tuple[Division, Division]:
+    """The parts of samples and reference for one fold."""
+    settings = job.settings
 
     def parts(dataset: Dataset | None, what: str) -> Division:
         if dataset is None:
             return Division(None, None, None)
-        fold = settings.fold(number)
-        found = divide(dataset, settings.parts, fold, by=by, seed=settings.seed)
+        found = divide(dataset, settings.parts, fold, by=settings.by, seed=settings.seed)
         for each in (found.train, found.stop, found.held):
             check_sums(sums_of(each), f"a part of {what}")
         return found
 
-    main, other = parts(task.dataset, "the samples"), parts(task.reference, "the reference")
-    plan = plan_for(main.train, settings)
-    size = plan.batch_size
-    train = task.loader(main.train, other.train, shuffle=True, seed=seed, size=size)
-    stop = task.loader(main.stop, other.stop, shuffle=False, seed=0, size=MAX_BATCH)
-    held = task.loader(main.held, other.held, shuffle=True, seed=seed, size=MAX_BATCH)
-    columns = sum(map(len, task.names))
-    try:
-        base = fit_base(train, columns, epoch=0) if task.has_base else None
-        learning = TrainingTask(pair_loss(base), columns, 1, from_zero=base is not None)
-        show = display.start(
-            f"ratios: network {number + 1} of {settings.ensemble}", plan.epochs * len(train)
-        )
-        layers, history = train_network(
-            learning, train, stop, plan, learning_rate=settings.learning_rate,
-            network=settings.hidden, activation=settings.activation, seed=seed, show=show,
-        )  # fmt: skip
-    finally:
-        train.close()
-    return _Trained(layers, history, base, stop, held)
+    return parts(job.dataset, "the samples"), parts(job.reference, "the reference")
 
 
-def _normalised(task: _Task, trained: _Trained) -> tuple[Member, float, tuple[Float, Float]]:
+def _normalised(
+    job: ParametricJob, trained: Trained, base: Float | None, held: PairLoader
+) -> ParametricNetwork:
     """The network as it is used, the share that was kept, and a check of its norm.
 
     Share and constant use held-out events that nothing else depends on. The slopes of the norm
     need many events and hardly depend on the number of epochs, so they use all held-out events.
     """
-    scales, activation = task.scales, task.settings.activation
-    layers, base = trained.layers, trained.base
+    scales, activation = job.scales, job.settings.activation
+    layers = trained.layers
     none = np.zeros(monomials(np.zeros((1, len(scales[1].mean)))).shape[1])
-    try:
-        network = parametric_graph(*scales, [Member(layers, none)], activation)
-        pairs = held_out_pairs(network, base, trained.held, scales)
-        share = 1.0 if base is None else network_share(pairs)
-        pairs, layers = pairs.with_share(share), scaled_last(layers, share)
-        norm = none
-        if task.settings.normalisation != "none":
-            graph = parametric_graph(*scales, [Member(layers, none, base)], activation)
-            held_out = (trained.held,)
-            norm = constant_norm(pairs, score_norm(scores_of(graph, scales), held_out))
-    finally:
-        trained.stop.close()
-        trained.held.close()
-    return Member(layers, norm, base), share, pairs.check(norm)
+    network = parametric_graph(*scales, [Member(layers, none)], activation)
+    pairs = held_out_pairs(network, base, held, scales)
+    share = 1.0 if base is None else network_share(pairs)
+    pairs, layers = pairs.with_share(share), scaled_last(layers, share)
+    norm = none
+    if job.settings.normalisation != "none":
+        graph = parametric_graph(*scales, [Member(layers, none, base)], activation)
+        norm = constant_norm(pairs, score_norm(scores_of(graph, scales), (held,)))
+    ratio, weights = pairs.check(norm)
+    return ParametricNetwork(
+        Member(layers, norm, base), share, trained.history,
+        RatioMoments.of_ratios(ratio[:, None], weights),
+    )  # fmt: skip

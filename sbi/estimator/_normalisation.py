@@ -21,10 +21,16 @@ Two methods, both on held-out events:
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from typing import TypeAlias
+
 import numpy as np
 
 from rootml._internal.types import Float, Int
 from rootml.errors import ConvergenceError
+
+Blocks: TypeAlias = "Callable[[], Iterable[tuple[Float, Float]]]"
+"""A pass over events: log ratios and weights of blocks of them."""
 
 _MAX_ITERATIONS = 60
 _TOLERANCE = 1e-9
@@ -36,37 +42,43 @@ def class_weights(labels: Int, weights: Float, classes: int) -> Float:
     return np.asarray(weights / totals[labels])
 
 
-def bridge(log_ratio: Float, weights: Float, reference: int) -> Float:
+def bridge(blocks: Blocks, classes: int, reference: int) -> Float:
     """The constants a_k, `(classes,)`, zero for the reference.
 
-    Newton's method on a convex loss.
+    Newton's method on a convex loss; each step is a pass over the events.
 
     Args:
-        log_ratio: `(events, classes)`, zero in the column of the reference.
-        weights: `(events,)`, with a sum of 1 for each class.
+        blocks: Called for each pass: log ratios `(events, classes)`, zero in the column of the
+            reference, and weights `(events,)`, which add up to 1 for each class.
 
     Raises:
         ConvergenceError: There are no such constants, which can happen with negative weights.
     """
-    classes = log_ratio.shape[1]
     free = np.array([k for k in range(classes) if k != reference])
     offsets = np.zeros(classes)
     for _ in range(_MAX_ITERATIONS):
+        excess, hessian = _bridge_sums(blocks, offsets)
+        if np.abs(excess[free]).max() < _TOLERANCE:
+            return offsets
+        step = np.linalg.solve(hessian[np.ix_(free, free)], excess[free])
+        offsets[free] -= np.clip(step, -2.0, 2.0)
+    message = f"the normalisation of the ratios did not converge; remaining excess {excess[free].tolist()}"
+    raise ConvergenceError(message)
+
+
+def _bridge_sums(blocks: Blocks, offsets: Float) -> tuple[Float, Float]:
+    """Predicted minus true fraction of each class, and its derivative by the offsets."""
+    classes = len(offsets)
+    excess, hessian = np.full(classes, -1.0), np.zeros((classes, classes))
+    for log_ratio, weights in blocks():
         logits = log_ratio + offsets
         logits -= logits.max(axis=1, keepdims=True)
         probability = np.exp(logits)
         probability /= probability.sum(axis=1, keepdims=True)
-        excess = (weights @ probability - 1.0)[free]
-        if np.abs(excess).max() < _TOLERANCE:
-            return offsets
-        weighted = probability[:, free] * weights[:, None]
-        hessian = np.diag(weighted.sum(axis=0)) - weighted.T @ probability[:, free]
-        step = np.linalg.solve(hessian, excess)
-        offsets[free] -= np.clip(step, -2.0, 2.0)
-    message = (
-        f"the normalisation of the ratios did not converge; remaining excess {excess.tolist()}"
-    )
-    raise ConvergenceError(message)
+        excess += weights @ probability
+        weighted = probability * weights[:, None]
+        hessian += np.diag(weighted.sum(axis=0)) - weighted.T @ probability
+    return excess, hessian
 
 
 def expectation(ratio: Float, weights: Float) -> tuple[Float, Float]:

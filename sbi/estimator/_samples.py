@@ -121,6 +121,10 @@ class Samples:
         labelled = [d.dataset.with_label(k) for k, d in enumerate(self.densities)]
         return reduce(lambda left, right: left + right, labelled)
 
+    def datasets(self) -> dict[str, Dataset]:
+        """The events of each density, by name."""
+        return {density.name: density.dataset for density in self.densities}
+
     def sums(self) -> dict[str, Sums]:
         """The weights of each density, by name."""
         return {density.name: sums_of(density.dataset) for density in self.densities}

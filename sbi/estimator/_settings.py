@@ -35,8 +35,10 @@ class TrainingSettings:
 
     Attributes:
         epochs, batch_size, patience: None: chosen by `plan_training`.
-        shapes: Decisions that were made before; None: decide on held-out events.
         loader: Options of every `BatchLoader`: `buffer_bytes`, `cache`, `threads`.
+        shapes: Decisions that were made before; None: decide on held-out events.
+        device: Device of torch that trains; None: the CPU.
+        batched: Train the members of a fold as one batched network; None: on a GPU.
     """
 
     inputs: tuple[str, ...]
@@ -58,6 +60,8 @@ class TrainingSettings:
     progress: bool | None
     loader: dict[str, Any]
     shapes: tuple[ShapeDecision, ...] | None = None
+    device: str | None = None
+    batched: bool | None = None
 
     def spawned_seed(self, *path: int) -> int:
         """A seed for one purpose, independent of those of other paths and of other seeds."""
@@ -71,6 +75,20 @@ class TrainingSettings:
     def fold(self, member: int) -> int:
         """The fold that a member of the ensemble holds out."""
         return member % self.parts
+
+    @property
+    def is_batched(self) -> bool:
+        """Whether the members of a fold train as one batched network."""
+        if self.batched is None:
+            return (self.device or "cpu").split(":")[0] != "cpu"
+        return self.batched
+
+    def groups(self, members: Sequence[int]) -> list[tuple[int, ...]]:
+        """Members that train together: those of a fold if they are batched, else each alone."""
+        if not self.is_batched:
+            return [(member,) for member in members]
+        folds = [tuple(m for m in members if self.fold(m) == fold) for fold in range(self.parts)]
+        return [group for group in folds if group]
 
 
 def spawned_seed(seed: int, *path: int) -> int:

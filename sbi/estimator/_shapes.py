@@ -111,6 +111,17 @@ def decide_shape(
     return Shape((float(shares[_ODD]), float(shares[_EVEN])), fit.offsets(), decision)
 
 
+def fit_offsets(part: HeldOutShape, shares: tuple[float, float]) -> Float:
+    """c_up and c_down of a further network, `(2,)`, with given shares.
+
+    Its held-out events are those of another network, which decided on the shares.
+    """
+    scaled, _ = _scaled([part])
+    fit = _Fit.none(1)
+    fit.values[-2:] = shares
+    return _newton(scaled, fit, np.array([True, True, False, False])).offsets()[0]
+
+
 def _repeated(before: Sequence[ShapeDecision], process: str, nuisance: str) -> Bool:
     used = [s.parts for s in before if (s.process, s.nuisance) == (process, nuisance)]
     return np.array([any(part in parts for parts in used) for part in PARTS])
@@ -156,10 +167,13 @@ class _Fit:
 
 
 def _fit(parts: Sequence[HeldOutShape], active: Bool) -> _Fit:
-    """Newton's method, and the sandwich covariance."""
+    """Offsets and those shares that are active."""
     networks = len(parts)
-    free = np.append(np.ones(2 * networks, bool), active)
-    fit = _Fit.none(networks)
+    return _newton(parts, _Fit.none(networks), np.append(np.ones(2 * networks, bool), active))
+
+
+def _newton(parts: Sequence[HeldOutShape], fit: _Fit, free: Bool) -> _Fit:
+    """Newton's method from given values, and the sandwich covariance."""
     for _ in range(_MAX_ITERATIONS):
         gradient, hessian, _ = _sums(parts, fit)
         used = np.ix_(free, free)

@@ -3,41 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from rootml._internal import devices
 from rootml._internal.optional import optional_import
-from rootml.errors import UsageError
-
-if TYPE_CHECKING:
-    from torch import device as Device
 
 State = dict[str, npt.NDArray[Any]]
 
 
-def import_torch() -> Any:  # the module
+def import_torch() -> Any:
     """torch, or an error that says how to get it."""
     return optional_import("torch", feature="training a flow", extra="torch")
 
 
-def torch_device(name: str) -> Device:
+def torch_device(name: str) -> Any:
     """The device of torch with this name.
 
     Raises:
         UsageError: There is no such device here.
         MissingPackageError: torch is not installed.
     """
-    torch = import_torch()
-    try:
-        device: Device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
-        reason = str(error).splitlines()[0]
-        message = f"device={name!r}: torch cannot use it here: {reason}"
-        raise UsageError(message) from error
-    return device
+    return devices.torch_device(name, feature="training a flow")
 
 
 class TrainableArrays:
