@@ -7,6 +7,7 @@ over the turns. A peer that crashes is started anew and the crash reported.
 
     python benchmarks/sbi.py               everything, up to a million events
     python benchmarks/sbi.py --quick       up to 100,000 events, fewer turns
+    python benchmarks/sbi.py --only training-memory    peak memory of trainings with many outputs
     python benchmarks/sbi.py --before X    an analysis of the LHC's size, beside the version in the
                                            folder X (a worktree of this project)
 """
@@ -29,6 +30,7 @@ from harness_sbi.fits import Outcome
 from harness_sbi.problem import START, Problem
 from harness_sbi.scale import SIZES as SCALES
 from harness_sbi.scale import scale_rows
+from harness_sbi.training_memory import memory_rows
 from harness_sbi.turns import Turns, turns
 
 SIZES = {1_000: 15, 10_000: 9, 100_000: 5, 1_000_000: 3}
@@ -154,6 +156,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Fits of ratios in RooFit and in iminuit.")
     parser.add_argument("--quick", action="store_true", help="up to 100,000 events, three turns")
     parser.add_argument("--before", type=Path, help="a worktree with an older version")
+    parser.add_argument("--only", choices=["training-memory"], help="one of the longer tables")
     parser.add_argument("--output", type=Path, help="also write the tables to this file")
     return parser.parse_args()
 
@@ -163,6 +166,8 @@ def main() -> int:
     warnings.filterwarnings("ignore", "(?s).*alpha stage")
     quick, before = options.quick, options.before
     chosen = tables(quick=quick) if before is None else scale_tables(before.resolve())
+    if options.only == "training-memory":
+        chosen = iter([("Peak memory of a training", memory_rows(quick=quick))])
     return report(f"Measured on {machine()}; one thread.", chosen, options.output)
 
 

@@ -45,7 +45,7 @@ def completed(
     ]
     places = dict(zip(keys, items, strict=True))
     try:
-        for future in distributed.as_completed(futures):
+        for future in distributed.as_completed(futures, loop=client.loop):
             yield places[future.key], _result(future, what(places[future.key]))
     finally:
         if client.status == "running":

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeAlias
 
 Prepare: TypeAlias = "Callable[[Any, Any], tuple[Any, ...]]"
-"""``prepare(batch, draws)``: the NumPy arrays that a loss takes; `draws` is a generator of torch."""
+"""``prepare(batch, draws)``: NumPy arrays for a loss; `draws` is a generator of torch."""
 
 
 class Feed:

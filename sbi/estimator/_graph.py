@@ -236,6 +236,17 @@ class Builder:
         ends = [node for node in graph.nodes if node.output in graph.outputs]
         return build, {node.output: node.inputs[0] for node in ends}
 
+    def include(self, graph: Graph, outputs: Sequence[str]) -> list[str]:
+        """Add the nodes of another graph of the same inputs; names of the values of `outputs`."""
+        names = {name: name for name in self._inputs}
+        for node in graph._needed(list(outputs)):
+            for name in node.inputs:
+                if name not in names:
+                    names[name] = self.constant(graph.constants[name])
+            given = [names[name] for name in node.inputs]
+            names[node.output] = given[0] if node.op == "Identity" else self.add(node.op, *given)
+        return [names[name] for name in outputs]
+
     def width(self, name: str) -> int:
         """Number of columns of an input."""
         return self._inputs[name]

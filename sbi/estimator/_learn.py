@@ -249,6 +249,7 @@ def _log_ratios(
 ) -> Iterator[tuple[Array, Array, Float | None]]:
     loader = make_loader(dataset, settings, shuffle=False)
     for batch in loader.iterate(epoch=0):
+        assert isinstance(batch.x, np.ndarray)
         assert batch.y is not None
         yield graph.run(["log_ratio"], x=batch.x)["log_ratio"], batch.y, batch.w
     loader.close()

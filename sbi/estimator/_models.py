@@ -59,15 +59,15 @@ class SingleModel:
         losses.sum().backward()
         self._optimizer.step()
 
-    def copy(self, member: int) -> Any:
+    def copy(self, member: int) -> Any:  # noqa: ARG002 - the only one
         """The weights."""
         return {name: values.clone() for name, values in self._network.state_dict().items()}
 
-    def restore(self, member: int, weights: Any) -> None:
+    def restore(self, member: int, weights: Any) -> None:  # noqa: ARG002 - the only one
         """Set the weights."""
         self._network.load_state_dict(weights)
 
-    def layers(self, member: int) -> Layers:
+    def layers(self, member: int) -> Layers:  # noqa: ARG002 - the only one
         """The weights as arrays."""
         return layers_of(self._network)
 

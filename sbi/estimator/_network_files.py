@@ -73,7 +73,7 @@ class NetworkFiles:
 
     def _read(self, path: Path) -> Any:
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
             text = json.loads(arrays.pop("text").tobytes())
             return self._restore(_with_arrays(text, arrays))

@@ -62,7 +62,8 @@ def bridge(blocks: Blocks, classes: int, reference: int) -> Float:
             return offsets
         step = np.linalg.solve(hessian[np.ix_(free, free)], excess[free])
         offsets[free] -= np.clip(step, -2.0, 2.0)
-    message = f"the normalisation of the ratios did not converge; remaining excess {excess[free].tolist()}"
+    left = excess[free].tolist()
+    message = f"the normalisation of the ratios did not converge; remaining excess {left}"
     raise ConvergenceError(message)
 
 

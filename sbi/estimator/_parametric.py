@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,6 +18,7 @@ from rootml.errors import DensityError, MissingParameterError, UsageError, neare
 from rootml.sbi.estimator._assemble import member_output
 from rootml.sbi.estimator._events import ROWS, chunks
 from rootml.sbi.estimator._graph import Graph
+from rootml.sbi.estimator._merge import merged
 from rootml.sbi.estimator._onnx import write_onnx
 from rootml.sbi.estimator._record import TrainingRecord
 from rootml.sbi.likelihood._columns import offending, refuse
@@ -158,6 +159,21 @@ class ParametricRatios(HtmlRepr):
                 message = f"{name}={theta[name]}: outside of the training range {low} to {high}"
                 raise UsageError(message)
         return np.array([theta[name] for name in self.parameters], np.float64)
+
+    @staticmethod
+    def merge(parts: Sequence[ParametricRatios]) -> ParametricRatios:
+        """One ensemble of all networks, as `Ratios.merge`.
+
+        Raises:
+            UsageError: Nothing to merge, or other samples, inputs or parameters.
+        """
+        chosen = list(parts)
+        if not chosen:
+            message = "merge() takes at least one ParametricRatios"
+            raise UsageError(message)
+        same = ("inputs", "names", "parameters", "reference")
+        members, record, graph = merged(chosen, same, 1)
+        return replace(chosen[0], members=members, record=record, graph=graph)
 
     def save(self, path: str | os.PathLike[str], *, rows: int | None = None) -> None:
         """Write one ONNX file, in float32.

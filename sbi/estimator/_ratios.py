@@ -17,6 +17,7 @@ from rootml.sbi.estimator._assemble import averaged, member_output
 from rootml.sbi.estimator._event_sample import EventSample
 from rootml.sbi.estimator._events import chunks
 from rootml.sbi.estimator._graph import Builder, Graph
+from rootml.sbi.estimator._merge import merged
 from rootml.sbi.estimator._normalisation import expectation
 from rootml.sbi.estimator._onnx import write_onnx
 from rootml.sbi.estimator._record import Norm, TrainingRecord
@@ -200,6 +201,26 @@ class Ratios(HtmlRepr):
     def _norms(self) -> dict[str, Norm]:
         unknown = Norm(1.0, 0.0, 0.0, calibrated=False)
         return {name: self.record.norms.get(name, unknown) for name in self.outputs}
+
+    # --- ensembles -----------------------------------------------------------------------------
+
+    @staticmethod
+    def merge(parts: Sequence[Ratios]) -> Ratios:
+        """One ensemble of all networks, trained apart with the same samples and other seeds.
+
+        The ratio is the mean over all of them.
+
+        Raises:
+            UsageError: Other samples, inputs, reference or decisions on shapes; or ratios of
+                classifiers that are Python functions.
+        """
+        chosen = list(parts)
+        if not chosen or any(each.scores is not None for each in chosen):
+            message = "merge() takes ratios that RatioEstimator.fit learned, at least one"
+            raise UsageError(message)
+        same = ("inputs", "names", "outputs", "reference", "tree")
+        members, record, graph = merged(chosen, same, len(chosen[0].outputs))
+        return replace(chosen[0], members=members, record=record, graph=graph)
 
     # --- saving --------------------------------------------------------------------------------
 

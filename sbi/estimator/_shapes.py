@@ -119,7 +119,8 @@ def fit_offsets(part: HeldOutShape, shares: tuple[float, float]) -> Float:
     scaled, _ = _scaled([part])
     fit = _Fit.none(1)
     fit.values[-2:] = shares
-    return _newton(scaled, fit, np.array([True, True, False, False])).offsets()[0]
+    found = _newton(scaled, fit, np.array([True, True, False, False]))
+    return np.asarray(found.offsets()[0])
 
 
 def _repeated(before: Sequence[ShapeDecision], process: str, nuisance: str) -> Bool:

@@ -25,7 +25,7 @@ from rootml.sbi.estimator._network_files import NetworkFiles
 from rootml.sbi.estimator._settings import TrainingSettings
 from rootml.sbi.estimator._training import networks_text
 
-N = TypeVar("N", covariant=True)
+N_co = TypeVar("N_co", covariant=True)
 
 NOT_OF_THE_NETWORKS = {
     "ensemble", "folds", "progress", "loader", "device", "batched", "calibration", "knots",
@@ -34,10 +34,10 @@ NOT_OF_THE_NETWORKS = {
 """Settings on which a network does not depend, or (folds) only through the number in use."""
 
 
-class Job(Protocol[N]):
+class Job(Protocol[N_co]):
     """The training of some members of one fold; picklable."""
 
-    def __call__(self, members: Sequence[int], display: LossDisplay) -> Sequence[N]:
+    def __call__(self, members: Sequence[int], display: LossDisplay) -> Sequence[N_co]:
         """Train them."""
         ...
 
@@ -57,8 +57,8 @@ class Trainer:
     restore: Callable[[Any], Any]
 
     def run(
-        self, job: Job[N], settings: TrainingSettings, given: Mapping[str, Dataset]
-    ) -> list[N]:
+        self, job: Job[N_co], settings: TrainingSettings, given: Mapping[str, Dataset]
+    ) -> list[N_co]:
         """All members, in order.
 
         Args:
@@ -81,8 +81,8 @@ class Trainer:
         return [done[member] for member in range(settings.ensemble)]
 
     def _trained(
-        self, job: Job[N], settings: TrainingSettings, groups: Sequence[tuple[int, ...]]
-    ) -> Iterator[tuple[tuple[int, ...], Sequence[N]]]:
+        self, job: Job[N_co], settings: TrainingSettings, groups: Sequence[tuple[int, ...]]
+    ) -> Iterator[tuple[tuple[int, ...], Sequence[N_co]]]:
         if not groups:
             return
         if self.client is None:

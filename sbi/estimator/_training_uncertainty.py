@@ -16,6 +16,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -25,8 +26,8 @@ from rootml._internal.atomic import atomic_path
 from rootml._internal.validators import check_whole
 from rootml.dataset import Dataset
 from rootml.errors import StateError
+from rootml.sbi.estimator._cluster import completed
 from rootml.sbi.estimator._estimator import RatioEstimator
-from rootml.sbi.estimator._parametric import ParametricRatios
 from rootml.sbi.estimator._ratios import Ratios
 from rootml.sbi.estimator._samples import poisson_copies
 from rootml.sbi.estimator._settings import spawned_seed
@@ -65,7 +66,8 @@ def training_uncertainty(
             With `client` it must be picklable.
         replicas: Number of copies; the uncertainty is known to ``1 / sqrt(2 (replicas - 1))``.
         seed: Seed of the copies and trainings.
-        client: A Dask client, whose workers train the replicas; None: one after the other, here.
+        client: A `distributed.Client`, whose workers train the networks of the samples, then the
+            replicas, each by a task of its own; None: one after the other, here.
         folder: Keep finished replicas there. A call with the same arguments goes on where the last
             one stopped, also with more replicas.
 
@@ -76,6 +78,8 @@ def training_uncertainty(
     Raises:
         UsageError: Fewer than two replicas.
         ConvergenceError: A fit that did not converge.
+        ClusterError: The client is closed, or tasks fail on the cluster. Replicas that were
+            finished stay in `folder`.
         StateError: The folder holds replicas of another estimator, other samples or another seed.
 
     Source: arXiv 2505.19156.
@@ -104,13 +108,13 @@ def training_uncertainty(
     check_whole("seed", seed, minimum=0)
     chain = _Chain(estimator, samples, reference, fit, seed)
     store = None if folder is None else _Store(Path(folder), chain.fingerprint())
-    nominal = _nominal(chain, store)
+    nominal = _nominal(chain, store, client)
     done = {} if store is None else store.finished(replicas)
     missing = [number for number in range(replicas) if number not in done]
     shapes = tuple(
         ShapeDecision(**{**each, "parts": tuple(each["parts"])}) for each in nominal["shapes"]
     )
-    for number, values in zip(missing, _run(chain, shapes, missing, client), strict=True):
+    for number, values in _run(chain, shapes, missing, client):
         done[number] = values
         if store is not None:
             store.write(str(number), values)
@@ -131,15 +135,11 @@ class _Chain:
     fit: Fit
     seed: int
 
-    def train(self, samples: Any, reference: Any, **changes: Any) -> Ratios | ParametricRatios:
-        """Ratios of an estimator with other settings."""
-        estimator = self.estimator.with_settings(**changes)
-        found: Ratios | ParametricRatios = estimator.fit(samples, reference=reference)
-        return found
-
-    def nominal(self) -> dict[str, Any]:
+    def nominal(self, client: Any, folder: Path | None) -> dict[str, Any]:
         """Fitted values and errors with the samples themselves, and decisions on shapes."""
-        ratios = self.train(self.samples, self.reference)
+        ratios: Any = self.estimator.fit(
+            self.samples, reference=self.reference, client=client, folder=folder
+        )
         shapes = ratios.record.shapes if isinstance(ratios, Ratios) else ()
         return {**self._fitted(ratios), "shapes": [asdict(shape) for shape in shapes]}
 
@@ -147,7 +147,8 @@ class _Chain:
         """Fitted values with Poisson copies of the samples."""
         samples, reference = self._copies(number)
         seed = spawned_seed(self.seed, number, 0)
-        ratios = self.train(samples, reference, seed=seed, shapes=tuple(shapes), progress=False)
+        estimator = self.estimator.with_settings(seed=seed, shapes=tuple(shapes), progress=False)
+        ratios = estimator.fit(samples, reference=reference)
         values: dict[str, float] = self._fitted(ratios)["values"]
         return values
 
@@ -162,7 +163,7 @@ class _Chain:
     def _copies(self, number: int) -> tuple[Any, Any]:
         by = self.estimator.settings.by
 
-        def copies(given: Any, position: int) -> Any:  # of the kind of `given`
+        def copies(given: Any, position: int) -> Any:
             if isinstance(given, Dataset):
                 draw = spawned_seed(self.seed, number, 1 + position)
                 return poisson_copies(given, by=by, seed=draw)
@@ -205,10 +206,10 @@ def _datasets(given: Any) -> Iterator[Dataset]:
             yield from _datasets(each)
 
 
-def _nominal(chain: _Chain, store: _Store | None) -> dict[str, Any]:
+def _nominal(chain: _Chain, store: _Store | None, client: Any) -> dict[str, Any]:
     found = None if store is None else store.read("nominal")
     if found is None:
-        found = chain.nominal()
+        found = chain.nominal(client, None if store is None else store.networks)
         if store is not None:
             store.write("nominal", found)
     return found
@@ -216,15 +217,13 @@ def _nominal(chain: _Chain, store: _Store | None) -> dict[str, Any]:
 
 def _run(
     chain: _Chain, shapes: Sequence[ShapeDecision], numbers: Sequence[int], client: Any
-) -> Iterator[dict[str, float]]:
-    """Results of the replicas, in order."""
+) -> Iterator[tuple[int, dict[str, float]]]:
+    """Numbers and results of the replicas, as they are done."""
+    replica = partial(chain.replica, shapes=shapes)
     if client is None:
-        for number in numbers:
-            yield chain.replica(number, shapes)
+        yield from ((number, replica(number)) for number in numbers)
         return
-    futures = [client.submit(chain.replica, number, shapes, pure=False) for number in numbers]
-    for future in futures:
-        yield future.result()
+    yield from completed(client, replica, numbers, what=lambda number: f"replica {number}")
 
 
 class _Store:
@@ -244,12 +243,17 @@ class _Store:
         else:
             self._put(plan, {"fingerprint": fingerprint})
 
+    @property
+    def networks(self) -> Path:
+        """Where the networks of the samples themselves are kept."""
+        return self._folder / "networks"
+
     def finished(self, replicas: int) -> dict[int, dict[str, float]]:
         """Values of the replicas that are there."""
         found = {number: self.read(str(number)) for number in range(replicas)}
         return {number: values for number, values in found.items() if values is not None}
 
-    def read(self, name: str) -> Any:  # as JSON has it
+    def read(self, name: str) -> Any:
         """The content of a file, or None."""
         path = self._path(name)
         return json.loads(path.read_text()) if path.exists() else None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -101,21 +100,11 @@ def test_folder_goes_on_where_it_stopped(tmp_path: Path) -> None:
         sbi.training_uncertainty(estimator, given, replicas=1, **options)
 
 
-class Client:
-    """What is used of a Dask client: results come through pickle, as from a worker."""
-
-    def submit(self, function: Any, *arguments: Any, pure: bool) -> Any:
-        assert not pure
-        called = pickle.loads(pickle.dumps((function, arguments)))
-        result = called[0](*called[1])
-        return type("Future", (), {"result": lambda self: result})()
-
-
-def test_client_gives_the_same(tmp_path: Path) -> None:
+def test_client_gives_the_same(tmp_path: Path, client: Any) -> None:
     given, estimator = samples(tmp_path), sbi.RatioEstimator(["x"], **OPTIONS)
     options: dict[str, Any] = {"reference": "B", "fit": Fit(), "seed": 5, "replicas": 2}
     here = sbi.training_uncertainty(estimator, given, **options)
-    there = sbi.training_uncertainty(estimator, given, client=Client(), **options)
+    there = sbi.training_uncertainty(estimator, given, client=client, **options)
     np.testing.assert_array_equal(there.shifts, here.shifts)
 
 
