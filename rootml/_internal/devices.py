@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from rootml._internal.optional import optional_import
 from rootml.errors import UsageError
 
+if TYPE_CHECKING:
+    from torch import device as Device
 
-def torch_device(name: str, *, feature: str) -> Any:
+
+def torch_device(name: str, *, feature: str) -> Device:
     """The device of torch with this name.
 
     Args:
@@ -20,7 +23,7 @@ def torch_device(name: str, *, feature: str) -> Any:
     """
     torch = optional_import("torch", feature=feature, extra="torch")
     try:
-        device = torch.device(name)
+        device: Device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
         reason = str(error).splitlines()[0]

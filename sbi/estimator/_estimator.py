@@ -187,7 +187,7 @@ class RatioEstimator:
     def fit(
         self, samples: Any, *, reference: Any = None, client: Any = None,
         folder: str | os.PathLike[str] | None = None,
-    ) -> Any:  # fmt: skip
+    ) -> Ratios | ParametricRatios:  # fmt: skip
         """Learn the ratios of samples to a reference.
 
         Args:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,15 +11,18 @@ import numpy.typing as npt
 from rootml._internal import devices
 from rootml._internal.optional import optional_import
 
+if TYPE_CHECKING:
+    from torch import device as Device
+
 State = dict[str, npt.NDArray[Any]]
 
 
-def import_torch() -> Any:
+def import_torch() -> Any:  # the module
     """torch, or an error that says how to get it."""
     return optional_import("torch", feature="training a flow", extra="torch")
 
 
-def torch_device(name: str) -> Any:
+def torch_device(name: str) -> Device:
     """The device of torch with this name.
 
     Raises:
