@@ -28,7 +28,8 @@ def requirements() -> list[Requirement]:
     texts = list(project["dependencies"])
     for extra in project["optional-dependencies"].values():
         texts += extra
-    return [Requirement(text) for text in texts if not text.startswith("rootml[")]
+    found = [Requirement(text) for text in texts if not text.startswith("rootml[")]
+    return [each for each in found if each.marker is None or each.marker.evaluate()]
 
 
 def oldest(requirement: Requirement) -> Version | None:

@@ -20,9 +20,12 @@ from rootml._internal.atomic import atomic_path
 from rootml.bdt.engine._target import Target
 from rootml.bdt.engine.binding._cache import ObjectCache, cache_key
 from rootml.bdt.engine.binding._host import llvm_binding
+from rootml.errors import MissingPackageError
 
 _lock = threading.RLock()
 _loaded: dict[str, Library] = {}
+MIN_AARCH64 = (0, 48)
+"""The first llvmlite that makes code for aarch64: of 0.45, 0.46 and 0.47 LLVM aborts."""
 
 
 class Library:
@@ -127,8 +130,30 @@ def _checked(ir_text: str) -> Any:
     return module
 
 
+def check_version(target: Target) -> None:
+    """Refuse an LLVM whose code generator aborts the process on our instructions.
+
+    Raises:
+        MissingPackageError: An llvmlite before 0.48 (LLVM 20), and aarch64.
+    """
+    version = importlib.metadata.version("llvmlite")
+    if target.triple.startswith(("aarch64", "arm64")) and release(version) < MIN_AARCH64:
+        message = (
+            f"llvmlite {version} cannot make code for {target.triple}: it would end the process; "
+            "pip install 'llvmlite>=0.48', or compile(engine=\"numpy\")"
+        )
+        raise MissingPackageError(message)
+
+
+def release(version: str) -> tuple[int, int]:
+    """Major and minor number."""
+    major, minor, *_ = version.split(".")
+    return int(major), int(minor)
+
+
 def _machine(target: Target) -> Any:
     binding = llvm_binding()
+    check_version(target)
     if target.triple != binding.get_default_triple():
         binding.initialize_all_targets()
         binding.initialize_all_asmprinters()

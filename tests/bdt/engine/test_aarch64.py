@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import dataclasses
+import importlib.metadata
 import mmap
 import os
 import shutil
@@ -21,6 +22,7 @@ from rootml.bdt._inputs import Table
 from rootml.bdt.engine._target import SMALL_BLOCK, named_target
 from rootml.bdt.engine.binding import _jit, _llvm
 from rootml.bdt.engine.binding._llvm import LlvmEngine, kernel_ir
+from rootml.errors import MissingPackageError
 
 TOOLS = ("aarch64-linux-gnu-gcc", "qemu-aarch64")
 BASE, SIZE = 0x10_0000_0000, 64 << 20
@@ -86,6 +88,8 @@ class Arena:
 
 def require_tools() -> None:
     """Skip where tools are absent; in CI, which installs them, that is a failure."""
+    if _jit.release(importlib.metadata.version("llvmlite")) < _jit.MIN_AARCH64:
+        pytest.skip("this llvmlite makes no code for aarch64, see test_an_llvmlite_that_aborts")
     absent = [tool for tool in TOOLS if shutil.which(tool) is None]
     if absent and os.environ.get("CI") == "true":
         pytest.fail(f"{', '.join(absent)} not installed")
@@ -183,3 +187,11 @@ def test_a_model_of_xgboost(emulated: Any) -> None:
     assert found[:, 0].tobytes() == wanted.tobytes()
     assert few is not None
     assert few[:, 0].tobytes() == wanted[:16].tobytes()
+
+
+def test_an_llvmlite_that_aborts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """0.47 and earlier end the process in LLVM's code generator; here it is an error."""
+    monkeypatch.setattr(importlib.metadata, "version", lambda _: "0.47.1")
+    _jit.check_version(named_target("avx2", "x86_64-unknown-linux-gnu"))
+    with pytest.raises(MissingPackageError, match=r"llvmlite 0\.47\.1 cannot .* llvmlite>=0\.48"):
+        _jit.check_version(named_target("neon", "aarch64-unknown-linux-gnu"))
