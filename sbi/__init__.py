@@ -46,6 +46,7 @@ from rootml.sbi.inference._samples import (
     sample_shifts,
 )
 from rootml.sbi.inference._scan import Contour, Profile
+from rootml.sbi.inference._toy_source import DensitySource
 from rootml.sbi.inference._toy_task import ToyResults
 from rootml.sbi.inference._toys import toys
 from rootml.sbi.likelihood._binned import Binned
@@ -63,6 +64,7 @@ __all__ = [
     "Check",
     "CombinedLikelihood",
     "Contour",
+    "DensitySource",
     "Discovery",
     "FitResult",
     "Fittable",

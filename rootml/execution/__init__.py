@@ -1,12 +1,13 @@
-"""How work runs: in threads of this process, or on a Dask cluster.
+"""How work runs: in threads of this process, in processes beside it, or on a Dask cluster.
 
-`_threads` holds the interface (`Executor`, `RemoteFunction`) and the thread pool, `_dask` the
-cluster, `_task_sizes` decides how many items make one task. Nothing here knows of datasets: an
-item of work brings its own cost.
+`_threads` holds the interface (`Executor`, `RemoteFunction`) and the thread pool, `_processes`
+the processes, `_dask` the cluster; `_choose` picks one, `_task_sizes` decides how many items make
+one task. Nothing here knows of datasets: an item of work brings its own cost.
 """
 
 from __future__ import annotations
 
+from rootml.execution._choose import executor_for
 from rootml.execution._task_sizes import Cost
 from rootml.execution._threads import (
     Executor,
@@ -25,6 +26,7 @@ __all__ = [
     "RemoteFunction",
     "available_cores",
     "check_threads",
+    "executor_for",
     "map_ordered",
     "map_tasks",
 ]

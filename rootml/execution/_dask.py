@@ -28,6 +28,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import importlib
+import math
 import os
 import secrets
 import threading
@@ -66,6 +67,8 @@ _INLINE_BYTES = 32 << 10
 _MAX_CACHED = 8
 _CHUNK_BYTES = 4 << 20  # Dask warns of tasks above 10 MB
 _RECOUNT_SECONDS = 5.0
+_LOOK_SECONDS = 5.0  # between looks at the workers while a result is waited for
+_ALONE_SECONDS = 120.0  # without any workers, until that is an error
 _RETRYABLE = (CorruptFileError, MissingFileError)
 """Errors of ours that another try may cure: shared file systems have bad moments."""
 _CLOSED = {"CommClosedError", "ClosedClientError"}
@@ -216,15 +219,16 @@ class Job(Generic[T, R]):
             raise ClusterError(message)
         raw = _pack(function)
         with _cluster(what):
-            self._job = InlineFunction(raw) if len(raw) <= _INLINE_BYTES else self._sent(raw)
+            self._job = InlineFunction(raw) if len(raw) <= _INLINE_BYTES else self._sent(raw, what)
 
-    def _sent(self, raw: bytes) -> Any:
+    def _sent(self, raw: bytes, what: str) -> Any:
         """A future of the function, which all workers of now have."""
         pieces: list[Any] = [raw]
         if len(raw) > _CHUNK_BYTES:
             starts = range(0, len(raw), _CHUNK_BYTES)
             pieces = [self._submit(bytes, raw[start : start + _CHUNK_BYTES]) for start in starts]
         job = self._submit(PickledFunction, *pieces)
+        self._wait_for(job, what)
         self._client.replicate([job])
         return job
 
@@ -241,8 +245,7 @@ class Job(Generic[T, R]):
             future = self._submit(_work_alone, self._job, item, retries=_RETRIES - tried)
         return self._checked(self._own_result(future, item).outcomes[0], item)
 
-    @staticmethod
-    def _own_result(future: Any, item: T) -> _TaskResult:
+    def _own_result(self, future: Any, item: T) -> _TaskResult:
         """Wait for a future, and forget it.
 
         Raises:
@@ -252,7 +255,7 @@ class Job(Generic[T, R]):
         where = _where(item)
         try:
             with _cluster(where):
-                return future.result()  # type: ignore[no-any-return]
+                return self._waited(future, where)  # type: ignore[no-any-return]
         except ClusterError as error:
             cause = error.__cause__
             if isinstance(cause, Exception) and future.status == "error" and not _killed(cause):
@@ -263,6 +266,33 @@ class Job(Generic[T, R]):
             raise located(error, where) from error.__cause__
         finally:
             future.release()
+
+    def _waited(self, future: Any, where: str) -> Any:
+        """What a future gives.
+
+        Raises:
+            ClusterError: All workers went away, and none came for a while.
+        """
+        self._wait_for(future, where)
+        return future.result()
+
+    def _wait_for(self, future: Any, where: str) -> None:
+        distributed = optional_import("distributed", feature=where, extra="dask")
+        since = math.inf  # when it was first seen that there are no workers
+        while True:
+            try:
+                with self._client.as_current():
+                    distributed.wait([future], timeout=_LOOK_SECONDS)
+            except TimeoutError:
+                now = time.monotonic()
+                since = math.inf if self._client.nthreads() else min(since, now)
+                if now - since <= _ALONE_SECONDS:
+                    continue
+                message = (
+                    f"{where}: the Dask cluster has had no workers for {_ALONE_SECONDS:.0f} s"
+                )
+                raise ClusterError(message) from None
+            return
 
     @staticmethod
     def _checked(outcome: Any, item: T) -> R:
@@ -301,7 +331,7 @@ class Job(Generic[T, R]):
             return self._own_result(future, items[0])
         try:
             with _cluster(_where(items[0])):
-                return future.result()  # type: ignore[no-any-return]
+                return self._waited(future, _where(items[0]))  # type: ignore[no-any-return]
         except ClusterError as error:
             if _lost(error.__cause__):
                 raise
@@ -367,13 +397,18 @@ class Job(Generic[T, R]):
 
 
 class DaskExecutor:
-    """The cluster behind a client; a `rootml.execution.Executor`."""
+    """The cluster behind a client; a `rootml.execution.Executor`.
 
-    def __init__(self, client: Any) -> None:
-        distributed = optional_import("distributed", feature="Dataset.on()", extra="dask")
+    Args:
+        client: A `distributed.Client`.
+        what: Who takes it, for errors.
+    """
+
+    def __init__(self, client: Any, *, what: str = "on()") -> None:
+        distributed = optional_import("distributed", feature=what, extra="dask")
         if not isinstance(client, distributed.Client) or client.asynchronous:
             message = (
-                f"on() takes a distributed.Client that is not asynchronous, not {client!r}; "
+                f"{what} takes a distributed.Client that is not asynchronous, not {client!r}; "
                 "for a cluster that is cluster.get_client()"
             )
             raise UsageError(message)

@@ -9,72 +9,111 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from rootml.errors import UsageError, nearest
-from rootml.sbi.inference._asimov import Toys
+from rootml.errors import MissingParameterError, UsageError, nearest
+from rootml.sbi.inference._toy_source import MIN_RATIO, ModelToys, ToySource, as_generator
 from rootml.sbi.likelihood._combined import CombinedLikelihood
 from rootml.sbi.likelihood._interpolation import Array
 from rootml.sbi.likelihood._likelihood import Likelihood
 
 
-class CombinedToys:
-    """Draws combinations.
+class CombinedSource:
+    """What data sets of several likelihoods are drawn from, at any point.
 
     Args:
         combined: The likelihoods.
-        references: By part, columns at reference events to draw from.
-        truth: Parameter values; those left out have their start values.
-        tests: Points of which conditional minima will be wanted; only checked here.
+        references: By part, columns at reference events to draw from; others have their own.
+        generators: By part, see `ToySource`.
+        min_ratio: See `ToySource`.
 
     Raises:
-        UsageError: A part that is no `Likelihood`, or has too few or no reference events.
+        UsageError: A part that is no `Likelihood`, or has no reference events.
     """
 
     def __init__(
         self,
         combined: CombinedLikelihood,
         references: Mapping[str, Any],
-        truth: Mapping[str, float],
-        tests: Sequence[Mapping[str, float]],
+        generators: Mapping[str, Any],
+        *,
+        min_ratio: float = MIN_RATIO,
     ) -> None:
-        for name in references:
-            if name not in combined.parts:
-                message = (
-                    f"reference: no part {name!r}; available: {nearest(name, combined.parts)}"
-                )
-                raise UsageError(message)
-        start = dict(zip(combined.parameters, combined.start.tolist(), strict=True))
-        for test in tests:
-            combined.theta(**start | dict(test))
-        theta = combined.theta(**start | dict(truth))
-        self.truth = dict(zip(combined.parameters, theta.tolist(), strict=True))
-        self._parts = {
-            name: self._toys(name, like, references.get(name))
+        for what, given in (("reference", references), ("generator", generators)):
+            for name in given:
+                if name not in combined.parts:
+                    message = (
+                        f"{what}: no part {name!r}; available: {nearest(name, combined.parts)}"
+                    )
+                    raise UsageError(message)
+        self.names = list(combined.parameters)
+        self.start = dict(zip(self.names, combined.start.tolist(), strict=True))
+        self.parts = {
+            name: _source(name, like, references.get(name), generators.get(name), min_ratio)
             for name, like in combined.parts.items()
         }
 
-    def _toys(self, name: str, like: Any, reference: Any) -> Toys:
-        if type(like) is not Likelihood:
-            message = (
-                f"part {name!r} is a {type(like).__name__}: toys are drawn of parts that are a "
-                "Likelihood, made by Model.likelihood"
-            )
-            raise UsageError(message)
-        if reference is None:
-            reference = like.reference
-        if reference is None and like.model.processes:
-            message = (
-                f"part {name!r} has no reference events to draw toys from: "
-                f"toys(combined, {{{name!r}: columns}}, ...)"
-            )
-            raise UsageError(message)
-        truth = {key: self.truth[key] for key in like.parameters}
-        return Toys(like.model, reference, truth=truth, engine=like.engine)
+    def header(self) -> dict[str, Any]:
+        """What toys depend on, as JSON data."""
+        return {f"part {name}": source.header() for name, source in self.parts.items()}
+
+    def point(self, values: Mapping[str, float]) -> dict[str, float]:
+        """All parameter values; those left out have their start values."""
+        for name in values:
+            if name not in self.start:
+                message = f"no parameter {name!r}; available: {nearest(name, self.start)}"
+                raise MissingParameterError(message)
+        return {name: float(values.get(name, start)) for name, start in self.start.items()}
+
+    def at(self, truth: Mapping[str, float]) -> CombinedToys:
+        """Data sets at a point; parameters left out have their start values."""
+        return CombinedToys(self, self.point(truth))
+
+
+def _source(name: str, like: Any, reference: Any, generator: Any, min_ratio: float) -> ToySource:
+    if type(like) is not Likelihood:
+        message = (
+            f"part {name!r} is a {type(like).__name__}: toys are drawn of parts that are a "
+            "Likelihood, made by Model.likelihood"
+        )
+        raise UsageError(message)
+    if reference is None:
+        reference = like.reference
+    generator = as_generator(generator)
+    if reference is None and generator is None and like.model.processes:
+        message = (
+            f"part {name!r} has no reference events to draw toys from: "
+            f"toys(combined, {{{name!r}: columns}}, ...)"
+        )
+        raise UsageError(message)
+    return ToySource(
+        like.model, reference, generator=generator, engine=like.engine, min_ratio=min_ratio
+    )
+
+
+class CombinedToys:
+    """Data sets of several likelihoods at one point.
+
+    Args:
+        source: What they are drawn from.
+        truth: All parameter values.
+    """
+
+    def __init__(self, source: CombinedSource, truth: Mapping[str, float]) -> None:
+        self.truth = dict(truth)
+        self._parts: dict[str, ModelToys] = {}
+        for name, part in source.parts.items():
+            ours = {key: truth[key] for key in part.model.all_parameters}
+            self._parts[name] = part.at(ours)
+
+    @property
+    def effective(self) -> float:
+        """The smallest effective number of reference events of a part."""
+        return min(toys.effective for toys in self._parts.values())
 
     @cached_property
     def hessian(self) -> Array | None:

@@ -129,6 +129,9 @@ class FitResult(HtmlRepr):
     _minuit: Any = field(repr=False, default=None)
     _hessian: Array | None = field(repr=False, default=None)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_minuit": None}  # it cannot be sent to another process
+
     @property
     def theta(self) -> Array:
         """The values in the order of ``like.parameters``."""
@@ -497,6 +500,11 @@ class FitResult(HtmlRepr):
     def at_minimum(self) -> iminuit.Minuit:
         """Minuit, placed at the minimum that was found."""
         self.require_valid()
+        if self._minuit is None:  # the fit came from another process
+            kept = {name: self.values[name] for name in self.fixed}
+            self._minuit, _ = prepare(
+                self.like, fixed=kept, start=self.values, gradient=True, strategy=0
+            )
         moved = not np.array_equal(np.array(self._minuit.values), self.theta)
         if moved or self._minuit.fmin is None:
             inside = np.clip(self.theta, *_inner_limits(self.like))

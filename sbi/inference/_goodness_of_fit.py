@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rootml._internal.progress import track
 from rootml._internal.reprs import HtmlRepr, Part, facts_text
+from rootml._internal.validators import check_whole
 from rootml.errors import ConvergenceError, UsageError
 from rootml.plot import Labels, Style, closure, write
-from rootml.sbi.inference._asimov import Generator, Toys
-from rootml.sbi.inference._fit import FitResult, fit
+from rootml.sbi.inference._fit import FitResult, fit, fit_near
 from rootml.sbi.inference._minimise import within
 from rootml.sbi.inference._quantiles import chi2_tail
+from rootml.sbi.inference._toy_source import Toys
+from rootml.sbi.inference._toy_task import toy_rng
+from rootml.sbi.inference._toys import Ensemble, Generators, run_toys, source_like
+from rootml.sbi.inference._work import Where
+from rootml.sbi.likelihood._combined import CombinedLikelihood
+from rootml.sbi.likelihood._fittable import Fittable, is_weighted
 from rootml.sbi.likelihood._interpolation import Array
 from rootml.sbi.likelihood._likelihood import Likelihood, mixture_of
 
@@ -110,7 +117,11 @@ def goodness_of_fit(
     bins: int = 20,
     toys: int = 0,
     seed: int = 0,
-    generator: Generator | None = None,
+    reference: Any = None,
+    generator: Generators = None,
+    workers: int = 1,
+    client: Any = None,
+    folder: str | Path | None = None,
     progress: bool | None = None,
 ) -> GoodnessOfFit:
     """Test a fit by the saturated deviance.
@@ -125,16 +136,21 @@ def goodness_of_fit(
     tell what it follows.
 
     Args:
-        bins: For the unbinned channel.
+        result: A fit of a `Likelihood`, or of a `CombinedLikelihood` of these.
+        bins: For the unbinned channel, of each part.
         toys: How many to draw at the fitted point, each fitted and compared with its own fit.
         seed: Of the toys.
-        generator: See `rootml.sbi.toys`.
+        reference: To draw toys from; None: the likelihood's own. Of a combination by part.
+        generator, workers, client: See `rootml.sbi.toys`.
+        folder: Keep the toys' deviances there; a call with the same arguments goes on where the
+            last one stopped.
         progress: Show a bar; None: on a terminal.
 
     Raises:
         UsageError: An unbinned channel without reference events; no mixture of columns; toys of
-            weighted events, which are not counts.
+            weighted events, which are not counts; see also `rootml.sbi.toys`.
         ConvergenceError: The fit is not valid, or that of more than 1 % of the toys.
+        ClusterError, StateError: See `rootml.sbi.toys`.
 
     >>> from rootml.sbi import Model, Parameter, fit
     >>> model = Model({"B": "n"}, {"n": Parameter(90.0, lower=0.0)})
@@ -143,84 +159,118 @@ def goodness_of_fit(
     >>> goodness_of_fit(fit(like), bins=4).p_value < 1e-6  # nothing was seen at the far end
     True
     """
-    for what, value, minimum in (("bins", bins, 1), ("toys", toys, 0), ("seed", seed, 0)):
-        if value < minimum:
-            message = f"{what}={value}: expected at least {minimum}"
-            raise UsageError(message)
+    bins = check_whole("bins", bins, minimum=1)
+    toys = check_whole("toys", toys, minimum=0)
+    seed = check_whole("seed", seed, minimum=0)
     found = _compared(result, bins)
     if not toys:
         return found
-    like = mixture_of(result.like, "goodness_of_fit")
-    if like.unbinned is not None and like.unbinned.events.weights is not None:
+    if any(is_weighted(like) for like in _parts(result.like).values()):
         message = "toys of weighted events: how they fluctuate is not in the model, toys=0"
         raise UsageError(message)
-    return replace(found, toys=_drawn(result, like, bins, toys, seed, generator, progress))
-
-
-def _drawn(
-    result: FitResult, like: Likelihood, bins: int, number: int, seed: int,
-    generator: Generator | None, progress: bool | None,
-) -> Array:  # fmt: skip
-    """The deviances of toys at the fitted point."""
-    names = like.model.all_parameters
-    truth = {name: value for name, value in result.values.items() if name in names}
-    source = Toys(like.model, like.reference, generator=generator, truth=truth, engine=like.engine)
-    held = {name: result.values[name] for name in result.fixed if name in names}
-    deviances = []
-    children = np.random.SeedSequence(seed).spawn(number)
-    for child in track(children, total=number, what="toys", enabled=progress):
-        toy = source.draw(np.random.default_rng(child))
-        again = fit(toy, fixed=held, start=within(toy, truth))
-        if again.valid:
-            deviances.append(_compared(again, bins).deviance)
-    if number - len(deviances) > 0.01 * number:
-        message = f"{number - len(deviances)} of {number} toys have no valid fit"
+    source = source_like(result.like, reference, generator, "goodness_of_fit")
+    truth = {name: result.values[name] for name in source.names}
+    held = {name: truth[name] for name in result.fixed if name in truth}
+    where = Where(client, workers, folder, progress)
+    ensemble = Ensemble(_Deviances(truth, seed, bins, held), where.inside())
+    (rows,) = run_toys(source, [ensemble], toys, where, caller="goodness_of_fit")
+    deviances = [row["deviance"] for row in rows if row["deviance"] is not None]
+    if toys - len(deviances) > 0.01 * toys:
+        message = f"{toys - len(deviances)} of {toys} toys have no valid fit"
         raise ConvergenceError(message)
-    return np.array(deviances)
+    return replace(found, toys=np.array(deviances))
+
+
+@dataclass(frozen=True)
+class _Deviances:
+    """Toys at the fitted point, each fitted and compared with its fit."""
+
+    truth: Mapping[str, float]
+    seed: int
+    bins: int
+    fixed: Mapping[str, float]
+
+    def header(self) -> dict[str, Any]:
+        """All of it as JSON data."""
+        return {
+            "truth": dict(self.truth), "seed": self.seed, "bins": self.bins,
+            "fixed": dict(self.fixed),
+        }  # fmt: skip
+
+    def run(self, source: Toys, number: int) -> dict[str, Any]:
+        """The deviance of toy `number`; None: no valid fit."""
+        like = source.draw(toy_rng(self.seed, number))
+        start = within(like, source.truth)
+        again = (
+            fit(like, fixed=self.fixed, start=start)
+            if source.hessian is None
+            else fit_near(like, fixed=self.fixed, start=start, hessian=source.hessian)
+        )
+        deviance = _compared(again, self.bins).deviance if again.valid else None
+        return {"toy": number, "deviance": deviance}
+
+
+def _parts(like: Fittable) -> dict[str, Likelihood]:
+    """The mixtures of which a likelihood is made, by name."""
+    if not isinstance(like, CombinedLikelihood):
+        return {"": mixture_of(like, "goodness_of_fit")}
+    found: dict[str, Likelihood] = {}
+    for name, part in like.parts.items():
+        found |= {f"{name}/{inner}".rstrip("/"): each for inner, each in _parts(part).items()}
+    return found
 
 
 def _compared(result: FitResult, bins: int) -> GoodnessOfFit:
     """Counts and expectations of one fit."""
     result.require_valid()
-    like, theta = mixture_of(result.like, "goodness_of_fit"), result.theta
     observed, expected = [np.empty(0)], [np.empty(0)]
-    if like.unbinned is not None:
-        if not like.unbinned.has_reference:
-            message = "goodness_of_fit needs reference events: pass reference= to likelihood()"
-            raise UsageError(message)
-        counts = _unbinned(result, bins)
-        observed.append(counts[0])
-        expected.append(counts[1])
-    if like.binned is not None:
-        term = like.binned.bind(list(like.parameters))
-        observed.append(term.counts)
-        expected.append(term.rates(theta))
+    parts = _parts(result.like)
+    for name, like in parts.items():
+        theta = np.array([result.values[key] for key in like.parameters])
+        for counts in _counts(like, theta, bins, f" of part {name!r}" if name else ""):
+            observed.append(counts[0])
+            expected.append(counts[1])
     n, e = np.concatenate(observed), np.concatenate(expected)
     full = n > 0.0
     deviance = 2.0 * float((e - n).sum() + (n[full] * np.log(n[full] / e[full])).sum())
-    deviance += 2.0 * like.constraint_excess(theta)
+    deviance += 2.0 * result.like.constraint_excess(result.theta)  # type: ignore[attr-defined]
     free = len(result.values) - len(result.fixed)
-    degrees = len(n) + like.num_constraints - free
+    degrees = len(n) + len(result.like.observed) - free
     if degrees < 1:
         message = f"{len(n)} bins cannot test {free} fitted parameters; use more bins"
         raise UsageError(message)
     return GoodnessOfFit(n, e, deviance, degrees, chi2_tail(deviance, degrees))
 
 
-def _unbinned(result: FitResult, bins: int) -> tuple[Array, Array]:
-    like = mixture_of(result.like, "goodness_of_fit")
+def _counts(
+    like: Likelihood, theta: Array, bins: int, where: str
+) -> Iterator[tuple[Array, Array]]:
+    """Observed and expected counts of the channels of one likelihood."""
+    if like.unbinned is not None:
+        if not like.unbinned.has_reference:
+            message = (
+                f"goodness_of_fit needs reference events{where}: pass reference= to likelihood()"
+            )
+            raise UsageError(message)
+        yield _unbinned(like, theta, bins)
+    if like.binned is not None:
+        term = like.binned.bind(list(like.parameters))
+        yield term.counts, term.rates(theta)
+
+
+def _unbinned(like: Likelihood, theta: Array, bins: int) -> tuple[Array, Array]:
     unbinned, reference = like.unbinned, like.reference
     assert unbinned is not None
     assert reference is not None
     own = np.ones(reference.num_events) if reference.weights is None else reference.weights
-    density = unbinned.densities(result.theta, reference)
-    weights = density * own * (unbinned.yields.values(result.theta).sum() / (density @ own))
+    density = unbinned.densities(theta, reference)
+    weights = density * own * (unbinned.yields.values(theta).sum() / (density @ own))
     order = np.argsort(density)
     cumulative = np.cumsum(weights[order])
     places = np.searchsorted(cumulative, cumulative[-1] * np.arange(1, bins) / bins)
     edges = np.unique(density[order][np.minimum(places, len(order) - 1)])
     expected = np.bincount(np.digitize(density, edges), weights, len(edges) + 1)
-    ours = np.digitize(unbinned.densities(result.theta), edges)
+    ours = np.digitize(unbinned.densities(theta), edges)
     events = unbinned.events
     weight = np.ones(events.num_events) if events.weights is None else events.weights
     counts = np.bincount(ours, weight, len(edges) + 1)

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from rootml._internal.linear_algebra import single_threaded
 from rootml._internal.reprs import Grid, HtmlRepr, Part
+from rootml._internal.validators import check_choice
 from rootml.plot import Labels, Style, named, write
 from rootml.plot import impacts as draw_impacts
 from rootml.sbi.inference._cabinetry import CabinetryResults, container, in_widths
 from rootml.sbi.inference._fit import FitResult, fit
 from rootml.sbi.inference._hepdata import table
 from rootml.sbi.inference._minimise import invert
+from rootml.sbi.inference._work import FEATURE, Item, Todo, Where, work_through
 from rootml.sbi.likelihood._fittable import Fittable
 from rootml.sbi.likelihood._parameters import Nuisance
 
@@ -164,15 +169,35 @@ class Impacts(HtmlRepr):
         return [self._grid()]
 
 
-def impacts(like: Fittable | FitResult, name: str) -> Impacts:
+def impacts(
+    like: Fittable | FitResult,
+    name: str,
+    *,
+    method: Literal["refit", "linear"] = "refit",
+    workers: int = 1,
+    client: Any = None,
+    folder: str | Path | None = None,
+    progress: bool | None = None,
+) -> Impacts:
     """Hold each nuisance one standard deviation off, refit, and note where `name` goes.
 
     Args:
         like: A likelihood, or a fit of it.
         name: The parameter of interest.
+        method: ``"linear"`` refits nothing: the shift is ``covariance / error``, as exact as the
+            likelihood is a parabola.
+        workers: Processes of this machine, see `toys`.
+        client: A `distributed.Client`.
+        folder: Keep finished impacts there; a call with the same arguments goes on where the last
+            one stopped.
+        progress: Show a bar; None: on a terminal.
 
     Raises:
         ConvergenceError: The fit itself is not valid.
+        StateError: The folder holds impacts of another fit or parameter.
+        UsageError: A likelihood that cannot be sent to other processes; a folder that cannot be
+            written to.
+        ClusterError: The cluster is gone or keeps failing; what is finished is in the folder.
 
     >>> from rootml.sbi import Model, Nuisance, Parameter
     >>> model = Model({"S": "mu * 900", "B": "100"}, {"mu": Parameter(1.0)},
@@ -181,7 +206,9 @@ def impacts(like: Fittable | FitResult, name: str) -> Impacts:
     >>> [row.nuisance for row in found.rows], round(found.rows[0].up, 4)
     (['lumi'], -0.0218)
     """
-    result = like if isinstance(like, FitResult) else fit(like)
+    check_choice("method", method, ("refit", "linear"))
+    with single_threaded(FEATURE):
+        result = like if isinstance(like, FitResult) else fit(like)
     result.check_free(name)
     result.require_valid()
     constrained = [
@@ -189,10 +216,27 @@ def impacts(like: Fittable | FitResult, name: str) -> Impacts:
         for key, p in result.like.parameters.items()
         if isinstance(p, Nuisance) and key not in result.fixed and key != name
     ]
-    rows = [_impact(result, name, key) for key in constrained]
+    where = Where(client, workers, folder, progress)
+    todo = Todo(partial(_header, result, name), constrained, where.inside())
+    if method == "linear":
+        shifts = {key: _linear(result, name, key) for key in constrained}
+    else:
+        (found,) = work_through(
+            _Refits(result, name), [todo], where, what="impacts", key="nuisance", caller="impacts"
+        )
+        shifts = {row["nuisance"]: (row["up"], row["down"]) for row in found}
+    rows = [_impact(result, key, *shifts[key]) for key in constrained]
     rows.sort(key=lambda row: -max(abs(row.up), abs(row.down)))
     alone = _statistical(result, name, constrained)
     return Impacts(name, result.errors[name], alone, rows, result)
+
+
+def _header(result: FitResult, name: str) -> dict[str, Any]:
+    """What impacts depend on: the fit."""
+    return {
+        "parameter": name, "values": result.values, "errors": result.errors, "nll": result.nll,
+        "fixed": result.fixed,
+    }  # fmt: skip
 
 
 def _statistical(result: FitResult, name: str, constrained: list[str]) -> float:
@@ -207,19 +251,39 @@ def _statistical(result: FitResult, name: str, constrained: list[str]) -> float:
     return fit(result.like, fixed=held, start=result.values).errors[name]
 
 
-def _impact(result: FitResult, name: str, nuisance: str) -> Impact:
-    shifts = []
-    place, bend = list(result.values).index(name), None
-    for sign in (1.0, -1.0):
-        held = {nuisance: result.values[nuisance] + sign * result.errors[nuisance]}
-        moved = result.conditional(held, goal=_GOAL, bend=bend)
-        # what a straight line missed on one side is, to second order, the same on the other
-        bend = moved.theta - result.straight(held) if moved.valid else None
-        shift = float(moved.theta[place] - result.theta[place])
-        shifts.append(shift if moved.valid else math.nan)
+def _linear(result: FitResult, name: str, nuisance: str) -> tuple[float, float]:
+    """The shifts of a likelihood that is a parabola."""
+    i, k = (list(result.values).index(key) for key in (name, nuisance))
+    error = result.errors[nuisance]
+    shift = float(result.covariance[i, k]) / error if error > 0.0 else math.nan
+    return shift, -shift
+
+
+@dataclass(frozen=True)
+class _Refits:
+    """The shifts of the parameter of interest by fits with a nuisance held; sent to workers."""
+
+    result: FitResult
+    name: str
+
+    def __call__(self, item: Item) -> dict[str, Any]:
+        result, nuisance = self.result, item.key
+        shifts: list[float] = []
+        place, bend = list(result.values).index(self.name), None
+        for sign in (1.0, -1.0):
+            held = {nuisance: result.values[nuisance] + sign * result.errors[nuisance]}
+            moved = result.conditional(held, goal=_GOAL, bend=bend)
+            # what a straight line missed on one side is, to second order, the same on the other
+            bend = moved.theta - result.straight(held) if moved.valid else None
+            shift = float(moved.theta[place] - result.theta[place])
+            shifts.append(shift if moved.valid else math.nan)
+        return {"nuisance": nuisance, "up": shifts[0], "down": shifts[1]}
+
+
+def _impact(result: FitResult, nuisance: str, up: float, down: float) -> Impact:
     parameter = result.like.parameters[nuisance]
     pull = error = float("nan")
     if isinstance(parameter, Nuisance) and parameter.constraint == "gaussian":
         pull = (result.values[nuisance] - result.like.observed[nuisance]) / parameter.width
         error = result.errors[nuisance] / parameter.width
-    return Impact(nuisance, shifts[0], shifts[1], pull, error)
+    return Impact(nuisance, up, down, pull, error)

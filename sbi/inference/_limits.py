@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rootml._internal.linear_algebra import single_threaded
 from rootml._internal.optional import optional_import
 from rootml._internal.reprs import HtmlRepr, Part, facts_text
+from rootml._internal.validators import check_whole
 from rootml.errors import ConvergenceError, UsageError
 from rootml.plot import Labels, Style, named, write
 from rootml.plot import limit as draw_limit
@@ -26,8 +28,16 @@ from rootml.sbi.inference._fit import FitResult, fit, newton_fit
 from rootml.sbi.inference._hepdata import table
 from rootml.sbi.inference._quantiles import check_level, normal_quantile, normal_tail
 from rootml.sbi.inference._samples import ShiftedLikelihood
-from rootml.sbi.inference._toy_task import ToyResults, child_seeds
-from rootml.sbi.inference._toys import point_folder, toys
+from rootml.sbi.inference._toy_task import Task, ToyResults, child_seeds
+from rootml.sbi.inference._toys import (
+    Ensemble,
+    Generators,
+    Source,
+    fitted_toys,
+    point_folder,
+    source_like,
+)
+from rootml.sbi.inference._work import FEATURE, Where
 from rootml.sbi.likelihood._combined import CombinedLikelihood
 from rootml.sbi.likelihood._fittable import Fittable
 from rootml.sbi.likelihood._interpolation import Array
@@ -543,45 +553,46 @@ def limit_by_toys(
     level: float = 0.95,
     null: float = 0.0,
     reference: Any = None,
-    generator: Any = None,
+    generator: Generators = None,
     workers: int = 1,
+    client: Any = None,
     folder: str | Path | None = None,
+    progress: bool | None = None,
 ) -> Limit:
     """The same with the distributions of q~ from toys, at given values of the parameter.
 
     Args:
+        like: A `Likelihood`, or a `CombinedLikelihood` of these.
         values: Where CLs is computed, increasing; the limit is interpolated between them.
         number: Toys per value and hypothesis.
         seed: Of all toys.
-        generator: See `toys`.
-        workers: Processes.
+        reference: To draw from; None: the likelihood's own. Of a combination by part.
+        generator, workers, client: See `toys`; toys of all values are worked on together.
         folder: Keep finished toys there, in a folder for each value; a call with the same
             arguments goes on where the last one stopped.
+        progress: Show a bar; None: on a terminal.
 
     Raises:
         ConvergenceError: CLs does not cross ``1 - level`` between the values.
-        UsageError: No mixture of columns; values that do not increase.
+        UsageError: No mixture of columns; values that do not increase; see also `toys`.
+        ClusterError, StateError: See `toys`.
     """
     check_level(level)
-    like = mixture_of(like, "limit_by_toys")
     grid = rising(values)
-    data = Statistic(like, name, null=null)
-    kept = set(like.model.all_parameters)
+    number = check_whole("number", number, minimum=1)
+    source = source_like(like, reference, generator, "limit_by_toys")
+    where = Where(client, workers, folder, progress)
+    with single_threaded(FEATURE):
+        data = Statistic(like, name, null=null)
+        for value in (*grid.tolist(), null):
+            data.held(value)
+    ensembles = _hypotheses(data, grid, source, where, child_seeds(seed, len(grid), 2))
+    found = fitted_toys(source, ensembles, number, where, caller="limit_by_toys")
     curves: dict[str, list[float]] = {_label(n): [] for n in (None, *BANDS)}
     errors = []
-    for value, seeds in zip(grid, child_seeds(seed, len(grid), 2), strict=True):
-        tests = [{name: float(value)}, {name: null}]
-        q = []
-        truths = data.held(float(value)), data.held(null)
-        for hypothesis, truth, own_seed in zip(("with", "without"), truths, seeds, strict=True):
-            found = toys(
-                like.model, like.reference if reference is None else reference, number=number,
-                seed=own_seed, tests=tests, generator=generator,
-                truth={k: v for k, v in truth.values.items() if k in kept}, workers=workers,
-                engine=like.engine, folder=point_folder(folder, float(value), hypothesis),
-            )  # fmt: skip
-            q.append(_upper_of(found.require_valid(), name, float(value), null))
-        observed = data.upper(float(value))
+    for value, *both in zip(grid.tolist(), found[::2], found[1::2], strict=True):
+        q = [_upper_of(toys.require_valid(), name, value, null) for toys in both]
+        observed = data.upper(value)
         cls, error = _ratio(q[0], q[1], observed)
         curves["observed"].append(cls)
         errors.append(error)
@@ -603,6 +614,24 @@ def limit_by_toys(
     error = float(np.interp(limit_at, grid, errors) / max(slope, 1e-300))
     band = tuple(found_at[_label(n)] for n in BANDS)
     return Limit(name, level, limit_at, band, "toys", grid, arrays, error)
+
+
+def _hypotheses(
+    data: Statistic, grid: Array, source: Source, where: Where, seeds: list[list[int]]
+) -> list[Ensemble]:
+    """At each value toys with the signal and without it."""
+    name, null, found = data.name, data.null, []
+    for value, own in zip(grid.tolist(), seeds, strict=True):
+        tests = {name: value}, {name: null}
+        for hypothesis, at, own_seed in zip(("with", "without"), (value, null), own, strict=True):
+            truth = {key: data.held(at).values[key] for key in source.names}
+            found.append(
+                Ensemble(
+                    Task(truth, own_seed, tests, {}), point_folder(where, value, hypothesis),
+                    f" {hypothesis} {name} = {value:g}",
+                )
+            )  # fmt: skip
+    return found
 
 
 def rising(values: Any) -> Array:

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rootml._internal.linear_algebra import single_threaded
 from rootml._internal.reprs import Grid, HtmlRepr, Part
+from rootml._internal.validators import check_whole
 from rootml.errors import ConvergenceError
 from rootml.plot import Labels, Style, write
 from rootml.plot import scan as draw_scan
 from rootml.sbi.inference._fit import LEVEL
 from rootml.sbi.inference._limits import Statistic, rising
 from rootml.sbi.inference._quantiles import check_level
-from rootml.sbi.inference._toy_task import child_seeds
-from rootml.sbi.inference._toys import point_folder, toys
+from rootml.sbi.inference._toy_task import Task, child_seeds
+from rootml.sbi.inference._toys import (
+    Ensemble,
+    Generators,
+    fitted_toys,
+    point_folder,
+    source_like,
+)
+from rootml.sbi.inference._work import FEATURE, Where
 from rootml.sbi.likelihood._fittable import Fittable
 from rootml.sbi.likelihood._interpolation import Array
-from rootml.sbi.likelihood._likelihood import mixture_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -116,9 +123,11 @@ def neyman(
     seed: int,
     level: float = LEVEL,
     reference: Any = None,
-    generator: Any = None,
+    generator: Generators = None,
     workers: int = 1,
+    client: Any = None,
     folder: str | Path | None = None,
+    progress: bool | None = None,
 ) -> Neyman:
     """Draw toys at each value, and accept it if the data's t is not among the largest.
 
@@ -126,36 +135,42 @@ def neyman(
     conditional fit to the data (a profile construction).
 
     Args:
+        like: A `Likelihood`, or a `CombinedLikelihood` of these.
         values: True values of the parameter, increasing.
         number: Toys per value.
         seed: Of all toys.
         level: Confidence level.
-        reference: To draw from; None: the likelihood's own.
-        generator: See `toys`.
-        workers: Processes.
+        reference: To draw from; None: the likelihood's own. Of a combination by part.
+        generator, workers, client: See `toys`; toys of all values are worked on together.
         folder: Keep finished toys there, in a folder for each value; a call with the same
             arguments goes on where the last one stopped.
+        progress: Show a bar; None: on a terminal.
 
     Raises:
         ConvergenceError: More than 1 % of the toys have no valid fit.
-        UsageError: No mixture of columns; values that do not increase.
+        UsageError: No mixture of columns; values that do not increase; see also `toys`.
+        ClusterError, StateError: See `toys`.
     """
-    like = mixture_of(like, "neyman")
     grid, level = rising(values), check_level(level)
-    data = Statistic(like, name)
-    kept = set(like.model.all_parameters)
-    critical, observed, invalid = [], [], []
+    number = check_whole("number", number, minimum=1)
+    source = source_like(like, reference, generator, "neyman")
+    where = Where(client, workers, folder, progress)
+    with single_threaded(FEATURE):
+        data = Statistic(like, name)
+        held = [data.held(value) for value in grid.tolist()]
     seeds = child_seeds(seed, len(grid), 1)
-    for value, (own_seed,) in zip(grid.tolist(), seeds, strict=True):
-        held = data.held(value)
-        truth: Mapping[str, float] = {k: v for k, v in held.values.items() if k in kept}
-        found = toys(
-            like.model, like.reference if reference is None else reference, number=number,
-            seed=own_seed, truth=truth, tests=[{name: value}], generator=generator,
-            workers=workers, folder=point_folder(folder, value), engine=like.engine,
-        ).require_valid()  # fmt: skip
-        t = found.statistic()
-        critical.append(float(np.quantile(t[np.isfinite(t)], level)))
-        invalid.append(int(np.isnan(t).sum()))
-        observed.append(max(2.0 * (held.nll - data.best.nll), 0.0))
-    return Neyman(name, level, grid, np.array(critical), np.array(observed), tuple(invalid))
+    ensembles = [
+        Ensemble(
+            Task({k: fit.values[k] for k in source.names}, own_seed, ({name: value},), {}),
+            point_folder(where, value), f" at {name} = {value:g}",
+        )
+        for value, fit, (own_seed,) in zip(grid.tolist(), held, seeds, strict=True)
+    ]  # fmt: skip
+    found = fitted_toys(source, ensembles, number, where, caller="neyman")
+    t = [results.require_valid().statistic() for results in found]
+    return Neyman(
+        name, level, grid,
+        np.array([np.quantile(each[np.isfinite(each)], level) for each in t]),
+        np.array([max(2.0 * (fit.nll - data.best.nll), 0.0) for fit in held]),
+        tuple(int(np.isnan(each).sum()) for each in t),
+    )  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,7 @@ from rootml.plot import Labels, Style, write
 from rootml.plot import toys as draw_toys
 from rootml.sbi.inference._fit import FitResult, fit, fit_near
 from rootml.sbi.inference._minimise import within
+from rootml.sbi.inference._toy_source import Toys
 from rootml.sbi.likelihood._combined import CombinedLikelihood
 from rootml.sbi.likelihood._fittable import Fittable
 from rootml.sbi.likelihood._interpolation import Array
@@ -27,21 +28,6 @@ if TYPE_CHECKING:
 _GOAL = 1e-7  # EDM of conditional minima: t is known to twice that
 
 
-class Source(Protocol):
-    """What toys are drawn from."""
-
-    truth: dict[str, float]
-
-    @property
-    def hessian(self) -> Array | None:
-        """Second derivatives at the truth for the expected data; None: not known."""
-        ...
-
-    def draw(self, rng: np.random.Generator) -> Fittable:
-        """The likelihood of one random data set."""
-        ...
-
-
 @dataclass(frozen=True)
 class Task:
     """What is done for each toy; everything that its outcome depends on.
@@ -50,20 +36,24 @@ class Task:
         truth: Parameter values that toys are drawn at.
         seed: Toy number i draws from the i-th child of this seed.
         tests: Points of which each toy's conditional minimum is wanted: parameters held there.
-        engine: Of the likelihood.
         fixed: Parameters that are not varied in any fit.
     """
 
     truth: Mapping[str, float]
     seed: int
     tests: tuple[Mapping[str, float], ...]
-    engine: str
     fixed: Mapping[str, float]
 
-    def run(self, source: Source, number: int) -> dict[str, Any]:
+    def header(self) -> dict[str, Any]:
+        """All of it as JSON data."""
+        return {
+            "truth": dict(self.truth), "seed": self.seed, "tests": [dict(t) for t in self.tests],
+            "fixed": dict(self.fixed),
+        }  # fmt: skip
+
+    def run(self, source: Toys, number: int) -> dict[str, Any]:
         """Draw and fit toy `number`; plain data."""
-        rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(number,)))
-        like = source.draw(rng)
+        like = source.draw(toy_rng(self.seed, number))
         best = self._fitted(like, within(like, source.truth), source.hessian)
         conditional = [self._held(like, best, test) for test in self.tests]
         return {
@@ -74,6 +64,7 @@ class Task:
             "valid": best.valid,
             "conditional": conditional,
             "events": _events(like),
+            "effective": source.effective if math.isfinite(source.effective) else None,
         }
 
     def _held(self, like: Fittable, best: FitResult, test: Mapping[str, float]) -> float:
@@ -118,6 +109,9 @@ class ToyResults(HtmlRepr):
         tests: What was held.
         valid: Which fits converged; statistics below leave the others out, and say how many.
         events: Unbinned events of each toy.
+        effective: The effective number of reference events behind them, ``(sum w)^2 / sum w^2``
+            with the weights at the truth; of several likelihoods the smallest; infinite: toys are
+            made of new events.
     """
 
     names: tuple[str, ...]
@@ -129,6 +123,7 @@ class ToyResults(HtmlRepr):
     tests: tuple[Mapping[str, float], ...]
     valid: npt.NDArray[np.bool_]
     events: Array
+    effective: float = math.inf
 
     def __len__(self) -> int:
         return len(self.nll)
@@ -204,13 +199,21 @@ class ToyResults(HtmlRepr):
         return Grid(("parameter", "truth", "mean", "mean pull", "pull width", "coverage"), rows)
 
     def _summary(self) -> str:
-        return f"{len(self)} toys, {int((~self.valid).sum())} without a valid fit"
+        behind = ""
+        if math.isfinite(self.effective):
+            behind = f", from {self.effective:,.0f} effective reference events"
+        return f"{len(self)} toys, {int((~self.valid).sum())} without a valid fit{behind}"
 
     def __repr__(self) -> str:
         return f"{self._summary()}\n{self._grid()}"
 
     def _html_parts(self) -> list[Part]:
         return [Paragraph(self._summary()), self._grid()]
+
+
+def toy_rng(seed: int, number: int) -> np.random.Generator:
+    """The random numbers of a toy: child `number` of the seed."""
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(number,)))
 
 
 def child_seeds(seed: int, number: int, each: int) -> list[list[int]]:
@@ -236,4 +239,5 @@ def collect(rows: Sequence[Mapping[str, Any]], task: Task, names: Sequence[str])
         task.tests,
         np.array([r["valid"] for r in rows], bool),
         np.array([r["events"] for r in rows], np.float64),
+        min((e for e in (r.get("effective") for r in rows) if e is not None), default=math.inf),
     )

@@ -1,39 +1,55 @@
-"""Many data sets, each fitted: in parallel, the same for any number of workers, resumable.
+"""Many data sets, each fitted: here, in processes, or on a cluster, and resumable.
 
-Toys are equal to the last bit for equal settings of the machine's linear algebra (threads).
+Toys are equal to the last bit for any number of workers, on CPUs of one kind: toy number i of a
+seed depends on nothing else, and linear algebra has one thread.
 """
 
 from __future__ import annotations
 
-import hashlib
-import importlib
-import json
-import os
-import subprocess
-import sys
-import tempfile
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, Protocol, TypeAlias
 
-from rootml._internal.progress import track
-from rootml._internal.validators import is_a
-from rootml.errors import (
-    StateError,
-    UsageError,
+from rootml._internal.validators import check_number, check_whole, is_a
+from rootml.errors import UsageError
+from rootml.sbi.inference._combined_toys import CombinedSource
+from rootml.sbi.inference._records import Row
+from rootml.sbi.inference._toy_source import (
+    MIN_RATIO,
+    Generator,
+    Toys,
+    ToySource,
+    as_generator,
 )
-from rootml.sbi.files._json import write
-from rootml.sbi.inference._asimov import Generator, Toys
-from rootml.sbi.inference._combined_toys import CombinedToys
-from rootml.sbi.inference._toy_files import ToyFiles, appended
-from rootml.sbi.inference._toy_task import Source, Task, ToyResults, collect
-from rootml.sbi.likelihood._columns import RatioColumns, as_columns
+from rootml.sbi.inference._toy_task import Task, ToyResults, collect
+from rootml.sbi.inference._work import Item, Todo, Where, work_through
 from rootml.sbi.likelihood._combined import CombinedLikelihood
+from rootml.sbi.likelihood._fittable import Fittable
+from rootml.sbi.likelihood._likelihood import mixture_of
 from rootml.sbi.likelihood._model import Model
 
-_HEADER, _MODEL = "toys.json", "toys-model.json"
-_PAUSE = 0.05  # seconds between looks at the workers
+Source: TypeAlias = ToySource | CombinedSource
+Generators: TypeAlias = Generator | str | Mapping[str, Any] | None
+_KEPT = 2  # points whose toys are kept ready: they come point by point
+
+
+class AnyTask(Protocol):
+    """What is done with each toy, as plain data."""
+
+    @property
+    def truth(self) -> Mapping[str, float]:
+        """Where toys are drawn."""
+        ...
+
+    def run(self, source: Toys, number: int) -> Row:
+        """The row of one toy."""
+        ...
+
+    def header(self) -> dict[str, Any]:
+        """All that rows depend on but for the source, as JSON data."""
+        ...
 
 
 def toys(
@@ -45,18 +61,23 @@ def toys(
     truth: Mapping[str, float] | None = None,
     tests: Sequence[Mapping[str, float]] = (),
     fixed: Mapping[str, float] | None = None,
-    generator: Generator | str | None = None,
+    generator: Generators = None,
+    min_ratio: float = MIN_RATIO,
     workers: int = 1,
+    client: Any = None,
     folder: str | Path | None = None,
     engine: str = "auto",
     progress: bool | None = None,
 ) -> ToyResults:
     """Draw data sets from a model and fit each.
 
+    Without a generator, events are drawn from the reference events with the weights that they
+    have at the truth. The effective number of these, ``(sum w)^2 / sum w^2``, is part of the
+    results: far from where the reference is dense it becomes small, and toys repeat events.
+
     Args:
         model: A model; or a combination of likelihoods, whose parts are drawn independently but
-            for the outcomes of auxiliary measurements that several of them share. Combinations
-            are fitted in this process.
+            for the outcomes of auxiliary measurements that several of them share.
         reference: Columns at reference events, to draw from and for Z(alpha). Of a combination:
             these columns by part; needed where a part has no reference events of its own.
         number: How many.
@@ -64,255 +85,183 @@ def toys(
         truth: Values to draw at; parameters left out have their start values.
         tests: Further fits of each toy, with these parameters held.
         fixed: Parameters held in all fits.
-        generator: ``generator(rng, truth)`` gives the Columns of one toy instead of drawing from
-            the reference; for several workers its name, ``"package.module:function"``.
-        workers: Processes.
+        generator: ``generator(rng, truth)`` gives the columns of one toy instead of drawing from
+            the reference, or its name, ``"package.module:function"``. Or a `DensitySource`: it
+            draws new events of the reference's density, of which those are kept that the expected
+            density at the truth asks for, so that toys are not limited by a sample. Of a
+            combination: these by part.
+        min_ratio: Refuse fewer effective reference events than this times the expected number.
+        workers: Processes of this machine.
+        client: A `distributed.Client`: toys are fitted on its cluster. Each worker gets the
+            reference events once.
         folder: Keep finished toys there; a call with the same arguments goes on where the last one
-            stopped, also with a larger `number`.
+            stopped, also with a larger `number`, and with other `workers` or `client`.
         progress: Show a bar; None: on a terminal.
 
     Raises:
         StateError: The folder holds toys of another model, truth or seed.
-        UsageError: Too few reference events; a function as `generator` with several workers.
+        UsageError: Too few effective reference events; a folder that cannot be written to; a
+            generator that cannot be sent to other processes.
+        ClusterError: The cluster is gone or keeps failing; what is finished is in the folder.
 
     >>> import numpy as np
     >>> from rootml.sbi import Model, Parameter
     >>> model = Model({"S": "mu * 100"}, {"mu": Parameter(1.0, lower=0.0)})
     >>> results = toys(model, {"S": np.ones(200)}, number=20, seed=1)
-    >>> len(results), round(float(results.errors.mean()), 2)
-    (20, 0.1)
+    >>> len(results), round(float(results.errors.mean()), 2), results.effective
+    (20, 0.1, 200.0)
     """
-    _check_counts(number, seed, workers)
-    if isinstance(model, CombinedLikelihood):
-        if workers > 1 or folder is not None or generator is not None:
-            message = "toys of a CombinedLikelihood take no workers=, folder= or generator="
-            raise UsageError(message)
-        source = CombinedToys(model, reference or {}, truth or {}, tests)
-        task = Task(source.truth, seed, tuple(map(dict, tests)), "", dict(fixed or {}))
-        rows = run_here(source, task, range(number), None)
-        done = list(track(rows, total=number, what="toys", enabled=progress))
-        return collect(done, task, list(model.parameters))
-    if not is_a(model, Model):
+    check_whole("number", number, minimum=1)
+    if not is_a(model, Model | CombinedLikelihood):
         message = f"toys() takes a Model or CombinedLikelihood, not a {type(model).__name__}"
         raise UsageError(message)
-    events = None if reference is None else as_columns(reference)
-    names = list(model.all_parameters)
-    point = dict(zip(names, model.theta(**(truth or {})), strict=True))
+    seed = check_whole("seed", seed, minimum=0)
+    source = source_of(model, reference, generator=generator, engine=engine, min_ratio=min_ratio)
     for test in tests:
-        model.theta(**test)
-    task = Task(point, seed, tuple(dict(t) for t in tests), engine, dict(fixed or {}))
-    if workers > 1 and callable(generator):
-        message = "workers cannot call a function of this process: name it 'module:function'"
-        raise UsageError(message)
-    with _folder(folder, needed=workers > 1) as toy_folder:
-        finished = (
-            {} if toy_folder is None else _resume(toy_folder, model, events, task, generator)
-        )
-        missing = [i for i in range(number) if i not in finished]
-        if workers == 1 or len(missing) < 2:
-            found = _here(model, events, task, generator, missing, toy_folder, progress)
-        else:
-            assert toy_folder is not None
-            found = _there(model, events, generator, missing, workers, toy_folder, progress)
-        by_number = finished | found
-    return collect([by_number[i] for i in range(number)], task, names)
+        source.point(test)
+    point = source.point(truth or {})
+    task = Task(point, seed, tuple(map(dict, tests)), dict(fixed or {}))
+    where = Where(client, workers, folder, progress)
+    (found,) = fitted_toys(source, [Ensemble(task, where.inside())], number, where, caller="toys")
+    return found
 
 
-def _check_counts(number: int, seed: int, workers: int) -> None:
-    if number < 1 or workers < 1:
-        message = f"{number} toys by {workers} workers: both must be positive"
-        raise UsageError(message)
-    if seed < 0:
-        message = f"seed={seed}: a seed is a whole number from 0"
-        raise UsageError(message)
-
-
-def named_function(name: str) -> Callable[..., Any]:
-    """The function ``"package.module:function"``.
-
-    Raises:
-        UsageError: There is none.
-    """
-    module, colon, function = name.partition(":")
-    try:
-        found = getattr(importlib.import_module(module), function) if colon else None
-    except (ImportError, AttributeError) as error:
-        message = f"no function {name!r}: {error}"
-        raise UsageError(message) from error
-    if not callable(found):
-        message = f"{name!r} does not name a function as 'package.module:function'"
-        raise UsageError(message)
-    return found  # type: ignore[no-any-return]
+# --- what other constructions draw and fit -------------------------------------------------------
 
 
 def source_of(
-    model: Model, events: RatioColumns | None, task: Task, generator: Generator | str | None
-) -> Toys:
-    """Where toys are drawn from."""
-    function = named_function(generator) if isinstance(generator, str) else generator
-    return Toys(model, events, generator=function, truth=task.truth, engine=task.engine)
+    model: Model | CombinedLikelihood,
+    reference: Any = None,
+    *,
+    generator: Generators = None,
+    engine: str = "auto",
+    min_ratio: float = MIN_RATIO,
+) -> Source:
+    """What toys are drawn from; see `toys`."""
+    min_ratio = check_number("min_ratio", min_ratio, minimum=0.0)
+    if isinstance(model, CombinedLikelihood):
+        by_part: dict[str, Any] = {"reference": reference or {}, "generator": generator or {}}
+        for what, given in by_part.items():
+            if not is_a(given, Mapping):
+                message = (
+                    f"{what}= of a combination is a dict by part, {{{next(iter(model.parts))!r}: "
+                    f"...}}, not a {type(given).__name__}"
+                )
+                raise UsageError(message)
+        return CombinedSource(
+            model, by_part["reference"], by_part["generator"], min_ratio=min_ratio
+        )
+    if is_a(generator, Mapping):
+        message = "generator= by part is for a CombinedLikelihood"
+        raise UsageError(message)
+    single: Any = generator
+    return ToySource(
+        model, reference, generator=as_generator(single), engine=engine, min_ratio=min_ratio
+    )
 
 
-def run_here(
-    source: Source, task: Task, numbers: Iterable[int], file: IO[str] | None
-) -> Iterable[dict[str, Any]]:
-    """Run toys one after the other, each written as one line when it is done."""
-    for number in numbers:
-        row = task.run(source, number)
-        if file is not None:
-            file.write(json.dumps(row) + "\n")
-            file.flush()
-        yield row
+def source_like(like: Fittable, reference: Any, generator: Generators, what: str) -> Source:
+    """What toys of a likelihood's model are drawn from.
 
-
-def _here(
-    model: Model, events: RatioColumns | None, task: Task, generator: Generator | str | None,
-    missing: list[int], toy_folder: Path | None, progress: bool | None,
-) -> dict[int, dict[str, Any]]:  # fmt: skip
-    if not missing:
-        return {}
-    source = source_of(model, events, task, generator)
-    if toy_folder is None:
-        rows = run_here(source, task, missing, None)
-        return {
-            r["toy"]: r for r in track(rows, total=len(missing), what="toys", enabled=progress)
-        }
-    with appended(toy_folder / f"toys-{os.getpid()}.jsonl") as file:
-        rows = run_here(source, task, missing, file)
-        return {
-            r["toy"]: r for r in track(rows, total=len(missing), what="toys", enabled=progress)
-        }
-
-
-def _there(
-    model: Model, events: RatioColumns | None, generator: Generator | str | None,
-    missing: list[int], workers: int, toy_folder: Path, progress: bool | None,
-) -> dict[int, dict[str, Any]]:  # fmt: skip
-    """Split among processes that read the model from the folder."""
-    write(toy_folder / _MODEL, model, {} if events is None else {"reference": events})
-    name = generator if isinstance(generator, str) else ""
-    processes = []
-    for worker in range(min(workers, len(missing))):
-        ours = json.dumps(missing[worker::workers])
-        (toy_folder / f"todo-{worker}.json").write_text(ours, encoding="utf-8")
-        command = [
-            sys.executable,
-            "-m",
-            "rootml.sbi.inference._toy_worker",
-            str(toy_folder),
-            str(worker),
-            name,
-        ]
-        processes.append(
-            subprocess.Popen(
-                command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
-            )
-        )  # fmt: skip
-    files = ToyFiles(toy_folder)
-    try:
-        for _ in track(_finished(processes, files, len(missing)), total=len(missing),
-                       what="toys", enabled=progress):  # fmt: skip
-            pass
-    finally:
-        for process in processes:
-            if process.poll() is None:
-                process.terminate()
-            process.wait()
-            if process.stderr is not None:
-                process.stderr.close()
-    found = files.update()
-    return {i: found[i] for i in missing}
-
-
-def _finished(
-    processes: list[subprocess.Popen[str]], files: ToyFiles, number: int
-) -> Iterable[int]:
-    """Count toys while workers write them; stop when all have ended.
+    Args:
+        reference: None: the likelihood's own reference events.
+        what: The function that needs it, for errors.
 
     Raises:
-        UsageError: A worker failed; with what it said.
+        UsageError: No mixture of columns, or a combination of others.
     """
-    counted, before = 0, len(files.update())
-    while True:
-        ended = [process.poll() for process in processes]
-        for process, code in zip(processes, ended, strict=True):
-            if code not in {None, 0}:
-                said = process.stderr.read() if process.stderr is not None else ""
-                message = f"a process that fits toys failed:\n{said.strip()[-2000:]}"
-                raise UsageError(message)
-        now = min(len(files.update()) - before, number)
-        while counted < now:
-            counted += 1
-            yield counted
-        if None not in ended:
-            return
-        time.sleep(_PAUSE)
+    if isinstance(like, CombinedLikelihood):
+        return source_of(like, reference, generator=generator)
+    mixture = mixture_of(like, what)
+    events = mixture.reference if reference is None else reference
+    return source_of(mixture.model, events, generator=generator, engine=mixture.engine)
 
 
-# --- on disk -------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Ensemble:
+    """Toys at one point.
+
+    Attributes:
+        task: What is done with each.
+        folder: Where they are kept.
+        name: For errors: of which ensemble of several.
+    """
+
+    task: AnyTask
+    folder: Path | None = None
+    name: str = ""
 
 
-def point_folder(folder: str | Path | None, value: float, *more: str) -> Path | None:
+class _Run:
+    """Draws and fits toys of several ensembles; sent to where toys are made."""
+
+    def __init__(self, source: Source, tasks: Sequence[AnyTask]) -> None:
+        self._source, self._tasks = source, tasks
+        self._ready: dict[int, Toys] = {}
+        self._lock = threading.Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_source": self._source, "_tasks": self._tasks}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["_source"], state["_tasks"])  # type: ignore[misc]
+
+    def __call__(self, item: Item) -> Row:
+        return self._tasks[item.task].run(self.toys(item.task), item.key)
+
+    def toys(self, task: int) -> Toys:
+        """The toys at the point of a task; a process keeps those of the last points."""
+        with self._lock:
+            if task not in self._ready:
+                while len(self._ready) >= _KEPT:
+                    del self._ready[next(iter(self._ready))]
+                self._ready[task] = self._source.at(self._tasks[task].truth)
+            return self._ready[task]
+
+
+def run_toys(
+    source: Source, ensembles: Sequence[Ensemble], number: int, where: Where, *, caller: str
+) -> list[list[Row]]:
+    """The rows of so many toys of each ensemble, all of them worked on together.
+
+    Args:
+        caller: The function that takes ``client=``, for errors.
+
+    Raises:
+        UsageError: Too few effective reference events, before any toy is drawn.
+    """
+    run = _Run(source, [each.task for each in ensembles])
+    found = source_header(source)
+    todo = [
+        Todo(lambda task=each.task: found() | task.header(), range(number), each.folder, each.name)  # type: ignore[misc]
+        for each in ensembles
+    ]
+    return work_through(run, todo, where, what="toys", key="toy", caller=caller, before=run.toys)
+
+
+def fitted_toys(
+    source: Source, ensembles: Sequence[Ensemble], number: int, where: Where, *, caller: str
+) -> list[ToyResults]:
+    """Toys of several ensembles whose tasks are fits; see `run_toys`."""
+    rows = run_toys(source, ensembles, number, where, caller=caller)
+    return [
+        collect(mine, each.task, source.names)  # type: ignore[arg-type]
+        for mine, each in zip(rows, ensembles, strict=True)
+    ]
+
+
+def source_header(source: Source) -> Callable[[], dict[str, Any]]:
+    """What toys depend on, computed once, and only if it is wanted."""
+    known: list[dict[str, Any]] = []
+
+    def header() -> dict[str, Any]:
+        if not known:
+            known.append(source.header())
+        return known[0]
+
+    return header
+
+
+def point_folder(where: Where, value: float, *more: str) -> Path | None:
     """Where toys of one value of a parameter are kept, in the folder of a construction."""
-    return None if folder is None else Path(folder) / "-".join([f"at-{value!r}", *more])
-
-
-class _folder:
-    """The folder of the user, a temporary one, or none."""
-
-    def __init__(self, given: str | Path | None, *, needed: bool) -> None:
-        self._temporary = (
-            tempfile.TemporaryDirectory(prefix="rootml-toys-")
-            if given is None and needed
-            else None
-        )
-        self._given = None if given is None else Path(given)
-
-    def __enter__(self) -> Path | None:
-        if self._temporary is not None:
-            return Path(self._temporary.name)
-        if self._given is not None:
-            self._given.mkdir(parents=True, exist_ok=True)
-        return self._given
-
-    def __exit__(self, *_: object) -> None:
-        if self._temporary is not None:
-            self._temporary.cleanup()
-
-
-def _resume(
-    toy_folder: Path, model: Model, events: RatioColumns | None, task: Task,
-    generator: Generator | str | None,
-) -> dict[int, dict[str, Any]]:  # fmt: skip
-    """Toys that are there, if they are toys of this task."""
-    header = {
-        "truth": dict(task.truth), "seed": task.seed, "tests": [dict(t) for t in task.tests],
-        "fixed": dict(task.fixed), "engine": task.engine, "generator": _name_of(generator),
-        "model": _fingerprint(model),
-        "reference": None if events is None else events.sha256(),
-    }  # fmt: skip
-    file = toy_folder / _HEADER
-    if not file.exists():
-        file.write_text(json.dumps(header, indent=1) + "\n", encoding="utf-8")
-        return {}
-    before = json.loads(file.read_text(encoding="utf-8"))
-    for key, value in json.loads(json.dumps(header)).items():
-        if before.get(key) != value:
-            message = (
-                f"{toy_folder} holds toys of another {key}: {str(before.get(key))[:80]}, not "
-                f"{str(value)[:80]}; use another folder"
-            )
-            raise StateError(message)
-    return ToyFiles(toy_folder).update()
-
-
-def _name_of(generator: Generator | str | None) -> str | None:
-    if generator is None or isinstance(generator, str):
-        return generator
-    return f"{generator.__module__}:{getattr(generator, '__qualname__', '?')}"
-
-
-def _fingerprint(model: Model) -> str:
-    with tempfile.TemporaryDirectory() as folder:
-        text = write(Path(folder) / "model.json", model, {}).read_bytes()
-    return hashlib.sha256(text).hexdigest()
+    return where.inside("-".join([f"at-{value!r}", *more]))

@@ -216,6 +216,15 @@ class CombinedLikelihood(HtmlRepr):
             total[np.ix_(part.indices, part.indices)] += matrix - twice
         return total
 
+    def constraint_excess(self, theta: Sequence[float] | Array) -> float:
+        """The constraints' part of minus log L, above its value at the outcomes themselves."""
+        point = self._point(theta)
+        total = 0.0
+        for part in self._parts:
+            like, own = part.like, point[part.indices]
+            total += like.constraint_excess(own) - part.counted.excess(own)  # type: ignore[attr-defined]
+        return total
+
     def explain(self, point: Array) -> DensityError:
         """The error for a point without a likelihood, of the part that has none there."""
         for part in self._parts:

@@ -74,6 +74,12 @@ class Store:
         if rest:
             self.blocks[first + whole, :, :rest] = matrix[:, whole * BLOCK :]
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # a process that gets it maps large ones, too; they travel in pieces that fit in memory
+        step = max(1, MAPPED // max(self.blocks[:1].nbytes, 1))
+        pieces = [np.asarray(self.blocks[i : i + step]) for i in range(0, len(self.blocks), step)]
+        return _from_pieces, (pieces, self.blocks.shape, self.blocks.dtype.str, self.num_events)
+
     @property
     def shape(self) -> tuple[int, int]:
         """``(row, event)``, as of the matrix that this stands for."""
@@ -170,6 +176,20 @@ class Events:
             return Events(self.rows.take(events), None, columns, origin=origin)
         rows = np.ascontiguousarray(self.rows[:, events])
         return Events(rows, None, columns, origin=origin)
+
+
+def _from_pieces(
+    pieces: list[Blocks], shape: tuple[int, int, int], dtype: str, num_events: int
+) -> Store:
+    """A store that another process sent."""
+    if len(pieces) == 1:
+        return Store(pieces[0], num_events)
+    blocks, first = _space(shape, np.dtype(dtype)), 0
+    while pieces:
+        piece = pieces.pop(0)
+        blocks[first : first + len(piece)] = piece
+        first += len(piece)
+    return Store(blocks, num_events)
 
 
 def _space(shape: tuple[int, int, int], dtype: np.dtype[Any]) -> Blocks:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -45,12 +46,16 @@ class Yields:
         names: Sequence[str],
     ) -> None:
         names = list(names)
+        self._given = formulas, nuisances, names
         self.number = len(names)
         self._values = [formula.function(names) for formula in formulas.values()]
         self._gradients = [_first_derivatives(formula, names) for formula in formulas.values()]
         self._hessians = [_second_derivatives(formula, names) for formula in formulas.values()]
         entries = _entries(list(formulas), nuisances, names)
         self._effects = [_Effects(code, rows) for code, rows in entries.items()]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Yields, self._given  # functions are made again: they cannot be sent
 
     def values(self, theta: Sequence[float] | Array) -> Array:
         """Expected yields, ``(process,)``."""

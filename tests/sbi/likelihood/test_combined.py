@@ -153,10 +153,9 @@ def test_limits_need_mixtures() -> None:
     both = sbi.CombinedLikelihood({"a": problem.likelihood(x)})
     with pytest.raises(UsageError, match="reference= is for one likelihood"):
         sbi.limit(both, "mu", reference=problem.reference())
-    with pytest.raises(UsageError, match="not a CombinedLikelihood"):
-        sbi.neyman(both, "mu", values=[1.0], number=1, seed=1)
-    with pytest.raises(UsageError, match="not a CombinedLikelihood"):
-        sbi.goodness_of_fit(sbi.fit(both))
+    nested = sbi.CombinedLikelihood({"all": both})
+    with pytest.raises(UsageError, match="part 'all' is a CombinedLikelihood"):
+        sbi.neyman(nested, "mu", values=[1.0], number=1, seed=1)
 
 
 # --- toys ----------------------------------------------------------------------------------------
@@ -193,16 +192,16 @@ def test_toys_are_those_of_the_sum_of_two_counts() -> None:
 
 def test_toys_that_cannot_be_drawn() -> None:
     parts = {"ee": channel(40, 5, nuisances={}), "mm": channel(60, 5, nuisances={})}
-    both = sbi.CombinedLikelihood(parts)
+    both, references = sbi.CombinedLikelihood(parts), dict.fromkeys(parts, EVENTS)
     with pytest.raises(UsageError, match=r"part 'mm' has no reference .*toys\(combined, {'mm'"):
         sbi.toys(both, {"ee": EVENTS}, number=2, seed=1)
     with pytest.raises(UsageError, match="no part 'me'; available: 'ee'"):
         sbi.toys(both, {"me": EVENTS}, number=2, seed=1)
     with pytest.raises(UsageError, match="part 'all' is a CombinedLikelihood"):
         sbi.toys(sbi.CombinedLikelihood({"all": both}), number=2, seed=1)
-    with pytest.raises(UsageError, match="0 toys"):
+    with pytest.raises(UsageError, match="number=0: expected"):
         sbi.toys(both, number=0, seed=1)
     with pytest.raises(MissingParameterError, match="'nu'"):
-        sbi.toys(both, number=1, seed=1, truth={"nu": 1.0})
+        sbi.toys(both, references, number=1, seed=1, truth={"nu": 1.0})
     with pytest.raises(UsageError, match="no part 'S'"):
         sbi.toys(both, EVENTS, number=1, seed=1)
