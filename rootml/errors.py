@@ -22,7 +22,7 @@
     ├── ShardError (ValueError)                 fewer rows than ranks, or a rank out of range
     ├── DensityError (ValueError)               a total density that is not positive
     ├── ConvergenceError (RuntimeError)         a minimum that was needed and not found
-    ├── ClusterError (RuntimeError)             workers (of Dask, or here) that are gone or keep failing
+    ├── ClusterError (RuntimeError)             workers that are gone or keep failing
     ├── MismatchError (RuntimeError)            another tool, asked to confirm, gives other numbers
     ├── StateError (ValueError)                 a saved state or index that belongs elsewhere
     ├── ModelError (ValueError)                 a decision forest that is damaged or inconsistent
