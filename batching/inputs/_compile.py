@@ -106,8 +106,26 @@ def compile_layout(
     elif target is not None:
         flat.append(target)
     factors = class_weights if has_weight else None
-    layout = Layout(spec, tuple(flat), tuple(lists), observers, label, has_weight, exact, factors)
+    layout = Layout(
+        spec, tuple(flat), tuple(lists), observers, label, has_weight, exact, factors,
+        any_order=_only_copied(flat, lists, observers, types),
+    )  # fmt: skip
     return dataset, layout
+
+
+def _only_copied(
+    flat: Sequence[FlatField],
+    lists: Sequence[ListField],
+    observers: Sequence[RawField],
+    types: Mapping[str, ColumnType],
+) -> frozenset[str]:
+    """Columns of scalars that go into rows as they are, and nowhere else."""
+    used = {(feature.column, field.dtype) for field in flat for feature in field.features}
+    copied = {name for name, dtype in used if name in types and types[name].dtype == dtype}
+    changed = {name for name, dtype in used if name not in types or types[name].dtype != dtype}
+    changed |= {name for field in lists for name in field.read}
+    changed |= {field.column for field in observers}
+    return frozenset(copied - changed)
 
 
 def _has_weight(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import awkward as ak
@@ -33,6 +34,10 @@ Ragged = dict[str, RaggedArray]
 
 TILE_ROWS = 8192
 """Rows transposed at a time: 28 float32 columns of a tile fit into the second-level cache."""
+
+_BEHIND = 1 << 40
+"""A place behind all elements; clipped, it becomes the last one."""
+_MAX_TABLED = 128
 
 WEIGHT, TARGET = "w", "y"
 
@@ -137,6 +142,7 @@ class Layout:
         label: Whether the target is the dataset's label.
         weight: Whether rows have a weight.
         class_weights: Factors on the weight per label value, for ``balance="weights"``.
+        any_order: Columns that are only copied into rows: their byte order does not matter.
     """
 
     spec: BatchSpec
@@ -147,6 +153,7 @@ class Layout:
     weight: bool
     weight_dtype: np.dtype[Any]
     class_weights: Mapping[float, float] | None = None
+    any_order: frozenset[str] = frozenset()
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -402,7 +409,7 @@ def _lists(field: ListField, columns: Mapping[str, Any], where: str) -> Lists:
         mine, content = _offsets_and_content(columns[name])
         if offsets is None:
             offsets = mine
-        elif not np.array_equal(offsets, mine):
+        elif not _one_array(offsets, mine) and not np.array_equal(offsets, mine):
             raise _different_counts(field.columns[0], name, offsets, mine, where)
         contents.append(content)
     assert offsets is not None
@@ -414,6 +421,11 @@ def _lists(field: ListField, columns: Mapping[str, Any], where: str) -> Lists:
         for name, content in zip(field.columns, contents, strict=True)
     ]
     return Lists(offsets, tuple(checked))
+
+
+def _one_array(one: Array, other: Array) -> bool:
+    """Whether these are the same numbers in memory, as columns of one counter share them."""
+    return one.ctypes.data == other.ctypes.data and one.shape == other.shape
 
 
 def _checked(field: ListField, content: Array, what: str) -> Array:
@@ -433,8 +445,9 @@ def _order_within(offsets: Array, values: Array, *, descending: bool) -> npt.NDA
 
 
 def _offsets_and_content(column: ak.Array) -> tuple[npt.NDArray[np.int64], Array]:
-    layout = ak.to_layout(column).to_ListOffsetArray64(True)  # True: offsets start at zero
-    content = ak.to_numpy(layout.content)
+    layout = column.layout.to_ListOffsetArray64(True)  # True: offsets start at zero
+    numbers = layout.content
+    content = numbers.data if numbers.is_numpy else ak.to_numpy(numbers)
     offsets = np.asarray(layout.offsets.data, dtype=np.int64)
     return offsets, content[: offsets[-1]]
 
@@ -452,22 +465,41 @@ def _different_counts(one: str, other: str, mine: Array, theirs: Array, where: s
 def _fill_padded(
     field: ListField, lists: Lists, first: int, last: int, values: Array, mask: Array
 ) -> None:
-    """Build the rows of all elements that are kept, then put them into place by one scatter."""
+    """Build the rows of all elements, and a last one of fill values; then gather them."""
     length, width = values.shape[1:]
     offsets = lists.offsets[first : last + 1]
-    counts = np.diff(offsets)
-    np.less(np.arange(length), counts[:, None], out=mask)
-    values[:] = field.value
-    filled = np.flatnonzero(mask)
-    elements = np.empty((len(filled), width), values.dtype)
-    kept: Any = slice(None)
-    if len(filled) < offsets[-1] - offsets[0]:  # some lists are cut
-        within = np.arange(offsets[-1] - offsets[0]) - np.repeat(offsets[:-1] - offsets[0], counts)
-        kept = within < length
+    begin, end = int(offsets[0]), int(offsets[-1])
+    elements = np.empty((end - begin + 1, width), values.dtype)
     for j, content in enumerate(lists.contents):
-        elements[:, j] = content[offsets[0] : offsets[-1]][kept]
+        elements[:-1, j] = content[begin:end]
+    elements[-1] = field.value
+    places, filled = _places(np.diff(offsets), length)
+    mask[:] = filled
+    places += (offsets[:-1] - begin)[:, None]
     whole = np.dtype((np.void, width * values.itemsize))  # one element of all columns at a time
-    values.view(whole).reshape(-1)[filled] = elements.view(whole).reshape(-1)
+    rows, out = elements.view(whole).reshape(-1), values.view(whole).reshape(-1)
+    np.take(rows, places.reshape(-1), out=out, mode="clip")
+
+
+def _places(
+    counts: npt.NDArray[np.int64], length: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+    """`(rows, length)`: the number of each place in its list, `_BEHIND` and False past its end."""
+    if length > _MAX_TABLED:
+        places = np.arange(length)
+        filled = places < counts[:, None]
+        return np.where(filled, places, _BEHIND), filled
+    places, filled = _tabled_places(length)
+    rows = np.minimum(counts, length)
+    return np.take(places, rows, axis=0), np.take(filled, rows, axis=0)
+
+
+@lru_cache(maxsize=16)
+def _tabled_places(length: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+    """`_places` of all counts up to `length`."""
+    places = np.arange(length)
+    filled = places < np.arange(length + 1)[:, None]
+    return np.where(filled, places, _BEHIND), filled
 
 
 def slice_ragged(array: RaggedArray, start: int, stop: int) -> RaggedArray:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -198,8 +198,7 @@ class PoolSchedule:
     def blocks(self) -> Iterator[Block]:
         run = _PoolState(self)
         for group in group_batches(self.sizes, self.block_rows):
-            block, _ = run.block(group)
-            yield block
+            yield run.block(group)
 
     def left_after(self, batches: int) -> list[Piece]:
         """Remaining pieces of this shard when it has delivered `batches` batches."""
@@ -209,11 +208,10 @@ class PoolSchedule:
             if batches <= 0:
                 break
             before = cursor.copy()
-            block, labels = run.block(group)
+            block = run.block(group)
             if batches < len(group):
-                used = np.bincount(labels[: sum(group[:batches])], minlength=len(block.takes))
                 cursor = before
-                for take, rows in zip(block.takes, used, strict=True):
+                for take, rows in zip(block.takes, used_by(block, batches), strict=True):
                     cursor[take.piece] += rows
                 break
             batches -= len(group)
@@ -222,6 +220,14 @@ class PoolSchedule:
             for piece, at in zip(self.pieces, cursor, strict=True)
             if at < piece.stop
         ]
+
+
+def used_by(block: Block, batches: int) -> list[int]:
+    """How many rows of each take are in the first `batches` batches of a block of a pool."""
+    assert block.positions is not None
+    end = sum(block.sizes[:batches])
+    ends = np.cumsum([take.stop - take.start for take in block.takes])
+    return [int(np.searchsorted(part, end)) for part in np.split(block.positions, ends[:-1])]
 
 
 def required_rows(largest: Sequence[int], block_rows: int) -> int:
@@ -256,8 +262,8 @@ class _PoolState:
         self.delivered = 0
         self.opened = 0
 
-    def block(self, group: tuple[int, ...]) -> tuple[Block, npt.NDArray[Any]]:
-        """The next block, and which take each of its rows comes from."""
+    def block(self, group: tuple[int, ...]) -> Block:
+        """The next block."""
         rows = sum(group)
         self._open_ahead()
         takes: list[Take] = []
@@ -266,9 +272,7 @@ class _PoolState:
             if wanted:
                 self._draw(source, wanted, takes, finished)
         self.delivered += rows
-        labels = self._mix(takes)
-        positions = np.argsort(labels, kind="stable")
-        return Block(tuple(takes), positions, group, tuple(finished)), labels
+        return Block(tuple(takes), self._mix(takes), group, tuple(finished))
 
     def _draw(self, source: int, wanted: int, takes: list[Take], finished: list[int]) -> None:
         drained = len(self.open[source]) if self.open_rows[source] < wanted else 0
@@ -306,12 +310,17 @@ class _PoolState:
             counts = np.minimum(counts + picks, left)
         return counts
 
-    def _mix(self, takes: list[Take]) -> npt.NDArray[Any]:
-        dtype = np.uint16 if len(takes) <= 0xFFFF else np.uint32  # uint16 sorts by radix
-        counts = [take.stop - take.start for take in takes]
-        labels: npt.NDArray[Any] = np.repeat(np.arange(len(takes), dtype=dtype), counts)
-        self.rng.shuffle(labels)
-        return labels
+    def _mix(self, takes: list[Take]) -> npt.NDArray[np.intp]:
+        """A random set of positions in the block for the rows of each take, ascending."""
+        ends = np.cumsum([take.stop - take.start for take in takes])
+        rows = int(ends[-1])
+        if len(takes) == 1:
+            return np.arange(rows)
+        dtype = np.uint16 if rows <= 1 << 16 else np.uint32  # short numbers are sorted faster
+        positions = self.rng.permutation(rows).astype(dtype)
+        for part in np.split(positions, ends[:-1]):
+            part.sort()
+        return positions.astype(np.intp)
 
     def _open_ahead(self) -> None:
         while self.opened <= 3 * self.delivered:

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -59,7 +59,7 @@ class UnitDecoder:
         index, layout = self._index, self._layout
         label = layout.needs_label or any(key.label is not None for key in index.keys)
         read = index.dataset.read_task(layout.columns, label=label, weight=layout.weight)
-        decode = Decode(read, layout)
+        decode = Decode(replace(read, raw=layout.any_order, widen=False), layout)
         executor = index.parallelism.executor
         remote = None
         if executor is not None:

@@ -28,6 +28,7 @@ from rootml.batching.rows._units import Unit, UnitSource
 
 _IDLE_BYTES = 96 << 20
 _MIN_THREAD_BYTES = 1 << 19
+_MAX_EXTENTS = 6
 
 Slots = npt.NDArray[np.int64]
 Stage = Callable[[str], Any]
@@ -360,9 +361,9 @@ class PoolStore:
             for start, stop in extents:
                 unit.fill(at, at + stop - start, self._arena, start)
                 at += stop - start
-            slots = np.concatenate([np.arange(*extent) for extent in extents])[order]
             ragged = unit.ragged(0, unit.num_rows)
             ragged = {key: take_ragged(array, order) for key, array in ragged.items()}
+            slots = _slots_of(extents, order)
         self._open[number] = _OpenPiece(extents, slots, ragged)
 
     def gather(self, block: Block) -> tuple[Dense, Ragged]:
@@ -408,6 +409,22 @@ class PoolStore:
         arena, self._arena = self._arena, {}
         if arena:
             self._workspace.give_arena(self._rows, arena)
+
+
+def _slots_of(extents: Sequence[Extent], order: Slots) -> Slots:
+    """Arena rows of the rows `order` of a piece that lies in `extents`; changes `order`."""
+    if len(extents) > _MAX_EXTENTS:
+        return np.concatenate([np.arange(*extent) for extent in extents])[order]
+    moves, ends, at = [], [], 0
+    for start, stop in extents:
+        moves.append(start - at)
+        at += stop - start
+        ends.append(at)
+    behind = [order >= end for end in ends[:-1]]
+    order += moves[0]
+    for rows, (before, move) in zip(behind, itertools.pairwise(moves), strict=True):
+        np.add(order, move - before, out=order, where=rows)
+    return order
 
 
 def _empty_like(source: Dense, rows: int, buffers: Buffers) -> Dense:

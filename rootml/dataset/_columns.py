@@ -58,10 +58,25 @@ def packed(column: Any) -> Column:
     """NumPy contiguous, lists as plain ``ListOffset`` layouts without gaps."""
     if isinstance(column, np.ndarray):
         return np.ascontiguousarray(column)
-    layout = ak.to_layout(column)
+    layout = column.layout if isinstance(column, ak.Array) else ak.to_layout(column)
     if layout.is_numpy:
         return np.ascontiguousarray(ak.to_numpy(layout))
-    return ak.to_packed(column)
+    return column if isinstance(column, ak.Array) and _is_packed(layout) else ak.to_packed(column)
+
+
+def _is_packed(layout: Any) -> bool:
+    """Whether these are plain lists of numbers without gaps; False is always safe."""
+    if not isinstance(layout, ak.contents.ListOffsetArray) or layout.parameters:
+        return False
+    offsets, content = layout.offsets.data, layout.content
+    simple = content.is_numpy and not content.parameters and content.data.ndim == 1
+    return bool(
+        simple
+        and offsets.dtype == np.int64
+        and offsets[0] == 0
+        and offsets[-1] == len(content)
+        and content.data.flags.c_contiguous
+    )
 
 
 def cast(column: Column, dtype: np.dtype[Any] | None) -> Column:

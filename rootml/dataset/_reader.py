@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -41,6 +41,7 @@ from rootml.storage import Array, Column, ColumnType
 Mask = npt.NDArray[np.bool_]
 _STRING_BYTES = 24
 _LARGE_CLUSTER = 1.5
+_WIDEST = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,8 @@ class EventBlock:
     Attributes:
         columns: Columns of `num_rows` rows each, in the order asked for.
         label: Label per row: int64 if it is an integer, else float64; None if not asked for.
-        weight: float64 weight per row, with the sample's scale; None if not asked for.
+        weight: float64 weight per row, with the sample's scale; None if not asked for. (A
+            `ReadTask` that does not widen gives both as they are in the file.)
         entries: int64 entry number in the file per row; None if not asked for.
         num_rows: Rows.
         partition: Where they come from: file, tree, range of entries.
@@ -58,7 +60,7 @@ class EventBlock:
 
     columns: dict[str, Column]
     label: Array | None
-    weight: npt.NDArray[np.float64] | None
+    weight: Array | None
     entries: npt.NDArray[np.int64] | None
     num_rows: int
     partition: Partition
@@ -276,6 +278,8 @@ class Reader:
         weight: bool = False,
         ids: bool = False,
         allocate: Allocate = np.empty,
+        raw: Collection[str] = (),
+        widen: bool = True,
     ) -> EventBlock:
         """Selected rows of a partition.
 
@@ -283,18 +287,24 @@ class Reader:
             columns: Names of selected columns; None: all of them.
             mask: Which entries pass, where it is known.
             select: If `mask` is None: whether to evaluate the cuts; otherwise all entries pass.
+            raw: Columns that may come in the byte order of the file.
+            widen: Whether labels and weights come as int64 and float64, or as they are if they are
+                no wider.
         """
         whole = partition
         resolved = self.resolved_sample(partition.sample)
         wanted = self._wanted(resolved, columns)
-        needed = [*wanted.values()]
-        needed += [resolved.label] if label and resolved.label is not None else []
-        needed += [resolved.weight] if weight and resolved.weight is not None else []
+        copied = [expression for name, expression in wanted.items() if name in raw]
+        others = [expression for name, expression in wanted.items() if name not in raw]
+        others += [resolved.label] if label and resolved.label is not None else []
+        others += [resolved.weight] if weight and resolved.weight is not None else []
+        needed = [*copied, *others]
         cut = mask is None and select and bool(resolved.cuts)
         if mask is not None and not mask.any():  # nothing is read where nothing passes
             partition, mask = replace(partition, stop=partition.start), None
         cuts = resolved.cut_expressions if cut else []
-        values = self._load(partition, [*needed, *cuts], allocate)
+        unswapped = resolved.only_copied(copied, [*others, *cuts])
+        values = self._load(partition, [*needed, *cuts], allocate, unswapped)
         if cut:
             mask = self._masks(partition, values)[-1]
         entries = np.arange(partition.start, partition.stop) if ids else None
@@ -311,8 +321,8 @@ class Reader:
                 name: cast(packed(values.column(expression, name)), casts.get(name))
                 for name, expression in wanted.items()
             },
-            self._labels(resolved, values, allocate) if label else None,
-            self._weights(resolved, values, allocate=allocate) if weight else None,
+            self._labels(resolved, values, allocate, widen=widen) if label else None,
+            self._weights(resolved, values, allocate=allocate, widen=widen) if weight else None,
             entries,
             values.num_events,
             whole,
@@ -344,6 +354,7 @@ class Reader:
         partition: Partition,
         expressions: Sequence[Expression],
         allocate: Allocate = np.empty,
+        raw: Collection[str] = (),
     ) -> Values:
         """The columns behind `expressions`."""
         resolved = self.resolved_sample(partition.sample)
@@ -352,10 +363,14 @@ class Reader:
         columns: dict[str, Column] = {}
         if names:
             table = files.table(partition.file)
-            columns = table.read(names, partition.start, partition.stop, allocate=allocate)
+            columns = table.read(
+                names, partition.start, partition.stop, allocate=allocate, raw=raw
+            )
         return Values(resolved, columns, partition.num_entries, partition.where)
 
-    def _labels(self, resolved: ResolvedSample, values: Values, allocate: Allocate) -> Array:
+    def _labels(
+        self, resolved: ResolvedSample, values: Values, allocate: Allocate, *, widen: bool = True
+    ) -> Array:
         label = resolved.sample.label
         if label is None:
             message = f"{resolved.sample}: has no label; open it with label=, or use with_label()"
@@ -365,6 +380,8 @@ class Reader:
             return np.full(values.num_events, label, dtype)
         kind = resolved.scalar_dtype(resolved.label, f"the label {label!r}").kind
         found = values.numbers(resolved.label, "label")
+        if not widen and found.dtype.kind in "iuf" and found.dtype.itemsize < _WIDEST:
+            return found
         if kind == "f":
             return _as(found, np.float64, allocate)
         if found.dtype == np.uint64 and len(found) and found.max() > np.iinfo(np.int64).max:
@@ -379,14 +396,18 @@ class Reader:
         among: Mask | None = None,
         *,
         allocate: Allocate = np.empty,
-    ) -> npt.NDArray[np.float64]:
+        widen: bool = True,
+    ) -> Array:
         """Weights with the sample's scale; NaN where they are missing outside of `among`."""
         sample, scale = resolved.sample, self.scale(resolved.sample)
         if resolved.weight is None:
             value = 1.0 if sample.weight is None else float(sample.weight)
             return np.full(values.num_events, value * scale)
         resolved.scalar_dtype(resolved.weight, f"the weight {sample.weight!r}")
-        weights = _as(values.numbers(resolved.weight, "weight", among), np.float64, allocate)
+        weights = values.numbers(resolved.weight, "weight", among)
+        if not widen and scale == 1.0 and weights.dtype.kind == "f":
+            return weights
+        weights = _as(weights, np.float64, allocate)
         return weights if scale == 1.0 else weights * scale
 
     # --- normalising --------------------------------------------------------------------------

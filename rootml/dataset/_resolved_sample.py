@@ -231,6 +231,16 @@ class ResolvedSample:
             return [name for name in self.columns if name in found]
         return list(found)
 
+    def only_copied(self, copied: Iterable[Expression], others: Iterable[Expression]) -> set[str]:
+        """The stored columns among `copied` that neither the rest of it nor `others` need."""
+        columns, computed = set(), list(others)
+        for expression in copied:
+            if expression.column is None or expression.column in self.definitions:
+                computed.append(expression)
+            else:
+                columns.add(self.stored_names.get(expression.column, expression.column))
+        return columns.difference(self.needs(computed)) if columns else columns
+
     @property
     def cut_expressions(self) -> list[Expression]:
         """Everything that the selection is made from."""

@@ -62,13 +62,20 @@ class SelectedPartition:
 
 @dataclass(frozen=True, slots=True)
 class ReadTask:
-    """Reads the selected events of partitions, here or on a cluster; from `Dataset.read_task`."""
+    """Reads the selected events of partitions, here or on a cluster; from `Dataset.read_task`.
+
+    Attributes:
+        raw: Columns that may come in the byte order of the file.
+        widen: Whether labels and weights come as int64 and float64 in any case.
+    """
 
     reader: Reader
     columns: tuple[str, ...] | None = None
     label: bool = False
     weight: bool = False
     ids: bool = False
+    raw: frozenset[str] = frozenset()
+    widen: bool = True
 
     def __call__(self, selected: SelectedPartition, allocate: Allocate = np.empty) -> EventBlock:
         return self.reader.block(
@@ -80,6 +87,8 @@ class ReadTask:
             weight=self.weight,
             ids=self.ids,
             allocate=allocate,
+            raw=self.raw,
+            widen=self.widen,
         )
 
 

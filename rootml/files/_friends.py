@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -151,11 +151,14 @@ class JoinedTable(Table):
         stop: int,
         *,
         allocate: Allocate = np.empty,
+        raw: Collection[str] = (),
     ) -> dict[str, Column]:
         found: dict[str, Column] = {}
         for number, names in self._by_table(columns).items():
             wanted = list(names.values())
-            values = self._tables[number].read(wanted, start, stop, allocate=allocate)
+            mine = {name for column, name in names.items() if column in raw}
+            mine -= {name for column, name in names.items() if column not in raw}
+            values = self._tables[number].read(wanted, start, stop, allocate=allocate, raw=mine)
             found |= {column: values[name] for column, name in names.items()}
         return {column: found[column] for column in columns}
 

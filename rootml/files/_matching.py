@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -44,6 +44,7 @@ from rootml.storage import (
 from rootml.storage._paths import remote_of
 
 Unmatched: TypeAlias = Literal["error", "drop", "fill"]
+UNMATCHED: tuple[Unmatched, ...] = ("error", "drop", "fill")
 Places: TypeAlias = "tuple[tuple[str, str | None], ...]"
 
 _STRETCH = 1 << 18
@@ -84,7 +85,7 @@ def matched_friends(
         UsageError: `by` without friends, or something else.
     """
     names = check_by(by)
-    check_choice("unmatched", unmatched, ["error", "drop", "fill"])
+    check_choice("unmatched", unmatched, UNMATCHED)
     if names is None or not friends:
         message = "by= needs friends=" if names else "unmatched= needs by=, the ids to match by"
         raise UsageError(message)
@@ -297,6 +298,7 @@ class MatchedTable(Table):
         stop: int,
         *,
         allocate: Allocate = np.empty,
+        raw: Collection[str] = (),  # noqa: ARG002 - ids are compared
     ) -> dict[str, Column]:
         own, wanted = self._by_friends(columns)
         ids = dict.fromkeys(name for number in wanted for name in self._friends[number].by)

@@ -8,7 +8,16 @@ tested for all formats by one parametrised test.
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, ItemsView, Iterable, Iterator, Mapping, Sequence, ValuesView
+from collections.abc import (
+    Callable,
+    Collection,
+    ItemsView,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+    ValuesView,
+)
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Literal, Self, TypeAlias
@@ -247,14 +256,16 @@ class Table(abc.ABC):
         stop: int,
         *,
         allocate: Allocate = np.empty,
+        raw: Collection[str] = (),
     ) -> dict[str, Column]:
         """Read entries ``[start, stop)`` of `columns`, in that order, each ``stop - start`` long.
 
         Large arrays may be made by `allocate`. Scalar columns of one dtype may lie side by side in
-        one array, in the order asked for, so that they can be transposed at one go.
+        one array, in the order asked for, so that they can be transposed at one go. Those in `raw`
+        may be in the byte order of the file: for callers that copy them anyway, a pass less.
 
-        Scalars and fixed arrays come as writable C-contiguous NumPy arrays of the column's dtype
-        and native byte order; everything else as awkward arrays with ``ListOffset`` layouts.
+        Other scalars and fixed arrays come as writable C-contiguous NumPy arrays of the column's
+        dtype and native byte order; everything else as awkward arrays with ``ListOffset`` layouts.
 
         Raises:
             MissingColumnError: A name that is not in `columns`.

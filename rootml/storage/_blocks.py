@@ -61,18 +61,20 @@ def _zstd(data: memoryview, size: int) -> bytes:
     return bytes_of(_local.zstd.decompress(data, max_output_size=size))
 
 
-def _check_frame(data: memoryview, size: int) -> None:
+def _check_frame(data: memoryview, size: int) -> bool:
+    """Whether a frame states its size, which must be `size`."""
     stated = zstandard.frame_content_size(data)
     if stated not in {-1, size}:
         message = f"zstd frame of {stated} bytes where {size} are due"
         raise ValueError(message)
+    return bool(stated == size)
 
 
 def _zstd_into(data: memoryview, out: memoryview) -> int:
-    _check_frame(data, len(out))
+    stated = _check_frame(data, len(out))
     reader = _local.zstd.stream_reader(data)
     size = int(reader.readinto(out))
-    return size + len(reader.read(1))  # a frame that states no size may be longer
+    return size if stated else size + len(reader.read(1))  # it may be longer
 
 
 def _zlib(data: memoryview, size: int) -> bytes:
@@ -142,13 +144,16 @@ def _chain(data: memoryview) -> list[Block]:
     return blocks
 
 
-def decompress(data: Buffer, size: int, *, reuse: bool = False) -> Buffer:
+def decompress(
+    data: Buffer, size: int, *, reuse: bool = False, out: memoryview | None = None
+) -> Buffer:
     """Decompress one record to its `size` bytes; a record of that length is stored as it is.
 
     Returns a bytes-like object. Safe to call from several threads.
 
     Args:
         reuse: The result may lie in `scratch` memory: good until this thread decompresses again.
+        out: Memory of `size` bytes, which is the result unless the record is stored as it is.
 
     Raises:
         ValueError, or an exception of the decompressor: Damaged data. The caller knows the file.
@@ -165,8 +170,8 @@ def decompress(data: Buffer, size: int, *, reuse: bool = False) -> Buffer:
     if total != size:
         message = f"compressed blocks of {total} bytes where {size} are due"
         raise ValueError(message)
-    if reuse:
-        return _join_into(view, blocks, scratch("decompressed", size))
+    if out is not None or reuse:
+        return _join_into(view, blocks, scratch("decompressed", size) if out is None else out)
     parts = []
     for algorithm, start, length, due in blocks:
         part = _ALGORITHMS[algorithm](view[start : start + length], due)

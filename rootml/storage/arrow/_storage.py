@@ -8,7 +8,7 @@ for Parquet); elsewhere a flipped bit in a number cannot be noticed, as with any
 from __future__ import annotations
 
 import abc
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -83,6 +83,7 @@ class _ArrowBase(Table):
         stop: int,
         *,
         allocate: Allocate = np.empty,  # noqa: ARG002
+        raw: Collection[str] = (),  # noqa: ARG002 - always in native order
     ) -> dict[str, Column]:
         check_range(self, start, stop)
         names = check_columns(self, columns)

@@ -11,7 +11,7 @@ import hashlib
 import itertools
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -268,6 +268,7 @@ class RNTupleTable(Table):
         stop: int,
         *,
         allocate: Allocate = np.empty,
+        raw: Collection[str] = (),  # noqa: ARG002 - always in native order
     ) -> dict[str, Column]:
         check_range(self, start, stop)
         names = check_columns(self, columns)

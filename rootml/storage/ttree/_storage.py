@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import threading
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -36,9 +36,10 @@ from rootml.storage._guard import Guard, check_columns, check_range
 from rootml.storage._source import Source
 from rootml.storage._types import side_by_side, uniform
 from rootml.storage._uproot import UprootTree, array_of, branch_of, type_of_uproot
-from rootml.storage.ttree._baskets import Int64s, Plan, cheap_cuts, plan_of, read_flat, read_jagged
+from rootml.storage.ttree._baskets import Int64s, Plan, cheap_cuts, plan_of, read_flat
 from rootml.storage.ttree._branches import Branch, NeedsUproot, Tree, read_tree
 from rootml.storage.ttree._interpret import storage_of, type_of_branch
+from rootml.storage.ttree._jagged import KnownOffsets, read_jagged
 from rootml.storage.ttree._names import name_columns
 from rootml.storage.ttree._rootfile import Key, RootFile, read_record
 from rootml.storage.ttree._survey import (
@@ -335,10 +336,12 @@ class TTreeTable(Table):
         stop: int,
         *,
         allocate: Allocate = np.empty,
+        raw: Collection[str] = (),
     ) -> dict[str, Column]:
         check_range(self, start, stop)
         names = check_columns(self, columns)
         wanted = list(dict.fromkeys(names.values()))
+        native = {inner for name, inner in names.items() if name not in raw}
         found: dict[str, Column] = {}
         if self._key is not None:
             with (
@@ -347,9 +350,13 @@ class TTreeTable(Table):
             ):
                 self._make_plans(source, self._key, wanted)
                 fetched = source.fetch(self._ranges(wanted, start, stop))
-                targets = self._side_by_side(wanted, stop - start, allocate)
+                targets = self._side_by_side(wanted, stop - start, allocate, native)
+                known = KnownOffsets()
                 for name in wanted:
-                    values = self._direct(fetched, name, start, stop, targets.get(name))
+                    out = targets.get(name)
+                    values = self._direct(
+                        fetched, name, start, stop, out, known=known, allocate=allocate
+                    )
                     if values is not None:
                         found[name] = values
         rest = [name for name in wanted if name not in found]
@@ -389,18 +396,26 @@ class TTreeTable(Table):
                         yield int(plan.seeks[number]), int(plan.sizes[number])
 
     def _side_by_side(
-        self, names: Sequence[str], rows: int, allocate: Allocate
+        self, names: Sequence[str], rows: int, allocate: Allocate, native: Collection[str]
     ) -> dict[str, Array]:
         """A row of one array per dtype for each scalar column that is read directly."""
         dtypes = {}
         for name in names:
             plan = self._plans[name]
             if plan is not None and not plan.storage.jagged and not plan.storage.shape:
-                dtypes[name] = plan.storage.native
+                dtypes[name] = plan.storage.native if name in native else plan.storage.dtype
         return side_by_side(dtypes, rows, allocate)
 
     def _direct(
-        self, source: Source, name: str, start: int, stop: int, out: Array | None = None
+        self,
+        source: Source,
+        name: str,
+        start: int,
+        stop: int,
+        out: Array | None,
+        *,
+        known: KnownOffsets,
+        allocate: Allocate,
     ) -> Column | None:
         """Values read from the baskets; None, where uproot has to read."""
         plan = self._plans[name]
@@ -410,7 +425,9 @@ class TTreeTable(Table):
             try:
                 if not plan.storage.jagged:
                     return read_flat(source, plan, start, stop, out)
-                return read_jagged(source, plan, start, stop, self._counts)
+                return read_jagged(
+                    source, plan, start, stop, self._counts, known=known, allocate=allocate
+                )
             except NeedsUproot:
                 return None
 

@@ -1,0 +1,281 @@
+"""Reading lists from TTree baskets.
+
+Behind the values of a basket come the byte offsets of its entries. Branches of one counter have
+the same offsets but for the length of their keys. So a `KnownOffsets` keeps what was found for one
+branch, and the next ones only compare. Their columns share one array of offsets.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import awkward as ak
+import numpy as np
+import numpy.typing as npt
+
+from rootml._internal.buffers import Allocate
+from rootml._internal.types import Array
+from rootml.storage._source import Source
+from rootml.storage.ttree._baskets import (
+    Basket,
+    Int64s,
+    Plan,
+    Storage,
+    copy_values,
+    load,
+    unpacked_size,
+)
+from rootml.storage.ttree._branches import NeedsUproot
+
+Counts: TypeAlias = Callable[[str, int, int], Int64s]
+Place: TypeAlias = tuple[int, ...]
+_REFERENCED = 1 << 4
+_MAX_COUNTERS = 4
+"""Counters whose offsets are kept of a basket's place."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Extent:
+    """The entries of one basket that are wanted: where their bytes are, and their counts."""
+
+    first: int
+    nbytes: int
+    counts: Int64s
+    elements: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """The byte offsets of all entries of a basket, and what was found in them."""
+
+    starts: npt.NDArray[np.int32]
+    border: int
+    extent: _Extent
+
+    def fits(self, starts: npt.NDArray[np.int32], border: int) -> bool:
+        """Whether another basket has the same."""
+        return self.border == border and np.array_equal(self.starts, starts)
+
+
+@dataclass(slots=True)
+class KnownOffsets:
+    """What was found for the branches of one read.
+
+    Attributes:
+        tables: Of baskets, by their entries, the wanted ones, and the size of header and element.
+        counted: Values of counters, by name and range of entries.
+        extents: Of baskets without offsets, by these and the bytes of the basket.
+        offsets: Of whole columns, by the counts of their parts.
+    """
+
+    tables: dict[Place, deque[_Table]] = field(default_factory=dict)
+    counted: dict[tuple[str, int, int], Int64s] = field(default_factory=dict)
+    extents: dict[tuple[Any, ...], _Extent] = field(default_factory=dict)
+    offsets: dict[Place, tuple[list[_Extent], Int64s]] = field(default_factory=dict)
+
+    def joined(self, extents: list[_Extent], entries: int) -> Int64s:
+        """Offsets of the lists of all extents, one array for the same extents."""
+        key = tuple(id(extent.counts) for extent in extents)  # alive: they are kept beside
+        if key not in self.offsets:
+            offsets = np.zeros(entries + 1, np.int64)
+            if extents:
+                np.cumsum(np.concatenate([each.counts for each in extents]), out=offsets[1:])
+            self.offsets[key] = extents, offsets
+        return self.offsets[key][1]
+
+
+def _table_of(basket: Basket, number: int) -> npt.NDArray[np.int32]:
+    """Byte positions where the entries of a basket begin."""
+    table = np.frombuffer(basket.data, ">i4", offset=basket.border)
+    if len(table) != basket.entries + 2:
+        message = f"basket {number} has a table of {len(table)} offsets"
+        raise NeedsUproot(message)
+    # the last number of the table is not used by ROOT: the values end at the border
+    starts = table[1:-1].astype(np.int32)
+    starts -= basket.keylen
+    return starts
+
+
+def _offsets_in(starts: npt.NDArray[np.int32], border: int, low: int, high: int) -> Int64s:
+    """Byte positions where entries `low` to `high` begin (and the last ends)."""
+    offsets = np.empty(high - low + 1, np.int64)
+    offsets[:-1] = starts[low:high]
+    offsets[-1] = border if high == len(starts) else starts[high]
+    return offsets
+
+
+def _from_counts(counts: Int64s, basket: Basket, itemsize: int, low: int, high: int) -> Int64s:
+    """Byte positions of a basket that was written without them (ROOT's kGenerateOffsetMap)."""
+    ends = np.cumsum(counts) * itemsize
+    if len(counts) != basket.entries or (ends[-1] if len(ends) else 0) != basket.border:
+        message = "the counter does not agree with the bytes in the basket"
+        raise ValueError(message)
+    return np.concatenate([np.zeros(1, np.int64), ends])[low : high + 1]
+
+
+def _extent(basket: Basket, offsets: Int64s, storage: Storage, number: int) -> _Extent:
+    lengths = np.diff(offsets)
+    if storage.header:
+        lengths -= storage.header
+    size = storage.dtype.itemsize  # 1, 2, 4 or 8: a division takes ten times as long
+    counts, rest = lengths >> (size.bit_length() - 1), lengths & (size - 1)
+    outside = offsets[0] < 0 or offsets[-1] > basket.border
+    if outside or np.any(lengths < 0) or np.any(rest):
+        message = f"the offsets of basket {number} do not fit its values"
+        raise ValueError(message)
+    return _Extent(int(offsets[0]), int(offsets[-1] - offsets[0]), counts, int(counts.sum()))
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """Finds the wanted entries of the baskets of one branch."""
+
+    plan: Plan
+    counts: Counts
+    known: KnownOffsets
+
+    def extent(self, basket: Basket, number: int, low: int, high: int) -> _Extent:
+        """Those of basket `number` from entry `low` of it to entry `high`."""
+        storage = self.plan.storage
+        first = int(self.plan.bounds[number])
+        place = (first, basket.entries, low, high, storage.header, storage.dtype.itemsize)
+        if basket.border < len(basket.data):
+            starts = _table_of(basket, number)
+            known = self.known.tables.setdefault(place, deque(maxlen=_MAX_COUNTERS))
+            for table in known:
+                if table.fits(starts, basket.border):
+                    return table.extent
+            offsets = _offsets_in(starts, basket.border, low, high)
+            extent = _extent(basket, offsets, storage, number)
+            known.appendleft(_Table(starts, basket.border, extent))
+            return extent
+        return self._counted(basket, number, low, high)
+
+    def bits(self, basket: Basket, number: int, low: int, high: int) -> Int64s:
+        """Byte offsets of ``TObject::fBits``, whose elements differ in length."""
+        if basket.border == len(basket.data):
+            raise self._nothing(number)
+        return _offsets_in(_table_of(basket, number), basket.border, low, high)
+
+    def read_counter(self, basket: Basket, number: int) -> bool:
+        """Read the counter of a basket without offsets; False if there was nothing to read."""
+        counter = self.plan.storage.counter
+        first = int(self.plan.bounds[number])
+        key = (counter, first, first + basket.entries)
+        with_offsets = basket.border < len(basket.data)
+        if with_offsets or not counter or self.plan.storage.bits or key in self.known.counted:
+            return False
+        self.known.counted[key] = self.counts(*key)
+        return True
+
+    def _counted(self, basket: Basket, number: int, low: int, high: int) -> _Extent:
+        """As `extent`, of a basket without offsets."""
+        storage, first = self.plan.storage, int(self.plan.bounds[number])
+        if not storage.counter:
+            raise self._nothing(number)
+        key = (storage.counter, first, first + basket.entries)
+        place = (*key, low, high, storage.dtype.itemsize, basket.border)
+        if place not in self.known.extents:
+            each = self.known.counted[key]
+            offsets = _from_counts(each, basket, storage.dtype.itemsize, low, high)
+            self.known.extents[place] = _extent(basket, offsets, storage, number)
+        return self.known.extents[place]
+
+    def _nothing(self, number: int) -> NeedsUproot:
+        return NeedsUproot(f"basket {number} has no offsets and no counter")
+
+
+def _without_headers(data: Any, extent: _Extent, storage: Storage) -> Any:
+    """The elements of a ``std::vector`` branch, closed up.
+
+    The last number of each header is the length of the list: its low bits are compared.
+    """
+    unit = 2 if storage.dtype.itemsize % 2 == 0 else 1
+    words = np.frombuffer(data, f"u{unit}", extent.nbytes // unit, extent.first)
+    counts = extent.counts
+    size = storage.header + counts * storage.dtype.itemsize
+    ends = (np.cumsum(size) - size + storage.header) // unit  # of the headers
+    stated = words[ends - 1].byteswap() if unit == 2 else words[ends - 1]
+    if np.any(stated != (counts & (0xFFFF if unit == 2 else 0xFF))):
+        message = "the lengths of its lists contradict each other"
+        raise ValueError(message)
+    runs = np.empty(2 * len(counts), np.int64)
+    runs[0::2] = storage.header // unit
+    runs[1::2] = counts * (storage.dtype.itemsize // unit)
+    keep = np.repeat(np.tile(np.array([False, True]), len(counts)), runs)
+    return words[keep]
+
+
+def _bits_of(basket: Basket, offsets: Int64s, number: int) -> tuple[Any, _Extent]:
+    """The elements of four or six bytes, closed up: all first ones, then the second ones, ...
+
+    The length of an element is told by a bit of the element itself.
+    """
+    data, at, ends = np.frombuffer(basket.data, np.uint8), offsets[:-1].copy(), offsets[1:]
+    places, owners = [], []
+    while (active := np.flatnonzero(at < ends)).size:
+        if at[active].min() < 0 or at[active].max() + 4 > basket.border:
+            break
+        places.append(at[active])
+        owners.append(active)
+        referenced = (data[at[active] + 3] & _REFERENCED) != 0
+        at[active] += 4 + 2 * referenced
+    if not np.array_equal(at, ends):
+        message = f"the offsets of basket {number} do not fit its values"
+        raise ValueError(message)
+    owner = np.concatenate(owners or [np.zeros(0, np.int64)])
+    place = np.concatenate(places or [np.zeros(0, np.int64)])[np.argsort(owner, kind="stable")]
+    packed = np.ascontiguousarray(data[place[:, None] + np.arange(4)]).tobytes()
+    counts = np.bincount(owner, minlength=len(ends))
+    return packed, _Extent(0, len(packed), counts, len(owner))
+
+
+def read_jagged(
+    source: Source,
+    plan: Plan,
+    start: int,
+    stop: int,
+    counts: Counts,
+    *,
+    known: KnownOffsets,
+    allocate: Allocate = np.empty,
+) -> ak.Array:
+    """Entries ``[start, stop)`` of a branch of lists.
+
+    Args:
+        counts: Reads an entry range of a counter.
+        known: Of the same read.
+    """
+    storage, reader = plan.storage, _Reader(plan, counts, known)
+    numbers = plan.overlapping(start, stop)
+    room = sum(unpacked_size(source, plan, number) for number in numbers)
+    content = allocate(room // storage.dtype.itemsize, storage.native)
+    extents, at = [], 0
+    for number in numbers:
+        basket = load(source, plan, number, reuse=True)
+        if reader.read_counter(basket, number):  # which took the memory of the basket
+            basket = load(source, plan, number, reuse=True)
+        first, last = int(plan.bounds[number]), int(plan.bounds[number + 1])
+        low, high = max(start, first) - first, min(stop, last) - first
+        if storage.bits:
+            offsets = reader.bits(basket, number, low, high)
+            data, extent = _bits_of(basket, offsets, number)
+        else:
+            data, extent = basket.data, reader.extent(basket, number, low, high)
+        begin = extent.first
+        if storage.header:
+            data, begin = _without_headers(data, extent, storage), 0
+        copy_values(content[at : at + extent.elements], data, storage.dtype, begin)
+        extents.append(extent)
+        at += extent.elements
+    return _lists(known.joined(extents, stop - start), content[:at])
+
+
+def _lists(offsets: Int64s, content: Array) -> ak.Array:
+    layout = ak.contents.ListOffsetArray(
+        ak.index.Index64(offsets), ak.contents.NumpyArray(content)
+    )
+    return ak.Array(layout)
