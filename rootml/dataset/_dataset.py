@@ -24,6 +24,7 @@ from rootml.dataset._sample import (
     Filter,
     Number,
     Sample,
+    among_friends,
     check_dialect,
     check_entry_range,
     check_fit,
@@ -967,7 +968,7 @@ class Dataset(HtmlRepr):
     def _with_matched(self, friends: Sequence[MatchedFriends]) -> Dataset:
         def change(sample: Sample) -> Sample:
             dropped = [each for each in friends if each.unmatched == "drop"]
-            cuts = [Filter(f"among the friends {f.alias}", f.flag, sample.level) for f in dropped]
+            cuts = [among_friends(each, sample.level) for each in dropped]
             files = sample.files.with_matched(friends)
             return replace(sample, files=files, cuts=(*sample.cuts, *cuts))
 

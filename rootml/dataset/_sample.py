@@ -16,6 +16,7 @@ from rootml.dataset._splits import Split
 from rootml.errors import SchemaError, UsageError
 from rootml.execution import ProcessLock
 from rootml.expressions import Dialect, from_draw
+from rootml.files import MatchedFriends
 from rootml.files._files import FileInfo, Files
 
 Number: TypeAlias = "int | float"
@@ -29,6 +30,11 @@ class Filter:
     name: str
     text: str
     level: int = 0
+
+
+def among_friends(friends: MatchedFriends, level: int = 0) -> Filter:
+    """The cut that drops what the friends lack."""
+    return Filter(f"among the friends {friends.alias}", friends.flag, level)
 
 
 @dataclass(frozen=True, slots=True)

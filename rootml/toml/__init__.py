@@ -25,7 +25,9 @@
 Everything but `files` may be left out. Other keys of a sample: `title`, `luminosity`, `entries`
 (``{ start = 0, stop = 1000 }``), `friends` (as `rootml.open` takes them), `vary` (suffixes of a
 systematic variation), `define`, `select`. A side of folds is a cut as well:
-``{ fold = 0, of = 5, side = "test" }``.
+``{ fold = 0, of = 5, side = "test" }``. Friends are matched by ids with ``by = ["run", "event"]``
+and ``unmatched = "drop"`` beside `friends`; `dumps` writes them as `matched`, and what they drop
+as a cut.
 How URLs are read (`rootml.storage.Remote`) is ``remote = { timeout = 20, retries = 3 }``, with
 ``cache = { path = "...", limit = "10 GB" }``. Secrets are never written: of its headers the file
 holds the names, and `load` takes the values; a URL with a user, a password or a query is refused.

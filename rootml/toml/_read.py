@@ -11,6 +11,7 @@ Nothing is read from the files of events; their names are looked up, as `rootml.
 
 from __future__ import annotations
 
+import functools
 import os
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
@@ -20,11 +21,13 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from rootml._internal.event_hash import RANGE, check_by
 from rootml._internal.urls import is_remote
+from rootml._internal.validators import check_choice
 from rootml.dataset._opening import _title
 from rootml.dataset._sample import (
     Define,
     Filter,
     Sample,
+    among_friends,
     check_entry_range,
     check_normalisation,
     check_value,
@@ -35,6 +38,7 @@ from rootml.dataset._splits import Split, check_seed, fold_sides, split_sides
 from rootml.errors import CorruptFileError, RootmlError, UsageError, nearest
 from rootml.files._files import Files, FileSpec
 from rootml.files._friends import FriendLink, match_friends
+from rootml.files._matching import UNMATCHED, MatchedFriends, matched_friends
 from rootml.storage import Remote, expand_paths
 from rootml.storage._paths import Url, missing_file
 from rootml.toml._remote import CACHE, REMOTE, from_table
@@ -48,12 +52,17 @@ T = TypeVar("T")
 _CHANGES = {"cuts", "define", "select"}
 _HEAD = {"format", "version", "sample"} | _CHANGES
 _SAMPLE = _CHANGES | {
-    "cross_section", "entries", "files", "friends", "label", "luminosity", "remote",
-    "sum_of_weights", "title", "vary", "weight",
+    "by", "cross_section", "entries", "files", "friends", "label", "luminosity", "matched",
+    "remote", "sum_of_weights", "title", "unmatched", "vary", "weight",
 }  # fmt: skip
 _EXACT = {"by", "outside", "seed", "split", "start", "stop", "stream"}
 _FRACTIONS = {"by", "seed", "split", "test", "validation"}
 _FOLDS = {"by", "fold", "of", "seed", "side"}
+
+
+def _by_ids(table: Mapping[str, Any]) -> bool:
+    """Whether the friends of a sample are matched by ids."""
+    return "by" in table or "unmatched" in table
 
 
 def load(path: str | os.PathLike[str], *, headers: Mapping[str, str] | None = None) -> Dataset:
@@ -218,7 +227,10 @@ class _Reader:
         title = table.get("title", _title(table["files"], specs))
         if not isinstance(title, str):
             self.refuse(f"{about}: title", f"expected a text, not {title!r}")
-        files = Files(specs)
+        friends = self.by_ids(table, specs, about)
+        exact = self.matched(table, about, remote)
+        matched = (*friends, *exact)
+        files = Files(replace(spec, matched=matched) for spec in specs)
         files._folder = str(self.folder)
         norm = [table.get(key) for key in ("cross_section", "luminosity", "sum_of_weights")]
         sample = Sample(
@@ -229,8 +241,11 @@ class _Reader:
             normalisation=self.checked(lambda: check_normalisation(*norm), about),
             entry_range=self.entries(table, about),
             suffixes=tuple(self.texts(table.get("vary", []), f"{about}: vary")),
+            cuts=tuple(among_friends(each) for each in friends if each.unmatched == "drop"),
         )
-        return self.changed(self.changed(sample, table, about), head, "the top")
+        sample = self.changed(self.changed(sample, table, about), head, "the top")
+        self.check_dropped(sample, exact, f"{about}: matched")
+        return sample
 
     def value(self, table: Mapping[str, Any], key: str, about: str) -> int | float | str | None:
         value = table.get(key)
@@ -282,22 +297,26 @@ class _Reader:
         return {**value, "path": self.path(value["path"], f"{about}: path")}
 
     def specs(self, table: Mapping[str, Any], about: str, remote: Remote) -> list[FileSpec]:
-        value = table["files"]
-        found: list[FileSpec] = []
-        for item in value if isinstance(value, list) else [value]:
-            if isinstance(item, Mapping):
-                found.append(self.file(item, f"{about}: files", remote))
-                continue
-            path = self.path(item, f"{about}: files")
-            found += [FileSpec(*each) for each in expand_paths(path, remote=remote)]
+        found = self.listed(table["files"], f"{about}: files", remote)
         self.check_twice(found)
-        if "friends" not in table:
+        if "friends" not in table or _by_ids(table):
             return found
         links = match_friends([spec.path for spec in found], self.friends(table["friends"], about))
         return [
             replace(spec, friends=(*spec.friends, *more))
             for spec, more in zip(found, links, strict=True)
         ]
+
+    def listed(self, value: Any, about: str, remote: Remote) -> list[FileSpec]:
+        """Paths, patterns and tables of one file each."""
+        found: list[FileSpec] = []
+        for item in value if isinstance(value, list) else [value]:
+            if isinstance(item, Mapping):
+                found.append(self.file(item, about, remote))
+                continue
+            path = self.path(item, about)
+            found += [FileSpec(*each) for each in expand_paths(path, remote=remote)]
+        return found
 
     def check_twice(self, found: Sequence[FileSpec]) -> None:
         if not found:
@@ -354,6 +373,51 @@ class _Reader:
         if isinstance(value, Mapping):
             return {alias: self.friends(paths, about) for alias, paths in value.items()}
         return [self.path(path, about) for path in self.texts(value, about)]
+
+    # --- friends matched by ids ---------------------------------------------------------------
+
+    def by_ids(
+        self, table: Mapping[str, Any], specs: Sequence[FileSpec], about: str
+    ) -> tuple[MatchedFriends, ...]:
+        """``friends = ..., by = ..., unmatched = ...``, as `rootml.open` takes them."""
+        if not _by_ids(table):
+            return ()
+        friends = self.friends(table.get("friends", []), about)
+        files = [spec.path for spec in specs]
+        by, unmatched = table.get("by"), table.get("unmatched", "error")
+        return self.checked(
+            lambda: matched_friends(files, friends, by, unmatched), f"{about}: friends"
+        )
+
+    def matched(
+        self, table: Mapping[str, Any], about: str, remote: Remote
+    ) -> tuple[MatchedFriends, ...]:
+        """As `dumps` writes them: with the alias, and what they drop among the cuts."""
+        about = f"{about}: matched"
+        tables = self.tables(table.get("matched", []), about)
+        pool = functools.partial(self.pool, about=about, remote=remote)
+        return tuple(self.checked(functools.partial(pool, each), about) for each in tables)
+
+    def pool(self, table: Mapping[str, Any], about: str, remote: Remote) -> MatchedFriends:
+        """One table of `matched`."""
+        self.check_keys(table, {"alias", "by", "files", "unmatched"}, about)
+        alias, by = self.name(table, "alias", about), check_by(table.get("by"))
+        if alias is None or by is None or not table.get("files"):
+            self.refuse(about, f"expected alias, files and by, not {dict(table)}")
+        unmatched: Any = check_choice("unmatched", table.get("unmatched", "error"), UNMATCHED)
+        specs = self.listed(table["files"], about, remote)
+        return MatchedFriends(tuple((s.path, s.tree) for s in specs), alias, by, unmatched)
+
+    def check_dropped(self, sample: Sample, friends: Sequence[MatchedFriends], about: str) -> None:
+        """Events that the friends lack must be cut away where they are said to be dropped."""
+        cuts = {cut.text for cut in sample.cuts if isinstance(cut, Filter)}
+        for each in friends:
+            if each.unmatched == "drop" and each.flag not in cuts:
+                problem = (
+                    f"unmatched = 'drop' needs the cut {each.flag!r} among cuts = [...]; "
+                    "or write friends = ..., by = ..., unmatched = 'drop'"
+                )
+                self.refuse(about, problem)
 
     # --- cuts, definitions, columns -----------------------------------------------------------
 

@@ -118,6 +118,7 @@ def _sample(sample: Sample, base: Path | None) -> dict[str, Any]:
     facts: dict[str, Any] = {"title": sample.title}
     specs = sample.files.specs
     facts["files"] = [_file(spec, base, sample.title) for spec in specs]
+    facts["matched"] = _matched(sample, base) or None
     facts["remote"] = _remote(sample, base)
     facts |= {"label": sample.label, "weight": sample.weight}
     if sample.normalisation is not None:
@@ -143,12 +144,6 @@ def _check_known(sample: Sample) -> None:
             value = getattr(sample, field.name)
             if value != field.default:
                 raise _refusal(sample, field.name, value)
-    if any(spec.matched for spec in sample.files.specs):
-        message = (
-            f"{sample.title}: friends that are matched by= ids cannot be said in TOML; keep the "
-            "dataset in a script"
-        )
-        raise UsageError(message)
     replaced = [define.name for define in sample.definitions if define.replaces]
     if replaced:
         message = (
@@ -189,9 +184,23 @@ def _file(spec: FileSpec, base: Path | None, title: str) -> str | dict[str, Any]
     return _without_none({"file": path, "tree": spec.tree, "friends": links or None})
 
 
+def _matched(sample: Sample, base: Path | None) -> list[dict[str, Any]]:
+    """Friends that are matched by ids; they belong to all files. What they drop is a cut."""
+    return [
+        {
+            "alias": friends.alias,
+            "files": [_file(FileSpec(*place), base, sample.title) for place in friends.places],
+            "by": list(friends.by),
+            "unmatched": friends.unmatched,
+        }
+        for friends in sample.files.specs[0].matched
+    ]
+
+
 def _remote(sample: Sample, base: Path | None) -> dict[str, Any] | None:
     specs = sample.files.specs
     paths = [spec.path for spec in specs]
+    paths += [path for each in specs[0].matched for path, _ in each.places]
     paths += [link.path for spec in specs for link in spec.friends if not link.recorded]
     remote = options(paths, sample.title)
     if remote is None:

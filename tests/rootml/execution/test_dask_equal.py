@@ -15,6 +15,8 @@ from typing import Any
 import awkward as ak
 import distributed
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import uproot
 from dask_state import settled
@@ -297,3 +299,33 @@ def test_a_closed_client(events: Events) -> None:
             data = events("ttree").filter("k > 2").on(client)
         with pytest.raises(ClusterError, match="scanning: on the Dask cluster"):
             data.scan()
+
+
+def test_friends_matched_by_ids(processes: Any, tmp_path: Path) -> None:
+    random = np.random.default_rng(1)
+    ids, among = random.permutation(6000), random.permutation(6000)[:4000]
+    for part in range(3):
+        own, other = ids[part::3], among[part::3]
+        table = pa.table({"event": own, "x": own * 0.5})
+        pq.write_table(table, tmp_path / f"main{part}.parquet", row_group_size=500)
+        pq.write_table(pa.table({"event": other, "tau": other * 2}), tmp_path / f"f{part}.parquet")
+    data = rootml.open(
+        f"{tmp_path}/main*.parquet",
+        friends={"F": f"{tmp_path}/f*.parquet"},
+        by="event",
+        unmatched="drop",
+    ).select(["event", "x", "tau"])
+    there = data.on(processes)
+    found = there.to_awkward()
+    kept = np.concatenate([ids[part::3] for part in range(3)])
+    kept = kept[np.isin(kept, among)]
+    assert found["event"].tolist() == kept.tolist()
+    np.testing.assert_array_equal(found["tau"], kept * 2)
+    files = {}
+    for name, each in {"here": data, "there": there}.items():
+        loader = each.batches(100, shuffle=True, seed=2, inputs=["tau"], observers=["event"])
+        files[name] = loader.save(tmp_path / name, part_bytes="10 kB")
+    assert len(files["there"]) > 1
+    for mine, theirs in zip(files["there"], files["here"], strict=True):
+        assert Path(mine).read_bytes() == Path(theirs).read_bytes()
+    assert settled(processes)

@@ -15,6 +15,7 @@ import pytest
 import uproot
 
 import rootml
+from rootml import toml
 from rootml._internal import event_hash
 from rootml.errors import (
     ChangedFileError,
@@ -206,8 +207,6 @@ def test_what_is_refused(files: Any, tmp_path: Path) -> None:
         rootml.open(mains, by="event")
     with pytest.raises(UsageError, match="unmatched= needs by="):
         rootml.open(mains, friends=friends, unmatched="drop")
-    with pytest.raises(UsageError, match="cannot be said in TOML"):
-        rootml.toml.dumps(data)
     data = rootml.open(mains, friends=friends, by=BY, unmatched="drop").select(["tau"])
     data.to_awkward()
     write(Path(friends[0]), friend.iloc[:50], lists=True)
@@ -240,3 +239,40 @@ def test_as_root_matches_by_an_index(tmp_path: Path, root: Any) -> None:
     found = data.select(["event", "tau"]).to_awkward()
     assert [tuple(row.values()) for row in found.tolist()] == theirs
     assert len(theirs) > 100
+
+
+@pytest.mark.parametrize("unmatched", ["drop", "fill"])
+def test_in_a_toml_file(files: Any, tmp_path: Path, unmatched: Any) -> None:
+    _, _, mains, friends = files
+    data = rootml.open(mains, friends={"F": friends}, by=BY, unmatched=unmatched)
+    data = data.filter("pt > 0").select(["pt", "tau", "F_matched"])
+    toml.save(data, tmp_path / "data.toml")
+    assert str(tmp_path) not in (tmp_path / "data.toml").read_text().split("files = [")[1]
+    by_hand = f"""
+        cuts = "pt > 0"
+        select = ["pt", "tau", "F_matched"]
+        [[sample]]
+        files = ["a.root", "b.root"]
+        friends = {{ F = "friend*.root" }}
+        by = {BY}
+        unmatched = "{unmatched}"
+    """
+    for back in (toml.load(tmp_path / "data.toml"), toml.loads(by_hand, folder=tmp_path)):
+        assert back.fingerprint == data.fingerprint
+        assert [c.name for c in back.samples[0].cuts] == [c.name for c in data.samples[0].cuts]
+        assert ak.array_equal(back.to_awkward(), data.to_awkward(), equal_nan=True)
+
+
+def test_what_a_toml_file_says_of_friends_is_checked(files: Any, tmp_path: Path) -> None:
+    place = 'files = "a.root"\n'
+    exact = 'matched = [{ alias = "F", files = "friend0.root", by = "event", unmatched = "drop" }]'
+    for text, problem in {
+        exact: "needs the cut 'F_matched'",
+        'by = "event"': "by= needs friends=",
+        'friends = "friend0.root"\nunmatched = "drop"': "unmatched= needs by=",
+        'friends = "friend0.root"\nby = "event"\nunmatched = "dorp"': "'drop'",
+        'matched = [{ files = "friend0.root", by = "event" }]': "expected alias, files and by",
+        'matched = [{ alias = "F", file = "friend0.root" }]': "unknown key 'file'",
+    }.items():
+        with pytest.raises(UsageError, match=problem):
+            toml.loads(f"[[sample]]\n{place}{text}\n", folder=tmp_path)
