@@ -30,7 +30,7 @@ def float_dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:
     dtype('float32')
     """
     if isinstance(dtype, str) and dtype == "bfloat16":
-        package = optional_import("ml_dtypes", feature="dtype='bfloat16'", extra="tensorflow")
+        package = optional_import("ml_dtypes", feature="dtype='bfloat16'", extra="torch")
         found: np.dtype[Any] = np.dtype(package.bfloat16)
         return found
     try:
