@@ -18,6 +18,7 @@ from typing import Any
 
 from rootml._internal.atomic import atomic_path, check_target
 from rootml.errors import CorruptFileError, MissingFileError, RootmlError, UsageError
+from rootml.sbi.files._hs3 import save_hs3
 from rootml.sbi.inference._samples import SampleShifts, ShiftedLikelihood
 from rootml.sbi.likelihood._binned import Binned
 from rootml.sbi.likelihood._columns import RatioColumns
@@ -83,7 +84,9 @@ def save(
             part of which goes to a model file ``<stem>.<part>.json`` of its own.
         path: The JSON file; columns go to ``<stem>.observed.npz`` and ``<stem>.reference.npz``
             beside it.
-        format: Of the columns: ``"npz"``, ``"parquet"`` or ``"root"``.
+        format: Of the columns: ``"npz"``, ``"parquet"`` or ``"root"``. Or ``"hs3"``: a likelihood
+            of binned channels in the HEP Statistics Serialization Standard, for pyhs3 and for
+            ROOT's RooJSONFactoryWSTool. `load` does not read that.
         attachments: Other files in the same folder to bind by checksum, e.g. the ONNX file of a
             ratio estimator, by a name of yours.
 
@@ -92,7 +95,8 @@ def save(
 
     Raises:
         MissingFileError: There is no such folder, or an attachment is not there.
-        UsageError: Another likelihood, or no such format.
+        UsageError: Another likelihood, or no such format; with ``"hs3"`` also what HS3 cannot
+            say, e.g. learned ratios: the message names it.
 
     >>> from rootml.sbi import Model, Parameter
     >>> model = Model({"S": "mu * 3", "B": "7"}, {"mu": Parameter(1.0, lower=0.0)})
@@ -101,6 +105,11 @@ def save(
     True
     """
     path = check_target(path)
+    if format == "hs3":
+        if attachments:
+            message = "attachments= are of our own format: HS3 has no place for them"
+            raise UsageError(message)
+        return save_hs3(what, path)
     if isinstance(what, CombinedLikelihood):
         return _save_parts(what, path, format, attachments or {})
     shifts = None
