@@ -18,7 +18,7 @@ from typing import Any
 FOLDER = Path(__file__).parents[2] / "tutorials"
 TARGET = Path(__file__).parents[1] / "tutorials"
 WITHOUT = frozenset({
-    "quickstart", "page", "collisions", "jets", "nano", "photons", "train_distributed",
+    "quickstart", "analysis", "page", "collisions", "jets", "nano", "photons", "train_distributed",
     "serve_forest", "triton_server",
 })  # fmt: skip
 """Not run as notebooks: what others import, what writes a report of its own, what starts ranks or
