@@ -18,6 +18,7 @@ from scipy import stats
 
 from rootml import sbi
 from rootml.sbi.diagnostics._fit_response import FitResponse, HeldOut
+from rootml.sbi.inference._samples import SampleShifts, ShiftedLikelihood
 
 GRID = np.linspace(-9.0, 9.0, 3001)
 MEANS = {"S": 2.5, "T": -2.5, "B": 0.0}
@@ -177,3 +178,54 @@ def test_measured_shift_is_that_of_another_fit(alpha: dict[str, Any]) -> None:
         name = shift.parameter
         real = (moved.values[name] - nominal.values[name]) / base.errors[name]
         assert shift.value == pytest.approx(real, rel=0.1, abs=0.01)
+
+
+# --- other likelihoods ---------------------------------------------------------------------------
+
+SECOND = sbi.Model(
+    {"S": "mu * 150", "B": "900 * k"},
+    {"mu": sbi.Parameter(1.0), "k": sbi.Parameter(1.0)},
+    {name: MODEL.nuisances[name] for name in ("jes", "width")},
+)
+
+
+def second_channel(error: Any = None, names: tuple[str, ...] = (), **alpha: float) -> Any:
+    """Another selection of two of the processes, which shares mu, jes and width."""
+    logs = wrong_logs(GRID, error, names)
+    tree = columns(logs)
+    ratios = {p: {n: tree[p][n] for n in ("nominal", *TREE[p])} for p in ("S", "B")}
+    weights = 150.0 * density("S", **alpha) + 900.0 * density("B", **alpha)
+    events, reference = sbi.RatioColumns(ratios, weights), sbi.RatioColumns(ratios, density("B"))
+    return SECOND.likelihood(events, reference=reference).with_observed(**alpha)
+
+
+def combined(error: Any = None, names: tuple[str, ...] = (), **alpha: float) -> Any:
+    parts = (likelihood, second_channel)
+    return sbi.CombinedLikelihood({part.__name__: part(error, names, **alpha) for part in parts})
+
+
+def shifted(error: Any = None, names: tuple[str, ...] = (), **alpha: float) -> Any:
+    """With the finite training as a nuisance that moves mu and t together."""
+    rng = np.random.default_rng(1)
+    moves = rng.normal(0.0, 0.1, (20, 1)) * [1.0, -0.5]
+    found = SampleShifts(("mu", "t"), moves, np.array([0.07, 0.08]))
+    return ShiftedLikelihood(likelihood(error, names, **alpha), found)
+
+
+@pytest.mark.parametrize("make", [combined, shifted])
+@pytest.mark.parametrize(("name", "error"), [("S", "wave"), ("B.jes.up", "slope")])
+def test_bias_of_combined_and_shifted_likelihoods(make: Any, name: str, error: str) -> None:
+    """The same comparison, for channels that share parameters and for the training's errors."""
+    nominal = sbi.fit(make()).require_valid()
+    found = FitResponse(nominal, Known(), held_out())  # type: ignore[arg-type]
+    family = tuple(n for n in exact_logs(GRID) if n == name or n.startswith(f"{name}."))
+    alpha, size = point_of(name), 0.002
+    moved = [
+        sbi.fit(make(lambda x, s=s: s * ERRORS[error](x), family, **alpha)).require_valid()
+        for s in (size, -size)
+    ]
+    predicted = found.biases(name, lambda x, _: ERRORS[error](x[:, 0])[:, None])[0]
+    for value, parameter in zip(predicted, found.parameters, strict=True):
+        apart = moved[0].values[parameter] - moved[1].values[parameter]
+        real = apart / (2.0 * size * nominal.errors[parameter])
+        assert value == pytest.approx(real, rel=0.05, abs=0.05)
