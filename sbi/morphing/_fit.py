@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from rootml._internal.loss_display import LossDisplay
 from rootml._internal.statistics import effective_events
@@ -36,7 +37,6 @@ from rootml.sbi.morphing.flow._training import (
 )
 from rootml.sbi.morphing.inference._rows import (
     Rows,
-    concatenate_rows,
     evenly_spaced,
     read_rows,
 )
@@ -78,7 +78,8 @@ def fit(
     for domain, dataset in (("simulation", sim), ("data", data)):
         rows, info[domain] = _read_sample(settings, dataset, domain, progress)
         samples.append(rows)
-    return fit_rows(settings, samples[0], samples[1], checkpoint, progress, info)
+    # popped: `fit_rows` alone holds the rows, and lets go of what it does not use
+    return fit_rows(settings, samples.pop(0), samples.pop(0), checkpoint, progress, info)
 
 
 def _read_sample(
@@ -189,9 +190,12 @@ def fit_rows(
         path=None if checkpoint is None else checkpoint / "kinematics.checkpoint",
     )  # fmt: skip
     weighted = replace(sim, weights=sim.weights * kinematics.weights(sim.conditions))
-    both = concatenate_rows([weighted, data])
-    scale = np.concatenate([_half_sum(weighted.weights), _half_sum(data.weights)])
-    scaled = fit_conditions(both.conditions, scale, names.conditions, ends)
+    scaled = fit_conditions(
+        np.concatenate([weighted.conditions, data.conditions]),
+        np.concatenate([_half_sum(weighted.weights), _half_sum(data.weights)]),
+        names.conditions,
+        ends,
+    )
     spec = _flow_spec(settings, scaled)
     events = min(effective_events(rows.weights) for rows in (weighted, data))
     schedule = settings.schedule.resolve(events)
@@ -336,8 +340,13 @@ def _train_member(
         _part(settings, scaled, rows, ends, domain=domain, side=side, number=number)
         for side, (domain, rows, ends) in sides
     ]
-    state, history = _train(settings, schedule, spec, scaled, parts, number, checkpoint, progress)
-    return Member(parts[0].tables, parts[1].tables, state, history)
+    tables = [part.tables for part in parts]
+    problems = _problems(parts)
+    del parts  # their rows are in the problems now
+    state, history = _train(
+        settings, schedule, spec, scaled, problems, number, checkpoint, progress
+    )
+    return Member(tables[0], tables[1], state, history)
 
 
 def _train(
@@ -345,14 +354,13 @@ def _train(
     schedule: Schedule,
     spec: FlowSpec | None,
     scaled: Conditions,
-    parts: Sequence[_Part],
+    problems: tuple[TrainingRows, TrainingRows],
     number: int,
     checkpoint: Path | None,
     progress: bool | None,
 ) -> tuple[State, tuple[LossRecord, ...]]:
     """The parameters of a flow, and its losses."""
-    train = _problem(parts, held=False, what="to train on")
-    validation = _problem(parts, held=True, what="to validate on")
+    train, validation = problems
     flow = _new_flow(settings, spec, scaled, number)
     path = None if checkpoint is None else checkpoint / f"member_{number}.checkpoint"
     trainer = Trainer(
@@ -383,14 +391,19 @@ def _checks(history: Sequence[LossRecord]) -> Sequence[LossRecord]:
     return [LossRecord(int(c.step), float(c.train), float(c.validation)) for c in history]
 
 
+def _problems(parts: Sequence[_Part]) -> tuple[TrainingRows, TrainingRows]:
+    """The rows to train on, and those to validate on."""
+    return (
+        _problem(parts, held=False, what="to train on"),
+        _problem(parts, held=True, what="to validate on"),
+    )
+
+
 def _problem(parts: Sequence[_Part], *, held: bool, what: str) -> TrainingRows:
     """The rows of all domains on one side of the split, each domain with the same weight."""
-    z, context, atoms, weights = [], [], [], []
-    for part in parts:
-        used = part.held if held else ~part.held & (part.boot * part.weights != 0)
-        rows = np.flatnonzero(used)
-        if held:
-            rows = rows[evenly_spaced(len(rows), MAX_VALIDATION_ROWS)]
+    chosen = [_chosen_rows(part, held=held) for part in parts]
+    weights = []
+    for part, rows in zip(parts, chosen, strict=True):
         mine = part.weights[rows] if held else part.weights[rows] * part.boot[rows]
         if not mine.sum() > 0:
             message = (
@@ -398,12 +411,23 @@ def _problem(parts: Sequence[_Part], *, held: bool, what: str) -> TrainingRows:
                 f"weights of {mine.sum():g}"
             )
             raise UsageError(message)
-        z.append(part.z[rows])
-        context.append(part.context[rows])
-        atoms.append(None if held or part.atoms is None else part.atoms.take(rows))
         weights.append(_half_sum(mine))
-    drawn = join_intervals(atoms, [len(each) for each in weights])
-    return TrainingRows(np.concatenate(z), np.concatenate(context), np.concatenate(weights), drawn)
+    both = list(zip(parts, chosen, strict=True))
+    atoms = [None if held or part.atoms is None else part.atoms.take(rows) for part, rows in both]
+    return TrainingRows(
+        np.concatenate([part.z[rows] for part, rows in both]),
+        np.concatenate([part.context[rows] for part, rows in both]),
+        np.concatenate(weights),
+        join_intervals(atoms, [len(rows) for rows in chosen]),
+    )
+
+
+def _chosen_rows(part: _Part, *, held: bool) -> npt.NDArray[np.intp]:
+    """Numbers of the rows to validate on, so many at most, or of those to train on."""
+    if not held:
+        return np.flatnonzero(~part.held & (part.boot * part.weights != 0))
+    rows = np.flatnonzero(part.held)
+    return rows[evenly_spaced(len(rows), MAX_VALIDATION_ROWS)]
 
 
 def _new_flow(settings: Settings, spec: FlowSpec | None, scaled: Conditions, number: int) -> Flow:
@@ -431,11 +455,13 @@ def fit_generator(
     schedule = settings.schedule.resolve(effective_events(rows.weights))
     limits = limits_of((rows.features,), (rows.weights,), names.features, settings.bounds)[0]
     part = _part(settings, scaled, rows, limits, domain="sample", side=1, number=0)
-    state, history = _train(settings, schedule, spec, scaled, [part], 0, checkpoint, progress)
+    tables, problems = part.tables, _problems([part])
+    del part
+    state, history = _train(settings, schedule, spec, scaled, problems, 0, checkpoint, progress)
     return GeneratorModel(
         names,
         scaled,
-        part.tables,
+        tables,
         state,
         spec,
         settings.compiled,

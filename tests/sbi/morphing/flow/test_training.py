@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
 import awkward as ak
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet
 import pytest
 from morphing_small import small
@@ -98,3 +100,28 @@ def test_a_best_check_in_the_warm_up_is_told(
     chosen: Any = {"layers": 4, "hidden": (256, 256), "steps": 100, "reweight": "none"}
     small(**chosen, learning_rate=0.5).fit(*few, progress=False)
     assert "the validation loss was smallest at step" in caplog.text
+
+
+def wide(path: Path, rows: int, seed: int) -> rootml.Dataset:
+    """Ten features, four of them with atoms, and five conditions."""
+    rng = np.random.default_rng(seed)
+    columns = {f"c{j}": rng.normal(size=rows) for j in range(5)}
+    columns |= {f"f{j}": np.maximum(rng.normal(size=rows), -9 + 3 * (j % 4)) for j in range(10)}
+    pyarrow.parquet.write_table(pa.table(columns), path)
+    return rootml.open(str(path))
+
+
+def test_a_million_rows_of_fifteen_columns_take_half_a_gigabyte(tmp_path: Path) -> None:
+    """At most 500 bytes for each row of each domain, reading and training included."""
+    names = [f"f{j}" for j in range(10)], [f"c{j}" for j in range(5)]
+    chosen: Any = {"steps": 2, "layers": 2, "hidden": (4, 4), "batch_size": 64}
+    sizes, peaks = (5000, 5000, 45_000), []  # the first one imports and compiles
+    for rows in sizes:
+        files = [wide(tmp_path / f"{seed}_{rows}.parquet", rows, seed) for seed in (0, 1)]
+        tracemalloc.start()
+        try:
+            Morpher(*names, reweight="none", **chosen).fit(*files, progress=False)
+            peaks.append(tracemalloc.get_traced_memory()[1])
+        finally:
+            tracemalloc.stop()
+    assert (peaks[2] - peaks[1]) / (sizes[2] - sizes[1]) / 2 <= 500
