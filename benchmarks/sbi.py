@@ -2,12 +2,14 @@
 
 One problem with exact ratios (`harness_sbi/problem.py`), fitted in turns, each way in a process of
 one thread: with ``RooFit.bindFunction`` as ROOT's tutorials do, by the three routes of
-`to_roofit`, and by iminuit. A fit is NLL, MIGRAD and HESSE from a common start; ratios are medians
-over the turns. A peer that crashes is started anew and the crash reported.
+`to_roofit`, and by `sbi.fit` ("iminuit"). A fit is NLL, MIGRAD and HESSE from a common start;
+ratios of CPU times are medians over the turns. A peer that crashes is started anew, and the crash
+reported.
 
     python benchmarks/sbi.py               everything, up to a million events
     python benchmarks/sbi.py --quick       up to 100,000 events, fewer turns
     python benchmarks/sbi.py --only training-memory    peak memory of trainings with many outputs
+    python benchmarks/sbi.py --only workers            toys on Dask beside toys in this process
     python benchmarks/sbi.py --before X    an analysis of the LHC's size, beside the version in the
                                            folder X (a worktree of this project)
 """
@@ -32,11 +34,16 @@ from harness_sbi.scale import SIZES as SCALES
 from harness_sbi.scale import scale_rows
 from harness_sbi.training_memory import memory_rows
 from harness_sbi.turns import Turns, turns
+from harness_sbi.workers import worker_rows
 
 SIZES = {1_000: 15, 10_000: 9, 100_000: 5, 1_000_000: 3}
 PEERS = ("bindFunction, NumPy", "bindFunction, torch")
 OURS = ("columns", "function", "nll", "iminuit")
 BAR_AT = 100_000
+BARS = {
+    BAR_AT: {"iminuit": 20.0, "nll": 12.0},
+    1_000: dict.fromkeys(("iminuit", "nll"), 1.0),
+}  # times as fast as the faster peer
 EVALUATED = 1_000_000
 CODES = ("log-quadratic", "code5")
 
@@ -48,7 +55,7 @@ def fit_rows(problem: Problem, number: int) -> Iterator[Row]:
     fastest = min(peers, key=lambda name: median(found.outcomes[name]), default=None)
     best = found.outcomes["iminuit"][number]
     for name, outcomes in found.outcomes.items():
-        bar = 8.0 if name == "nll" and problem.events == BAR_AT else None
+        bar = BARS.get(problem.events, {}).get(name)
         if not outcomes:
             yield Row(name, math.nan, crashed(found, name, number))
             continue
@@ -156,7 +163,9 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Fits of ratios in RooFit and in iminuit.")
     parser.add_argument("--quick", action="store_true", help="up to 100,000 events, three turns")
     parser.add_argument("--before", type=Path, help="a worktree with an older version")
-    parser.add_argument("--only", choices=["training-memory"], help="one of the longer tables")
+    parser.add_argument(
+        "--only", choices=["training-memory", "workers"], help="one of the longer tables"
+    )
     parser.add_argument("--output", type=Path, help="also write the tables to this file")
     return parser.parse_args()
 
@@ -168,6 +177,8 @@ def main() -> int:
     chosen = tables(quick=quick) if before is None else scale_tables(before.resolve())
     if options.only == "training-memory":
         chosen = iter([("Peak memory of a training", memory_rows(quick=quick))])
+    if options.only == "workers":
+        chosen = iter([("Toys on Dask", worker_rows())])
     return report(f"Measured on {machine()}; one thread.", chosen, options.output)
 
 

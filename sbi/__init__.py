@@ -29,6 +29,7 @@ from rootml.sbi.inference._fit import FitResult, fit
 from rootml.sbi.inference._fitted_parameter import FittedParameter
 from rootml.sbi.inference._goodness_of_fit import GoodnessOfFit, goodness_of_fit
 from rootml.sbi.inference._impacts import Impacts, impacts
+from rootml.sbi.inference._learned_reference import LearnedReference
 from rootml.sbi.inference._limits import (
     CLs,
     Discovery,
@@ -72,6 +73,7 @@ __all__ = [
     "Formula",
     "GoodnessOfFit",
     "Impacts",
+    "LearnedReference",
     "Likelihood",
     "Limit",
     "Model",

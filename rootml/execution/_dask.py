@@ -76,18 +76,24 @@ _LOST = (asyncio.CancelledError, concurrent.futures.CancelledError)
 
 
 class PickledFunction:
-    """A function as bytes, unpacked once in each process that works with it."""
+    """A function as bytes, unpacked once in each process that works with it.
+
+    Of a function with a true attribute `stateless`, which calls leave as it is, the bytes are then
+    forgotten: it may hold gigabytes of events.
+    """
 
     def __init__(self, *pieces: bytes) -> None:
         self._raw = b"".join(pieces)
+        self._size = len(self._raw)
         self._lock = threading.Lock()
         self._function: Callable[[Any], Any] | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return PickledFunction, (self._raw,)
+        with self._lock:
+            return PickledFunction, (self._raw or _pack(self._function),)
 
     def __sizeof__(self) -> int:
-        return len(self._raw)
+        return self._size
 
     @property
     def function(self) -> Callable[[Any], Any]:
@@ -95,6 +101,8 @@ class PickledFunction:
         with self._lock:
             if self._function is None:
                 self._function = _unpack(self._raw)
+                if getattr(self._function, "stateless", False):
+                    self._raw = b""
             return self._function
 
 

@@ -44,7 +44,7 @@ from rootml.sbi.likelihood._unbinned import Unbinned
 
 MIN_RATIO = 1.0  # effective number of reference events over expected events, at least
 MIN_KEPT = 1e-4  # of the events of a density source, at least
-_PILOT = 50_000  # events of a density source for Z(alpha), where no reference is given
+_PILOT = 200_000  # events of a density source for Z(alpha), where no reference is given
 _PIECE = 100_000  # events of a density source at a time
 _SAMPLE = 1_000  # events of a density source that tell it from others
 
@@ -134,8 +134,12 @@ class ToySource:
         self.fresh = isinstance(self.generator, DensitySource)
         self._given = None if reference is None else as_columns(reference)
         self.channel: Unbinned | None = None
+        self._factors: dict[str, float] = {}
         if self.generator is None or self.fresh:
-            self.channel = reference_channel(model, self._reference(), engine)
+            events = self._reference()
+            self.channel = reference_channel(model, events, engine)
+            if self.fresh and events is not None:  # as those of the channel
+                self._factors = {name: 1.0 / mean for name, (mean, _) in events.means().items()}
         elif self._given is not None:
             share = build(model, self._given, reference=self._given, engine=engine)
             self.channel = share.unbinned
@@ -149,6 +153,15 @@ class ToySource:
         """The same events of a density source each time."""
         assert isinstance(self.generator, DensitySource)
         return as_columns(self.generator.reference(np.random.default_rng(0), number))
+
+    def new_events(self, rng: np.random.Generator, number: int) -> RatioColumns:
+        """New events of a density source, with ratios whose means over the reference are 1."""
+        assert isinstance(self.generator, DensitySource)
+        events = as_columns(self.generator.reference(rng, number))
+        if events.weights is not None:
+            message = "generator=: events of the reference's density must have no weights"
+            raise UsageError(message)
+        return events.scaled(self._factors)
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_given": None}  # the rows are in the channel
@@ -250,7 +263,7 @@ class ModelToys:
             unbinned = self._drawn(rng)
             return Likelihood(model, unbinned, observed=observed, engine=source.engine)
         if isinstance(source.generator, DensitySource):
-            columns = self._thinned(source.generator, rng)
+            columns = self._thinned(rng)
         else:
             columns = as_columns(source.generator(rng, self.truth))
         return build(model, columns, engine=source.engine, observed=observed, share=source.channel)
@@ -266,22 +279,19 @@ class ModelToys:
         chosen = np.minimum(chosen, len(self._cumulative) - 1)
         return channel.with_events(channel.events.drawn(chosen))
 
-    def _thinned(self, generator: DensitySource, rng: np.random.Generator) -> RatioColumns:
+    def _thinned(self, rng: np.random.Generator) -> RatioColumns:
         """New events, kept by their expected density."""
         left = int(rng.poisson(self._most))
         pieces: list[RatioColumns] = []
         while left > 0 or not pieces:
             number = min(left, _PIECE)
-            pieces.append(self._kept(as_columns(generator.reference(rng, number)), rng))
+            pieces.append(self._kept(self._source.new_events(rng, number), rng))
             left -= number
         return pieces[0] if len(pieces) == 1 else joined(pieces)
 
     def _kept(self, events: RatioColumns, rng: np.random.Generator) -> RatioColumns:
         channel = self._source.channel
         assert channel is not None
-        if events.weights is not None:
-            message = "generator=: events of the reference's density must have no weights"
-            raise UsageError(message)
         density = channel.densities(self._theta, events)
         refuse_negative(density, "the expected density")
         times = density / self._most + rng.uniform(size=events.num_events)

@@ -68,6 +68,7 @@ class Item:
 class _SingleThreaded:
     """A function that runs with one thread for linear algebra."""
 
+    stateless: ClassVar[bool] = True  # what a function remembers is not sent
     function: Callable[[Item], Row]
 
     def __call__(self, item: Item) -> Row:

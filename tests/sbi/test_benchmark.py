@@ -19,7 +19,7 @@ for _ in sys.stdin:
     open(path, "a").write("x")
     if done + 1 in {crashes!r}.get(job["way"], []):
         os.kill(os.getpid(), signal.SIGSEGV)
-    seconds = {{"nll": 0.5, "iminuit": 0.25}}.get(job["way"], 4.0)
+    seconds = {{"nll": 0.25, "iminuit": 0.125}}.get(job["way"], 4.0)
     values = {{"mu": 1.0, "alpha": 0.0}}
     print(json.dumps({{"seconds": seconds, "values": values, "errors": {{"mu": 1, "alpha": 1}}}}),
           flush=True)
@@ -47,9 +47,9 @@ def rows(
 
 def test_without_a_crash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = rows(tmp_path, monkeypatch, {})
-    assert found["nll"].value == 8.0
+    assert found["nll"].value == 16.0
     assert found["nll"].passes
-    assert found["iminuit"].text.startswith("250.00 ms; 16.0x bindFunction, NumPy")
+    assert found["iminuit"].text.startswith("125.00 ms; 32.0x bindFunction, NumPy")
     assert not any("crash" in row.text for row in found.values())
 
 
@@ -60,7 +60,7 @@ def test_a_peer_that_crashes_is_reported(tmp_path: Path, monkeypatch: pytest.Mon
     assert found["bindFunction, NumPy"].text.endswith("crashed 1 times (SIGSEGV), 3 of 4 fits")
     assert found["bindFunction, torch"].text == "crashed 3 times (SIGSEGV), 0 of 4 fits"
     assert "torch" not in found["nll"].text
-    assert found["nll"].value == 8.0
+    assert found["nll"].value == 16.0
 
 
 def test_ours_may_not_crash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
 import pytest
 import sbi_problems
 from sbi_problems import SignalBackground
 from scipy import stats
 
+import rootml
 from rootml import sbi
-from rootml.errors import DensityError, UsageError
+from rootml.errors import DensityError, SchemaError, UsageError
 from rootml.sbi.inference._toy_source import ToySource
+from rootml.sbi.morphing import Generator
 
 FAR = {"mu": 4.0, "jes": 1.5}
 
@@ -114,7 +119,7 @@ def test_sources_that_are_refused(problem: SignalBackground) -> None:
 
     class Peak:
         def reference(self, rng: np.random.Generator, number: int) -> dict[str, Any]:
-            ratio = np.where(rng.uniform(size=number) < 5e-5, 2e4, 1e-9)
+            ratio = np.where(rng.uniform(size=number) < 2e-5, 5e4, 1e-9)
             return {"S": np.ones(number), "B": ratio / ratio.mean()}
 
     with pytest.raises(UsageError, match="would be kept at"):
@@ -127,3 +132,77 @@ def test_sources_that_are_refused(problem: SignalBackground) -> None:
 class Scarce:
     def reference(self, rng: np.random.Generator, number: int) -> dict[str, Any]:
         return {"S": 2.0 * rng.uniform(size=number), "B": np.ones(number)}
+
+
+# --- a learned density ---------------------------------------------------------------------------
+
+
+@pytest.mark.long
+def test_toys_of_a_learned_density_close(problem: SignalBackground, tmp_path: Path) -> None:
+    """A flow that learned the reference from 20,000 events; toys far from it."""
+    rng = np.random.default_rng(1)
+    x = Fresh(problem).events(rng, 20_000)
+    condition = rng.normal(size=len(x))
+    pa.parquet.write_table(pa.table({"x": x, "c": condition}), tmp_path / "reference.parquet")
+    flow = Generator(["x"], ["c"], layers=2, steps=60, bounds={"x": (0.0, 10.0)})
+    flow.fit(rootml.open(tmp_path / "reference.parquet"), progress=False)
+    learned = sbi.LearnedReference(flow, lambda e: problem.columns(e["x"]), {"c": condition})
+    truth = {"mu": 2.5, "jes": 1.0}
+    found = sbi.toys(problem.model(), number=150, seed=1, generator=learned, truth=truth)
+    exact = sbi.toys(
+        problem.model(), problem.reference(5000), number=150, seed=1, truth=truth,
+        generator=sbi_problems.draw_toy,
+    )  # fmt: skip
+    for name in ("mu", "jes"):
+        assert abs(found.pulls(name).mean()) < 4 / math.sqrt(150)
+        assert found.pulls(name).std() == pytest.approx(1.0, abs=4 / math.sqrt(300))
+        i = found.index(name)
+        assert found.errors[:, i].mean() == pytest.approx(exact.errors[:, i].mean(), rel=0.05)
+
+
+class Gaussian:
+    """Stands for a fitted `Generator`."""
+
+    def __init__(self, *, lost: int = 0) -> None:
+        self.lost = lost
+
+    def sample(self, conditions: Any, *, seed: int, ids: Any) -> Any:
+        assert len(ids) == len(conditions["c"])
+        x = np.random.default_rng(seed).normal(conditions["c"])
+        return {**conditions, "x": x, "drawn": np.arange(len(x)) >= self.lost}
+
+
+def columns_of(events: Any) -> dict[str, Any]:
+    """A process that is half a unit farther; the reference is the other."""
+    return {"S": np.exp(0.5 * (events["x"] - events["c"]) - 0.125), "B": np.ones(len(events["x"]))}
+
+
+def test_a_learned_reference_draws_conditions_by_their_weights() -> None:
+    learned = sbi.LearnedReference(
+        Gaussian(), lambda events: {"c": events["c"]}, {"c": [1.0, 2.0, 3.0]}, weights=[1, 0, 3]
+    )
+    drawn = learned.reference(np.random.default_rng(1), 4000)["c"]
+    assert set(drawn.tolist()) == {1.0, 3.0}
+    assert (drawn == 3.0).mean() == pytest.approx(0.75, abs=4 * math.sqrt(0.1875 / 4000))
+    assert "conditions        c" in repr(learned)
+
+
+def test_toys_of_a_learned_reference() -> None:
+    model = sbi.Model({"S": "mu * 100", "B": "400"}, {"mu": sbi.Parameter(1.0)})
+    learned = sbi.LearnedReference(Gaussian(), columns_of, {"c": np.linspace(-1.0, 1.0, 50)})
+    arguments: dict[str, Any] = {"number": 3, "seed": 1, "generator": learned}
+    here = sbi.toys(model, truth={"mu": 1.5}, **arguments)
+    assert here.valid.all()
+    assert np.abs(here.values - 1.5).max() < 5 * here.errors.max()
+
+
+def test_learned_references_that_are_refused() -> None:
+    rng = np.random.default_rng(1)
+    with pytest.raises(UsageError, match="draws nothing for 2 of 5 events"):
+        sbi.LearnedReference(Gaussian(lost=2), columns_of, {"c": [0.0]}).reference(rng, 5)
+    with pytest.raises(SchemaError, match="several lengths: {'c': 1, 'd': 2}"):
+        sbi.LearnedReference(Gaussian(), columns_of, {"c": [0.0], "d": [0.0, 1.0]})
+    with pytest.raises(UsageError, match="at least one event"):
+        sbi.LearnedReference(Gaussian(), columns_of, {"c": []})
+    with pytest.raises(UsageError, match="2 numbers that are not negative"):
+        sbi.LearnedReference(Gaussian(), columns_of, {"c": [0.0, 1.0]}, weights=[-1.0, 2.0])
