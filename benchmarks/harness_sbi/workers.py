@@ -7,6 +7,7 @@ numbers of toys, and the slope is what a toy takes. Memory is that of worker pro
 
 from __future__ import annotations
 
+import importlib
 import statistics
 import time
 from collections.abc import Iterator
@@ -87,6 +88,5 @@ def copies_row(like: sbi.Likelihood) -> Row:
 
 def resident() -> int:
     """Bytes of memory of this process."""
-    import psutil  # Dask needs it
-
+    psutil: Any = importlib.import_module("psutil")  # it has no types; Dask brings it
     return int(psutil.Process().memory_info().rss)
