@@ -1,12 +1,17 @@
 """Every tree of every ROOT file at hand, against uproot: equal, or refused where uproot refuses.
 
 The files are those of the tutorials in ROOT's own package, and of scikit-hep-testdata as far as
-they are on this machine (nothing is fetched; its wheel holds none). See also `test_real_files`.
+they are on this machine: in its package, where it keeps what was fetched, or in the folder that
+ROOTML_SKHEP_DATA names. (Nothing is fetched here, and its wheel holds none.) The test prints what
+it counted (``pytest -rP``): files, trees, and branches that are equal, wrong, refused by both,
+refused by us only, or read by us only.
+See also `test_real_files`.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import os
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,7 +39,7 @@ def collections() -> dict[str, Path]:
     known = {
         "tutorials": root and root / "tutorials",
         "testdata": testdata and testdata / "data",
-        "fetched": Path.home() / ".local" / "skhepdata",
+        "fetched": Path(os.environ.get("ROOTML_SKHEP_DATA", Path.home() / ".local" / "skhepdata")),
     }
     return {name: path for name, path in known.items() if path is not None and path.is_dir()}
 
@@ -108,19 +113,24 @@ def compare(table: Table, branches: dict[str, Any]) -> Iterator[tuple[str, str]]
     "large", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["small", "large"]
 )
 def test_every_branch_is_equal_or_refused_with_a_reason(large: bool) -> None:
-    counts: Counter[str] = Counter()
+    counts: dict[str, Counter[str]] = {}
     odd = []
-    for folder in collections().values():
+    for collection, folder in collections().items():
+        count = counts.setdefault(collection, Counter())
         for path in sorted(folder.rglob("*.root")):
             if (path.stat().st_size > SMALL) != large:
                 continue
+            count["files"] += 1
             for name, tree in trees_of(path):
+                count["trees"] += 1
                 with open_table(str(path), name) as table:
                     assert table.num_entries == tree.num_entries
                     for column, result in compare(table, branches_of(tree)):
-                        counts[result] += 1
+                        count[result] += 1
                         if result in {"wrong", "only we refuse"}:
                             odd.append((str(path), name, column, result))
+    for collection, count in counts.items():
+        print(f"{collection}: {dict(count)}")  # noqa: T201 - the count is the result
     assert not odd, counts
     if not large and package("ROOT") is not None:
-        assert counts["equal"] >= 100
+        assert counts["tutorials"]["equal"] >= 100
