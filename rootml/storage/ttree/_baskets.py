@@ -9,6 +9,7 @@ whole.
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -259,7 +260,7 @@ def read_flat(
     if out is None:
         out = np.empty((stop - start, *storage.shape), storage.native)
     flat = out.reshape(-1)
-    width = int(np.prod(storage.shape, dtype=np.int64))
+    width = math.prod(storage.shape)
     for number in plan.overlapping(start, stop):
         first, last = int(plan.bounds[number]), int(plan.bounds[number + 1])
         low, high = max(start, first), min(stop, last)

@@ -60,7 +60,12 @@ class Leaf:
 
 @dataclass(slots=True)
 class Branch:
-    """One branch, with positions of its seek tables in the record."""
+    """One branch, with positions of its seek tables in the record.
+
+    Attributes:
+        numbers_at: Where TBranch's own numbers begin, as `version` writes them.
+        facts: What was concluded from the names and leaves; shared by branches built alike.
+    """
 
     classname: str
     path: str
@@ -81,11 +86,19 @@ class Branch:
     file_name: str = ""
     type_name: str = ""
     streamer_type: int = -1
+    version: int = 0
+    numbers_at: int = 0
+    facts: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
 class Tree:
-    """The record of a TTree and what its header says."""
+    """The record of a TTree and what its header says.
+
+    Attributes:
+        noted: Ranges of bytes that decide what branches there are, as they are read; None: not
+            wanted.
+    """
 
     data: bytes
     keylen: int
@@ -95,6 +108,7 @@ class Tree:
     range_sizes: npt.NDArray[np.int64]
     branches_at: int
     version: int
+    noted: list[tuple[int, int]] | None = None
     _classes: dict[int, str] = field(default_factory=dict)
 
     def branches(self) -> list[Branch]:
@@ -132,6 +146,24 @@ class Tree:
         folder, _, _ = path.rpartition("/")
         return self._branch(classname, position, folder, parent="" if top else folder)
 
+    def like(self, other: Branch) -> Branch:
+        """The branch that stands where `other` does in a tree that is built alike."""
+        write, bits, max_baskets, entries, first, zipped, _ = self._numbers(
+            other.version, other.numbers_at
+        )
+        return Branch(
+            other.classname, other.path, other.name, other.position, write, entries, first,
+            zipped, max_baskets, bits, other.top, other.parent,
+            [self.like(child) for child in other.children], other.leaves, other.tables,
+            other.baskets_at, other.file_name, other.type_name, other.streamer_type,
+            other.version, other.numbers_at, other.facts,
+        )  # fmt: skip
+
+    def _note(self, start: int, stop: int) -> None:
+        """These bytes decide what is found."""
+        if self.noted is not None:
+            self.noted.append((start, stop))
+
     def _classname(self, position: int) -> str:
         """The class that was named at `position`, where later objects refer to."""
         known = self._classes.get(position)
@@ -143,16 +175,19 @@ class Tree:
                 raise ValueError(message)
             known = bytes(self.data[position + 4 : end]).decode()
             self._classes[position] = known
+            self._note(position, end + 1)
         return known
 
     def _object(self, position: int) -> tuple[str | None, int, int]:
         """Class, position of the content and end of an object; class None: null or a reference."""
+        self._note(position, position + 4)
         (count,) = _UINT.unpack_from(self.data, position)
         if not count & _COUNT or count == _NEW_CLASS:
             if count & _CLASS:
                 message = "an object without a byte count"
                 raise NeedsUproot(message)
             return None, count, position + 4
+        self._note(position + 4, position + 8)
         end = position + 4 + (count & ~_COUNT)
         (tag,) = _UINT.unpack_from(self.data, position + 4)
         if end > len(self.data):
@@ -168,6 +203,7 @@ class Tree:
 
     def _header(self, position: int) -> tuple[int, int, int]:
         """Version, position of the content and end of something with a byte count."""
+        self._note(position, position + 6)
         count, version = _HEADER.unpack_from(self.data, position)
         end = position + 4 + (count & ~_COUNT)
         if not count & _COUNT or end > len(self.data):
@@ -177,6 +213,7 @@ class Tree:
 
     def _tobject(self, position: int) -> int:
         """Position behind a TObject."""
+        self._note(position, position + 10)
         version, _, bits = struct.unpack_from(">HII", self.data, position)
         if version & 0x4000:
             message = "a TObject with a byte count"
@@ -188,6 +225,7 @@ class Tree:
         _, start, end = self._header(position)
         name, at = string(self.data, self._tobject(start))
         title, _ = string(self.data, at)
+        self._note(start, end)
         return name, title, end
 
     def _objects(self, position: int) -> Iterator[tuple[str, int, int]]:
@@ -196,6 +234,7 @@ class Tree:
         _, at = string(self.data, self._tobject(start))
         count, _ = _INTS.unpack_from(self.data, at)
         at += 8
+        self._note(start, at)
         for _ in range(count):
             classname, start, at = self._object(at)
             if classname is None:  # written before, inside another object: a counter's leaf
@@ -223,10 +262,12 @@ class Tree:
         if version not in _ELEMENT:
             message = f"TBranchElement of version {version}"
             raise NeedsUproot(message)
+        start = position
         branch.type_name, position = string(self.data, position)
         _, position = string(self.data, position)
         _, position = string(self.data, position)
         branch.streamer_type = _ELEMENT[version].unpack_from(self.data, position)[4]
+        self._note(start, position + _ELEMENT[version].size)
 
     def _numbers(self, version: int, at: int) -> tuple[int, int, int, int, int, int, int]:
         """fWriteBasket, IO bits, fMaxBaskets, fEntries, fFirstEntry, fZipBytes and the end."""
@@ -234,9 +275,11 @@ class Tree:
             first = _BRANCH_13.unpack_from(self.data, at)
             _, bits_at, at = self._header(at + _BRANCH_13.size)
             rest = _BRANCH_13B.unpack_from(self.data, at)
+            self._note(bits_at, at + 8)
             bits = self.data[at - 1] if at > bits_at else 0
             return first[3], bits, rest[1], rest[3], rest[4], rest[6], at + _BRANCH_13B.size
         layout = _BRANCH_10 if version == 10 else _BRANCH_11
+        self._note(at + 28, at + 32)
         all_ = layout.unpack_from(self.data, at)
         first_entry = 0 if version == 10 else all_[9]
         return all_[3], 0, all_[6], all_[8], first_entry, all_[-1], at + layout.size
@@ -251,11 +294,13 @@ class Tree:
             raise NeedsUproot(message)
         name, _, at = self._named(at)
         _, _, at = self._header(at)  # TAttFill
+        numbers_at = at
         write, bits, max_baskets, entries, first, zipped, at = self._numbers(version, at)
         path = f"{folder}/{name}" if folder else name
         branch = Branch(
             classname, path, name, position, write, entries, first, zipped, max_baskets, bits,
-            top=not parent, parent=parent, children=[], leaves=[],
+            top=not parent, parent=parent, children=[], leaves=[], version=version,
+            numbers_at=numbers_at,
         )  # fmt: skip
         for inner, inner_at, _ in self._objects(at):
             branch.children.append(self._branch(inner, inner_at, path, parent=path))
@@ -267,6 +312,7 @@ class Tree:
         sizes, entry, seek = at + 1, at + 2 + 4 * max_baskets, at + 3 + 12 * max_baskets
         branch.tables = (sizes, entry, seek)
         branch.file_name, at = string(self.data, seek + 8 * max_baskets)
+        self._note(seek + 8 * max_baskets, at)
         if at != end:
             message = f"branch {path!r} ends at {at}, not {end}"
             raise NeedsUproot(message)
@@ -277,8 +323,12 @@ class Tree:
         _, start, end = self._header(at)
         name, title, start = self._named(start)
         length, _, _, _, unsigned = _LEAF.unpack_from(self.data, start)
+        self._note(start, start + _LEAF.size)
         counter = self._counter(start + _LEAF.size)
-        code = _INTS.unpack_from(self.data, end)[1] if classname == "TLeafElement" else -1
+        code = -1  # other leaves have their minimum and maximum here
+        if classname == "TLeafElement":
+            code = _INTS.unpack_from(self.data, end)[1]
+            self._note(end, end + _INTS.size)
         return Leaf(classname, name, title, length, unsigned, counter, code)
 
     def _counter(self, position: int) -> str:

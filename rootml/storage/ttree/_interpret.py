@@ -74,6 +74,13 @@ def _vector(type_name: str) -> tuple[str | None, int]:
 
 def storage_of(branch: Branch) -> Storage | None:
     """How the values lie in the baskets; None: uproot has to interpret this branch."""
+    if "storage" not in branch.facts:
+        branch.facts["storage"] = _storage_of(branch)
+    found: Storage | None = branch.facts["storage"]
+    return found
+
+
+def _storage_of(branch: Branch) -> Storage | None:
     if branch.children or len(branch.leaves) != 1 or branch.file_name:
         return None
     leaf = branch.leaves[0]
@@ -99,6 +106,13 @@ def _text(branch: Branch, storage: Storage) -> str:
 
 def type_of_branch(branch: Branch) -> ColumnType | None:
     """`ColumnType` of a branch that can be known without uproot, else None."""
+    if "type" not in branch.facts:
+        branch.facts["type"] = _type_of(branch)
+    found: ColumnType | None = branch.facts["type"]
+    return found
+
+
+def _type_of(branch: Branch) -> ColumnType | None:
     storage = storage_of(branch)
     if storage is not None:
         text = _text(branch, storage)

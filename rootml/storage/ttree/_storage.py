@@ -50,6 +50,7 @@ from rootml.storage.ttree._survey import (
     survey_of,
     walk,
 )
+from rootml.storage.ttree._templates import branches_of
 
 logger = logging.getLogger(__name__)
 
@@ -212,7 +213,7 @@ class TTreeTable(Table):
     def _parse_directly(self, key: Key) -> Layout:
         with self._guard.source(self.where) as source:
             tree = self._tree(source, key)
-        branches = tree.branches() if is_narrow(tree) else None
+        branches = branches_of(tree) if is_narrow(tree) else None
         found = survey(tree) if branches is None else survey_of(branches)
         if self._bounds is None and len(found.paths) <= _MAX_BRANCHES:  # else if asked for
             self._bounds = common_bounds(tree, found)

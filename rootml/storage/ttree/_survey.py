@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Any, TypeAlias
 
@@ -26,6 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rootml.storage.ttree._branches import Branch, NeedsUproot, Tree
+from rootml.storage.ttree._templates import Ranges, Template, Templates
 
 Int64s: TypeAlias = npt.NDArray[np.int64]
 
@@ -88,7 +89,7 @@ def survey(tree: Tree) -> Survey:
     """
     if not is_narrow(tree):
         with suppress(NeedsUproot, IndexError, UnicodeDecodeError):
-            return _survey(tree)
+            return _known_survey(tree)
     return survey_of(tree.branches())
 
 
@@ -121,10 +122,29 @@ def _words(data: bytes, dtype: str) -> npt.NDArray[Any]:
     return np.ndarray((max(0, len(data) - size + 1),), dtype, data, strides=(1,))
 
 
+_SURVEYS: Templates[tuple[Survey, Int64s]] = Templates()
+
+
+def _known_survey(tree: Tree) -> Survey:
+    """As `_survey`; of a tree that is built as one before only the numbers are read."""
+    known = _SURVEYS.find(tree)
+    if known is not None:
+        found, numbers = known
+        entries, zipped = _words(tree.data, ">i8")[numbers].astype(np.int64)
+        return replace(found, entries=entries, zipped=zipped)
+    read = _Reader(tree)
+    found, numbers, split = _survey(tree, read)
+    if split:
+        return _opened(tree, found, split)
+    _SURVEYS.keep(Template.of(tree, read.noted, (found, numbers)))
+    return found
+
+
 class _Reader:
-    """Reads the same thing at many positions at once."""
+    """Reads the same thing at many positions at once, and notes which bytes decide the result."""
 
     def __init__(self, tree: Tree) -> None:
+        self.noted: Ranges = []
         self.data = tree.data
         self.u1 = np.frombuffer(tree.data, np.uint8)
         self.u2, self.u4 = _words(tree.data, ">u2"), _words(tree.data, ">u4")
@@ -132,6 +152,7 @@ class _Reader:
 
     def ends(self, at: Int64s) -> Int64s:
         """Where things that begin with a byte count end."""
+        self.noted.append((at, 4))
         counts = self.u4[at].astype(np.int64)
         if not (counts & _COUNT).all():
             message = "no byte count"
@@ -140,6 +161,7 @@ class _Reader:
 
     def behind_object(self, at: Int64s) -> Int64s:
         """Behind a TObject."""
+        self.noted.append((at, 10))
         if (self.u2[at] & 0x4000).any():
             message = "a TObject with a byte count"
             raise NeedsUproot(message)
@@ -148,6 +170,7 @@ class _Reader:
 
     def lengths(self, at: Int64s) -> Int64s:
         """Lengths of short strings."""
+        self.noted.append((at, 1))
         lengths = self.u1[at].astype(np.int64)
         if (lengths == _LONG).any():
             message = "a long string"
@@ -158,14 +181,16 @@ class _Reader:
         """The strings themselves."""
         data, lengths = self.data, self.lengths(at)
         ranges = zip((at + 1).tolist(), (at + 1 + lengths).tolist(), strict=True)
+        self.noted.append((at + 1, lengths))
         return [data[start:stop].decode("utf-8", "surrogateescape") for start, stop in ranges]
 
 
-def _survey(tree: Tree) -> Survey:
-    read = _Reader(tree)
+def _survey(tree: Tree, read: _Reader) -> tuple[Survey, Int64s, list[int]]:
+    """The branches, where their numbers of entries and bytes are, and which are split objects."""
     codes, positions = _objects(tree, read)
     base = np.where(codes == CLASSES.index("TBranch"), positions, positions + 6)
     end = read.ends(base)
+    read.noted.append((base + 4, 2))
     versions = read.u2[base + 4]
     named = base + 6
     paths = read.names(read.behind_object(named + 6))
@@ -174,10 +199,14 @@ def _survey(tree: Tree) -> Survey:
     for version in np.unique(versions).tolist():
         chosen = versions == version
         columns[:, chosen] = _numbers(read, version, numbers[chosen])
-    max_baskets, entries, zipped, at = columns
+    max_baskets, at = read.i4[columns[0]].astype(np.int64), columns[3]
+    entries, zipped = read.i8[columns[1:3]].astype(np.int64)
+    read.noted.append((columns[0], 4))
     behind = read.ends(at)
     inner = read.behind_object(at + 6)
-    inner = read.i4[inner + 1 + read.lengths(inner)]
+    inner = inner + 1 + read.lengths(inner)
+    read.noted.append((inner, 4))
+    inner = read.i4[inner]
     tables = read.ends(read.ends(behind))  # behind fLeaves and fBaskets
     tables = np.stack([tables + 2 + 4 * max_baskets, tables + 3 + 12 * max_baskets], axis=1)
     split = np.flatnonzero(inner)
@@ -197,7 +226,7 @@ def _survey(tree: Tree) -> Survey:
         max_baskets,
         tables,
     )
-    return _opened(tree, whole, split.tolist())
+    return whole, columns[1:3], split.tolist()
 
 
 def _objects(tree: Tree, read: _Reader) -> tuple[npt.NDArray[np.int8], Int64s]:
@@ -206,7 +235,7 @@ def _objects(tree: Tree, read: _Reader) -> tuple[npt.NDArray[np.int8], Int64s]:
     _, at, _ = tree._header(tree.branches_at)
     at = int(read.behind_object(np.array([at]))[0])
     at += 1 + int(read.lengths(np.array([at]))[0])
-    count = int(read.i4[at])
+    at_count, count = at, int(read.i4[at])
     at += 8
     starts = []
     for _ in range(count):
@@ -217,6 +246,7 @@ def _objects(tree: Tree, read: _Reader) -> tuple[npt.NDArray[np.int8], Int64s]:
             message = "a null or a reference among branches"
             raise NeedsUproot(message)
     ranges = np.array(starts, np.int64)
+    read.noted += [(np.array([tree.branches_at, at_count]), 4), (ranges, 8)]
     tags = read.u4[ranges + 4].astype(np.int64)
     codes, positions = np.zeros(count, np.int8), ranges + 8
     for tag in np.unique(tags).tolist():
@@ -224,10 +254,14 @@ def _objects(tree: Tree, read: _Reader) -> tuple[npt.NDArray[np.int8], Int64s]:
         if tag == _NEW_CLASS:
             for number in chosen.tolist():
                 name = tree._classname(starts[number] + 4)
+                read.noted.append((np.array([starts[number] + 8]), len(name) + 1))
                 codes[number] = _code(name)
                 positions[number] += len(name) + 1
         elif tag & _CLASS:
-            codes[chosen] = _code(tree._classname((tag & ~_CLASS) - _MAP_OFFSET - tree.keylen))
+            named_at = (tag & ~_CLASS) - _MAP_OFFSET - tree.keylen
+            name = tree._classname(named_at)
+            read.noted.append((np.array([named_at]), 4 + len(name) + 1))
+            codes[chosen] = _code(name)
         else:
             message = "an object without a class"
             raise NeedsUproot(message)
@@ -242,7 +276,7 @@ def _code(classname: str) -> int:
 
 
 def _numbers(read: _Reader, version: int, at: Int64s) -> Int64s:
-    """fMaxBaskets, fEntries, fZipBytes and the position behind, a row each."""
+    """Positions of fMaxBaskets, fEntries, fZipBytes and of what is behind, a row each."""
     if version == 13:
         at = read.ends(at + _BEFORE_BITS)
         max_baskets, entries, zipped, end = _BEHIND_BITS
@@ -251,9 +285,7 @@ def _numbers(read: _Reader, version: int, at: Int64s) -> Int64s:
     else:
         message = f"TBranch of version {version}"
         raise NeedsUproot(message)
-    return np.stack(
-        [read.i4[at + max_baskets], read.i8[at + entries], read.i8[at + zipped], at + end]
-    )
+    return np.stack([at + max_baskets, at + entries, at + zipped, at + end])
 
 
 def _opened(tree: Tree, whole: Survey, split: list[int]) -> Survey:
