@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import threading
 import time
 from pathlib import Path
@@ -302,6 +303,38 @@ def _open_when(gate: threading.Event, caplog: pytest.LogCaptureFixture) -> None:
     while "no progress" not in caplog.text and time.monotonic() < end:
         time.sleep(0.02)
     gate.set()
+
+
+def test_the_watchdog_speaks_in_workers_of_torch(
+    data: rootml.Dataset, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    torch: Any = pytest.importorskip("torch")
+    gate = multiprocessing.get_context("fork").Event()
+    decode = Decode.__call__
+
+    def slow(self: Decode, *args: Any, **options: Any) -> Any:
+        gate.wait(30)
+        return decode(self, *args, **options)
+
+    monkeypatch.setattr(Decode, "__call__", slow)
+    handler = logging.FileHandler(tmp_path / "log")  # the worker inherits it
+    logger = logging.getLogger("rootml.batching")
+    logger.addHandler(handler)
+    loader = data.batches(100, inputs=["x"], stall_seconds=0.1)
+    options = {"batch_size": None, "num_workers": 1, "multiprocessing_context": "fork"}
+    try:
+        batches = iter(torch.utils.data.DataLoader(loader.torch(), **options))
+        end = time.monotonic() + 25
+        while "no progress" not in (tmp_path / "log").read_text() and time.monotonic() < end:
+            time.sleep(0.05)
+        gate.set()
+        assert sum(len(x) for x in batches) == ROWS
+    finally:
+        logger.removeHandler(handler)
+        handler.close()
+    said = (tmp_path / "log").read_text()
+    assert "no progress for" in said
+    assert "data.parquet" in said
 
 
 # --- predict ---

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import pickle
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -24,6 +26,7 @@ from event_files import FORMATS, NUM_BACKGROUND, NUM_EVENTS, check_batch, check_
 
 import rootml
 from rootml.batching import Padded, Ragged
+from rootml.batching.rows._units import Decode
 from rootml.errors import ClusterError, MissingPackageError, UsageError
 from rootml.execution._dask import DaskExecutor
 
@@ -329,3 +332,37 @@ def test_friends_matched_by_ids(processes: Any, tmp_path: Path) -> None:
     for mine, theirs in zip(files["there"], files["here"], strict=True):
         assert Path(mine).read_bytes() == Path(theirs).read_bytes()
     assert settled(processes)
+
+
+def test_the_watchdog_says_what_the_cluster_has_not_sent(
+    events: Events,
+    threads: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    gate = threading.Event()
+    decode = Decode.__call__
+
+    def slow(self: Decode, *args: Any, **options: Any) -> Any:
+        gate.wait(20)
+        return decode(self, *args, **options)
+
+    loader = events("ttree").on(threads).batches(64, inputs=["x"], stall_seconds=0.2)
+    count = len(loader)
+    monkeypatch.setattr(Decode, "__call__", slow)  # the workers are threads of this process
+    with caplog.at_level(logging.WARNING, "rootml.batching"):
+        batches = loader.iterate()
+        opener = threading.Thread(target=lambda: _when_told(caplog, gate))
+        opener.start()
+        assert sum(1 for _ in batches) == count
+        opener.join()
+    assert "no progress for" in caplog.text
+    assert "on the cluster" in caplog.text
+    assert ".root" in caplog.text
+
+
+def _when_told(caplog: pytest.LogCaptureFixture, gate: threading.Event) -> None:
+    end = time.monotonic() + 15
+    while "no progress" not in caplog.text and time.monotonic() < end:
+        time.sleep(0.02)
+    gate.set()
