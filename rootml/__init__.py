@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from rootml.dataset._opening import open_dataset as open  # noqa: A004 - the word users know
     from rootml.evaluation import evaluate
 
-__version__ = "0.1.0.dev0"
+__version__ = "0.1.0"
 
 __all__ = [
     "Dataset",

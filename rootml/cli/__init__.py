@@ -29,10 +29,12 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from rootml.cli._app import CLOSED, app
+from rootml.cli._output import styled
 from rootml.errors import RootmlError
 
 __all__ = ["app", "main"]
 
+_PROGRESS = "rootml.progress"
 _SPELT = {
     "say overwrite=True": "give --overwrite",
     "dtype='float64'": "--dtype float64",
@@ -97,7 +99,7 @@ def _say_error(text: str) -> None:
     for python, option in _SPELT.items():
         text = text.replace(python, option)
     text = re.sub(r"force=\['([\w-]+)'\]", r"--force \1", text)
-    sys.stderr.write(f"error: {text}\n")
+    sys.stderr.write(f"{styled('error:', err=True)} {text}\n")
 
 
 def _forget_output() -> None:
@@ -112,7 +114,9 @@ class _Lines(logging.Handler):
     """Log records as lines on standard error."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        sys.stderr.write(f"{record.levelname.lower()}: {record.getMessage()}\n")
+        level = "" if record.name == _PROGRESS else f"{record.levelname.lower()}: "
+        sys.stderr.write(f"{level}{record.getMessage()}\n")
+        sys.stderr.flush()
 
 
 @contextmanager
@@ -127,13 +131,18 @@ def _messages(*, debug: bool) -> Iterator[None]:
     def say(message: Warning | str, *_: Any, **__: Any) -> None:
         sys.stderr.write(f"warning: {message}\n")
 
+    progress = logging.getLogger(_PROGRESS)
+    before = progress.level
     logger.addHandler(handler)
     logger.setLevel(logging.DEBUG if debug else logging.WARNING)
+    if not sys.stderr.isatty():  # a batch job: lines where a terminal shows bars
+        progress.setLevel(logging.INFO)
     if not debug:
         warnings.showwarning = say
     try:
         yield
     finally:
         warnings.showwarning = show
+        progress.setLevel(before)
         logger.setLevel(level)
         logger.removeHandler(handler)

@@ -8,7 +8,17 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from rootml.cli import _batches, _describe, _doctor, _evaluate, _inspect, _predict, _run, _skim
+from rootml.cli import (
+    _batches,
+    _describe,
+    _doctor,
+    _evaluate,
+    _inspect,
+    _predict,
+    _quickstart,
+    _run,
+    _skim,
+)
 from rootml.cli._bdt import bdt
 from rootml.cli._morph import morph
 from rootml.cli._sbi import sbi
@@ -67,6 +77,7 @@ app.command(epilog=_batches.EXAMPLES)(_batches.batches)
 app.command(epilog=_evaluate.EXAMPLES)(_evaluate.evaluate)
 app.command(epilog=_predict.EXAMPLES)(_predict.predict)
 app.command(epilog=_run.EXAMPLES)(_run.run)
+app.command(epilog=_quickstart.EXAMPLES)(_quickstart.quickstart)
 app.command(epilog=_doctor.EXAMPLES)(_doctor.doctor)
 app.add_typer(bdt)
 app.add_typer(morph)

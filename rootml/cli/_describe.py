@@ -82,9 +82,12 @@ def _show(data: Dataset, found: Description, flow: Cutflow) -> None:
         from rootml.dataset._describe import sample_facts
 
         echo_facts([("sample", sample_facts(sample)) for sample in data.samples])
-    echo_facts(_facts_of(data, found))
+    echo_facts(found._facts())
     echo("")
     echo_grid(balance(found))
+    for groups in found._groups():
+        echo("")
+        echo_grid(groups)
     if not data.has_selection:
         return
     for part in flow.flows:
@@ -92,16 +95,6 @@ def _show(data: Dataset, found: Description, flow: Cutflow) -> None:
         if len(flow.flows) > 1:
             echo(", ".join(part.samples))
         echo_grid(part.grid())
-
-
-def _facts_of(data: Dataset, found: Description) -> list[tuple[str, str]]:
-    """The facts; of columns that were not chosen explicitly, a few names."""
-    from rootml._internal.reprs import shorten
-
-    if all(sample.outputs is not None for sample in data.samples):
-        return found._facts()
-    few = shorten(list(found.columns), 8)
-    return [(name, few if name == "columns" else text) for name, text in found._facts()]
 
 
 def balance(found: Description) -> Grid:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sys
 import textwrap
@@ -45,7 +46,8 @@ def echo_json(content: Any) -> None:
     typer.echo(json.dumps(jsonable(content), indent=indent, allow_nan=False))
 
 
-_COLOURS = {"LOOK": "yellow", "ok": "green", "error:": "red"}
+_COLOURS = {"LOOK": "yellow", "NOT TESTED": "yellow", "ok": "green", "error:": "red"}
+_VERDICT = re.compile(r"\b(?:LOOK|NOT TESTED)\b|\bok$", re.MULTILINE)
 
 
 def styled(word: str, *, err: bool = False) -> str:
@@ -57,7 +59,12 @@ def styled(word: str, *, err: bool = False) -> str:
     stream = sys.stderr if err else sys.stdout
     if not stream.isatty() or os.environ.get("NO_COLOR"):
         return word
-    return typer.style(word, fg=_COLOURS[word], bold=word != "ok")
+    return typer.style(word, fg=_COLOURS[word], bold=True if word != "ok" else None)
+
+
+def echo_report(text: str) -> None:
+    """A text whose verdicts, LOOK, NOT TESTED and ok, have their colours on a terminal."""
+    typer.echo(_VERDICT.sub(lambda match: styled(match.group()), text))
 
 
 def width() -> int | None:

@@ -56,7 +56,7 @@ def run(
     ended = analysis.run(
         only=only or (),
         force=force or (),
-        progress=False if quiet else (None if sys.stderr.isatty() else True),
+        progress=False if quiet else None,
         on_begin=None if as_json else _say_begin,
         on_end=None if as_json else _say_end,
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rootml.cli import _datasets as given
-from rootml.cli._output import echo, echo_json, note
+from rootml.cli._output import echo, echo_json, echo_report, note
 from rootml.errors import UsageError
 
 if TYPE_CHECKING:
@@ -179,7 +179,7 @@ def diagnose(
         ]  # fmt: skip
         echo_json({"checks": rows, "ok": not report.failed and not report.gaps})
     else:
-        echo(str(report))
+        echo_report(str(report))
     report.require_ok()
     if report.gaps:
         raise typer.Exit(3)

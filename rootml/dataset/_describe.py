@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from rootml._internal.reprs import Grid, HtmlRepr, Part, facts_text, percent, shorten
 from rootml._internal.sizes import format_bytes
+from rootml.dataset._column_groups import MANY, grouped
 from rootml.dataset._dependencies import unreadable
 from rootml.dataset._reader import Reader
 from rootml.dataset._sample import Sample
@@ -45,16 +46,25 @@ class Description(HtmlRepr):
         return self.num_rows / self.num_entries if self.num_entries else 0.0
 
     def _facts(self) -> list[tuple[str, str]]:
-        columns = [f"{name} ({kind})" for name, kind in self.columns.items()]
         share = percent(self.num_rows, self.num_entries)
         return [
             ("files", f"{self.num_files:,} ({', '.join(self.formats)})"),
             ("entries", f"{self.num_entries:,}"),
             ("selected", f"{self.num_rows:,} ({share})"),
-            ("columns", shorten(columns, 40)),
+            ("columns", self._columns()),
             ("to read", f"about {format_bytes(self.stored_bytes)}, compressed"),
             *(("note", note) for note in self.notes),
         ]
+
+    def _columns(self) -> str:
+        """In words; many of them have a table of their own."""
+        if len(self.columns) > MANY:
+            return f"{len(self.columns):,}, in groups below"
+        return ", ".join(f"{name} ({kind})" for name, kind in self.columns.items())
+
+    def _groups(self) -> list[Grid]:
+        """That table, if there are many columns."""
+        return [grouped(self.columns)] if len(self.columns) > MANY else []
 
     def _grid(self) -> Grid:
         header = ("label", "events", "sum of weights", "sum of squares", "effective", "negative")
@@ -72,7 +82,8 @@ class Description(HtmlRepr):
         return Grid(header, rows)
 
     def __str__(self) -> str:
-        return f"{facts_text(self._facts())}\n\n{self._grid()}"
+        parts = [facts_text(self._facts()), self._grid(), *self._groups()]
+        return "\n\n".join(map(str, parts))
 
     __repr__ = __str__
 
@@ -80,7 +91,7 @@ class Description(HtmlRepr):
         return "rootml.Dataset"
 
     def _html_parts(self) -> Iterable[Part]:
-        return [self._facts(), self._grid()]
+        return [self._facts(), self._grid(), *self._groups()]
 
 
 def describe(reader: Reader, index: SelectionIndex, sums: Sequence[Steps]) -> Description:

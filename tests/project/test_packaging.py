@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tarfile
 import tomllib
+import venv
 import zipfile
 from collections.abc import Iterator
 from functools import cache
@@ -21,6 +24,8 @@ from packaging.utils import canonicalize_name
 
 PROJECT = Path(__file__).parents[2]
 PARTS = ("batching", "bdt", "sbi")
+QUICKSTART = ("collisions", "page", "photons", "quickstart")
+"""Programs of tutorials/ that a wheel holds, for `rootml quickstart`."""
 
 
 @cache
@@ -64,7 +69,8 @@ def test_wheel_holds_every_module_once_and_nothing_beside_rootml(wheel: Path) ->
         names = archive.namelist()
     assert len(set(names)) == len(names)
     modules = {name for name in names if name.endswith(".py")}
-    assert modules == {installed_name(path) for path in sources()}
+    programs = {f"rootml/_tutorials/{name}.py" for name in QUICKSTART}
+    assert modules == {installed_name(path) for path in sources()} | programs
     assert "rootml/py.typed" in names
     templates = {installed_name(path) for path in (PROJECT / "bdt").rglob("*.hpp")}
     assert templates
@@ -87,6 +93,55 @@ def test_wheel_works_without_the_repository(wheel: Path, tmp_path: Path) -> None
     version, file = run.stdout.split()
     assert file == str(tmp_path / "site" / "rootml" / "batching" / "__init__.py")
     assert f"-{version}-" in wheel.name
+
+
+def test_quickstart_imports_what_the_wheel_holds() -> None:
+    scripts = {path.stem for path in (PROJECT / "tutorials").glob("*.py")}
+    for name in QUICKSTART:
+        tree = ast.parse((PROJECT / "tutorials" / f"{name}.py").read_text(encoding="utf-8"))
+        imported = {n.module for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)}
+        assert imported & scripts <= set(QUICKSTART)
+
+
+@pytest.mark.long
+def test_wheel_in_an_environment_of_its_own(wheel: Path, tmp_path: Path) -> None:
+    """All of it imports from there, and the quickstart runs, without the repository."""
+    for package in ("torch", "matplotlib", "xgboost", "llvmlite", "iminuit"):
+        pytest.importorskip(package)
+    venv.create(tmp_path / "venv", with_pip=False)
+    python = tmp_path / "venv" / "bin" / "python"
+    command = [sys.executable, "-m", "pip", "--python", str(python), "install", "--no-deps"]
+    subprocess.run([*command, "--quiet", str(wheel)], check=True, cwd=tmp_path)
+    site = next((tmp_path / "venv" / "lib").glob("python3*")) / "site-packages"
+    # all else is that of this environment, whose .pth files (our clone!) are not read
+    (site / "others.pth").write_text(sysconfig.get_paths()["purelib"] + "\n", "utf-8")
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    environment |= {"MPLBACKEND": "Agg", "OMP_NUM_THREADS": "1"}
+
+    def run(*words: str) -> str:
+        done = subprocess.run(
+            words, cwd=tmp_path, capture_output=True, text=True, check=False, env=environment
+        )
+        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+        return done.stdout
+
+    code = (
+        "import importlib, pkgutil, rootml\n"
+        "names = [m.name for m in pkgutil.walk_packages(rootml.__path__, 'rootml.')]\n"
+        "for name in names: importlib.import_module(name)\n"
+        "print(len(names), rootml.__file__)"
+    )
+    number, file = run(str(python), "-c", code).split()
+    assert int(number) > 400
+    assert file == str(site / "rootml" / "__init__.py")
+    rootml = str(python.parent / "rootml")
+    assert run(rootml, "--version").startswith("rootml 0.")
+    said = run(
+        rootml, "quickstart", "--events", "30000", "--photons", "4000", "--steps", "200",
+        "--output", "shown",
+    )  # fmt: skip
+    assert len(re.findall(r"✓", said)) >= 12
+    assert (tmp_path / "shown" / "report.html").exists()
 
 
 def test_sdist_builds_the_same_wheel(wheel: Path, tmp_path: Path) -> None:
@@ -177,8 +232,6 @@ def test_all_is_all_that_needs_no_system_library() -> None:
 def make(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     if shutil.which("make") is None:
         pytest.skip("no make")
-    import os
-
     given = {"MAKEFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "PYTHON"}  # of the make that runs us
     inherited = {name: value for name, value in os.environ.items() if name not in given}
     return subprocess.run(

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -70,3 +73,34 @@ def test_changed_results_are_named_with_the_option(
     assert main(["run", path]) == 1
     assert "--force picture" in capsys.readouterr().err
     assert main(["run", path, "--force", "picture", "-q"]) == 0
+
+
+def test_verdicts_have_colours_on_a_terminal_and_none_in_a_pipe(path: str) -> None:
+    """A terminal of its own; NO_COLOR is respected there."""
+    code = "import sys; from rootml.cli import main; sys.exit(main(sys.argv[1:]))"
+    command = [sys.executable, "-c", code, "run", path, "--quiet"]
+    said = {}
+    for name, more in (("colour", {}), ("plain", {"NO_COLOR": "1"})):
+        reader, writer = os.openpty()
+        environment = {k: v for k, v in os.environ.items() if k != "NO_COLOR"} | more
+        run = subprocess.run(
+            command, stdout=writer, stderr=subprocess.PIPE, check=False, env=environment
+        )
+        os.close(writer)
+        said[name] = os.read(reader, 100_000).decode()
+        os.close(reader)
+        assert run.returncode == 0, run.stderr
+        assert b"\x1b" not in run.stderr
+    assert "\x1b[32mok\x1b[0m  picture" in said["colour"]
+    assert "ok  picture" in said["plain"]
+    assert "\x1b" not in said["plain"]
+
+
+def test_a_batch_job_gets_lines_of_progress(
+    path: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rootml._internal.progress.INTERVAL", 0.0)
+    assert main(["run", path]) == 0
+    assert "filling: 1 of 1 (100 %)" in capsys.readouterr().err
+    assert main(["run", path, "--force", "all", "--quiet"]) == 0
+    assert "filling" not in capsys.readouterr().err
