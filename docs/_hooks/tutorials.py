@@ -34,6 +34,7 @@ ORDER = (
     "dask_cluster",
     "fit_in_roofit",
     "offshell_interference",
+    "lhc_analysis",
     "morph_photons",
     "fast_to_full",
 )

@@ -21,6 +21,7 @@ NEEDS = {
     "deploy_forest": ("xgboost", "llvmlite", "onnx", "onnxruntime", "matplotlib"),
     "fast_to_full": ("torch", "scipy", "sklearn", "matplotlib"),
     "fit_in_roofit": ("ROOT", "torch", "iminuit", "matplotlib"),
+    "lhc_analysis": ("ROOT", "torch", "iminuit", "distributed", "matplotlib"),
     "morph_photons": ("torch", "xgboost", "scipy", "matplotlib"),
     "move_from_rdataloader": ("ROOT", "torch", "matplotlib"),
     "move_from_uproot": ("matplotlib",),
@@ -38,6 +39,7 @@ LONG = {
     "deploy_forest",
     "fast_to_full",
     "fit_in_roofit",
+    "lhc_analysis",
     "morph_photons",
     "move_from_weaver",
 }
