@@ -12,8 +12,8 @@ import numpy as np
 
 from rootml._internal.reprs import HtmlRepr, Part, facts_text
 from rootml._internal.types import Float
-from rootml.errors import DensityError, NonFiniteError, UsageError
-from rootml.sbi.estimator._assemble import averaged, member_output
+from rootml.errors import DensityError, MissingColumnError, NonFiniteError, UsageError
+from rootml.sbi.estimator._assemble import member_output
 from rootml.sbi.estimator._event_sample import EventSample
 from rootml.sbi.estimator._events import chunks
 from rootml.sbi.estimator._graph import Builder, Graph
@@ -22,6 +22,13 @@ from rootml.sbi.estimator._normalisation import expectation
 from rootml.sbi.estimator._onnx import write_onnx
 from rootml.sbi.estimator._record import Norm, TrainingRecord
 from rootml.sbi.estimator._samples import NOMINAL, output_name
+from rootml.sbi.estimator._weighted import (
+    Weights,
+    fit_weights,
+    members_at,
+    weighted_graph,
+    weights_note,
+)
 from rootml.sbi.likelihood._columns import RatioColumns
 from rootml.sbi.likelihood._origin import DroppedShape, Origin
 
@@ -208,7 +215,7 @@ class Ratios(HtmlRepr):
     def merge(parts: Sequence[Ratios]) -> Ratios:
         """One ensemble of all networks, trained apart with the same samples and other seeds.
 
-        The ratio is the mean over all of them.
+        The ratio is the mean over all of them, also if one part was `weighted`.
 
         Raises:
             UsageError: Other samples, inputs, reference or decisions on shapes; or ratios of
@@ -221,6 +228,65 @@ class Ratios(HtmlRepr):
         same = ("inputs", "names", "outputs", "reference", "tree")
         members, record, graph = merged(chosen, same, len(chosen[0].outputs))
         return replace(chosen[0], members=members, record=record, graph=graph)
+
+    def weighted(self, samples: Mapping[str, Any], *, progress: bool | None = None) -> Ratios:
+        """These ratios with weights of the ensemble's members, instead of their mean.
+
+        ``log r = c + sum_i w_i log r_i``, with weights of each process that maximise the
+        likelihood of telling its events from those of the reference. The events must be
+        independent of the training. `record.notes` gives the weights with their errors.
+
+        (Measured on two problems with 4,000 events a sample, a fifth of them kept for the weights,
+        beside the mean of an ensemble trained on all: MEASURED.)
+
+        Args:
+            samples: Events that were not used in training, ``{"S": Dataset, "B": Dataset}``, of
+                the reference and of each process; or dicts of columns, or arrays. A process that
+                has no sample keeps the mean of the logarithms. Variations take the weights of
+                their process.
+
+        Raises:
+            MissingColumnError: No events of the reference.
+            UsageError: Only one network, or weights without a positive sum.
+            ConvergenceError: There are no such weights, as can happen with weights of both signs.
+
+        Source: S. Benevedes, J. Thaler, https://arxiv.org/abs/2506.00113.
+        """
+        if self.members < 2 or self.scores is not None:
+            message = f"weighted() needs an ensemble of networks; this has {self.members}"
+            raise UsageError(message)
+        for name in (self.reference, *samples):
+            if name not in samples or name not in {self.reference, *self.tree}:
+                known = [self.reference, *(n for n in self.tree if n != self.reference)]
+                message = f"samples {list(samples)}: expected some of {known}, the first always"
+                raise MissingColumnError(message)
+        found = {}
+        for column, name in enumerate(self.outputs):
+            if name in samples:
+                sides = (
+                    self._at_members_of(samples[side], column, side, progress)
+                    for side in (name, self.reference)
+                )
+                found[name] = fit_weights(*sides)
+        equal = Weights.equal(self.members)
+        each = [found.get(name.split(".")[0], equal) for name in self.outputs]
+        graph = weighted_graph(self.graph, self.members, each)
+        record = replace(self.record, notes=(*self.record.notes, weights_note(found)))
+        return replace(self, graph=graph, record=record)
+
+    def _at_members_of(
+        self, data: Any, column: int, name: str, progress: bool | None
+    ) -> tuple[Float, Float]:
+        """Log ratios of all members and weights of a sample."""
+        logs, weights = [], []
+        for x, w in chunks(data, self.inputs, self.names, progress=progress):
+            logs.append(members_at(self.graph, self.members, column, x))
+            weights.append(np.ones(len(x)) if w is None else w)
+        mass = np.concatenate(weights)
+        if not mass.sum() > 0.0:
+            message = f"sample {name!r}: its weights sum to {mass.sum():g}"
+            raise UsageError(message)
+        return np.concatenate(logs), mass
 
     # --- saving --------------------------------------------------------------------------------
 
@@ -275,11 +341,13 @@ class Ratios(HtmlRepr):
 
 
 def shifted(graph: Graph, shift: Float, members: int) -> Graph:
-    """The graph with `shift`, `(outputs,)`, subtracted from the log ratios of all members."""
+    """The graph with `shift`, `(outputs,)`, subtracted from all log ratios."""
     build, ends = Builder.extending(graph)
     constant = build.constant(shift)
-    values = [build.add("Sub", ends[member_output(number)], constant) for number in range(members)]
-    return averaged(build, values, len(shift))
+    names = [*map(member_output, range(members)), "log_ratio"]
+    moved = {name: (build.add("Sub", ends[name], constant), len(shift)) for name in names}
+    ratio = build.add("Exp", moved["log_ratio"][0])
+    return build.graph(**moved, ratio=(ratio, len(shift)))
 
 
 def check_scores(values: Float, x: Float, outputs: Sequence[str]) -> Float:
