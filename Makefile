@@ -47,7 +47,7 @@ test-full: $(STAMPS)/test
 	$(PY) -m pytest -n 2 --dist worksteal $(ARGS)
 
 studies: $(STAMPS)/test
-	ROOTML_TOYS=1000 $(PY) -m pytest -n 2 --dist worksteal tests/sbi -k studies $(ARGS)
+	ROOTML_TOYS=1000 ROOTML_SETS=40 $(PY) -m pytest -n 2 --dist worksteal tests/sbi -k studies $(ARGS)
 
 # In environments of their own: the oldest versions that pyproject.toml allows, and the newest of all
 # (but for torch, whose newest build draws several gigabytes of CUDA).

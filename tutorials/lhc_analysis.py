@@ -38,8 +38,8 @@ from rootml import sbi
 folder = Path("lhc-analysis")
 small = os.environ.get("ROOTML_TUTORIALS") == "small"  # for the tests
 EVENTS = 4_000 if small else 40_000  # simulated, of each sample
-TOYS, POINTS = (6, 3) if small else (200, 7)
-NETWORKS = {"ensemble": 2, "hidden": (16,), "epochs": 4} if small else {
+TOYS, POINTS = (4, 3) if small else (200, 7)
+NETWORKS: dict[str, Any] = {"ensemble": 2, "hidden": (16,), "epochs": 4} if small else {
     "ensemble": 4, "folds": 4, "hidden": (32, 32)
 }  # fmt: skip
 EXPECTED = {"central": 3000, "forward": 1500}  # SBI events in the data, about
@@ -294,8 +294,8 @@ def likelihood(client: Client) -> sbi.CombinedLikelihood:
 
 def construct(fit: sbi.FitResult, client: Client) -> None:
     """The interval with the right coverage whatever the number of events: by toys."""
-    error = fit.errors["mu"]
-    values = np.maximum(fit.values["mu"] + error * np.linspace(-1.5, 1.5, POINTS), 0.05)
+    mu, error = fit.values["mu"], fit.errors["mu"]
+    values = np.linspace(max(mu - 1.5 * error, 0.02), mu + 1.5 * error, POINTS)
     belt = sbi.neyman(
         fit.like, "mu", values=values, number=TOYS, seed=3, client=client,
         folder=folder / "toys", progress=False,
@@ -304,12 +304,12 @@ def construct(fit: sbi.FitResult, client: Client) -> None:
     belt.plot(path=folder / "neyman.png")
 
 
-def in_roofit(fit: sbi.FitResult) -> None:
+def in_roofit(combined: sbi.CombinedLikelihood, fit: sbi.FitResult) -> None:
     """The same NLL, with its gradient, minimised by RooFit."""
     import ROOT
 
     ROOT.RooMsgService.instance().setGlobalKillBelow(ROOT.RooFit.ERROR)
-    exported = fit.like.to_roofit()
+    exported = combined.to_roofit()
     minimizer = ROOT.RooMinimizer(exported.nll)
     minimizer.setPrintLevel(-1)
     minimizer.setStrategy(0)
@@ -323,10 +323,13 @@ def main() -> None:
     """Everything."""
     folder.mkdir(exist_ok=True)
     options = {"distributed.nanny.environ.OMP_NUM_THREADS": 1}
+    workers = 1 if small else 2
     with (
         dask.config.set(options),
-        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster,
-        Client(cluster) as client,
+        LocalCluster(  # type: ignore[no-untyped-call]
+            n_workers=workers, threads_per_worker=1, dashboard_address=":0"
+        ) as cluster,
+        Client(cluster) as client,  # type: ignore[no-untyped-call]
     ):
         combined = likelihood(client)
         print(f"{len(combined.parameters)} parameters")
@@ -338,7 +341,7 @@ def main() -> None:
         fit.plot("mu", path=folder / "scan.png")
         print("MINOS:", fit.minos("mu"))
         construct(fit, client)
-    in_roofit(fit)
+    in_roofit(combined, fit)
 
 
 if __name__ == "__main__":

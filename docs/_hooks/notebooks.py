@@ -19,10 +19,10 @@ FOLDER = Path(__file__).parents[2] / "tutorials"
 TARGET = Path(__file__).parents[1] / "tutorials"
 WITHOUT = frozenset({
     "quickstart", "analysis", "page", "collisions", "jets", "nano", "photons", "train_distributed",
-    "serve_forest", "triton_server",
+    "serve_forest", "triton_server", "lhc_analysis",
 })  # fmt: skip
 """Not run as notebooks: what others import, what writes a report of its own, what starts ranks or
-a server."""
+a server, what takes many minutes."""
 PRELUDE = """
 import matplotlib_inline.backend_inline as _inline, matplotlib.pyplot as _pyplot
 _inline.set_matplotlib_formats("png")

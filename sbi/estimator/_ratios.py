@@ -236,8 +236,10 @@ class Ratios(HtmlRepr):
         likelihood of telling its events from those of the reference. The events must be
         independent of the training. `record.notes` gives the weights with their errors.
 
-        (Measured on two problems with 4,000 events a sample, a fifth of them kept for the weights,
-        beside the mean of an ensemble trained on all: MEASURED.)
+        Not better where events are few: with 4,000 events a sample, a fifth of them kept for the
+        weights, the RMS shift of a signal strength from the exact fit was 1.7 and 1.3 standard
+        deviations on two problems (six training sets each), where the mean of an ensemble trained
+        on all events had 1.3 and 1.0.
 
         Args:
             samples: Events that were not used in training, ``{"S": Dataset, "B": Dataset}``, of
