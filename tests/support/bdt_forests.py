@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import math
 from typing import Any
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from rootml.bdt import Forest
+from rootml.bdt.engine.binding import _jit
 
 
 def random_forest(
@@ -172,3 +175,10 @@ def _category(v: float, rule: str) -> int | None:
     if rule == "floor":
         return int(v) if v >= 0 else None
     return int(v) if v > -1 else None
+
+
+def require_llvm_for_aarch64() -> None:
+    """Skip where LLVM would abort; the error is tested by test_an_llvmlite_that_aborts."""
+    version = importlib.metadata.version("llvmlite")
+    if _jit.release(version) < _jit.MIN_AARCH64:
+        pytest.skip(f"llvmlite {version} makes no code for aarch64")

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from bdt_forests import random_forest, rows_on_thresholds, walk
+from bdt_forests import random_forest, require_llvm_for_aarch64, rows_on_thresholds, walk
 from numpy.typing import NDArray
 
 from rootml.bdt import Forest, load
@@ -88,8 +88,7 @@ class Arena:
 
 def require_tools() -> None:
     """Skip where tools are absent; in CI, which installs them, that is a failure."""
-    if _jit.release(importlib.metadata.version("llvmlite")) < _jit.MIN_AARCH64:
-        pytest.skip("this llvmlite makes no code for aarch64, see test_an_llvmlite_that_aborts")
+    require_llvm_for_aarch64()
     absent = [tool for tool in TOOLS if shutil.which(tool) is None]
     if absent and os.environ.get("CI") == "true":
         pytest.fail(f"{', '.join(absent)} not installed")

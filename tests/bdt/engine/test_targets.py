@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from bdt_forests import random_forest
+from bdt_forests import random_forest, require_llvm_for_aarch64
 
 from rootml.bdt import Forest
 from rootml.bdt.engine._target import named_target
@@ -48,6 +48,8 @@ def machine_code(forest: Forest, isa: str) -> tuple[str, bytes]:
 def test_code_uses_what_the_processor_has(
     forest: Forest, isa: str, there: list[str], absent: list[str]
 ) -> None:
+    if isa == "neon":
+        require_llvm_for_aarch64()
     text, machine = machine_code(forest, isa)
     words = set(text.replace(",", " ").replace("%", " ").split())
     for choice in there:

@@ -50,6 +50,8 @@ def test_xgboost(name: str, xgboost_model: Callable[..., Any]) -> None:
 
     one = xgboost_model(name)
     vectors = one.forest.leaf_width > 1
+    if vectors and VERSION < (3, 0):
+        pytest.skip("before 3.0 such models do not hold the weights of nodes")
     model, data = one.forest.compile("numpy"), matrix(one.x, name.startswith("category"))
     ours = model.contributions(one.x)
     sums_to_margins(ours, one.margin)
