@@ -61,6 +61,7 @@ _TRY = (
     "v = m.gROOT.GetVersion() if sys.argv[1] == 'ROOT' else getattr(m, '__version__', ''); "
     "print('version', v)"
 )
+_MACHINE = re.compile(r"platform_machine *== *['\"](\w+)['\"]")
 _PATIENCE = 180.0
 
 
@@ -85,16 +86,19 @@ class Package:
 
 def required() -> list[Package]:
     """The packages of rootml and of its extras; none if nothing says which those are."""
-    found = []
+    found: dict[tuple[str, str], Package] = {}  # a line for this processor comes after the general
     for line, extra in _requirements():
         match = _REQUIREMENT.match(line)
         if match is None or match["name"] == "rootml" or extra == "all":
             continue
+        machines = _MACHINE.findall(line)
+        if machines and platform.machine() not in machines:
+            continue
         name, minimum = match["name"].lower(), match["minimum"] or ""
-        found.append(Package(name, _MODULES.get(name, name), extra, minimum))
+        found[name, extra] = Package(name, _MODULES.get(name, name), extra, minimum)
         inside = _INSIDE.get(f"{name}[{match['inner']}]", ())
-        found += [Package(inner, inner, extra) for inner in inside]
-    return found
+        found |= {(inner, extra): Package(inner, inner, extra) for inner in inside}
+    return list(found.values())
 
 
 def _requirements() -> list[tuple[str, str]]:
