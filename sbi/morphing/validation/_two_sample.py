@@ -22,6 +22,7 @@ from rootml._internal.optional import optional_import
 from rootml._internal.statistics import normalised, roc_area
 from rootml._internal.types import Float, Weights
 from rootml.errors import UsageError
+from rootml.sbi.morphing.flow._training import one_thread
 
 Kind = Literal["both", "network", "trees"]
 Scorer = Callable[[Float], Float]
@@ -203,7 +204,8 @@ def _train_network(x: Float, y: Float, w: Float, seed: int) -> Scorer:
     )
     inputs = _Inputs(x, w)
     tensors = [torch.from_numpy(v.astype(np.float32)) for v in (inputs(x), y, w)]
-    with torch.random.fork_rng(devices=[]):  # the caller's generator stays as it is
+    # the caller's generator stays as it is
+    with torch.random.fork_rng(devices=[]), one_thread():
         torch.manual_seed(seed)
         model = _network(torch, tensors[0].shape[1])
         _fit(torch, model, tensors)
