@@ -170,7 +170,7 @@ def test_search_finds(browser: Browser, address: tuple[str, Path], words: str, p
         ("early stopping", "guide/recipes/"),
         ("ROC", "guide/plots/"),
         ("pandas", "guide/faq/"),
-        ("shuffle", "guide/faq/"),
+        ("shuffle", "guide/tuning/"),
     ],
 )
 def test_search_shows_the_right_page_first(
