@@ -35,9 +35,8 @@ help:
 quickstart: $(STAMPS)/quickstart
 	@$(PY) tutorials/quickstart.py
 
-# Apart: XRootD's client once ended a process with ROOT, torch and TensorFlow in it; and toys of a
-# process that had run 3,000 other tests once differed in the last bit from those of new processes.
-APART := tests/rootml/storage/remote tests/sbi/inference/test_workers.py
+# Apart: XRootD's client once ended a process with ROOT, torch and TensorFlow in it.
+APART := tests/rootml/storage/remote
 test: $(STAMPS)/test
 	$(PY) -m pytest -n 2 --dist worksteal -m "not slow and not long" $(APART:%=--ignore=%) $(ARGS)
 	$(PY) -m pytest -n 2 --dist worksteal -m "not slow and not long" $(APART) $(ARGS) || test $$? = 5

@@ -85,13 +85,18 @@ def _version_of(function: Callable[..., Any]) -> str:
 
 
 def inline(function: F) -> F:
-    """Compile `function` into its callers, sums reordered; it is never called from Python."""
-    return numba.njit(**_options())(function)  # type: ignore[no-any-return]
+    """Compile `function` into its callers, sums reordered; it is never called from Python.
+
+    Always into them: what LLVM leaves as a call would lead to this function's own code in the
+    process that compiles, but to the caller's copy of it where that is loaded from the cache, and
+    they round differently.
+    """
+    return numba.njit(forceinline=True, **_options())(function)  # type: ignore[no-any-return]
 
 
 def exact(function: F) -> F:
     """Like `inline`, in the order written: for code that relies on how sums round."""
-    return numba.njit(**_options(flags={"contract"}))(function)  # type: ignore[no-any-return]
+    return numba.njit(forceinline=True, **_options(flags={"contract"}))(function)  # type: ignore[no-any-return]
 
 
 def _options(flags: set[str] = _FLAGS) -> dict[str, Any]:

@@ -137,3 +137,36 @@ def test_kernels_are_kept_where_the_variable_says(tmp_path: Path) -> None:
         assert (tmp_path / "cache" / "kernels").is_dir()
         assert not (tmp_path / "xdg" / "rootml").exists()
         assert not (tmp_path / "home").exists()
+
+
+BITS = """
+import numpy as np
+from sbi_problems import SignalBackground
+one, rng = SignalBackground(150.0), np.random.default_rng(4)
+like = one.model().likelihood(one.columns(one.draw(rng)), reference=one.reference(600))
+for step in (0.1, -0.2, 0.3):
+    point = np.array(like.start) + step
+    value, gradient = like.nll_gradient(point)
+    numbers = [like.nll(point), value, *gradient, *like.nll_hessian(point).ravel()]
+    print(*(float(number).hex() for number in numbers))
+"""
+
+
+@pytest.mark.long
+def test_kernels_that_were_kept_give_the_bits_of_those_just_compiled(tmp_path: Path) -> None:
+    """Or a process that compiles, and workers that load what it kept, would differ."""
+    environment = {**os.environ, "ROOTML_CACHE": str(tmp_path / "cache")}
+    environment["PYTHONPATH"] = os.pathsep.join(sys.path)
+    found = [
+        subprocess.run(
+            [sys.executable, "-c", BITS],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for _ in ("compiles", "loads")
+    ]
+    assert list((tmp_path / "cache" / "kernels").rglob("*.nbc"))
+    assert found[0] == found[1]
+    assert len(found[0].split()) > 12
