@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import uproot
+from filelock import FileLock
 from page import ClaimFailed, Page
 
 TUTORIALS = Path(__file__).parents[2] / "tutorials"
@@ -38,10 +39,16 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
     """What a small run prints, and its folder."""
     for package in ("torch", "matplotlib", "xgboost", "llvmlite", "iminuit"):
         pytest.importorskip(package)
-    folder = tmp_path_factory.mktemp("quickstart")
-    done = run(folder, str(TUTORIALS / "quickstart.py"), *SMALL)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    return done.stdout, folder / "quickstart-output"
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "quickstart"
+    output = folder / "output.txt"
+    with FileLock(f"{folder}.lock"):  # whichever worker comes first, while the others wait
+        if not output.exists():
+            folder.mkdir()
+            done = run(folder, str(TUTORIALS / "quickstart.py"), *SMALL)
+            assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+            output.write_text(done.stdout, encoding="utf-8")
+    return output.read_text(encoding="utf-8"), folder / "quickstart-output"
 
 
 def test_the_whole_mission_is_shown(made: tuple[str, Path]) -> None:

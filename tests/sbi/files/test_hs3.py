@@ -14,42 +14,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sbi_workspaces import every_modifier
 
 from rootml import sbi
 from rootml.errors import CorruptFileError, MissingFileError, UsageError
-from rootml.sbi.likelihood._binned import example_workspace
 
 
 def workspace() -> dict[str, Any]:
-    """Every kind of modifier, in two channels; a bin without an uncertainty, names with spaces."""
-    found = example_workspace()
-    background = {
-        "name": "background",
-        "data": [100.0, 80.0, 60.0],
-        "modifiers": [
-            {"name": "bkg_norm", "type": "normsys", "data": {"hi": 1.05, "lo": 0.93}},
-            {"name": "jet scale", "type": "histosys",
-             "data": {"hi_data": [110.0, 82.0, 55.0], "lo_data": [93.0, 77.0, 66.0]}},
-            {"name": "lumi", "type": "lumi", "data": None},
-            {"name": "stat", "type": "shapesys", "data": [10.0, 0.0, 5.0]},
-        ],
-    }  # fmt: skip
-    other = {
-        "name": "other",
-        "data": [10.0, 20.0, 5.0],
-        "modifiers": [
-            {"name": "free", "type": "shapefactor", "data": None},
-            {"name": "jet scale", "type": "normsys", "data": {"hi": 1.2, "lo": 0.9}},
-            {"name": "mc2", "type": "staterror", "data": [1.0, 3.0, 0.5]},
-        ],
-    }
-    found["channels"].append({"name": "control", "samples": [background, other]})
-    found["observations"].append({"name": "control", "data": [115.0, 99.0, 70.0]})
-    found["measurements"][0]["config"]["parameters"] = [
-        {"name": "lumi", "auxdata": [1.01], "sigmas": [0.02], "inits": [1.0],
-         "bounds": [[0.5, 1.5]]},
-    ]  # fmt: skip
-    return found
+    """Names with spaces, and a measurement of the luminosity that is not its nominal value."""
+    return every_modifier(shape="jet scale", lumi=1.01)
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ import numpy as np
 import pyhf
 import pytest
 from sbi_problems import SignalBackground
+from sbi_workspaces import every_modifier
 
 from rootml import sbi
 from rootml.errors import DensityError, RootmlError, SchemaError, UsageError
@@ -16,38 +17,6 @@ from rootml.sbi.likelihood._binned import example_workspace
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*RefResolver:DeprecationWarning")  # in pyhf
 SETTINGS = {"normsys": {"interpcode": "code4"}, "histosys": {"interpcode": "code4p"}}
-
-
-def everything() -> dict[str, Any]:
-    """A workspace with every kind of modifier, in two channels."""
-    workspace = example_workspace()
-    background = {
-        "name": "background",
-        "data": [100.0, 80.0, 60.0],
-        "modifiers": [
-            {"name": "bkg_norm", "type": "normsys", "data": {"hi": 1.05, "lo": 0.93}},
-            {"name": "shape", "type": "histosys",
-             "data": {"hi_data": [110.0, 82.0, 55.0], "lo_data": [93.0, 77.0, 66.0]}},
-            {"name": "lumi", "type": "lumi", "data": None},
-            {"name": "stat", "type": "shapesys", "data": [10.0, 0.0, 5.0]},
-        ],
-    }  # fmt: skip
-    other = {
-        "name": "other",
-        "data": [10.0, 20.0, 5.0],
-        "modifiers": [
-            {"name": "free", "type": "shapefactor", "data": None},
-            {"name": "shape", "type": "normsys", "data": {"hi": 1.2, "lo": 0.9}},
-            {"name": "mc2", "type": "staterror", "data": [1.0, 3.0, 0.5]},
-        ],
-    }
-    workspace["channels"].append({"name": "control", "samples": [background, other]})
-    workspace["observations"].append({"name": "control", "data": [115.0, 99.0, 70.0]})
-    workspace["measurements"][0]["config"]["parameters"] = [
-        {"name": "lumi", "auxdata": [1.0], "sigmas": [0.02], "inits": [1.0],
-         "bounds": [[0.5, 1.5]]},
-    ]  # fmt: skip
-    return workspace
 
 
 def theirs(workspace: dict[str, Any]) -> tuple[Any, list[float]]:
@@ -73,8 +42,8 @@ def points(model: Any, number: int) -> list[dict[str, float]]:
 
 
 def test_likelihood_equals_pyhf() -> None:
-    model, data = theirs(everything())
-    like = sbi.Model({}, binned=everything()).likelihood(None)
+    model, data = theirs(every_modifier())
+    like = sbi.Model({}, binned=every_modifier()).likelihood(None)
     assert set(like.parameters) == set(model.config.par_names)
     differences = []
     for at in points(model, 8):
@@ -84,8 +53,8 @@ def test_likelihood_equals_pyhf() -> None:
 
 
 def test_expectations_equal_pyhf() -> None:
-    model, _ = theirs(everything())
-    binned = sbi.Binned.from_pyhf(everything())
+    model, _ = theirs(every_modifier())
+    binned = sbi.Binned.from_pyhf(every_modifier())
     for at in points(model, 4):
         values = [at[name] for name in model.config.par_names]
         ours = binned.expected(**at)
@@ -94,8 +63,8 @@ def test_expectations_equal_pyhf() -> None:
 
 
 def test_derivatives_match_differences() -> None:
-    model, _ = theirs(everything())
-    like = sbi.Model({}, binned=everything()).likelihood(None)
+    model, _ = theirs(every_modifier())
+    like = sbi.Model({}, binned=every_modifier()).likelihood(None)
     for at in points(model, 3):
         theta = like.theta(**at)
         _, gradient = like.nll_gradient(theta)
@@ -148,7 +117,7 @@ def test_combined_with_an_unbinned_channel(problem: SignalBackground, data: Any)
 
 
 def test_observed_counts_and_back_to_pyhf() -> None:
-    binned = sbi.Binned.from_pyhf(everything())
+    binned = sbi.Binned.from_pyhf(every_modifier())
     moved = binned.with_observed({"signal_region": [1, 2], "control": [3.5, 4, 5]})
     again = sbi.Binned.from_pyhf(moved.to_pyhf())
     assert again == moved != binned
@@ -169,7 +138,7 @@ def test_a_bin_without_expectation_is_named() -> None:
 
 
 def broken(change: Any) -> dict[str, Any]:
-    workspace = copy.deepcopy(everything())
+    workspace = copy.deepcopy(every_modifier())
     change(workspace)
     return workspace
 
@@ -200,7 +169,7 @@ def test_workspaces_that_do_not_fit(change: Any, says: str) -> None:
     with pytest.raises(SchemaError, match=says):
         sbi.Binned.from_pyhf(broken(change))
     with pytest.raises(SchemaError, match="no measurement 'other'; available: 'all'"):
-        sbi.Binned.from_pyhf(everything(), measurement="other")
+        sbi.Binned.from_pyhf(every_modifier(), measurement="other")
 
 
 @pytest.mark.parametrize(
