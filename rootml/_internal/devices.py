@@ -1,7 +1,9 @@
-"""Devices of torch."""
+"""Devices and threads of torch."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rootml._internal.optional import optional_import
@@ -30,3 +32,18 @@ def torch_device(name: str, *, feature: str) -> Device:
         message = f"device={name!r}: torch cannot use it here: {reason}"
         raise UsageError(message) from error
     return device
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """One thread of torch, afterwards as many as before.
+
+    For products so small that threads only wait for each other, and for sums in one order.
+    """
+    torch = optional_import("torch", feature="training a network", extra="torch")
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -31,6 +31,7 @@ from rootml.sbi.diagnostics._second_classifier import second_classifier
 from rootml.sbi.diagnostics._verdict import Finding
 
 _SLOPES = "log r is too flat", "log r is too steep"
+_CONSTANT = 1e-9
 _MIN_TAIL = 100.0  # effective events of the reweighted reference that its tails are judged by
 
 
@@ -62,7 +63,8 @@ def slope_check(
 ) -> Finding:
     """Is log r too steep or too flat? The score test of a factor of log r, which should be 1.
 
-    The number is the factor itself, by one step of Newton's method from 1.
+    The number is the factor itself, by one step of Newton's method from 1. A log r that is the
+    same for all events, as that of a dropped shape, has no slope: it is shown itself.
 
     Args:
         remarks: For a number above 1, and below.
@@ -73,6 +75,9 @@ def slope_check(
     def log_ratio_itself(x: Float, log_ratio: Float) -> Float:  # noqa: ARG001
         return log_ratio[:, None]
 
+    both = np.concatenate([pair.log_numerator, pair.log_reference])
+    if np.ptp(both) < _CONSTANT:
+        return Finding(Check(topic, pair.name, "log r of all events", float(both[0])))
     test = identity_test(pair, log_ratio_itself, centred=True)
     information = max(float(test.response[0, 0]), 1e-300)
     error = math.sqrt(float(test.covariance[0, 0])) / information
@@ -90,6 +95,8 @@ def untested(topic: str, subject: str, what: str) -> Finding:
 
 
 def _probability(pair: Pair, test: IdentityTest) -> float:
+    if test.rank == 0:  # nothing fluctuates: both sides are equal, or the ratio is wrong
+        return float(np.abs(test.apart).max(initial=0.0) < _CONSTANT)
     return survival_hotelling(test.chi2, test.rank, pair.effective_overlap)
 
 

@@ -18,6 +18,7 @@ from rootml._internal.types import Float
 from rootml.sbi.diagnostics._pairs import Directions, Pair, chance
 
 _RANK = 1e-9
+_ROUNDING = 1e-24
 
 
 @dataclass(frozen=True)
@@ -97,8 +98,12 @@ def identity_test(pair: Pair, functions: Directions, *, centred: bool) -> Identi
 
 
 def covariance_of_sum(values: Float, mass: Float) -> Float:
-    """Of ``sum mass g``, given ``values = mass g``, and masses that add up to one."""
+    """Of ``sum mass g``, given ``values = mass g``, and masses that add up to one.
+
+    It is 0 for a constant, without rounding errors.
+    """
     rest = values - mass[:, None] * values.sum(axis=0)
+    rest[:, np.square(rest).sum(axis=0) < _ROUNDING * np.square(values).sum(axis=0)] = 0.0
     return np.asarray(rest.T @ rest)
 
 

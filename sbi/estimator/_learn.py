@@ -14,8 +14,10 @@ Inputs are streamed. Of held-out events the log ratios are on disk, labels and w
 
 from __future__ import annotations
 
+import logging
+import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -36,6 +38,7 @@ from rootml.sbi.estimator._held_out import (
     fit_curves,
     log_norms,
 )
+from rootml.sbi.estimator._inputs import look_at_inputs
 from rootml.sbi.estimator._loaders import balance, fit_scale, make_loader, plan_for
 from rootml.sbi.estimator._network import Layers
 from rootml.sbi.estimator._ratios import Ratios
@@ -60,6 +63,8 @@ from rootml.sbi.estimator._training import (
     softmax_task,
     train_networks,
 )
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -136,6 +141,7 @@ def learn_classes(
     """See `RatioEstimator.fit`."""
     samples, sums = check_samples(parse_samples(given, reference), settings.inputs)
     scale = fit_scale(samples.union(), settings)
+    inputs = look_at_inputs(samples.union(), scale, settings)
     networks = trainer.run(ClassJob(samples, scale, settings), settings, samples.datasets())
     layers = [n.nominal.layers for n in networks if n.nominal is not None]
     with trainer.scratch() as folder:
@@ -151,9 +157,11 @@ def learn_classes(
     shapes = tuple(decision for each in learned for decision in each.decisions)
     first = tuple(n.nominal.history for n in networks if n.nominal is not None)
     more = [n.differences[k].history for k in range(len(learned)) for n in networks]
+    alarming = (*notes_of(sums), *inputs.notes, *training_notes(first))
+    warn(alarming)
     record = TrainingRecord(
         sums, (*first, *more), nominal.norms, time.monotonic() - began,
-        (*notes_of(sums), *training_notes(first), *_shape_notes(shapes)), shapes,
+        (*alarming, *yield_notes(samples, sums), *_shape_notes(shapes)), shapes, inputs.ranges,
     )  # fmt: skip
     return Ratios(
         settings.inputs, samples.densities[0].dataset.columns, outputs,
@@ -304,6 +312,12 @@ def notes_of(sums: Mapping[str, Sums]) -> tuple[str, ...]:
     return tuple(notes)
 
 
+def warn(notes: Iterable[str]) -> None:
+    """Log notes that nobody should miss."""
+    for note in notes:
+        logger.warning("%s", note)
+
+
 FEW_STEPS = 300
 FEW_EVENTS = 1000
 
@@ -318,6 +332,41 @@ def training_notes(histories: Sequence[History]) -> tuple[str, ...]:
         f"thousands are better): use more epochs or a smaller batch_size, or leave both out"
     )
     return (note,)
+
+
+_YIELD = 0.005
+_FAR = 2.0
+
+
+def yield_notes(samples: Samples, sums: Mapping[str, Sums]) -> tuple[str, ...]:
+    """Variations whose weights add up to something else: ratios do not hold that.
+
+    Unweighted samples, and sums that differ by more than a factor of two, are of other numbers of
+    generated events: nothing is said of them.
+    """
+    notes = []
+    for nominal, *varied in samples.variations():
+        for up, down in zip(varied[::2], varied[1::2], strict=True):
+            if not all(each.dataset.has_weight for each in (nominal, up, down)):
+                continue
+            found = [_relative(sums[each.name], sums[nominal.name]) for each in (up, down)]
+            far = any(not 1.0 / _FAR < ratio < _FAR for ratio, _ in found)
+            if far or all(abs(ratio - 1.0) < max(_YIELD, 3.0 * error) for ratio, error in found):
+                continue
+            factors = f"({found[0][0]:.4g}, {found[1][0]:.4g})"
+            notes.append(
+                f"the weights of {nominal.name}.{up.nuisance} add up to {factors} of the nominal "
+                "ones. Ratios hold shapes only: if that is its effect on the expected number, use "
+                f"Nuisance(yields={{{nominal.name!r}: {factors}}})"
+            )
+    return tuple(notes)
+
+
+def _relative(varied: Sums, nominal: Sums) -> tuple[float, float]:
+    """The ratio of two sums of weights, and its error for independent events."""
+    ratio = varied.sumw / nominal.sumw
+    error = ratio * math.sqrt(1.0 / varied.effective_events + 1.0 / nominal.effective_events)
+    return ratio, error
 
 
 def _shape_notes(shapes: Sequence[ShapeDecision]) -> tuple[str, ...]:

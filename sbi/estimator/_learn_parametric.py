@@ -30,7 +30,8 @@ from rootml.dataset import Dataset
 from rootml.errors import ConvergenceError, UsageError
 from rootml.sbi.estimator._assemble import Member, Scale, monomials, parametric_graph
 from rootml.sbi.estimator._held_out import RatioMoments
-from rootml.sbi.estimator._learn import notes_of, training_notes
+from rootml.sbi.estimator._inputs import look_at_inputs
+from rootml.sbi.estimator._learn import notes_of, training_notes, warn
 from rootml.sbi.estimator._loaders import make_loader, plan_for
 from rootml.sbi.estimator._pair_loader import PairBatch, PairLoader
 from rootml.sbi.estimator._pairs import (
@@ -242,6 +243,8 @@ def learn_parametric(
     for name, each in sums.items():
         check_sums(each, name)
     scales, ends = _fit_scales(settings, dataset)
+    events = select_inputs(dataset, settings.inputs, "samples")
+    inputs = look_at_inputs(events, scales[0], settings)
     job = ParametricJob(settings, dataset, other, scales)
     datasets = {"samples": dataset} if other is None else {"samples": dataset, "reference": other}
     networks = trainer.run(job, settings, datasets)
@@ -249,13 +252,16 @@ def learn_parametric(
     moments = sum((n.moments for n in networks[1:]), networks[0].moments)
     norms = {"r": Norm(float(moments.mean[0]), float(moments.error[0]), 0.0, calibrated=False)}
     histories = tuple(n.history for n in networks)
-    notes = list(notes_of(sums)) + list(training_notes(histories))
+    notes = [*notes_of(sums), *inputs.notes, *training_notes(histories)]
+    warn(notes)
     if settings.base != "none" and not job.has_base:
         notes.append(f"no polynomial was fitted: so many inputs need more than {MAX_TERMS} terms")
     if job.has_base:
         texts = ", ".join(f"{n.share:.2f}" for n in networks)
         notes.append(f"share of the networks that held-out events confirm: {texts}")
-    record = TrainingRecord(sums, histories, norms, time.monotonic() - began, tuple(notes))
+    record = TrainingRecord(
+        sums, histories, norms, time.monotonic() - began, tuple(notes), ranges=inputs.ranges
+    )
     ranges = dict(zip(job.names[1], ends, strict=True))
     source = POOL if other is None else "reference"
     return ParametricRatios(

@@ -20,6 +20,7 @@ from rootml.sbi.estimator._graph import Builder, Graph
 from rootml.sbi.estimator._merge import merged
 from rootml.sbi.estimator._normalisation import expectation
 from rootml.sbi.estimator._onnx import write_onnx
+from rootml.sbi.estimator._range_watch import RangeWatch
 from rootml.sbi.estimator._record import Norm, TrainingRecord
 from rootml.sbi.estimator._samples import NOMINAL, output_name
 from rootml.sbi.estimator._weighted import (
@@ -84,10 +85,13 @@ class Ratios(HtmlRepr):
         member: int | None,
         progress: bool | None,
         sample: EventSample | None = None,
+        watch: RangeWatch | None = None,
     ) -> tuple[Float, Float | None]:
         name = self._output(member)
         parts, weights = [], []
         for x, w in chunks(data, self.inputs, self.names, progress=progress):
+            if watch is not None:
+                watch.add(x)
             given = x if self.scores is None else check_scores(self.scores(x), x, self.outputs)
             parts.append(self.graph.run([name], x=given)[name])
             if sample is not None:
@@ -112,6 +116,9 @@ class Ratios(HtmlRepr):
         At 10,000 random events, or at all if there are fewer, the columns of each network of the
         ensemble are kept too, for the rough alarm of `rootml.sbi.fit`.
 
+        More events beyond the range of the training than chance explains are named by the fit
+        (`FitResult.notes`): their ratios are extrapolated.
+
         The columns of a variation whose shape was dropped (`TrainingRecord.shapes`) are those of
         the nominal density: its nuisance parameter changes yields only.
 
@@ -129,13 +136,15 @@ class Ratios(HtmlRepr):
             NonFiniteError: An input that is NaN or infinite, or a ratio that is.
         """
         sample = EventSample() if member is None and self.members > 1 else None
-        logs, weights = self._evaluate(data, member, progress, sample)
+        watch = RangeWatch(self.record, self.names)
+        logs, weights = self._evaluate(data, member, progress, sample, watch)
         origin = Origin(
             tuple(
                 DroppedShape(s.process, s.nuisance, s.missed)
                 for s in self.record.shapes
                 if not s.kept
-            )
+            ),
+            beyond=watch.found(),
         )
         if sample is not None:
             origin = replace(origin, **self._at_members(sample))

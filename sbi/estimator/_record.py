@@ -41,6 +41,8 @@ class TrainingRecord(HtmlRepr):
         shapes: For each nuisance of each process, whether its shape was kept.
         seconds: Wall time of the training.
         notes: What users should know, in words.
+        ranges: Lowest and highest value of each input over all training events, by name; empty:
+            not known.
     """
 
     sums: Mapping[str, Sums]
@@ -49,6 +51,7 @@ class TrainingRecord(HtmlRepr):
     seconds: float = 0.0
     notes: tuple[str, ...] = ()
     shapes: tuple[ShapeDecision, ...] = ()
+    ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """As plain numbers."""
@@ -70,6 +73,7 @@ class TrainingRecord(HtmlRepr):
                 ShapeDecision(**{**each, "parts": tuple(each["parts"])})
                 for each in given["shapes"]
             ),
+            {name: (low, high) for name, (low, high) in given.get("ranges", {}).items()},
         )
 
     def sums_grid(self) -> Grid:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Protocol
 
 import numpy as np
 
-from rootml._internal.devices import torch_device
+from rootml._internal.devices import one_thread, torch_device
 from rootml._internal.optional import optional_import
 from rootml.errors import ConvergenceError
 from rootml.sbi.estimator._feed import Feed, Prepare
@@ -141,7 +141,7 @@ def train_networks(
         UsageError: No such device.
     """
     torch = optional_import("torch", feature="RatioEstimator.fit", extra="torch")
-    with torch_threads(torch, step_size(task, settings, plan.batch_size)):
+    with _threads(step_size(task, settings, plan.batch_size)):
         loop = _Loop(task, train, plan, settings, seeds, torch)
         for epoch in range(plan.epochs):
             loop.epoch(epoch, show)
@@ -166,18 +166,11 @@ two threads over that with one: 22 for 10^6 multiplications, 10 for 10^7, 6 for 
 """
 
 
-@contextlib.contextmanager
-def torch_threads(torch: Any, multiplications: float) -> Iterator[None]:
+def _threads(multiplications: float) -> contextlib.AbstractContextManager[None]:
     """One thread of torch for the products of small networks, its own number for large ones."""
-    before = torch.get_num_threads()
-    if multiplications > SMALL_STEP or before == 1:
-        yield
-        return
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+    if multiplications > SMALL_STEP:
+        return contextlib.nullcontext()
+    return one_thread()
 
 
 def step_size(task: TrainingTask, settings: TrainingSettings, batch_size: int) -> float:

@@ -37,6 +37,7 @@ from rootml.sbi.inference._acts_on import acts_on
 from rootml.sbi.inference._cabinetry import CabinetryResults, container, in_widths
 from rootml.sbi.inference._curvature import Curvature
 from rootml.sbi.inference._dropped_shapes import dropped_shapes
+from rootml.sbi.inference._extrapolation import extrapolations
 from rootml.sbi.inference._fitted_parameter import FittedParameter
 from rootml.sbi.inference._flat import flat_directions, settle, steps_of
 from rootml.sbi.inference._hepdata import table
@@ -287,11 +288,12 @@ class FitResult(HtmlRepr):
 
     @cached_property
     def notes(self) -> list[str]:
-        """What the fit cannot show: shapes that were dropped, and rough alarms; in words.
+        """What the fit cannot show: dropped shapes, extrapolations, rough alarms; in words.
 
         Computed when first asked, as printing does. A dropped shape is one that held-out events of
         the training did not show (`ShapeDecision`); the largest effect that may have been missed
-        is given in standard deviations of the observed data. An alarm, rough by nature, says that
+        is given in standard deviations of the observed data. Events beyond the range of the
+        training have extrapolated ratios. An alarm, rough by nature, says that
         the finite training samples or the finite reference sample may move a parameter without a
         constraint by more than 0.3 of its error: `training_uncertainty` and
         `bootstrap_reference` measure it.
@@ -310,6 +312,7 @@ class FitResult(HtmlRepr):
         found = _finite_samples.spreads(self.like, self.theta, covariance)
         return [
             *dropped_shapes(self.like, self.theta),
+            *extrapolations(self.like),
             *_finite_samples.alarms(found, errors, interesting),
         ]
 

@@ -589,11 +589,12 @@ def limit_by_toys(
     ensembles = _hypotheses(data, grid, source, where, child_seeds(seed, len(grid), 2))
     found = fitted_toys(source, ensembles, number, where, caller="limit_by_toys")
     curves: dict[str, list[float]] = {_label(n): [] for n in (None, *BANDS)}
-    errors = []
+    errors, fewest = [], number
     for value, *both in zip(grid.tolist(), found[::2], found[1::2], strict=True):
         q = [_upper_of(toys.require_valid(), name, value, null) for toys in both]
         observed = data.upper(value)
         cls, error = _ratio(q[0], q[1], observed)
+        fewest = min(fewest, int((q[1] >= _tied(observed)).sum()))
         curves["observed"].append(cls)
         errors.append(error)
         for n in BANDS:
@@ -609,11 +610,17 @@ def limit_by_toys(
             f"CLs is {curve[0]:.3g} at {name} = {grid[0]:.4g} and {curve[-1]:.3g} at "
             f"{grid[-1]:.4g}: it does not fall to {alpha:.3g} between these values"
         )
+        if fewest < _FEW:
+            message += f"; only {fewest} of {number:,} toys {_ALIKE}: draw more toys"
         raise ConvergenceError(message)
     slope = abs(np.interp(limit_at, grid, np.gradient(arrays["observed"], grid)))
     error = float(np.interp(limit_at, grid, errors) / max(slope, 1e-300))
     band = tuple(found_at[_label(n)] for n in BANDS)
     return Limit(name, level, limit_at, band, "toys", grid, arrays, error)
+
+
+_FEW = 10
+_ALIKE = "without a signal are as far from one as the data"
 
 
 def _hypotheses(
@@ -664,6 +671,10 @@ def _ratio(signal: Array, null: Array, q: float) -> tuple[float, float]:
     if alone == 0.0:
         bound = _upper_bound(len(null))
         return min(max(both, _upper_bound(len(signal))) / bound, 1.0), 1.0
+    if both == 0.0:
+        bound = min(_upper_bound(len(signal)) / alone, 1.0)
+        few = alone * len(null) < _FEW  # 0 of one such toy would exclude any signal
+        return (bound if few else 0.0), bound
     cls = both / alone
     relative = (1.0 - both) / max(both * len(signal), 1.0) + (1.0 - alone) / (alone * len(null))
     return cls, cls * math.sqrt(relative)

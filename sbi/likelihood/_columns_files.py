@@ -13,7 +13,7 @@ import numpy as np
 from rootml.errors import ChangedFileError, CorruptFileError, MissingFileError, UsageError
 from rootml.sbi.likelihood._columns import NOMINAL, RatioColumns
 from rootml.sbi.likelihood._interpolation import Array
-from rootml.sbi.likelihood._origin import DroppedShape, Origin
+from rootml.sbi.likelihood._origin import Beyond, DroppedShape, Origin
 
 Format: TypeAlias = Literal["npz", "parquet", "root"]
 FORMATS = ("npz", "parquet", "root")
@@ -56,6 +56,8 @@ def _write_origin(
 ) -> dict[str, Any]:
     """The members' columns go to an .npz file of their own: they are fewer events."""
     found: dict[str, Any] = {"dropped": [asdict(shape) for shape in origin.dropped]}
+    if origin.beyond:
+        found["beyond"] = [asdict(each) for each in origin.beyond]
     if not origin.members:
         return found
     arrays: dict[str, Any] = {"sampled": origin.sampled}
@@ -131,8 +133,9 @@ def _named(index: Sequence[Mapping[str, str]], arrays: Mapping[str, Array]) -> d
 def _read_origin(facts: Mapping[str, Any], folder: Path) -> Origin:
     given = facts.get("origin", {})
     dropped = tuple(DroppedShape(**shape) for shape in given.get("dropped", ()))
+    beyond = tuple(Beyond(**each) for each in given.get("beyond", ()))
     if "file" not in given:
-        return Origin(dropped)
+        return Origin(dropped, beyond=beyond)
     path = beside(folder, given["file"])
     check_sha256(path, given["sha256"])
     index = facts["columns"]
@@ -150,7 +153,7 @@ def _read_origin(facts: Mapping[str, Any], folder: Path) -> Origin:
     if any(RatioColumns(member).num_events != len(sampled) for member in members):
         message = f"{path} has not one ratio of each member for {len(sampled):,} events"
         raise CorruptFileError(message)
-    return Origin(dropped, sampled, tuple(members))
+    return Origin(dropped, sampled, tuple(members), beyond)
 
 
 def _read(path: Path, kind: str, keys: list[str]) -> dict[str, Array]:

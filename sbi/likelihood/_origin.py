@@ -27,6 +27,22 @@ class DroppedShape:
 
 
 @dataclass(frozen=True)
+class Beyond:
+    """Events beyond the range of an input in the training: their ratios are extrapolated.
+
+    Attributes:
+        name: The input.
+        events: So many of the events, more than chance explains.
+        low, high: Range in the training.
+    """
+
+    name: str
+    events: int
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
 class Origin:
     """How columns were made.
 
@@ -34,8 +50,10 @@ class Origin:
         dropped: The shapes that were dropped.
         sampled: Which events the members of the ensemble were evaluated at, rising, ``(some,)``.
         members: Columns of each member at these events, as `RatioColumns` takes them.
+        beyond: The inputs that leave the range of the training.
     """
 
     dropped: tuple[DroppedShape, ...] = ()
     sampled: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     members: tuple[Mapping[str, Any], ...] = ()
+    beyond: tuple[Beyond, ...] = ()

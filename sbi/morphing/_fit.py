@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from rootml._internal.devices import one_thread
 from rootml._internal.loss_display import LossDisplay
 from rootml._internal.statistics import effective_events
 from rootml.errors import EmptySelectionError, UsageError
@@ -33,7 +34,6 @@ from rootml.sbi.morphing.flow._training import (
     Schedule,
     Trainer,
     TrainingRows,
-    one_thread,
 )
 from rootml.sbi.morphing.inference._rows import (
     Rows,

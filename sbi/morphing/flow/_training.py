@@ -13,8 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -382,18 +381,6 @@ class Trainer:
         names = ("step", "best", "best_step", "stale", "annealed_from")
         progress = {name: content[name] for name in names}
         self._now = _Progress(**progress, history=history, kept=kept)
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """For products so small that threads only wait for each other; and sums in one order."""
-    torch = import_torch()
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def check_identity(path: Path, content: Mapping[str, Any], identity: Any) -> None:

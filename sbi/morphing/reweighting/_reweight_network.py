@@ -21,10 +21,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from rootml._internal.devices import one_thread
 from rootml._internal.types import Float
 from rootml.errors import StateError
 from rootml.sbi.morphing.flow._leaves import State, TrainableArrays
-from rootml.sbi.morphing.flow._training import Schedule, Trainer, TrainingRows, one_thread
+from rootml.sbi.morphing.flow._training import Schedule, Trainer, TrainingRows
 from rootml.sbi.morphing.inference._rows import Rows
 from rootml.sbi.morphing.preprocessing._preprocess import Conditions, part
 from rootml.sbi.morphing.preprocessing._preprocess_fit import conditions as fit_conditions

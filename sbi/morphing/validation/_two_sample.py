@@ -18,11 +18,11 @@ from typing import Any, Literal, cast
 import numpy as np
 import numpy.typing as npt
 
+from rootml._internal.devices import one_thread
 from rootml._internal.optional import optional_import
 from rootml._internal.statistics import normalised, roc_area
 from rootml._internal.types import Float, Weights
 from rootml.errors import UsageError
-from rootml.sbi.morphing.flow._training import one_thread
 
 Kind = Literal["both", "network", "trees"]
 Scorer = Callable[[Float], Float]

@@ -12,8 +12,9 @@ from sbi_learned import write
 
 import rootml
 from rootml import sbi
-from rootml.sbi.diagnostics._causes import cause, untested_cause
+from rootml.sbi.diagnostics._causes import cause, finite_training, untested_cause
 from rootml.sbi.diagnostics._pairs import Events, Pair
+from rootml.sbi.diagnostics._report import Check
 from rootml.sbi.estimator._record import TrainingRecord
 from rootml.sbi.estimator._samples import Sums
 from rootml.sbi.estimator._training import History
@@ -126,6 +127,51 @@ def test_the_cause_is_named() -> None:
     assert "another density" in cause(pair(), record())
     assert "hardly overlap" in untested_cause(pair(mean=7.0))
     assert "held-out samples are too small" in untested_cause(pair(rows=20))
+
+
+@pytest.mark.parametrize(
+    ("held_out", "training", "explained"), [(2000, 2000, True), (2000, 50_000, False)]
+)
+def test_the_noise_of_few_training_events_is_a_cause(
+    held_out: int, training: int, explained: bool
+) -> None:
+    """A chi2 of 52 for 20 bins: likely with twice the variance, not with 1.04 times it."""
+    check = Check("calibration", "S", "chi2 of 20 bins", 52.0, None, 20.0, 1e-4, threshold=1e-3)
+    found = finite_training(check, pair(rows=held_out), record(events=training))
+    assert ("training events" in found) == explained
+    norm = Check("normalisation", "S", "E_ref[s]", 0.96, 0.01, 1.0, 6e-5, threshold=1e-3)
+    found = finite_training(norm, pair(rows=held_out), record(events=training))
+    assert ("training events" in found) == explained
+
+
+def test_a_dropped_shape_of_the_reference_itself(samples: dict[str, Any]) -> None:
+    """Its ratios are 1 everywhere: there is no slope, and nothing to divide by."""
+    none = {"S": lambda x: x[:, 0] - 0.5} | dict.fromkeys(
+        ("B.jes.up", "B.jes.down"), lambda x: np.zeros(len(x))
+    )
+    made = sbi.RatioEstimator.from_classifier(
+        none, samples, reference="B", inputs=["x"], kind="logit", calibration="never",
+        normalisation="none",
+    )  # fmt: skip
+    decision = sbi.ShapeDecision("B", "jes", False, 0.3, 0.0, 0.0, 0.0, 0.05)
+    given = replace(made, record=replace(made.record, shapes=(decision,)))
+    report = sbi.diagnose(given, samples, fit=fit(given, samples, 500), classifier=False)
+    (flat,) = (c for c in report.checks if c.subject == "B.jes.up" and "all events" in c.what)
+    assert flat.value == 0.0
+    assert flat.ok is None
+    norms = [c for c in report.checks if c.subject == "B.jes.up" and c.what.startswith("E_ref[s]")]
+    assert [c.probability for c in norms] == [1.0]
+
+
+def test_a_constant_ratio_that_is_not_one_is_wrong(samples: dict[str, Any]) -> None:
+    """Nothing fluctuates: the norm is certainly 1.1."""
+    given = {"S": samples["S"], "B": samples["B"]["nominal"]}
+    made = sbi.RatioEstimator.from_classifier(
+        lambda x: np.full(len(x), np.log(1.1)), given, reference="B", inputs=["x"], kind="logit",
+        calibration="never", normalisation="none",
+    )  # fmt: skip
+    report = sbi.diagnose(made, given, classifier=False)
+    assert any(c.what.startswith("E_ref[s]") for c in report.failed)
 
 
 def test_a_failed_report_names_the_cause(samples: dict[str, Any], tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from rootml.errors import (
 )
 from rootml.sbi.files._json import read
 from rootml.sbi.likelihood._binned import example_workspace
-from rootml.sbi.likelihood._origin import DroppedShape, Origin
+from rootml.sbi.likelihood._origin import Beyond, DroppedShape, Origin
 
 
 @pytest.fixture
@@ -58,12 +58,14 @@ def test_what_is_known_of_ratios_comes_back(
     assert columns is not None
     some = np.array([2, 5, 11])
     members = tuple(dict(columns.take(some).scaled({"S": x})) for x in (1.1, 0.9))
-    origin = Origin((DroppedShape("B", "jes", 0.02),), some, members)
+    beyond = (Beyond("x", 7, -1.0, 2.5),)
+    origin = Origin((DroppedShape("B", "jes", 0.02),), some, members, beyond)
     known = sbi.RatioColumns(dict(columns), columns.weights, asimov=True, origin=origin)
     path = sbi.save(everything.with_columns(known), tmp_path / "model.json", format=kind)
     found = sbi.load(path).columns
     assert found.asimov
     assert found.origin.dropped == origin.dropped
+    assert found.origin.beyond == beyond
     assert np.array_equal(found.origin.sampled, some)
     for ours, theirs in zip(members, found.origin.members, strict=True):
         pairs = zip(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from sbi_counting import cls_of_formula, count, exact_tails, q_upper, significan
 from scipy import optimize, stats
 
 from rootml import sbi
+from rootml.errors import ConvergenceError
 
 BACKGROUNDS = [0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 50.0, 100.0]
 
@@ -67,9 +69,12 @@ def check_cls_by_toys(background: float, observed: int, number: int) -> None:
         lambda mu: cls_of_formula(observed, background, mu) - 0.05, 1e-3, 200.0
     )
     values = [0.4 * limit, 3.0 * limit]
-    found = sbi.limit_by_toys(
-        count(background, observed), "mu", values=values, number=number, seed=observed + 1
-    )
+    options: Any = {"values": values, "number": number, "seed": observed + 1}
+    if stats.poisson.cdf(observed, background) * number < 2:
+        with pytest.raises(ConvergenceError, match="draw more toys"):
+            sbi.limit_by_toys(count(background, observed), "mu", **options)
+        return
+    found = sbi.limit_by_toys(count(background, observed), "mu", **options)
     for mu, cls in zip(found.values, found.curves["observed"], strict=True):
         both, alone = exact_tails(observed, background, float(mu))
         relative = (1.0 - both) / (both * number) + (1.0 - alone) / (alone * number)
@@ -86,6 +91,12 @@ def test_toys(background: float) -> None:
 
 def test_cls_by_toys() -> None:
     check_cls_by_toys(3.0, 2, 400)
+
+
+def test_a_count_so_low_that_no_toy_has_it() -> None:
+    """No event where 10 are expected: 4.5e-5 of the toys; CLs of 0 would exclude any signal."""
+    with pytest.raises(ConvergenceError, match="draw more toys"):
+        sbi.limit_by_toys(count(10.0, 0), "mu", values=[1.0, 8.0], number=300, seed=1)
 
 
 @pytest.mark.slow
