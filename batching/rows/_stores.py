@@ -26,7 +26,7 @@ from rootml.batching.order._schedule import Block, Take
 from rootml.batching.order._sharding import Piece
 from rootml.batching.rows._units import Unit, UnitSource
 
-_IDLE_BYTES = 96 << 20
+_IDLE_BYTES = 160 << 20
 _MIN_THREAD_BYTES = 1 << 19
 _MAX_EXTENTS = 6
 

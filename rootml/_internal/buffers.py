@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 _SMALL = 1 << 16
 _LINE = 64
+_MAX_WASTE = 4
 
 
 class Allocate(Protocol):
@@ -36,7 +37,8 @@ class _Lease:
 class Buffers:
     """Makes arrays like `numpy.empty`; their memory is reused once nobody refers to them.
 
-    At most `limit` bytes wait for reuse; the rest goes back to the system.
+    At most `limit` bytes wait for reuse; what has waited longest goes back to the system. A buffer
+    serves arrays of a quarter of its size up to its size: units of many sizes share a few buffers.
 
     >>> buffers = Buffers(limit=1 << 20)
     >>> array = buffers((100, 200), "float32")
@@ -48,7 +50,7 @@ class Buffers:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._free: dict[int, list[npt.NDArray[np.uint8]]] = {}
+        self._free: list[npt.NDArray[np.uint8]] = []  # what was given back last at the end
         self._lock = threading.RLock()  # the garbage collector may give back while we take
         self.idle = 0
 
@@ -64,21 +66,32 @@ class Buffers:
     def _lease(self, size: int) -> _Lease:
         room = _rounded(size)
         with self._lock:
-            waiting = self._free.get(room)
-            raw = waiting.pop() if waiting else None
-            if raw is not None:
-                self.idle -= room
+            raw = self._pop(room)
         if raw is None:
             raw = _aligned(room)
         lease = _Lease(raw)
         weakref.finalize(lease, self._give_back, raw).atexit = False
         return lease
 
+    def _pop(self, room: int) -> npt.NDArray[np.uint8] | None:
+        """The smallest waiting buffer that fits; of equal ones the last, which may be in cache."""
+        fitting = [
+            (len(raw), -number)
+            for number, raw in enumerate(self._free)
+            if room <= len(raw) <= _MAX_WASTE * room
+        ]
+        if not fitting:
+            return None
+        raw = self._free.pop(-min(fitting)[1])
+        self.idle -= len(raw)
+        return raw
+
     def _give_back(self, raw: npt.NDArray[np.uint8]) -> None:
         with self._lock:
-            if self.idle + len(raw) <= self._limit:
-                self._free.setdefault(len(raw), []).append(raw)
-                self.idle += len(raw)
+            self._free.append(raw)
+            self.idle += len(raw)
+            while self.idle > self._limit:
+                self.idle -= len(self._free.pop(0))
 
     def clear(self) -> None:
         """Give idle memory back to the system."""
