@@ -37,8 +37,8 @@ class _Lease:
 class Buffers:
     """Makes arrays like `numpy.empty`; their memory is reused once nobody refers to them.
 
-    At most `limit` bytes wait for reuse; what has waited longest goes back to the system. A buffer
-    serves arrays of a quarter of its size up to its size: units of many sizes share a few buffers.
+    At most `limit` bytes wait for reuse; sizes that were not used for long go back to the system. A
+    buffer serves arrays from a quarter of its size on: units of many sizes share a few buffers.
 
     >>> buffers = Buffers(limit=1 << 20)
     >>> array = buffers((100, 200), "float32")
@@ -50,9 +50,15 @@ class Buffers:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._free: list[npt.NDArray[np.uint8]] = []  # what was given back last at the end
+        self._free: dict[int, list[npt.NDArray[np.uint8]]] = {}
+        self._used: dict[int, int] = {}  # when each size was used last, in leases
+        self._leases = 0
         self._lock = threading.RLock()  # the garbage collector may give back while we take
-        self.idle = 0
+
+    @property
+    def idle(self) -> int:
+        """Bytes that wait for reuse."""
+        return sum(size * len(waiting) for size, waiting in tuple(self._free.items()))
 
     def __call__(self, shape: int | tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
         """An uninitialised array."""
@@ -74,29 +80,29 @@ class Buffers:
         return lease
 
     def _pop(self, room: int) -> npt.NDArray[np.uint8] | None:
-        """The smallest waiting buffer that fits; of equal ones the last, which may be in cache."""
-        fitting = [
-            (len(raw), -number)
-            for number, raw in enumerate(self._free)
-            if room <= len(raw) <= _MAX_WASTE * room
-        ]
-        if not fitting:
-            return None
-        raw = self._free.pop(-min(fitting)[1])
-        self.idle -= len(raw)
-        return raw
+        """A waiting buffer of this size, or else of the next larger one."""
+        self._leases += 1
+        if not self._free.get(room):
+            larger = [
+                size
+                for size, waiting in tuple(self._free.items())
+                if waiting and room < size <= _MAX_WASTE * room
+            ]
+            room = min(larger, default=room)
+        self._used[room] = self._leases
+        waiting = self._free.get(room)
+        return waiting.pop() if waiting else None
 
     def _give_back(self, raw: npt.NDArray[np.uint8]) -> None:
         with self._lock:
-            self._free.append(raw)
-            self.idle += len(raw)
+            self._free.setdefault(len(raw), []).append(raw)
             while self.idle > self._limit:
-                self.idle -= len(self._free.pop(0))
+                waiting = [size for size, buffers in tuple(self._free.items()) if buffers]
+                self._free[min(waiting, key=lambda size: self._used.get(size, 0))].pop()
 
     def clear(self) -> None:
         """Give idle memory back to the system."""
         with self._lock:
-            self.idle = 0
             self._free.clear()
 
 

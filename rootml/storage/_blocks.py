@@ -12,6 +12,7 @@ zstd frames without one: there only damage that breaks the stream, or a length, 
 from __future__ import annotations
 
 import lzma
+import struct
 import threading
 from typing import Any, TypeAlias
 
@@ -27,6 +28,7 @@ Buffer: TypeAlias = "bytes | bytearray | memoryview"
 Block: TypeAlias = tuple[bytes, int, int, int]
 
 HEADER = 9
+_HEADER = struct.Struct("<2sxHBHB")  # two lengths of 3 bytes: the lower two and the highest
 _CHECKSUM = 8
 _MAX_KEPT = 32 << 20
 
@@ -131,17 +133,22 @@ def bytes_of(data: Any) -> bytes:
 
 def _chain(data: memoryview) -> list[Block]:
     """Algorithm, first byte, length and decompressed length of each block."""
-    blocks, position = [], 0
-    while position < len(data):
-        head = bytes(data[position : position + HEADER])
+    blocks, position, end = [], 0, len(data)
+    while position < end:
         start = position + HEADER
-        length = int.from_bytes(head[3:6], "little")
+        if start > end:
+            raise _no_block(data[position:])
+        algorithm, low, high, due_low, due_high = _HEADER.unpack_from(data, position)
+        length = low | high << 16
+        if start + length > end or algorithm not in _ALGORITHMS:
+            raise _no_block(data[position:start])
+        blocks.append((algorithm, start, length, due_low | due_high << 16))
         position = start + length
-        if len(head) < HEADER or position > len(data) or head[:2] not in _ALGORITHMS:
-            message = f"not a compressed block: {head.hex(' ')}"
-            raise ValueError(message)
-        blocks.append((head[:2], start, length, int.from_bytes(head[6:9], "little")))
     return blocks
+
+
+def _no_block(head: memoryview) -> ValueError:
+    return ValueError(f"not a compressed block: {bytes(head).hex(' ')}")
 
 
 def decompress(
@@ -166,7 +173,7 @@ def decompress(
         return data
     view = memoryview(data)
     blocks = _chain(view)
-    total = sum(block[3] for block in blocks)
+    total = blocks[0][3] if len(blocks) == 1 else sum(block[3] for block in blocks)
     if total != size:
         message = f"compressed blocks of {total} bytes where {size} are due"
         raise ValueError(message)

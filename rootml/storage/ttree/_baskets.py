@@ -9,6 +9,7 @@ whole.
 
 from __future__ import annotations
 
+import itertools
 import math
 import struct
 from collections.abc import Sequence
@@ -210,14 +211,14 @@ def load(
     written = len(plan.seeks) - len(plan.embedded)
     if number >= written:
         return plan.embedded[number - written]
-    size, seek = int(plan.sizes[number]), int(plan.seeks[number])
+    size, seek = plan.sizes.item(number), plan.seeks.item(number)
     raw = source.view(size, seek) if reuse else source.read(size, seek)
     nbytes, _, objlen, _, keylen, _ = _KEY.unpack_from(raw)
     if nbytes != size or not _MIN_KEYLEN <= keylen <= size or objlen < 0:
         message = f"basket {number} is not where the tree says"
         raise ValueError(message)
     _, _, _, entries, last = _BASKET.unpack_from(raw, keylen - _BASKET.size - 1)
-    due = int(plan.bounds[number + 1] - plan.bounds[number])
+    due = plan.bounds.item(number + 1) - plan.bounds.item(number)
     border = last - keylen
     if entries != due or not 0 <= border <= objlen:
         message = f"basket {number} has {entries} entries where {due} are due"
@@ -261,13 +262,16 @@ def read_flat(
         out = np.empty((stop - start, *storage.shape), storage.native)
     flat = out.reshape(-1)
     width = math.prod(storage.shape)
-    for number in plan.overlapping(start, stop):
-        first, last = int(plan.bounds[number]), int(plan.bounds[number + 1])
+    item = width * storage.dtype.itemsize
+    whole = _bytes_of(flat, storage)
+    numbers = plan.overlapping(start, stop)
+    bounds = plan.bounds[numbers.start : numbers.stop + 1].tolist()
+    for number, (first, last) in zip(numbers, itertools.pairwise(bounds), strict=True):
         low, high = max(start, first), min(stop, last)
-        target = flat[(low - start) * width : (high - start) * width]
-        memory = _bytes_of(target, storage) if high - low == last - first else None
+        memory = None
+        if whole is not None and high - low == last - first:
+            memory = whole[(low - start) * item : (high - start) * item]
         basket = load(source, plan, number, reuse=True, out=memory)
-        item = width * storage.dtype.itemsize
         if basket.border != basket.entries * item:
             if storage.bits:
                 message = "bits of objects that a TRef points to, outside of a list"
@@ -277,5 +281,6 @@ def read_flat(
             )
             raise ValueError(message)
         if memory is None or basket.data is not memory:
+            target = flat[(low - start) * width : (high - start) * width]
             copy_values(target, basket.data, storage.dtype, (low - first) * item)
     return out
