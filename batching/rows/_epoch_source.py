@@ -159,7 +159,6 @@ class EpochSource:
             rows=min(self.policy.buffer_rows(sharding.workers), total),
             key=(self.options.seed, epoch),
             stage=self.timing,
-            threads=self.options.threads,
             ahead=ahead,
             workspace=self.cache.workspace,
             prefetch=ahead - self.options.threads if local else 0,

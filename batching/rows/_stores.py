@@ -210,7 +210,16 @@ class ResidentStore:
         rows = _concatenate([self._order[take.start : take.stop] for take in block.takes])
         source = self._data.dense
         dense = _empty_like(source, len(rows), self._buffers)
-        _gather_together(source, rows, dense, self._pool, threads=self._threads)
+        size = sum(values.nbytes for values in dense.values())
+        parts = min(self._threads, 1 + size // _MIN_THREAD_BYTES)
+        edges = np.linspace(0, len(rows), parts + 1).astype(np.int64).tolist()
+        jobs = [
+            self._pool.submit(_gather, source, rows[low:high], dense, low)
+            for low, high in itertools.pairwise(edges[:-1])
+        ]
+        _gather(source, rows[edges[-2] :], dense, edges[-2])
+        for job in jobs:
+            job.result()
         return dense, {key: take_ragged(array, rows) for key, array in self._data.lists.items()}
 
     def release(self, piece: int) -> None: ...
@@ -279,7 +288,6 @@ class PoolStore:
     The size of the arena is fixed when it is made; a unit may lie in several extents of it.
 
     Args:
-        threads: Of `pool`; they help to gather when there is nothing to load.
         ahead: Units that are loaded at the same time.
         prefetch: Units that are read before there is room for them in the arena, which is full
             most of the time. So a distant server is asked for several at once.
@@ -295,7 +303,6 @@ class PoolStore:
         rows: int,
         key: tuple[int, int],
         stage: Stage,
-        threads: int,
         ahead: int,
         workspace: Workspace,
         prefetch: int = 0,
@@ -308,7 +315,6 @@ class PoolStore:
         self._pool = pool
         self._key = key
         self._stage = stage
-        self._threads = threads
         self._ahead = ahead
         self._rows = rows
         self._arena = workspace.take_arena(layout, rows)
@@ -366,15 +372,8 @@ class PoolStore:
         slots = np.empty_like(found)
         slots[block.positions] = found
         dense = _empty_like(self._arena, block.rows, self._buffers)
-        idle = self._threads if self._is_idle else 1
-        _gather_together(self._arena, slots, dense, self._pool, threads=idle)
+        _gather(self._arena, slots, dense, 0)
         return dense, self._gather_ragged(block)
-
-    @property
-    def _is_idle(self) -> bool:
-        """Whether no thread of the pool loads, as at the end of an epoch."""
-        futures = itertools.chain(self._loading.values(), self._prefetched.values())
-        return all(future.done() for future in futures)
 
     def _slots(self, take: Take) -> Slots:
         start = self._pieces[take.piece].start
@@ -437,22 +436,6 @@ def _gather(source: Dense, rows: Slots, into: Dense, at: int) -> None:
     for key, values in source.items():
         # mode "clip" because "raise" would go through a second buffer; the rows are all there
         np.take(values, rows, axis=0, out=into[key][at : at + len(rows)], mode="clip")
-
-
-def _gather_together(
-    source: Dense, rows: Slots, into: Dense, pool: Executor, *, threads: int
-) -> None:
-    """`_gather` into the whole of `into`, in this thread and others of an idle pool."""
-    size = sum(values.nbytes for values in into.values())
-    parts = min(threads, 1 + size // _MIN_THREAD_BYTES)
-    edges = np.linspace(0, len(rows), parts + 1).astype(np.int64).tolist()
-    jobs = [
-        pool.submit(_gather, source, rows[low:high], into, low)
-        for low, high in itertools.pairwise(edges[:-1])
-    ]
-    _gather(source, rows[edges[-2] :], into, edges[-2])
-    for job in jobs:
-        job.result()
 
 
 def _concatenate(parts: Sequence[Slots]) -> Slots:

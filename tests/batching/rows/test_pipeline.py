@@ -82,8 +82,8 @@ def make_pipeline(units: Units, mode: Mode, *, threads: int = 2, skip: int = 0) 
                 layout, schedule.pieces, units, pool, ahead=3, buffers=space.buffers
             )
         return PoolStore(
-            layout, schedule.pieces, units, pool, rows=600, key=(1, 0), stage=Timing(),
-            threads=threads, ahead=2, workspace=space,
+            layout, schedule.pieces, units, pool, rows=600, key=(1, 0), stage=Timing(), ahead=2,
+            workspace=space,
         )  # fmt: skip
 
     return Pipeline(
