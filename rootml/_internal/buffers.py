@@ -37,8 +37,8 @@ class _Lease:
 class Buffers:
     """Makes arrays like `numpy.empty`; their memory is reused once nobody refers to them.
 
-    At most `limit` bytes wait for reuse; sizes that were not used for long go back to the system. A
-    buffer serves arrays from a quarter of its size on: units of many sizes share a few buffers.
+    At most `limit` bytes wait for reuse; sizes that were not used for long go back to the system.
+    A buffer serves arrays from a quarter of its size on: units of many sizes share a few buffers.
 
     >>> buffers = Buffers(limit=1 << 20)
     >>> array = buffers((100, 200), "float32")

@@ -339,12 +339,13 @@ class Files:
         done.update(missing)
 
     def _check_column(self, table: Table, name: str, found: Columns, expected: Columns) -> None:
-        first = self.info(self.reference()).where
         if name not in found:
+            first = self.info(self.reference()).where
             message = f"{table.where} has no column {name!r}, which {first} has"
             raise MissingColumnError(message)
         mine, theirs = found[name], expected[name]
         if not mine.same_as(theirs):
+            first = self.info(self.reference()).where
             message = (
                 f"column {name!r} is {theirs} in {first} and {mine} in {table.where}: files of "
                 "one sample must have the same types; open them as two samples, with + between"

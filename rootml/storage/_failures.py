@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from typing import NoReturn
 
 from rootml.errors import (
     ChangedFileError,
@@ -39,13 +39,7 @@ def remote_error(message: str, cause: TransportError) -> RemoteError:
     return found
 
 
-@contextmanager
-def reading(
-    where: str,
-    columns: Sequence[str] = (),
-    start: int | None = None,
-    stop: int | None = None,
-) -> Iterator[None]:
+class reading:  # a class, as a generator would cost every column a microsecond
     """Turn any exception of the code below that is not ours into one that names the file.
 
     Decompressors, struct, NumPy and uproot meet damaged bytes with dozens of exception classes,
@@ -58,23 +52,35 @@ def reading(
         ChangedFileError: A remote file is no longer the one that was opened.
         UnsupportedTypeError: uproot says that it has no way to read this type.
     """
-    try:
-        yield
-    except (RootmlError, ImportError):
-        raise
-    except TransportError as error:
-        about = _about(columns, start, stop)
-        message = f"{where}{': ' * bool(about)}{about}: {error}"
-        if isinstance(error, Changed):
-            raise ChangedFileError(message) from None
-        raise remote_error(message, error) from None
-    except FileNotFoundError as error:
-        message = f"no such file: {where}: {error}"
-        raise MissingFileError(message) from error
-    except PermissionError:
-        raise
-    except Exception as error:
-        about = _about(columns, start, stop)
+
+    __slots__ = ("_columns", "_start", "_stop", "_where")
+
+    def __init__(
+        self,
+        where: str,
+        columns: Sequence[str] = (),
+        start: int | None = None,
+        stop: int | None = None,
+    ) -> None:
+        self._where, self._columns, self._start, self._stop = where, columns, start, stop
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        ours = (RootmlError, ImportError, PermissionError)
+        if isinstance(error, Exception) and not isinstance(error, ours):
+            self._raise(error)
+
+    def _raise(self, error: Exception) -> NoReturn:
+        where, about = self._where, _about(self._columns, self._start, self._stop)
+        if isinstance(error, TransportError):
+            message = f"{where}{': ' * bool(about)}{about}: {error}"
+            if isinstance(error, Changed):
+                raise ChangedFileError(message) from None
+            raise remote_error(message, error) from None
+        if isinstance(error, FileNotFoundError):
+            message = f"no such file: {where}: {error}"
+            raise MissingFileError(message) from error
         detail = f"{type(error).__name__}: {error}".strip()[:500]
         if type(error).__name__ in _UNSUPPORTED:
             first = detail.partition("\n")[0]  # uproot's further lines say where it stopped

@@ -122,9 +122,10 @@ def _near(boundaries: Int64s, cost: Int64s, start: int, stop: int, pieces: int) 
 
 def num_baskets(branch: Branch, seeks: Int64s) -> int:
     """Baskets of a branch that are records of the file (not stored inside the tree's record)."""
-    empty = np.flatnonzero(seeks == 0)
-    end = int(empty[0]) if len(empty) else len(seeks)
-    return min(end, branch.write_basket) if branch.write_basket >= 0 else end
+    written = seeks[: branch.write_basket] if branch.write_basket >= 0 else seeks
+    if np.count_nonzero(written) == len(written):
+        return len(written)
+    return int(np.flatnonzero(written == 0)[0])
 
 
 def plan_of(tree: Tree, branch: Branch, storage: Storage, file_size: int) -> Plan:
@@ -150,7 +151,7 @@ def plan_of(tree: Tree, branch: Branch, storage: Storage, file_size: int) -> Pla
             message = "entries that are in no basket"
             raise NeedsUproot(message)
     inside = (sizes >= _MIN_KEYLEN) & (seeks > 0) & (seeks + sizes <= file_size)
-    if bounds[0] != 0 or np.any(np.diff(bounds) < 0) or not np.all(inside):
+    if bounds[0] != 0 or (bounds[1:] < bounds[:-1]).any() or not inside.all():
         message = f"the table of baskets of {branch.path!r} points outside the file"
         raise ValueError(message)
     if embedded:

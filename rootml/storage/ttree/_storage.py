@@ -57,6 +57,8 @@ logger = logging.getLogger(__name__)
 _NEVER_FLUSHED = 0
 _MAX_RECORDS, _LARGE_RECORD = 4, 8 << 20
 _MAX_BRANCHES = 64
+_FEW_ENTRIES = 10_000
+"""Trees of so few entries are seldom divided: nobody asks for their clusters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,18 +88,18 @@ class _Records:
     """The records of the trees that were read last, for the next questions about them."""
 
     def __init__(self) -> None:
-        self._recent: tuple[tuple[Any, bytes], ...] = ()
+        self._recent: tuple[tuple[Any, Tree], ...] = ()
 
-    def read(self, source: Source, key: Key, path: str, known: Fingerprint) -> bytes:
-        """The record of a tree in a file that was seen to be the one that is `known`."""
+    def tree(self, source: Source, key: Key, path: str, known: Fingerprint) -> Tree:
+        """The tree of a file that was seen to be the one that is `known`."""
         mark = (path, known, key)
-        for other, record in self._recent:
+        for other, tree in self._recent:
             if other == mark:
-                return record
-        record = read_record(source, key, known.size)
-        if len(record) <= _LARGE_RECORD:  # one assignment: threads may lose one another's
-            self._recent = ((mark, record), *self._recent[: _MAX_RECORDS - 1])
-        return record
+                return tree
+        tree = read_tree(read_record(source, key, known.size), key.keylen, key.classname)
+        if len(tree.data) <= _LARGE_RECORD:  # one assignment: threads may lose one another's
+            self._recent = ((mark, tree), *self._recent[: _MAX_RECORDS - 1])
+        return tree
 
 
 _RECORDS = _Records()
@@ -137,6 +139,7 @@ class TTreeTable(Table):
         self._uproot = UprootTree(path, name, self.where, guard)
         self._lock = threading.RLock()
         self._key: Key | None = None
+        self._narrow: Tree | None = None
         self._layout: Layout | None = None
         self._columns: Columns | None = None
         self._told: dict[str, ColumnType] = {}
@@ -161,6 +164,7 @@ class TTreeTable(Table):
         except NeedsUproot:
             return cls.through_uproot(path, name, guard)
         table._key = key
+        table._narrow = tree if is_narrow(tree) else None
         table.num_entries, table.index = tree.entries, index
         table._bounds = header_clusters(tree)
         return table
@@ -178,8 +182,7 @@ class TTreeTable(Table):
         return table
 
     def _tree(self, source: Source, key: Key) -> Tree:
-        record = _RECORDS.read(source, key, self.path, self.fingerprint)
-        return read_tree(record, key.keylen, key.classname)
+        return self._narrow or _RECORDS.tree(source, key, self.path, self.fingerprint)
 
     # -- columns ---------------------------------------------------------------------------------
 
@@ -215,8 +218,9 @@ class TTreeTable(Table):
             tree = self._tree(source, key)
         branches = branches_of(tree) if is_narrow(tree) else None
         found = survey(tree) if branches is None else survey_of(branches)
-        if self._bounds is None and len(found.paths) <= _MAX_BRANCHES:  # else if asked for
-            self._bounds = common_bounds(tree, found)
+        few = self.num_entries <= _FEW_ENTRIES
+        if self._bounds is None and len(found.paths) <= _MAX_BRANCHES and not few:
+            self._bounds = common_bounds(tree, found)  # of others, if they are asked for
         layout = make_layout(found.paths)
         if len(layout.index) < len(found.paths):
             message = "%s has several branches of the same name; the first of each is read"
@@ -310,7 +314,9 @@ class TTreeTable(Table):
         assert self._key is not None  # else they are from uproot
         with self._guard.source(self.where) as source:
             tree = self._tree(source, self._key)
-        return common_bounds(tree, survey(tree))
+        return common_bounds(
+            tree, survey_of(branches_of(tree)) if is_narrow(tree) else survey(tree)
+        )
 
     def stored_bytes(self, columns: Sequence[str]) -> int:
         names = set(check_columns(self, columns).values())
@@ -375,6 +381,7 @@ class TTreeTable(Table):
                 if name not in self._plans:
                     with reading(self.where, [name]):
                         self._plans[name] = self._make_plan(tree, name)
+            self._narrow = None  # most of what is asked of it was asked now
 
     def _make_plan(self, tree: Tree, name: str) -> Plan | None:
         try:

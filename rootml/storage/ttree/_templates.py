@@ -7,7 +7,7 @@ at the same positions; numbers of entries, positions of baskets and the like are
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, TypeAlias, TypeVar
 
 import numpy as np
@@ -94,11 +94,7 @@ def branches_of(tree: Tree) -> list[Branch]:
     if known is not None:
         return [tree.like(branch) for branch in known]
     noted: list[tuple[int, int]] = []
-    tree.noted = noted
-    try:
-        found = tree.branches()
-    finally:
-        tree.noted = None
+    found = replace(tree, noted=noted).branches()  # others may be using the tree
     ends = np.array(noted, np.int64)
     _BRANCHES.keep(Template.of(tree, [(ends[:, 0], ends[:, 1] - ends[:, 0])], found))
     return found
