@@ -259,4 +259,4 @@ def _pages(data: bytes, at: int) -> Pages | None:
     )
 
 
-__all__ = ["Metadata", "PageLists", "Unknown", "read_metadata"]
+__all__ = ["Metadata", "PageLists", "Pages", "Unknown", "read_metadata"]

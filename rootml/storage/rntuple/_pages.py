@@ -14,6 +14,7 @@ A list per entry is two columns: where each list ends, counted in its cluster, a
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -26,7 +27,7 @@ import xxhash
 from rootml._internal.types import Array
 from rootml.storage._blocks import decompress
 from rootml.storage._source import Source
-from rootml.storage.rntuple._envelopes import PageLists
+from rootml.storage.rntuple._envelopes import PageLists, Pages
 
 Int64s: TypeAlias = npt.NDArray[np.int64]
 
@@ -177,20 +178,38 @@ def column_of_lists(lists: PageLists, kinds: Sequence[int], number: int) -> Page
     dtype, clusters = _dtype(kinds[number]), lists.pages(number)
     if dtype is None or clusters is None:
         return None
+    pages = _joined(clusters)
+    bounds = _from_zero(pages.elements)
+    edges = [len(each.elements) for each in clusters]
+    return PageColumn(
+        kinds[number],
+        dtype,
+        bounds,
+        bounds[[0, *itertools.accumulate(edges)]],
+        pages.offsets,
+        pages.sizes,
+        pages.checked,
+    )
+
+
+def _joined(clusters: Sequence[Pages]) -> Pages:
+    """The pages of all clusters."""
+    if len(clusters) == 1:
+        return clusters[0]
     nothing = np.zeros(0, np.int64)
     elements, offsets, sizes = (
         np.concatenate([nothing, *(getattr(pages, name) for pages in clusters)])
         for name in ("elements", "offsets", "sizes")
     )
-    return PageColumn(
-        kinds[number],
-        dtype,
-        np.concatenate([[0], np.cumsum(elements)]).astype(np.int64),
-        np.cumsum([0, *(int(pages.elements.sum()) for pages in clusters)], dtype=np.int64),
-        offsets,
-        sizes,
-        np.concatenate([np.zeros(0, bool), *(pages.checked for pages in clusters)]),
-    )
+    checked = np.concatenate([np.zeros(0, bool), *(pages.checked for pages in clusters)])
+    return Pages(elements, offsets, sizes, checked)
+
+
+def _from_zero(counts: Int64s) -> Int64s:
+    """Where each of some counts begins, and the end."""
+    ends = np.zeros(len(counts) + 1, np.int64)
+    np.cumsum(counts, out=ends[1:])
+    return ends
 
 
 def column_of_tree(tree: Any, number: int) -> PageColumn | None:
