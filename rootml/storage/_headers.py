@@ -27,7 +27,7 @@ import stat
 import tempfile
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -94,6 +94,8 @@ class HeaderCache:
 
     def store(self, headers: Mapping[tuple[str, str | None], Header | None]) -> None:
         """Remember; None: forget."""
+        if self._folder is None:
+            return
         changes: dict[str, dict[str, Header | None]] = {}
         for (path, tree), header in headers.items():
             directory, name = _split(path)
@@ -182,13 +184,16 @@ def _is_mine(found: os.stat_result) -> bool:
     return found.st_uid == os.getuid() and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
 
+_PRINT = tuple(each.name for each in fields(Fingerprint))
+
+
 def _entry(header: Header) -> dict[str, Any]:
     clusters = None if header.clusters is None else header.clusters.tolist()
     return {
         "tree": header.tree,
         "format": header.format,
         "entries": header.num_entries,
-        "print": asdict(header.fingerprint),
+        "print": {name: getattr(header.fingerprint, name) for name in _PRINT},
         "clusters": clusters,
         "cuts": dict(list(header.cuts.items())[-_MAX_CUTS:]),
     }
