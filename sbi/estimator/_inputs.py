@@ -1,13 +1,14 @@
 """What the training events say of the inputs: their ranges, and which a network cannot resolve.
 
 Networks see inputs in float32, scaled to mean 0 and width 1. They learn little of an input whose
-width is that of a few far events (a marker such as -999, a long tail): nearly all its values lie
-within a small part of a width. They learn nothing of one whose values float32 does not tell apart,
-and of one that never changes.
+width is that of a few far events (a marker such as -999, a long tail), or that has a narrow peak:
+many of its values lie within a small part of a width. They learn nothing of one whose values
+float32 does not tell apart, and of one that never changes.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -20,15 +21,20 @@ from rootml.sbi.estimator._event_sample import EventSample
 from rootml.sbi.estimator._loaders import make_loader
 from rootml.sbi.estimator._settings import TrainingSettings
 
-SQUEEZED = 0.04
-"""Half the central 68 % of an input over its standard deviation, below which a note is made."""
+SQUEEZED = 0.1
+"""Width of the densest part of an input over its standard deviation, below which a note is made.
+
+A resonance of 0.05 of the width, learned from 50,000 events, left its mass biased by 0.8 standard
+deviations.
+"""
 _COARSE = 0.05
 """Distance of neighbouring float32 numbers, over the width."""
 _ATOM = 0.01
 """Part of the events that must have the same value for it to count as an atom."""
 _SPREAD = 0.2
 """Part of the events beside the atoms from which on their width is looked at."""
-_CENTRE = (0.16, 0.84)
+_QUARTER = 0.3186
+"""A quarter of a normal distribution is within so many standard deviations of its mean."""
 
 
 @dataclass(frozen=True)
@@ -91,15 +97,32 @@ def _note(name: str, values: Float, width: float, largest: float) -> str:
     rest = beside_atoms(values)
     if len(rest) < _SPREAD * len(values):
         return ""
-    low, high = np.quantile(rest, _CENTRE)
-    centre = 0.5 * float(high - low)
-    if centre >= SQUEEZED * width:
+    middle, half = densest(rest)
+    if half >= SQUEEZED * width:
         return ""
     return (
-        f"{name}: its width {width:.3g} is that of a few far values, the central 68 % are within "
-        f"+-{centre:.2g}, and the network hardly sees them: use a logarithm or arcsinh of it, and "
-        "for a marker such as -999 a value near the others, with an input that says so"
+        f"{name}: its width is {width:.3g}, but many values are within {half:.2g} of "
+        f"{middle:.4g}, which the network hardly resolves: use asinh(({name} - {middle:.4g}) / "
+        f"{half:.2g}) or a logarithm, and instead of a marker such as -999 a value near the "
+        "others, with an input that says so"
     )
+
+
+def densest(values: Float) -> tuple[float, float]:
+    """Middle of the shortest interval with a quarter of the values, and a width.
+
+    The width is the standard deviation of a normal distribution with such an interval.
+
+    >>> middle, width = densest(np.random.default_rng(1).normal(5.0, 2.0, 100_000))
+    >>> abs(middle - 5.0) < 0.5, round(width, 1)
+    (True, 2.0)
+    """
+    ordered = np.sort(values)
+    number = math.ceil(0.25 * len(ordered))
+    lengths = ordered[number - 1 :] - ordered[: len(ordered) - number + 1]
+    first = int(np.argmin(lengths))
+    middle = 0.5 * (ordered[first] + ordered[first + number - 1])
+    return float(middle), float(0.5 * lengths[first] / _QUARTER)
 
 
 def beside_atoms(values: Float) -> Float:
