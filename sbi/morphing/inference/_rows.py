@@ -111,6 +111,20 @@ def evenly_spaced(count: int, limit: int) -> npt.NDArray[np.intp]:
     return np.linspace(0, max(0, count - 1), min(count, limit)).astype(np.intp)
 
 
+def event_numbers(events: Keys) -> npt.NDArray[np.intp]:
+    """For each row the number of its event, `(rows,)`: 0, 1, 2, ... as they come.
+
+    A division of rows into training and test is one of events: rows of one event share the
+    conditions that are one number per event, so that a classifier that has seen one of them knows
+    where the others belong.
+
+    >>> event_numbers(np.array([7, 7, 3], np.uint64))
+    array([0, 0, 1])
+    """
+    _, first, places = np.unique(events, return_index=True, return_inverse=True)
+    return np.asarray(np.argsort(np.argsort(first))[places], np.intp)
+
+
 def concatenate_rows(parts: Sequence[Rows]) -> Rows:
     """Rows of several parts; counts are lost."""
     return Rows(

@@ -34,7 +34,7 @@ from rootml._internal.types import Float
 from rootml.errors import StateError, UsageError
 from rootml.sbi.morphing.files._save import read_file, write_file
 from rootml.sbi.morphing.flow._training import check_identity
-from rootml.sbi.morphing.inference._rows import Rows
+from rootml.sbi.morphing.inference._rows import Rows, event_numbers
 from rootml.sbi.morphing.preprocessing._atom_draws import uniforms
 from rootml.sbi.morphing.preprocessing._preprocess import part
 
@@ -473,7 +473,7 @@ def _train(
 def _auc(sim: Rows, data: Rows, *, seed: int) -> float:
     """Of classifiers trained on one half of these rows each, for the other half; their mean."""
     rng = np.random.default_rng(seed)
-    a, b = (rng.random(len(rows)) < 0.5 for rows in (sim, data))
+    a, b = (rng.random(len(rows))[event_numbers(rows.events)] < 0.5 for rows in (sim, data))
     halves = [_problem(sim.take(a), data.take(b)), _problem(sim.take(~a), data.take(~b))]
     areas = [_auc_of(train, test, seed=seed) for train, test in (halves, halves[::-1])]
     return float(np.mean(areas))
@@ -490,7 +490,7 @@ def _auc_by_networks(sim: Rows, data: Rows, *, seed: int) -> float:
     from rootml.sbi.morphing.reweighting._reweight_network import fit_network
 
     rng = np.random.default_rng(seed)
-    tenths = [rng.integers(0, 10, len(rows)) for rows in (sim, data)]
+    tenths = [rng.integers(0, 10, len(rows))[event_numbers(rows.events)] for rows in (sim, data)]
     areas = []
     for half in (0, 1):
         ours, theirs = (np.where(tenth % 2 == half, tenth // 2, -1) for tenth in tenths)

@@ -25,6 +25,7 @@ from rootml.sbi.morphing.inference._rows import (
     Rows,
     check_present,
     event_keys,
+    event_numbers,
     read_rows,
     rows_of,
 )
@@ -46,6 +47,7 @@ from rootml.sbi.morphing.validation._validate_compare import (
 logger = logging.getLogger(__name__)
 
 PairsBy = Literal["event"]
+Numbers = npt.NDArray[np.intp]
 BEFORE, AFTER = "before", "after"
 _REPLICAS, _REPLICA_ROWS = 5, 8_000
 _KNOWN, _UNIQUE = 0.01, 0.9
@@ -117,7 +119,8 @@ def validate(
         max_rows: Of each domain; of more, a uniform random sample, which the notes state.
         bins: Of the histograms.
         slices: Of each condition.
-        folds: Of the two-sample test: each event is tested by classifiers trained on others.
+        folds: Of the two-sample test: each event, with all rows of its lists, is tested by
+            classifiers trained on others.
         classifier: "both" (most sensitive), "network" or "trees".
         seed: Of everything random.
         pairs: ``"event"``: compare event by event too, where `data` holds the same events as
@@ -193,9 +196,9 @@ def validate_correction(
         AFTER: _sample("corrected simulation", names, rows["simulation"], outcome.values, factors),
     }
     reference = _sample("data", names, rows["data"], None, None)
-    if by_event:
-        reference = replace(reference, events=rows["data"].events)
-        sim_events = rows["simulation"].events
+    sim_events, data_events = _events(names, rows)
+    if by_event or any(len(np.unique(each)) < len(each) for each in (sim_events, data_events)):
+        reference = replace(reference, events=data_events)
         samples = {name: replace(each, events=sim_events) for name, each in samples.items()}
     pairs = _paired(names, rows, outcome.values, notes) if by_event else None
     with _status_line(progress) as show_status:
@@ -209,6 +212,19 @@ def validate_correction(
             show_status=show_status,
         )
     return replace(report, pairs=pairs)
+
+
+def _events(names: Names, rows: Mapping[str, Rows]) -> tuple[Numbers, Numbers]:
+    """The number of the event of each row of simulation and data.
+
+    Only ids can say that an event is in both.
+    """
+    sim, data = rows["simulation"].events, rows["data"].events
+    if names.ids:
+        first, second = np.split(event_numbers(np.concatenate([sim, data])), [len(sim)])
+        return first, second
+    first = event_numbers(sim)
+    return first, event_numbers(data) + first.max() + 1
 
 
 def _paired(names: Names, rows: Mapping[str, Rows], corrected: Float, notes: list[str]) -> Pairs:
@@ -417,7 +433,14 @@ def floor_error(data: Sample, options: Options) -> float:
     for seed in range(_REPLICAS):
         a, b = _halves(some, options.seed + 1 + seed)
         test = two_sample(
-            a.values, b.values, a.weights, b.weights, kind=kind, folds=options.folds, seed=seed
+            a.values,
+            b.values,
+            a.weights,
+            b.weights,
+            kind=kind,
+            folds=options.folds,
+            seed=seed,
+            events=(a.events, b.events),
         )
         areas.append(test.auc - 0.5)
     rms = float(np.sqrt(np.mean(np.square(areas))))
@@ -425,9 +448,12 @@ def floor_error(data: Sample, options: Options) -> float:
 
 
 def _halves(data: Sample, seed: int) -> tuple[Sample, Sample]:
-    order = np.random.default_rng(seed).permutation(data.rows)
-    middle = data.rows // 2
-    return data.take(np.sort(order[:middle])), data.take(np.sort(order[middle:]))
+    """Random halves; all rows of an event are in one of them."""
+    numbers = np.arange(data.rows) if data.events is None else event_numbers(data.events)
+    total = int(numbers.max()) + 1
+    first = np.zeros(total, bool)
+    first[np.random.default_rng(seed).permutation(total)[: total // 2]] = True
+    return data.take(np.flatnonzero(first[numbers])), data.take(np.flatnonzero(~first[numbers]))
 
 
 def _conditions_only(
