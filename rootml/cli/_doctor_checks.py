@@ -39,12 +39,18 @@ USES = {
     "plot": "pictures",
     "xrootd": "root:// and globs in URLs",
     "remote": "https:// and s3://",
+    "exchange": "to_cabinetry(), to_hepdata() of results",
+    "hdf": "loader.save(folder, format='hdf5')",
+    "jax": "loader.jax()",
+    "pandas": "Dataset.to_pandas()",
 }
 
 _MODULES = {
     "scikit-learn": "sklearn",
     "dask-awkward": "dask_awkward",
     "tomli-w": "tomli_w",
+    "ml-dtypes": "ml_dtypes",
+    "hepdata-lib": "hepdata_lib",
     "root": "ROOT",
     "xrootd": "XRootD",
 }

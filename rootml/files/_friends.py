@@ -301,12 +301,31 @@ def _match_one(files: Sequence[str], paths: Any, alias: Any) -> list[tuple[Frien
         message = f"friends: an alias is a name, not {alias!r}; to name a tree: 'file.root:tree'"
         raise UsageError(message)
     found_at = expand_paths(paths, remote=remote_of(files[0]))
-    pool = [FriendLink(path, tree, alias) for path, tree in found_at]
+    pool = _of_these(files, [FriendLink(path, tree, alias) for path, tree in found_at])
     if len(files) == 1:
         found = {0: pool}
     else:
         found = _by_name(files, pool) or _by_origin(files, pool) or _by_place(files, pool)
     return [tuple(found.get(number, ())) for number in range(len(files))]
+
+
+def _of_these(files: Sequence[str], pool: list[FriendLink]) -> list[FriendLink]:
+    """Without friends that say that they were made from other files than these.
+
+    A folder often holds the friends of all samples. One that names a file of these stays, so that
+    it is an error if that file has changed since.
+    """
+    if len(pool) <= len(files):
+        return pool
+    names = {Path(path).name for path in files}
+    origins = [read_origin(link.path) for link in pool]
+    others = [origin for origin in origins if origin is not None and origin.path not in names]
+    if not others:
+        return pool
+    tables = [open_table(path, others[0].tree) for path in files]
+    strangers = [origin for origin in others if not any(map(origin.fits, tables))]
+    pairs = zip(pool, origins, strict=True)
+    return [link for link, origin in pairs if origin not in strangers] or pool
 
 
 def _assigned(

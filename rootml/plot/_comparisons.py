@@ -83,6 +83,8 @@ def closure(
     draw = _residuals if below == "residuals" else _ratios
     draw(lower, bounds, (wanted, sigma), pairs)
     lower.set_xlabel(named(name, labels, units))
+    if np.all(np.diff(bounds) == 1):  # bins of whole numbers
+        lower.xaxis.get_major_locator().set_params(integer=True)
     upper.set_ylabel(named(what, labels, units))
     for each in (upper, lower):
         each.set_xlim(bounds[0], bounds[-1])

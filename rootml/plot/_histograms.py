@@ -299,8 +299,15 @@ def _scale(ax: Any, *, log: bool) -> None:
 
 def _note_outside(ax: Any, histograms: Sequence[Any]) -> None:
     """Say which part of the contents is outside of the bins."""
-    inside = sum(float(each.values().sum()) for each in histograms)
-    total = sum(float(each.values(flow=True).sum()) for each in histograms)
-    if total != inside and total:
-        share = 100 * (1 - inside / total)
-        note(ax, f"{share:.2g} % outside of the axis")
+    outside = sum(_outside(each) for each in histograms)
+    if outside:
+        total = sum(float(each.values(flow=True).sum()) for each in histograms)
+        note(ax, f"{100 * outside / total:.2g} % outside of the axis")
+
+
+def _outside(histogram: Any) -> float:
+    """Underflow and overflow: not a difference of sums, which rounding keeps from being 0."""
+    values, traits = histogram.values(flow=True), histogram.axes[0].traits
+    return float(
+        (values[0] if traits.underflow else 0.0) + (values[-1] if traits.overflow else 0.0)
+    )

@@ -36,7 +36,7 @@ def asimov(
         truth: Parameter values; those left out have their start values.
 
     Raises:
-        DensityError: The expected density is negative at some reference events.
+        DensityError: The expected density, or a weight, is negative at some reference events.
         UsageError: Ratios whose mean over the reference is not 1 within its error.
 
     >>> from rootml.sbi import Model, Parameter
@@ -128,8 +128,9 @@ def _weights(channel: Unbinned, theta: Array) -> Array:
     """Weights that turn the reference events into the expected density, ``(event,)``."""
     events = channel.events
     own = np.ones(events.num_events) if events.weights is None else events.weights
+    refuse_negative(own, "Asimov data are made of reference events by their weights: the weight")
     weights = channel.densities(theta) * own / own.sum()
-    refuse_negative(weights, "the expected density times the event's weight")
+    refuse_negative(weights, "the expected density")
     return np.asarray(weights)
 
 

@@ -144,3 +144,17 @@ def test_requirements_of_other_processors_are_left_out(monkeypatch: pytest.Monke
     for machine, minimums in (("x86_64", ["0.45"]), ("aarch64", ["0.48"])):
         monkeypatch.setattr("platform.machine", lambda machine=machine: machine)
         assert [package.minimum for package in checks.required()] == minimums
+
+
+def test_every_extra_says_what_it_is_for() -> None:
+    assert {package.extra for package in checks.required()} <= checks.USES.keys()
+
+
+def test_packages_that_are_installed_are_found() -> None:
+    """The name of a distribution need not be that of its module: `ml-dtypes`, `hepdata-lib`."""
+    installed = {
+        dist.name.lower().replace("_", "-") for dist in importlib.metadata.distributions()
+    }
+    seen = {p.name: p.status for p in checks.examine(checks.required(), tries=False)}
+    missing = {name for name, status in seen.items() if status == "missing"}
+    assert missing.isdisjoint(installed)

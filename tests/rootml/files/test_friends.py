@@ -376,3 +376,24 @@ def test_friends_with_an_index(tmp_path: Path, root: Any) -> None:
         rootml.open(main, friends=f"{tmp_path}/computed.root").to_awkward()
     with pytest.raises(SchemaError, match="by 'run' and 'event', and its entries"):
         rootml.open(f"{tmp_path}/recorded.root").select(["s"]).to_awkward()
+
+
+def test_a_folder_may_hold_the_friends_of_other_samples(tmp_path: Path) -> None:
+    """Each dataset takes its own, by what the friends say; one of a changed file is an error."""
+    for number, name in enumerate(("sig", "bkg_1", "bkg_2", "other")):
+        with uproot.recreate(tmp_path / f"{name}.root") as file:
+            file["Events"] = {"x": np.arange(20.0) + 100 * number}
+    everything = rootml.open(str(tmp_path / "*.root:Events"))
+    everything.write_friend(tmp_path / "friends", lambda c: {"twice": 2 * c["x"]})
+    friends = str(tmp_path / "friends" / "*.root")
+    for pattern in ("sig", "bkg_[12]", "*"):
+        data = rootml.open(str(tmp_path / f"{pattern}.root:Events"), friends=friends)
+        found = data.select(["x", "twice"]).to_awkward()
+        np.testing.assert_array_equal(found["twice"], 2 * found["x"])
+    (tmp_path / "sig.root").rename(tmp_path / "renamed.root")
+    renamed = rootml.open(str(tmp_path / "renamed.root:Events"), friends=friends)
+    assert renamed.select(["twice"]).to_awkward()["twice"][1] == 2.0
+    with uproot.recreate(tmp_path / "other.root") as file:
+        file["Events"] = {"x": np.arange(20.0)}
+    with pytest.raises(SchemaError, match="made from another file"):
+        rootml.open(str(tmp_path / "other.root:Events"), friends=friends).scan()
