@@ -26,6 +26,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from rootml._internal.provenance import stamped
 from rootml.analysis._read import Description
 from rootml.analysis._record import Record, digest, files_in, read_record, replace_folder
 from rootml.analysis._report import Report
@@ -322,7 +323,8 @@ class Runner:
             name, folder, self.seed(name), self.description.samples, self.steps, self.result,
             stamp, progress,
         )  # fmt: skip
-        with self._located(name):
+        written = {key: value for key, value in stamp.items() if key != "inputs"}
+        with self._located(name), stamped(**written):
             outcome = step.run(context)
         more = {
             **stamp, "software": environment(step.packages),

@@ -67,6 +67,10 @@ class Samples:
             for path, print_ in found
         ]  # fmt: skip
 
+    def identities(self, name: str) -> list[dict[str, Any]]:
+        """The same without the time, which changes where the content does not."""
+        return [{k: v for k, v in each.items() if k != "modified"} for each in self.files(name)]
+
 
 def with_scores(data: Dataset, paths: Mapping[str, Sequence[str]]) -> Dataset:
     """The same events with the scores of friend trees beside them."""

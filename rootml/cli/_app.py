@@ -15,6 +15,7 @@ from rootml.cli import (
     _evaluate,
     _inspect,
     _predict,
+    _provenance,
     _quickstart,
     _run,
     _skim,
@@ -77,6 +78,7 @@ app.command(epilog=_batches.EXAMPLES)(_batches.batches)
 app.command(epilog=_evaluate.EXAMPLES)(_evaluate.evaluate)
 app.command(epilog=_predict.EXAMPLES)(_predict.predict)
 app.command(epilog=_run.EXAMPLES)(_run.run)
+app.command(epilog=_provenance.EXAMPLES)(_provenance.provenance)
 app.command(epilog=_quickstart.EXAMPLES)(_quickstart.quickstart)
 app.command(epilog=_doctor.EXAMPLES)(_doctor.doctor)
 app.add_typer(bdt)

@@ -16,6 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import uproot
 
+from rootml._internal.provenance import KEY as PROVENANCE
+from rootml._internal.provenance import stamp
 from rootml.errors import CorruptFileError
 from rootml.storage import Table
 
@@ -59,8 +61,8 @@ class Origin:
 
 
 def record(origin: Origin | None, **more: Any) -> dict[str, str]:
-    """Metadata for a writer: what the file was made from, and what else is worth knowing."""
-    content = dict(more)
+    """Metadata for a writer: what the file was made from and by what, and more."""
+    content = {**more, PROVENANCE: stamp()}
     if origin is not None:
         names = ("path", "tree", "uuid", "size", "num_entries")
         content["origin"] = {name: getattr(origin, name) for name in names}

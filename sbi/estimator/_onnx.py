@@ -16,6 +16,8 @@ import numpy as np
 from rootml._internal.atomic import check_target
 from rootml._internal.onnx_graph import OnnxGraph, Values
 from rootml._internal.optional import optional_import
+from rootml._internal.provenance import KEY as PROVENANCE
+from rootml._internal.provenance import stamp
 from rootml._internal.types import Array
 from rootml.errors import CorruptFileError, MissingFileError, StateError
 from rootml.sbi.estimator._graph import Graph, Node
@@ -42,7 +44,7 @@ def write_onnx(path: Path, graph: Graph, facts: Mapping[str, Any], *, rows: int 
         _shapes(graph.outputs, rows),
         opset=OPSET,
         ir_version=IR_VERSION,
-        properties={KEY: text},
+        properties={KEY: text, PROVENANCE: json.dumps(stamp(), sort_keys=True)},
     )
     check_target(path).write_bytes(model.SerializeToString())
 

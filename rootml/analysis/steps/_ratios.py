@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from rootml._internal.provenance import stamped
 from rootml.analysis._samples import Side, check_weights
 from rootml.analysis._settings import (
     flag,
@@ -102,7 +103,9 @@ class RatiosStep(Selecting):
             seed=context.seed, progress=context.progress,
         )  # fmt: skip
         ratios = estimator.fit(self.events(context, "train"), reference=self.reference)
-        ratios.save(context.folder / MODEL)
+        files = {name: context.samples.identities(name) for name in self.sample_names()}
+        with stamped(files=files):
+            ratios.save(context.folder / MODEL)
         shapes = [
             (f"{s.process}, {s.nuisance}", "shape kept" if s.kept else "shape dropped")
             for s in ratios.record.shapes

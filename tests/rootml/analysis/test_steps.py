@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from analysis_files import FOREST, HEAD, write_analysis
 
-from rootml.analysis import Analysis, load_analysis
+from rootml.analysis import Analysis, load_analysis, provenance
 from rootml.errors import NonFiniteError, UsageError
 
 xgboost = pytest.importorskip("xgboost")
@@ -161,6 +161,25 @@ def test_every_picture_is_drawn(analysis: Analysis) -> None:
     } <= drawn  # fmt: skip
     page = analysis.report.read_text("utf-8")
     assert page.count("<img ") == len(drawn)
+
+
+def test_every_output_says_which_step_made_it(analysis: Analysis) -> None:
+    """But the likelihood, whose format is that of `sbi.save`."""
+    kinds = {".png", ".json", ".onnx", ".parquet", ".root"}
+    seen = set()
+    for path in analysis.output.rglob("*"):
+        if path.suffix not in kinds or path.name in {"likelihood.json", "provenance.json"}:
+            continue
+        step = path.relative_to(analysis.output).parts[0]
+        found = provenance(path)
+        assert found["step"] == step, path
+        assert found["analysis"]["file"] == "analysis.toml"
+        assert found["software"]["rootml"]
+        seen.add(path.suffix)
+    assert {".png", ".json", ".onnx"} < seen
+    ratios = provenance(next(analysis.output.rglob("ratios.onnx")))
+    assert {each["path"] for files in ratios["files"].values() for each in files}
+    assert provenance(analysis.output / "forest")["files"]
 
 
 def test_negative_weights_are_refused_or_dropped_as_asked(tmp_path: Path) -> None:
