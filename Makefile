@@ -14,7 +14,7 @@ PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11 python; d
 	&& echo $$name && break; done)
 
 .PHONY: help quickstart test test-long test-full test-oldest test-newest test-triton studies \
-	lint format bench clean servers docs docs-serve notebooks \
+	lint format bench clean servers docs docs-serve notebooks pictures \
 	bench-bdt bench-remote bench-sbi bench-morphing bench-scaling bench-signed_weights
 help:
 	@echo "make quickstart   install, then show everything on generated ROOT files (a minute or two)"
@@ -26,6 +26,7 @@ help:
 	@echo "make servers      install the S3 server that tests of remote files talk to"
 	@echo "make studies      fits of 1000 toys beside the analytic likelihood; false alarms, power of diagnose"
 	@echo "make lint         ruff, formatting, mypy --strict        make format   repair what ruff can"
+	@echo "make pictures     draw the pictures of the guide whose pages changed"
 	@echo "make notebooks    run the tutorials that changed, for their pages on the site"
 	@echo "make docs         build the documentation into site/     make docs-serve   and show it"
 	@echo "make bench-bdt    compiled forests against other engines; also bench-sbi, bench-morphing,"
@@ -84,6 +85,10 @@ docs-serve: $(STAMPS)/test
 notebooks: $(STAMPS)/notebooks
 	PYTHONPATH=$(VENV)/notebooks JUPYTER_PATH=$(VENV)/notebooks/share/jupyter \
 		$(PY) docs/_hooks/notebooks.py $(ARGS)
+
+# The pictures that pages of the guide write; only those that changed, or ARGS="plots trust".
+pictures: $(STAMPS)/test
+	$(PY) docs/_hooks/pictures.py $(ARGS)
 
 bench: $(STAMPS)/test
 	$(PY) benchmarks/batching.py $(ARGS)

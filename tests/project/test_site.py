@@ -186,6 +186,13 @@ def test_notebooks_are_those_of_the_programs() -> None:
     assert [name for name in shown if not notebooks.is_current(name)] == []
 
 
+def test_pictures_are_those_of_the_programs_of_their_pages() -> None:
+    """`make pictures` draws them again."""
+    pictures = hook("pictures")
+    assert pictures.pages() == ["plots", "trust"]
+    assert [page for page in pictures.pages() if not pictures.is_current(page)] == []
+
+
 def test_pages_of_tutorials_show_outputs_and_pictures(site: Path) -> None:
     for notebook in sorted((DOCS / "tutorials").glob("*.ipynb")):
         folder = site / "tutorials" / notebook.stem

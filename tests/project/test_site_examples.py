@@ -1,9 +1,6 @@
 """The Python on the pages of docs/ runs, on generated files, and prints what the pages say.
 
-A page is one program: its ```` ```python ```` blocks, in order, in a folder with the files that
-`tutorials/collisions.py` makes. A block ```` ```text title="Output" ```` is what the block before
-it prints, `...` standing for anything. What a reader need not see stands in a comment,
-``<!-- setup: ... -->``; what cannot run here says why: ``<!-- not run: ... -->`` before the block.
+`docs/_hooks/pages.py` says what of a page is run, and how it is written.
 """
 
 from __future__ import annotations
@@ -21,55 +18,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from built_site import hook
 
+blocks, Block = hook("pages").blocks, hook("pages").Block
 PROJECT = Path(__file__).parents[2]
 DOCS = PROJECT / "docs"
 PAGES = sorted(path for path in DOCS.rglob("*.md") if path.parent.name != "reference")
 
-FENCE = re.compile(
-    r"^(?P<indent> *)```(?P<info>[^\n`]*)\n(?P<code>.*?)^(?P=indent)```$", re.DOTALL | re.MULTILINE
-)
-SETUP = re.compile(r"^<!-- setup:\n(?P<code>.*?)^-->$", re.DOTALL | re.MULTILINE)
 NUMBER = re.compile(r"[-+]?\d+\.\d+(?!\.\.)")
-NOT_RUN = re.compile(r"<!-- not run: (?P<why>[^>]+?) -->\s*\Z")
-
-
-@dataclass(frozen=True)
-class Block:
-    """A piece of Python: where it begins in its page, what it prints, why it is not run."""
-
-    line: int
-    code: str
-    output: str | None = None
-    not_run: str | None = None
-
-
-def blocks(text: str) -> list[Block]:
-    """The Python of a page, in order."""
-    found = [
-        (match.start(), Block(line_of(text, match.start("code")), match["code"]))
-        for match in SETUP.finditer(text)
-    ]
-    fences = list(FENCE.finditer(text))
-    for number, match in enumerate(fences):
-        if match["info"].split()[:1] != ["python"]:
-            continue
-        following = fences[number + 1] if number + 1 < len(fences) else None
-        shown = following is not None and following["info"] == 'text title="Output"'
-        output = textwrap.dedent(following["code"]) if following is not None and shown else None
-        excuse = NOT_RUN.search(text[: match.start()])
-        block = Block(
-            line_of(text, match.start("code")),
-            textwrap.dedent(match["code"]),
-            output,
-            excuse["why"] if excuse else None,
-        )
-        found.append((match.start(), block))
-    return [block for _, block in sorted(found, key=lambda pair: pair[0])]
-
-
-def line_of(text: str, position: int) -> int:
-    return text.count("\n", 0, position) + 1
 
 
 @dataclass(frozen=True)
@@ -166,15 +122,12 @@ def test_page_runs(
             run(block, path, space, head.tolerance)
 
 
-def run(block: Block, path: Path, space: dict[str, Any], tolerance: float) -> None:
+def run(block: Any, path: Path, space: dict[str, Any], tolerance: float) -> None:
     """Run a block in the namespace of its page, and compare what it prints."""
-    code = compile("\n" * (block.line - 1) + block.code, str(path), "exec", dont_inherit=True)
-    if block.not_run:
-        return
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
-        exec(code, space)
-    if block.output is not None:
+        block.run(path, space)
+    if block.output is not None and not block.not_run:
         same = agree(block.output, printed.getvalue(), tolerance)
         assert same, f"{name_of(path)}, line {block.line} prints\n{printed.getvalue()}"
 
