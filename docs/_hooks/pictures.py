@@ -67,7 +67,9 @@ def draw(page: str) -> list[Path]:
         written = {each.name: each for each in Path(folder).rglob("*.png")}
         missing = wanted(page) - written.keys()
         if missing:
-            message = f"{path} shows {sorted(missing)}, which its program does not write"
+            message = (
+                f"{path} shows {sorted(missing)}; its program writes {sorted(written)}, not those"
+            )
             raise FileNotFoundError(message)
         for name in wanted(page):
             shutil.copy(written[name], target / name)

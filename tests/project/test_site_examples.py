@@ -20,7 +20,8 @@ from typing import Any
 import pytest
 from built_site import hook
 
-blocks, Block = hook("pages").blocks, hook("pages").Block
+PAGE_PROGRAMS = hook("pages")
+blocks, Block = PAGE_PROGRAMS.blocks, PAGE_PROGRAMS.Block
 PROJECT = Path(__file__).parents[2]
 DOCS = PROJECT / "docs"
 PAGES = sorted(path for path in DOCS.rglob("*.md") if path.parent.name != "reference")

@@ -47,7 +47,6 @@ from rootml.sbi.morphing.validation._validate_compare import (
 logger = logging.getLogger(__name__)
 
 PairsBy = Literal["event"]
-Numbers = npt.NDArray[np.intp]
 BEFORE, AFTER = "before", "after"
 _REPLICAS, _REPLICA_ROWS = 5, 8_000
 _KNOWN, _UNIQUE = 0.01, 0.9
@@ -214,15 +213,11 @@ def validate_correction(
     return replace(report, pairs=pairs)
 
 
-def _events(names: Names, rows: Mapping[str, Rows]) -> tuple[Numbers, Numbers]:
-    """The number of the event of each row of simulation and data.
-
-    Only ids can say that an event is in both.
-    """
+def _events(names: Names, rows: Mapping[str, Rows]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """Which event each row of simulation and data belongs to; only ids say that one is in both."""
     sim, data = rows["simulation"].events, rows["data"].events
     if names.ids:
-        first, second = np.split(event_numbers(np.concatenate([sim, data])), [len(sim)])
-        return first, second
+        return sim, data
     first = event_numbers(sim)
     return first, event_numbers(data) + first.max() + 1
 

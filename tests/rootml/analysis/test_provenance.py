@@ -67,7 +67,7 @@ def test_ratios_hold_their_makers(tmp_path: Path) -> None:
     texts = {each.key: each.value for each in onnx.load(tmp_path / "ratios.onnx").metadata_props}
     assert json.loads(texts["provenance"])["software"]["rootml"] == rootml.__version__
     again = sbi.RatioEstimator.load(tmp_path / "ratios.onnx")
-    assert again.outputs == ratios.outputs
+    assert again.record.to_json() == ratios.record.to_json()
 
 
 def test_pictures_hold_their_makers(tmp_path: Path) -> None:
