@@ -128,7 +128,14 @@ def _weights(channel: Unbinned, theta: Array) -> Array:
     """Weights that turn the reference events into the expected density, ``(event,)``."""
     events = channel.events
     own = np.ones(events.num_events) if events.weights is None else events.weights
-    refuse_negative(own, "Asimov data are made of reference events by their weights: the weight")
+    negative = np.flatnonzero(own < 0.0)
+    if len(negative):
+        message = (
+            f"{offending(negative, own, 'the weight is negative', len(own))}: the data that a model "
+            "expects are made of reference events by their weights; give reference events of the "
+            "same density without negative weights"
+        )
+        raise DensityError(message)
     weights = channel.densities(theta) * own / own.sum()
     refuse_negative(weights, "the expected density")
     return np.asarray(weights)

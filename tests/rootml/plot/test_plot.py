@@ -69,6 +69,20 @@ def test_what_is_outside_of_the_axis_is_told() -> None:
     assert ax.get_title(loc="right") == "20 % outside of the axis"
 
 
+def test_rounding_is_not_outside_of_the_axis() -> None:
+    rng = np.random.default_rng(5)
+    for seed in range(20):
+        inside = filled(np.clip(rng.normal(size=500), EDGES[0], EDGES[-2]), rng.uniform(size=500))
+        assert plot.hist(inside).get_title(loc="right") == "", seed
+        plt.close("all")
+
+
+def test_bins_of_whole_numbers_have_ticks_of_whole_numbers() -> None:
+    truth = (np.full(20, 9.0), np.full(20, 3.0))
+    _, lower = plot.closure(truth, {"fit": truth}, np.arange(21) - 0.5)
+    assert all(float(tick).is_integer() for tick in lower.get_xticks())
+
+
 def test_data_over_simulation() -> None:
     stats = pytest.importorskip("scipy.stats")
     data, sim = filled(X), filled(np.concatenate([X, X]), np.full(800, 0.55))

@@ -67,6 +67,9 @@ def test_asimov_refuses(problem: SignalBackground) -> None:
     ratio /= ratio.mean()
     with pytest.raises(DensityError, match="negative"):
         sbi.asimov(sbi.Model({"S": "10"}), {"S": ratio})
+    signed = sbi.RatioColumns({"S": np.ones(4)}, weights=np.array([1.0, 2.0, -1.0, 2.0]))
+    with pytest.raises(DensityError, match=r"weight is negative for 1 of 4 .*number 2 \(-1\)"):
+        sbi.asimov(sbi.Model({"S": "10"}), signed)
 
 
 # --- toys ----------------------------------------------------------------------------------------
