@@ -72,7 +72,8 @@ def test_what_is_outside_of_the_axis_is_told() -> None:
 def test_rounding_is_not_outside_of_the_axis() -> None:
     rng = np.random.default_rng(5)
     for seed in range(20):
-        inside = filled(np.clip(rng.normal(size=500), EDGES[0], EDGES[-2]), rng.uniform(size=500))
+        inside = hist.Hist.new.Reg(25, 0, 1, name="s").Weight()
+        inside.fill(rng.uniform(size=500), weight=rng.uniform(size=500))
         assert plot.hist(inside).get_title(loc="right") == "", seed
         plt.close("all")
 
