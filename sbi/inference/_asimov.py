@@ -131,8 +131,8 @@ def _weights(channel: Unbinned, theta: Array) -> Array:
     negative = np.flatnonzero(own < 0.0)
     if len(negative):
         message = (
-            f"{offending(negative, own, 'the weight is negative', len(own))}: what a model expects "
-            "is made of reference events by their weights; give reference events of the same "
+            f"{offending(negative, own, 'the weight is negative', len(own))}: what a model "
+            "expects is made of reference events by their weights; give reference events of the same "
             "density without negative weights"
         )
         raise DensityError(message)
