@@ -132,8 +132,8 @@ def _weights(channel: Unbinned, theta: Array) -> Array:
     if len(negative):
         message = (
             f"{offending(negative, own, 'the weight is negative', len(own))}: what a model "
-            "expects is made of reference events by their weights; give reference events of the same "
-            "density without negative weights"
+            "expects is made of reference events by their weights; give reference events of the "
+            "same density without negative weights"
         )
         raise DensityError(message)
     weights = channel.densities(theta) * own / own.sum()
