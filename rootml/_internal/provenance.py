@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -34,7 +35,6 @@ def stamped(**facts: Any) -> Iterator[None]:
 
 def stamp() -> dict[str, Any]:
     """The facts for a file that is written now: those of `stamped`, and the software."""
-    from rootml import __version__
-
-    software = {"rootml": __version__, "python": platform.python_version()}
+    version = sys.modules["rootml"].__version__  # it is there, and imports what is written here
+    software = {"rootml": version, "python": platform.python_version()}
     return {"software": software, **(_FACTS.get() or {})}
