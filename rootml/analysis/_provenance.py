@@ -40,6 +40,7 @@ def provenance(path: str | os.PathLike[str]) -> Facts:
         CorruptFileError: What it says is damaged.
 
     >>> import pyarrow as pa, pyarrow.parquet, rootml
+    >>> from rootml.analysis import stamped
     >>> pa.parquet.write_table(pa.table({"pt": [10.0, 60.0]}), "in.parquet")
     >>> with stamped(seed=7):
     ...     paths = rootml.open("in.parquet").write_friend("friends", {"score": [0.5, 0.75]})
