@@ -323,7 +323,9 @@ def _emit_predicates(module: Any, target: Target, shape: KernelShape) -> Any:
                 if level > 0:
                     tree = code.at(part.address("heaps"), b.mul(start, I64(size_of(kind))))
                     table = work.address("table")
-                    b.call(kernel(f"rank{level}", emit_rank, kind, level), [x, tree, planes])
+                    times = b.lshr(b.add(last, I64((1 << level) - 1)), I64(level))
+                    rank = kernel(f"rank{level}", emit_rank, kind, level)
+                    b.call(rank, [x, tree, planes, out, times])
                     b.call(kernel(f"table{level}", emit_table, level), [planes, table])
                     run = code.at(part.address("runs"), b.mul(first, I64(16)))
                     lows = code.at(part.address("lows"), b.mul(row, I64(2)))

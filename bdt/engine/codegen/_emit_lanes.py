@@ -12,7 +12,7 @@ from rootml.bdt.engine.codegen._code import BYTES, I8, I64, PTR, Code, Function,
 from rootml.bdt.engine.codegen._emit_inputs import size_of
 from rootml.bdt.engine.codegen._emit_lookup import ByteTable
 from rootml.bdt.engine.codegen._emit_trees import choose_leaf, index_bytes, index_events
-from rootml.bdt.engine.tables._lanes import LEVELS, TREES
+from rootml.bdt.engine.tables._lanes import LEVELS, TOGETHER, TREES
 from rootml.bdt.engine.tables._sizes import MASK_BYTES
 
 LANES = ("columns", "default", "heaps", "entry", "below", "values", "num_entries")
@@ -104,7 +104,9 @@ def _add(
     code: Code, sums: Any, values: Value, depth: int, leaves: Value, count: Value,
     outputs: Value, num_outputs: Value, result: Value,
 ) -> None:  # fmt: skip
-    """Add the leaves of up to 512 trees in their order; a single sum stays in a register."""
+    """Add the leaves of up to 512 trees in their order; a single sum stays in a register, and 16
+    trees are added at once, the last ones padded with leaves of -0.0.
+    """
     b, size = code.b, size_of(sums)
 
     def value(tree: Value) -> Value:
@@ -126,8 +128,9 @@ def _add(
             total.add_incoming(start, before)
             b.cbranch(b.icmp_signed("<", tree, count), body, after)
             b.position_at_end(body)
-            total.add_incoming(b.fadd(total, value(tree)), body)
-            tree.add_incoming(b.add(tree, I64(1)), body)
+            added = _added_together(code, total, values, depth, leaves, tree)
+            total.add_incoming(added, body)
+            tree.add_incoming(b.add(tree, I64(TOGETHER)), body)
             b.branch(head)
             b.position_at_end(after)
             code.store(total, result, 0, size)
@@ -136,6 +139,21 @@ def _add(
             place = b.mul(output, I64(size))
             added = b.fadd(code.load(sums, result, place, align=size), value(tree))
             code.store(added, result, place, size)
+
+
+def _added_together(
+    code: Code, total: Value, values: Value, depth: int, leaves: Value, tree: Value
+) -> Value:
+    """The sum after `TOGETHER` more trees from number `tree` on."""
+    b, size = code.b, size_of(total.type)
+    start = code.at(leaves, _place(code, tree))
+    own = code.at(values, b.mul(tree, I64(size << depth)))
+    for i in range(TOGETHER):
+        at = i if code.target.gfni else (i >> 3) + 64 * (i & 7)
+        leaf = b.zext(code.load(I8, start, at), I64)
+        value = code.at(code.at(own, i * (size << depth)), b.mul(leaf, I64(size)))
+        total = b.fadd(total, code.load(total.type, value, align=size))
+    return total
 
 
 def _place(code: Code, tree: Value) -> Value:

@@ -21,6 +21,7 @@ from rootml.bdt.engine.codegen._code import (
 )
 from rootml.bdt.engine.codegen._emit_gather import gather, gather_by_memory
 from rootml.bdt.engine.codegen._emit_lookup import ByteTable
+from rootml.bdt.engine.codegen._ir import ir
 from rootml.bdt.engine.tables._predicates import DENSE, MAX_FUNCTION_BYTES
 
 PLANES = 9
@@ -42,8 +43,9 @@ def emit_rank(module: Any, target: Target, kind: Any, levels: int) -> Function:
 
     ::
 
-        rank(x, tree, planes):
+        rank(x, tree, planes, masks, times):
             for 16 values v of x at once:              # 8 in double precision
+                fetch some lines of the masks, which are written next    # `times` 2**levels masks
                 h = 1
                 for level in 0 .. levels - 1:          # a search tree, see `search_tree`
                     bit = not (v < tree[h])            # true for NaN
@@ -56,8 +58,8 @@ def emit_rank(module: Any, target: Target, kind: Any, levels: int) -> Function:
     are: level 3 is one permutation of 8 values, level 5 four and three selections. The rest is
     gathered.
     """
-    code = Code(module, target, f"rank{levels}", [PTR, PTR, PTR]).private()
-    b, (x, tree, planes) = code.b, code.args
+    code = Code(module, target, f"rank{levels}", [PTR, PTR, PTR, PTR, I64]).private()
+    b, (x, tree, planes, masks, times) = code.b, code.args
     width = 8 if target.name == "avx2" else lanes(kind)
     size = 4 if kind is F32 else 8
     wide = vector(kind, width)
@@ -66,6 +68,7 @@ def emit_rank(module: Any, target: Target, kind: Any, levels: int) -> Function:
     with code.loop(code.block, width) as at:
         v = code.load(wide, code.at(x, b.mul(at, I64(size))), align=4)
         out = code.at(planes, b.udiv(at, I64(8)))
+        _fetch(code, masks, times, b.udiv(at, I64(width)), width, levels)
         h = splat(index, 1)
         bits: list[Value] = []
         for level in range(levels):
@@ -79,6 +82,25 @@ def emit_rank(module: Any, target: Target, kind: Any, levels: int) -> Function:
             bits.append(bit)
         code.store(code.bits(b.fcmp_unordered("uno", v, v)), out, 8 * code.row, width // 8)
     return code.end()
+
+
+def _fetch(
+    code: Code, masks: Value, times: Value, step: Value, width: int, levels: int
+) -> None:  # fmt: skip
+    """Bring a share of the lines that are written next into the first-level cache, for writing.
+
+    Ranks are bound by shuffles, and masks by what the second-level cache takes: 1.35 ns a line
+    where this was measured, 0.36 from the first. So the one hides behind the other.
+    """
+    steps = code.block // width
+    share = (code.row << levels) // 64 // steps
+    if not code.target.avx512 or share == 0:
+        return
+    with code.loop(times) as i:
+        first = code.b.mul(code.b.add(code.b.mul(i, I64(steps)), step), I64(64 * share))
+        for line in range(share):
+            place = code.at(code.at(masks, first), 64 * line)
+            code.call("llvm.prefetch.p0", ir.VoidType(), place, I32(1), I32(3), I32(1))
 
 
 class _Descent:

@@ -20,6 +20,8 @@ from rootml.bdt.engine.tables._trees import MAX_DEPTH
 
 TREES = 512
 """Trees that are evaluated at once."""
+TOGETHER = 16
+"""Trees that are added without asking whether there are as many: a divisor of `TREES`."""
 LEVELS = 8
 """Depth of all search trees."""
 MAX_ENTRIES = 256
@@ -35,9 +37,10 @@ class Lanes:
         entries: Bytes of the table of an event: 64, 128 or 256.
         columns: int64: column of each entry.
         default: int64: 0 where NaN goes to the bottom, else 255.
-        heaps: KernelShape (entries, 256): thresholds as search trees.
+        heaps: Shape (entries, 256): thresholds as search trees.
         entry, below: uint8, shape (blocks, nodes, 512): the two bytes of each node.
-        values: KernelShape (trees, 2**depth).
+        values: Leaves, shape (trees, 2**depth); trees of -0.0 make their number a multiple of
+            `TOGETHER`.
     """
 
     depth: int
@@ -106,7 +109,8 @@ def _full_trees(
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[Any]]:
     """Nodes and leaves at their positions in full trees, level by level."""
     made = np.zeros((2, blocks, (1 << depth) - 1, TREES), np.uint8)
-    values = np.zeros((forest.num_trees, 1 << depth), forest.dtype)
+    trees = -(-forest.num_trees // TOGETHER) * TOGETHER
+    values = np.full((trees, 1 << depth), -0.0, forest.dtype)
     node, tree = forest.tree_offset[:-1], np.arange(forest.num_trees)
     slot = np.zeros(len(node), np.int64)
     for level in range(depth + 1):

@@ -113,7 +113,7 @@ start       offset in `heaps`    index in `direct`          index in `bitmaps`
 row         first row            first row                  -
 first       first run            -                          first category of the lookup
 count       number of runs       tests, NaN goes right      lookups that write, NaN goes right
-last        -                    tests, NaN goes left       lookups that write, NaN goes left
+last        number of rows       tests, NaN goes left       lookups that write, NaN goes left
 extra       -                    -                          lookups that add to a row
 ==========  ===================  =========================  ==================================
 """
@@ -205,8 +205,11 @@ class _Ranked:
         run_start = np.flatnonzero(_changes(high))
         counts = np.diff(np.append(run_start, len(tests)))
         self.groups.append(
-            [feature, levels, self._sizes["heaps"], row, len(self.runs), len(counts), 0, 0]
-        )
+            [
+                feature, levels, self._sizes["heaps"], row, len(self.runs), len(counts),
+                len(tests), 0,
+            ]
+        )  # fmt: skip
         dense = DENSE * (counts == 16)  # distinct, so these are all
         self.runs += zip(counts.tolist(), (high[run_start] + dense).tolist(), strict=True)
         self._put("heaps", search_tree(thresholds, levels))
