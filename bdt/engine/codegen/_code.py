@@ -81,6 +81,11 @@ class Code:
         """Put `value` there."""
         self.b.store(value, self.at(pointer, offset), align=align)
 
+    def fetch(self, place: Value, *, write: bool = False, level: int = 1) -> None:
+        """Bring a line of memory into the first or second-level cache."""
+        options = [I32(int(write)), I32(4 - level), I32(1)]
+        self.call("llvm.prefetch.p0", ir.VoidType(), place, *options)
+
     def slot(self, table: Value, index: int, kind: Any = I64) -> Value:
         """Element `index` of an array of 8-byte integers or addresses."""
         return self.load(kind, table, 8 * index, align=8)

@@ -9,6 +9,7 @@
             sums = base                                                    # or 0
             for each part of the forest:
                 masks = one bit per event and distinct predicate           # `_emit_predicates`
+                                 # meanwhile the next block's rows are fetched from memory
                 sums += leaves, tree by tree                               # `_emit_trees`
             out = sums in the order of the events                          # divided, base added
 
@@ -42,6 +43,7 @@ from rootml.bdt.engine.codegen._emit_predicates import (
     emit_runs,
     emit_sets,
     emit_table,
+    ranked_at_once,
 )  # fmt: skip
 from rootml.bdt.engine.codegen._emit_traversal import (
     emit_set_test,
@@ -145,22 +147,37 @@ def emit_predict(module: Any, target: Target, shape: KernelShape) -> Function:
         events = b.select(b.icmp_signed("<", left, I64(code.block)), left, I64(code.block))
         b.call(fill, [model_at, work_at, job_at, first, events])
         b.call(begin, [model_at, work_at])
-        b.call(score, [model_at, work_at])
+        b.call(score, [model_at, work_at, *_ahead(code, job, model_at, first)])
         b.call(finish, [model_at, work_at, job_at, first, events])
     return code.end()
+
+
+def _ahead(code: Code, job: _Record, model_at: Value, first: Value) -> tuple[Value, Value]:
+    """Address and size of the rows of the next block; the size is 0 where there is no whole one,
+    and where rows do not lie one behind the other.
+    """
+    b = code.b
+    stride, then = job.number("stride"), b.add(first, I64(code.block))
+    row = b.mul(_Record(code, MODEL, model_at).number("features"), job.number("size"))
+    dense = b.and_(
+        b.icmp_signed("==", stride, row), b.icmp_signed("!=", job.number("by_rows"), I64(0))
+    )
+    whole = b.icmp_signed("<=", b.add(then, I64(code.block)), job.number("count"))
+    size = b.select(b.and_(dense, whole), b.mul(stride, I64(code.block)), I64(0))
+    return code.at(job.address("x"), b.mul(then, stride)), size
 
 
 def _emit_parts(module: Any, target: Target, shape: KernelShape) -> Any:
     """Masks and trees, part by part."""
     predicates = _emit_predicates(module, target, shape)
     trees = _emit_trees(module, target, shape)
-    code = Code(module, target, "parts", [PTR, PTR]).private()
-    b, (model_at, work_at) = code.b, code.args
+    code = Code(module, target, "parts", [PTR, PTR, PTR, I64]).private()
+    b, (model_at, work_at, ahead, size_ahead) = code.b, code.args
     model = _Record(code, MODEL, model_at)
     parts, number = model.address("parts"), model.number("num_parts")
     with code.loop(number) as i:
         part = code.at(parts, b.mul(i, I64(8 * len(PART))))
-        b.call(predicates, [part, work_at])
+        b.call(predicates, [part, work_at, ahead, size_ahead])
         b.call(trees, [part, work_at])
     return code.end()
 
@@ -186,8 +203,8 @@ def _emit_traversal_block(module: Any, target: Target, shape: KernelShape) -> An
     traverse = emit_traverse_block(
         module, target, shape.kind, sums, _set_test(module, target, shape)
     )
-    code = Code(module, target, "traversal", [PTR, PTR]).private()
-    b, (model_at, work_at) = code.b, code.args
+    code = Code(module, target, "traversal", [PTR, PTR, PTR, I64]).private()
+    b, (model_at, work_at, _, _) = code.b, code.args
     model, work = _Record(code, MODEL, model_at), _Record(code, WORK, work_at)
     tables = _traversal_tables(model, "depths")
     b.call(traverse, [work.address("columns"), *tables, work.address("sums")])
@@ -297,12 +314,17 @@ def _emit_fill(module: Any, target: Target, shape: KernelShape) -> Any:
 def _emit_predicates(module: Any, target: Target, shape: KernelShape) -> Any:
     """All masks of a part, group by group."""
     kind = shape.kind
-    code = Code(module, target, "predicates", [PTR, PTR]).private()
-    b, (part_at, work_at) = code.b, code.args
+    code = Code(module, target, "predicates", [PTR, PTR, PTR, I64]).private()
+    b, (part_at, work_at, ahead, size_ahead) = code.b, code.args
     part, work = _Record(code, PART, part_at), _Record(code, WORK, work_at)
     groups, masks = part.address("groups"), work.address("masks")
     columns, planes = work.address("columns"), work.address("planes")
     made: dict[str, Any] = {}
+    steps = code.block // ranked_at_once(target, kind)
+    lines = b.lshr(b.add(size_ahead, I64(63)), I64(6))
+    all_steps = b.or_(b.mul(part.number("num_groups"), I64(steps)), I64(1))  # never 0
+    share = b.udiv(b.add(lines, all_steps), all_steps)
+    share = b.select(b.icmp_signed("==", lines, I64(0)), I64(0), share)
 
     def kernel(name: str, emit: Any, *arguments: Any) -> Function:
         if name not in made:
@@ -325,7 +347,8 @@ def _emit_predicates(module: Any, target: Target, shape: KernelShape) -> Any:
                     table = work.address("table")
                     times = b.lshr(b.add(last, I64((1 << level) - 1)), I64(level))
                     rank = kernel(f"rank{level}", emit_rank, kind, level)
-                    b.call(rank, [x, tree, planes, out, times])
+                    place = code.at(ahead, b.mul(i, b.mul(share, I64(64 * steps))))
+                    b.call(rank, [x, tree, planes, out, times, place, share])
                     b.call(kernel(f"table{level}", emit_table, level), [planes, table])
                     run = code.at(part.address("runs"), b.mul(first, I64(16)))
                     lows = code.at(part.address("lows"), b.mul(row, I64(2)))

@@ -21,7 +21,6 @@ from rootml.bdt.engine.codegen._code import (
 )
 from rootml.bdt.engine.codegen._emit_gather import gather, gather_by_memory
 from rootml.bdt.engine.codegen._emit_lookup import ByteTable
-from rootml.bdt.engine.codegen._ir import ir
 from rootml.bdt.engine.tables._predicates import DENSE, MAX_FUNCTION_BYTES
 
 PLANES = 9
@@ -31,8 +30,13 @@ TABLE = 64
 
 
 def lanes(kind: Any) -> int:
-    """Values that are ranked at once."""
+    """Values that are compared at once."""
     return 16 if kind is F32 else 8
+
+
+def ranked_at_once(target: Target, kind: Any) -> int:
+    """Values in a step of `emit_rank`."""
+    return 8 if target.name == "avx2" else lanes(kind)
 
 
 # --- ranks ---------------------------------------------------------------------------------------
@@ -43,9 +47,10 @@ def emit_rank(module: Any, target: Target, kind: Any, levels: int) -> Function:
 
     ::
 
-        rank(x, tree, planes, masks, times):
+        rank(x, tree, planes, masks, times, ahead, share):
             for 16 values v of x at once:              # 8 in double precision
                 fetch some lines of the masks, which are written next    # `times` 2**levels masks
+                fetch `share` lines of what lies `ahead`                 # see `emit_predict`
                 h = 1
                 for level in 0 .. levels - 1:          # a search tree, see `search_tree`
                     bit = not (v < tree[h])            # true for NaN
@@ -58,9 +63,9 @@ def emit_rank(module: Any, target: Target, kind: Any, levels: int) -> Function:
     are: level 3 is one permutation of 8 values, level 5 four and three selections. The rest is
     gathered.
     """
-    code = Code(module, target, f"rank{levels}", [PTR, PTR, PTR, PTR, I64]).private()
-    b, (x, tree, planes, masks, times) = code.b, code.args
-    width = 8 if target.name == "avx2" else lanes(kind)
+    code = Code(module, target, f"rank{levels}", [PTR, PTR, PTR, PTR, I64, PTR, I64])
+    b, (x, tree, planes, masks, times, ahead, share) = code.private().b, code.args
+    width = ranked_at_once(target, kind)
     size = 4 if kind is F32 else 8
     wide = vector(kind, width)
     index = vector(I32 if kind is F32 else I64, width)
@@ -68,7 +73,11 @@ def emit_rank(module: Any, target: Target, kind: Any, levels: int) -> Function:
     with code.loop(code.block, width) as at:
         v = code.load(wide, code.at(x, b.mul(at, I64(size))), align=4)
         out = code.at(planes, b.udiv(at, I64(8)))
-        _fetch(code, masks, times, b.udiv(at, I64(width)), width, levels)
+        step = b.udiv(at, I64(width))
+        _fetch_masks(code, masks, times, step, width, levels)
+        with code.loop(share) as line:
+            place = b.shl(b.add(b.mul(step, share), line), I64(6))
+            code.fetch(code.at(ahead, place), level=2)
         h = splat(index, 1)
         bits: list[Value] = []
         for level in range(levels):
@@ -84,7 +93,7 @@ def emit_rank(module: Any, target: Target, kind: Any, levels: int) -> Function:
     return code.end()
 
 
-def _fetch(
+def _fetch_masks(
     code: Code, masks: Value, times: Value, step: Value, width: int, levels: int
 ) -> None:  # fmt: skip
     """Bring a share of the lines that are written next into the first-level cache, for writing.
@@ -99,8 +108,7 @@ def _fetch(
     with code.loop(times) as i:
         first = code.b.mul(code.b.add(code.b.mul(i, I64(steps)), step), I64(64 * share))
         for line in range(share):
-            place = code.at(code.at(masks, first), 64 * line)
-            code.call("llvm.prefetch.p0", ir.VoidType(), place, I32(1), I32(3), I32(1))
+            code.fetch(code.at(code.at(masks, first), 64 * line), write=True)
 
 
 class _Descent:
