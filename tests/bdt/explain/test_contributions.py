@@ -13,7 +13,7 @@ from bdt_forests import random_forest, rows_on_thresholds
 from forest_walk import in_set, inputs
 from numpy.typing import NDArray
 
-from rootml.bdt import Forest
+from rootml.bdt import Forest, load
 from rootml.errors import CastError, UsageError
 
 pytest.importorskip("llvmlite")
@@ -66,6 +66,30 @@ def test_xgboost(name: str, xgboost_model: Callable[..., Any]) -> None:
     pairs = model.contributions(one.x, interactions=True)
     agree(pairs, one.model.predict(data, pred_interactions=True), axes=2)
     np.testing.assert_allclose(pairs.sum(axis=-1), ours, atol=1e-5)
+
+
+def test_xgboost_refreshed_by_few_events() -> None:
+    """Nodes without weight, of which older XGBoost has no contributions, and no approximate ones
+    to this day (NaN).
+    """
+    from make_xgboost_models import VERSION
+
+    xgboost = pytest.importorskip("xgboost")
+    rng = np.random.default_rng(12)
+    x = rng.normal(size=(500, 5)).astype(np.float32)
+    y = x[:, 0] + x[:, 1] * x[:, 2]
+    options = {"max_depth": 5, "nthread": 1, "tree_method": "hist"}
+    trained = xgboost.train(options, xgboost.DMatrix(x, y), 5)
+    again = {"nthread": 1, "verbosity": 0, "process_type": "update", "updater": "refresh"}
+    booster = xgboost.train(again, xgboost.DMatrix(x[:20], y[:20]), 5, xgb_model=trained)
+    forest, data = load(booster), xgboost.DMatrix(x)
+    assert forest.cover is not None
+    assert (forest.cover == 0).any()
+    model, margins = forest.compile(), booster.predict(data, output_margin=True)
+    sums_to_margins(model.contributions(x), margins)
+    sums_to_margins(model.contributions(x, approximate=True), margins)
+    if VERSION >= (3, 4):
+        agree(model.contributions(x), booster.predict(data, pred_contribs=True))
 
 
 @pytest.mark.parametrize(
