@@ -31,7 +31,7 @@ from harness_morphing.peers import Peer, inputs, missing, seconds
 from harness_morphing.toy import CONDITIONS, FEATURES, GAPS, Kind, toy, write_toy
 
 import rootml
-from rootml.sbi.morphing import Morpher
+from rootml.sbi.morphing import Generator, Morpher
 
 
 @dataclass(frozen=True)
@@ -296,6 +296,20 @@ def judge_speed(setup: Setup) -> Iterator[Row]:
             yield Row(f"{title}, {name}", theirs, text)
 
 
+def judge_generator(setup: Setup) -> Iterator[Row]:
+    """Events drawn per second and thread: six features, a third of them with atoms."""
+    morpher, columns = quick_morpher(setup, 6)
+    sample = rootml.open(str(setup.folder / "data_6.parquet"))
+    generator = Generator(morpher.features, morpher.conditions, steps=50)
+    generator.fit(sample, progress=False)
+    given = {name: columns[name] for name in morpher.conditions}
+    generator.sample(given)  # compiled
+    rows = len(columns["f0"])
+    found = [rows / seconds(generator.sample, given) for _ in range(setup.turns)]
+    value = statistics.median(found)
+    yield Row("6 features: draws/s", value, f"{value:,.0f}", 100_000)
+
+
 def repeat(call: Callable[[int], object], times: int) -> None:
     for number in range(times):
         call(number)
@@ -411,6 +425,7 @@ def weighted_quantiles(values: Any, weights: Any, levels: Any) -> Any:
 
 FIGURES: dict[str, Callable[[Setup], Iterator[Row]]] = {
     "speed": judge_speed,
+    "generator": judge_generator,
     "training": judge_training,
     "quality": judge_quality,
     "small": judge_small,
@@ -418,6 +433,7 @@ FIGURES: dict[str, Callable[[Setup], Iterator[Row]]] = {
 }
 TITLES = {
     "speed": "Carrying rows from simulation to data, one thread",
+    "generator": "The flow as a generator, one thread",
     "training": "Training, one thread",
     "quality": "The toy of arXiv:2403.18582",
     "small": "Small samples",
