@@ -157,8 +157,8 @@ def speed(setup: Setup) -> Iterator[Row]:
         other = case.but(shuffle=False) if unshuffled else case
         return compare(figure, (ours, case), (peer, other), pairs=setup.pairs, bar=bar)
 
-    yield row(f"flat, {streams}: ROOT, NumPy", flat, "root_numpy", bar=6)
-    yield row(f"flat, {streams}: ROOT, torch", flat, "root_torch", bar=9)
+    yield row(f"flat, {streams}: ROOT, NumPy", flat, "root_numpy", bar=10)
+    yield row(f"flat, {streams}: ROOT, torch", flat, "root_torch", bar=12)
     yield row(f"flat, {streams}: uproot.iterate, stack, shuffle", flat, "uproot_iterate")
     yield row("flat: torch DataLoader in memory, per sample", flat, "torch_samples")
     yield row("flat: torch DataLoader in memory, BatchSampler", flat, "torch_batches")
@@ -188,7 +188,7 @@ def jagged(setup: Setup) -> Iterator[Row]:
         # three quarters of 8 x 8 values, mask, y, w; two units of 200,000 events must fit
         buffer = setup.events // 2 * (66 * 4 + 8) * 3 // 4
         case = setup.case(name, features=(), jets=JETS, buffer=buffer)
-        bar = 3 if name == "jagged.root" else None
+        bar = 5 if name == "jagged.root" else None
         sides = ("rootml_numpy", case), ("root_numpy", case)
         yield compare(f"jagged, {label}: ROOT, NumPy", *sides, pairs=setup.pairs, bar=bar)
 
@@ -212,7 +212,7 @@ def paired(top: list[float], bottom: list[float]) -> float:
 
 def cpu(setup: Setup) -> Iterator[Row]:
     """CPU time of epochs that read the file, over decompression alone."""
-    for shuffle, bar in ((False, 1.5), (True, 2.3)):
+    for shuffle, bar in ((False, 1.5), (True, 2.0)):
         case = setup.case("flat_zstd.root", shuffle=shuffle, buffer=setup.half)
         got = run_task("cpu", case, pairs=setup.pairs)
         ratio = paired(got["ours"], got["alone"])
@@ -290,7 +290,7 @@ def opening(setup: Setup) -> Iterator[Row]:
     for form, name in (("rntuple", "RNTuple"), ("ttree", "TTree")):
         found = of_wide(setup.data, form)
         figure = f"{name} of 1,300 columns, open and read two"
-        for what, peer, bar in (("first", "uproot", 1.2), ("next", "first", None)):
+        for what, peer, bar in (("first", "uproot", 1.2), ("next", "first", 0.1)):
             ratio = found[what] / found[peer]
             text = f"{1e3 * found[what]:.1f} against {1e3 * found[peer]:.1f} ms"
             against = "uproot" if peer == "uproot" else "the first of its layout"
@@ -301,7 +301,7 @@ def opening(setup: Setup) -> Iterator[Row]:
         each = of_many(setup.data, form, count // 3 if setup.quick else count, setup.pairs)
         figure = f"{name} files of 1,000 events, open and first epoch"
         text = f"{each['ours']:.2f} ms a file"
-        bar = 1.0 if form == "ttree" else None
+        bar = 1.0 if form == "ttree" else 0.9
         yield Row(figure, each["ours"], text, bar, True, " ms")
         for peer in ("uproot", "RDataFrame"):
             ratio = each["ours"] / each[peer]
