@@ -8,6 +8,7 @@ reported.
 
     python benchmarks/sbi.py               everything, up to a million events
     python benchmarks/sbi.py --quick       up to 100,000 events, fewer turns
+    python benchmarks/sbi.py --events 1000 fits of one number of events
     python benchmarks/sbi.py --only training-memory    peak memory of trainings with many outputs
     python benchmarks/sbi.py --only workers            toys on Dask beside toys in this process
     python benchmarks/sbi.py --before X    an analysis of the LHC's size, beside the version in the
@@ -149,19 +150,22 @@ def scale_tables(before: Path) -> Iterator[tuple[str, Iterable[Row]]]:
         yield title, scale_rows(size, before)
 
 
-def tables(quick: bool) -> Iterator[tuple[str, Iterable[Row]]]:
+def fit_tables(sizes: Iterable[int], *, quick: bool) -> Iterator[tuple[str, Iterable[Row]]]:
     for code in CODES:
-        for events, number in SIZES.items():
-            if quick and events > BAR_AT:
-                continue
+        for events in sizes:
             title = f"A fit, {events:,} events, {code}: time, and how many times faster than"
-            yield title, fit_rows(Problem(events, code), 3 if quick else number)
+            yield title, fit_rows(Problem(events, code), 3 if quick else SIZES[events])
+
+
+def tables(quick: bool) -> Iterator[tuple[str, Iterable[Row]]]:
+    yield from fit_tables([n for n in SIZES if not quick or n <= BAR_AT], quick=quick)
     yield "One evaluation against the bandwidth of memory", evaluation_rows()
 
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Fits of ratios in RooFit and in iminuit.")
     parser.add_argument("--quick", action="store_true", help="up to 100,000 events, three turns")
+    parser.add_argument("--events", type=int, choices=list(SIZES), help="fits of so many only")
     parser.add_argument("--before", type=Path, help="a worktree with an older version")
     parser.add_argument(
         "--only", choices=["training-memory", "workers"], help="one of the longer tables"
@@ -175,6 +179,8 @@ def main() -> int:
     warnings.filterwarnings("ignore", "(?s).*alpha stage")
     quick, before = options.quick, options.before
     chosen = tables(quick=quick) if before is None else scale_tables(before.resolve())
+    if options.events is not None:
+        chosen = fit_tables([options.events], quick=quick)
     if options.only == "training-memory":
         chosen = iter([("Peak memory of a training", memory_rows(quick=quick))])
     if options.only == "workers":

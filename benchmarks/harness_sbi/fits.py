@@ -35,14 +35,22 @@ def load_root() -> Any:
     return ROOT
 
 
-def timed(root: Any, parameters: dict[str, Any], make: Callable[[], Any]) -> Outcome:
-    """MIGRAD and HESSE of the NLL that `make` gives, from the common start."""
+def timed(
+    root: Any, parameters: dict[str, Any], make: Callable[[], Any], *, hessian: bool = False
+) -> Outcome:
+    """MIGRAD and HESSE of the NLL that `make` gives, from the common start.
+
+    Args:
+        hessian: Use the NLL's second derivatives.
+    """
     for name, value in START.items():
         parameters[name].setVal(value)
         parameters[name].setError(0.1)
     begin = time.process_time()
-    nll = make()
-    minimizer = root.RooMinimizer(nll)
+    nll, options = make(), root.RooMinimizer.Config()
+    if hessian:  # ROOT 6.40
+        options.useHessian = True
+    minimizer = root.RooMinimizer(nll, options)
     minimizer.setPrintLevel(-1)
     minimizer.minimize("Minuit2")
     minimizer.hesse()
@@ -81,7 +89,7 @@ def pdf_route(problem: Problem, route: str) -> Fit:
 def nll_route(problem: Problem) -> Fit:
     """`to_roofit("nll")`."""
     made: RooFitObjects = to_roofit(problem.likelihood, "nll")
-    return lambda: timed(load_root(), dict(made.parameters), lambda: made.nll)
+    return lambda: timed(load_root(), dict(made.parameters), lambda: made.nll, hessian=True)
 
 
 # --- bindFunction --------------------------------------------------------------------------------

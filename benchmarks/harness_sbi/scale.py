@@ -109,8 +109,8 @@ def timed(action: Callable[[], Any]) -> tuple[float, Any]:
 
 def measure(size: Size, *, whole: bool) -> dict[str, Any]:
     """Seconds of this process's version; `whole`: all points and nuisances, else some, scaled."""
-    warm = likelihood(Size(2, 2, 1, 500, 1000))
-    sbi.impacts(warm, "mu")
+    for warm in (Size(2, 2, 1, 500, 1_000), Size(2, 20, 1, 500, 30_000)):  # few and many events
+        sbi.fit(likelihood(warm))
     like = likelihood(size)
     seconds: dict[str, float] = {}
     seconds["fit"], best = timed(lambda: sbi.fit(like))

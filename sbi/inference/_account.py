@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -80,10 +79,10 @@ def limit_note(name: str, parameter: Parameter | Nuisance, value: float) -> str:
 
 
 def problems_of(
-    like: Fittable, minuit: Any, objective: Objective, minimum: Minimum, *, whole: bool,
+    like: Fittable, objective: Objective, minimum: Minimum, *, whole: bool, exhausted: bool,
     flat: list[dict[str, float]], free: npt.NDArray[np.bool_],
 ) -> list[str]:  # fmt: skip
-    """What is wrong with the minimum."""
+    """What is wrong with the minimum; `exhausted`: MIGRAD ended at its limit of calls."""
     problems = [_flat_problem(steps) for steps in flat]
     if not math.isfinite(minimum.value):
         problems.append(str(like.explain(minimum.theta)))
@@ -91,7 +90,7 @@ def problems_of(
         problems.append(_not_positive(like, minimum, free))
     elif minimum.edm >= MAX_EDM:
         problems.append(f"the estimated distance to the minimum (EDM) is {minimum.edm:.2g}")
-    if problems and minuit.fmin is not None and minuit.fmin.has_reached_call_limit:
+    if problems and exhausted:
         problems.append("MIGRAD reached its maximum number of calls")
     if objective.outside:
         problems.append(

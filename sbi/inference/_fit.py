@@ -44,11 +44,13 @@ from rootml.sbi.inference._hepdata import table
 from rootml.sbi.inference._minimise import (
     Minimum,
     Objective,
+    check_strategy,
     descend,
     invert,
     limits,
     polish,
     prepare,
+    start_of,
     within,
 )
 from rootml.sbi.inference._minos import end_of_interval
@@ -56,6 +58,7 @@ from rootml.sbi.inference._quantiles import check_level, chi2_quantile
 from rootml.sbi.inference._quasi_newton import (
     Conditional,
     conditional_from,
+    from_afar,
     predicted,
     quasi_newton,
 )
@@ -74,7 +77,7 @@ log = logging.getLogger(__name__)
 
 LEVEL = 0.6826894921370859
 _MINOS_GOAL = 1e-9  # EDM of the fits that find an end
-_QUICK_GOAL = 1e-10  # EDM of quasi-Newton steps: what is left does not change the Hessian
+_QUICK_GOAL = 1e-9  # EDM of quasi-Newton steps: what is left does not change the Hessian
 
 
 @dataclass
@@ -503,11 +506,10 @@ class FitResult(HtmlRepr):
     def at_minimum(self) -> iminuit.Minuit:
         """Minuit, placed at the minimum that was found."""
         self.require_valid()
-        if self._minuit is None:  # the fit came from another process
+        if self._minuit is None:  # it was not needed
             kept = {name: self.values[name] for name in self.fixed}
-            self._minuit, _ = prepare(
-                self.like, fixed=kept, start=self.values, gradient=True, strategy=0
-            )
+            place, free = start_of(self.like, fixed=kept, start=self.values)
+            self._minuit = prepare(Objective(self.like, free), place)
         moved = not np.array_equal(np.array(self._minuit.values), self.theta)
         if moved or self._minuit.fmin is None:
             inside = np.clip(self.theta, *_inner_limits(self.like))
@@ -560,22 +562,21 @@ def fit(
     >>> round(result.values["mu"], 6), round(result.errors["mu"], 6)
     (2.0, 0.816497)
     """
-    minuit, objective = prepare(
-        like, fixed=fixed or {}, start=start or {}, gradient=gradient, strategy=strategy or 0
-    )
-    first = np.array(minuit.values, np.float64)
-    free = np.array([not minuit.fixed[name] for name in like.parameters])
+    check_strategy(strategy or 0)
+    first, free = start_of(like, fixed=fixed or {}, start=start or {})
+    objective = Objective(like, free)
     if gradient and strategy is None and calls is None:
         quick = _quick(like, objective, first, free, None)
         if quick is not None:
-            return _account(like, minuit, objective, quick, free)
+            return _account(like, objective, quick, free)
+    minuit = prepare(objective, first, gradient=gradient, strategy=strategy or 0)
     if minuit.nfit:
         minuit.migrad(ncall=calls)
     objective.values, objective.gradients = int(minuit.nfcn), int(minuit.ngrad)
     minimum = _polished(like, np.array(minuit.values, np.float64), free)
     if not is_valid(minimum, free) and not len(flat_directions(minimum, free)):
         minimum = _second_opinion(like, minimum, first, free)
-    return _account(like, minuit, objective, minimum, free)
+    return _account(like, objective, minimum, free, minuit)
 
 
 def _quick(
@@ -583,13 +584,13 @@ def _quick(
     hessian: Array | None,
 ) -> Minimum | None:  # fmt: skip
     """The minimum by quasi-Newton steps, valid or flat; None: they find none."""
-    found = quasi_newton(
-        like, theta, free, goal=_QUICK_GOAL,
-        curvature=None if hessian is None else Curvature(hessian),
-    )  # fmt: skip
+    near = (theta, None if hessian is None else Curvature(hessian))
+    if hessian is None:
+        near = from_afar(like, theta, free) or near
+    found = quasi_newton(like, near[0], free, goal=_QUICK_GOAL, curvature=near[1])
     if found is None:
         return None
-    minimum = _polished(like, found.theta + found.step, free)
+    minimum = _polished(like, found.theta, free, (found.value, found.gradient))
     if not (is_valid(minimum, free) or len(flat_directions(minimum, free))):
         return None
     objective.gradients = found.passes
@@ -614,24 +615,26 @@ def newton_fit(
     Args:
         hessian: Second derivatives nearby; None: those at the start.
     """
-    minuit, objective = prepare(like, fixed=fixed, start=start, gradient=True, strategy=0)
-    theta = np.array(minuit.values, np.float64)
-    free = np.array([not minuit.fixed[name] for name in like.parameters])
+    theta, free = start_of(like, fixed=fixed, start=start)
+    objective = Objective(like, free)
     quick = _quick(like, objective, theta, free, hessian)
     if quick is not None:
-        return _account(like, minuit, objective, quick, free)
+        return _account(like, objective, quick, free)
     if not math.isfinite(like.nll(theta, strict=False)):
         return None
     theta, converged = descend(like, theta, free)
     if converged:
         minimum = _polished(like, theta, free)
         if is_valid(minimum, free):
-            return _account(like, minuit, objective, minimum, free)
+            return _account(like, objective, minimum, free)
     return None
 
 
-def _polished(like: Fittable, theta: Array, free: npt.NDArray[np.bool_]) -> Minimum:
-    return settle(like, polish(like, theta, free), free)
+def _polished(
+    like: Fittable, theta: Array, free: npt.NDArray[np.bool_],
+    known: tuple[float, Array] | None = None,
+) -> Minimum:  # fmt: skip
+    return settle(like, polish(like, theta, free, known), free)
 
 
 def _second_opinion(
@@ -649,10 +652,10 @@ def _second_opinion(
 
 def _account(
     like: Fittable,
-    minuit: Any,
     objective: Objective,
     minimum: Minimum,
     free: npt.NDArray[np.bool_],
+    minuit: Any = None,
 ) -> FitResult:
     """The result, with what there is to say about it."""
     names = list(like.parameters)
@@ -661,7 +664,10 @@ def _account(
     at_limit = [name for name, here in zip(names, held, strict=True) if here]
     flat = [steps_of(each, names) for each in flat_directions(minimum, free)]
     valid = whole and is_close(minimum)
-    problems = problems_of(like, minuit, objective, minimum, whole=whole, flat=flat, free=free)
+    exhausted = minuit is not None and minuit.fmin and minuit.fmin.has_reached_call_limit
+    problems = problems_of(
+        like, objective, minimum, whole=whole, exhausted=bool(exhausted), flat=flat, free=free
+    )
     values = dict(zip(names, minimum.theta.tolist(), strict=True))
     problems += [limit_note(name, like.parameters[name], values[name]) for name in at_limit]
     problems += [WEIGHTED] if is_weighted(like) else []

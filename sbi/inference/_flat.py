@@ -54,6 +54,12 @@ def flat_directions(minimum: Minimum, free: Mask) -> Array:
 
     Parameters that a limit holds firmly are left out: their place is determined.
     """
+    if minimum.flat is None:
+        minimum.flat = _found_flat(minimum, free)
+    return minimum.flat
+
+
+def _found_flat(minimum: Minimum, free: Mask) -> Array:
     none = np.zeros((0, len(free)))
     if minimum.hessian is None or not free.any():
         return none

@@ -13,14 +13,15 @@ import numpy.typing as npt
 from rootml._internal.optional import optional_import
 from rootml._internal.validators import is_number
 from rootml.errors import DensityError, MissingParameterError, UsageError, nearest
-from rootml.sbi.likelihood._fittable import Fittable, rough_hessian
+from rootml.sbi.likelihood._fittable import Fittable
 from rootml.sbi.likelihood._interpolation import Array
 from rootml.sbi.likelihood._parameters import Nuisance, Parameter
 
 _NEAR_LIMIT = 1e-3  # of a standard deviation: nearer than this is at the limit
 _EDM_GOAL = 1e-12  # Newton steps stop here
 MAX_EDM = 1e-4  # minima with a larger EDM are rejected
-_STALE = 1e-10  # steps this short (1e-5 standard deviations) leave the Hessian as it is
+_LAST = 2e-9  # steps this short (6e-5 standard deviations) end where the parabola says
+_STALE = 2e-9  # steps this short leave the Hessian as it is
 _FAR = 1e-2  # steps this long change it so much that the next one needs a new one
 _STEPS = 12
 _MAX_DESCENT = 100  # steps of `descend`
@@ -78,21 +79,15 @@ def gradient_of(like: Fittable, theta: Array, free: npt.NDArray[np.bool_]) -> tu
     return value, np.where(free, gradient, 0.0)
 
 
-def prepare(
-    like: Fittable,
-    *,
-    fixed: Mapping[str, float],
-    start: Mapping[str, float],
-    gradient: bool,
-    strategy: int,
-) -> tuple[Any, Objective]:
-    """A Minuit object of the likelihood, and its objective.
+def start_of(
+    like: Fittable, *, fixed: Mapping[str, float], start: Mapping[str, float]
+) -> tuple[Array, npt.NDArray[np.bool_]]:
+    """Where a fit starts, and which parameters it varies: ``(parameter,)`` both.
 
     Raises:
         MissingParameterError: `fixed` or `start` names an unknown parameter.
-        UsageError: A start that is not a number or outside its range; an unknown strategy.
+        UsageError: A start that is not a number or outside its range.
     """
-    iminuit = optional_import("iminuit", feature="sbi.fit", extra="sbi")
     names = list(like.parameters)
     for given in (fixed, start):
         for name in given:
@@ -101,26 +96,35 @@ def prepare(
                 raise MissingParameterError(message)
     values = {name: float(p.value or 0.0) for name, p in like.parameters.items()}
     values |= {**start, **fixed}
-    if strategy not in {0, 1, 2}:
-        message = f"strategy={strategy!r}: Minuit's strategies are 0, 1 and 2"
-        raise UsageError(message)
     free = np.array([not (p.fixed or name in fixed) for name, p in like.parameters.items()])
     _check_start(like, values, free)
-    objective = Objective(like, free)
+    return np.array([values[name] for name in names], np.float64), free
+
+
+def prepare(
+    objective: Objective, theta: Array, *, gradient: bool = True, strategy: int = 0
+) -> Any:  # an iminuit.Minuit, which is optional
+    """A Minuit object of a likelihood that starts at a point."""
+    iminuit = optional_import("iminuit", feature="sbi.fit", extra="sbi")
+    parameters = objective.like.parameters
     minuit = iminuit.Minuit(
-        objective,
-        np.array([values[name] for name in names], np.float64),
-        grad=objective.gradient if gradient else None,
-        name=names,
+        objective, theta, grad=objective.gradient if gradient else None, name=list(parameters)
     )
     minuit.errordef = iminuit.Minuit.LIKELIHOOD
     minuit.strategy = strategy
-    for name, parameter in like.parameters.items():
+    for free, (name, parameter) in zip(objective.free, parameters.items(), strict=True):
         minuit.errors[name] = _step(parameter)
-        minuit.fixed[name] = parameter.fixed or name in fixed
-        if not minuit.fixed[name]:  # a fixed value may lie at or beyond a limit
+        minuit.fixed[name] = not free
+        if free:  # a fixed value may lie at or beyond a limit
             minuit.limits[name] = (parameter.lower, parameter.upper)
-    return minuit, objective
+    return minuit
+
+
+def check_strategy(strategy: int) -> None:
+    """Refuse what is none of Minuit's strategies."""
+    if strategy not in {0, 1, 2}:
+        message = f"strategy={strategy!r}: Minuit's strategies are 0, 1 and 2"
+        raise UsageError(message)
 
 
 def _check_start(like: Fittable, values: Mapping[str, float], free: npt.NDArray[np.bool_]) -> None:
@@ -217,6 +221,7 @@ class Minimum:
         blocked: Parameters held by a limit: the gradient there points outwards.
         edm: Estimated distance to the minimum (EDM), in -log L; infinite without a Hessian.
         gradient: First derivatives of all parameters.
+        flat: Directions without curvature once they were looked for, see `_flat`.
     """
 
     theta: Array
@@ -225,12 +230,21 @@ class Minimum:
     blocked: npt.NDArray[np.bool_]
     edm: float
     gradient: Array
+    flat: Array | None = None
 
 
-def polish(like: Fittable, theta: Array, free: npt.NDArray[np.bool_]) -> Minimum:
-    """Newton steps from where MIGRAD stopped, within the limits, as long as they lead down."""
+def polish(
+    like: Fittable, theta: Array, free: npt.NDArray[np.bool_],
+    known: tuple[float, Array] | None = None,
+) -> Minimum:  # fmt: skip
+    """Newton steps from where a minimiser stopped, within the limits, as long as they lead down.
+
+    Args:
+        known: Value and gradient there.
+    """
     low, high = limits(like)
-    value, gradient = gradient_of(like, theta, free)
+    value, gradient = gradient_of(like, theta, free) if known is None else known
+    gradient = np.where(free, gradient, 0.0)
     hessian = hessian_of(like, theta, free)
     none = np.zeros_like(free)
     if hessian is None or not np.isfinite(gradient).all():
@@ -247,6 +261,10 @@ def polish(like: Fittable, theta: Array, free: npt.NDArray[np.bool_]) -> Minimum
         edm = 0.5 * abs(float(gradient @ step))
         trial = np.clip(theta + step, low, high) if free.any() else theta
         trial = np.where(free, trial, theta)
+        if edm < _LAST and np.array_equal(trial, theta + step):
+            # what a step this short leaves is of second order: it need not be looked at
+            theta, value, gradient = trial, value - edm, gradient + hessian @ step
+            break
         if edm < _EDM_GOAL:
             break
         lower, rise = gradient_of(like, trial, free)
@@ -282,16 +300,10 @@ def _snap(
     return theta, value, gradient
 
 
-def hessian_of(
-    like: Fittable, theta: Array, free: npt.NDArray[np.bool_], *, rough: bool = False
-) -> Array | None:
-    """Second derivatives, 0 for fixed parameters; None where there are none.
-
-    Args:
-        rough: Good enough for steps; the likelihood has a value at `theta`.
-    """
+def hessian_of(like: Fittable, theta: Array, free: npt.NDArray[np.bool_]) -> Array | None:
+    """Second derivatives, 0 for fixed parameters; None where there are none."""
     try:
-        given = rough_hessian(like, theta) if rough else like.nll_hessian(theta)
+        given = like.nll_hessian(theta)
     except DensityError:
         return None
     hessian = np.where(np.outer(free, free), given, 0.0)

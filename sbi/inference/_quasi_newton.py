@@ -10,8 +10,9 @@
 
 The last line is the update of Broyden, Fletcher, Goldfarb and Shanno (Nocedal and Wright,
 Numerical Optimization, 2nd edition, section 6.1): it keeps H positive definite. Value and gradient
-come of one pass over the events, and a fit takes some ten of them. A conditional fit starts where
-the Hessian expects its minimum, and takes two or three.
+come of one pass over the events, and a fit takes some ten of them; with few parameters an eighth
+of many events takes the first, and all of them three or four. A conditional fit starts where the
+Hessian expects its minimum, and takes one or two.
 """
 
 from __future__ import annotations
@@ -22,9 +23,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from rootml.errors import DensityError
 from rootml.sbi.inference._curvature import Curvature
-from rootml.sbi.inference._minimise import hessian_of, limits
-from rootml.sbi.likelihood._fittable import Fittable
+from rootml.sbi.inference._minimise import hessian_of, invert, limits
+from rootml.sbi.likelihood._fittable import Fittable, subsample
 from rootml.sbi.likelihood._interpolation import Array
 
 _STEPS = 60
@@ -32,6 +34,8 @@ _SHORTER = 0.3  # a step that leads up is shortened by this
 _TRIES = 12
 _SLOPE = 1e-4  # of the fall that the gradient promises: less is not worth a step
 _MAX_ACTIVE = 8  # rounds in which parameters go to their limits
+_NEAR = 1e-3  # EDM of a part of the events: its minimum is a standard deviation off anyway
+_FEW = 12  # parameters whose second derivatives a part of the events gives well enough
 _MAX_STEP = 30.0  # standard deviations at once: farther, the parabola is only a direction
 
 Mask = npt.NDArray[np.bool_]
@@ -78,7 +82,7 @@ def quasi_newton(
     if not fine:
         return None
     if curvature is None:
-        hessian = hessian_of(like, theta, free, rough=True)
+        hessian = hessian_of(like, theta, free)
         if hessian is None:
             return None
         curvature = Curvature(hessian)
@@ -105,6 +109,30 @@ def quasi_newton(
         curvature = curvature.updated(trial - theta, rise - gradient, moving)
         theta, value, gradient = trial, lower, rise
     return None
+
+
+def from_afar(like: Fittable, theta: Array, free: Mask) -> tuple[Array, Curvature] | None:
+    """A place to start from with second derivatives there, by a part of many events.
+
+    Of a few parameters that is near the minimum. Second derivatives of a part are too inexact for
+    steps of many at once: for them it is the start itself. None: there are not many events, or
+    the part has no minimum.
+    """
+    try:
+        part = subsample(like)
+        if part is None:
+            return None
+        if free.sum() <= _FEW:
+            found = quasi_newton(part, theta, free, goal=_NEAR)
+            if found is None:
+                return None
+            theta = found.theta + found.step
+        hessian = hessian_of(part, theta, free)
+    except DensityError:
+        return None
+    if hessian is None or invert(hessian[np.ix_(free, free)]) is None:
+        return None
+    return theta, Curvature(hessian)
 
 
 def _evaluated(like: Fittable, theta: Array, free: Mask) -> tuple[float, Array, bool]:

@@ -9,6 +9,7 @@ nuisance parameters that move the other parameters.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -258,9 +259,14 @@ class ShiftedLikelihood(Likelihood):
         """Second derivatives."""
         return self._extend(self.base.nll_hessian(self._split(theta)[0]))
 
-    def rough_hessian(self, theta: Sequence[float] | Array) -> Array:
-        """Second derivatives for steps to a minimum: see `Likelihood.rough_hessian`."""
-        return self._extend(self.base.rough_hessian(self._split(theta)[0]))
+    def subsample(self) -> ShiftedLikelihood | None:
+        """About the same function by a part of the events: see `Likelihood.subsample`."""
+        base = self.base.subsample()
+        if base is None:
+            return None
+        other = copy(self)
+        other.base = base
+        return other
 
     def score_covariance(self, theta: Sequence[float] | Array) -> Array:
         """What the gradient varies by for weighted events."""

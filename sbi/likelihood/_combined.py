@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ import numpy as np
 from rootml._internal.reprs import HtmlRepr, Part, facts_text
 from rootml.errors import DensityError, MissingParameterError, UsageError, nearest
 from rootml.sbi.likelihood._constraints import Constraints, Indices
-from rootml.sbi.likelihood._fittable import Fittable, is_weighted, rough_hessian
+from rootml.sbi.likelihood._fittable import Fittable, is_weighted, subsample
 from rootml.sbi.likelihood._interpolation import Array
 from rootml.sbi.likelihood._parameters import Nuisance, Parameter
 
@@ -196,12 +197,17 @@ class CombinedLikelihood(HtmlRepr):
         return self._summed([part.like.nll_hessian(point[part.indices]) for part in self._parts],
                             point)  # fmt: skip
 
-    def rough_hessian(self, theta: Sequence[float] | Array) -> Array:
-        """Second derivatives for steps to a minimum: see `Likelihood.rough_hessian`."""
-        point = self._point(theta)
-        return self._summed(
-            [rough_hessian(part.like, point[part.indices]) for part in self._parts], point
-        )
+    def subsample(self) -> CombinedLikelihood | None:
+        """About the same function by a part of the events: see `Likelihood.subsample`."""
+        found = [subsample(part.like) for part in self._parts]
+        if all(like is None for like in found):
+            return None
+        other = copy(self)
+        other._parts = [
+            part if like is None else replace(part, like=like)
+            for part, like in zip(self._parts, found, strict=True)
+        ]
+        return other
 
     def score_covariance(self, theta: Sequence[float] | Array) -> Array:
         """What the gradient varies by for weighted events, ``(parameter, parameter)``."""

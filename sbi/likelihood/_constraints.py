@@ -85,9 +85,11 @@ class Constraints:
         where, outcome, inverse = self._gauss
         gradient[where] += (theta[where] - outcome) * inverse
         where, outcome, inverse = self._log
-        gradient[where] += (np.log(theta[where]) - outcome) * inverse / theta[where]
+        if len(where):
+            gradient[where] += (np.log(theta[where]) - outcome) * inverse / theta[where]
         where, outcome, scale = self._count
-        gradient[where] += scale - outcome / theta[where]
+        if len(where):
+            gradient[where] += scale - outcome / theta[where]
         return gradient
 
     def curvature(self, theta: Array) -> Array:
@@ -96,7 +98,9 @@ class Constraints:
         where, _, inverse = self._gauss
         hessian[where] += inverse
         where, outcome, inverse = self._log
-        hessian[where] += inverse * (1.0 - np.log(theta[where]) + outcome) / theta[where] ** 2
+        if len(where):
+            hessian[where] += inverse * (1.0 - np.log(theta[where]) + outcome) / theta[where] ** 2
         where, outcome, _ = self._count
-        hessian[where] += outcome / theta[where] ** 2
+        if len(where):
+            hessian[where] += outcome / theta[where] ** 2
         return hessian

@@ -67,7 +67,8 @@ _POWERS = np.arange(1, 7)
 
 def _polynomial(table: Array, alpha: Array) -> Array:
     """Weights and their two derivatives, ``(3, alpha, column)``."""
-    powers = alpha[:, None] ** np.arange(7)
+    powers = np.ones((len(alpha), 7))
+    np.cumprod(np.broadcast_to(alpha[:, None], (len(alpha), 6)), axis=1, out=powers[:, 1:])
     ones = np.stack(
         [
             powers[:, 1:],

@@ -79,6 +79,25 @@ class _InUse:
     tables: tuple[Indices, Indices]
 
 
+@dataclass(frozen=True, slots=True)
+class SecondTables:
+    """Rows in use with their places among the parameters of their process.
+
+    Attributes:
+        exponential: ``(row, 3)``: row number, process, place among the process's parameters.
+        polynomial: ``(row, 4)``: the same and the group; sorted by group.
+        parameters: ``(process, place)``: parameter numbers, -1 behind the last.
+        shapers: ``(process, place)``: the same as places among `all_shapers`.
+        all_shapers: The parameters of all shapes.
+    """
+
+    exponential: Indices
+    polynomial: Indices
+    parameters: Indices
+    shapers: Indices
+    all_shapers: Indices
+
+
 class Layout:
     """Rows of an unbinned channel.
 
@@ -116,6 +135,8 @@ class Layout:
         self._last: Plan | None = None
         self._in_use: _InUse | None = None
         self.row_parameter = self._row_parameter()
+        self._row_place = self._places_of_rows()
+        self._second: tuple[tuple[Indices, Indices], SecondTables] | None = None
 
     @property
     def shaped(self) -> list[int]:
@@ -128,6 +149,33 @@ class Layout:
             where[self.first_exponential :][factor.exponential] = factor.parameter
             where[self.first_polynomial :][factor.polynomial] = factor.parameter
         return where
+
+    def _places_of_rows(self) -> Indices:
+        """Of the morphing rows in a flat ``(process, parameter)``."""
+        where = np.empty(self.num_rows - self.first_exponential, np.int64)
+        for factor in self.factors:
+            place = factor.process * len(self.names) + factor.parameter
+            where[factor.exponential] = place
+            where[self.first_polynomial - self.first_exponential :][factor.polynomial] = place
+        return where
+
+    def slopes(self, plan: Plan, sums: Array) -> Array:
+        """Derivatives by each parameter of sums over events, ``(process, parameter)``.
+
+        Args:
+            sums: Of all rows, ``(row,)``: see `_kernels`.
+        """
+        shape = len(self.processes), len(self.names)
+        first = self.first_exponential
+        terms = plan.weights[1, first:] * sums[first:]
+        return np.bincount(self._row_place, terms, minlength=shape[0] * shape[1]).reshape(shape)
+
+    def second_tables(self, plan: Plan) -> SecondTables:
+        """What second derivatives need of the rows in use."""
+        known = self._second
+        if known is None or known[0] is not plan.tables:
+            self._second = known = plan.tables, _second_tables(self, plan)
+        return known[1]
 
     def store(self, columns: RatioColumns, what: str, *, double: bool) -> Store:
         """The rows for some events in blocks; see `matrix`.
@@ -287,6 +335,35 @@ def _tables(exponential: list[Indices], groups: list[Group]) -> tuple[Indices, I
     return (
         np.array(first, np.int64).reshape(-1, 2),
         np.array(second, np.int64).reshape(-1, 3),
+    )
+
+
+def _second_tables(layout: Layout, plan: Plan) -> SecondTables:
+    owners: list[list[int]] = []
+    for p, rows in enumerate(plan.exponential):
+        mine = set(layout.row_parameter[rows].tolist())
+        mine |= {group.parameter for group in plan.groups if group.process == p}
+        owners.append(sorted(mine))
+    parameters = np.full((len(owners), max([1, *map(len, owners)])), -1, np.int64)
+    for p, mine_sorted in enumerate(owners):
+        parameters[p, : len(mine_sorted)] = mine_sorted
+    shapers = np.array(sorted(set().union(*owners)), np.int64)
+    exponential = [
+        (row, p, owners[p].index(int(layout.row_parameter[row])))
+        for p, rows in enumerate(plan.exponential)
+        for row in rows
+    ]
+    polynomial = [
+        (row, group.process, owners[group.process].index(group.parameter), g)
+        for g, group in enumerate(plan.groups)
+        for row in group.rows
+    ]
+    return SecondTables(
+        np.array(exponential, np.int64).reshape(-1, 3),
+        np.array(polynomial, np.int64).reshape(-1, 4),
+        parameters,
+        np.searchsorted(shapers, parameters).astype(np.int64),
+        shapers,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from copy import copy
 from numbers import Real
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -205,20 +206,25 @@ class Likelihood(HtmlRepr):
         """Second derivatives, ``(parameter, parameter)``."""
         point = self._point(theta)
         self.nll(point)
-        return self._hessian(point, rough=False)
-
-    def rough_hessian(self, theta: Sequence[float] | Array) -> Array:
-        """Second derivatives for steps to a minimum: of many reference events, some are summed."""
-        return self._hessian(self._point(theta), rough=True)
-
-    def _hessian(self, point: Array, *, rough: bool) -> Array:
         with np.errstate(all="ignore"):
             total = np.diag(self._constraints.curvature(point))
             if self.unbinned is not None:
-                total = total + self.unbinned.hessian(point, rough=rough)
+                total = total + self.unbinned.hessian(point)
             if self._binned is not None:
                 total = total + self._binned.hessian(point)
         return total
+
+    def subsample(self) -> Likelihood | None:
+        """About the same function, by an eighth of the events where there are many; None: not.
+
+        A fit goes from its minimum to that of all events.
+        """
+        unbinned = None if self.unbinned is None else self.unbinned.subsample()
+        if unbinned is None:
+            return None
+        other = copy(self)
+        other.unbinned = unbinned
+        return other
 
     def _undefined(self, point: Array, *, strict: bool) -> float:
         """NaN for a point that is not finite, or an error."""

@@ -20,8 +20,6 @@ from rootml.sbi.likelihood._kernels_numpy import SecondSums, reference_sums, sec
 from rootml.sbi.likelihood._layout import Layout, Plan
 from rootml.sbi.likelihood._store import Events, Store
 
-_ROUGH = 8  # a part of the events that does for a Hessian from which only steps are made
-
 ReferenceSums: TypeAlias = Callable[..., Array]  # see `_kernels_numpy.reference_sums`
 
 
@@ -102,17 +100,10 @@ class Normaliser:
         last = self._last
         if last is not None and last.point == plan.point and last.gradient is not None:
             return last.logs, last.gradient
-        layout = self.layout
-        rows = self._sums(self._matrix, self.events.weights, layout, plan)
+        rows = self._sums(self._matrix, self.events.weights, self.layout, plan)
         logs = self._logs(rows)
-        gradient = np.zeros((len(logs), len(layout.names)))
-        for factor in layout.factors:
-            first = layout.first_exponential, layout.first_polynomial
-            for start, place in zip(first, (factor.exponential, factor.polynomial), strict=True):
-                mine = slice(start + place.start, start + place.stop)
-                gradient[factor.process, factor.parameter] += (
-                    plan.weights[1, mine] @ rows[mine] / rows[factor.process]
-                )
+        gradient, shaped = np.zeros((len(logs), len(self.layout.names))), self._shaped
+        gradient[shaped] = self.layout.slopes(plan, rows)[shaped] / rows[shaped, None]
         self._keep(plan, logs, gradient)
         return logs, gradient
 
@@ -121,13 +112,10 @@ class Normaliser:
         sums = self._second(self._matrix, self.events.weights, self.layout, plan, None, None)
         return self._logs(sums.terms), *self._derivatives(sums)
 
-    def rough_hessian(self, plan: Plan) -> tuple[Array, Array, Array]:
-        """The same; second derivatives by every eighth block of events, where there are many."""
-        part = self.events.every(_ROUGH)
-        if part is None:
-            return self.hessian(plan)
-        sums = self._second(part.rows, part.weights, self.layout, plan, None, None)
-        return *self.gradient(plan), self._derivatives(sums)[1]
+    def subsample(self, step: int) -> Normaliser | None:
+        """The same by every `step`-th block of events; None: there are not many."""
+        part = self.events.every(step)
+        return None if part is None else Normaliser(self.layout, part, self._sums, self._second)
 
     def _derivatives(self, sums: SecondSums) -> tuple[Array, Array]:
         """Of log Z, first and second."""

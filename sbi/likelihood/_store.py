@@ -111,6 +111,13 @@ class Store:
             blocks[b, :, : len(ours)] = self.blocks[ours // BLOCK, :, ours % BLOCK].T
         return Store(blocks, len(events))
 
+    def every(self, step: int) -> Store:
+        """Every `step`-th block, in the same memory; those between are rows that nobody reads."""
+        number, rows = len(self.blocks) // step, self.blocks.shape[1]
+        whole = number - (number * step * BLOCK > self.num_events)
+        blocks = self.blocks[: whole * step].reshape(whole, step * rows, BLOCK)
+        return Store(blocks, whole * BLOCK)
+
     def first_rows(self, rows: int) -> Array:
         """The first rows of all events as float64, ``(row, event)``."""
         found = self.blocks[:, :rows].transpose(1, 0, 2).reshape(rows, -1)
@@ -146,15 +153,18 @@ class Events:
         return float(self.num_events) if self.weights is None else float(self.weights.sum())
 
     def every(self, step: int) -> Events | None:
-        """Every `step`-th block of them, without the last; None: that leaves too few."""
+        """Every `step`-th block of them, with the weights of all; None: that leaves too few."""
         if not isinstance(self.rows, Store) or len(self.rows.blocks) <= step * _LEAST:
             return None
-        blocks = self.rows.blocks[:-1:step].copy()
-        weights = self.weights
-        if weights is not None:
-            whole = (len(self.rows.blocks) - 1) * BLOCK
-            weights = weights[:whole].reshape(-1, BLOCK)[::step].ravel()
-        return Events(Store(blocks, len(blocks) * BLOCK), weights, None)
+        rows = self.rows.every(step)
+        weights = np.ones(rows.num_events)
+        if self.weights is not None:
+            whole = rows.num_events * step
+            weights = self.weights[:whole].reshape(-1, step, BLOCK)[:, 0].ravel()
+        share = float(weights.sum()) * step / self.sum_of_weights
+        if not 0.5 < share < 2.0:  # weights of both signs: these do not stand for all
+            return None
+        return Events(rows, weights * (step / share), None)
 
     @property
     def weighted(self) -> bool:

@@ -22,6 +22,8 @@ from rootml.sbi.likelihood._store import Events, Store
 if TYPE_CHECKING:
     from rootml.sbi.likelihood._model import Model
 
+_STEP = 8  # one of so many blocks of events does for a place near the minimum
+
 Engine: TypeAlias = Literal["auto", "compiled", "numpy"]
 
 
@@ -145,6 +147,16 @@ class Unbinned:
         other.events, other._last = events, None
         return other
 
+    def subsample(self) -> Unbinned | None:
+        """The same channel with an eighth of the events, where there are many; None: nowhere."""
+        events = self.events.every(_STEP)
+        normaliser = None if self.normaliser is None else self.normaliser.subsample(_STEP)
+        if events is None and normaliser is None:
+            return None
+        other = self.with_events(self.events if events is None else events)
+        other.normaliser = self.normaliser if normaliser is None else normaliser
+        return other
+
     @property
     def sum_of_weights(self) -> float:
         """The number of observed events, weighted."""
@@ -178,13 +190,8 @@ class Unbinned:
         sums = self._density_sums(plan, coefficients, gradient=True)
         number = len(self.layout.processes)
         result = jacobian.sum(axis=0) - sums.rows[:number] @ gradient
-        for factor in self.layout.factors:
-            starts = self.layout.first_exponential, self.layout.first_polynomial
-            for start, place in zip(starts, (factor.exponential, factor.polynomial), strict=True):
-                mine = slice(start + place.start, start + place.stop)
-                result[factor.parameter] -= (
-                    coefficients[factor.process] * plan.weights[1, mine] @ sums.rows[mine]
-                )
+        if self.layout.factors:
+            result -= coefficients @ self.layout.slopes(plan, sums.rows)
         value = float(expected.sum() - sums.value)
         self._last = theta.tobytes(), value
         return value, result
@@ -201,20 +208,15 @@ class Unbinned:
             gradient=gradient,
         )
 
-    def hessian(self, theta: Array, *, rough: bool = False) -> Array:
-        """Second derivatives, ``(parameter, parameter)``.
-
-        Args:
-            rough: Those of log Z by a part of the reference events.
-        """
+    def hessian(self, theta: Array) -> Array:
+        """Second derivatives, ``(parameter, parameter)``."""
         plan = self.layout.plan(theta)
         expected, jacobian, curves = self.yields.hessian(theta)
         shrink = np.ones(len(expected))
         logs = np.zeros_like(shrink)
         log_gradient, log_hessian = np.zeros_like(jacobian), np.zeros_like(curves)
         if self.normaliser is not None:
-            find = self.normaliser.rough_hessian if rough else self.normaliser.hessian
-            logs, log_gradient, log_hessian = find(plan)
+            logs, log_gradient, log_hessian = self.normaliser.hessian(plan)
             shrink = np.exp(-logs)
         coefficients = expected * shrink
         gradient = (jacobian - expected[:, None] * log_gradient) * shrink[:, None]

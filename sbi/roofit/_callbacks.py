@@ -20,26 +20,55 @@ from rootml.sbi.likelihood._interpolation import Array
 MESSAGE_SIZE = 2000  # kMessageSize of bridge.h
 _Doubles = ctypes.POINTER(ctypes.c_double)
 _NLL = ctypes.CFUNCTYPE(
-    ctypes.c_int, ctypes.c_long, _Doubles, _Doubles, _Doubles, ctypes.POINTER(ctypes.c_char)
-)
+    ctypes.c_int, ctypes.c_long, _Doubles, _Doubles, _Doubles, _Doubles,
+    ctypes.POINTER(ctypes.c_char),
+)  # fmt: skip
 _BATCH = ctypes.CFUNCTYPE(
     ctypes.c_int, ctypes.c_long, ctypes.c_long, ctypes.c_long, ctypes.POINTER(_Doubles),
     ctypes.POINTER(ctypes.c_long), _Doubles, ctypes.POINTER(ctypes.c_char),
 )  # fmt: skip
 
-Value: TypeAlias = Callable[[Array], float]
 ValueAndGradient: TypeAlias = Callable[[Array], tuple[float, Array]]
+Hessian: TypeAlias = Callable[[Array], Array]
 Batch: TypeAlias = Callable[[int, Sequence[Array]], Array]
 
 _numbers = itertools.count(1)
-_nlls: dict[int, tuple[int, Value, ValueAndGradient]] = {}
+_nlls: dict[int, Nll] = {}
 _batches: dict[int, Batch] = {}
 
 
-def register_nll(size: int, value: Value, gradient: ValueAndGradient) -> int:
-    """Remember the functions of an NLL of `size` parameters; its number."""
+class Nll:
+    """An NLL of `size` parameters, which MINUIT asks again and again at the same point.
+
+    Value and gradient come of one pass over the events, and MINUIT wants the gradient where it has
+    asked for the value: both are found at once and kept, as is the Hessian.
+    """
+
+    def __init__(self, size: int, gradient: ValueAndGradient, hessian: Hessian) -> None:
+        self.size = size
+        self._find, self._find_hessian = gradient, hessian
+        self._last: tuple[bytes, tuple[float, Array]] | None = None
+        self._last_hessian: tuple[bytes, Array] | None = None
+
+    def gradient(self, point: Array) -> tuple[float, Array]:
+        """Value and gradient."""
+        key, last = point.tobytes(), self._last
+        if last is None or last[0] != key:
+            self._last = last = key, self._find(point)
+        return last[1]
+
+    def hessian(self, point: Array) -> Array:
+        """Second derivatives."""
+        key, last = point.tobytes(), self._last_hessian
+        if last is None or last[0] != key:
+            self._last_hessian = last = key, self._find_hessian(point)
+        return last[1]
+
+
+def register_nll(nll: Nll) -> int:
+    """Remember an NLL; its number."""
     number = next(_numbers)
-    _nlls[number] = size, value, gradient
+    _nlls[number] = nll
     return number
 
 
@@ -105,17 +134,20 @@ _GONE = (
 
 
 @_NLL  # type: ignore[untyped-decorator]
-def _call_nll(number: int, theta: Any, value: Any, gradient: Any, message: Any) -> int:
+def _call_nll(
+    number: int, theta: Any, value: Any, gradient: Any, hessian: Any, message: Any
+) -> int:
     try:
         if number not in _nlls:
             raise ReferenceError(_GONE)
-        size, plain, both = _nlls[number]
-        point = _array(theta, size).copy()
+        nll = _nlls[number]
+        point = _array(theta, nll.size).copy()
+        if hessian:
+            _array(hessian, nll.size**2)[:] = nll.hessian(point).ravel()
+            return 0
+        value[0], found = nll.gradient(point)
         if gradient:
-            value[0], found = both(point)
-            _array(gradient, size)[:] = found
-        else:
-            value[0] = plain(point)
+            _array(gradient, nll.size)[:] = found
     except BaseException as error:  # noqa: BLE001 - it must not leave through C: it is raised again in C++
         return _tell(message, error)
     return 0

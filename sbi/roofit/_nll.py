@@ -1,4 +1,4 @@
-"""The route ``"nll"``: the compiled likelihood as one RooFit object, with its gradient."""
+"""The route ``"nll"``: the compiled likelihood as one RooFit object, with its derivatives."""
 
 from __future__ import annotations
 
@@ -23,9 +23,11 @@ def make_nll(like: Fittable, parameters: Iterable[Any], owner: Owner, name: str)
     for parameter in parameters:
         variables.add(parameter)
     number = _callbacks.register_nll(
-        len(like.parameters),
-        lambda theta: like.nll(theta, strict=False),
-        lambda theta: like.nll_gradient(theta, strict=False),
+        _callbacks.Nll(
+            len(like.parameters),
+            lambda theta: like.nll_gradient(theta, strict=False),
+            like.nll_hessian,
+        )
     )
     owner.on_close(lambda: _callbacks.forget(number))
     title = "negative log-likelihood of rootml.sbi"

@@ -9,6 +9,7 @@
 #include "RooListProxy.h"
 #include "RooWorkspace.h"
 #include "RooFit/EvalContext.h"
+#include "RVersion.h"
 #include "TBuffer.h"
 #include "TDirectory.h"
 #include "THashList.h"
@@ -27,7 +28,7 @@
 namespace rootml_roofit {
 
 // What Python offers: both return 0, or 1 and the text of an exception in `message`.
-using NllCall = int (*)(long id, const double *theta, double *value, double *gradient, char *message);
+using NllCall = int (*)(long id, const double *theta, double *value, double *gradient, double *hessian, char *message);
 using BatchCall = int (*)(long id, long rows, long number, const double *const *columns, const long *sizes,
                           double *output, char *message);
 constexpr std::size_t kMessageSize = 2000;
@@ -82,7 +83,7 @@ private:
    }
 };
 
-/// A negative log-likelihood with its gradient.
+/// A negative log-likelihood with its gradient and its second derivatives.
 class Nll final : public Unwritable {
 public:
    Nll(const char *name, const char *title, const RooArgList &parameters, long id, unsigned long long call)
@@ -113,33 +114,56 @@ public:
    {
       double value = 0.;
       std::vector<double> gradient(_parameters.size());
-      call(&value, gradient.data());
-      std::vector<std::size_t> order(gradient.size());
-      std::iota(order.begin(), order.end(), 0);
-      std::sort(order.begin(), order.end(), [this](std::size_t a, std::size_t b) {
-         return std::strcmp(_parameters[a].GetName(), _parameters[b].GetName()) < 0;
-      });
+      call(&value, gradient.data(), nullptr);
+      const std::vector<std::size_t> order = byName();
       for (std::size_t i = 0; i < order.size(); ++i)
          out[i] = gradient[order[i]];
    }
+
+#if ROOT_VERSION_CODE >= ROOT_VERSION(6, 40, 0) // older ones have no place for it
+   // For a RooMinimizer whose Config has useHessian.
+   bool hasHessian() const override { return hasGradient(); }
+
+   void hessian(double *out) const override
+   {
+      const std::size_t size = _parameters.size();
+      double value = 0.;
+      std::vector<double> hessian(size * size);
+      call(&value, nullptr, hessian.data());
+      const std::vector<std::size_t> order = byName();
+      for (std::size_t i = 0; i < size; ++i)
+         for (std::size_t j = 0; j < size; ++j)
+            out[i * size + j] = hessian[order[i] * size + order[j]];
+   }
+#endif
 
 protected:
    double evaluate() const override
    {
       double value = 0.;
-      call(&value, nullptr);
+      call(&value, nullptr, nullptr);
       return value;
    }
 
 private:
-   void call(double *value, double *gradient) const
+   std::vector<std::size_t> byName() const
+   {
+      std::vector<std::size_t> order(_parameters.size());
+      std::iota(order.begin(), order.end(), 0);
+      std::sort(order.begin(), order.end(), [this](std::size_t a, std::size_t b) {
+         return std::strcmp(_parameters[a].GetName(), _parameters[b].GetName()) < 0;
+      });
+      return order;
+   }
+
+   void call(double *value, double *gradient, double *hessian) const
    {
       std::vector<double> theta;
       theta.reserve(_parameters.size());
       for (RooAbsArg *parameter : _parameters)
          theta.push_back(static_cast<RooAbsReal *>(parameter)->getVal());
       char message[kMessageSize] = "";
-      if (_call(_id, theta.data(), value, gradient, message))
+      if (_call(_id, theta.data(), value, gradient, hessian, message))
          throw std::runtime_error(message);
    }
 

@@ -161,15 +161,52 @@ def test_inverses_follow_the_updates() -> None:
             assert not inverse[~mask].any()
 
 
-def test_rough_second_derivatives_are_near() -> None:
-    """Of 40,000 reference events an eighth is summed; the fit ends where MIGRAD does."""
-    model, columns, reference = many_nuisances(2000, 4, codes=("code4",), reference=40_000)
+@pytest.mark.parametrize("events", [2_000, 40_000])
+def test_a_part_of_many_events_is_near(events: int) -> None:
+    """Of 40,000 events an eighth is summed; the fit ends where MIGRAD does."""
+    model, columns, reference = many_nuisances(events, 4, codes=("code4",), reference=40_000)
     like = model.likelihood(columns, reference=reference)
-    both = sbi.CombinedLikelihood({"one": like})
-    exact, rough = like.nll_hessian(like.start), like.rough_hessian(like.start)
+    both = sbi.CombinedLikelihood({"one": like, "few": small()})
+    part, whole = like.subsample(), both.subsample()
+    assert part is not None
+    assert whole is not None
+    assert part.unbinned.events.num_events == (2_000 if events == 2_000 else 4_864)
+    exact, rough = like.nll_hessian(like.start), part.nll_hessian(like.start)
     assert not np.array_equal(exact, rough)
     np.testing.assert_allclose(rough, exact, atol=0.1 * np.diag(exact).max())
-    np.testing.assert_allclose(both.rough_hessian(like.start), rough, rtol=1e-12)
+    change = [b.nll(b.start + 0.01) - b.nll(b.start) for b in (part, small(), whole)]
+    assert change[0] + change[1] == pytest.approx(change[2], rel=1e-9)
     found = sbi.fit(like)
     sigma = np.array(list(found.errors.values()))
     assert np.abs((found.theta - sbi.fit(like, strategy=1).theta) / sigma).max() < 1e-4
+
+
+def small() -> sbi.Likelihood:
+    """Ten events, of which no part is taken."""
+    found = sbi.Model({"T": "nu"}, {"nu": sbi.Parameter(8.0)}).likelihood({"T": np.ones(10)})
+    assert found.subsample() is None
+    return found
+
+
+def test_a_part_takes_every_eighth_block_without_a_copy() -> None:
+    columns = {"T": np.arange(256.0 * 8 * 20 + 300) + 1.0}
+    weights = np.random.default_rng(0).uniform(0.5, 1.5, len(columns["T"]))
+    model = sbi.Model({"T": "nu"}, {"nu": sbi.Parameter(8.0)})
+    like = model.likelihood(sbi.RatioColumns(columns, weights))
+    events, part = like.unbinned.events, like.subsample().unbinned.events
+    assert part.num_events == 256 * 20
+    assert np.shares_memory(part.rows.blocks, events.rows.blocks)
+    places = (256 * 8 * np.arange(20)[:, None] + np.arange(256)).ravel()
+    np.testing.assert_array_equal(part.rows.first_rows(1)[0], columns["T"][places])
+    assert part.sum_of_weights == pytest.approx(events.sum_of_weights)
+    np.testing.assert_allclose(part.weights / part.weights[0], weights[places] / weights[0])
+
+
+def test_weights_of_both_signs_are_not_thinned() -> None:
+    """Here the events of the eighth weigh nothing together."""
+    weights = np.ones(256 * 8 * 20)
+    weights[: 256 * 8 * 20 : 2] = -0.999
+    model = sbi.Model({"T": "nu"}, {"nu": sbi.Parameter(8.0, lower=1.0)})
+    weights.reshape(-1, 8, 256)[:, 1:] = 1.0
+    like = model.likelihood(sbi.RatioColumns({"T": np.ones(len(weights))}, weights))
+    assert like.subsample() is None

@@ -65,6 +65,45 @@ def test_gradient_saves_calls(roofit: Any, like: sbi.Likelihood) -> None:
     assert calls[True] < 0.8 * calls[False]
 
 
+@pytest.mark.parametrize("held", [None, "tilt"])
+def test_second_derivatives(roofit: Any, like: sbi.Likelihood, held: str | None) -> None:
+    """RooMinimizer uses them where it is told to: few calls, the minimum and errors of `fit`."""
+    objects = like.to_roofit("nll")
+    if not hasattr(objects.nll, "hasHessian"):
+        pytest.skip("this ROOT has no place for them")
+    reset(objects, mu=0.5)
+    if held is not None:
+        objects.parameters[held].setConstant(True)
+    config = roofit.RooMinimizer.Config()
+    config.useHessian = True
+    minimizer = roofit.RooMinimizer(objects.nll, config)
+    minimizer.setPrintLevel(-1)
+    minimizer.setEps(1e-3)
+    assert minimizer.minimize("Minuit2", "Migrad") == 0
+    assert minimizer.hesse() == 0
+    assert minimizer.evalCounter() < 30
+    fixed = {} if held is None else {held: like.parameters[held].value}
+    found = sbi.fit(like, fixed=fixed)
+    for name, parameter in objects.parameters.items():
+        if name != held:
+            assert abs(parameter.getVal() - found.values[name]) < 0.01 * found.errors[name]
+            assert parameter.getError() == pytest.approx(found.errors[name], rel=0.01)
+
+
+def test_second_derivatives_are_in_roofits_order(roofit: Any, like: sbi.Likelihood) -> None:
+    objects = like.to_roofit("nll")
+    if not hasattr(objects.nll, "hasHessian"):
+        pytest.skip("this ROOT has no place for them")
+    reset(objects, mu=1.3, tilt=0.4, a_norm=1.02, Stat=1.01)
+    names = [parameter.GetName() for parameter in objects.nll.getParameters(0)]
+    order = [list(like.parameters).index(name) for name in names]
+    buffer = np.zeros(16)
+    objects.nll.hessian(buffer)
+    point = [objects.parameters[name].getVal() for name in like.parameters]
+    exact = like.nll_hessian(point)
+    np.testing.assert_array_equal(buffer.reshape(4, 4), exact[np.ix_(order, order)])
+
+
 def test_no_gradient_once_a_parameter_is_a_formula(roofit: Any, like: sbi.Likelihood) -> None:
     """Then the leaves of the graph are not the likelihood's parameters any more."""
     objects = like.to_roofit("nll")
@@ -165,7 +204,7 @@ def test_an_exception_in_python_ends_the_fit(
         message = "the disk is gone"
         raise OSError(message)
 
-    monkeypatch.setattr(like, "nll", broken)
+    monkeypatch.setattr(like, "nll_gradient", broken)
     objects.parameters["mu"].setVal(1.1)
     with pytest.raises(Exception, match="OSError: the disk is gone"):
         minimise(roofit, objects.nll)
