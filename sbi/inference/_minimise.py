@@ -21,7 +21,8 @@ _NEAR_LIMIT = 1e-3  # of a standard deviation: nearer than this is at the limit
 _EDM_GOAL = 1e-12  # Newton steps stop here
 MAX_EDM = 1e-4  # minima with a larger EDM are rejected
 _LAST = 2e-9  # steps this short (6e-5 standard deviations) end where the parabola says
-_STALE = 2e-9  # steps this short leave the Hessian as it is
+_FLAT = 1e4  # variances that others raise this much may hide a flat direction: look again
+_STALE = 1e-10  # steps this short (1e-5 standard deviations) leave the Hessian as it is
 _FAR = 1e-2  # steps this long change it so much that the next one needs a new one
 _STEPS = 12
 _MAX_DESCENT = 100  # steps of `descend`
@@ -255,13 +256,17 @@ def polish(
         blocked = free & (
             ((theta <= low) & (gradient > 0.0)) | ((theta >= high) & (gradient < 0.0))
         )
-        step = _newton(hessian, gradient, free & ~blocked)
-        if step is None:
+        where = np.flatnonzero(free & ~blocked)
+        inverse = invert(hessian[np.ix_(where, where)])
+        if inverse is None:
             return Minimum(theta, value, hessian, blocked, math.inf, gradient)
+        step = np.zeros_like(theta)
+        step[where] = -inverse @ gradient[where]
         edm = 0.5 * abs(float(gradient @ step))
         trial = np.clip(theta + step, low, high) if free.any() else theta
         trial = np.where(free, trial, theta)
-        if edm < _LAST and np.array_equal(trial, theta + step):
+        correlated = (np.diag(inverse) * np.diag(hessian)[where]).max(initial=1.0)
+        if edm < _LAST and correlated < _FLAT and np.array_equal(trial, theta + step):
             # what a step this short leaves is of second order: it need not be looked at
             theta, value, gradient = trial, value - edm, gradient + hessian @ step
             break
