@@ -168,7 +168,8 @@ class Layout:
         shape = len(self.processes), len(self.names)
         first = self.first_exponential
         terms = plan.weights[1, first:] * sums[first:]
-        return np.bincount(self._row_place, terms, minlength=shape[0] * shape[1]).reshape(shape)
+        found = np.bincount(self._row_place, terms, minlength=shape[0] * shape[1])
+        return np.asarray(found, np.float64).reshape(shape)
 
     def second_tables(self, plan: Plan) -> SecondTables:
         """What second derivatives need of the rows in use."""

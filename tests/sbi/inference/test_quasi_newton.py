@@ -170,7 +170,7 @@ def test_a_part_of_many_events_is_near(events: int) -> None:
     part, whole = like.subsample(), both.subsample()
     assert part is not None
     assert whole is not None
-    assert part.unbinned.events.num_events == (2_000 if events == 2_000 else 4_864)
+    assert observed(part).num_events == (2_000 if events == 2_000 else 4_864)
     exact, rough = like.nll_hessian(like.start), part.nll_hessian(like.start)
     assert not np.array_equal(exact, rough)
     np.testing.assert_allclose(rough, exact, atol=0.1 * np.diag(exact).max())
@@ -179,6 +179,13 @@ def test_a_part_of_many_events_is_near(events: int) -> None:
     found = sbi.fit(like)
     sigma = np.array(list(found.errors.values()))
     assert np.abs((found.theta - sbi.fit(like, strategy=1).theta) / sigma).max() < 1e-4
+
+
+def observed(like: sbi.Likelihood | None) -> Any:
+    """Its observed events: rows in blocks, and weights."""
+    assert like is not None
+    assert like.unbinned is not None
+    return like.unbinned.events
 
 
 def small() -> sbi.Likelihood:
@@ -193,7 +200,7 @@ def test_a_part_takes_every_eighth_block_without_a_copy() -> None:
     weights = np.random.default_rng(0).uniform(0.5, 1.5, len(columns["T"]))
     model = sbi.Model({"T": "nu"}, {"nu": sbi.Parameter(8.0)})
     like = model.likelihood(sbi.RatioColumns(columns, weights))
-    events, part = like.unbinned.events, like.subsample().unbinned.events
+    events, part = observed(like), observed(like.subsample())
     assert part.num_events == 256 * 20
     assert np.shares_memory(part.rows.blocks, events.rows.blocks)
     places = (256 * 8 * np.arange(20)[:, None] + np.arange(256)).ravel()

@@ -82,7 +82,7 @@ def test_second_derivatives(roofit: Any, like: sbi.Likelihood, held: str | None)
     assert minimizer.minimize("Minuit2", "Migrad") == 0
     assert minimizer.hesse() == 0
     assert minimizer.evalCounter() < 30
-    fixed = {} if held is None else {held: like.parameters[held].value}
+    fixed = {} if held is None else {held: float(like.parameters[held].value or 0.0)}
     found = sbi.fit(like, fixed=fixed)
     for name, parameter in objects.parameters.items():
         if name != held:
