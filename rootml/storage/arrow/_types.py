@@ -212,7 +212,7 @@ def _undictionary(array: Any) -> Any:
 
 def _certain(layout: Any, **_: Any) -> Any:
     """Drop the option type of what has no nulls."""
-    if layout.is_option and layout.is_unmasked:
+    if isinstance(layout, ak.contents.UnmaskedArray):
         return ak.transform(_certain, layout.content, highlevel=False)
     return None
 

@@ -37,7 +37,7 @@ def tables(seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     ids = {
         "run": 380_000 + numbers % 3,
         "luminosityBlock": (numbers // 3 % 17).astype(np.uint32),
-        "event": (numbers // 51).astype(np.uint64) + 2**40,
+        "event": (numbers // 51).astype(np.uint64) + np.uint64(2**40),
     }
     whole = pd.DataFrame(ids)
     main = whole.iloc[:EVENTS].assign(pt=random.normal(size=EVENTS))
