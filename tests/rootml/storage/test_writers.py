@@ -50,7 +50,7 @@ def read_back(path: Path) -> dict[str, Any]:
         if path.suffix == ".parquet"
         else pa.ipc.open_file(path).read_all()
     )
-    return {name: ak.from_arrow(table[name]) for name in table.column_names}
+    return {name: ak.from_arrow(table[name].combine_chunks()) for name in table.column_names}
 
 
 @pytest.mark.parametrize("format_", FORMATS)
