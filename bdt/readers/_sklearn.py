@@ -247,8 +247,8 @@ def _initial(model: Any, boosted: Forest) -> Forest:
     if _is_own(init) and not hasattr(model, "classes_") and name in _INITIAL_REGRESSORS:
         return _READERS[name](init)
     if _is_own(init) and hasattr(model, "classes_") and name in _INITIAL_CLASSIFIERS:
-        epsilon = np.finfo(np.float64).eps  # as _init_raw_predictions() of sklearn/ensemble/_gb.py
-        shares = np.clip(_mean_leaves(init.tree_, True), epsilon, 1 - epsilon)
+        epsilon = _smallest_share()
+        shares = np.clip(_mean_leaves(init.tree_, True), epsilon, 1 - epsilon, dtype=np.float64)
         count = boosted.num_outputs
         raw = model._loss.link.link(shares if count > 1 else shares[:, 1]).reshape(-1, count)
         return boosted.replace(
@@ -262,6 +262,18 @@ def _initial(model: Any, boosted: Forest) -> Forest:
         "regression"
     )
     raise UnsupportedModelError(message)
+
+
+def _smallest_share() -> Any:
+    """Where the installed scikit-learn cuts the shares of an initial classifier.
+
+    As ``_init_raw_predictions()`` of ``sklearn/ensemble/_gb.py``; it is the installed version that
+    predicts, whatever version has trained.
+    """
+    from sklearn import __version__
+
+    fine = tuple(map(int, __version__.split(".")[:2])) >= (1, 8)
+    return np.finfo(np.float64 if fine else np.float32).eps
 
 
 def _after(first: Forest, boosted: Forest) -> Forest:

@@ -8,7 +8,7 @@ Precedence, loosest first::
     not
     |
     &
-    <  <=  >  >=  ==  !=          chained as in Python
+    <  <=  >  >=  ==  !=          chains of the first four as in Python
     <<  >>
     +  -
     *  /  //  %
@@ -191,6 +191,11 @@ class _Parser:
             return self._membership(first)
         if self.draw and len(operators) > 1:
             raise self.error("TTree::Draw compares 0 or 1 in a < b < c: write a < b && b < c")
+        if len(operators) > 1 and not {"==", "!="}.isdisjoint(operators):
+            raise self.error(
+                "'==' and '!=' after another comparison mean (a > b) == c in C++ and "
+                "a > b && b == c in Python: write the one or the other"
+            )
         return Comparison(first, tuple(operators), tuple(others))
 
     def _membership(self, value: Node) -> Node:
@@ -302,9 +307,11 @@ class _Parser:
     def _method(self, name: str, node: Node) -> Node:
         """A method, the token behind its opening parenthesis."""
         if name == "at":
-            index = self.choice()
+            found: Node = Index(node, self.choice())
+            if self.accept(","):  # RVec::at(position, fallback)
+                found = Call("alternative", (found, self.choice()))
             self.expect(")")
-            return Index(node, index)
+            return found
         self.expect(")")
         if name in {"front", "back"}:
             return Index(node, Number(0) if name == "front" else Unary("-", Number(1)))

@@ -259,6 +259,7 @@ Jet_pt[0]
 Jet_pt[0] > 40
 Jet_pt[0] > 40 && Jet_pt[1] > 30
 Jet_pt.at(0)
+Electron_pt.at(0, -1.)
 Jet_pt.at(1) > 30 || Jet_pt.at(2) > 20
 Jet_pt.front()
 Jet_pt.back()
@@ -541,6 +542,8 @@ REFUSED = {
     "deltaPhi(1, 2)": r"write DeltaPhi",
     "float(genWeight)": r"write float32\(x\) or \(float\)x, or double\(x\)",
     "nJet ^ 2": r"write \*\* or pow",
+    "Sum(Jet_pt > 30 == true) > 1": r"\(a > b\) == c in C\+\+",
+    "MET_pt == MET_phi != x": r"a > b && b == c in Python",
     "ak.sum(Jet_pt)[0]": r"an index needs a list",
     "ak.sum(Jet_pt, axis=0)": r"which is axis=1",
     "ak.sum(Jet_pt, axis=None)": r"which is axis=1",
