@@ -291,8 +291,13 @@ def _booster(booster: Mapping[str, Any]) -> tuple[Mapping[str, Any], NDArray[np.
 def _transform(
     objective: str, param: Mapping[str, Any], trees: Sequence[Any]
 ) -> Callable[[Base], Base]:
-    """From base scores to margins; what training was to estimate, and did not, is a margin."""
-    untrained = not trees and param.get("boost_from_average") == "1"
+    """From base scores to margins.
+
+    What training was to estimate, and did not, is a margin from XGBoost 3.1 on, which writes a
+    list.
+    """
+    listed = str(param.get("base_score", "")).startswith("[")
+    untrained = not trees and listed and param.get("boost_from_average") == "1"
     return _same if untrained else OBJECTIVES[objective].base
 
 
