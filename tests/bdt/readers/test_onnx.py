@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -194,7 +195,8 @@ def test_official_node_tests(onnx: Any) -> None:
     """All that ONNX has of the tree operators: inputs and expected outputs of its own."""
     from onnx.backend.test.case.node import collect_testcases
 
-    with np.errstate(all="ignore"):  # it makes the tests of all operators
+    with np.errstate(all="ignore"), warnings.catch_warnings():  # it makes tests of all operators
+        warnings.simplefilter("ignore", DeprecationWarning)  # of NumPy 2.5
         cases = collect_testcases("TreeEnsemble")
     found = 0
     for case in cases:
