@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -19,7 +20,7 @@ import numpy.typing as npt
 
 from rootml._internal.buffers import Allocate
 from rootml._internal.urls import is_remote
-from rootml.errors import RootmlError, SchemaError, UsageError
+from rootml.errors import MissingTreeError, RootmlError, SchemaError, UsageError
 from rootml.files._origin import Origin, read_origin
 from rootml.storage import (
     Column,
@@ -322,10 +323,17 @@ def _of_these(files: Sequence[str], pool: list[FriendLink]) -> list[FriendLink]:
     others = [origin for origin in origins if origin is not None and origin.path not in names]
     if not others:
         return pool
-    tables = [open_table(path, others[0].tree) for path in files]
+    tables = [table for tree in {each.tree for each in others} for table in _tables(files, tree)]
     strangers = [origin for origin in others if not any(map(origin.fits, tables))]
     pairs = zip(pool, origins, strict=True)
     return [link for link, origin in pairs if origin not in strangers] or pool
+
+
+def _tables(files: Sequence[str], tree: str) -> Iterator[Table]:
+    """The tables of this name; samples may have trees of other names."""
+    for path in files:
+        with suppress(MissingTreeError):
+            yield open_table(path, tree)
 
 
 def _assigned(

@@ -397,3 +397,17 @@ def test_a_folder_may_hold_the_friends_of_other_samples(tmp_path: Path) -> None:
         file["Events"] = {"x": np.arange(20.0)}
     with pytest.raises(SchemaError, match="made from another file"):
         rootml.open(str(tmp_path / "other.root:Events"), friends=friends).scan()
+
+
+def test_friends_of_other_samples_may_be_of_trees_of_other_names(tmp_path: Path) -> None:
+    for name, tree in (("sig", "S"), ("bkg", "B")):
+        with uproot.recreate(tmp_path / f"{name}.root") as file:
+            file[tree] = {"x": np.arange(20.0)}
+        data = rootml.open(str(tmp_path / f"{name}.root:{tree}"))
+        data.write_friend(tmp_path / "friends", {f"of_{name}": np.arange(20.0)})
+    for name, tree in (("sig", "S"), ("bkg", "B")):
+        data = rootml.open(
+            str(tmp_path / f"{name}.root:{tree}"), friends=str(tmp_path / "friends" / "*.root")
+        )
+        found = [each for each in data.columns if each.startswith("of_")]
+        assert found == [f"of_{name}", f"of_{name}_valid"]
