@@ -7,10 +7,10 @@ import math
 import numpy as np
 import numpy.typing as npt
 
+from rootml._internal.types import Float
 from rootml.sbi.inference._flat import describe, downhill, flat_directions, steps_of
 from rootml.sbi.inference._minimise import MAX_EDM, Minimum, Objective, invert, limits
 from rootml.sbi.likelihood._fittable import Fittable
-from rootml.sbi.likelihood._interpolation import Array
 from rootml.sbi.likelihood._parameters import Nuisance, Parameter
 
 WEIGHTED = (
@@ -29,7 +29,7 @@ def is_close(minimum: Minimum) -> bool:
     return minimum.edm < MAX_EDM and math.isfinite(minimum.value)
 
 
-def covariance_of(minimum: Minimum, free: npt.NDArray[np.bool_]) -> tuple[Array, bool]:
+def covariance_of(minimum: Minimum, free: npt.NDArray[np.bool_]) -> tuple[Float, bool]:
     """Covariance of all parameters, and whether there is one.
 
     Parameters that a limit blocks are held for all others: what the limit forbids makes their
@@ -53,7 +53,7 @@ def covariance_of(minimum: Minimum, free: npt.NDArray[np.bool_]) -> tuple[Array,
 
 
 def touching(
-    like: Fittable, theta: Array, covariance: Array, free: npt.NDArray[np.bool_]
+    like: Fittable, theta: Float, covariance: Float, free: npt.NDArray[np.bool_]
 ) -> npt.NDArray[np.bool_]:
     """Parameters within a thousandth of their error, and of their range, from a limit."""
     low, high = limits(like)

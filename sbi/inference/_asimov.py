@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from rootml._internal.types import Float
 from rootml.errors import DensityError, UsageError
 from rootml.sbi.likelihood._binned import Binned
 from rootml.sbi.likelihood._columns import RatioColumns, as_columns, offending
-from rootml.sbi.likelihood._interpolation import Array
 from rootml.sbi.likelihood._likelihood import Likelihood, build
 from rootml.sbi.likelihood._model import Model
 from rootml.sbi.likelihood._parameters import Nuisance
@@ -66,7 +66,7 @@ def reference_channel(model: Model, reference: Any, engine: str) -> Unbinned | N
     return build(model, events, reference=events, engine=engine).unbinned
 
 
-def expected_data(model: Model, channel: Unbinned | None, theta: Array, engine: str) -> Likelihood:
+def expected_data(model: Model, channel: Unbinned | None, theta: Float, engine: str) -> Likelihood:
     """The likelihood of the expected data at a point.
 
     Args:
@@ -81,7 +81,7 @@ def expected_data(model: Model, channel: Unbinned | None, theta: Array, engine: 
     return Likelihood(expected, channel, observed=observed, engine=engine)
 
 
-def _expected_model(model: Model, theta: Array) -> Model:
+def _expected_model(model: Model, theta: Float) -> Model:
     """The model with binned counts as expected at theta."""
     if model.binned is None:
         return model
@@ -124,7 +124,7 @@ def _normalised(events: RatioColumns) -> RatioColumns:
     return events.scaled({process: 1.0 / mean for process, (mean, _) in means.items()})
 
 
-def _weights(channel: Unbinned, theta: Array) -> Array:
+def _weights(channel: Unbinned, theta: Float) -> Float:
     """Weights that turn the reference events into the expected density, ``(event,)``."""
     events = channel.events
     own = np.ones(events.num_events) if events.weights is None else events.weights
@@ -141,7 +141,7 @@ def _weights(channel: Unbinned, theta: Array) -> Array:
     return np.asarray(weights)
 
 
-def refuse_negative(weights: Array, what: str) -> None:
+def refuse_negative(weights: Float, what: str) -> None:
     """Refuse densities from which no events can be drawn.
 
     Raises:

@@ -8,8 +8,8 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from rootml._internal.optional import optional_import
+from rootml._internal.types import Float
 from rootml.sbi.likelihood._fittable import Fittable
-from rootml.sbi.likelihood._interpolation import Array
 from rootml.sbi.likelihood._parameters import Nuisance
 
 CabinetryResults: TypeAlias = Any
@@ -28,7 +28,7 @@ def container(kind: str, **content: Any) -> CabinetryResults:
 
 def in_widths(
     like: Fittable, values: Mapping[str, float], errors: Mapping[str, float]
-) -> tuple[Array, Array]:
+) -> tuple[Float, Float]:
     """Values and errors, those of nuisances with a Gaussian constraint in its widths."""
     centre, width = np.zeros(len(values)), np.ones(len(values))
     for number, name in enumerate(values):

@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
+from rootml._internal.types import Float
 from rootml.errors import MissingParameterError, UsageError, nearest
 from rootml.sbi.inference._toy_source import MIN_RATIO, ModelToys, ToySource, as_generator
 from rootml.sbi.likelihood._combined import CombinedLikelihood
-from rootml.sbi.likelihood._interpolation import Array
 from rootml.sbi.likelihood._likelihood import Likelihood
 
 
@@ -116,7 +116,7 @@ class CombinedToys:
         return min(toys.effective for toys in self._parts.values())
 
     @cached_property
-    def hessian(self) -> Array | None:
+    def hessian(self) -> Float | None:
         """Second derivatives at the truth for the expected data of all parts."""
         expected = {name: toys.expected_data for name, toys in self._parts.items()}
         found = {name: like for name, like in expected.items() if like is not None}

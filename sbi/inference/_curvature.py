@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from rootml._internal.types import Float
 from rootml.sbi.inference._minimise import invert
-from rootml.sbi.likelihood._interpolation import Array
 
 _CURVED = 1e-12  # changes of the gradient along a step that are smaller teach nothing
 _FEW = 4  # parameters are taken out of a known inverse one by one
@@ -22,11 +22,11 @@ class Curvature:
         hessian: ``(parameter, parameter)``.
     """
 
-    def __init__(self, hessian: Array) -> None:
+    def __init__(self, hessian: Float) -> None:
         self.hessian = hessian
-        self._known: tuple[Mask, Array] | None = None
+        self._known: tuple[Mask, Float] | None = None
 
-    def inverse(self, moving: Mask) -> Array | None:
+    def inverse(self, moving: Mask) -> Float | None:
         """The inverse for the parameters that move, 0 for others; None: it is not positive."""
         if self._known is None:
             found = self._computed(moving)
@@ -44,7 +44,7 @@ class Curvature:
         fine = np.diag(inverse)[moving] > _SMALL * np.diag(self._known[1])[moving]
         return inverse if fine.all() else self._computed(moving)
 
-    def _computed(self, moving: Mask) -> Array | None:
+    def _computed(self, moving: Mask) -> Float | None:
         where = np.flatnonzero(moving)
         found = invert(self.hessian[np.ix_(where, where)])
         if found is None:
@@ -53,7 +53,7 @@ class Curvature:
         inverse[np.ix_(where, where)] = found
         return inverse
 
-    def updated(self, step: Array, change: Array, moving: Mask) -> Curvature:
+    def updated(self, step: Float, change: Float, moving: Mask) -> Curvature:
         """After a step and the change of the gradient along it, by the BFGS formula.
 
         Args:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 
+from rootml._internal.types import Float
 from rootml.sbi.likelihood._combined import CombinedLikelihood
 from rootml.sbi.likelihood._fittable import Fittable
-from rootml.sbi.likelihood._interpolation import Array
 from rootml.sbi.likelihood._likelihood import Likelihood
 
 _SHOWN = 6
 
 
-def dropped_shapes(like: Fittable, theta: Array) -> list[str]:
+def dropped_shapes(like: Fittable, theta: Float) -> list[str]:
     """One note for each mixture with dropped shapes, the largest possible effect first.
 
     An effect of size s (RMS of log(variation / nominal)) on N events of the process at the minimum

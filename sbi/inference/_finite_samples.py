@@ -22,10 +22,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from rootml._internal.statistics import effective_events
+from rootml._internal.types import Float
 from rootml.sbi.likelihood._columns import RatioColumns
 from rootml.sbi.likelihood._combined import CombinedLikelihood
 from rootml.sbi.likelihood._fittable import Fittable
-from rootml.sbi.likelihood._interpolation import Array
 from rootml.sbi.likelihood._likelihood import Likelihood
 from rootml.sbi.likelihood._store import Events
 from rootml.sbi.likelihood._unbinned import Unbinned
@@ -43,12 +43,12 @@ _SEED = 7
 class Spread:
     """By how much parameters may be off, ``(parameter,)``; and of what, in words."""
 
-    sizes: Array
+    sizes: Float
     cause: str
     cure: str
 
 
-def spreads(like: Fittable, theta: Array, covariance: Array) -> Iterator[Spread]:
+def spreads(like: Fittable, theta: Float, covariance: Float) -> Iterator[Spread]:
     """What the finite samples of a likelihood, or of its parts, may move the parameters by."""
     for name, part, index in _mixtures(like):
         if part.unbinned is None or part.unbinned.events.num_events == 0:
@@ -78,7 +78,7 @@ def _mixtures(like: Fittable) -> Iterator[tuple[str, Likelihood, list[int]]]:
         yield "", like, list(range(len(like.parameters)))
 
 
-def _members(like: Likelihood, channel: Unbinned, theta: Array, rows: Array) -> Array | None:
+def _members(like: Likelihood, channel: Unbinned, theta: Float, rows: Float) -> Float | None:
     """What the spread of members says of their mean, ``(parameter,)``; None: not known."""
     events = channel.events
     chosen, members = events.origin.sampled, events.origin.members
@@ -100,9 +100,9 @@ def _members(like: Likelihood, channel: Unbinned, theta: Array, rows: Array) -> 
 
 
 def _slopes(
-    like: Likelihood, columns: RatioColumns, reference: RatioColumns | None, weights: Array,
-    theta: Array,
-) -> Array:  # fmt: skip
+    like: Likelihood, columns: RatioColumns, reference: RatioColumns | None, weights: Float,
+    theta: Float,
+) -> Float:  # fmt: skip
     """Gradients of the events of each tenth of `columns`, ``(part, parameter)``."""
     made = like
     found = []
@@ -116,7 +116,7 @@ def _slopes(
     return np.stack(found)
 
 
-def _between(moved: Array, *, unseen: float) -> Array:
+def _between(moved: Float, *, unseen: float) -> Float:
     """Standard deviation between members without that due to the choice of events.
 
     Args:
@@ -134,8 +134,8 @@ def _between(moved: Array, *, unseen: float) -> Array:
 
 
 def _reference(
-    like: Likelihood, channel: Unbinned, reference: Events, theta: Array, rows: Array
-) -> Array:
+    like: Likelihood, channel: Unbinned, reference: Events, theta: Float, rows: Float
+) -> Float:
     """Standard deviations due to the reference's size."""
     rng = np.random.default_rng(_SEED)
     data = _some(channel, channel.events, _DATA, rng)

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rootml._internal.reprs import HtmlRepr, Part, facts_text
+from rootml._internal.types import Float
 from rootml.errors import (
     ConvergenceError,
     DensityError,
@@ -66,7 +67,6 @@ from rootml.sbi.inference._scan import Contour, Profile
 from rootml.sbi.inference._scan import contour as scan_contour
 from rootml.sbi.inference._scan import profile as scan_profile
 from rootml.sbi.likelihood._fittable import Fittable, is_weighted
-from rootml.sbi.likelihood._interpolation import Array
 from rootml.sbi.likelihood._parameters import Nuisance, Parameter
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ class FitResult(HtmlRepr):
     like: Fittable
     values: dict[str, float]
     errors: dict[str, float]
-    covariance: Array
+    covariance: Float
     nll: float
     edm: float
     valid: bool
@@ -131,18 +131,18 @@ class FitResult(HtmlRepr):
     calls: tuple[int, int]
     flat: list[dict[str, float]] = field(default_factory=list)
     _minuit: Any = field(repr=False, default=None)
-    _hessian: Array | None = field(repr=False, default=None)
+    _hessian: Float | None = field(repr=False, default=None)
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_minuit": None}  # it cannot be sent to another process
 
     @property
-    def theta(self) -> Array:
+    def theta(self) -> Float:
         """The values in the order of ``like.parameters``."""
         return np.array(list(self.values.values()))
 
     @property
-    def hessian(self) -> Array | None:
+    def hessian(self) -> Float | None:
         """Second derivatives at the minimum, ``(parameter, parameter)``; None: there are none.
 
         0 for fixed parameters.
@@ -150,7 +150,7 @@ class FitResult(HtmlRepr):
         return self._hessian
 
     @property
-    def correlation(self) -> Array:
+    def correlation(self) -> Float:
         """The correlation matrix; 0 for fixed parameters."""
         sigma = np.sqrt(np.diag(self.covariance))
         scale = np.where(sigma > 0.0, sigma, 1.0)
@@ -319,7 +319,7 @@ class FitResult(HtmlRepr):
             *_finite_samples.alarms(found, errors, interesting),
         ]
 
-    def weighted_covariance(self) -> Array:
+    def weighted_covariance(self) -> Float:
         """The covariance for weighted events, ``H^-1 (sum w^2 s s^T + constraints) H^-1``.
 
         For simulated or background-subtracted data, whose weights are not counts. The plain
@@ -434,7 +434,7 @@ class FitResult(HtmlRepr):
         *,
         near: Conditional | None = None,
         goal: float = 1e-7,
-        bend: Array | None = None,
+        bend: Float | None = None,
     ) -> Conditional:
         """The minimum with parameters held, without errors: see `Conditional`.
 
@@ -465,7 +465,7 @@ class FitResult(HtmlRepr):
         found.inverse(np.array([name not in self.fixed for name in self.values]))
         return found
 
-    def straight(self, held: Mapping[str, float]) -> Array:
+    def straight(self, held: Mapping[str, float]) -> Float:
         """Where the Hessian expects the minimum with parameters held, ``(parameter,)``."""
         free, place = self._placed(held)
         if self._curvature is None:
@@ -473,7 +473,7 @@ class FitResult(HtmlRepr):
         moved = np.where(free, 0.0, place - self.theta)
         return predicted(self._curvature, self.theta, free, moved, limits(self.like))
 
-    def _placed(self, held: Mapping[str, float]) -> tuple[npt.NDArray[np.bool_], Array]:
+    def _placed(self, held: Mapping[str, float]) -> tuple[npt.NDArray[np.bool_], Float]:
         """Which parameters are free if some are held, and the values with these."""
         free = np.array([n not in self.fixed and n not in held for n in self.values])
         place = np.array([held.get(name, value) for name, value in self.values.items()])
@@ -580,8 +580,8 @@ def fit(
 
 
 def _quick(
-    like: Fittable, objective: Objective, theta: Array, free: npt.NDArray[np.bool_],
-    hessian: Array | None,
+    like: Fittable, objective: Objective, theta: Float, free: npt.NDArray[np.bool_],
+    hessian: Float | None,
 ) -> Minimum | None:  # fmt: skip
     """The minimum by quasi-Newton steps, valid or flat; None: they find none."""
     near = (theta, None if hessian is None else Curvature(hessian))
@@ -599,7 +599,7 @@ def _quick(
 
 def fit_near(
     like: Fittable, *, fixed: Mapping[str, float], start: Mapping[str, float],
-    hessian: Array | None = None,
+    hessian: Float | None = None,
 ) -> FitResult:  # fmt: skip
     """The same from a start near the minimum: Newton steps, and MIGRAD only where these fail."""
     found = newton_fit(like, fixed=fixed, start=start, hessian=hessian)
@@ -608,7 +608,7 @@ def fit_near(
 
 def newton_fit(
     like: Fittable, *, fixed: Mapping[str, float], start: Mapping[str, float],
-    hessian: Array | None = None,
+    hessian: Float | None = None,
 ) -> FitResult | None:  # fmt: skip
     """The same by Newton steps alone; None: they find no minimum.
 
@@ -631,14 +631,14 @@ def newton_fit(
 
 
 def _polished(
-    like: Fittable, theta: Array, free: npt.NDArray[np.bool_],
-    known: tuple[float, Array] | None = None,
+    like: Fittable, theta: Float, free: npt.NDArray[np.bool_],
+    known: tuple[float, Float] | None = None,
 ) -> Minimum:  # fmt: skip
     return settle(like, polish(like, theta, free, known), free)
 
 
 def _second_opinion(
-    like: Fittable, minimum: Minimum, start: Array, free: npt.NDArray[np.bool_]
+    like: Fittable, minimum: Minimum, start: Float, free: npt.NDArray[np.bool_]
 ) -> Minimum:
     """Newton steps from where MIGRAD failed, or from where it began; the lower valid minimum."""
     found = [minimum]
@@ -680,7 +680,7 @@ def _account(
     )  # fmt: skip
 
 
-def _inner_limits(like: Fittable) -> tuple[Array, Array]:
+def _inner_limits(like: Fittable) -> tuple[Float, Float]:
     """Limits, a hair inwards: Minuit's transformation has no derivative at the limits."""
     low, high = limits(like)
     width = np.where(np.isfinite(high - low), high - low, 1.0)

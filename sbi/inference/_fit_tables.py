@@ -8,9 +8,9 @@ from typing import Any, Protocol
 
 from rootml._internal.reprs import Grid
 from rootml._internal.rounding import rounded
+from rootml._internal.types import Float
 from rootml.sbi.inference._fitted_parameter import FittedParameter
 from rootml.sbi.likelihood._fittable import Fittable
-from rootml.sbi.likelihood._interpolation import Array
 from rootml.sbi.likelihood._parameters import Nuisance
 
 _ACTIONS = 3  # shown in a table; `FittedParameter.acts_on` has all
@@ -20,7 +20,7 @@ class Fitted(Protocol):
     """What tables need of a fit; `FitResult` is one."""
 
     like: Fittable
-    covariance: Array
+    covariance: Float
     nll: float
     edm: float
     valid: bool

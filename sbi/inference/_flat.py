@@ -16,9 +16,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from rootml._internal.types import Float
 from rootml.sbi.inference._minimise import Minimum, derivatives, limits
 from rootml.sbi.likelihood._fittable import Fittable
-from rootml.sbi.likelihood._interpolation import Array
 
 _FLAT = 1e-9  # eigenvalues below are 0; a correlation of 1 - 1e-9 is beyond what data determine
 _MAX_FLAT = 1e-6  # what a gradient that is left over may hide
@@ -35,13 +35,13 @@ Mask = npt.NDArray[np.bool_]
 class _Spectrum:
     """Eigenvalues of the scaled Hessian, rising; eigenvectors; units of the parameters."""
 
-    values: Array
-    vectors: Array
-    units: Array
+    values: Float
+    vectors: Float
+    units: Float
     where: npt.NDArray[np.intp]
 
 
-def _spectrum(hessian: Array, moving: Mask) -> _Spectrum:
+def _spectrum(hessian: Float, moving: Mask) -> _Spectrum:
     where = np.flatnonzero(moving)
     diagonal = np.abs(np.diag(hessian)[where])
     units = np.where(diagonal > 0.0, 1.0 / np.sqrt(np.where(diagonal > 0.0, diagonal, 1.0)), 1.0)
@@ -49,7 +49,7 @@ def _spectrum(hessian: Array, moving: Mask) -> _Spectrum:
     return _Spectrum(values, vectors, units, where)
 
 
-def flat_directions(minimum: Minimum, free: Mask) -> Array:
+def flat_directions(minimum: Minimum, free: Mask) -> Float:
     """Directions along which -log L has no curvature, ``(direction, parameter)``; often none.
 
     Parameters that a limit holds firmly are left out: their place is determined.
@@ -59,7 +59,7 @@ def flat_directions(minimum: Minimum, free: Mask) -> Array:
     return minimum.flat
 
 
-def _found_flat(minimum: Minimum, free: Mask) -> Array:
+def _found_flat(minimum: Minimum, free: Mask) -> Float:
     none = np.zeros((0, len(free)))
     if minimum.hessian is None or not free.any():
         return none
@@ -79,7 +79,7 @@ def _pushed(minimum: Minimum) -> Mask:
     return minimum.blocked & (np.abs(minimum.gradient) > _PUSHED * size)
 
 
-def _reduced(rows: Array) -> Array:
+def _reduced(rows: Float) -> Float:
     """The same directions with as few parameters in each as elimination gives; small ones 0."""
     rows = rows.copy()
     for i in range(len(rows)):
@@ -91,7 +91,7 @@ def _reduced(rows: Array) -> Array:
     return np.where(np.abs(rows) >= _SHARE * largest, rows, 0.0)
 
 
-def downhill(minimum: Minimum, free: Mask) -> Array | None:
+def downhill(minimum: Minimum, free: Mask) -> Float | None:
     """The direction of the most negative curvature, ``(parameter,)``; None: all are positive."""
     if minimum.hessian is None or not free.any():
         return None
@@ -129,7 +129,7 @@ def settle(like: Fittable, minimum: Minimum, free: Mask) -> Minimum:
     return minimum
 
 
-def _regular_step(minimum: Minimum, free: Mask) -> Array | None:
+def _regular_step(minimum: Minimum, free: Mask) -> Float | None:
     """A Newton step that leaves the flat directions out; None: there is no reason for one."""
     moving = free & ~minimum.blocked
     if minimum.hessian is None or not moving.any():
@@ -146,7 +146,7 @@ def _regular_step(minimum: Minimum, free: Mask) -> Array | None:
     return step
 
 
-def steps_of(direction: Array, names: Sequence[str]) -> dict[str, float]:
+def steps_of(direction: Float, names: Sequence[str]) -> dict[str, float]:
     """A direction by name, the largest part first; it leads upwards in that."""
     order = np.argsort(-np.abs(direction), kind="stable")
     sign = 1.0 if direction[order[0]] > 0.0 else -1.0

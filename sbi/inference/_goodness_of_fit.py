@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rootml._internal.reprs import HtmlRepr, Part, facts_text
+from rootml._internal.types import Float
 from rootml._internal.validators import check_whole
 from rootml.errors import ConvergenceError, UsageError
 from rootml.plot import Labels, Style, closure, write
@@ -23,7 +24,6 @@ from rootml.sbi.inference._toys import Ensemble, Generators, run_toys, source_li
 from rootml.sbi.inference._work import Where
 from rootml.sbi.likelihood._combined import CombinedLikelihood
 from rootml.sbi.likelihood._fittable import Fittable, is_weighted
-from rootml.sbi.likelihood._interpolation import Array
 from rootml.sbi.likelihood._likelihood import Likelihood, mixture_of
 
 if TYPE_CHECKING:
@@ -43,12 +43,12 @@ class GoodnessOfFit(HtmlRepr):
         toys: Deviances of fitted toys, if there were any, ``(toy,)``.
     """
 
-    observed: Array
-    expected: Array
+    observed: Float
+    expected: Float
     deviance: float
     degrees: int
     p_value: float
-    toys: Array | None = None
+    toys: Float | None = None
 
     @property
     def p_toys(self) -> float:
@@ -243,8 +243,8 @@ def _compared(result: FitResult, bins: int) -> GoodnessOfFit:
 
 
 def _counts(
-    like: Likelihood, theta: Array, bins: int, where: str
-) -> Iterator[tuple[Array, Array]]:
+    like: Likelihood, theta: Float, bins: int, where: str
+) -> Iterator[tuple[Float, Float]]:
     """Observed and expected counts of the channels of one likelihood."""
     if like.unbinned is not None:
         if not like.unbinned.has_reference:
@@ -258,7 +258,7 @@ def _counts(
         yield term.counts, term.rates(theta)
 
 
-def _unbinned(like: Likelihood, theta: Array, bins: int) -> tuple[Array, Array]:
+def _unbinned(like: Likelihood, theta: Float, bins: int) -> tuple[Float, Float]:
     unbinned, reference = like.unbinned, like.reference
     assert unbinned is not None
     assert reference is not None

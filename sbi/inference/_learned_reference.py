@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from rootml._internal.reprs import HtmlRepr, Part, facts_text
+from rootml._internal.types import Array
 from rootml.errors import SchemaError, UsageError
-
-Array: TypeAlias = npt.NDArray[Any]
 
 
 class Sampler(Protocol):

@@ -18,6 +18,7 @@ import numpy as np
 from rootml._internal.linear_algebra import single_threaded
 from rootml._internal.optional import optional_import
 from rootml._internal.reprs import HtmlRepr, Part, facts_text
+from rootml._internal.types import Float
 from rootml._internal.validators import check_whole
 from rootml.errors import ConvergenceError, UsageError
 from rootml.plot import Labels, Style, named, write
@@ -40,7 +41,6 @@ from rootml.sbi.inference._toys import (
 from rootml.sbi.inference._work import FEATURE, Where
 from rootml.sbi.likelihood._combined import CombinedLikelihood
 from rootml.sbi.likelihood._fittable import Fittable
-from rootml.sbi.likelihood._interpolation import Array
 from rootml.sbi.likelihood._likelihood import Likelihood, mixture_of
 
 if TYPE_CHECKING:
@@ -236,8 +236,8 @@ class Limit(HtmlRepr):
     observed: float
     expected: tuple[float, ...]
     method: str
-    values: Array = field(repr=False)
-    curves: Mapping[str, Array] = field(repr=False)
+    values: Float = field(repr=False)
+    curves: Mapping[str, Float] = field(repr=False)
     error: float = 0.0
 
     def plot(
@@ -624,7 +624,7 @@ _ALIKE = "without a signal are as far from one as the data"
 
 
 def _hypotheses(
-    data: Statistic, grid: Array, source: Source, where: Where, seeds: list[list[int]]
+    data: Statistic, grid: Float, source: Source, where: Where, seeds: list[list[int]]
 ) -> list[Ensemble]:
     """At each value toys with the signal and without it."""
     name, null, found = data.name, data.null, []
@@ -641,7 +641,7 @@ def _hypotheses(
     return found
 
 
-def rising(values: Any) -> Array:
+def rising(values: Any) -> Float:
     """Values of a parameter at which toys are drawn.
 
     Raises:
@@ -655,7 +655,7 @@ def rising(values: Any) -> Array:
     return grid
 
 
-def _upper_of(results: ToyResults, name: str, value: float, null: float) -> Array:
+def _upper_of(results: ToyResults, name: str, value: float, null: float) -> Float:
     """q~ of every valid toy."""
     fitted = results.values[:, results.index(name)]
     best = np.where(fitted >= null, results.nll, results.conditional[:, 1])
@@ -664,7 +664,7 @@ def _upper_of(results: ToyResults, name: str, value: float, null: float) -> Arra
     return np.asarray(q[results.valid & np.isfinite(q)])
 
 
-def _ratio(signal: Array, null: Array, q: float) -> tuple[float, float]:
+def _ratio(signal: Float, null: Float, q: float) -> tuple[float, float]:
     """CLs and its binomial error."""
     edge = _tied(q)
     both, alone = float((signal >= edge).mean()), float((null >= edge).mean())
@@ -680,7 +680,7 @@ def _ratio(signal: Array, null: Array, q: float) -> tuple[float, float]:
     return cls, cls * math.sqrt(relative)
 
 
-def _crossing(grid: Array, curve: Array, alpha: float) -> float:
+def _crossing(grid: Float, curve: Float, alpha: float) -> float:
     """Where a curve falls to alpha, by linear interpolation; NaN: not between the values."""
     below = np.flatnonzero(curve < alpha)
     if not len(below) or below[0] == 0:

@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from rootml._internal.optional import optional_import
+from rootml._internal.types import Float
 from rootml._internal.validators import is_number
 from rootml.errors import DensityError, MissingParameterError, UsageError, nearest
 from rootml.sbi.likelihood._fittable import Fittable
-from rootml.sbi.likelihood._interpolation import Array
 from rootml.sbi.likelihood._parameters import Nuisance, Parameter
 
 _NEAR_LIMIT = 1e-3  # of a standard deviation: nearer than this is at the limit
@@ -51,7 +51,7 @@ class Objective:
         self._largest = -math.inf
         self._smallest = math.inf
 
-    def __call__(self, theta: Array) -> float:
+    def __call__(self, theta: Float) -> float:
         value = self.like.nll(theta, strict=False)
         if math.isfinite(value):
             if self._offset is None:
@@ -65,7 +65,7 @@ class Objective:
             self.like.nll(theta)  # the very first point: raises, and says why
         return self._largest + max(1e3, 10.0 * (self._largest - self._smallest))
 
-    def gradient(self, theta: Array) -> Array:
+    def gradient(self, theta: Float) -> Float:
         """The gradient; that of the wall is not known, so it is flat."""
         value, gradient = gradient_of(self.like, theta, self.free)
         if math.isfinite(value) and np.isfinite(gradient).all():
@@ -74,7 +74,7 @@ class Objective:
         return np.zeros_like(theta)
 
 
-def gradient_of(like: Fittable, theta: Array, free: npt.NDArray[np.bool_]) -> tuple[float, Array]:
+def gradient_of(like: Fittable, theta: Float, free: npt.NDArray[np.bool_]) -> tuple[float, Float]:
     """Value and gradient; 0 for fixed parameters, which may have none (``sqrt(mu)`` at 0)."""
     value, gradient = like.nll_gradient(theta, strict=False)
     return value, np.where(free, gradient, 0.0)
@@ -82,7 +82,7 @@ def gradient_of(like: Fittable, theta: Array, free: npt.NDArray[np.bool_]) -> tu
 
 def start_of(
     like: Fittable, *, fixed: Mapping[str, float], start: Mapping[str, float]
-) -> tuple[Array, npt.NDArray[np.bool_]]:
+) -> tuple[Float, npt.NDArray[np.bool_]]:
     """Where a fit starts, and which parameters it varies: ``(parameter,)`` both.
 
     Raises:
@@ -103,7 +103,7 @@ def start_of(
 
 
 def prepare(
-    objective: Objective, theta: Array, *, gradient: bool = True, strategy: int = 0
+    objective: Objective, theta: Float, *, gradient: bool = True, strategy: int = 0
 ) -> Any:  # an iminuit.Minuit, which is optional
     """A Minuit object of a likelihood that starts at a point."""
     iminuit = optional_import("iminuit", feature="sbi.fit", extra="sbi")
@@ -142,7 +142,7 @@ def _step(parameter: Parameter | Nuisance) -> float:
     return max(0.1 * abs(parameter.value or 0.0), 0.01)
 
 
-def descend(like: Fittable, theta: Array, free: npt.NDArray[np.bool_]) -> tuple[Array, bool]:
+def descend(like: Fittable, theta: Float, free: npt.NDArray[np.bool_]) -> tuple[Float, bool]:
     """Damped Newton steps within the limits: where they end, and whether at a minimum.
 
     Each step solves ``(H + damping diag|H|) step = -gradient`` for the parameters that no limit
@@ -187,9 +187,9 @@ def descend(like: Fittable, theta: Array, free: npt.NDArray[np.bool_]) -> tuple[
 
 
 def _damped(
-    hessian: Array, gradient: Array, moving: npt.NDArray[np.bool_], damping: float,
-    room: tuple[Array, Array],
-) -> Array | None:  # fmt: skip
+    hessian: Float, gradient: Float, moving: npt.NDArray[np.bool_], damping: float,
+    room: tuple[Float, Float],
+) -> Float | None:  # fmt: skip
     """A damped Newton step that stays within `room`; None: the matrix is not positive.
 
     Parameters that would leave go to their limit, and the others follow them.
@@ -225,18 +225,18 @@ class Minimum:
         flat: Directions without curvature once they were looked for, see `_flat`.
     """
 
-    theta: Array
+    theta: Float
     value: float
-    hessian: Array | None
+    hessian: Float | None
     blocked: npt.NDArray[np.bool_]
     edm: float
-    gradient: Array
-    flat: Array | None = None
+    gradient: Float
+    flat: Float | None = None
 
 
 def polish(
-    like: Fittable, theta: Array, free: npt.NDArray[np.bool_],
-    known: tuple[float, Array] | None = None,
+    like: Fittable, theta: Float, free: npt.NDArray[np.bool_],
+    known: tuple[float, Float] | None = None,
 ) -> Minimum:  # fmt: skip
     """Newton steps from where a minimiser stopped, within the limits, as long as they lead down.
 
@@ -287,9 +287,9 @@ def polish(
 
 
 def _snap(
-    like: Fittable, theta: Array, value: float, gradient: Array, hessian: Array,
+    like: Fittable, theta: Float, value: float, gradient: Float, hessian: Float,
     free: npt.NDArray[np.bool_],
-) -> tuple[Array, float, Array]:  # fmt: skip
+) -> tuple[Float, float, Float]:  # fmt: skip
     """Put parameters that MIGRAD left just inside of a limit onto it, where that is lower."""
     low, high = limits(like)
     sigma = 1.0 / np.sqrt(np.clip(np.diag(hessian), 1e-300, None))
@@ -305,7 +305,7 @@ def _snap(
     return theta, value, gradient
 
 
-def hessian_of(like: Fittable, theta: Array, free: npt.NDArray[np.bool_]) -> Array | None:
+def hessian_of(like: Fittable, theta: Float, free: npt.NDArray[np.bool_]) -> Float | None:
     """Second derivatives, 0 for fixed parameters; None where there are none."""
     try:
         given = like.nll_hessian(theta)
@@ -316,14 +316,14 @@ def hessian_of(like: Fittable, theta: Array, free: npt.NDArray[np.bool_]) -> Arr
 
 
 def derivatives(
-    like: Fittable, theta: Array, free: npt.NDArray[np.bool_]
-) -> tuple[float, Array, Array | None]:
+    like: Fittable, theta: Float, free: npt.NDArray[np.bool_]
+) -> tuple[float, Float, Float | None]:
     """Value, gradient and Hessian, 0 for fixed parameters; no Hessian where there is none."""
     value, gradient = gradient_of(like, theta, free)
     return value, gradient, hessian_of(like, theta, free) if np.isfinite(gradient).all() else None
 
 
-def _newton(hessian: Array, gradient: Array, moving: npt.NDArray[np.bool_]) -> Array | None:
+def _newton(hessian: Float, gradient: Float, moving: npt.NDArray[np.bool_]) -> Float | None:
     step = np.zeros_like(gradient)
     where = np.flatnonzero(moving)
     inverse = invert(hessian[np.ix_(where, where)])
@@ -333,7 +333,7 @@ def _newton(hessian: Array, gradient: Array, moving: npt.NDArray[np.bool_]) -> A
     return step
 
 
-def invert(matrix: Array) -> Array | None:
+def invert(matrix: Float) -> Float | None:
     """The inverse of a positive definite matrix; None of another."""
     if not len(matrix):
         return np.zeros((0, 0))
@@ -349,7 +349,7 @@ def invert(matrix: Array) -> Array | None:
     return np.asarray(inverse.T @ inverse / np.outer(root, root))
 
 
-def _inverse_of_lower(factor: Array) -> Array:
+def _inverse_of_lower(factor: Float) -> Float:
     """The inverse of a lower triangular matrix, by halves.
 
     LAPACK's general inverse of a 100 x 100 matrix wakes all threads of the machine, and on a busy
@@ -379,7 +379,7 @@ def within(like: Fittable, values: Mapping[str, float]) -> dict[str, float]:
     }
 
 
-def limits(like: Fittable) -> tuple[Array, Array]:
+def limits(like: Fittable) -> tuple[Float, Float]:
     """Lower and upper limits of all parameters; infinite where there are none."""
     pairs = [(p.lower, p.upper) for p in like.parameters.values()]
     low = np.array([-math.inf if low is None else low for low, _ in pairs])

@@ -10,6 +10,7 @@ import numpy as np
 
 from rootml._internal.linear_algebra import single_threaded
 from rootml._internal.reprs import Grid, HtmlRepr, Part
+from rootml._internal.types import Float
 from rootml._internal.validators import check_whole
 from rootml.errors import ConvergenceError
 from rootml.plot import Labels, Style, write
@@ -27,7 +28,6 @@ from rootml.sbi.inference._toys import (
 )
 from rootml.sbi.inference._work import FEATURE, Where
 from rootml.sbi.likelihood._fittable import Fittable
-from rootml.sbi.likelihood._interpolation import Array
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -48,9 +48,9 @@ class Neyman(HtmlRepr):
 
     name: str
     level: float
-    values: Array
-    critical: Array
-    t: Array
+    values: Float
+    critical: Float
+    t: Float
     invalid: tuple[int, ...]
 
     @property

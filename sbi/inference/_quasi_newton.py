@@ -23,11 +23,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from rootml._internal.types import Float
 from rootml.errors import DensityError
 from rootml.sbi.inference._curvature import Curvature
 from rootml.sbi.inference._minimise import hessian_of, invert, limits
 from rootml.sbi.likelihood._fittable import Fittable, subsample
-from rootml.sbi.likelihood._interpolation import Array
 
 _STEPS = 60
 _SHORTER = 0.3  # a step that leads up is shortened by this
@@ -55,17 +55,17 @@ class Found:
         passes: Evaluations of value and gradient.
     """
 
-    theta: Array
+    theta: Float
     value: float
-    step: Array
-    gradient: Array
+    step: Float
+    gradient: Float
     curvature: Curvature
     edm: float
     passes: int
 
 
 def quasi_newton(
-    like: Fittable, theta: Array, free: Mask, *, goal: float, curvature: Curvature | None = None
+    like: Fittable, theta: Float, free: Mask, *, goal: float, curvature: Curvature | None = None
 ) -> Found | None:
     """Steps from a start; None: they find no minimum.
 
@@ -111,7 +111,7 @@ def quasi_newton(
     return None
 
 
-def from_afar(like: Fittable, theta: Array, free: Mask) -> tuple[Array, Curvature] | None:
+def from_afar(like: Fittable, theta: Float, free: Mask) -> tuple[Float, Curvature] | None:
     """A place to start from with second derivatives there, by a part of many events.
 
     Of a few parameters that is near the minimum. Second derivatives of a part are too inexact for
@@ -135,7 +135,7 @@ def from_afar(like: Fittable, theta: Array, free: Mask) -> tuple[Array, Curvatur
     return theta, Curvature(hessian)
 
 
-def _evaluated(like: Fittable, theta: Array, free: Mask) -> tuple[float, Array, bool]:
+def _evaluated(like: Fittable, theta: Float, free: Mask) -> tuple[float, Float, bool]:
     """Value, gradient by all parameters (0 for a held one that has none), and whether finite."""
     value, gradient = like.nll_gradient(theta, strict=False)
     gradient = np.where(free | np.isfinite(gradient), gradient, 0.0)
@@ -143,8 +143,8 @@ def _evaluated(like: Fittable, theta: Array, free: Mask) -> tuple[float, Array, 
 
 
 def predicted(
-    curvature: Curvature, theta: Array, free: Mask, moved: Array, limit: tuple[Array, Array]
-) -> Array:
+    curvature: Curvature, theta: Float, free: Mask, moved: Float, limit: tuple[Float, Float]
+) -> Float:
     """Where the free parameters' minimum goes, to first order, if others are moved.
 
     Args:
@@ -173,16 +173,16 @@ class Conditional:
         valid: Whether it is a minimum.
     """
 
-    theta: Array
+    theta: Float
     nll: float
-    gradient: Array
+    gradient: Float
     curvature: Curvature | None
     valid: bool
 
 
 def conditional_from(
-    like: Fittable, near: Conditional, place: Array, free: Mask, goal: float,
-    *, bend: Array | None = None,
+    like: Fittable, near: Conditional, place: Float, free: Mask, goal: float,
+    *, bend: Float | None = None,
 ) -> Conditional | None:  # fmt: skip
     """The minimum with parameters held, from another one nearby; None: no steps lead there.
 
@@ -206,8 +206,8 @@ def conditional_from(
 
 
 def _step(
-    curvature: Curvature, gradient: Array, theta: Array, free: Mask, low: Array, high: Array
-) -> tuple[Array, Mask] | None:
+    curvature: Curvature, gradient: Float, theta: Float, free: Mask, low: Float, high: Float
+) -> tuple[Float, Mask] | None:
     """The step to the minimum of the parabola, and which parameters no limit holds.
 
     Parameters that would leave go to their limit, and the others follow them.

@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 
 from rootml._internal.reprs import Grid, HtmlRepr, Paragraph, Part
+from rootml._internal.types import Float
 from rootml.errors import ConvergenceError, DensityError, UsageError
 from rootml.sbi.inference._fit import FitResult, fit
 from rootml.sbi.inference._minimise import invert
 from rootml.sbi.likelihood._columns import RatioColumns
 from rootml.sbi.likelihood._fittable import Fittable
-from rootml.sbi.likelihood._interpolation import Array
 from rootml.sbi.likelihood._likelihood import Likelihood, mixture_of
 from rootml.sbi.likelihood._parameters import Nuisance
 
@@ -37,16 +37,16 @@ class SampleShifts(HtmlRepr):
     """
 
     names: tuple[str, ...]
-    shifts: Array
-    errors: Array
+    shifts: Float
+    errors: Float
 
     @property
-    def covariance(self) -> Array:
+    def covariance(self) -> Float:
         """Covariance of the shifts of one replica, ``(parameter, parameter)``."""
         return np.asarray(np.cov(self.shifts, rowvar=False, ddof=1)).reshape(2 * [len(self.names)])
 
     @property
-    def mean(self) -> Array:
+    def mean(self) -> Float:
         """Mean shift: a bias of the nominal columns against the replicas."""
         return np.asarray(self.shifts.mean(axis=0))
 
@@ -177,7 +177,7 @@ def bootstrap_reference(
         yield None, reference.with_weights(own * draws)
 
 
-def principal_shifts(covariance: Array, *, min_share: float = 1e-3) -> Array:
+def principal_shifts(covariance: Float, *, min_share: float = 1e-3) -> Float:
     """Columns v_j with ``covariance = sum_j v_j v_j^T``, those of small size left out.
 
     Args:
@@ -234,19 +234,19 @@ class ShiftedLikelihood(Likelihood):
             self._limits.append((-np.inf, np.inf))
             self.observed[name] = 0.0
 
-    def _split(self, theta: Sequence[float] | Array) -> tuple[Array, Array]:
+    def _split(self, theta: Sequence[float] | Float) -> tuple[Float, Float]:
         point = self._point(theta)
         beta = point[self._inner :]
         return point[: self._inner] - self._matrix @ beta, beta
 
-    def nll(self, theta: Sequence[float] | Array, *, strict: bool = True) -> float:
+    def nll(self, theta: Sequence[float] | Float, *, strict: bool = True) -> float:
         """Minus log L at `theta`, the new parameters last."""
         inner, beta = self._split(theta)
         return self.base.nll(inner, strict=strict) + 0.5 * float(beta @ beta)
 
     def nll_gradient(
-        self, theta: Sequence[float] | Array, *, strict: bool = True
-    ) -> tuple[float, Array]:
+        self, theta: Sequence[float] | Float, *, strict: bool = True
+    ) -> tuple[float, Float]:
         """Minus log L and its gradient."""
         inner, beta = self._split(theta)
         value, gradient = self.base.nll_gradient(inner, strict=strict)
@@ -255,7 +255,7 @@ class ShiftedLikelihood(Likelihood):
             np.concatenate([gradient, beta - self._matrix.T @ gradient]),
         )
 
-    def nll_hessian(self, theta: Sequence[float] | Array) -> Array:
+    def nll_hessian(self, theta: Sequence[float] | Float) -> Float:
         """Second derivatives."""
         return self._extend(self.base.nll_hessian(self._split(theta)[0]))
 
@@ -268,16 +268,16 @@ class ShiftedLikelihood(Likelihood):
         other.base = base
         return other
 
-    def score_covariance(self, theta: Sequence[float] | Array) -> Array:
+    def score_covariance(self, theta: Sequence[float] | Float) -> Float:
         """What the gradient varies by for weighted events."""
         return self._extend(self.base.score_covariance(self._split(theta)[0]))
 
-    def _extend(self, inner: Array) -> Array:
+    def _extend(self, inner: Float) -> Float:
         cross = -inner @ self._matrix
         corner = self._matrix.T @ inner @ self._matrix + np.eye(self._matrix.shape[1])
         return np.block([[inner, cross], [cross.T, corner]])
 
-    def explain(self, point: Array) -> DensityError:
+    def explain(self, point: Float) -> DensityError:
         """The error for a point without a likelihood."""
         return self.base.explain(self._split(point)[0])
 

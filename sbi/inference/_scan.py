@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from rootml._internal.reprs import Grid, HtmlRepr, Paragraph, Part
+from rootml._internal.types import Float
 from rootml.errors import ConvergenceError, DensityError, UsageError
 from rootml.plot import Labels, Style, named, write
 from rootml.plot import contour as draw_contour
@@ -18,7 +19,6 @@ from rootml.sbi.inference._minimise import limits
 from rootml.sbi.inference._quantiles import check_level, chi2_quantile
 from rootml.sbi.inference._quasi_newton import Conditional
 from rootml.sbi.likelihood._fittable import Fittable, is_weighted
-from rootml.sbi.likelihood._interpolation import Array
 from rootml.sbi.likelihood._layout import Indices
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Scannable(Protocol):
     valid: bool
 
     @property
-    def theta(self) -> Array:
+    def theta(self) -> Float:
         """The values as an array."""
         ...
 
@@ -77,9 +77,9 @@ class Profile(HtmlRepr):
     """
 
     name: str
-    values: Array
-    t: Array
-    theta: Array
+    values: Float
+    t: Float
+    theta: Float
     best: float
     invalid: int
     note: str = ""
@@ -184,7 +184,7 @@ class Contour:
 
     x: str
     y: str
-    curves: dict[float, Array]
+    curves: dict[float, Float]
     best: tuple[float, float]
 
     def plot(
@@ -242,7 +242,7 @@ def profile(result: Scannable, name: str, *, points: int, sigmas: float, values:
     return Profile(name, grid, t, theta, best, int(np.isnan(t).sum()), note)
 
 
-def _outwards(grid: Array, best: float) -> tuple[Indices, Indices]:
+def _outwards(grid: Float, best: float) -> tuple[Indices, Indices]:
     """Indices to the right and to the left of the minimum, nearest first: each fit starts from
     the one before it."""
     order = np.argsort(grid)

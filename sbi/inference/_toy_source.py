@@ -26,6 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rootml._internal.statistics import effective_events
+from rootml._internal.types import Float
 from rootml.errors import UsageError
 from rootml.sbi.files._json import write
 from rootml.sbi.inference._asimov import (
@@ -37,7 +38,6 @@ from rootml.sbi.inference._asimov import (
 from rootml.sbi.likelihood._binned import Binned
 from rootml.sbi.likelihood._columns import RatioColumns, as_columns
 from rootml.sbi.likelihood._fittable import Fittable
-from rootml.sbi.likelihood._interpolation import Array
 from rootml.sbi.likelihood._likelihood import Likelihood, build
 from rootml.sbi.likelihood._model import Model
 from rootml.sbi.likelihood._unbinned import Unbinned
@@ -89,7 +89,7 @@ class Toys(Protocol):
     truth: dict[str, float]
 
     @property
-    def hessian(self) -> Array | None:
+    def hessian(self) -> Float | None:
         """Second derivatives at the truth for the expected data; None: not known."""
         ...
 
@@ -230,7 +230,7 @@ class ModelToys:
             raise UsageError(message)
         self._cumulative: npt.NDArray[np.float64] = np.cumsum(weights)
 
-    def _prepare_fresh(self, weights: Array) -> None:
+    def _prepare_fresh(self, weights: Float) -> None:
         channel = self._source.channel
         assert channel is not None
         own = channel.events.weights
@@ -245,7 +245,7 @@ class ModelToys:
             raise UsageError(message)
 
     @cached_property
-    def hessian(self) -> Array | None:
+    def hessian(self) -> Float | None:
         """Second derivatives at the truth for the expected data; fits of toys start with them."""
         return None if self.expected_data is None else self.expected_data.nll_hessian(self._theta)
 

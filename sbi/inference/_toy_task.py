@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rootml._internal.reprs import Grid, HtmlRepr, Paragraph, Part
+from rootml._internal.types import Float
 from rootml.errors import ConvergenceError, DensityError, MissingParameterError, nearest
 from rootml.plot import Labels, Style, write
 from rootml.plot import toys as draw_toys
@@ -19,7 +20,6 @@ from rootml.sbi.inference._minimise import within
 from rootml.sbi.inference._toy_source import Toys
 from rootml.sbi.likelihood._combined import CombinedLikelihood
 from rootml.sbi.likelihood._fittable import Fittable
-from rootml.sbi.likelihood._interpolation import Array
 from rootml.sbi.likelihood._likelihood import Likelihood
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class Task:
         return found.nll if found.valid else math.nan
 
     def _fitted(
-        self, like: Fittable, start: Mapping[str, float], hessian: Array | None
+        self, like: Fittable, start: Mapping[str, float], hessian: Float | None
     ) -> FitResult:
         """The fit, by steps from the truth where its Hessian is known."""
         if hessian is None:
@@ -115,14 +115,14 @@ class ToyResults(HtmlRepr):
     """
 
     names: tuple[str, ...]
-    truth: Array
-    values: Array
-    errors: Array
-    nll: Array
-    conditional: Array
+    truth: Float
+    values: Float
+    errors: Float
+    nll: Float
+    conditional: Float
     tests: tuple[Mapping[str, float], ...]
     valid: npt.NDArray[np.bool_]
-    events: Array
+    events: Float
     effective: float = math.inf
 
     def __len__(self) -> int:
@@ -135,7 +135,7 @@ class ToyResults(HtmlRepr):
             raise MissingParameterError(message)
         return self.names.index(name)
 
-    def pulls(self, name: str) -> Array:
+    def pulls(self, name: str) -> Float:
         """(fitted - true) / error of the valid toys."""
         i = self.index(name)
         good = self.valid & (self.errors[:, i] > 0.0)
@@ -145,7 +145,7 @@ class ToyResults(HtmlRepr):
         """How often the truth lies within so many errors of the fit."""
         return float((np.abs(self.pulls(name)) < sigmas).mean())
 
-    def statistic(self, test: int = 0) -> Array:
+    def statistic(self, test: int = 0) -> Float:
         """``t = 2 (conditional - best)`` of each toy for one of the tests; NaN: no fit."""
         t = 2.0 * (self.conditional[:, test] - self.nll)
         return np.where(self.valid, np.maximum(t, 0.0), np.nan)

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from rootml._internal.reprs import Grid, HtmlRepr, Part
+from rootml._internal.types import Float
 from rootml._internal.validators import is_a
 from rootml.errors import RootmlError, SchemaError, UsageError, nearest
 from rootml.sbi.likelihood._binned_samples import Sample, check_counts
 from rootml.sbi.likelihood._binned_term import BinnedTerm
-from rootml.sbi.likelihood._interpolation import Array
 from rootml.sbi.likelihood._parameters import Nuisance, Parameter
 from rootml.sbi.likelihood._pyhf import read_workspace
 
@@ -39,7 +39,7 @@ class Binned(HtmlRepr):
     {'signal_region': array([70., 60.])}
     """
 
-    observed: Mapping[str, Array]
+    observed: Mapping[str, Float]
     samples: tuple[Sample, ...]
     parameters: Mapping[str, Parameter | Nuisance]
     poi: str | None = None
@@ -87,7 +87,7 @@ class Binned(HtmlRepr):
         """The term of the likelihood as a function of the parameters `names`, in this order."""
         return BinnedTerm(self.observed, self.samples, names)
 
-    def expected(self, **values: float) -> dict[str, Array]:
+    def expected(self, **values: float) -> dict[str, Float]:
         """Expected counts per channel; parameters left out have their start values."""
         for name in values:
             if name not in self.parameters:

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from rootml._internal.types import Float
 from rootml.errors import SchemaError
-from rootml.sbi.likelihood._interpolation import Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +37,11 @@ class Sample:
 
     channel: str
     name: str
-    nominal: Array
+    nominal: Float
     modifiers: tuple[Modifier, ...]
 
 
-def check_counts(given: Any, channel: str, bins: int | None = None) -> Array:
+def check_counts(given: Any, channel: str, bins: int | None = None) -> Float:
     """Counts of a channel: finite, not negative, of the right number."""
     counts = np.asarray(given, np.float64)
     if counts.ndim != 1 or (bins is not None and len(counts) != bins):

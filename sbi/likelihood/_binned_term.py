@@ -15,9 +15,10 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from rootml._internal.types import Float
 from rootml.errors import DensityError
 from rootml.sbi.likelihood._binned_samples import Modifier, Sample
-from rootml.sbi.likelihood._interpolation import CODES, Array, Factors
+from rootml.sbi.likelihood._interpolation import CODES, Factors
 
 Indices: TypeAlias = npt.NDArray[np.intp]
 # A factor of exactly 0 has no logarithmic derivative. This stands for it: products with it are
@@ -32,8 +33,8 @@ class _Entries:
 
     cell: Indices
     parameter: Indices
-    high: Array
-    low: Array
+    high: Float
+    low: Float
 
 
 class BinnedTerm:
@@ -46,7 +47,7 @@ class BinnedTerm:
     """
 
     def __init__(
-        self, observed: Mapping[str, Array], samples: Sequence[Sample], names: Sequence[str]
+        self, observed: Mapping[str, Float], samples: Sequence[Sample], names: Sequence[str]
     ) -> None:
         self.channels = list(observed)
         self.number = len(names)
@@ -65,7 +66,7 @@ class BinnedTerm:
         )
         self._effect_factors = Factors("code5", self._effects.high, self._effects.low)
 
-    def expected(self, theta: Array) -> dict[str, Array]:
+    def expected(self, theta: Float) -> dict[str, Float]:
         """Expected counts per channel, ``(bin,)``."""
         rates = self.rates(theta)
         pairs = zip(self.starts[:-1], self.starts[1:], strict=True)
@@ -74,14 +75,14 @@ class BinnedTerm:
             for name, (start, stop) in zip(self.channels, pairs, strict=True)
         }
 
-    def rates(self, theta: Array) -> Array:
+    def rates(self, theta: Float) -> Float:
         """Expected counts of all bins."""
         return self._sum(*self._cells(theta))
 
-    def _sum(self, base: Array, factor: Array) -> Array:
+    def _sum(self, base: Float, factor: Float) -> Float:
         return np.asarray(np.bincount(self._bin, base * factor, len(self.counts)), np.float64)
 
-    def _cells(self, theta: Array) -> tuple[Array, Array]:
+    def _cells(self, theta: Float) -> tuple[Float, Float]:
         base = self._nominal.copy()
         shapes = self._shapes
         if len(shapes.cell):
@@ -95,17 +96,17 @@ class BinnedTerm:
             np.multiply.at(factor, effects.cell, values)
         return base, factor
 
-    def value(self, theta: Array) -> float:
+    def value(self, theta: Float) -> float:
         """The term; NaN where an expectation is not positive."""
         return self._value(self.rates(theta))
 
-    def _value(self, rates: Array) -> float:
+    def _value(self, rates: Float) -> float:
         full = self.counts > 0.0
         if (rates < 0.0).any() or (rates[full] <= _MIN_RATE).any():
             return np.nan
         return float(rates.sum() - (self.counts[full] * np.log(rates[full])).sum())
 
-    def gradient(self, theta: Array) -> tuple[float, Array]:
+    def gradient(self, theta: Float) -> tuple[float, Float]:
         """The term and its derivatives, ``(parameter,)``."""
         base, factor = self._cells(theta)
         rates = self._sum(base, factor)
@@ -113,14 +114,14 @@ class BinnedTerm:
         gradient, logs = self._derivatives(theta)[:2]
         return self._value(rates), pull @ gradient + (pull * base) @ logs
 
-    def _pull(self, rates: Array) -> Array:
+    def _pull(self, rates: Float) -> Float:
         """``1 - n / lambda`` per bin."""
         full = self.counts > 0.0
         ratio = np.zeros_like(rates)
         ratio[full] = self.counts[full] / rates[full]
         return 1.0 - ratio
 
-    def hessian(self, theta: Array) -> Array:
+    def hessian(self, theta: Float) -> Float:
         """Second derivatives, ``(parameter, parameter)``."""
         base, factor = self._cells(theta)
         rates = self._sum(base, factor)
@@ -138,7 +139,7 @@ class BinnedTerm:
         second = cross + cross.T + product + np.diag(pull @ hessian)
         return np.asarray(jacobian.T @ (scale[:, None] * jacobian) + second)
 
-    def _derivatives(self, theta: Array) -> tuple[Array, Array, Array, Array]:
+    def _derivatives(self, theta: Float) -> tuple[Float, Float, Float, Float]:
         """Derivatives of additive parts and of log factors, first and second, (cell, param)."""
         shape = len(self._nominal), self.number
         gradient, logs, hessian, log_hessian = (np.zeros(shape) for _ in range(4))
@@ -160,7 +161,7 @@ class BinnedTerm:
             np.add.at(log_hessian, at, second / value - (first / value) ** 2)
         return gradient, logs, hessian, log_hessian
 
-    def explain(self, theta: Array) -> DensityError:
+    def explain(self, theta: Float) -> DensityError:
         """The error for an expectation that is not positive."""
         for channel, rates in self.expected(theta).items():
             bad = np.flatnonzero(~(rates > _MIN_RATE))
@@ -173,11 +174,11 @@ class BinnedTerm:
         return DensityError("the binned channels have no finite likelihood here")
 
 
-def _plain_values(values: Array) -> Array:
+def _plain_values(values: Float) -> Float:
     return np.where(values == 0.0, _NOTHING, values)
 
 
-def _shape_weights(alpha: Array) -> Array:
+def _shape_weights(alpha: Float) -> Float:
     polynomial = CODES["code4"].polynomial
     assert polynomial is not None
     return polynomial(alpha)

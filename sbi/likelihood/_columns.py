@@ -12,13 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from rootml._internal.reprs import Grid, HtmlRepr, Paragraph, Part
+from rootml._internal.types import Float
 from rootml._internal.validators import is_a
 from rootml.errors import MissingColumnError, NonFiniteError, SchemaError, UsageError, nearest
-from rootml.sbi.likelihood._interpolation import Array
 from rootml.sbi.likelihood._origin import Origin
 
 NOMINAL = "nominal"
-Pair: TypeAlias = tuple[Array, Array]
+Pair: TypeAlias = tuple[Float, Float]
 
 
 class RatioColumns(HtmlRepr, Mapping[str, Mapping[str, Any]]):
@@ -106,7 +106,7 @@ class RatioColumns(HtmlRepr, Mapping[str, Mapping[str, Any]]):
     def __len__(self) -> int:
         return len(self._store)
 
-    def ratio(self, process: str) -> Array:
+    def ratio(self, process: str) -> Float:
         """The nominal ratios of one process, ``(event,)``."""
         return _double(self._of(process)[NOMINAL])
 
@@ -124,7 +124,7 @@ class RatioColumns(HtmlRepr, Mapping[str, Mapping[str, Any]]):
         """The number of events, weighted."""
         return float(self.num_events) if self.weights is None else float(self.weights.sum())
 
-    def arrays(self) -> Iterator[tuple[str, str, Array]]:
+    def arrays(self) -> Iterator[tuple[str, str, Float]]:
         """All arrays as (process, label, values); labels are nominal, jes.up, jes.down."""
         for process, label, array in self._kept():
             yield process, label, _double(array)
@@ -236,11 +236,11 @@ class RatioColumns(HtmlRepr, Mapping[str, Mapping[str, Any]]):
         return [Paragraph(f"{self.num_events:,} events"), self._grid()]
 
 
-def _double(array: npt.NDArray[Any]) -> Array:
+def _double(array: npt.NDArray[Any]) -> Float:
     return np.asarray(array, np.float64)
 
 
-def are_weights(weights: Array | None, *, asimov: bool) -> bool:
+def are_weights(weights: Float | None, *, asimov: bool) -> bool:
     """Whether weights are not counts: some are not 1, and they are not those of Asimov data."""
     return weights is not None and not asimov and bool((weights != 1.0).any())
 
@@ -318,7 +318,7 @@ def offending(events: npt.NDArray[Any], values: npt.NDArray[Any], what: str, tot
     return f"{what} for {len(events):,} of {total:,} events; the first are number {first}"
 
 
-def _weights(given: Any, number: int) -> Array:
+def _weights(given: Any, number: int) -> Float:
     weights = np.ascontiguousarray(given, np.float64)
     if weights.shape != (number,):
         message = f"weights of shape {weights.shape} for {number} events"

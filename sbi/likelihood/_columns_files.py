@@ -10,9 +10,9 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
+from rootml._internal.types import Float
 from rootml.errors import ChangedFileError, CorruptFileError, MissingFileError, UsageError
 from rootml.sbi.likelihood._columns import NOMINAL, RatioColumns
-from rootml.sbi.likelihood._interpolation import Array
 from rootml.sbi.likelihood._origin import Beyond, DroppedShape, Origin
 
 Format: TypeAlias = Literal["npz", "parquet", "root"]
@@ -76,14 +76,14 @@ def _write_origin(
     }
 
 
-def _write_parquet(arrays: Mapping[str, Array], path: Path) -> None:
+def _write_parquet(arrays: Mapping[str, Float], path: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     pq.write_table(pa.table(dict(arrays)), path)
 
 
-def _write_root(arrays: Mapping[str, Array], path: Path) -> None:
+def _write_root(arrays: Mapping[str, Float], path: Path) -> None:
     import uproot
 
     with uproot.recreate(path) as file:
@@ -115,7 +115,7 @@ def read_columns(facts: Mapping[str, Any], folder: Path) -> RatioColumns:
     return columns_read
 
 
-def _named(index: Sequence[Mapping[str, str]], arrays: Mapping[str, Array]) -> dict[str, Any]:
+def _named(index: Sequence[Mapping[str, str]], arrays: Mapping[str, Float]) -> dict[str, Any]:
     """Columns by process, as `RatioColumns` takes them."""
     ratios: dict[str, dict[str, Any]] = {}
     for entry in index:
@@ -156,7 +156,7 @@ def _read_origin(facts: Mapping[str, Any], folder: Path) -> Origin:
     return Origin(dropped, sampled, tuple(members), beyond)
 
 
-def _read(path: Path, kind: str, keys: list[str]) -> dict[str, Array]:
+def _read(path: Path, kind: str, keys: list[str]) -> dict[str, Float]:
     try:
         if kind == "npz":
             with np.load(path, allow_pickle=False) as file:

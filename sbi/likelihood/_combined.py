@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rootml._internal.reprs import HtmlRepr, Part, facts_text
+from rootml._internal.types import Float
 from rootml.errors import DensityError, MissingParameterError, UsageError, nearest
 from rootml.sbi.likelihood._constraints import Constraints, Indices
 from rootml.sbi.likelihood._fittable import Fittable, is_weighted, subsample
-from rootml.sbi.likelihood._interpolation import Array
 from rootml.sbi.likelihood._parameters import Nuisance, Parameter
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ class CombinedLikelihood(HtmlRepr):
         return any(is_weighted(part.like) for part in self._parts)
 
     @property
-    def start(self) -> Array:
+    def start(self) -> Float:
         """Start values, ``(parameter,)``."""
         return np.array([p.value for p in self._parameters.values()], np.float64)
 
@@ -141,11 +141,11 @@ class CombinedLikelihood(HtmlRepr):
         gradient = self.nll_gradient(self.theta(**values))[1]
         return dict(zip(self._parameters, gradient.tolist(), strict=True))
 
-    def hessian(self, **values: float) -> Array:
+    def hessian(self, **values: float) -> Float:
         """Second derivatives, ``(parameter, parameter)``."""
         return self.nll_hessian(self.theta(**values))
 
-    def theta(self, **values: float) -> Array:
+    def theta(self, **values: float) -> Float:
         """An array in the order of `parameters`.
 
         Raises:
@@ -163,7 +163,7 @@ class CombinedLikelihood(HtmlRepr):
 
     # --- by position ---------------------------------------------------------------------------
 
-    def nll(self, theta: Sequence[float] | Array, *, strict: bool = True) -> float:
+    def nll(self, theta: Sequence[float] | Float, *, strict: bool = True) -> float:
         """Minus log L at `theta`, in the order of `parameters`.
 
         Args:
@@ -178,8 +178,8 @@ class CombinedLikelihood(HtmlRepr):
         return total
 
     def nll_gradient(
-        self, theta: Sequence[float] | Array, *, strict: bool = True
-    ) -> tuple[float, Array]:
+        self, theta: Sequence[float] | Float, *, strict: bool = True
+    ) -> tuple[float, Float]:
         """Minus log L and its gradient, ``(parameter,)``."""
         point = self._point(theta)
         total, gradient = 0.0, np.zeros(len(point))
@@ -191,7 +191,7 @@ class CombinedLikelihood(HtmlRepr):
                 gradient[part.indices] += rise - part.counted.gradient(own)
         return total, gradient
 
-    def nll_hessian(self, theta: Sequence[float] | Array) -> Array:
+    def nll_hessian(self, theta: Sequence[float] | Float) -> Float:
         """Second derivatives, ``(parameter, parameter)``."""
         point = self._point(theta)
         return self._summed([part.like.nll_hessian(point[part.indices]) for part in self._parts],
@@ -209,20 +209,20 @@ class CombinedLikelihood(HtmlRepr):
         ]
         return other
 
-    def score_covariance(self, theta: Sequence[float] | Array) -> Array:
+    def score_covariance(self, theta: Sequence[float] | Float) -> Float:
         """What the gradient varies by for weighted events, ``(parameter, parameter)``."""
         point = self._point(theta)
         found = [part.like.score_covariance(point[part.indices]) for part in self._parts]
         return self._summed(found, point)
 
-    def _summed(self, matrices: Sequence[Array], point: Array) -> Array:
+    def _summed(self, matrices: Sequence[Float], point: Float) -> Float:
         total = np.zeros((len(point), len(point)))
         for part, matrix in zip(self._parts, matrices, strict=True):
             twice = np.diag(part.counted.curvature(point[part.indices]))
             total[np.ix_(part.indices, part.indices)] += matrix - twice
         return total
 
-    def constraint_excess(self, theta: Sequence[float] | Array) -> float:
+    def constraint_excess(self, theta: Sequence[float] | Float) -> float:
         """The constraints' part of minus log L, above its value at the outcomes themselves."""
         point = self._point(theta)
         total = 0.0
@@ -231,7 +231,7 @@ class CombinedLikelihood(HtmlRepr):
             total += like.constraint_excess(own) - part.counted.excess(own)  # type: ignore[attr-defined]
         return total
 
-    def explain(self, point: Array) -> DensityError:
+    def explain(self, point: Float) -> DensityError:
         """The error for a point without a likelihood, of the part that has none there."""
         for part in self._parts:
             own = np.asarray(point, np.float64)[part.indices]
@@ -239,7 +239,7 @@ class CombinedLikelihood(HtmlRepr):
                 return DensityError(f"{part.name}: {part.like.explain(own)}")
         return DensityError(f"the likelihood is not a finite number at {list(point)}")
 
-    def _point(self, theta: Sequence[float] | Array) -> Array:
+    def _point(self, theta: Sequence[float] | Float) -> Float:
         point = np.asarray(theta, np.float64)
         if point.shape != (len(self._parameters),):
             message = (

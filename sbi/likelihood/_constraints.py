@@ -16,7 +16,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from rootml.sbi.likelihood._interpolation import Array
+from rootml._internal.types import Float
 from rootml.sbi.likelihood._parameters import Nuisance
 
 Indices: TypeAlias = npt.NDArray[np.intp]
@@ -46,10 +46,10 @@ class Constraints:
         def place(kind: str) -> Indices:
             return np.array([names.index(name) for name in kinds[kind]], np.intp)
 
-        def width(kind: str) -> Array:
+        def width(kind: str) -> Float:
             return np.array([nuisances[name].width for name in kinds[kind]], np.float64)
 
-        def outcome(kind: str) -> Array:
+        def outcome(kind: str) -> Float:
             return np.array([observed[name] for name in kinds[kind]], np.float64)
 
         self._gauss = place("gaussian"), outcome("gaussian"), width("gaussian") ** -2
@@ -57,7 +57,7 @@ class Constraints:
         self._log = place("lognormal"), np.log(outcome("lognormal")), log_width**-2
         self._count = place("poisson"), outcome("poisson"), width("poisson")
 
-    def value(self, theta: Array) -> float:
+    def value(self, theta: Float) -> float:
         """The sum of all terms."""
         where, outcome, inverse = self._gauss
         total = 0.5 * float(((theta[where] - outcome) ** 2 * inverse).sum())
@@ -70,7 +70,7 @@ class Constraints:
             total += float((mean - outcome * np.log(mean)).sum())
         return total
 
-    def excess(self, theta: Array) -> float:
+    def excess(self, theta: Float) -> float:
         """The same, less what it is where each parameter agrees with its measurement."""
         best = theta.copy()
         for where, outcome in (self._gauss[:2], (self._log[0], np.exp(self._log[1]))):
@@ -79,7 +79,7 @@ class Constraints:
         best[where] = np.maximum(outcome, 1e-300) / scale
         return self.value(theta) - self.value(best)
 
-    def gradient(self, theta: Array) -> Array:
+    def gradient(self, theta: Float) -> Float:
         """Its derivatives, ``(parameter,)``."""
         gradient = np.zeros(self.number)
         where, outcome, inverse = self._gauss
@@ -92,7 +92,7 @@ class Constraints:
             gradient[where] += scale - outcome / theta[where]
         return gradient
 
-    def curvature(self, theta: Array) -> Array:
+    def curvature(self, theta: Float) -> Float:
         """Its second derivatives, ``(parameter,)``: constraints do not mix parameters."""
         hessian = np.zeros(self.number)
         where, _, inverse = self._gauss

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from rootml._internal.types import Float
 from rootml.errors import DensityError
-from rootml.sbi.likelihood._interpolation import Array
 from rootml.sbi.likelihood._parameters import Nuisance, Parameter
 
 
@@ -50,29 +50,29 @@ class Fittable(Protocol):
         ...
 
     @property
-    def start(self) -> Array:
+    def start(self) -> Float:
         """Start values, ``(parameter,)``."""
         ...
 
-    def nll(self, theta: Sequence[float] | Array, *, strict: bool = True) -> float:
+    def nll(self, theta: Sequence[float] | Float, *, strict: bool = True) -> float:
         """Minus log L with its constraints; where there is none NaN, or an error if strict."""
         ...
 
     def nll_gradient(
-        self, theta: Sequence[float] | Array, *, strict: bool = True
-    ) -> tuple[float, Array]:
+        self, theta: Sequence[float] | Float, *, strict: bool = True
+    ) -> tuple[float, Float]:
         """Minus log L and its gradient, ``(parameter,)``."""
         ...
 
-    def nll_hessian(self, theta: Sequence[float] | Array) -> Array:
+    def nll_hessian(self, theta: Sequence[float] | Float) -> Float:
         """Second derivatives, ``(parameter, parameter)``."""
         ...
 
-    def score_covariance(self, theta: Sequence[float] | Array) -> Array:
+    def score_covariance(self, theta: Sequence[float] | Float) -> Float:
         """What the gradient varies by for weighted events, ``(parameter, parameter)``."""
         ...
 
-    def explain(self, point: Array) -> DensityError:
+    def explain(self, point: Float) -> DensityError:
         """The error for a point without a likelihood."""
         ...
 

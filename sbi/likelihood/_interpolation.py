@@ -33,7 +33,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-Array: TypeAlias = npt.NDArray[np.float64]
+from rootml._internal.types import Float
 
 # Rows: powers 1..6 of alpha. Columns: the basis (A0, S0 - 1, S1, A1, A2, S2) of code 5.
 _CODE5_SPLIT = np.array(
@@ -65,7 +65,7 @@ _CODE4 = np.array(
 _POWERS = np.arange(1, 7)
 
 
-def _polynomial(table: Array, alpha: Array) -> Array:
+def _polynomial(table: Float, alpha: Float) -> Float:
     """Weights and their two derivatives, ``(3, alpha, column)``."""
     powers = np.ones((len(alpha), 7))
     np.cumprod(np.broadcast_to(alpha[:, None], (len(alpha), 6)), axis=1, out=powers[:, 1:])
@@ -79,7 +79,7 @@ def _polynomial(table: Array, alpha: Array) -> Array:
     return ones @ table
 
 
-def _sided(alpha: Array) -> Array:
+def _sided(alpha: Float) -> Float:
     """``(a, 0)`` for a >= 0 and ``(0, -a)`` below, with derivatives."""
     above = alpha >= 0.0
     table = np.zeros((3, len(alpha), 2))
@@ -90,7 +90,7 @@ def _sided(alpha: Array) -> Array:
     return table
 
 
-def _quadratic(alpha: Array) -> Array:
+def _quadratic(alpha: Float) -> Float:
     table = np.zeros((3, len(alpha), 2))
     table[0, :, 0] = alpha
     table[0, :, 1] = alpha * alpha
@@ -100,28 +100,28 @@ def _quadratic(alpha: Array) -> Array:
     return table
 
 
-def _within(alpha: Array) -> npt.NDArray[np.bool_]:
+def _within(alpha: Float) -> npt.NDArray[np.bool_]:
     inside: npt.NDArray[np.bool_] = np.abs(alpha) < 1.0
     return inside
 
 
-def _code4(alpha: Array) -> Array:
+def _code4(alpha: Float) -> Float:
     # sides swap: outside, u - 1 has weight a above and d - 1 has -a below
     inside = _within(alpha)[None, :, None]
     return np.where(inside, _polynomial(_CODE4, alpha), _sided(alpha))
 
 
-def _code5_inside(alpha: Array) -> Array:
+def _code5_inside(alpha: Float) -> Float:
     inside = _within(alpha)
     return np.asarray(inside[None, :, None] * _polynomial(_CODE5, np.where(inside, alpha, 0.0)))
 
 
-def _code5_outside(alpha: Array) -> Array:
+def _code5_outside(alpha: Float) -> Float:
     outside = ~_within(alpha)
     return np.asarray(outside[None, :, None] * _sided(alpha))
 
 
-Weights: TypeAlias = Callable[[Array], Array]
+Weights: TypeAlias = Callable[[Float], Float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,40 +139,40 @@ class Code:
 
     exponential: Weights | None
     polynomial: Weights | None
-    exponential_columns: Callable[[Array, Array], Array] | None
-    polynomial_columns: Callable[[Array, Array], Array] | None
-    sides: Callable[[Array, Array], tuple[Array, Array]]
+    exponential_columns: Callable[[Float, Float], Float] | None
+    polynomial_columns: Callable[[Float, Float], Float] | None
+    sides: Callable[[Float, Float], tuple[Float, Float]]
 
 
-def _logs(up: Array, down: Array) -> Array:
+def _logs(up: Float, down: Float) -> Float:
     return np.stack([np.log(up), np.log(down)])
 
 
-def _halves(up: Array, down: Array) -> Array:
+def _halves(up: Float, down: Float) -> Float:
     log_up, log_down = np.log(up), np.log(down)
     return np.stack([0.5 * (log_up - log_down), 0.5 * (log_up + log_down)])
 
 
-def _shifts(up: Array, down: Array) -> Array:
+def _shifts(up: Float, down: Float) -> Float:
     return np.stack([up - 1.0, down - 1.0])
 
 
-def _six(up: Array, down: Array) -> Array:
+def _six(up: Float, down: Float) -> Float:
     log_up, log_down = np.log(up), np.log(down)
     first, second = up * log_up, down * log_down
     return np.stack([up - 1.0, down - 1.0, first, second, first * log_up, second * log_down])
 
 
-def _of_logs(exponential: Array, _polynomial: Array) -> tuple[Array, Array]:
+def _of_logs(exponential: Float, _polynomial: Float) -> tuple[Float, Float]:
     return np.exp(exponential[0]), np.exp(exponential[1])
 
 
-def _of_halves(exponential: Array, _polynomial: Array) -> tuple[Array, Array]:
+def _of_halves(exponential: Float, _polynomial: Float) -> tuple[Float, Float]:
     slope, bend = exponential
     return np.exp(bend + slope), np.exp(bend - slope)
 
 
-def _of_shifts(_exponential: Array, polynomial: Array) -> tuple[Array, Array]:
+def _of_shifts(_exponential: Float, polynomial: Float) -> tuple[Float, Float]:
     return 1.0 + polynomial[0], 1.0 + polynomial[1]
 
 
@@ -199,7 +199,7 @@ class Factors:
         down: At -1, ``(n,)``.
     """
 
-    def __init__(self, code: str, up: Array, down: Array) -> None:
+    def __init__(self, code: str, up: Float, down: Float) -> None:
         self._kind = kind = CODES[code]
         self._polynomial = self._exponential = np.empty((len(up), 0))
         if kind.polynomial_columns is not None:
@@ -207,7 +207,7 @@ class Factors:
         if kind.exponential_columns is not None:
             self._exponential = kind.exponential_columns(up, down).T
 
-    def __call__(self, alpha: Array) -> tuple[Array, Array, Array]:
+    def __call__(self, alpha: Float) -> tuple[Float, Float, Float]:
         """Factor and its two derivatives, each ``(n,)``."""
         value, first, second = np.ones_like(alpha), np.zeros_like(alpha), np.zeros_like(alpha)
         if self._kind.polynomial is not None:
@@ -222,7 +222,7 @@ class Factors:
         return value, first, second
 
 
-def factors(code: str, alpha: Array, up: Array, down: Array) -> tuple[Array, Array, Array]:
+def factors(code: str, alpha: Float, up: Float, down: Float) -> tuple[Float, Float, Float]:
     """Factor and its two derivatives by alpha, for scalars up and down: all of shape ``(n,)``.
 
     >>> value, slope, _ = factors("code5", np.array([1.0]), np.array([1.2]), np.array([0.9]))

@@ -30,7 +30,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from rootml.sbi.likelihood._interpolation import Array
+from rootml._internal.types import Float
 from rootml.sbi.likelihood._jit import (
     _LN2,
     exponent_of,
@@ -259,12 +259,12 @@ def pieces(store: Store, function: Callable[[int, int], T], threads: int) -> lis
 
 
 def _summed(
-    store: Store, weights: Array | None, layout: Layout, plan: Plan, coefficients: Array,
+    store: Store, weights: Float | None, layout: Layout, plan: Plan, coefficients: Float,
     *, density: bool, gradient: bool, threads: int,
 ) -> Sums:  # fmt: skip
     ours = _NONE if weights is None else weights
 
-    def one(first: int, stop: int) -> tuple[float, int, Array]:
+    def one(first: int, stop: int) -> tuple[float, int, Float]:
         sums = np.zeros(layout.num_rows)
         value, bad = _pass(
             store.blocks, first, stop, store.num_events, ours, coefficients,
@@ -281,10 +281,10 @@ def _summed(
 
 def density_sums(
     store: Store,
-    weights: Array | None,
+    weights: Float | None,
     layout: Layout,
     plan: Plan,
-    coefficients: Array,
+    coefficients: Float,
     *,
     gradient: bool,
     threads: int = 1,
@@ -298,13 +298,13 @@ def density_sums(
 
 def reference_sums(
     store: Store,
-    weights: Array | None,
+    weights: Float | None,
     layout: Layout,
     plan: Plan,
     *,
     gradient: bool = True,
     threads: int = 1,
-) -> Array:
+) -> Float:
     """``sum w t`` and, if wanted, its derivatives' sums, per row."""
     ones = np.ones(len(layout.processes))
     found = _summed(

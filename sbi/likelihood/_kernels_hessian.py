@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rootml.sbi.likelihood._interpolation import Array
+from rootml._internal.types import Float
 from rootml.sbi.likelihood._jit import inline, jit
 from rootml.sbi.likelihood._kernels import _NONE, _add_scaled, _dot, _times_exp, pieces
 from rootml.sbi.likelihood._kernels_numpy import SecondSums
@@ -311,11 +311,11 @@ def _second(
 
 def second_sums(
     store: Store,
-    weights: Array | None,
+    weights: Float | None,
     layout: Layout,
     plan: Plan,
-    coefficients: Array | None,
-    jacobian: Array | None,
+    coefficients: Float | None,
+    jacobian: Float | None,
     *,
     threads: int = 1,
 ) -> SecondSums:
@@ -348,7 +348,7 @@ def second_sums(
     return SecondSums(sums.terms, sums.gradient, sums.hessian, outer)
 
 
-def _products(sums: _Totals, jacobian: Array, shapers: Indices) -> Array:
+def _products(sums: _Totals, jacobian: Float, shapers: Indices) -> Float:
     """The sum of products of the density's relative derivatives, ``(parameter, parameter)``."""
     broken = ~np.isfinite(jacobian).all(axis=0)  # no derivative here: NaN in the end
     known = np.where(broken, 0.0, jacobian)
@@ -361,7 +361,7 @@ def _products(sums: _Totals, jacobian: Array, shapers: Indices) -> Array:
     return outer
 
 
-def _mirror(square: Array) -> None:
+def _mirror(square: Float) -> None:
     """Make the sums of products symmetric: each pair of places was added to one of the two."""
     diagonal = square.diagonal().copy()
     square += square.T.copy()

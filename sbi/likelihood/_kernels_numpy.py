@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rootml.sbi.likelihood._interpolation import Array
+from rootml._internal.types import Float
 from rootml.sbi.likelihood._layout import Layout, Plan
 from rootml.sbi.likelihood._store import Store
 
@@ -37,21 +37,21 @@ class Sums:
 
     value: float
     bad: int
-    rows: Array
+    rows: Float
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
     """One block of events: views of the matrix, terms per process, factors per group."""
 
-    rows: Array
-    weights: Array | float
-    terms: Array
-    factors: list[Array]
+    rows: Float
+    weights: Float | float
+    terms: Float
+    factors: list[Float]
 
 
 def blocks(
-    matrix: Array | Store, weights: Array | None, layout: Layout, plan: Plan, *, size: int = BLOCK
+    matrix: Float | Store, weights: Float | None, layout: Layout, plan: Plan, *, size: int = BLOCK
 ) -> Iterator[Block]:
     """The events in blocks, with the terms t of each process."""
     for start in range(0, matrix.shape[1], size):
@@ -61,7 +61,7 @@ def blocks(
         yield Block(rows, ours, *_terms(rows, layout, plan))
 
 
-def _terms(rows: Array, layout: Layout, plan: Plan) -> tuple[Array, list[Array]]:
+def _terms(rows: Float, layout: Layout, plan: Plan) -> tuple[Float, list[Float]]:
     terms = rows[: len(layout.processes)].copy()
     for p, used in enumerate(plan.exponential):
         if len(used):
@@ -75,11 +75,11 @@ def _terms(rows: Array, layout: Layout, plan: Plan) -> tuple[Array, list[Array]]
 
 
 def density_sums(
-    matrix: Array,
-    weights: Array | None,
+    matrix: Float,
+    weights: Float | None,
     layout: Layout,
     plan: Plan,
-    coefficients: Array,
+    coefficients: Float,
     *,
     gradient: bool,
     threads: int = 1,  # noqa: ARG001 - as of the compiled sums
@@ -97,9 +97,9 @@ def density_sums(
 
 
 def reference_sums(
-    matrix: Array, weights: Array | None, layout: Layout, plan: Plan, *, gradient: bool = True,
+    matrix: Float, weights: Float | None, layout: Layout, plan: Plan, *, gradient: bool = True,
     threads: int = 1,  # noqa: ARG001 - as of the compiled sums
-) -> Array:  # fmt: skip
+) -> Float:  # fmt: skip
     """``sum w t`` and, if wanted, its derivatives' sums, per row."""
     rows = np.zeros(layout.num_rows)
     for block in blocks(matrix, weights, layout, plan):
@@ -111,7 +111,7 @@ def reference_sums(
     return rows
 
 
-def _row_sums(block: Block, quotient: Array, layout: Layout, plan: Plan) -> Array:
+def _row_sums(block: Block, quotient: Float, layout: Layout, plan: Plan) -> Float:
     sums = np.zeros(layout.num_rows)
     scaled = block.terms * quotient
     sums[: len(scaled)] = scaled.sum(axis=1)
@@ -137,19 +137,19 @@ class SecondSums:
         outer: ``sum w (dd/d)_k (dd/d)_l``, ``(n, n)``.
     """
 
-    terms: Array
-    gradient: Array
-    hessian: Array
-    outer: Array
+    terms: Float
+    gradient: Float
+    hessian: Float
+    outer: Float
 
 
 def second_sums(
-    matrix: Array,
-    weights: Array | None,
+    matrix: Float,
+    weights: Float | None,
     layout: Layout,
     plan: Plan,
-    coefficients: Array | None,
-    jacobian: Array | None,
+    coefficients: Float | None,
+    jacobian: Float | None,
     *,
     threads: int = 1,  # noqa: ARG001 - as of the compiled sums
 ) -> SecondSums:
@@ -174,8 +174,8 @@ def _add_second(
     block: Block,
     layout: Layout,
     plan: Plan,
-    coefficients: Array | None,
-    jacobian: Array | None,
+    coefficients: Float | None,
+    jacobian: Float | None,
 ) -> None:
     weight = np.broadcast_to(block.weights, block.terms.shape[1:])
     shares = block.terms if coefficients is None else block.terms / (coefficients @ block.terms)
@@ -200,7 +200,7 @@ def _add_second(
 
 def _log_derivatives(
     block: Block, process: int, layout: Layout, plan: Plan
-) -> tuple[list[int], Array, Array]:
+) -> tuple[list[int], Float, Float]:
     """Parameters of a process's shape, and d log t, d^2 log t by each, ``(parameter, event)``."""
     used = plan.exponential[process]
     groups = [

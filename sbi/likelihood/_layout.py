@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from rootml._internal.types import Float
 from rootml.errors import MissingColumnError, NonFiniteError, UsageError, nearest
 from rootml.sbi.likelihood._columns import NOMINAL, RatioColumns, offending
-from rootml.sbi.likelihood._interpolation import CODES, Array, takes_logarithms
+from rootml.sbi.likelihood._interpolation import CODES, takes_logarithms
 from rootml.sbi.likelihood._parameters import Nuisance
 from rootml.sbi.likelihood._store import Events, Store
 
@@ -62,7 +63,7 @@ class Plan:
             equal points.
     """
 
-    weights: Array
+    weights: Float
     exponential: list[Indices]
     groups: list[Group]
     tables: tuple[Indices, Indices]
@@ -159,7 +160,7 @@ class Layout:
             where[self.first_polynomial - self.first_exponential :][factor.polynomial] = place
         return where
 
-    def slopes(self, plan: Plan, sums: Array) -> Array:
+    def slopes(self, plan: Plan, sums: Float) -> Float:
         """Derivatives by each parameter of sums over events, ``(process, parameter)``.
 
         Args:
@@ -185,7 +186,7 @@ class Layout:
             double: float64 for any number of events.
         """
 
-        def fill(events: slice) -> Array:
+        def fill(events: slice) -> Float:
             try:
                 return self.matrix(columns.part(events), what)
             except NonFiniteError:
@@ -214,7 +215,7 @@ class Layout:
     def events(self, columns: RatioColumns, what: str, *, blocks: bool, double: bool) -> Events:
         """Events for the sums: in blocks for the compiled ones."""
         if not blocks:
-            rows: Store | Array = self.matrix(columns, what)
+            rows: Store | Float = self.matrix(columns, what)
             kept: RatioColumns | None = columns
         else:
             rows = store = self.store(columns, what, double=double)
@@ -243,7 +244,7 @@ class Layout:
             ratios, events.weights, may_be_empty=True, asimov=events.asimov, origin=events.origin
         )
 
-    def matrix(self, columns: RatioColumns, what: str) -> Array:
+    def matrix(self, columns: RatioColumns, what: str) -> Float:
         """The rows for some events, ``(row, event)``.
 
         Raises:
@@ -258,7 +259,7 @@ class Layout:
             self._fill(matrix, factor, columns, what)
         return matrix
 
-    def _fill(self, matrix: Array, factor: Factor, columns: RatioColumns, what: str) -> None:
+    def _fill(self, matrix: Float, factor: Factor, columns: RatioColumns, what: str) -> None:
         process = self.processes[factor.process]
         nominal = columns.ratio(process)
         sides = [
@@ -276,7 +277,7 @@ class Layout:
         if code.polynomial_columns is not None:
             matrix[self.first_polynomial :][factor.polynomial] = code.polynomial_columns(*sides)
 
-    def plan(self, theta: Array) -> Plan:
+    def plan(self, theta: Float) -> Plan:
         """The weights of the rows at a point; the last one is kept.
 
         Fits move one parameter at a time when they take derivatives: often none of those that
@@ -288,7 +289,7 @@ class Layout:
             self._last = last = self._make_plan(theta, point)
         return last
 
-    def _make_plan(self, theta: Array, point: bytes) -> Plan:
+    def _make_plan(self, theta: Float, point: bytes) -> Plan:
         weights = np.zeros((3, self.num_rows))
         for code, parameters, pairs in self._by_code:
             alpha = theta[parameters]
@@ -401,7 +402,7 @@ def _width(code: str, which: str) -> int:
     return 0 if function is None else len(function(np.ones(1), np.ones(1)))
 
 
-def _relative(side: Array, nominal: Array, what: str, *, logarithm: bool) -> Array:
+def _relative(side: Float, nominal: Float, what: str, *, logarithm: bool) -> Float:
     """``side / nominal``; where both are 0 the event cannot be of this process: 1."""
     empty = (nominal == 0.0) & (side == 0.0)
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rootml._internal.reprs import HtmlRepr, Part, facts_text
+from rootml._internal.types import Float
 from rootml._internal.validators import check_whole
 from rootml.errors import DensityError, MissingParameterError, UsageError, nearest
 from rootml.sbi.likelihood._binned import Binned
 from rootml.sbi.likelihood._columns import RatioColumns, as_columns
 from rootml.sbi.likelihood._constraints import Constraints
 from rootml.sbi.likelihood._fittable import Fittable
-from rootml.sbi.likelihood._interpolation import Array
 from rootml.sbi.likelihood._model import Model
 from rootml.sbi.likelihood._parameters import Nuisance, Parameter
 from rootml.sbi.likelihood._unbinned import Unbinned
@@ -94,11 +94,11 @@ class Likelihood(HtmlRepr):
         return self.unbinned is not None and self.unbinned.events.weighted
 
     @property
-    def start(self) -> Array:
+    def start(self) -> Float:
         """Start values of all parameters, ``(parameter,)``."""
         return np.array([p.value for p in self._parameters.values()], np.float64)
 
-    def theta(self, **values: float) -> Array:
+    def theta(self, **values: float) -> Float:
         """An array in the order of `parameters`, each of which must have a value within limits.
 
         Raises:
@@ -159,13 +159,13 @@ class Likelihood(HtmlRepr):
             zip(self._names, self.nll_gradient(self.theta(**values))[1].tolist(), strict=True)
         )
 
-    def hessian(self, **values: float) -> Array:
+    def hessian(self, **values: float) -> Float:
         """Second derivatives, ``(parameter, parameter)`` in the order of `parameters`."""
         return self.nll_hessian(self.theta(**values))
 
     # --- by position ---------------------------------------------------------------------------
 
-    def nll(self, theta: Sequence[float] | Array, *, strict: bool = True) -> float:
+    def nll(self, theta: Sequence[float] | Float, *, strict: bool = True) -> float:
         """Minus log L at `theta`, in the order of `parameters`; limits are not checked.
 
         Args:
@@ -185,8 +185,8 @@ class Likelihood(HtmlRepr):
         return value
 
     def nll_gradient(
-        self, theta: Sequence[float] | Array, *, strict: bool = True
-    ) -> tuple[float, Array]:
+        self, theta: Sequence[float] | Float, *, strict: bool = True
+    ) -> tuple[float, Float]:
         """Minus log L and its gradient, ``(parameter,)``."""
         point = self._point(theta)
         if not np.isfinite(point).all():
@@ -202,7 +202,7 @@ class Likelihood(HtmlRepr):
             raise self.explain(point)
         return value, gradient
 
-    def nll_hessian(self, theta: Sequence[float] | Array) -> Array:
+    def nll_hessian(self, theta: Sequence[float] | Float) -> Float:
         """Second derivatives, ``(parameter, parameter)``."""
         point = self._point(theta)
         self.nll(point)
@@ -226,7 +226,7 @@ class Likelihood(HtmlRepr):
         other.unbinned = unbinned
         return other
 
-    def _undefined(self, point: Array, *, strict: bool) -> float:
+    def _undefined(self, point: Float, *, strict: bool) -> float:
         """NaN for a point that is not finite, or an error."""
         if strict:
             bad = self._names[int(np.flatnonzero(~np.isfinite(point))[0])]
@@ -234,7 +234,7 @@ class Likelihood(HtmlRepr):
             raise UsageError(message)
         return math.nan
 
-    def _point(self, theta: Sequence[float] | Array) -> Array:
+    def _point(self, theta: Sequence[float] | Float) -> Float:
         point = np.asarray(theta, np.float64)
         if point.shape != (len(self._names),):
             message = f"{point.shape} values for the {len(self._names)} parameters {self._names}"
@@ -246,11 +246,11 @@ class Likelihood(HtmlRepr):
         """How many auxiliary measurements there are."""
         return len(self.observed)
 
-    def constraint_excess(self, theta: Sequence[float] | Array) -> float:
+    def constraint_excess(self, theta: Sequence[float] | Float) -> float:
         """The constraints' part of minus log L, above its value at the outcomes themselves."""
         return self._constraints.excess(self._point(theta))
 
-    def score_covariance(self, theta: Sequence[float] | Array) -> Array:
+    def score_covariance(self, theta: Sequence[float] | Float) -> Float:
         """What the gradient varies by for weighted events: ``sum w^2 s s^T``, and constraints."""
         point = self._point(theta)
         with np.errstate(all="ignore"):
@@ -261,7 +261,7 @@ class Likelihood(HtmlRepr):
                 total = total + self._binned.hessian(point)
         return total
 
-    def explain(self, point: Array) -> DensityError:
+    def explain(self, point: Float) -> DensityError:
         """The error for a point without a likelihood: which process, how many events, where."""
         if self.unbinned is not None:
             with np.errstate(all="ignore"):

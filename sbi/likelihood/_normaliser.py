@@ -14,16 +14,16 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
+from rootml._internal.types import Float
 from rootml.errors import DensityError
-from rootml.sbi.likelihood._interpolation import Array
 from rootml.sbi.likelihood._kernels_numpy import SecondSums, reference_sums, second_sums
 from rootml.sbi.likelihood._layout import Layout, Plan
 from rootml.sbi.likelihood._store import Events, Store
 
-ReferenceSums: TypeAlias = Callable[..., Array]  # see `_kernels_numpy.reference_sums`
+ReferenceSums: TypeAlias = Callable[..., Float]  # see `_kernels_numpy.reference_sums`
 
 
-def _nominal(rows: Store | Array, processes: int) -> Array:
+def _nominal(rows: Store | Float, processes: int) -> Float:
     return rows.first_rows(processes) if isinstance(rows, Store) else rows[:processes]
 
 
@@ -31,8 +31,8 @@ class _Last(NamedTuple):
     """What was found at the last point, none of it writeable."""
 
     point: bytes
-    logs: Array
-    gradient: Array | None
+    logs: Float
+    gradient: Float | None
 
 
 class Normaliser:
@@ -73,7 +73,7 @@ class Normaliser:
                 )
                 raise DensityError(message)
 
-    def values(self, plan: Plan) -> Array:
+    def values(self, plan: Plan) -> Float:
         """``log Z``, ``(process,)``."""
         last = self._last
         if last is None or last.point != plan.point:
@@ -82,20 +82,20 @@ class Normaliser:
             last = self._keep(plan, self._logs(rows), None)
         return last.logs
 
-    def _keep(self, plan: Plan, logs: Array, gradient: Array | None) -> _Last:
+    def _keep(self, plan: Plan, logs: Float, gradient: Float | None) -> _Last:
         for array in (logs, gradient):
             if array is not None:
                 array.flags.writeable = False
         self._last = last = _Last(plan.point, logs, gradient)
         return last
 
-    def _logs(self, rows: Array) -> Array:
+    def _logs(self, rows: Float) -> Float:
         logs = np.zeros(len(self.layout.processes))
         for p in self._shaped:
             logs[p] = np.log(rows[p] / self._nominal[p])
         return logs
 
-    def gradient(self, plan: Plan) -> tuple[Array, Array]:
+    def gradient(self, plan: Plan) -> tuple[Float, Float]:
         """``log Z`` and its derivatives, ``(process, parameter)``."""
         last = self._last
         if last is not None and last.point == plan.point and last.gradient is not None:
@@ -107,7 +107,7 @@ class Normaliser:
         self._keep(plan, logs, gradient)
         return logs, gradient
 
-    def hessian(self, plan: Plan) -> tuple[Array, Array, Array]:
+    def hessian(self, plan: Plan) -> tuple[Float, Float, Float]:
         """``log Z``, gradient and second derivatives ``(process, parameter, parameter)``."""
         sums = self._second(self._matrix, self.events.weights, self.layout, plan, None, None)
         return self._logs(sums.terms), *self._derivatives(sums)
@@ -117,7 +117,7 @@ class Normaliser:
         part = self.events.every(step)
         return None if part is None else Normaliser(self.layout, part, self._sums, self._second)
 
-    def _derivatives(self, sums: SecondSums) -> tuple[Array, Array]:
+    def _derivatives(self, sums: SecondSums) -> tuple[Float, Float]:
         """Of log Z, first and second."""
         gradient, hessian = np.zeros_like(sums.gradient), np.zeros_like(sums.hessian)
         for p in self._shaped:

@@ -7,16 +7,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from rootml._internal.types import Float
 from rootml.errors import SchemaError, nearest
 from rootml.sbi.likelihood._binned_samples import Modifier, Sample, check_counts
-from rootml.sbi.likelihood._interpolation import Array
 from rootml.sbi.likelihood._parameters import Nuisance, Parameter
 
 
 class Workspace(NamedTuple):
     """What a pyhf workspace says; see the attributes of `Binned`."""
 
-    observed: dict[str, Array]
+    observed: dict[str, Float]
     samples: tuple[Sample, ...]
     parameters: dict[str, Parameter | Nuisance]
     poi: str | None
@@ -74,7 +74,7 @@ class _Reader:
         self.settings = settings
         self.parameters: dict[str, Parameter | Nuisance] = {}
         self._kinds: dict[str, str] = {}
-        self._staterror: dict[str, tuple[str, Array, Array]] = {}
+        self._staterror: dict[str, tuple[str, Float, Float]] = {}
         self._where = ""
 
     def sample(self, channel: str, given: Mapping[str, Any]) -> Sample:
@@ -86,14 +86,14 @@ class _Reader:
         ]
         return Sample(channel, given["name"], nominal, tuple(modifiers))
 
-    def _array(self, given: Any, bins: int | None = None) -> Array:
+    def _array(self, given: Any, bins: int | None = None) -> Float:
         array = np.asarray(given, np.float64)
         if array.ndim != 1 or not np.isfinite(array).all() or len(array) != (bins or len(array)):
             message = f"{self._where}: {given!r} is not a number for each of {bins} bins"
             raise SchemaError(message)
         return array
 
-    def _modifier(self, given: Mapping[str, Any], nominal: Array, channel: str) -> Modifier:
+    def _modifier(self, given: Mapping[str, Any], nominal: Float, channel: str) -> Modifier:
         name, kind, data = given["name"], given["type"], given.get("data")
         before = self._kinds.setdefault(name, _family(kind))
         if before != _family(kind):
@@ -172,7 +172,7 @@ class _Reader:
         return Nuisance(value=value, width=float(given["sigmas"][0]), lower=0.0)
 
     def _collect_staterror(
-        self, name: str, channel: str, nominal: Array, uncertainty: Array
+        self, name: str, channel: str, nominal: Float, uncertainty: Float
     ) -> None:
         where, total, squares = self._staterror.get(
             name, (channel, np.zeros_like(nominal), np.zeros_like(nominal))
@@ -192,7 +192,7 @@ class _Reader:
                 width = np.sqrt(squares[i]) / total[i] if total[i] > 0.0 else 0.0
                 self.parameters[each] = self._set(each, _gamma("gaussian", float(width)))
 
-    def _shapesys(self, names: tuple[str, ...], nominal: Array, uncertainty: Array) -> None:
+    def _shapesys(self, names: tuple[str, ...], nominal: Float, uncertainty: Float) -> None:
         for each, count, sigma in zip(names, nominal, uncertainty, strict=True):
             if each in self.parameters:
                 message = f"{self._where}: the shapesys {each!r} is used twice"

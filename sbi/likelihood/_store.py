@@ -17,9 +17,9 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from rootml._internal.types import Float
 from rootml.errors import UsageError
 from rootml.sbi.likelihood._columns import RatioColumns, are_weights
-from rootml.sbi.likelihood._interpolation import Array
 from rootml.sbi.likelihood._origin import Origin
 
 BLOCK = 256
@@ -29,7 +29,7 @@ _PIECE = 64  # blocks that are filled at one go
 _LEAST = 16  # blocks of a part of the events at least
 
 Blocks: TypeAlias = npt.NDArray[np.float32] | npt.NDArray[np.float64]
-Fill: TypeAlias = Callable[[slice], Array]
+Fill: TypeAlias = Callable[[slice], Float]
 
 
 class Store:
@@ -64,7 +64,7 @@ class Store:
             store._put(first, fill(slice(start, stop)))
         return store
 
-    def _put(self, first: int, matrix: Array) -> None:
+    def _put(self, first: int, matrix: Float) -> None:
         """Fill blocks from number `first` on with ``(row, event)``."""
         whole, rest = divmod(matrix.shape[1], BLOCK)
         rows = len(matrix)
@@ -90,14 +90,14 @@ class Store:
         """Whether numbers are rounded to float32."""
         return bool(self.blocks.dtype == np.float32)
 
-    def matrix(self, events: slice | npt.NDArray[np.int64]) -> Array:
+    def matrix(self, events: slice | npt.NDArray[np.int64]) -> Float:
         """Some events as float64, ``(row, event)``."""
         if isinstance(events, slice):
             events = np.arange(*events.indices(self.num_events))
         found = self.blocks[events // BLOCK, :, events % BLOCK]
         return np.ascontiguousarray(found.T, np.float64)
 
-    def pieces(self, size: int) -> Iterator[Array]:
+    def pieces(self, size: int) -> Iterator[Float]:
         """All events as float64, `size` at a time."""
         for start in range(0, self.num_events, size):
             yield self.matrix(slice(start, start + size))
@@ -118,7 +118,7 @@ class Store:
         blocks = self.blocks[: whole * step].reshape(whole, step * rows, BLOCK)
         return Store(blocks, whole * BLOCK)
 
-    def first_rows(self, rows: int) -> Array:
+    def first_rows(self, rows: int) -> Float:
         """The first rows of all events as float64, ``(row, event)``."""
         found = self.blocks[:, :rows].transpose(1, 0, 2).reshape(rows, -1)
         return np.asarray(found[:, : self.num_events], np.float64)
@@ -136,8 +136,8 @@ class Events:
         origin: How the columns were made.
     """
 
-    rows: Store | Array
-    weights: Array | None
+    rows: Store | Float
+    weights: Float | None
     columns: RatioColumns | None
     asimov: bool = False
     origin: Origin = field(default_factory=Origin)
@@ -171,7 +171,7 @@ class Events:
         """Whether the events have weights that are not counts."""
         return are_weights(self.weights, asimov=self.asimov)
 
-    def reweighted(self, weights: Array | None, *, asimov: bool = False) -> Events:
+    def reweighted(self, weights: Float | None, *, asimov: bool = False) -> Events:
         """The same rows with other weights."""
         columns = self.columns
         if columns is not None:

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
+from rootml._internal.types import Float
 from rootml.errors import DensityError, MissingPackageError, UsageError
 from rootml.sbi.likelihood import _kernels_numpy
 from rootml.sbi.likelihood._columns import RatioColumns, offending
-from rootml.sbi.likelihood._interpolation import Array
 from rootml.sbi.likelihood._layout import Layout, Plan
 from rootml.sbi.likelihood._normaliser import Normaliser
 from rootml.sbi.likelihood._store import Events, Store
@@ -32,7 +32,7 @@ class Kernels:
     """The sums over events by one engine; see `_kernels_numpy` for what they are."""
 
     density_sums: Callable[..., _kernels_numpy.Sums]
-    reference_sums: Callable[..., Array]
+    reference_sums: Callable[..., Float]
     second_sums: Callable[..., _kernels_numpy.SecondSums]
     compiled: bool
 
@@ -162,7 +162,7 @@ class Unbinned:
         """The number of observed events, weighted."""
         return self.events.sum_of_weights
 
-    def value(self, theta: Array) -> float:
+    def value(self, theta: Float) -> float:
         """The term; NaN where a density is not positive."""
         last, point = self._last, theta.tobytes()
         if last is not None and last[0] == point:
@@ -177,7 +177,7 @@ class Unbinned:
         self._last = point, value
         return value
 
-    def gradient(self, theta: Array) -> tuple[float, Array]:
+    def gradient(self, theta: Float) -> tuple[float, Float]:
         """The term and its derivatives, ``(parameter,)``."""
         plan = self.layout.plan(theta)
         expected, jacobian = self.yields.gradient(theta)
@@ -197,7 +197,7 @@ class Unbinned:
         return value, result
 
     def _density_sums(
-        self, plan: Plan, coefficients: Array, *, gradient: bool
+        self, plan: Plan, coefficients: Float, *, gradient: bool
     ) -> _kernels_numpy.Sums:
         return self._kernels.density_sums(
             self.events.rows,
@@ -208,7 +208,7 @@ class Unbinned:
             gradient=gradient,
         )
 
-    def hessian(self, theta: Array) -> Array:
+    def hessian(self, theta: Float) -> Float:
         """Second derivatives, ``(parameter, parameter)``."""
         plan = self.layout.plan(theta)
         expected, jacobian, curves = self.yields.hessian(theta)
@@ -236,7 +236,7 @@ class Unbinned:
         )  # fmt: skip
         return np.asarray(curves.sum(axis=0) - second + sums.outer)
 
-    def score_covariance(self, theta: Array) -> Array:
+    def score_covariance(self, theta: Float) -> Float:
         """``sum w^2 s s^T`` with s = d log density / d theta of an event."""
         plan = self.layout.plan(theta)
         expected, gradient = self.yields.gradient(theta)
@@ -251,7 +251,7 @@ class Unbinned:
         )
         return sums.outer
 
-    def densities(self, theta: Array, columns: RatioColumns | None = None) -> Array:
+    def densities(self, theta: Float, columns: RatioColumns | None = None) -> Float:
         """The total density of each event over the reference's, times nu: ``(event,)``.
 
         Args:
@@ -269,12 +269,12 @@ class Unbinned:
         ]
         return np.concatenate([np.empty(0), *parts])
 
-    def explain(self, theta: Array) -> DensityError:
+    def explain(self, theta: Float) -> DensityError:
         """The error for a density that is not positive: where, how often, of which process."""
         with np.errstate(all="ignore"):
             return self._explain(theta)
 
-    def _explain(self, theta: Array) -> DensityError:
+    def _explain(self, theta: Float) -> DensityError:
         density = self.densities(theta)
         plan = self.layout.plan(theta)
         expected = self.yields.values(theta)
@@ -304,7 +304,7 @@ class Unbinned:
             what = f"the total density, pulled down by process {guilty!r}, is not positive at {at}"
         return DensityError(offending(bad, density, what, len(density)))
 
-    def _endless(self, parts: Array, plan: Plan) -> str:
+    def _endless(self, parts: Float, plan: Plan) -> str:
         """The process whose density, or whose Z(alpha), is too large for a number."""
         logs = np.zeros_like(parts) if self.normaliser is None else self.normaliser.values(plan)
         broken = np.flatnonzero(~(np.isfinite(parts) & np.isfinite(logs)))

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from rootml._internal.types import Float
 from rootml.sbi.likelihood._expressions import Formula, Function
-from rootml.sbi.likelihood._interpolation import Array, Factors
+from rootml.sbi.likelihood._interpolation import Factors
 from rootml.sbi.likelihood._parameters import Nuisance
 
 
@@ -21,7 +22,7 @@ class _Effects:
         up, down = (np.array([e[i] for e in entries]) for i in (2, 3))
         self._factors = Factors(code, up, down)
 
-    def __call__(self, theta: Array) -> tuple[Array, Array, Array]:
+    def __call__(self, theta: Float) -> tuple[Float, Float, Float]:
         return self._factors(theta[self.parameter])
 
 
@@ -57,7 +58,7 @@ class Yields:
     def __reduce__(self) -> tuple[Any, ...]:
         return Yields, self._given  # functions are made again: they cannot be sent
 
-    def values(self, theta: Sequence[float] | Array) -> Array:
+    def values(self, theta: Sequence[float] | Float) -> Float:
         """Expected yields, ``(process,)``."""
         plain = [float(v) for v in theta]
         values = np.array([function(plain) for function in self._values])
@@ -66,14 +67,14 @@ class Yields:
             np.multiply.at(values, effect.process, effect(array)[0])
         return values
 
-    def gradient(self, theta: Sequence[float] | Array) -> tuple[Array, Array]:
+    def gradient(self, theta: Sequence[float] | Float) -> tuple[Float, Float]:
         """Values, and their derivatives of shape ``(process, parameter)``."""
         base, gradient = self._base(theta)
         factor, log_gradient, _ = self._factor(np.asarray(theta, np.float64), second=False)
         jacobian = factor[:, None] * (gradient + base[:, None] * log_gradient)
         return base * factor, jacobian
 
-    def hessian(self, theta: Sequence[float] | Array) -> tuple[Array, Array, Array]:
+    def hessian(self, theta: Sequence[float] | Float) -> tuple[Float, Float, Float]:
         """Values, gradient and second derivatives ``(process, parameter, parameter)``."""
         base, gradient = self._base(theta)
         hessian = np.zeros((len(base), self.number, self.number))
@@ -89,7 +90,7 @@ class Yields:
         second = hessian + cross + cross.transpose(0, 2, 1) + base[:, None, None] * curved
         return base * factor, jacobian, factor[:, None, None] * second
 
-    def _base(self, theta: Sequence[float] | Array) -> tuple[Array, Array]:
+    def _base(self, theta: Sequence[float] | Float) -> tuple[Float, Float]:
         plain = [float(v) for v in theta]
         base = np.array([function(plain) for function in self._values])
         gradient = np.zeros((len(base), self.number))
@@ -98,7 +99,7 @@ class Yields:
                 gradient[p, i] = function(plain)
         return base, gradient
 
-    def _factor(self, theta: Array, *, second: bool) -> tuple[Array, Array, Array]:
+    def _factor(self, theta: Float, *, second: bool) -> tuple[Float, Float, Float]:
         """Product of effects, d log / d theta, and d^2 log / d theta_k^2 (each effect has one)."""
         factor = np.ones(len(self._values))
         logs = np.zeros((len(factor), self.number))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rootml.sbi.likelihood._interpolation import Array
+from rootml._internal.types import Float
 from rootml.sbi.roofit._data import make_data
 from rootml.sbi.roofit._root import RootObject
 
@@ -36,8 +36,8 @@ class Events:
     name: str
     pdf: Any
     variables: Mapping[str, Any]
-    arrays: Mapping[str, Array]
-    weights: Array | None
+    arrays: Mapping[str, Float]
+    weights: Float | None
 
     @property
     def number(self) -> int:
@@ -106,7 +106,7 @@ def _constrained(factory: Factory, name: str, pdf: Any, constraints: Sequence[An
 
 def _together(
     index: Any, events: Events | None, channels: Sequence[BinnedChannel]
-) -> tuple[dict[str, Any], dict[str, Array], Array]:
+) -> tuple[dict[str, Any], dict[str, Float], Float]:
     """Columns of all channels under each other: bins are events whose weights are the counts.
 
     A column that a channel does not have is filled with a number that nobody reads.
@@ -115,7 +115,7 @@ def _together(
     sizes += [len(channel.counts) for channel in channels]
     starts = np.cumsum([0, *sizes])
     variables: dict[str, Any] = {} if events is None else dict(events.variables)
-    arrays: dict[str, Array] = {}
+    arrays: dict[str, Float] = {}
     weights = np.ones(starts[-1])
     if events is not None:
         for key, values in events.arrays.items():

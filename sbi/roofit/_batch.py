@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from rootml._internal.reprs import HtmlRepr, Part, facts_text
+from rootml._internal.types import Float
 from rootml.errors import UsageError
 from rootml.sbi.likelihood import _kernels_numpy
 from rootml.sbi.likelihood._columns import RatioColumns
-from rootml.sbi.likelihood._interpolation import Array
 from rootml.sbi.likelihood._parameters import Parameter, check_range
 from rootml.sbi.roofit import _callbacks
 from rootml.sbi.roofit._data import make_variable
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from rootml.sbi.likelihood._likelihood import Likelihood
     from rootml.sbi.likelihood._unbinned import Unbinned
 
-EventFunction: TypeAlias = Callable[[dict[str, Array], dict[str, float]], Any]
+EventFunction: TypeAlias = Callable[[dict[str, Float], dict[str, float]], Any]
 
 
 @dataclass(eq=False, repr=False)
@@ -119,7 +119,7 @@ class _Call:
     observables: list[str]
     parameters: list[str]
 
-    def __call__(self, rows: int, arrays: Sequence[Array]) -> Any:  # what the function returns
+    def __call__(self, rows: int, arrays: Sequence[Float]) -> Any:  # what the function returns
         count = len(self.observables)
         events = {
             name: np.broadcast_to(array, (rows,))
@@ -147,7 +147,7 @@ def _make(
     )
 
 
-def _single(names: Sequence[str], arrays: Sequence[Array]) -> dict[str, float]:
+def _single(names: Sequence[str], arrays: Sequence[Float]) -> dict[str, float]:
     """Values of parameters, which must be the same for all events."""
     values = {}
     for name, array in zip(names, arrays, strict=True):
@@ -172,7 +172,7 @@ class BatchDensity:
     def __init__(self, factory: Factory, like: Likelihood, parameters: Mapping[str, Any]) -> None:
         assert like.unbinned is not None
         self.variables: dict[str, Any] = {}
-        self.arrays: dict[str, Array] = {}
+        self.arrays: dict[str, Float] = {}
         keys = []
         for process, label, values in like.unbinned.columns.arrays():
             key = f"{process}.{label}"
@@ -193,9 +193,9 @@ class _Density:
         self, unbinned: Unbinned, keys: list[tuple[str, str]], parameters: list[str]
     ) -> None:
         self._unbinned, self._keys, self._parameters = unbinned, keys, parameters
-        self._known: tuple[list[Array], Array] | None = None
+        self._known: tuple[list[Float], Float] | None = None
 
-    def __call__(self, rows: int, arrays: Sequence[Array]) -> Array:
+    def __call__(self, rows: int, arrays: Sequence[Float]) -> Float:
         count = len(self._keys)
         given = [np.broadcast_to(array, (rows,)) for array in arrays[:count]]
         theta = np.array(list(_single(self._parameters, arrays[count:]).values()))
@@ -207,7 +207,7 @@ class _Density:
         blocks = _kernels_numpy.blocks(self._matrix(given), None, layout, plan)
         return np.concatenate([scaled @ block.terms for block in blocks])
 
-    def _matrix(self, given: list[Array]) -> Array:
+    def _matrix(self, given: list[Float]) -> Float:
         """Rows of the layout; the last ones are kept, as a fit asks for them again and again."""
         if self._known is not None and all(map(np.array_equal, self._known[0], given)):
             return self._known[1]
@@ -220,7 +220,7 @@ class _Density:
         return matrix
 
 
-def _pairs(labels: Mapping[str, Array]) -> dict[str, Any]:
+def _pairs(labels: Mapping[str, Float]) -> dict[str, Any]:
     """From ``nominal, jes.up, jes.down`` to ``nominal, jes: (up, down)``."""
     found: dict[str, Any] = {"nominal": labels["nominal"]}
     for label in labels:

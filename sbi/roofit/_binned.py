@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rootml._internal.types import Float
 from rootml.sbi.likelihood._binned_samples import Modifier, Sample
-from rootml.sbi.likelihood._interpolation import Array
 from rootml.sbi.roofit._effects import Effect, piecewise
 
 if TYPE_CHECKING:
@@ -36,11 +36,11 @@ class BinnedChannel:
 
     name: str
     observable: Any
-    counts: Array
+    counts: Float
     pdf: Any
 
     @property
-    def centres(self) -> Array:
+    def centres(self) -> Float:
         """Centres of the bins."""
         return np.arange(len(self.counts), dtype=np.float64) + 0.5
 
@@ -68,7 +68,7 @@ class _Channel:
         self.x = factory.make("RooRealVar", f"bin_{name}", title, 0.5, 0.0, float(bins))
         self.x.setBins(bins)
 
-    def build(self, samples: Sequence[Sample], counts: Array) -> BinnedChannel:
+    def build(self, samples: Sequence[Sample], counts: Float) -> BinnedChannel:
         """The channel with its samples."""
         functions = [self._sample(sample) for sample in samples]
         ones = [self.factory.constant(1.0)] * len(functions)
@@ -110,7 +110,7 @@ class _Channel:
             "ParamHistFunc", f"{label}_bins{place}", title, observables, factors
         )
 
-    def _counts(self, label: str, title: str, nominal: Array, shapes: Sequence[Modifier]) -> Any:
+    def _counts(self, label: str, title: str, nominal: Float, shapes: Sequence[Modifier]) -> Any:
         plain = self._histogram(f"{label}_nominal", title, nominal)
         if not shapes:
             return plain
@@ -131,7 +131,7 @@ class _Channel:
         made.setAllInterpCodes(_SHAPE_CODE)
         return made
 
-    def _histogram(self, name: str, title: str, values: Array) -> Any:
+    def _histogram(self, name: str, title: str, values: Float) -> Any:
         """Counts as a RooHistFunc."""
         factory = self.factory
         counts = factory.make("RooDataHist", f"{name}_counts", title, factory.arguments([self.x]))

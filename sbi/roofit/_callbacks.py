@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from rootml.sbi.likelihood._interpolation import Array
+from rootml._internal.types import Float
 
 MESSAGE_SIZE = 2000  # kMessageSize of bridge.h
 _Doubles = ctypes.POINTER(ctypes.c_double)
@@ -28,9 +28,9 @@ _BATCH = ctypes.CFUNCTYPE(
     ctypes.POINTER(ctypes.c_long), _Doubles, ctypes.POINTER(ctypes.c_char),
 )  # fmt: skip
 
-ValueAndGradient: TypeAlias = Callable[[Array], tuple[float, Array]]
-Hessian: TypeAlias = Callable[[Array], Array]
-Batch: TypeAlias = Callable[[int, Sequence[Array]], Array]
+ValueAndGradient: TypeAlias = Callable[[Float], tuple[float, Float]]
+Hessian: TypeAlias = Callable[[Float], Float]
+Batch: TypeAlias = Callable[[int, Sequence[Float]], Float]
 
 _numbers = itertools.count(1)
 _nlls: dict[int, Nll] = {}
@@ -47,17 +47,17 @@ class Nll:
     def __init__(self, size: int, gradient: ValueAndGradient, hessian: Hessian) -> None:
         self.size = size
         self._find, self._find_hessian = gradient, hessian
-        self._last: tuple[bytes, tuple[float, Array]] | None = None
-        self._last_hessian: tuple[bytes, Array] | None = None
+        self._last: tuple[bytes, tuple[float, Float]] | None = None
+        self._last_hessian: tuple[bytes, Float] | None = None
 
-    def gradient(self, point: Array) -> tuple[float, Array]:
+    def gradient(self, point: Float) -> tuple[float, Float]:
         """Value and gradient."""
         key, last = point.tobytes(), self._last
         if last is None or last[0] != key:
             self._last = last = key, self._find(point)
         return last[1]
 
-    def hessian(self, point: Array) -> Array:
+    def hessian(self, point: Float) -> Float:
         """Second derivatives."""
         key, last = point.tobytes(), self._last_hessian
         if last is None or last[0] != key:
@@ -107,13 +107,13 @@ def _address(function: Any) -> int:
     return address
 
 
-def _array(pointer: Any, size: int) -> Array:
+def _array(pointer: Any, size: int) -> Float:
     memory: Any = (ctypes.c_double * size).from_address(ctypes.addressof(pointer.contents))
-    array: Array = np.frombuffer(memory, np.float64)
+    array: Float = np.frombuffer(memory, np.float64)
     return array
 
 
-def _readable(pointer: Any, size: int) -> Array:
+def _readable(pointer: Any, size: int) -> Float:
     array = _array(pointer, size)
     array.flags.writeable = False
     return array

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rootml._internal.types import Float
 from rootml.errors import MismatchError
-from rootml.sbi.likelihood._interpolation import Array
 from rootml.sbi.likelihood._parameters import Nuisance
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def _compare(
     return Check(len(points), worst.difference, worst.allowed)
 
 
-def _refuse(like: Fittable, point: Array, difference: float, allowed: float, route: str) -> None:
+def _refuse(like: Fittable, point: Float, difference: float, allowed: float, route: str) -> None:
     at = ", ".join(f"{n} = {v:.6g}" for n, v in zip(like.parameters, point, strict=True))
     message = (
         f"to_roofit(route={route!r}): RooFit's NLL changes from the start values to {at} by other "
@@ -96,7 +96,7 @@ def _refuse(like: Fittable, point: Array, difference: float, allowed: float, rou
     raise MismatchError(message)
 
 
-def _at(parameters: Mapping[str, Any], point: Array, theirs: Callable[[], float]) -> float:
+def _at(parameters: Mapping[str, Any], point: Float, theirs: Callable[[], float]) -> float:
     _set(parameters, point)
     return theirs()
 
@@ -106,7 +106,7 @@ def _set(parameters: Mapping[str, Any], values: Any) -> None:
         variable.setVal(float(value))
 
 
-def _growth(like: Fittable, point: Array) -> float:
+def _growth(like: Fittable, point: Float) -> float:
     pulls = [
         (value - parameter.value) / parameter.width
         for value, parameter in zip(point, like.parameters.values(), strict=True)
@@ -117,7 +117,7 @@ def _growth(like: Fittable, point: Array) -> float:
     return float(1.0 + 0.5 * sum(pull**2 for pull in pulls))
 
 
-def _points(like: Fittable, parameters: Mapping[str, Any]) -> list[Array]:
+def _points(like: Fittable, parameters: Mapping[str, Any]) -> list[Float]:
     """Points about a standard deviation away, within the limits, where our density is positive."""
     rng = np.random.default_rng(7)
     start = like.start

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rootml.sbi.likelihood._interpolation import CODES, Array
+from rootml._internal.types import Float
+from rootml.sbi.likelihood._interpolation import CODES
 from rootml.sbi.likelihood._layout import Factor
 from rootml.sbi.roofit._data import make_variable
 from rootml.sbi.roofit._effects import (
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from rootml.sbi.likelihood._unbinned import Unbinned
     from rootml.sbi.roofit._factory import Factory
 
-Arrays = dict[str, Array]
+Arrays = dict[str, Float]
 LABELS = {True: ("slope", "curve"), False: ("up", "down")}
 
 
@@ -94,7 +95,7 @@ class ColumnDensity:
     def _factors(self, number: int) -> list[Factor]:
         return [f for f in self._unbinned.layout.factors if f.process == number]
 
-    def _column(self, key: str, name: str, title: str, values: Array) -> Any:
+    def _column(self, key: str, name: str, title: str, values: Float) -> Any:
         self.arrays[key] = values
         self.variables[key] = make_variable(self._shop, name, title)
         return self.variables[key]
@@ -112,7 +113,7 @@ class ColumnDensity:
             made.append(self._column(key, name, title, values))
         return Effect(alpha, factor.code, made[0], made[1])
 
-    def _two(self, factor: Factor, process: str) -> tuple[Array, Array]:
+    def _two(self, factor: Factor, process: str) -> tuple[Float, Float]:
         """Factors at +1 and -1, or A and C."""
         columns = self._unbinned.columns
         nominal = columns.ratio(process)
@@ -150,7 +151,7 @@ class ColumnDensity:
         return max(abs(float(expected[number])), 0.05 * abs(self._unbinned.sum_of_weights), 1.0)
 
 
-def _over(side: Array, nominal: Array) -> Array:
+def _over(side: Float, nominal: Float) -> Float:
     """As in the core: an event that cannot be of the process has the factor 1."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where((nominal == 0.0) & (side == 0.0), 1.0, side / nominal)
@@ -158,12 +159,12 @@ def _over(side: Array, nominal: Array) -> Array:
 
 def _log_z_function(
     unbinned: Unbinned, number: int, parameters: list[int]
-) -> Callable[[Array], float]:
+) -> Callable[[Float], float]:
     normaliser = unbinned.normaliser
     assert normaliser is not None
     theta = np.zeros(len(unbinned.layout.names))
 
-    def log_z(alpha: Array) -> float:
+    def log_z(alpha: Float) -> float:
         point = theta.copy()
         point[parameters] = alpha
         return float(normaliser.values(unbinned.layout.plan(point))[number])

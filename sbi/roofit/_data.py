@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rootml.sbi.likelihood._interpolation import Array
+from rootml._internal.types import Float
 from rootml.sbi.roofit._root import RootObject, quiet
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ def make_data(
     factory: Factory,
     name: str,
     variables: Mapping[str, Any],
-    arrays: Mapping[str, Array],
-    weights: Array | None,
+    arrays: Mapping[str, Float],
+    weights: Float | None,
 ) -> RootObject:
     """A RooDataSet of columns; the same keys name variables and arrays.
 

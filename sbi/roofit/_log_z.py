@@ -20,12 +20,12 @@ from typing import TypeAlias
 
 import numpy as np
 
+from rootml._internal.types import Float
 from rootml.errors import UsageError
-from rootml.sbi.likelihood._interpolation import Array
 from rootml.sbi.roofit._formulas import number
 from rootml.sbi.roofit._piecewise import PiecewisePolynomial, interpolate
 
-LogZ: TypeAlias = Callable[[Array], float]
+LogZ: TypeAlias = Callable[[Float], float]
 Powers: TypeAlias = tuple[int, ...]
 
 _DEGREES = (2, 3, 4, 6, 8)
@@ -48,10 +48,10 @@ class Surrogate:
 
     axes: tuple[PiecewisePolynomial, ...]
     powers: tuple[Powers, ...]
-    coefficients: Array
+    coefficients: Float
     error: float
 
-    def __call__(self, points: Array) -> Array:
+    def __call__(self, points: Float) -> Float:
         """Values at points of shape ``(point, nuisance)``."""
         total = np.zeros(len(points))
         for k, axis in enumerate(self.axes):
@@ -91,7 +91,7 @@ def approximate(
     """
     scale = max(abs(events), 1.0)
 
-    def allowed(squared: Array) -> Array:
+    def allowed(squared: Float) -> Float:
         return tolerance * (1.0 + 0.5 * squared) / scale
 
     axes = tuple(
@@ -114,20 +114,20 @@ def approximate(
     return Surrogate(best.axes, best.powers, best.coefficients, relative)
 
 
-def _along(log_z: LogZ, k: int, number: int, values: Array) -> Array:
+def _along(log_z: LogZ, k: int, number: int, values: Float) -> Float:
     points = np.zeros((len(values), number))
     points[:, k] = values
     return _many(log_z, points)
 
 
-def _many(log_z: LogZ, points: Array) -> Array:
+def _many(log_z: LogZ, points: Float) -> Float:
     return np.array([log_z(point) for point in points])
 
 
 def _with_mixed(
     log_z: LogZ,
     axes: tuple[PiecewisePolynomial, ...],
-    allowed: Callable[[Array], Array],
+    allowed: Callable[[Float], Float],
     reach: float,
 ) -> Surrogate:
     """The axes with the shortest mixed polynomial that is good enough, or the best one."""
@@ -136,7 +136,7 @@ def _with_mixed(
     bounds = allowed((checks**2).sum(axis=1))
     truth = _many(log_z, checks)
 
-    def judged(powers: tuple[Powers, ...], coefficients: Array) -> Surrogate:
+    def judged(powers: tuple[Powers, ...], coefficients: Float) -> Surrogate:
         made = Surrogate(axes, powers, coefficients, 0.0)
         error = float((np.abs(made(checks) - truth) / bounds).max())
         return Surrogate(axes, powers, coefficients, error)
@@ -158,12 +158,12 @@ def _with_mixed(
     return best
 
 
-def best_axes(axes: tuple[PiecewisePolynomial, ...], points: Array) -> Array:
+def best_axes(axes: tuple[PiecewisePolynomial, ...], points: Float) -> Float:
     """The sum of the axes' functions."""
     return Surrogate(axes, (), np.zeros(0), 0.0)(points)
 
 
-def _points(rng: np.random.Generator, count: int, number: int, reach: float) -> Array:
+def _points(rng: np.random.Generator, count: int, number: int, reach: float) -> Float:
     """Points within `reach` of the origin: along few nuisances and along many."""
     count = max(count, 1)
     points = rng.normal(size=(count, number))
@@ -184,7 +184,7 @@ def _mixed(number: int, degree: int) -> tuple[Powers, ...]:
     )
 
 
-def _monomials(points: Array, powers: tuple[Powers, ...]) -> Array:
+def _monomials(points: Float, powers: tuple[Powers, ...]) -> Float:
     """Values, ``(point, monomial)``."""
     if not powers:
         return np.zeros((len(points), 0))

@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.polynomial import Chebyshev, Polynomial
 
-from rootml.sbi.likelihood._interpolation import Array
+from rootml._internal.types import Float
 from rootml.sbi.roofit._formulas import number
 
 _DEGREES = (2, 4, 6, 8, 10, 12, 14)
@@ -27,9 +27,9 @@ class PiecewisePolynomial:
     """
 
     edges: tuple[float, ...]
-    coefficients: tuple[Array, ...]  # of powers 0, 1, 2, ... per piece
+    coefficients: tuple[Float, ...]  # of powers 0, 1, 2, ... per piece
 
-    def __call__(self, x: Array) -> Array:
+    def __call__(self, x: Float) -> Float:
         """Values, of the shape of `x`."""
         place = np.searchsorted(self.edges[1:-1], x, side="right")
         values = np.zeros_like(x)
@@ -47,7 +47,7 @@ class PiecewisePolynomial:
         return shown
 
 
-def _horner(coefficients: Array, x: str) -> str:
+def _horner(coefficients: Float, x: str) -> str:
     """``x*(c1 + x*(c2 + ...))`` for coefficients of ascending powers."""
     significant = np.flatnonzero(coefficients)
     if not len(significant):
@@ -59,7 +59,7 @@ def _horner(coefficients: Array, x: str) -> str:
 
 
 def interpolate(
-    function: Callable[[Array], Array], edges: Sequence[float], tolerance: Callable[[Array], Array]
+    function: Callable[[Float], Float], edges: Sequence[float], tolerance: Callable[[Float], Float]
 ) -> PiecewisePolynomial:
     """Interpolate a function that is smooth between `edges`.
 
@@ -71,11 +71,11 @@ def interpolate(
 
 
 def _one(
-    function: Callable[[Array], Array],
+    function: Callable[[Float], Float],
     low: float,
     high: float,
-    tolerance: Callable[[Array], Array],
-) -> Array:
+    tolerance: Callable[[Float], Float],
+) -> Float:
     checks = np.linspace(low, high, _CHECKS)
     truth, allowed = function(checks), tolerance(checks)
     coefficients = np.zeros(1)
@@ -87,7 +87,7 @@ def _one(
     return coefficients
 
 
-def _through(function: Callable[[Array], Array], low: float, high: float, degree: int) -> Array:
+def _through(function: Callable[[Float], Float], low: float, high: float, degree: int) -> Float:
     """The polynomial through the extrema of a Chebyshev polynomial, which include both ends."""
     nodes = 0.5 * (low + high) - 0.5 * (high - low) * np.cos(
         np.pi * np.arange(degree + 1) / degree
