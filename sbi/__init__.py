@@ -25,6 +25,7 @@ from rootml.sbi.estimator import (
 )
 from rootml.sbi.files._json import load, save
 from rootml.sbi.inference._asimov import asimov
+from rootml.sbi.inference._contour import Contour
 from rootml.sbi.inference._fit import FitResult, fit
 from rootml.sbi.inference._fitted_parameter import FittedParameter
 from rootml.sbi.inference._goodness_of_fit import GoodnessOfFit, goodness_of_fit
@@ -46,7 +47,7 @@ from rootml.sbi.inference._samples import (
     bootstrap_reference,
     sample_shifts,
 )
-from rootml.sbi.inference._scan import Contour, Profile
+from rootml.sbi.inference._scan import Profile
 from rootml.sbi.inference._toy_source import DensitySource
 from rootml.sbi.inference._toy_task import ToyResults
 from rootml.sbi.inference._toys import toys

@@ -15,7 +15,7 @@ _FACTS: ContextVar[dict[str, Any] | None] = ContextVar("facts", default=None)
 
 @contextmanager
 def stamped(**facts: Any) -> Iterator[None]:
-    """Write these facts into the friend trees, skims and ONNX files that are made in the block.
+    """Write these facts into the files of rootml that are made in the block.
 
     Args:
         facts: What JSON can hold: a seed, a commit, the names of files.

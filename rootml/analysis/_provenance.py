@@ -24,10 +24,10 @@ _TABLES = (b"root", b"PAR1", b"ARRO")
 def provenance(path: str | os.PathLike[str]) -> Facts:
     """What a file, or the folder of a step of ``rootml run``, says it was made from.
 
-    Friend trees, skims and ratios always hold the versions that made them, friend trees their
-    input file (``"origin"``). What ``rootml run`` wrote holds the step, its seed, the checksum of
-    the analysis file and the git commit as well; ratios name the files of all samples, and the
-    folder of a step has all of it. In a script of your own, `stamped` adds what you like.
+    Friend trees, skims, ratios and likelihoods always hold the versions that made them, friend
+    trees their input file (``"origin"``). What ``rootml run`` wrote holds the step, its seed, the
+    checksum of the analysis file and the git commit as well; ratios name the files of all samples,
+    and the folder of a step has all of it. In a script of your own, `stamped` adds what you like.
 
     Args:
         path: A ROOT, Parquet, Arrow, ONNX, JSON or PNG file; or a folder with a `provenance.json`.
@@ -86,6 +86,9 @@ def _of_json(path: Path) -> Facts:
     content = json.loads(path.read_text(encoding="utf-8"))
     if KEY in content:
         return dict(content[KEY])
+    ours = content.get("misc", {}).get("rootml", {})  # of a likelihood
+    if KEY in ours:
+        return dict(ours[KEY])
     with suppress(KeyError, TypeError):
         return dict(json.loads(content["learner"]["attributes"]["rootml"]))
     return {}

@@ -26,6 +26,8 @@ from pathlib import Path
 from typing import Any
 
 from rootml._internal.atomic import atomic_path, check_target
+from rootml._internal.provenance import KEY as PROVENANCE
+from rootml._internal.provenance import stamp
 from rootml.errors import UsageError
 from rootml.sbi.likelihood._binned import Binned
 from rootml.sbi.likelihood._binned_samples import Modifier, Sample
@@ -126,6 +128,7 @@ class _Writer:
             "analyses": [
                 analysis if poi is None else {**analysis, "parameters_of_interest": [poi]}
             ],
+            "misc": {"rootml": {PROVENANCE: stamp()}},
         }
 
     # --- channels --------------------------------------------------------------------------------

@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from rootml._internal.atomic import atomic_path, check_target
+from rootml._internal.provenance import KEY as PROVENANCE
+from rootml._internal.provenance import stamp
 from rootml.errors import CorruptFileError, MissingFileError, RootmlError, UsageError
 from rootml.sbi.files._hs3 import save_hs3
 from rootml.sbi.inference._samples import SampleShifts, ShiftedLikelihood
@@ -78,6 +80,8 @@ def save(
     attachments: Mapping[str, str | Path] | None = None,
 ) -> Path:
     """Save a model, or a likelihood with its events.
+
+    The file says who made it: `rootml.analysis.provenance` reads that.
 
     Args:
         what: A `Model`, `Likelihood`, `ShiftedLikelihood`, or `CombinedLikelihood` of these, each
@@ -150,6 +154,7 @@ def _save_parts(
         "metadata": _metadata(),
         "misc": {
             "rootml": {
+                PROVENANCE: stamp(),
                 "combined": _attach(path.parent, files),
                 "attachments": _attach(path.parent, attachments),
             }
@@ -193,7 +198,8 @@ def write(
         facts = write_columns(columns, file, kind)
         entries.append({"name": name, "type": _COLUMNS, **facts})
     document = _document(model, observed or {}, entries)
-    more: dict[str, Any] = {"attachments": _attach(path.parent, attachments or {})}
+    files = _attach(path.parent, attachments or {})
+    more: dict[str, Any] = {PROVENANCE: stamp(), "attachments": files}
     if shifts is not None:
         more["shifts"] = dict(shifts)
     document["misc"] = {"rootml": more}

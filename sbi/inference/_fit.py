@@ -36,6 +36,8 @@ from rootml.sbi.inference._account import (
 )
 from rootml.sbi.inference._acts_on import acts_on
 from rootml.sbi.inference._cabinetry import CabinetryResults, container, in_widths
+from rootml.sbi.inference._contour import Contour
+from rootml.sbi.inference._contour import contour as scan_contour
 from rootml.sbi.inference._curvature import Curvature
 from rootml.sbi.inference._dropped_shapes import dropped_shapes
 from rootml.sbi.inference._extrapolation import extrapolations
@@ -63,8 +65,7 @@ from rootml.sbi.inference._quasi_newton import (
     predicted,
     quasi_newton,
 )
-from rootml.sbi.inference._scan import Contour, Profile
-from rootml.sbi.inference._scan import contour as scan_contour
+from rootml.sbi.inference._scan import Profile
 from rootml.sbi.inference._scan import profile as scan_profile
 from rootml.sbi.likelihood._fittable import Fittable, is_weighted
 from rootml.sbi.likelihood._parameters import Nuisance, Parameter
@@ -187,16 +188,23 @@ class FitResult(HtmlRepr):
         if self.weighted:
             log.warning("MINOS counts weighted events as events; see FitResult.weighted_errors")
         self.require_valid()
-        index = list(self.values).index(name)
         edge = chi2_quantile(level, 1) ** 0.5
-        ends = [self._end(index, edge, sign) for sign in (-1.0, 1.0)]
+        ends = [self.end(name, edge=edge, sign=sign) for sign in (-1.0, 1.0)]
         if None in ends:
             return self._minos_by_minuit(name, level)
         return float(ends[0]), float(ends[1])  # type: ignore[arg-type]
 
-    def _end(self, index: int, edge: float, sign: float) -> float | None:
-        """One end of MINOS' interval; None: it was not found."""
-        name = list(self.values)[index]
+    def end(self, name: str, *, edge: float, sign: float) -> float | None:
+        """One end of the interval in which sqrt(-2 log L / L_max) stays below an edge.
+
+        Args:
+            edge: 1 for the interval of one standard deviation.
+            sign: 1 for the upper end, -1 for the lower one.
+
+        Returns:
+            The end, or the limit if that is nearer; None: it was not found.
+        """
+        index = list(self.values).index(name)
         best = self.values[name]
         limit = limits(self.like)[int(sign > 0.0)][index]
         if best == limit:
@@ -231,16 +239,41 @@ class FitResult(HtmlRepr):
         return ends[0], ends[1]
 
     def profile(
-        self, name: str, *, points: int = 31, sigmas: float = 3.0, values: Any = None
-    ) -> Profile:
-        """``-2 log L / L_max`` along one parameter, all others refitted. See `Profile`."""
-        return scan_profile(self, name, points=points, sigmas=sigmas, values=values)
+        self, name: str, *, points: int = 31, sigmas: float = 3.2, values: Any = None,
+        progress: bool | None = None,
+    ) -> Profile:  # fmt: skip
+        """``-2 log L / L_max`` along one parameter, all others refitted. See `Profile`.
+
+        Args:
+            points: How many values, the fitted one among them.
+            sigmas: On both sides the values end where the square root of this is as large, found
+                by conditional fits, or at the parameter's limit.
+            values: These values instead.
+            progress: Show a bar; None: on a terminal.
+
+        Raises:
+            ConvergenceError: The fit is not valid.
+            UsageError: Values that are not finite numbers.
+        """
+        return scan_profile(
+            self, name, points=points, sigmas=sigmas, values=values, progress=progress
+        )
 
     def contour(
-        self, x: str, y: str, *, levels: tuple[float, ...] = (LEVEL, 0.95), points: int = 40
-    ) -> Contour:
-        """Where two parameters' profile likelihood reaches confidence levels. See `Contour`."""
-        return scan_contour(self, x, y, levels=levels, points=points)
+        self, x: str, y: str, *, levels: tuple[float, ...] = (LEVEL, 0.95), points: int = 80,
+        progress: bool | None = None,
+    ) -> Contour:  # fmt: skip
+        """Where two parameters' profile likelihood reaches confidence levels. See `Contour`.
+
+        Args:
+            points: About how many on each curve, each a conditional fit; more where it bends.
+            progress: Show a bar; None: on a terminal.
+
+        Raises:
+            ConvergenceError: The fit is not valid, or a curve does not close.
+            UsageError: Twice the same parameter, or a level that is not between 0 and 1.
+        """
+        return scan_contour(self, x, y, levels=levels, points=points, progress=progress)
 
     # --- by name -------------------------------------------------------------------------------
 

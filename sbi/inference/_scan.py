@@ -1,4 +1,4 @@
-"""The likelihood along one parameter and in the plane of two, all others refitted."""
+"""The likelihood along one parameter, all others refitted."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from rootml._internal.progress import track
 from rootml._internal.reprs import Grid, HtmlRepr, Paragraph, Part
 from rootml._internal.types import Float
+from rootml._internal.validators import check_whole
 from rootml.errors import ConvergenceError, DensityError, UsageError
 from rootml.plot import Labels, Style, named, write
-from rootml.plot import contour as draw_contour
 from rootml.plot import scan as draw_scan
 from rootml.sbi.inference._cabinetry import CabinetryResults, container
 from rootml.sbi.inference._hepdata import table
@@ -23,9 +24,9 @@ from rootml.sbi.likelihood._layout import Indices
 
 if TYPE_CHECKING:
     import hepdata_lib
-    import iminuit
     from matplotlib.axes import Axes
 
+_FARTHEST = 10.0
 _WEIGHTED = "the data have weights that are not counts: t counts each weight as events"
 
 
@@ -35,6 +36,7 @@ class Scannable(Protocol):
     like: Fittable
     values: dict[str, float]
     errors: dict[str, float]
+    covariance: Float
     nll: float
     valid: bool
 
@@ -57,8 +59,8 @@ class Scannable(Protocol):
         """The minimum with some parameters held."""
         ...
 
-    def at_minimum(self) -> iminuit.Minuit:
-        """Minuit, placed at the minimum."""
+    def end(self, name: str, *, edge: float, sign: float) -> float | None:
+        """Where sqrt(t) reaches an edge on one side; None: not found."""
         ...
 
 
@@ -171,104 +173,66 @@ class Profile(HtmlRepr):
         return [self._grid(), *([Paragraph(self.note)] if self.note else [])]
 
 
-@dataclass(frozen=True)
-class Contour:
-    """Curves in the plane of two parameters on which the profile likelihood reaches levels.
-
-    Attributes:
-        x: Name of one parameter.
-        y: Name of the other.
-        curves: Per confidence level the closed curve, ``(point, 2)``.
-        best: The fitted point.
-    """
-
-    x: str
-    y: str
-    curves: dict[float, Float]
-    best: tuple[float, float]
-
-    def plot(
-        self,
-        *,
-        ax: Any = None,
-        labels: Labels = None,
-        units: Labels = None,
-        style: Style = "plain",
-        path: Any = None,
-    ) -> Axes:
-        """Draw the curves and the fitted point, see `rootml.plot.contour`.
-
-        Args:
-            ax, labels, units, style: As for all functions of `rootml.plot`.
-            path: Write the picture there; None: notebooks show it.
-
-        Returns:
-            The axes.
-        """
-        look: Any = {"ax": ax, "labels": labels, "units": units, "style": style}
-        return write(draw_contour(self.x, self.y, self.curves, best=self.best, **look), path)
-
-    def __repr__(self) -> str:
-        levels = ", ".join(f"{level:.3g}" for level in self.curves)
-        return f"Contour of {self.x} and {self.y} at the levels {levels}"
-
-
-def profile(result: Scannable, name: str, *, points: int, sigmas: float, values: Any) -> Profile:
+def profile(
+    result: Scannable,
+    name: str,
+    *,
+    points: int,
+    sigmas: float,
+    values: Any,
+    progress: bool | None,
+) -> Profile:
     """See `FitResult.profile`."""
     result.check_free(name)
     result.require_valid()
     index = list(result.values).index(name)
     best = result.values[name]
     if values is None:
-        low, high = (side[index] for side in limits(result.like))
-        reach = sigmas * result.errors[name]
-        values = np.linspace(max(best - reach, low), min(best + reach, high), points)
+        values = _range(result, name, check_whole("points", points, minimum=1), sigmas)
     grid = np.asarray(values, np.float64)
     if grid.ndim != 1 or not len(grid) or not np.isfinite(grid).all():
         message = f"values must be a list of finite numbers, not {grid.tolist()}"
         raise UsageError(message)
     t, theta = np.full(len(grid), np.nan), np.full((len(grid), len(result.values)), np.nan)
-    for order in _outwards(grid, best):
-        near = None
-        for i in order:
-            try:
-                found = result.conditional({name: float(grid[i])}, near=near)
-            except DensityError:  # no likelihood there: NaN, counted in `invalid`
-                continue
-            if found.valid:
-                t[i] = 2.0 * (found.nll - result.nll)
-                theta[i], near = found.theta, found
+    near: Conditional | None = None
+    order = _outwards(grid, best)
+    for i in track(order, total=len(order), what=f"scan of {name}", enabled=progress):
+        if near is not None and (grid[i] - best) * (near.theta[index] - best) < 0.0:
+            near = None  # the other side
+        try:
+            found = result.conditional({name: float(grid[i])}, near=near)
+        except DensityError:  # no likelihood there: NaN, counted in `invalid`
+            continue
+        if found.valid:
+            t[i] = 2.0 * (found.nll - result.nll)
+            theta[i], near = found.theta, found
     note = _WEIGHTED if is_weighted(result.like) else ""
     return Profile(name, grid, t, theta, best, int(np.isnan(t).sum()), note)
 
 
-def _outwards(grid: Float, best: float) -> tuple[Indices, Indices]:
-    """Indices to the right and to the left of the minimum, nearest first: each fit starts from
-    the one before it."""
+def _range(result: Scannable, name: str, points: int, sigmas: float) -> Float:
+    """Values from where sqrt(t) is `sigmas` on one side to where it is on the other, `(point,)`.
+
+    The fitted value is one of them. An end that is not found is where the error puts it, and none
+    is more than `_FARTHEST` times as far.
+    """
+    best = result.values[name]
+    ends = []
+    for sign, side in zip((-1.0, 1.0), limits(result.like), strict=True):
+        found = result.end(name, edge=sigmas, sign=sign)
+        reach = sigmas * result.errors[name] * (1.0 if found is None else _FARTHEST)
+        limit = sign * (side[list(result.values).index(name)] if found is None else found)
+        ends.append(sign * min(sign * best + reach, limit))
+    low, high = ends
+    if points < 3 or best in {low, high}:
+        return np.linspace(low, high, points)
+    left = int(np.clip(round((points - 1) * (best - low) / (high - low)), 1, points - 2))
+    right = points - left
+    return np.append(np.linspace(low, best, left + 1)[:-1], np.linspace(best, high, right))
+
+
+def _outwards(grid: Float, best: float) -> Indices:
+    """Indices to the right and then to the left of the minimum, nearest first: each fit starts
+    from the one before it."""
     order = np.argsort(grid)
-    right = order[grid[order] >= best]
-    return right, order[grid[order] < best][::-1]
-
-
-def contour(
-    result: Scannable, x: str, y: str, *, levels: tuple[float, ...], points: int
-) -> Contour:
-    """See `FitResult.contour`."""
-    for name in (x, y):
-        result.check_free(name)
-    if x == y:
-        message = f"a contour is of two parameters, not of {x!r} and {y!r}"
-        raise UsageError(message)
-    for level in levels:
-        check_level(level)
-    minuit = result.at_minimum()
-    curves = {}
-    for level in levels:
-        curve = np.asarray(minuit.mncontour(x, y, cl=level, size=points))
-        if len(curve) > 1 and np.array_equal(curve[0], curve[-1]):
-            curve = curve[:-1]
-        if curve.ndim != 2 or len(curve) < points:
-            message = f"MINOS closed no contour of {x!r} and {y!r} at the level {level}"
-            raise ConvergenceError(message)
-        curves[level] = curve
-    return Contour(x, y, curves, (result.values[x], result.values[y]))
+    return np.append(order[grid[order] >= best], order[grid[order] < best][::-1])

@@ -103,6 +103,18 @@ def test_links_in_the_papers_lead_somewhere() -> None:
         assert [target for target in targets if not (PROJECT / target).exists()] == []
 
 
+@pytest.mark.parametrize("page", ["README.md", "docs/cli.md"])
+def test_every_command_is_named(page: str) -> None:
+    from rootml.cli import app
+
+    names = [command.callback.__name__ for command in app.registered_commands if command.callback]
+    names += [str(group.typer_instance and group.typer_instance.info.name)
+              for group in app.registered_groups]  # fmt: skip
+    text = (PROJECT / page).read_text(encoding="utf-8")
+    assert len(names) > 10
+    assert [name for name in names if not re.search(rf"`(rootml )?{name}\b", text)] == []
+
+
 # --- benchmarks ----------------------------------------------------------------------------------
 
 

@@ -13,6 +13,7 @@ import pytest
 import uproot
 
 import rootml
+from rootml import sbi
 from rootml.analysis import provenance, stamped
 from rootml.cli import main
 from rootml.errors import CorruptFileError, MissingFileError
@@ -68,6 +69,26 @@ def test_ratios_hold_their_makers(tmp_path: Path) -> None:
     assert json.loads(texts["provenance"])["software"]["rootml"] == rootml.__version__
     again = sbi.RatioEstimator.load(tmp_path / "ratios.onnx")
     assert again.record.to_json() == ratios.record.to_json()
+
+
+@pytest.mark.parametrize("kind", ["npz", "hs3", "combined"])
+def test_likelihoods_hold_their_makers(tmp_path: Path, kind: str) -> None:
+    sample = {"name": "s", "data": [5.0], "modifiers": [
+        {"name": "mu", "type": "normfactor", "data": None}]}  # fmt: skip
+    whole = {
+        "channels": [{"name": "one", "samples": [sample]}],
+        "observations": [{"name": "one", "data": [7.0]}],
+        "measurements": [{"name": "m", "config": {"poi": "mu", "parameters": []}}],
+        "version": "1.0.0",
+    }
+    like = sbi.Model({}, binned=sbi.Binned.from_pyhf(whole)).likelihood(None)
+    kept: Any = sbi.CombinedLikelihood({"a": like}) if kind == "combined" else like
+    with stamped(seed=11):
+        path = sbi.save(kept, tmp_path / "m.json", format="hs3" if kind == "hs3" else "npz")
+    found = provenance(path)
+    assert (found["seed"], found["software"]["rootml"]) == (11, rootml.__version__)
+    if kind != "hs3":
+        assert sbi.load(path)(mu=1.5) == kept(mu=1.5)
 
 
 def test_pictures_hold_their_makers(tmp_path: Path) -> None:

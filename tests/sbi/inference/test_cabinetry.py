@@ -91,9 +91,9 @@ def test_a_ranking_is_that_of_cabinetry(fit: sbi.FitResult, theirs: Any) -> None
 
 @pytest.mark.filterwarnings("ignore")
 def test_a_scan_and_a_limit_are_those_of_cabinetry(fit: sbi.FitResult, theirs: Any) -> None:
-    scan = fit.profile("mu", points=5, sigmas=2)
+    ends = fit.values["mu"] - 2 * fit.errors["mu"], fit.values["mu"] + 2 * fit.errors["mu"]
+    scan = fit.profile("mu", values=np.linspace(*ends, 5))
     ours = scan.to_cabinetry()
-    ends = (float(scan.values[0]), float(scan.values[-1]))
     wanted = cabinetry.fit.scan(*theirs, "mu", par_range=ends, n_steps=5)
     np.testing.assert_allclose(ours.delta_nlls, wanted.delta_nlls, atol=5e-3)
     assert ours.uncertainty == pytest.approx(wanted.uncertainty, rel=0.1)

@@ -210,7 +210,8 @@ def test_profile_and_contour(like: sbi.Likelihood, tmp_path: Path) -> None:
     for level, curve in contour.curves.items():
         edge = 0.5 * stats.chi2.ppf(level, 2)
         rises = [like(mu=mu, jes=jes) - result.nll for mu, jes in curve]
-        assert rises == pytest.approx([edge] * 12, rel=0.03)
+        assert len(curve) >= 12
+        assert rises == pytest.approx([edge] * len(curve), rel=1e-4)
     for thing, name in ((scan, "scan.png"), (contour, "contour.png"), (result, "pulls.png")):
         thing.plot(path=tmp_path / name)
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
