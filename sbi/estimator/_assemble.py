@@ -2,7 +2,7 @@
 
 ::
 
-    z      = (x - mean) / width
+    z      = (x - mean) / width, and ramps of x
     l_m    = curve(network_m(z) @ differences) - log(norm_m)       # per member m of the ensemble
     l_m,k  = l_m + log(variation k / nominal)_m                    # for each kept shape
     r      = mean over m of exp(l_m)
@@ -14,21 +14,37 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import numpy as np
 
-from rootml._internal.types import Float
+from rootml._internal.types import Array, Float, Float32
 from rootml.sbi.estimator._calibration import Curve, append_curves
 from rootml.sbi.estimator._graph import Builder, Graph
 from rootml.sbi.estimator._network import Layers, append_layers
+from rootml.sbi.estimator._ramps import Ramp, ramp_ends, ramp_values
 
 
 @dataclass(frozen=True)
 class Scale:
-    """Shift and scale of the inputs, each `(inputs,)`: z = (x - mean) / width."""
+    """What networks see of the inputs: z = (x - mean) / width, each `(inputs,)`, then ramps."""
 
     mean: Float
     width: Float
+    ramps: tuple[Ramp, ...] = ()
+
+    def scaled(self, x: Array) -> Float32:
+        """z and the values of the ramps of float32 inputs, `(events, columns)`."""
+        mean, width = (values.astype(np.float32) for values in (self.mean, self.width))
+        z = (x - mean) / width
+        if not self.ramps:
+            return z
+        return np.concatenate([z, ramp_values(x, self.ramps)], axis=1)
+
+    @property
+    def columns(self) -> int:
+        """Number of inputs and ramps."""
+        return len(self.mean) + len(self.ramps)
 
 
 @dataclass(frozen=True)
@@ -87,7 +103,7 @@ def class_graph(
     if outputs is None:
         outputs = Outputs(tuple(range(0 if matrix is None else matrix.shape[1])))
     build = Builder(x=len(scale.mean))
-    z = _scaled(build, "x", scale)
+    z = _columns(build, scale)
     values = []
     for member in members:
         value = _nominal(build, z, member, matrix, curves, activation, outputs)
@@ -102,7 +118,7 @@ def class_graph(
 
 def _nominal(
     build: Builder,
-    z: str,
+    z: Columns,
     member: Member,
     matrix: Float | None,
     curves: tuple[Curve, ...],
@@ -111,7 +127,7 @@ def _nominal(
 ) -> str:
     """The nominal log ratio of the process of each output."""
     if matrix is None:
-        return build.linear(z, np.zeros((build.width("x"), len(outputs.nominal))))
+        return build.linear("x", np.zeros((build.width("x"), len(outputs.nominal))))
     logits = _network(build, z, member.layers, activation)
     value = append_curves(build, build.linear(logits, matrix), curves)
     value = build.add("Sub", value, build.constant(member.log_norm))
@@ -124,15 +140,44 @@ def _nominal(
     return build.linear(value, spread)
 
 
-def _network(build: Builder, z: str, layers: Layers, activation: str) -> str:
+Columns: TypeAlias = "list[tuple[str, int]]"
+"""Values of a graph that stand side by side, with their widths."""
+
+
+def _columns(build: Builder, scale: Scale) -> Columns:
+    """What networks see of x."""
+    found = [(_scaled(build, "x", scale), len(scale.mean))]
+    if scale.ramps:
+        found.append((_ramps(build, scale), len(scale.ramps)))
+    return found
+
+
+def _ramps(build: Builder, scale: Scale) -> str:
+    """`ramp_values`: 1 - 2 relu(1 - relu(part)), which is exact beyond both ends."""
+    pick = np.zeros((len(scale.mean), len(scale.ramps)))
+    pick[[ramp.column for ramp in scale.ramps], np.arange(len(scale.ramps))] = 1.0
+    low, high = ramp_ends(scale.ramps)
+    part = build.add("Sub", build.linear("x", pick), build.constant(low))
+    part = build.add("Relu", build.add("Div", part, build.constant(high - low)))
+    one = build.constant(np.ones(len(low)))
+    rest = build.add("Relu", build.add("Add", build.add("Neg", part), one))
+    return build.add("Add", build.add("Neg", build.add("Add", rest, rest)), one)
+
+
+def _network(build: Builder, columns: Columns, layers: Layers, activation: str) -> str:
     (matrix, offset), *_ = layers
-    return append_layers(build, build.linear(z, matrix, offset), layers, activation)
+    (z, rows), *more = columns
+    first = build.linear(z, matrix[:rows], offset)
+    for name, width in more:
+        first = build.add("Add", first, build.linear(name, matrix[rows : rows + width]))
+        rows += width
+    return append_layers(build, first, layers, activation)
 
 
 def network_graph(scale: Scale, layers: Layers, activation: str) -> Graph:
     """The graph ``x -> y`` of one network."""
     build = Builder(x=len(scale.mean))
-    y = _network(build, _scaled(build, "x", scale), layers, activation)
+    y = _network(build, _columns(build, scale), layers, activation)
     return build.graph(y=(y, layers[-1][0].shape[1]))
 
 

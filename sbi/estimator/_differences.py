@@ -82,7 +82,7 @@ def train_differences(
     )
     seeds = [settings.spawned_seed(2, number, member) for member in members]
     loader = make_loader(dataset, settings, plan.batch_size, shuffle=True, seed=seeds[0])
-    task = difference_task((scale.mean, scale.width), balance(dataset))
+    task = difference_task(scale, balance(dataset))
     try:
         show = display.start(
             f"shapes: {networks_text(members, settings)}", plan.epochs * len(loader)
@@ -151,16 +151,15 @@ def _divided(
     return train, rest
 
 
-def difference_task(scale: tuple[Float, Float], factors: Float) -> TrainingTask:
+def difference_task(scale: Scale, factors: Float) -> TrainingTask:
     """Sum over the nuisances of the cross entropies between nominal, up and down.
 
     Outputs of the network are all odd parts, then all even parts.
 
     Args:
-        scale: Means and widths of the inputs, `(inputs,)`.
+        scale: What the network sees of the inputs.
         factors: Factors on the weights of each density: equal totals, `(densities,)`.
     """
-    mean, width = (np.asarray(values, np.float32) for values in scale)
 
     def prepare(batch: Any, _: Any) -> tuple[Any, ...]:
         label = batch.y.astype(np.int64)
@@ -168,7 +167,7 @@ def difference_task(scale: tuple[Float, Float], factors: Float) -> TrainingTask:
         nominal, varied = np.flatnonzero(label == 0), np.flatnonzero(label > 0)
         order = np.concatenate([nominal, varied])
         sign = np.where(label[varied] % 2 == 1, 1.0, -1.0).astype(np.float32)
-        x = ((batch.x - mean) / width)[order]
+        x = scale.scaled(batch.x[order])
         return x, weights.astype(np.float32)[order], sign, (label[varied] - 1) // 2
 
     def loss(network: Any, torch: Any, x: Any, w: Any, sign: Any, nuisance: Any) -> Any:
@@ -181,7 +180,7 @@ def difference_task(scale: tuple[Float, Float], factors: Float) -> TrainingTask:
         own = even + sign * odd
         return value + (w[first:] * (_log_sum(torch, odd, even) - own)).sum()
 
-    return TrainingTask(prepare, loss, len(mean), len(factors) - 1, from_zero=True)
+    return TrainingTask(prepare, loss, scale.columns, len(factors) - 1, from_zero=True)
 
 
 def _log_sum(torch: Any, odd: Any, even: Any) -> Any:

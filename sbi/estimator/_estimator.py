@@ -45,6 +45,11 @@ class RatioEstimator:
     would constrain its nuisance parameter. `Ratios.record` says which were dropped, and how large
     an effect could have been missed. Give `by`, if variations are made of the same events.
 
+    Steps and narrow structures of one input, such as an efficiency that changes at a cut, are
+    looked for before the training; there the networks get further inputs (`Ratios.record` says
+    where). Steps in a combination of inputs, of which no single input tells anything, are not
+    found: give the combination as an input.
+
     With `parameters` the ratio is p(x | theta) / p_ref(x), for samples generated at many theta.
 
     Weights keep their signs: the expected loss of a sample with negative weights is that of an

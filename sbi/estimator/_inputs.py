@@ -9,16 +9,20 @@ float32 does not tell apart, and of one that never changes.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from rootml._internal.types import Float
+from rootml.batching import Batch, BatchLoader, Standardizer
 from rootml.dataset import Dataset
 from rootml.sbi.estimator._assemble import Scale
 from rootml.sbi.estimator._event_sample import EventSample
 from rootml.sbi.estimator._loaders import make_loader
+from rootml.sbi.estimator._ramps import Contrast, Histograms, Ramp, find_ramps
+from rootml.sbi.estimator._samples import Samples
 from rootml.sbi.estimator._settings import TrainingSettings
 
 SQUEEZED = 0.03
@@ -41,27 +45,103 @@ class Inputs:
     """What a pass over all training events found.
 
     Attributes:
-        ranges: Lowest and highest value of each input, by name.
-        notes: What users should know of them, in words.
+        scale: Means and widths, ignoring weights.
+        ranges: Lowest and highest value of each column, by name.
+        rows: Random events, `(events, columns)`.
     """
 
+    scale: Scale
     ranges: Mapping[str, tuple[float, float]]
-    notes: tuple[str, ...]
+    rows: Float
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What users should know of the columns as inputs of a network."""
+        return input_notes(list(self.ranges), self.rows, self.scale, list(self.ranges.values()))
+
+    def parts(self, count: int) -> tuple[Inputs, Inputs]:
+        """The first columns, and the others."""
+        names = list(self.ranges)
+        found = []
+        for part in slice(count), slice(count, None):
+            scale = Scale(self.scale.mean[part], self.scale.width[part])
+            ranges = {name: self.ranges[name] for name in names[part]}
+            found.append(Inputs(scale, ranges, self.rows[:, part]))
+        return found[0], found[1]
 
 
-def look_at_inputs(dataset: Dataset, scale: Scale, settings: TrainingSettings) -> Inputs:
-    """Ranges of the inputs of all events, and notes."""
+class _Watched:
+    """What `Standardizer` reads of a loader; ranges and a sample of the events that went by."""
+
+    def __init__(self, loader: BatchLoader) -> None:
+        self._loader, self.spec = loader, loader.spec
+        self.sample = EventSample()
+        width = len(loader.spec.inputs[0].features)
+        self.low, self.high = np.full(width, np.inf), np.full(width, -np.inf)
+
+    def iterate(self, *, epoch: int) -> Generator[Batch, None, None]:
+        """The batches."""
+        for batch in self._loader.iterate(epoch=epoch):
+            x = np.asarray(batch.x, np.float64)
+            self.low = np.minimum(self.low, x.min(axis=0))
+            self.high = np.maximum(self.high, x.max(axis=0))
+            self.sample.add(x)
+            yield batch
+
+
+def look_at_inputs(dataset: Dataset, settings: TrainingSettings) -> Inputs:
+    """Scales, ranges and a sample of all columns; NaN is an error."""
     loader = make_loader(dataset, settings, shuffle=False)
-    sample = EventSample()
-    low, high = (np.full(len(scale.mean), end) for end in (np.inf, -np.inf))
-    for batch in loader.iterate(epoch=0):
-        x = np.asarray(batch.x, np.float64)
-        low, high = np.minimum(low, x.min(axis=0)), np.maximum(high, x.max(axis=0))
-        sample.add(x)
+    watched = _Watched(loader)
+    source: Any = watched
+    scale = Standardizer(weighted=False).fit(source).scale()
     loader.close()
-    names = dataset.columns
-    ends = {n: (float(a), float(b)) for n, a, b in zip(names, low, high, strict=True)}
-    return Inputs(ends, input_notes(names, sample.result()[1], scale, list(ends.values())))
+    ends = zip(dataset.columns, watched.low, watched.high, strict=True)
+    return Inputs(
+        Scale(scale.mean, scale.std),
+        {name: (float(low), float(high)) for name, low, high in ends},
+        watched.sample.result()[1],
+    )
+
+
+def look_for_ramps(
+    samples: Samples, inputs: Inputs, settings: TrainingSettings
+) -> tuple[Ramp, ...]:
+    """Ramps that tell processes from the reference, or variations from the nominal sample."""
+    histograms = Histograms(inputs.rows, len(samples.densities))
+    loader = make_loader(samples.union(), settings, shuffle=False)
+    for batch in loader.iterate(epoch=0):
+        assert isinstance(batch.x, np.ndarray)
+        assert batch.y is not None
+        histograms.add(batch.x, batch.y, batch.w)
+    loader.close()
+    return find_ramps(histograms, _contrasts(samples))
+
+
+def _contrasts(samples: Samples) -> list[Contrast]:
+    densities = samples.densities
+    found: list[Contrast] = [
+        ([k], [samples.reference]) for k in samples.targets if densities[k].nuisance is None
+    ]
+    for nominal, *varied in samples.variations():
+        first = densities.index(nominal)
+        for up, down in zip(varied[::2], varied[1::2], strict=True):
+            both = [densities.index(up), densities.index(down)]
+            found += [(both[:1], both[1:]), (both, [first])]
+    return found
+
+
+def ramp_notes(inputs: Inputs, ramps: Sequence[Ramp]) -> tuple[str, ...]:
+    """Where densities change so fast that networks got further inputs."""
+    names = list(inputs.ranges)
+    texts = [
+        f"{name} at " + ", ".join(f"{r.high:.4g}" for r in ramps if r.column == column)
+        for column, name in enumerate(names)
+        if any(r.column == column for r in ramps)
+    ]
+    if not texts:
+        return ()
+    return (f"densities change fast at {'; '.join(texts)}: the networks see on which side",)
 
 
 def input_notes(

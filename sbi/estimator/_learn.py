@@ -38,8 +38,8 @@ from rootml.sbi.estimator._held_out import (
     fit_curves,
     log_norms,
 )
-from rootml.sbi.estimator._inputs import look_at_inputs
-from rootml.sbi.estimator._loaders import balance, fit_scale, make_loader, plan_for
+from rootml.sbi.estimator._inputs import look_at_inputs, look_for_ramps, ramp_notes
+from rootml.sbi.estimator._loaders import balance, make_loader, plan_for
 from rootml.sbi.estimator._network import Layers
 from rootml.sbi.estimator._ratios import Ratios
 from rootml.sbi.estimator._record import Norm, TrainingRecord
@@ -107,7 +107,7 @@ class ClassJob:
         plan = plan_for(parts.train, settings)
         train = make_loader(parts.train, settings, plan.batch_size, shuffle=True, seed=seeds[0])
         stop = make_loader(parts.stop, settings, shuffle=False)
-        task = softmax_task((scale.mean, scale.width), balance(parts.train))
+        task = softmax_task(scale, balance(parts.train))
         try:
             show = display.start(
                 f"ratios: {networks_text(members, settings)}", plan.epochs * len(train)
@@ -140,8 +140,8 @@ def learn_classes(
 ) -> Ratios:
     """See `RatioEstimator.fit`."""
     samples, sums = check_samples(parse_samples(given, reference), settings.inputs)
-    scale = fit_scale(samples.union(), settings)
-    inputs = look_at_inputs(samples.union(), scale, settings)
+    inputs = look_at_inputs(samples.union(), settings)
+    scale = replace(inputs.scale, ramps=look_for_ramps(samples, inputs, settings))
     networks = trainer.run(ClassJob(samples, scale, settings), settings, samples.datasets())
     layers = [n.nominal.layers for n in networks if n.nominal is not None]
     with trainer.scratch() as folder:
@@ -161,7 +161,8 @@ def learn_classes(
     warn(alarming)
     record = TrainingRecord(
         sums, (*first, *more), nominal.norms, time.monotonic() - began,
-        (*alarming, *yield_notes(samples, sums), *_shape_notes(shapes)), shapes, inputs.ranges,
+        (*alarming, *ramp_notes(inputs, scale.ramps), *yield_notes(samples, sums),
+         *_shape_notes(shapes)), shapes, inputs.ranges,
     )  # fmt: skip
     return Ratios(
         settings.inputs, samples.densities[0].dataset.columns, outputs,

@@ -25,7 +25,6 @@ import numpy as np
 from rootml._internal.loss_display import LossDisplay
 from rootml._internal.optional import optional_import
 from rootml._internal.types import Float
-from rootml.batching import Standardizer
 from rootml.dataset import Dataset
 from rootml.errors import ConvergenceError, UsageError
 from rootml.sbi.estimator._assemble import Member, Scale, monomials, parametric_graph
@@ -242,9 +241,13 @@ def learn_parametric(
         sums["reference"] = sums_of(other)
     for name, each in sums.items():
         check_sums(each, name)
-    scales, ends = _fit_scales(settings, dataset)
-    events = select_inputs(dataset, settings.inputs, "samples")
-    inputs = look_at_inputs(events, scales[0], settings)
+    columns = look_at_inputs(dataset, settings)
+    inputs, theta = columns.parts(len(settings.inputs))
+    for name, (low, high) in theta.ranges.items():
+        if low == high:
+            message = f"parameter {name!r} is {low} in all events: nothing can be learned about it"
+            raise UsageError(message)
+    scales = inputs.scale, theta.scale
     job = ParametricJob(settings, dataset, other, scales)
     datasets = {"samples": dataset} if other is None else {"samples": dataset, "reference": other}
     networks = trainer.run(job, settings, datasets)
@@ -262,10 +265,9 @@ def learn_parametric(
     record = TrainingRecord(
         sums, histories, norms, time.monotonic() - began, tuple(notes), ranges=inputs.ranges
     )
-    ranges = dict(zip(job.names[1], ends, strict=True))
     source = POOL if other is None else "reference"
     return ParametricRatios(
-        settings.inputs, job.names[0], ranges, source, settings.ensemble, record, graph
+        settings.inputs, job.names[0], dict(theta.ranges), source, settings.ensemble, record, graph
     )
 
 
@@ -293,28 +295,6 @@ def _checked(
     if reference is not None:
         reference = select_inputs(reference, settings.inputs, "reference").with_label(None)
     return dataset, reference
-
-
-def _fit_scales(
-    settings: TrainingSettings, dataset: Dataset
-) -> tuple[tuple[Scale, Scale], list[tuple[float, float]]]:
-    """Scales of inputs and parameters, and the range of each parameter."""
-    count = len(settings.inputs)
-    loader = make_loader(dataset, settings, shuffle=False)
-    scaler = Standardizer(weighted=False).fit(loader).scale()
-    low, high = np.full(len(scaler.mean), np.inf), np.full(len(scaler.mean), -np.inf)
-    for batch in loader.iterate(epoch=0):
-        low = np.minimum(low, np.asarray(batch.x).min(axis=0))
-        high = np.maximum(high, np.asarray(batch.x).max(axis=0))
-    loader.close()
-    for name, a, b in zip(dataset.columns[count:], low[count:], high[count:], strict=True):
-        if a == b:
-            message = f"parameter {name!r} is {a} in all events: nothing can be learned about it"
-            raise UsageError(message)
-    x = Scale(scaler.mean[:count], scaler.std[:count])
-    theta = Scale(scaler.mean[count:], scaler.std[count:])
-    ends = [(float(a), float(b)) for a, b in zip(low[count:], high[count:], strict=True)]
-    return (x, theta), ends
 
 
 def _divided(job: ParametricJob, fold: int) -> tuple[Division, Division]:

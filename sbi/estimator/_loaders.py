@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from rootml._internal.types import Float
-from rootml.batching import BatchLoader, Standardizer
+from rootml.batching import BatchLoader
 from rootml.dataset import Dataset
 from rootml.errors import EmptySelectionError
-from rootml.sbi.estimator._assemble import Scale
 from rootml.sbi.estimator._settings import TrainingPlan, TrainingSettings, plan_training
 
 _ROWS = 8192  # per batch where nothing is trained
@@ -54,16 +52,6 @@ def _integer_ids(dataset: Dataset, settings: TrainingSettings) -> list[str] | No
     types = dataset.select(names).types().values()
     integers = all(t.kind == "scalar" and np.dtype(t.dtype).kind in "biu" for t in types)
     return names if integers else None
-
-
-def fit_scale(
-    dataset: Dataset, settings: TrainingSettings, columns: Sequence[str] | None = None
-) -> Scale:
-    """Means and widths of the columns, ignoring weights; NaN is an error."""
-    loader = make_loader(dataset, settings, shuffle=False, inputs=columns)
-    scale = Standardizer(weighted=False).fit(loader).scale()
-    loader.close()
-    return Scale(scale.mean, scale.std)
 
 
 def balance(dataset: Dataset) -> Float:

@@ -32,6 +32,7 @@ NOT_OF_THE_NETWORKS = {
     "normalisation", "shapes",
 }  # fmt: skip
 """Settings on which a network does not depend, or (folds) only through the number in use."""
+_FORMAT = 2  # networks see ramps beside the inputs
 
 
 class Job(Protocol[N_co]):
@@ -128,6 +129,7 @@ class _Remote:
 def _facts(settings: TrainingSettings, given: Mapping[str, Dataset]) -> dict[str, Any]:
     known = {k: v for k, v in asdict(settings).items() if k not in NOT_OF_THE_NETWORKS}
     return {
+        "format": _FORMAT,
         "settings": known,
         "number of folds": settings.parts,
         "batches": settings.is_batched,

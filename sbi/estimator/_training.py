@@ -14,6 +14,7 @@ import numpy as np
 from rootml._internal.devices import one_thread, torch_device
 from rootml._internal.optional import optional_import
 from rootml.errors import ConvergenceError
+from rootml.sbi.estimator._assemble import Scale
 from rootml.sbi.estimator._feed import Feed, Prepare
 from rootml.sbi.estimator._models import BatchedModel, Loss, Model, SingleModel
 from rootml.sbi.estimator._network import Layers, torch_network
@@ -318,23 +319,22 @@ def _start(task: TrainingTask, torch: Any, settings: TrainingSettings, seed: int
     return model
 
 
-def softmax_task(scale: tuple[Any, Any], factors: Any) -> TrainingTask:
+def softmax_task(scale: Scale, factors: Any) -> TrainingTask:
     """Cross entropy between classes of equal total weight; weights keep their signs.
 
     Args:
-        scale: Means and widths of the inputs, `(inputs,)`.
+        scale: What the network sees of the inputs.
         factors: Factors on the weights of each class, `(classes,)`: see `balance`.
     """
-    mean, width = (np.asarray(values, np.float32) for values in scale)
     factor = np.asarray(factors, np.float64)
 
     def prepare(batch: Any, _: Any) -> tuple[Any, ...]:
         labels = batch.y.astype(np.int64)
         weights = factor[labels] if batch.w is None else factor[labels] * batch.w
-        return (batch.x - mean) / width, labels, weights.astype(np.float32)
+        return scale.scaled(batch.x), labels, weights.astype(np.float32)
 
     def loss(network: Any, torch: Any, x: Any, labels: Any, weights: Any) -> Any:
         each = torch.nn.functional.cross_entropy(network(x), labels, reduction="none")
         return (each * weights).sum()
 
-    return TrainingTask(prepare, loss, len(mean), len(factor))
+    return TrainingTask(prepare, loss, scale.columns, len(factor))
