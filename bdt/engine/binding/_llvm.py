@@ -30,7 +30,7 @@ from rootml.bdt.engine.codegen._emit_block import (
     emit_predict,
     emit_rows_function,
 )
-from rootml.bdt.engine.codegen._emit_lanes import LANES, lane_bytes
+from rootml.bdt.engine.codegen._emit_lanes import LANES, lane_bytes, tree_lanes
 from rootml.bdt.engine.codegen._emit_links import emit_exp, emit_link
 from rootml.bdt.engine.codegen._emit_predicates import PLANES, TABLE
 from rootml.bdt.engine.codegen._emit_trees import SumOrder, leaf_layout, sum_order
@@ -51,6 +51,9 @@ MAX_FEW_ROWS = 16
 """Up to this many rows, lanes are trees instead of events."""
 MAX_SMALL_ROWS = 256
 """Up to this many rows, blocks are small."""
+MAX_LOOKUPS = 1 << 14
+"""Without lookups of 64 bytes, traversals are faster for one event where a tree of so many nodes
+would be looked up in tables of so many entries (product of both; measured with AVX2)."""
 _NONE = np.zeros(0, np.int64)
 
 
@@ -147,7 +150,10 @@ class LlvmEngine:
         self._traversal = None
         if can_traverse(forest) and not (only_blocks and plan.parts):
             self._traversal = make_traversal(forest, nodes)
-        self._lanes = make_lanes(forest, nodes) if plan.parts and not only_blocks else None
+        self._lanes = None
+        if plan.parts and not only_blocks:
+            most = None if self.target.vbmi else MAX_LOOKUPS
+            self._lanes = make_lanes(forest, nodes, tree_lanes(self.target), most)
         order, leaves = self._layout(plan)
         self._parts = [
             (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from rootml.bdt.engine._target import Target
@@ -33,6 +34,13 @@ BYTES = vector(I8, 64)
 def splat(kind: Any, value: Any) -> Value:
     """A constant vector of equal elements."""
     return ir.Constant(kind, [value] * kind.count)
+
+
+@dataclass
+class Carried:
+    """What a loop hands on from round to round: set it in the loop, read it behind."""
+
+    value: Value
 
 
 class Code:
@@ -131,6 +139,14 @@ class Code:
     @contextmanager
     def loop(self, count: Value | int, step: int = 1) -> Iterator[Value]:
         """``for i in range(0, count, step)``."""
+        with self.carrying(count, None, step) as (index, _):
+            yield index
+
+    @contextmanager
+    def carrying(
+        self, count: Value | int, start: Value | None, step: int = 1
+    ) -> Iterator[tuple[Value, Carried]]:
+        """The same with a value that rounds hand on, in a register."""
         b = self.b
         before = b.block
         head, body, after = (b.append_basic_block(name) for name in ("head", "body", "after"))
@@ -138,11 +154,17 @@ class Code:
         b.position_at_end(head)
         index = b.phi(I64)
         index.add_incoming(I64(0), before)
+        kept = None if start is None else b.phi(start.type)
+        carried = Carried(kept)
         count = I64(count) if isinstance(count, int) else count
         b.cbranch(b.icmp_signed("<", index, count), body, after)
         b.position_at_end(body)
-        yield index
+        yield index, carried
         index.add_incoming(b.add(index, I64(step)), b.block)
+        if kept is not None:
+            kept.add_incoming(start, before)
+            kept.add_incoming(carried.value, b.block)
+            carried.value = kept
         b.branch(head)
         b.position_at_end(after)
 

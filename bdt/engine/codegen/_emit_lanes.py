@@ -1,4 +1,4 @@
-"""Emitter: one event in 512 trees at once."""
+"""Emitter: one event in 128 trees at once."""
 
 from __future__ import annotations
 
@@ -6,22 +6,58 @@ import dataclasses
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rootml.bdt.engine._target import Target
-from rootml.bdt.engine.codegen._code import BYTES, I8, I64, PTR, Code, Function, Value
+from rootml.bdt.engine.codegen._code import BYTES, I8, I16, I64, PTR, Code, Function, Value, vector
 from rootml.bdt.engine.codegen._emit_inputs import size_of
 from rootml.bdt.engine.codegen._emit_lookup import ByteTable
 from rootml.bdt.engine.codegen._emit_trees import choose_leaf, index_bytes, index_events
-from rootml.bdt.engine.tables._lanes import LEVELS, TOGETHER, TREES
-from rootml.bdt.engine.tables._sizes import MASK_BYTES
+from rootml.bdt.engine.tables._lanes import STEP, TOGETHER, TREES
 
-LANES = ("columns", "default", "heaps", "entry", "below", "values", "num_entries")
+LANES = ("columns", "default", "thresholds", "nodes", "values", "num_entries")
 """Elements of the array of tables: addresses, and a number."""
+_EVENT_BYTES = 256
+_ROW = TREES // 8
+_ROUNDS = 32
+"""Loops over the places in a tree have so many rounds at most."""
 
 
 def lane_bytes(depth: int) -> int:
     """Work space: the table of the event, masks of the nodes, numbers of the leaves."""
-    return 256 + (MASK_BYTES << depth) + TREES
+    return _EVENT_BYTES + (_ROW << depth) + TREES + 64
+
+
+def tree_lanes(target: Target) -> NDArray[np.int64]:
+    """In which lane each of 128 trees must be, so that their index bytes are in order."""
+    return index_events(TREES, gfni=target.gfni).reshape(-1)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Kernel:
+    """What the pieces of `emit_lanes` share.
+
+    Attributes:
+        sums: LLVM's type of sums.
+        depth: Of all trees.
+        entries: Bytes of the table of an event.
+    """
+
+    module: Any
+    target: Target
+    sums: Any
+    depth: int
+    entries: int
+
+    @property
+    def rounds(self) -> int:
+        """Of the loop over the places in a tree."""
+        return min(1 << self.depth, _ROUNDS)
+
+    def code(self, name: str, arguments: list[Any], result: Any = None) -> Code:
+        """A new function."""
+        target = dataclasses.replace(self.target, block=TREES)
+        return Code(self.module, target, name, arguments, result).private()
 
 
 def emit_lanes(
@@ -35,144 +71,158 @@ def emit_lanes(
             for each row:
                 for each entry: event[entry] = rank of its column    # NaN: 255 or 0
                 out = base
-                for each 512 trees:
-                    for each place in a tree, for 64 trees at a time:
-                        mask[place] = event[entry] < below           # one lookup, one comparison
-                    index = number of the leaf in each tree          # `choose_leaf`
-                    for each tree: out[its output] += values[tree, index]
+                index = numbers of the leaves of the first 128 trees # `_emit_numbers`
+                for each 128 trees but the first:
+                    out += their leaves of the 128 trees before, one after the other; in between:
+                    index = numbers of the leaves of these
+                out += leaves of the last trees
+
+    A sum waits three cycles for the one before it; meanwhile, numbers are found. With several
+    outputs, the leaves of 128 trees are added behind their numbers.
     """
-    arguments = [PTR, I64, I64, PTR, I64, PTR, PTR, I64, PTR, PTR]
-    target = dataclasses.replace(target, block=TREES)
-    code = Code(module, target, "lanes", arguments).private()
-    b = code.b
+    kernel = _Kernel(module, target, sums, depth, entries)
+    numbers = _emit_numbers(kernel, adding=False)
+    overlapped = _emit_numbers(kernel, adding=True)
+    code = kernel.code("lanes", [PTR, I64, I64, PTR, I64, PTR, PTR, I64, PTR, PTR])
+    b, size = code.b, size_of(sums)
     rows_at, rows, features, tables, trees, outputs, base, num_outputs, work, out = code.args
-    columns, default, heaps, entry, below, values = (code.slot(tables, i, PTR) for i in range(6))
-    number = code.slot(tables, 6)
-    size, nodes = size_of(sums), (1 << depth) - 1
-    event, masks, leaves = work, code.at(work, 256), code.at(work, 256 + (MASK_BYTES << depth))
+    columns, default, thresholds, nodes, values = (code.slot(tables, i, PTR) for i in range(5))
+    number = code.slot(tables, 5)
+    one = b.icmp_signed("==", num_outputs, I64(1))
     with code.loop(rows) as row:
         x = code.at(rows_at, b.mul(b.mul(row, features), I64(size_of(kind))))
         with code.loop(number) as i:
-            rank = _rank(code, kind, x, columns, default, heaps, i)
-            code.store(b.trunc(rank, I8), code.at(event, i))
+            rank = _rank(code, kind, x, columns, default, thresholds, i)
+            code.store(b.trunc(rank, I8), code.at(work, i))
         result = code.at(out, b.mul(b.mul(row, num_outputs), I64(size)))
-        with code.loop(num_outputs) as output:
-            place = b.mul(output, I64(size))
-            code.store(code.load(sums, base, place, align=size), result, place, size)
-        look = ByteTable(code, event, entries)
-        with code.loop(trees, TREES) as first:
-            block = b.mul(first, I64(nodes))
-            left = b.sub(trees, first)
-            count = b.select(b.icmp_signed("<", left, I64(TREES)), left, I64(TREES))
-            words = b.lshr(b.add(count, I64(63)), I64(6))
-            with code.loop(nodes) as node, code.loop(words) as word:
-                place = b.add(b.mul(node, I64(TREES)), b.shl(word, I64(6)))
-                place = b.add(block, place)
-                found = look(code.load(BYTES, code.at(entry, place), align=64))
-                mask = b.icmp_unsigned("<", found, code.load(BYTES, below, place, align=64))
-                at = b.add(b.mul(node, I64(MASK_BYTES)), b.shl(word, I64(3)))
-                code.store(code.bits(mask), code.at(masks, at), 0, 8)
-            bits = choose_leaf(
-                code, lambda i: code.load(code.mask, masks, MASK_BYTES * i, align=64), depth
-            )
-            for part, index in enumerate(index_bytes(code, bits)):
-                code.store(index, leaves, 64 * part)
-            at = code.at(values, b.mul(first, I64(size << depth)))
-            into = code.at(outputs, b.mul(first, I64(8)))
-            _add(code, sums, at, depth, leaves, count, into, num_outputs, result)
+        with b.if_else(one) as (then, otherwise):
+            with then:
+                b.call(numbers, [nodes, work])
+                whole = b.udiv(b.sub(trees, I64(1)), I64(TREES))
+                start = code.load(sums, base, align=size)
+                with code.carrying(whole, start) as (group, total):
+                    following = b.add(group, I64(1))
+                    arguments = [_group_nodes(code, nodes, following, depth), work]
+                    arguments.append(_group_values(code, values, group, kernel))
+                    total.value = b.call(overlapped, [*arguments, total.value])
+                rest = b.sub(trees, b.mul(whole, I64(TREES)))
+                last = _group_values(code, values, whole, kernel)
+                with code.carrying(rest, total.value, TOGETHER) as (first, total):
+                    for i in range(TOGETHER):
+                        value = _leaf(code, kernel, work, last, b.add(first, I64(i)))
+                        total.value = b.fadd(total.value, value)
+                code.store(total.value, result, 0, size)
+            with otherwise:
+                with code.loop(num_outputs) as output:
+                    place = b.mul(output, I64(size))
+                    code.store(code.load(sums, base, place, align=size), result, place, size)
+                with code.loop(b.udiv(b.add(trees, I64(TREES - 1)), I64(TREES))) as group:
+                    b.call(numbers, [_group_nodes(code, nodes, group, depth), work])
+                    first = b.mul(group, I64(TREES))
+                    left = b.sub(trees, first)
+                    count = b.select(b.icmp_signed("<", left, I64(TREES)), left, I64(TREES))
+                    own = _group_values(code, values, group, kernel)
+                    into = code.at(outputs, b.mul(first, I64(8)))
+                    _add_to_outputs(code, kernel, work, own, count, into, result)
     return code.end()
 
 
-def _rank(
-    code: Code, kind: Any, x: Value, columns: Value, default: Value, heaps: Value, entry: Value
-) -> Value:
-    """The rank of one value by its search tree."""
-    b = code.b
-    column = code.load(I64, columns, b.mul(entry, I64(8)), align=8)
-    v = code.load(kind, code.at(x, b.mul(column, I64(size_of(kind)))), align=1)
-    heap = code.at(heaps, b.mul(entry, I64(size_of(kind) << LEVELS)))
-    h = I64(1)
-    for _ in range(LEVELS):
-        t = code.load(kind, code.at(heap, b.mul(h, I64(size_of(kind)))), align=4)
-        bit = b.zext(b.fcmp_ordered(">=", v, t), I64)
-        h = b.add(b.shl(h, I64(1)), bit)
-    missing = code.load(I64, default, b.mul(entry, I64(8)), align=8)
-    return b.select(b.fcmp_unordered("uno", v, v), missing, h)
+def _emit_numbers(kernel: _Kernel, *, adding: bool) -> Function:
+    """A kernel: the numbers of the leaves of 128 trees.
 
+    ::
 
-def _add(
-    code: Code, sums: Any, values: Value, depth: int, leaves: Value, count: Value,
-    outputs: Value, num_outputs: Value, result: Value,
-) -> None:  # fmt: skip
-    """Add the leaves of up to 512 trees in their order; a single sum stays in a register, and 16
-    trees are added at once, the last ones padded with leaves of -0.0.
+        numbers(nodes, work):
+            for each place in a tree, for 64 trees at a time:
+                mask[place] = event[entry] < below           # one lookup, one comparison
+            leaves = number of the leaf in each tree         # `choose_leaf`, `index_bytes`
+
+        numbers_adding(nodes, work, values, total):          # in the first loop, a few in a round:
+            for each tree before: total += values[tree, leaves[tree]]
     """
-    b, size = code.b, size_of(sums)
-
-    def value(tree: Value) -> Value:
-        place = _place(code, tree)
-        leaf = b.zext(code.load(I8, code.at(leaves, place)), I64)
-        at = b.add(b.shl(tree, I64(depth)), leaf)
-        return code.load(sums, code.at(values, b.mul(at, I64(size))), align=size)
-
-    one = b.icmp_signed("==", num_outputs, I64(1))
-    with b.if_else(one) as (then, otherwise):
-        with then:
-            before = b.block
-            start = code.load(sums, result, align=size)
-            head, body, after = (b.append_basic_block(n) for n in ("add", "leaf", "sum"))
-            b.branch(head)
-            b.position_at_end(head)
-            tree, total = b.phi(I64), b.phi(sums)
-            tree.add_incoming(I64(0), before)
-            total.add_incoming(start, before)
-            b.cbranch(b.icmp_signed("<", tree, count), body, after)
-            b.position_at_end(body)
-            added = _added_together(code, total, values, depth, leaves, tree)
-            total.add_incoming(added, body)
-            tree.add_incoming(b.add(tree, I64(TOGETHER)), body)
-            b.branch(head)
-            b.position_at_end(after)
-            code.store(total, result, 0, size)
-        with otherwise, code.loop(count) as tree:
-            output = code.load(I64, outputs, b.mul(tree, I64(8)), align=8)
-            place = b.mul(output, I64(size))
-            added = b.fadd(code.load(sums, result, place, align=size), value(tree))
-            code.store(added, result, place, size)
+    arguments = [PTR, PTR, PTR, kernel.sums] if adding else [PTR, PTR]
+    name = "numbers_adding" if adding else "numbers"
+    code = kernel.code(name, arguments, kernel.sums if adding else None)
+    b, (nodes, work) = code.b, code.args[:2]
+    look = ByteTable(code, work, kernel.entries)
+    masks = code.at(work, _EVENT_BYTES)
+    places, trees = (1 << kernel.depth) // kernel.rounds, TREES // kernel.rounds
+    total = code.args[3] if adding else I64(0)
+    with code.carrying(kernel.rounds, total) as (i, carried):
+        for k in range(places):
+            place = b.add(b.mul(i, I64(places)), I64(k))
+            for half in range(2):
+                at = code.at(nodes, b.add(b.mul(place, I64(256)), I64(128 * half)))
+                found = look(code.load(BYTES, at, align=64))
+                mask = b.icmp_unsigned("<", found, code.load(BYTES, at, 64, align=64))
+                code.store(code.bits(mask), code.at(masks, b.mul(place, I64(_ROW))), 8 * half, 8)
+        for k in range(trees if adding else 0):
+            tree = b.add(b.mul(i, I64(trees)), I64(k))
+            value = _leaf(code, kernel, work, code.args[2], tree)
+            carried.value = b.fadd(carried.value, value)
+    bits = choose_leaf(
+        code, lambda i: code.load(code.mask, masks, _ROW * i, align=_ROW), kernel.depth
+    )
+    for part, index in enumerate(index_bytes(code, bits)):
+        code.store(index, _leaves(code, kernel, work), 64 * part)
+    return code.end(carried.value if adding else None)
 
 
-def _added_together(
-    code: Code, total: Value, values: Value, depth: int, leaves: Value, tree: Value
-) -> Value:
-    """The sum after `TOGETHER` more trees from number `tree` on."""
-    b, size = code.b, size_of(total.type)
-    start = code.at(leaves, _place(code, tree))
-    own = code.at(values, b.mul(tree, I64(size << depth)))
-    for i in range(TOGETHER):
-        at = i if code.target.gfni else (i >> 3) + 64 * (i & 7)
-        leaf = b.zext(code.load(I8, start, at), I64)
-        value = code.at(code.at(own, i * (size << depth)), b.mul(leaf, I64(size)))
-        total = b.fadd(total, code.load(total.type, value, align=size))
-    return total
+def _leaves(code: Code, kernel: _Kernel, work: Value) -> Value:
+    """Where the numbers of the leaves are."""
+    return code.at(work, _EVENT_BYTES + (_ROW << kernel.depth))
 
 
-def _place(code: Code, tree: Value) -> Value:
-    """Where the index byte of a tree is, see `index_events`."""
-    b = code.b
-    if code.target.gfni:  # 128 L + 16 j + i is byte 16 L + i of vector j
-        vector_of = b.and_(b.lshr(tree, I64(4)), I64(7))
-        byte = b.add(b.shl(b.lshr(tree, I64(7)), I64(4)), b.and_(tree, I64(15)))
-    else:  # 8 p + j is byte p of vector j
-        vector_of, byte = b.and_(tree, I64(7)), b.lshr(tree, I64(3))
-    return b.add(b.shl(vector_of, I64(6)), byte)
+def _group_nodes(code: Code, nodes: Value, group: Value, depth: int) -> Value:
+    return code.at(nodes, code.b.mul(group, I64(2 * TREES << depth)))
 
 
-_TREE = np.arange(TREES)
-if not np.array_equal(
-    index_events(TREES, gfni=True).reshape(-1)[
-        (_TREE >> 4 & 7) * 64 + (_TREE >> 7) * 16 + (_TREE & 15)
-    ],
-    _TREE,
-) or not np.array_equal(index_events(TREES).reshape(-1)[(_TREE & 7) * 64 + (_TREE >> 3)], _TREE):
-    message = "the order of index bytes is not the one that `_place` assumes"
-    raise AssertionError(message)
+def _group_values(code: Code, values: Value, group: Value, kernel: _Kernel) -> Value:
+    return code.at(values, code.b.mul(group, I64(TREES * size_of(kernel.sums) << kernel.depth)))
+
+
+def _leaf(code: Code, kernel: _Kernel, work: Value, values: Value, tree: Value) -> Value:
+    """The value of the leaf of one of 128 trees."""
+    b, size = code.b, size_of(kernel.sums)
+    number = b.zext(code.load(I8, code.at(_leaves(code, kernel, work), tree)), I64)
+    tree_at = code.at(values, b.mul(tree, I64(size << kernel.depth)))
+    return code.load(kernel.sums, code.at(tree_at, b.mul(number, I64(size))), align=size)
+
+
+def _add_to_outputs(
+    code: Code, kernel: _Kernel, work: Value, values: Value, count: Value, outputs: Value,
+    result: Value,
+) -> None:  # fmt: skip
+    """The leaves of up to 128 trees, each to its output."""
+    b, size = code.b, size_of(kernel.sums)
+    with code.loop(count) as tree:
+        output = code.load(I64, outputs, b.mul(tree, I64(8)), align=8)
+        place = b.mul(output, I64(size))
+        before = code.load(kernel.sums, result, place, align=size)
+        added = b.fadd(before, _leaf(code, kernel, work, values, tree))
+        code.store(added, result, place, size)
+
+
+def _rank(
+    code: Code, kind: Any, x: Value, columns: Value, default: Value, thresholds: Value,
+    entry: Value,
+) -> Value:  # fmt: skip
+    """The rank of one value: how many of every 16th threshold are not above it, then of the 16
+    that follow. What is NaN is not counted.
+    """
+    b, size = code.b, size_of(kind)
+    column = code.load(I64, columns, b.mul(entry, I64(8)), align=8)
+    v = code.load(kind, code.at(x, b.mul(column, I64(size))), align=1)
+    wide = vector(kind, STEP)
+    every = code.spread(wide, v)
+    start = code.at(thresholds, b.mul(entry, I64(size * STEP * (STEP + 1))))
+
+    def passed(at: Value) -> Value:
+        truth = b.fcmp_ordered(">=", every, code.load(wide, at, align=64))
+        return b.zext(code.call("llvm.ctpop.i16", I16, code.bits(truth)), I64)
+
+    sixteenths = passed(start)
+    following = b.mul(b.add(sixteenths, I64(1)), I64(size * STEP))
+    rank = b.add(b.mul(sixteenths, I64(STEP)), passed(code.at(start, following)))
+    missing = code.load(I64, default, b.mul(entry, I64(8)), align=8)
+    return b.select(b.fcmp_unordered("uno", v, v), missing, rank)

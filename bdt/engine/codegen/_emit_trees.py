@@ -19,6 +19,7 @@ from rootml.bdt.engine.codegen._code import (
     BYTES,
     F32,
     I8,
+    I16,
     I32,
     I64,
     PTR,
@@ -252,38 +253,71 @@ def finished(steps: Generator[None, None, Made]) -> Made:
 # --- leaves --------------------------------------------------------------------------------------
 
 
+class Index:
+    """Index bytes of a block, 64 of them in each register."""
+
+    def __init__(self, code: Code, parts: Sequence[Value]) -> None:
+        self._code, self._parts = code, parts
+
+    def part(self, part: int) -> Value:
+        """64 index bytes."""
+        return self._parts[part]
+
+    def words(self, part: int, byte: int) -> Value:
+        """The same as 16 words of 32 bits, moved down so that this byte is the lowest."""
+        words = self._code.b.bitcast(self._parts[part], vector(I32, 16))
+        return self._code.b.lshr(words, splat(words.type, 8 * byte)) if byte else words
+
+
+class StoredIndex(Index):
+    """Index bytes in memory. A word is moved by reading it from a later byte on: the units that
+    shift are the ones that add. They must have been stored a while ago: a processor cannot hand
+    on what two stores wrote before it is in the cache.
+    """
+
+    def __init__(self, code: Code, place: Value) -> None:
+        super().__init__(code, ())
+        self._place = place
+
+    @staticmethod
+    def size(code: Code) -> int:
+        """Bytes that are stored, and read beyond them."""
+        return code.block + 64
+
+    def store(self, parts: Sequence[Value]) -> None:
+        """Put them there."""
+        for number, bytes_of in enumerate(parts):
+            self._code.store(bytes_of, self._place, 64 * number, 64)
+
+    def part(self, part: int) -> Value:
+        return self._code.load(BYTES, self._place, 64 * part, align=64)
+
+    def words(self, part: int, byte: int) -> Value:
+        align = 1 if byte else 64
+        return self._code.load(vector(I32, 16), self._place, 64 * part + byte, align=align)
+
+
 class Lookup:
     """Leaf values of one tree for 64 index bytes, in registers, ordered as in `SumOrder`."""
 
     def __init__(
         self, code: Code, order: SumOrder, leaves: LeafLayout, table: Value, bits: int
     ) -> None:
-        self._code, self._order, self._table, self._bits = code, order, table, bits
+        self._code, self._order, self._leaves = code, order, leaves
+        self._table, self._bits = table, bits
         self._planes = bits <= leaves.plane_bits
-        entries = leaves.entries(bits)
         if order.by_words:
             count = max(1, (1 << bits) // 16)
             self._words = [code.load(order.kind, table, 64 * i) for i in range(count)]
         elif self._planes:
-            size = order.dtype.itemsize
-            self._tables = [
-                ByteTable(code, code.at(table, entries * i), entries) for i in range(size)
-            ]
+            self._tables = [self.look_in_plane(i) for i in range(order.dtype.itemsize)]
 
-    def __call__(self, index: Value) -> list[Value]:
+    def __call__(self, index: Index, part: int) -> list[Value]:
         if self._order.by_words:
-            return self._from_words(index)
+            return [self._permute(index.words(part, byte)) for byte in range(4)]
         if self._planes:
-            return self._from_planes(index)
-        return self._gathered(index)
-
-    def _from_words(self, index: Value) -> list[Value]:
-        b = self._code.b
-        words = b.bitcast(index, vector(I32, 16))
-        return [
-            self._permute(b.lshr(words, splat(words.type, 8 * byte)) if byte else words)
-            for byte in range(4)
-        ]
+            return self._from_planes(index.part(part))
+        return self._gathered(index.part(part))
 
     def _permute(self, index: Value) -> Value:
         code, kind = self._code, self._order.kind
@@ -296,7 +330,15 @@ class Lookup:
         return select_by_bits(code, found, index, 32)
 
     def _from_planes(self, index: Value) -> list[Value]:
-        planes = [look(index) for look in self._tables]
+        return self.joined([look(index) for look in self._tables])
+
+    def look_in_plane(self, plane: int) -> ByteTable:
+        """The table of byte number `plane` of the values."""
+        entries = self._leaves.entries(self._bits)
+        return ByteTable(self._code, self._code.at(self._table, entries * plane), entries)
+
+    def joined(self, planes: list[Value]) -> list[Value]:
+        """The bytes of 64 values, plane by plane, to registers of values."""
         width = 1
         while width < self._order.dtype.itemsize:  # bytes to 16-bit words, those to floats, ...
             planes = self._zip_pairs(planes, width)
@@ -328,7 +370,7 @@ class Lookup:
 
 
 def add_leaves(
-    code: Code, order: SumOrder, indices: Sequence[Sequence[Value]], lookups: Sequence[Lookup],
+    code: Code, order: SumOrder, indices: Sequence[Index], lookups: Sequence[Lookup],
     sums: Value,
 ) -> Generator[None, None, None]:  # fmt: skip
     """Add the leaves of some trees, one after the other, to the sums of a block; pauses after
@@ -341,7 +383,7 @@ def add_leaves(
     """
     size = order.dtype.itemsize
     for part in range(code.block // 64):
-        values = [look(index[part]) for look, index in zip(lookups, indices, strict=True)]
+        values = [look(index, part) for look, index in zip(lookups, indices, strict=True)]
         for register in range(size):
             at = 64 * (part * size + register)
             total = code.load(order.kind, sums, at, align=64)
@@ -349,6 +391,32 @@ def add_leaves(
                 total = code.b.fadd(total, each[register])
             code.store(total, sums, at, 64)
             yield
+
+
+def add_by_planes(
+    code: Code, order: SumOrder, index: Index, look: Lookup, sums: Value, work: Value
+) -> Generator[None, None, None]:
+    """The same for one tree whose tables fill the registers: byte by byte, by way of memory.
+
+    ::
+
+        for each byte of a value, for 64 events at a time: work = that byte of the leaves
+        for 64 events at a time: sum += the bytes, joined
+    """
+    size, parts = order.dtype.itemsize, code.block // 64
+    for plane in range(size):
+        table = look.look_in_plane(plane)
+        for part in range(parts):
+            code.store(table(index.part(part)), work, 64 * (plane * parts + part), 64)
+            yield
+    for part in range(parts):
+        places = [64 * (plane * parts + part) for plane in range(size)]
+        values = look.joined([code.load(BYTES, work, at, align=64) for at in places])
+        for register, value in enumerate(values):
+            at = 64 * (part * size + register)
+            total = code.load(order.kind, sums, at, align=64)
+            code.store(code.b.fadd(total, value), sums, at, 64)
+        yield
 
 
 def _side_by_side(
@@ -367,9 +435,10 @@ def _side_by_side(
     return finished(other)
 
 
-MAX_OVERLAPPED = 7
-"""Depth of trees whose numbers of leaves are found while those of the tree before are looked up:
-1.3 times faster than one after the other for depth 6, no faster for depth 8."""
+MAX_IN_REGISTERS = 7
+"""Depth of trees whose leaves fit registers beside the masks of the next tree."""
+MAX_SHARED = 4
+"""Depth of trees that share index bytes."""
 
 # --- kernels -------------------------------------------------------------------------------------
 
@@ -386,8 +455,9 @@ def _outputs(
 
 
 def emit_full(
-    module: Any, target: Target, order: SumOrder, leaves: LeafLayout, depth: int, *, vectors: bool
-) -> Function:
+    module: Any, target: Target, order: SumOrder, leaves: LeafLayout, depth: int,
+    *, vectors: bool,
+) -> Function:  # fmt: skip
     """A kernel: a segment of full trees of one depth.
 
     ::
@@ -396,24 +466,26 @@ def emit_full(
             next = numbers of the leaves of the first tree     # `leaf_choice`, `index_bytes`
             for each tree but the last:
                 index = next
-                sums += leaves[index]                          # `add_leaves`, and in between
+                sums += leaves[index]                          # and in between:
                 next = numbers of the leaves of the tree behind it
             sums += leaves of the last tree
 
         with leaves looked up by words (small trees):
-            for each two trees, and a last one:
-                index = numbers of the leaves
-                sums += first tree's leaves; sums += second's
+            for each 2 trees (4 of depth 1 or 2), then each of the rest:
+                index = numbers of their leaves     # up to depth 4 made a pass before, by sharing
+                sums += first tree's leaves; sums += second's; ...
 
-        with vectors as leaves, and for the deepest trees, whose tables fill the registers:
+        with vectors as leaves, and for the deepest trees without VBMI:
             for each tree:
                 index = numbers of the leaves
                 for each output: sums += leaves[index]
     """
     code = Code(module, target, f"full{depth}", [I64, PTR, PTR, I64, PTR, PTR]).private()
     full = _Full(code, order, leaves, depth)
-    if vectors or depth > MAX_OVERLAPPED:
+    if vectors or (depth > MAX_IN_REGISTERS and not target.vbmi):
         full.emit_one_by_one()
+    elif order.by_words and depth <= MAX_SHARED:
+        full.emit_together()
     elif order.by_words:
         full.emit_pairs()
     else:
@@ -431,30 +503,86 @@ class _Full:
 
     def emit_overlapped(self) -> None:
         code, b = self._code, self._code.b
-        place = code.stack(code.block)
-        self._keep(place, self._index(I64(0)))
+        index = StoredIndex(code, code.stack(StoredIndex.size(code)))
+        work = code.stack(code.block * self._order.dtype.itemsize)
+        index.store(self._index(I64(0)))
         last = b.sub(self._count, I64(1))
         with code.loop(last) as i:
-            adding = self._add([i], [self._kept(place)], self._sums)
-            steps = code.block // 64 * self._order.dtype.itemsize
+            adding, steps = self._adding(i, index, work)
             bits = _side_by_side(adding, steps, self._choice(b.add(i, I64(1))), self._nodes)
-            self._keep(place, index_bytes(code, bits))
-        finished(self._add([last], [self._kept(place)], self._sums))
+            index.store(index_bytes(code, bits))
+        finished(self._adding(last, index, work)[0])
+
+    def _adding(
+        self, tree: Value, index: Index, work: Value
+    ) -> tuple[Generator[None, None, None], int]:
+        """The addition of one tree's leaves, and its number of steps."""
+        code, size = self._code, self._order.dtype.itemsize
+        parts = code.block // 64
+        if self._depth <= MAX_IN_REGISTERS:
+            kept = Index(code, [index.part(part) for part in range(parts)])
+            return self._add([tree], [kept], self._sums), parts * size
+        look = self._lookup(tree)
+        return add_by_planes(code, self._order, index, look, self._sums, work), parts * (size + 1)
 
     def emit_pairs(self) -> None:
-        code, b = self._code, self._code.b
+        b = self._code.b
         whole = b.and_(self._count, I64(-2))
-        with code.loop(whole, 2) as i:
-            trees = [i, b.add(i, I64(1))]
-            finished(self._add(trees, [self._index(tree) for tree in trees], self._sums))
-        with code.loop(b.and_(self._count, I64(1))) as i:
-            last = b.add(whole, i)
-            finished(self._add([last], [self._index(last)], self._sums))
+        for begin, end, step in ((I64(0), whole, 2), (whole, self._count, 1)):
+            with self._code.loop(b.sub(end, begin), step) as i:
+                trees = [b.add(b.add(begin, i), I64(k)) for k in range(step)]
+                self._add_each(trees)
+
+    def _add_each(self, trees: list[Value]) -> None:
+        indices = [Index(self._code, self._index(tree)) for tree in trees]
+        finished(self._add(trees, indices, self._sums))
+
+    def emit_together(self) -> None:
+        """Several trees for each pass over the sums; their index bytes are made a pass before."""
+        code, b = self._code, self._code.b
+        size, number = StoredIndex.size(code), min(4, 8 // self._depth)
+        places = code.stack(2 * number * size)
+        rest = b.urem(self._count, I64(number))
+        whole = b.sub(self._count, rest)
+        last = b.sub(whole, I64(number))
+
+        def indices(first: Value) -> list[StoredIndex]:
+            odd = b.and_(b.udiv(first, I64(number)), I64(1))
+            start = code.at(places, b.mul(odd, I64(number * size)))
+            return [StoredIndex(code, code.at(start, k * size)) for k in range(number)]
+
+        with b.if_then(b.icmp_signed(">=", last, I64(0))):
+            self._store_together(I64(0), indices(I64(0)))
+        with code.loop(whole, number) as i:
+            following = b.add(i, I64(number))
+            with b.if_then(b.icmp_signed("<=", following, last)):
+                self._store_together(following, indices(following))
+            trees = [b.add(i, I64(k)) for k in range(number)]
+            finished(self._add(trees, indices(i), self._sums))
+        with code.loop(rest) as i:
+            self._add_each([b.add(whole, i)])
+
+    def _store_together(self, first: Value, indices: list[StoredIndex]) -> None:
+        """Leaf numbers of some trees from `first` on, side by side in the index bytes that are
+        made: four bits are read of a byte, and tables of fewer bits repeat.
+        """
+        trees = [self._code.b.add(first, I64(k)) for k in range(len(indices))]
+        bits = [bit for tree in trees[::-1] for bit in finished(self._choice(tree))]
+        parts = index_bytes(self._code, bits)
+        for k, index in enumerate(indices):
+            index.store([self._moved(part, self._depth * k) for part in parts])
+
+    def _moved(self, index: Value, bits: int) -> Value:
+        """Bytes moved down by some bits; what comes from the byte above is not read."""
+        b, wide = self._code.b, vector(I16, 32)
+        if not bits:
+            return index
+        return b.bitcast(b.lshr(b.bitcast(index, wide), splat(wide, bits)), BYTES)
 
     def emit_one_by_one(self) -> None:
         code, b = self._code, self._code.b
         with code.loop(self._count) as i:
-            index = self._index(i)
+            index = Index(code, self._index(i))
             with code.loop(self._width) as output:
                 size = code.block * self._order.dtype.itemsize
                 into = code.at(self._sums, b.mul(output, I64(size)))
@@ -463,30 +591,27 @@ class _Full:
 
     def _choice(self, tree: Value) -> Generator[None, None, list[Value]]:
         start = self._code.at(self._offsets, self._code.b.mul(tree, I64(4 * self._nodes)))
-        return leaf_choice(self._code, partial(_mask, self._code, self._masks, start), self._depth)
+        return leaf_choice(self._code, partial(self._mask, start), self._depth)
+
+    def _mask(self, offsets: Value, node: int) -> Value:
+        """The events that pass the test of a node."""
+        code = self._code
+        at = code.load(I32, offsets, 4 * node, align=4)
+        return code.load(code.mask, self._masks, at, align=code.row)
 
     def _index(self, tree: Value) -> list[Value]:
         return index_bytes(self._code, finished(self._choice(tree)))
 
     def _add(
-        self, tables: list[Value], indices: list[list[Value]], sums: Value
+        self, tables: list[Value], indices: Sequence[Index], sums: Value
     ) -> Generator[None, None, None]:
-        code, size = self._code, I64(self._leaves.size(self._depth))
-        places = [code.at(self._tables, code.b.mul(table, size)) for table in tables]
-        looks = [Lookup(code, self._order, self._leaves, at, self._depth) for at in places]
-        return add_leaves(code, self._order, indices, looks, sums)
+        looks = [self._lookup(table) for table in tables]
+        return add_leaves(self._code, self._order, indices, looks, sums)
 
-    def _keep(self, place: Value, index: list[Value]) -> None:
-        for i, byte in enumerate(index):
-            self._code.store(byte, place, 64 * i, 64)
-
-    def _kept(self, place: Value) -> list[Value]:
-        parts = range(self._code.block // 64)
-        return [self._code.load(BYTES, place, 64 * i, align=64) for i in parts]
-
-
-def _mask(code: Code, masks: Value, offsets: Value, node: int) -> Value:
-    return code.load(code.mask, masks, code.load(I32, offsets, 4 * node, align=4), align=code.row)
+    def _lookup(self, table: Value) -> Lookup:
+        code, size = self._code, self._leaves.size(self._depth)
+        place = code.at(self._tables, code.b.mul(table, I64(size)))
+        return Lookup(code, self._order, self._leaves, place, self._depth)
 
 
 def emit_irregular(
@@ -524,7 +649,7 @@ def emit_irregular(
     with code.loop(groups) as i:
         leaf = code.at(slots, b.mul(i, I64(code.row << bits)))
         planes = _number_bits(code, leaf, bits, 0)[1]
-        index = index_bytes(code, planes[::-1])
+        index = Index(code, index_bytes(code, planes[::-1]))
         for output, into in _outputs(code, order, width if vectors else None, sums):
             which = b.add(b.mul(i, width), output)
             place = code.at(table, b.mul(which, I64(leaves.size(bits))))

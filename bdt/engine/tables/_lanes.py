@@ -3,7 +3,7 @@
 An event is a table of at most 256 bytes: for each group of thresholds its rank, once with NaN on
 top (NaN goes right) and once with NaN at the bottom (it goes left), where nodes need it. A node of
 a full tree is two bytes: an index into that table, and the number that the rank must be below.
-Nodes at the same position of 64 trees are adjacent.
+Nodes at the same position of 64 trees are adjacent, and the two bytes of 64 nodes each.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rootml.bdt._forest import Forest
-from rootml.bdt.engine.tables._predicates import MAX_THRESHOLDS, Nodes, search_tree
+from rootml.bdt.engine.tables._predicates import MAX_THRESHOLDS, Nodes
 from rootml.bdt.engine.tables._trees import MAX_DEPTH
 
-TREES = 512
+TREES = 128
 """Trees that are evaluated at once."""
+STEP = 16
+"""Thresholds that are compared at once, and numbers of those that are compared next."""
 TOGETHER = 16
 """Trees that are added without asking whether there are as many: a divisor of `TREES`."""
-LEVELS = 8
-"""Depth of all search trees."""
 MAX_ENTRIES = 256
 _MAX_TABLE_BYTES = 1 << 26
 
@@ -37,8 +37,10 @@ class Lanes:
         entries: Bytes of the table of an event: 64, 128 or 256.
         columns: int64: column of each entry.
         default: int64: 0 where NaN goes to the bottom, else 255.
-        heaps: Shape (entries, 256): thresholds as search trees.
-        entry, below: uint8, shape (blocks, nodes, 512): the two bytes of each node.
+        thresholds: Shape (entries, 16 + 256): every 16th, then all of them, rising, NaN behind
+            the last.
+        nodes: uint8, shape (groups of 128 trees, 2**depth, 2, 2, 64): for each place in a tree
+            and twice 64 trees the first bytes of their nodes, then the second.
         values: Leaves, shape (trees, 2**depth); trees of -0.0 make their number a multiple of
             `TOGETHER`.
     """
@@ -47,21 +49,25 @@ class Lanes:
     entries: int
     columns: NDArray[np.int64]
     default: NDArray[np.int64]
-    heaps: NDArray[Any]
-    entry: NDArray[np.uint8]
-    below: NDArray[np.uint8]
+    thresholds: NDArray[Any]
+    nodes: NDArray[np.uint8]
     values: NDArray[Any]
 
 
-def make_lanes(forest: Forest, nodes: Nodes) -> Lanes | None:
+def make_lanes(
+    forest: Forest, nodes: Nodes, lane: NDArray[np.int64], most: int | None = None
+) -> Lanes | None:
     """The tables of a forest; None for deep forests, category sets, vector leaves, or too many
     features and thresholds.
+
+    Args:
+        lane: Where among 128 each tree is.
+        most: Limit on the nodes of a tree times the entries of an event.
     """
     depth = max(forest.depth, 1)
-    blocks = -(-forest.num_trees // TREES)
     if depth > MAX_DEPTH or forest.has_categories or forest.leaf_width > 1:
         return None
-    size = forest.num_trees * (forest.dtype.itemsize << depth) + 1024 * (blocks << depth)
+    size = forest.num_trees * ((forest.dtype.itemsize + 2) << depth)
     if size > _MAX_TABLE_BYTES:
         return None
     feature, threshold = forest.feature[nodes.index], nodes.threshold + 0.0
@@ -76,17 +82,20 @@ def make_lanes(forest: Forest, nodes: Nodes) -> Lanes | None:
     known, entry = _distinct(feature, chunk, ~nodes.default)
     if len(known) > MAX_ENTRIES:
         return None
+    entries = next(count for count in (64, 128, 256) if len(known) <= count)
+    if most is not None and entries << depth > most:
+        return None
     distinct = order[new[1]]
-    heaps = np.full((max(len(known), 1), 1 << LEVELS), np.inf, forest.input_dtype)
+    values = np.full((max(len(known), 1), STEP, STEP), np.nan, forest.input_dtype)
     for i, (column, part, _) in enumerate(known.tolist()):
         own = distinct[(feature[distinct] == column) & (chunk[distinct] == part)]
-        heaps[i] = search_tree(threshold[own], LEVELS)
+        values[i].reshape(-1)[: len(own)] = threshold[own]
     bytes_of = np.zeros((forest.num_nodes, 2), np.uint8)
     bytes_of[nodes.index, 0], bytes_of[nodes.index, 1] = entry, slot
-    entry_of, below, values = _full_trees(forest, nodes, bytes_of, depth, blocks)
-    entries = next(count for count in (64, 128, 256) if len(known) <= count)
+    thresholds = np.concatenate([values[:, :, -1], values.reshape(len(values), -1)], axis=1)
     return Lanes(
-        depth, entries, known[:, 0].copy(), 255 * known[:, 2], heaps, entry_of, below, values
+        depth, entries, known[:, 0].copy(), 255 * known[:, 2], thresholds,
+        *_full_trees(forest, nodes, bytes_of, depth, lane),
     )  # fmt: skip
 
 
@@ -105,10 +114,11 @@ def _distinct(
 
 
 def _full_trees(
-    forest: Forest, nodes: Nodes, bytes_of: NDArray[np.uint8], depth: int, blocks: int
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[Any]]:
+    forest: Forest, nodes: Nodes, bytes_of: NDArray[np.uint8], depth: int, lane: NDArray[np.int64]
+) -> tuple[NDArray[np.uint8], NDArray[Any]]:
     """Nodes and leaves at their positions in full trees, level by level."""
-    made = np.zeros((2, blocks, (1 << depth) - 1, TREES), np.uint8)
+    made = np.zeros((-(-forest.num_trees // TREES), 1 << depth, TREES // 64, 2, 64), np.uint8)
+    half, lane = np.divmod(lane, 64)
     trees = -(-forest.num_trees // TOGETHER) * TOGETHER
     values = np.full((trees, 1 << depth), -0.0, forest.dtype)
     node, tree = forest.tree_offset[:-1], np.arange(forest.num_trees)
@@ -119,8 +129,10 @@ def _full_trees(
         at = slot[leaf, None] * width + np.arange(width)
         values[tree[leaf, None], at] = forest.value[node[leaf], 0][:, None]
         node, tree, slot = node[~leaf], tree[~leaf], slot[~leaf]
-        made[:, tree // TREES, (1 << level) - 1 + slot, tree % TREES] = bytes_of[node].T
+        group, within = np.divmod(tree, TREES)
+        at = (1 << level) - 1 + slot
+        made[group, at, half[within], :, lane[within]] = bytes_of[node]
         tree = np.concatenate([tree, tree])
         slot = np.concatenate([2 * slot + 1, 2 * slot])
         node = np.concatenate([nodes.left[node], nodes.right[node]]).astype(np.int64)
-    return made[0], made[1], values
+    return made, values
