@@ -184,8 +184,10 @@ def roc(score: Values, label: Values, weight: Values) -> tuple[Values, Values, f
 # %%
 def train_forest(page: Page, training: rootml.Dataset, test: rootml.Dataset) -> Any:
     """A forest, compiled; compared with XGBoost on all test events."""
+    page.say("The batches go to XGBoost, its trees to LLVM; look at how near both models come.")
     loader = training.filter("genWeight > 0").batches(8192, balance="weights")
     matrix = xgboost.QuantileDMatrix(loader.xgboost())
+    page.say("XGBoost has seen all batches and keeps 256 bins a feature; now it grows 100 trees.")
     options = {"objective": "binary:logistic", "max_depth": 6, "eta": 0.2, "nthread": 2}
     booster = xgboost.train(options, matrix, num_boost_round=100)
     booster.save_model(page.folder / "forest.json")
@@ -199,7 +201,6 @@ def train_forest(page: Page, training: rootml.Dataset, test: rootml.Dataset) -> 
         f"the compiled forest gives XGBoost's margins for {len(rows):,} test events, bit by bit",
         np.array_equal(model.predict_margin(rows, threads=1), margins),
     )
-    page.say("The batches go to XGBoost, its trees to LLVM; look at how near both models come.")
     booster.set_param({"nthread": 1})
     theirs = fastest(lambda: booster.inplace_predict(rows))
     ours = fastest(lambda: model.predict(rows, threads=1))
@@ -426,6 +427,7 @@ def morph(page: Page, folder: Path, events: int, steps: int) -> None:
         "them to where it would be in data; look at how the corrected shapes follow the data."
     )
     make_photons(folder, events)
+    page.say(f"{events:,} events of either are made; the flow learns from two thirds of them.")
     sim = rootml.open(f"{folder}/sim.root:Events", weight="genWeight")
     data = rootml.open(f"{folder}/data.root:Events")
     sim_training, sim_test = sim.split(test=0.33, by="event")
@@ -526,6 +528,21 @@ def run(page: Page, folder: Path, options: argparse.Namespace) -> None:
         morph(page, folder / "photons", options.photons, options.steps)
 
 
+def write_analysis(folder: Path) -> Path:
+    """`analysis.toml` of the tutorials, for these files."""
+    text = (Path(__file__).parent / "analysis.toml").read_text(encoding="utf-8")
+    _, _, text = text.partition("\n\n")  # without what it says of other files
+    for old, new in (
+        ("files/", ""),
+        ('* 0.02"', f'* {WEIGHTS["signal"]}"'),
+        ('* 0.2"', f'* {WEIGHTS["background"]}"'),
+    ):
+        text = text.replace(old, new)
+    path = folder / "analysis.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="The whole of rootml on generated ROOT files.")
     parser.add_argument("--events", type=int, default=500_000, help="simulated collisions")
@@ -535,6 +552,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options, _ = parser.parse_known_args(arguments)
     folder: Path = options.output
     folder.mkdir(parents=True, exist_ok=True)
+    logging.basicConfig(format="%(message)s")  # without a terminal: lines in place of bars
+    logging.getLogger("rootml.progress").setLevel(logging.INFO)
     page, begun = Page(folder, steps=6), time.perf_counter()
     try:
         run(page, folder, options)
@@ -548,7 +567,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         f"{options.events:,} simulated collisions, {seconds:.0f} s in all on "
         f"{os.cpu_count()} cores ({platform.machine()}). A tick: this was checked on the way.",
     )
-    print(f"\n{seconds:.0f} s in all. The page with the pictures: {path}")
+    print(f"\nThe same as one file, from events to the fit: rootml run {write_analysis(folder)}")
+    print(f"{seconds:.0f} s in all. The page with the pictures: {path}")
     return 0
 
 

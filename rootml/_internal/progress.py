@@ -13,9 +13,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 T = TypeVar("T")
+Emit: TypeAlias = Callable[[str], Any]
+"""Writes a line."""
 
 INTERVAL = 5.0
 """Seconds between two lines."""
@@ -31,6 +36,22 @@ def in_notebook() -> bool:
     """
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
     return type(shell).__name__ == "ZMQInteractiveShell"
+
+
+def has_bars() -> bool:
+    """Whether a bar can be shown: on a terminal or in a notebook."""
+    return in_notebook() or sys.stderr.isatty()
+
+
+def line_writer(enabled: bool | None) -> Emit | None:
+    """Where lines go if there are no bars; None: nobody wants them.
+
+    Args:
+        enabled: True: standard error. None: the log. False: nowhere.
+    """
+    if enabled:
+        return _to_stderr
+    return _log.info if enabled is None and _log.isEnabledFor(logging.INFO) else None
 
 
 def track(
@@ -49,19 +70,42 @@ def track(
     """
     if enabled is False:
         yield from items
-    elif in_notebook() or sys.stderr.isatty():
+    elif has_bars():
         yield from _bar(items, total, what)
     else:
-        yield from _lines(items, total, what, emit=_to_stderr if enabled else _log.info)
+        yield from _lines(items, total, what, emit=line_writer(enabled))
 
 
 def _bar(items: Iterable[T], total: int, what: str) -> Iterator[T]:
-    from rich.console import Console
     from rich.progress import Progress
 
-    console = Console() if in_notebook() else Console(stderr=True)
-    with Progress(console=console, transient=True) as bar:
-        yield from bar.track(items, total=total, description=what)
+    with one_bar() as alone:
+        if not alone:
+            yield from items
+            return
+        with Progress(console=console(), transient=True) as bar:
+            yield from bar.track(items, total=total, description=what)
+
+
+_BAR = threading.Lock()
+
+
+@contextlib.contextmanager
+def one_bar() -> Iterator[bool]:
+    """Whether no other bar is shown: a bar in a bar would write over it."""
+    alone = _BAR.acquire(blocking=False)
+    try:
+        yield alone
+    finally:
+        if alone:
+            _BAR.release()
+
+
+def console() -> Console:
+    """Where bars are shown."""
+    from rich.console import Console
+
+    return Console() if in_notebook() else Console(stderr=True)
 
 
 def _to_stderr(line: str) -> None:
@@ -69,10 +113,8 @@ def _to_stderr(line: str) -> None:
     sys.stderr.flush()
 
 
-def _lines(
-    items: Iterable[T], total: int, what: str, *, emit: Callable[[str], Any]
-) -> Iterator[T]:
-    if emit == _log.info and not _log.isEnabledFor(logging.INFO):
+def _lines(items: Iterable[T], total: int, what: str, *, emit: Emit | None) -> Iterator[T]:
+    if emit is None:
         yield from items
         return
     done, start = 0, time.monotonic()
@@ -82,6 +124,39 @@ def _lines(
             done += 1
     if _since(start) > INTERVAL:
         emit(progress_line(what, done, total, _since(start)))
+
+
+@contextlib.contextmanager
+def status(what: str, *, enabled: bool | None = None) -> Iterator[Callable[[str], None]]:
+    """Show what is being done; the function that it yields changes the text.
+
+    Args:
+        what: What is being done, e.g. ``"fitting"``.
+        enabled: As for `track`: a line on a terminal and in a notebook, else lines in the log
+            that say for how long it has been going on.
+
+    >>> with status("fitting", enabled=False) as show:
+    ...     show("fitting: 20 passes")
+    """
+    text, start = what, time.monotonic()
+
+    def change(new: str) -> None:
+        nonlocal text
+        text = new
+
+    emit = None if enabled is False or has_bars() else line_writer(enabled)
+    if emit is not None:
+        with every_few_seconds(lambda: emit(f"{text}: {duration(_since(start))}")):
+            yield change
+    elif enabled is False or not has_bars():
+        yield change
+    else:
+        with one_bar() as alone:
+            if not alone:
+                yield change
+                return
+            with console().status(what) as shown:
+                yield shown.update
 
 
 def _since(start: float) -> float:
@@ -115,15 +190,15 @@ def progress_line(what: str, done: int, total: int, seconds: float) -> str:
     'training: 0 of 5 (0 %), 10 s'
     """
     share = 100 * done / total if total else 100.0
-    line = f"{what}: {done:,} of {total:,} ({share:.0f} %), {_duration(seconds)}"
+    line = f"{what}: {done:,} of {total:,} ({share:.0f} %), {duration(seconds)}"
     if not done or not seconds:
         return line
     rate = done / seconds
-    left = f", {_duration((total - done) / rate)} left" if done < total else ""
+    left = f", {duration((total - done) / rate)} left" if done < total else ""
     return f"{line}, {rate:.3g}/s{left}"
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """Seconds as people say them."""
     if seconds < 100:
         return f"{seconds:.0f} s"

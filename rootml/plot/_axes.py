@@ -228,12 +228,19 @@ def note(ax: Any, text: str) -> None:
 # --- room for the legend -------------------------------------------------------------------------
 
 
-def legend(ax: Any, **options: Any) -> None:
-    """A legend in an upper corner, with the axis made longer until nothing is behind it."""
+def legend(ax: Any, *, ncols: int | None = None, downwards: bool = False) -> None:
+    """A legend in an upper corner, with the axis made longer until nothing is behind it.
+
+    Args:
+        ncols: Columns; None: two for more than five entries.
+        downwards: Last of all what was drawn first: data, then a stack from its top.
+    """
     handles, _ = ax.get_legend_handles_labels()
     if not handles:
         return
-    options = {"ncols": 1 + (len(handles) > 5), "fontsize": "small", **options}
+    options: dict[str, Any] = {"ncols": ncols or 1 + (len(handles) > 5), "fontsize": "small"}
+    if downwards:
+        options["handles"] = handles[::-1]
     found = ax.legend(frameon=False, loc="upper right", **options)
     ax.get_ylim()  # the limits of what is drawn so far
     box = found.get_window_extent().transformed(ax.transAxes.inverted())

@@ -72,11 +72,12 @@ def hist(
         tint = colour(number)
         ax.stairs(values, edges, color=tint, label=named(key, labels), linewidth=1.6)
         _bars(ax, edges, values, errors, tint)
-    ax.set(xlabel=named(name, labels, units), ylabel="density" if density else "events per bin")
+    ax.set_xlabel(named(name, labels, units))
+    ax.set_ylabel("density" if density else _per_bin(edges, (units or {}).get(name, "")))
     ax.set_xlim(edges[0], edges[-1])
     _note_outside(ax, list(found.values()))
     _scale(ax, log=log)
-    legend(ax)
+    legend(ax, downwards=stack)
     return ax
 
 
@@ -120,10 +121,10 @@ def data_mc(
         centres[shown], values[shown], yerr=[below[shown], above[shown]], fmt="o", color="black",
         markersize=4, label=named("data", labels),
     )  # fmt: skip
-    upper.set_ylabel("events per bin")
+    upper.set_ylabel(_per_bin(edges, (units or {}).get(name, "")))
     _note_outside(upper, [data, *found.values()])
     _scale(upper, log=log)
-    legend(upper)
+    legend(upper, downwards=True)
     total = np.sum([contents(each, key)[0] for key, each in found.items()], axis=0)
     known = total > 0
     relative = np.divide(
@@ -263,6 +264,17 @@ def steps(
 
 
 # --- drawing -------------------------------------------------------------------------------------
+
+
+def _per_bin(edges: Float, unit: str) -> str:
+    """What a bin counts: ``events / 10 GeV``, if there is a unit and all bins are as wide.
+
+    >>> _per_bin(np.linspace(0, 300, 31), "GeV"), _per_bin(np.array([0.0, 1.0, 3.0]), "GeV")
+    ('events / 10 GeV', 'events per bin')
+    """
+    widths = np.diff(edges)
+    equal = bool(np.allclose(widths, widths[0], rtol=1e-6))
+    return f"events / {float(widths.mean()):.4g} {unit}" if unit and equal else "events per bin"
 
 
 def _stack(ax: Any, edges: Float, found: Mapping[str, Any], labels: Labels) -> None:

@@ -52,8 +52,10 @@ def correlation(
     if beyond > 2 + 1e-6 or (reach == 1.0 and beyond > 1 + 1e-6):
         message = f"correlations are from -1 to 1, found {beyond:g}: is this a covariance matrix?"
         raise SchemaError(message)
-    side = 2.2 + 0.42 * max(3, min(count, 40))
+    side, own = 2.2 + 0.42 * max(3, min(count, 40)), ax is None
     ax = axes_of(ax, style, width=side + 0.8, height=side)
+    if own:  # the layout that has room for names beside squares
+        ax.figure.set_layout_engine("compressed", w_pad=0.08, h_pad=0.06)
     scale = 100.0  # percent, as the numbers
     image = ax.imshow(scale * values, vmin=-scale * reach, vmax=scale * reach, cmap="RdBu_r")
     written = [named(name, labels) for name in names]

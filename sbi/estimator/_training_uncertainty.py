@@ -23,6 +23,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from rootml._internal.atomic import atomic_path
+from rootml._internal.progress import track
 from rootml._internal.validators import check_whole
 from rootml.dataset import Dataset
 from rootml.errors import StateError
@@ -49,6 +50,7 @@ def training_uncertainty(
     seed: int,
     client: Any = None,
     folder: str | Path | None = None,
+    progress: bool | None = None,
 ) -> SampleShifts:
     """Shifts of a fit by the finite training samples, from a bootstrap of the whole chain.
 
@@ -70,6 +72,7 @@ def training_uncertainty(
             replicas, each by a task of its own; None: one after the other, here.
         folder: Keep finished replicas there. A call with the same arguments goes on where the last
             one stopped, also with more replicas.
+        progress: Show how many replicas are done; None: on a terminal.
 
     Returns:
         Shifts relative to the fit of `samples` themselves. `ShiftedLikelihood` adds their
@@ -114,7 +117,10 @@ def training_uncertainty(
     shapes = tuple(
         ShapeDecision(**{**each, "parts": tuple(each["parts"])}) for each in nominal["shapes"]
     )
-    for number, values in _run(chain, shapes, missing, client):
+    found = _run(chain, shapes, missing, client)
+    for number, values in track(
+        found, total=len(missing), what="training replicas", enabled=progress
+    ):
         done[number] = values
         if store is not None:
             store.write(str(number), values)

@@ -71,7 +71,7 @@ def test_wheel_holds_every_module_once_and_nothing_beside_rootml(wheel: Path) ->
     modules = {name for name in names if name.endswith(".py")}
     programs = {f"rootml/_tutorials/{name}.py" for name in QUICKSTART}
     assert modules == {installed_name(path) for path in sources()} | programs
-    assert "rootml/py.typed" in names
+    assert {"rootml/py.typed", "rootml/_tutorials/analysis.toml"} <= set(names)
     templates = {installed_name(path) for path in (PROJECT / "bdt").rglob("*.hpp")}
     assert templates
     assert templates <= set(names)

@@ -14,6 +14,7 @@ import pytest
 from rootml._internal import progress
 from rootml._internal import validators as check
 from rootml._internal.atomic import atomic_path
+from rootml._internal.loss_display import LossDisplay
 from rootml._internal.reprs import Grid, HtmlRepr, Paragraph
 from rootml._internal.statistics import (
     effective_events,
@@ -187,6 +188,44 @@ def test_progress_goes_to_the_log_by_itself(
         for _ in progress.track(range(3), total=3, what="fitting"):
             time.sleep(0.03)
     assert any("fitting: 1 of 3" in message for message in caplog.messages)
+
+
+def test_trainings_and_single_steps_write_lines(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Also what has no items to count: a network with its loss, a status that changes."""
+    monkeypatch.setattr(progress, "INTERVAL", 0.02)
+    with caplog.at_level("INFO", logger="rootml.progress"):
+        display = LossDisplay(enabled=None)
+        with display.showing():
+            report = display.start("network 1 of 2", 100)
+            report(40, 0.625)
+            time.sleep(0.1)
+        with progress.status("comparing") as show:
+            show("comparing pt")
+            time.sleep(0.1)
+    assert any(
+        line.startswith("network 1 of 2: 40 of 100 (40 %)") and line.endswith("loss 0.62500")
+        for line in caplog.messages
+    )
+    assert "comparing pt: 0 s" in caplog.messages
+    count = len(caplog.messages)
+    time.sleep(0.05)
+    assert len(caplog.messages) == count
+    with LossDisplay(enabled=False).showing() as silent:
+        silent.start("x", 3)(1, 0.5)
+
+
+def test_a_bar_in_a_bar_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "has_bars", lambda: True)
+    for _ in progress.track(range(2), total=2, what="outer"):
+        with progress.one_bar() as alone:
+            assert not alone
+        assert list(progress.track([1, 2], total=2, what="inner")) == [1, 2]
+        with progress.status("inner") as show:
+            show("more")
+    with progress.one_bar() as alone:
+        assert alone
 
 
 def test_progress_ends_with_the_consumer(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,8 @@ import uproot
 from filelock import FileLock
 from page import ClaimFailed, Page
 
+from rootml.analysis import load_analysis
+
 TUTORIALS = Path(__file__).parents[2] / "tutorials"
 SMALL = ("--events", "30000", "--photons", "4000", "--steps", "200")
 
@@ -61,6 +63,19 @@ def test_the_whole_mission_is_shown(made: tuple[str, Path]) -> None:
     assert by_roofit == (importlib.util.find_spec("ROOT") is not None)
     assert output.rstrip().endswith("quickstart-output/report.html")
     assert (folder / "report.html").is_file()
+
+
+def test_an_analysis_file_for_the_same_events_is_left(made: tuple[str, Path]) -> None:
+    """The weights are those of the quickstart, and `rootml run` takes it."""
+    _, folder = made
+    analysis = load_analysis(folder / "analysis.toml")
+    assert len([planned for planned in analysis.plan() if planned.action == "run"]) > 8
+    text = (folder / "analysis.toml").read_text(encoding="utf-8")
+    assert re.findall(r"genWeight \* ([\d.]+)", text) == ["0.005", "0.1"]
+    sums = [
+        analysis.dataset(name).scan().total.sumw for name in ("signal", "background", "observed")
+    ]
+    assert sums[2] == pytest.approx(1.5 * sums[0] + sums[1], rel=0.1)
 
 
 def test_scores_stand_beside_the_events(made: tuple[str, Path]) -> None:

@@ -7,9 +7,7 @@ elements of its lists.
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Literal, Protocol
 
@@ -17,6 +15,7 @@ import awkward as ak
 import numpy as np
 import numpy.typing as npt
 
+from rootml._internal.progress import status
 from rootml._internal.types import Float
 from rootml._internal.validators import check_choice, check_whole
 from rootml.errors import EmptySelectionError, UnsupportedTypeError, UsageError
@@ -200,7 +199,7 @@ def validate_correction(
         reference = replace(reference, events=data_events)
         samples = {name: replace(each, events=sim_events) for name, each in samples.items()}
     pairs = _paired(names, rows, outcome.values, notes) if by_event else None
-    with _status_line(progress) as show_status:
+    with status("comparing", enabled=progress) as show:
         report = make_report(
             reference,
             samples,
@@ -208,7 +207,7 @@ def validate_correction(
             conditions=names.conditions,
             options=options,
             notes=notes,
-            show_status=show_status,
+            show_status=lambda text: show(f"comparing {text}"),
         )
     return replace(report, pairs=pairs)
 
@@ -258,18 +257,6 @@ def _check(options: Options, max_rows: int) -> None:
         ("slices", options.slices, 1),
     ):
         check_whole(what, value, minimum=lowest)
-
-
-@contextmanager
-def _status_line(progress: bool | None) -> Iterator[ShowStatus]:
-    """A spinner with what is being done, on a terminal."""
-    if not (sys.stderr.isatty() if progress is None else progress):
-        yield logger.info
-        return
-    from rich.console import Console
-
-    with Console(stderr=True).status("comparing") as status:
-        yield lambda text: status.update(f"comparing {text}")
 
 
 def _read(

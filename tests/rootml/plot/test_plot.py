@@ -184,12 +184,37 @@ DRAWN: dict[str, Callable[..., Any]] = {
 }
 
 
+def clipped(figure: Any) -> list[str]:
+    """Texts that are not wholly within a figure that was drawn."""
+    inside, found = figure.bbox.padded(0.5), []
+    for ax in figure.axes:
+        axes = (ax.xaxis, ax.yaxis)
+        ticks = [
+            tick.label1
+            for axis in axes
+            for tick in axis.get_major_ticks()
+            if min(axis.get_view_interval()) <= tick.get_loc() <= max(axis.get_view_interval())
+        ]
+        titles = [title for title in ax.get_children() if hasattr(title, "get_text")]
+        for text in (*ticks, *titles, *ax.texts, *(axis.label for axis in axes)):
+            box = text.get_window_extent()
+            if (
+                text.get_text()
+                and text.get_visible()
+                and box.width
+                and (not inside.contains(box.x0, box.y0) or not inside.contains(box.x1, box.y1))
+            ):
+                found.append(text.get_text())
+    return found
+
+
 @pytest.mark.parametrize("name", DRAWN)
-def test_no_legend_is_on_what_is_drawn(name: str) -> None:
+def test_no_legend_is_on_what_is_drawn_and_nothing_is_clipped(name: str) -> None:
     """Points every few pixels along each curve, bar and band: none is behind the legend."""
     drawn = DRAWN[name](style="CMS Simulation, 13 TeV")
     ax = drawn[0] if isinstance(drawn, tuple) else drawn
     ax.figure.canvas.draw()
+    assert clipped(ax.figure) == []
     box = ax.get_legend().get_window_extent()
     for artist in (*ax.lines, *ax.patches, *ax.collections):
         transform = artist.get_transform()
@@ -199,6 +224,26 @@ def test_no_legend_is_on_what_is_drawn(name: str) -> None:
         for path in paths:
             points = path.interpolated(40).transformed(transform).vertices
             assert box.count_contains(points) == 0
+
+
+@pytest.mark.parametrize(
+    ("number", "name"), [(1, "jes"), (3, "jes"), (4, "a longer name"), (8, "b")]
+)
+def test_names_at_a_matrix_are_not_clipped(number: int, name: str) -> None:
+    matrix = np.full((number, number), 0.3) + 0.7 * np.eye(number)
+    names = [f"{name}_{each}" for each in range(number)]
+    for style in ("plain", "CMS Preliminary, 138 fb$^{-1}$ (13 TeV)"):
+        figure: Any = plot.correlation(names, matrix, style=style).figure
+        figure.canvas.draw()
+        assert clipped(figure) == []
+
+
+def test_a_stack_is_told_from_its_top_behind_the_data() -> None:
+    simulation = {"low": filled(X), "high": filled(X)}
+    upper, _ = plot.data_mc(filled(X), simulation, units={"pt": "GeV"})
+    texts = [text.get_text() for text in upper.get_legend().get_texts()]
+    assert texts == ["data", "stat. error", "high", "low"]
+    assert upper.get_ylabel() == "events / 2 GeV"
 
 
 @pytest.mark.parametrize("name", DRAWN)
