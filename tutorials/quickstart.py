@@ -349,7 +349,7 @@ def fit_signal(page: Page, folder: Path, data: rootml.Dataset, put_in: float) ->
     )
     page.claim("the minimum is valid", fit.valid)
     page.claim(
-        f"the signal that was put in ({put_in:.3f} times the expected) is found within three "
+        f"the injected signal ({put_in:.3f} times the expected) is found within three "
         f"standard deviations: {(mu - put_in) / error:+.1f}",
         abs(mu - put_in) < 3 * error,
     )
@@ -389,14 +389,14 @@ def draw_fit(page: Page, fit: Any, roofit: Any, put_in: float, signal: Values) -
 
     def along(axes: Any) -> None:
         axes.plot(scan.values[order], scan.t[order], label="profile likelihood, iminuit")
-        axes.vlines(put_in, 0, 9.5, color="C2", ls="--", label="put in")  # below the legend
+        axes.vlines(put_in, 0, 10.2, color="C2", ls="--", label="injected")  # below the legend
         if roofit is not None:
             axes.errorbar(
                 [roofit[0]], [1.0], xerr=[roofit[1]], fmt="o", capsize=4, color="C1",
                 label="RooFit: value ± error",
             )  # fmt: skip
         axes.axhline(1.0, color="grey", lw=1, ls=":")
-        axes.set(xlabel="signal strength mu", ylabel="-2 ln L / L max", ylim=(0, 14))
+        axes.set(xlabel=r"signal strength $\mu$", ylabel=r"$-2\,\Delta\ln L$", ylim=(0, 15))
         axes.legend(loc="upper center")
 
     def purity(axes: Any) -> None:
@@ -487,7 +487,8 @@ def draw_feature(
         observed = np.histogram(columns["data"], bins)[0]
         centres = (bins[1:] + bins[:-1]) / 2
         axes.plot(centres, observed / observed.sum(), ".", color="C2", label="data")
-        axes.set(xlabel=feature, ylabel="share of the photons", xlim=(0, stop), yscale="log")
+        name = {"Photon_r9": "photon $R_9$", "Photon_iso": "photon isolation [GeV]"}[feature]
+        axes.set(xlabel=name, ylabel="share of the photons", xlim=(0, stop), yscale="log")
         axes.legend()
 
     page.picture(feature, f"{feature}: simulation before and after, beside the data", histograms)

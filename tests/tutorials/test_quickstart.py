@@ -57,7 +57,7 @@ def test_the_whole_mission_is_shown(made: tuple[str, Path]) -> None:
     output, folder = made
     assert re.findall(r"^(\d)/6 ", output, re.MULTILINE) == list("123456")
     claims = re.findall(r"✓ (.+)", output)
-    for part in ("exactly once", "bit by bit", "friend files", "signal that was put in", "AUC"):
+    for part in ("exactly once", "bit by bit", "friend files", "injected signal", "AUC"):
         assert any(part in claim for claim in claims), part
     by_roofit = any("RooFit" in claim for claim in claims)
     assert by_roofit == (importlib.util.find_spec("ROOT") is not None)
