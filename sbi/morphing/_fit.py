@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from rootml._internal.devices import one_thread
 from rootml._internal.loss_display import LossDisplay
+from rootml._internal.progress import status
 from rootml._internal.statistics import effective_events
 from rootml.errors import EmptySelectionError, UsageError
 from rootml.sbi.morphing._settings import Settings
@@ -185,10 +186,11 @@ def fit_rows(
     ends = common_range(sim, data, names.conditions)
     sim = _within(sim, ends, "simulation", names.conditions)
     data = _within(data, ends, "data", names.conditions)
-    kinematics = cached_kinematics(
-        sim, data, names.conditions, method=settings.reweight, seed=settings.seed,
-        path=None if checkpoint is None else checkpoint / "kinematics.checkpoint",
-    )  # fmt: skip
+    with status("learning kinematic weights", enabled=progress):
+        kinematics = cached_kinematics(
+            sim, data, names.conditions, method=settings.reweight, seed=settings.seed,
+            path=None if checkpoint is None else checkpoint / "kinematics.checkpoint",
+        )  # fmt: skip
     weighted = replace(sim, weights=sim.weights * kinematics.weights(sim.conditions))
     scaled = fit_conditions(
         np.concatenate([weighted.conditions, data.conditions]),
@@ -234,10 +236,11 @@ def fit_rows(
         },
         device=settings.device,
     )
-    closed = _close_marginals(settings, made, weighted)
-    if settings.ensemble < 2:
-        return closed
-    return replace(closed, band=_band(settings, closed, members[0].data, weighted))
+    with status("closing marginals", enabled=progress):
+        closed = _close_marginals(settings, made, weighted)
+        if settings.ensemble < 2:
+            return closed
+        return replace(closed, band=_band(settings, closed, members[0].data, weighted))
 
 
 def _some(settings: Settings, rows: Rows, limit: int) -> Rows:
