@@ -12,6 +12,7 @@ from dataclasses import fields, is_dataclass
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rootml.errors import StateError
 
@@ -57,7 +58,7 @@ def _read(kind: Any, value: Any, where: str) -> Any:
         return kind(**parts)  # type: ignore[operator]
     if origin in {Union, types.UnionType}:
         return None if value is None else from_plain(arguments[0], value, where=where)
-    if origin is np.ndarray:
+    if origin in (np.ndarray, NDArray):  # an alias with an origin of its own since NumPy 2.5
         return np.array(value, dtype=np.float64)
     if origin is tuple:
         return _tuple(arguments, value, where)
