@@ -164,9 +164,43 @@ def _since(start: float) -> float:
 
 
 @contextlib.contextmanager
-def every_few_seconds(call: Callable[[], Any]) -> Iterator[None]:
-    """Call a function every `INTERVAL` seconds, in a thread, until the block ends."""
-    stop = threading.Event()
+def working(what: str, *, enabled: bool | None = None) -> Iterator[None]:
+    """Without a terminal: lines that say for how long something goes on, if nothing says more.
+
+    Args:
+        what, enabled: As for `status`.
+
+    >>> with working("fitting", enabled=False):
+    ...     pass
+    """
+    emit, start = (
+        None if enabled is False or has_bars() else line_writer(enabled),
+        time.monotonic(),
+    )
+    if emit is None:
+        yield
+        return
+
+    def call() -> None:
+        if not _SPEAKING:
+            emit(f"{what}: {duration(_since(start))}")
+
+    with every_few_seconds(call, speaks=False):
+        yield
+
+
+_SPEAKING: list[object] = []
+"""One entry for each that writes lines by itself."""
+
+
+@contextlib.contextmanager
+def every_few_seconds(call: Callable[[], Any], *, speaks: bool = True) -> Iterator[None]:
+    """Call a function every `INTERVAL` seconds, in a thread, until the block ends.
+
+    Args:
+        speaks: The function writes a line each time: `working` has nothing to add.
+    """
+    stop, token = threading.Event(), object()
 
     def work() -> None:
         while not stop.wait(INTERVAL):
@@ -174,9 +208,13 @@ def every_few_seconds(call: Callable[[], Any]) -> Iterator[None]:
 
     thread = threading.Thread(target=work, name="rootml-progress", daemon=True)
     thread.start()
+    if speaks:
+        _SPEAKING.append(token)
     try:
         yield
     finally:
+        if speaks:
+            _SPEAKING.remove(token)
         stop.set()
         thread.join()
 

@@ -26,6 +26,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from rootml._internal.progress import working
 from rootml._internal.provenance import stamped
 from rootml.analysis._read import Description
 from rootml.analysis._record import Record, digest, files_in, read_record, replace_folder
@@ -324,7 +325,7 @@ class Runner:
             stamp, progress,
         )  # fmt: skip
         written = {key: value for key, value in stamp.items() if key != "inputs"}
-        with self._located(name), stamped(**written):
+        with self._located(name), stamped(**written), working(name, enabled=progress):
             outcome = step.run(context)
         more = {
             **stamp, "software": environment(step.packages),

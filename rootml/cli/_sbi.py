@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rootml._internal.progress import working
 from rootml.cli import _datasets as given
 from rootml.cli._output import echo, echo_json, echo_report, note
 from rootml.errors import UsageError
@@ -59,7 +60,9 @@ def fit(
     """Fit the data of a model file. Exit code 1 if there is no valid minimum."""
     from rootml.sbi import fit as run
 
-    result = run(_likelihood(model), fixed=dict(_assignment(text) for text in fix or []))
+    held = dict(_assignment(text) for text in fix or [])
+    with working("fitting"):
+        result = run(_likelihood(model), fixed=held)
     found: dict[str, Any] = {
         "valid": result.valid, "values": result.values, "errors": result.errors,
         "covariance": result.covariance.tolist(), "nll": result.nll,
@@ -67,7 +70,8 @@ def fit(
     }  # fmt: skip
     lines = [repr(result)]
     if result.valid:
-        found["minos"] = {name: result.minos(name) for name in minos or []}
+        with working("intervals"):
+            found["minos"] = {name: result.minos(name) for name in minos or []}
         lines += [f"{name} in [{low:.6g}, {high:.6g}]" for name, (low, high) in
                   found["minos"].items()]  # fmt: skip
         if impacts is not None:
@@ -114,7 +118,8 @@ def limit(
     """The upper limit on a parameter by CLs, observed and expected (asymptotic)."""
     from rootml.sbi import limit as run
 
-    found = run(_likelihood(model), parameter, level=level)
+    with working("fitting"):
+        found = run(_likelihood(model), parameter, level=level)
     facts = {"observed": found.observed, "expected": list(found.expected), "level": level}
     if as_json:
         echo_json(facts)
@@ -163,7 +168,8 @@ def diagnose(
             files=[files], tree=tree, weight=weight, define=define or (), cut=cut or ()
         ).dataset()
     like = None if fit is None else _likelihood(fit)
-    report = run(RatioEstimator.load(ratios), samples, fit=like, classifier=classifier)
+    with working("testing"):
+        report = run(RatioEstimator.load(ratios), samples, fit=like, classifier=classifier)
     if plots is not None:
         report.plot(plots)
         note(f"pictures are in {plots}")

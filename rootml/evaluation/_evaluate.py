@@ -25,6 +25,7 @@ from rootml.plot import Style, overtraining, panels, roc, scores, write
 from rootml.plot._curves import two_classes
 
 DEFAULT_POINTS = (0.3, 0.5, 0.7, 0.8, 0.9, 0.95)
+_GOOD = 0.95  # a ROC area above which linear scales show nothing
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>rootml.evaluate</title></head>
 <body style="font-family:sans-serif;max-width:60em;margin:2em auto">
@@ -138,6 +139,8 @@ class Evaluation(HtmlRepr):
     def plot(self, *, ax: Sequence[Any] | None = None, style: Style = "plain") -> tuple[Any, Any]:
         """The ROC curve and the scores of both labels, training beside test if there is one.
 
+        Scales are logarithmic where the area is above 0.95.
+
         Args:
             ax: Two axes; None: a new figure.
             style: As for all functions of `rootml.plot`.
@@ -149,12 +152,14 @@ class Evaluation(HtmlRepr):
         curves = {"test": self.test.arrays}
         if self.train is not None:
             curves["train"] = self.train.arrays
-        roc(curves, ax=left, style=style)
+        log = self.auc > _GOOD
+        roc(curves, log=log, ax=left, style=style)
         labels = {"0": "background", "1": "signal", "score": self.score}
         if self.train is None:
-            scores(*self.test.arrays, ax=right, labels=labels, style=style)
+            scores(*self.test.arrays, log=log, ax=right, labels=labels, style=style)
         else:
-            overtraining(self.train.arrays, self.test.arrays, ax=right, labels=labels, style=style)
+            train, test = self.train.arrays, self.test.arrays
+            overtraining(train, test, log=log, ax=right, labels=labels, style=style)
         return left, right
 
     def report(self, path: str | os.PathLike[str]) -> str:

@@ -22,6 +22,7 @@ _LEVELS = ((1.0, "68.3 %"), (4.0, "95.4 %"), (9.0, "99.7 %"))
 def roc(
     curves: Mapping[str, tuple[Any, ...]],
     *,
+    log: bool = False,
     ax: Axes | None = None,
     labels: Labels = None,
     units: Labels = None,
@@ -35,6 +36,7 @@ def roc(
         curves: ``{name: (score, label, weight)}``: a larger score is more like label 1; the weight
             may be None. Or ``{name: (signal efficiency, background efficiency)}`` of a curve that
             is known already, which is drawn without an area.
+        log: A logarithmic scale of the background efficiency, for good scores.
         ax, labels, units, style: As for all functions of `rootml.plot`.
 
     Raises:
@@ -49,13 +51,20 @@ def roc(
     for number, (name, curve) in enumerate(curves.items()):
         x, y, area = _roc_curve(curve)
         ax.plot(x, y, color=colour(number), label=f"{named(name, labels)}{area}", linewidth=1.6)
-    ax.plot([0, 1], [0, 1], color="grey", linestyle=":", linewidth=1)
+    diagonal = np.linspace(0, 1, 101)
+    ax.plot(diagonal, diagonal, color="grey", linestyle=":", linewidth=1)
     ax.set(
         xlabel=named("signal efficiency", labels, units),
         ylabel=named("background efficiency", labels, units),
     )
     ax.margins(0.02)
     inverted = sum(float((line.get_ydata() - line.get_xdata()).mean()) for line in ax.lines) > 0
+    if log:
+        drawn = np.concatenate([line.get_ydata() for line in ax.lines[:-1]])
+        ax.set_yscale("log")
+        ax.set_ylim(0.5 * float(np.min(drawn[drawn > 0.0], initial=0.1)), 1.5)
+        legend(ax)
+        return ax
     corner = "lower right" if inverted else "upper left"  # what is beyond the diagonal is free
     ax.legend(frameon=False, fontsize="small", loc=corner)
     return ax

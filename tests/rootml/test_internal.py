@@ -216,6 +216,23 @@ def test_trainings_and_single_steps_write_lines(
         silent.start("x", 3)(1, 0.5)
 
 
+def test_what_says_nothing_else_says_that_it_works(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A line only while no other one is written."""
+    monkeypatch.setattr(progress, "INTERVAL", 0.02)
+    with caplog.at_level("INFO", logger="rootml.progress"), progress.working("fit"):
+        time.sleep(0.1)
+        assert "fit: 0 s" in caplog.messages
+        with progress.status("more"):
+            time.sleep(0.03)
+            number = caplog.messages.count("fit: 0 s")
+            time.sleep(0.1)
+            assert caplog.messages.count("fit: 0 s") == number
+        time.sleep(0.1)
+        assert caplog.messages.count("fit: 0 s") > number
+
+
 def test_a_bar_in_a_bar_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "has_bars", lambda: True)
     for _ in progress.track(range(2), total=2, what="outer"):

@@ -159,6 +159,7 @@ DRAWN: dict[str, Callable[..., Any]] = {
     "scores": lambda **look: plot.scores(X, Y, **look),
     "overtraining": lambda **look: plot.overtraining((X, Y, None), (X, Y, None), **look),
     "roc": lambda **look: plot.roc({"good": (X + 9 * Y, Y, W)}, **look),
+    "log roc": lambda **look: plot.roc({"good": (X + 9 * Y, Y, None)}, log=True, **look),
     "inverted roc": lambda **look: plot.roc({"bad": (X - 9 * Y, Y, W)}, **look),
     "scan": lambda **look: plot.scan("mu", CURVE, {"a": CURVE**2, "b": 2 * CURVE}, **look),
     "contour": lambda **look: plot.contour(
