@@ -52,6 +52,7 @@ from rootml.sbi.morphing.preprocessing._preprocess import (
 )
 from rootml.sbi.morphing.preprocessing._preprocess_fit import conditions as fit_conditions
 from rootml.sbi.morphing.preprocessing._preprocess_fit import gaussianiser, limits_of
+from rootml.sbi.morphing.preprocessing._relative_tables import relative_tables
 from rootml.sbi.morphing.reweighting._reweight import cached_kinematics
 from rootml.sbi.morphing.validation._training_events import Sketch
 
@@ -312,7 +313,9 @@ def _part(
     domain: str,
     side: int,
     number: int,
+    reference: _Part | None = None,
 ) -> _Part:
+    """Of one domain; `reference` is the other, whose tables those of this may follow."""
     names, seed = settings.names.features, settings.seed
     held = uniforms(rows.events, 1, seed=seed, stream=VALIDATION)[:, 0] < settings.validation
     boot = np.ones(len(rows))
@@ -320,6 +323,15 @@ def _part(
         boot = poisson_one(rows.events, seed=seed, member=2 * number + side)
     tables = gaussianiser(rows.features, rows.weights * boot, names, domain=domain, limits=limits)
     draws = uniforms(rows.keys, len(names), seed=seed, stream=_DATA_STREAM * side)
+    if reference is not None:
+        tables = relative_tables(
+            reference.tables,
+            tables,
+            rows.features,
+            rows.weights * boot,
+            draws,
+            sim_events=effective_events(reference.weights * reference.boot),
+        )
     z, atoms = tables.forward(rows.features, draws), tables.intervals(rows.features)
     context = scaled.context(rows.conditions)
     context[:, -1] = side
@@ -338,11 +350,21 @@ def _train_member(
     progress: bool | None,
 ) -> Member:
     """Tables and flow of one member."""
+    parts: list[_Part] = []
     sides = enumerate(zip(("simulation", "data"), domains, limits, strict=True))
-    parts = [
-        _part(settings, scaled, rows, ends, domain=domain, side=side, number=number)
-        for side, (domain, rows, ends) in sides
-    ]
+    for side, (domain, rows, ends) in sides:
+        parts.append(
+            _part(
+                settings,
+                scaled,
+                rows,
+                ends,
+                domain=domain,
+                side=side,
+                number=number,
+                reference=parts[0] if parts else None,
+            )
+        )
     tables = [part.tables for part in parts]
     problems = _problems(parts)
     del parts  # their rows are in the problems now

@@ -61,7 +61,8 @@ class Morpher(FittedFlow[Morph]):
             ``"boosted"`` (a density ratio from networks, or from trees, which needs xgboost),
             ``"binned"``, or ``"none"``.
         steps, batch_size, patience: Of the training; None: they follow the effective number of
-            events of the smaller domain (5 steps per root of the events, 200 to 6,000). After
+            events of the smaller domain (5 steps per root of the events, up to 6,000; with few
+            events 1,000 steps, whose weights decay faster). After
             `patience` checks, of 20 in all, without a better validation loss, the learning rate
             is annealed early and the training ends.
         learning_rate: At its highest.

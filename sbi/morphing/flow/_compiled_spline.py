@@ -1,7 +1,7 @@
-"""The splines of `_spline` compiled by numba, with gradients, to train with.
+"""The splines of `_spline` compiled by numba, with gradients, to train with (`_flow_gradient`).
 
-A tile of rows at a time, one row in each lane, see `_lanes`. The gradient is written out by hand
-and computes the bin anew instead of storing it. With ``f`` the curve within the bin, ``l`` the
+A tile of rows at a time, one row in each lane, see `_lanes`; arrays are `(columns, rows)`. The
+gradient is written out by hand. With ``f`` the curve within the bin, ``l`` the
 logarithm of its slope, and incoming gradients ``gy`` and ``gl``::
 
     g[v]      = gy * height * df/dv + gl * dl/dv           for v = t, s, d0, d1
@@ -28,34 +28,54 @@ _ZERO, _ONE, _TWO = np.float32(0), np.float32(1), np.float32(2)
 
 
 @inline
-def _load(x: Any, raw: Any, start: Any, j: Any, v: Any, tile: Any) -> None:
-    """Values and raw numbers of feature `j`, one row in each lane; the last row fills the rest."""
-    rows, per = x.shape[0], tile.shape[0]
-    for e in range(LANES):
-        i = min(start + e, rows - 1)
-        v[0, e] = x[i, j]
-        for q in range(per):
-            tile[q, e] = raw[i, j * per + q]
+def _load(values: Any, first: Any, start: Any, tile: Any) -> None:
+    """As many columns of values as `tile` has, a row in each lane; the last row fills the rest."""
+    rows = values.shape[1]
+    if start + LANES <= rows:
+        for q in range(tile.shape[0]):
+            for e in range(LANES):
+                tile[q, e] = values[first + q, start + e]
+    else:
+        for q in range(tile.shape[0]):
+            for e in range(LANES):
+                tile[q, e] = values[first + q, min(start + e, rows - 1)]
+
+
+@inline
+def _store(tile: Any, count: Any, start: Any, first: Any, values: Any) -> None:
+    """The reverse of `_load`, of `count` lanes."""
+    for q in range(tile.shape[0]):
+        for e in range(count):
+            values[first + q, start + e] = tile[q, e]
 
 
 @jit
-def forward(x: Any, raw: Any, bins: Any, y: Any, logs: Any) -> None:
-    """Fill `y` `(rows, features)` and the sums of log slopes `(rows,)`.
+def forward(x: Any, moved: Any, raw: Any, bins: Any, y: Any, logs: Any, places: Any) -> None:
+    """Fill `y` `(features, rows)`; add log slopes to `logs` `(rows,)`.
 
-    `raw` is `(rows, features * (3 * bins - 1))`; all float32.
+    The columns `moved` of `x` pass splines, the others are copied. `raw` is
+    `(moved * (3 * bins - 1), rows)`, its sizes are made relative ones in place; `places`
+    `(moved * 7, rows)` is filled with what `find_bins` finds; all float32.
     """
-    tile, v = np.empty((3 * bins - 1, LANES), np.float32), np.empty((2, LANES), np.float32)
+    per = 3 * bins - 1
+    tile, v = np.empty((per, LANES), np.float32), np.empty((2, LANES), np.float32)
     work, found = np.empty((2, LANES), np.float32), np.empty((7, LANES), np.float32)
     total = np.empty(LANES, np.float32)
     bits = np.empty(LANES, np.int32)
     power = bits.view(np.float32)
-    for start in range(0, x.shape[0], LANES):
-        count = min(LANES, x.shape[0] - start)
+    for start in range(0, x.shape[1], LANES):
+        count = min(LANES, x.shape[1] - start)
         for e in range(LANES):
             total[e] = _ZERO
-        for j in range(x.shape[1]):
-            _load(x, raw, start, j, v, tile)
+        for j in range(x.shape[0]):
+            for e in range(count):
+                y[j, start + e] = x[j, start + e]
+        for j in range(len(moved)):
+            _load(x, moved[j], start, v[:1])
+            _load(raw, j * per, start, tile)
             find_bins(v, 0, tile, 0, bins, False, work, found, bits, power)
+            _store(tile, count, start, j * per, raw)
+            _store(found, count, start, j * 7, places)
             for e in range(LANES):
                 at = min(max(v[0, e], -_BOUND), _BOUND)
                 width, height = _SPAN * found[2, e], _SPAN * found[3, e]
@@ -66,16 +86,16 @@ def forward(x: Any, raw: Any, bins: Any, y: Any, logs: Any) -> None:
                 bent = s + (d0 + d1 - _TWO * s) * arch
                 steep = d1 * t * t + _TWO * s * arch + d0 * (_ONE - t) * (_ONE - t)
                 inside = (v[0, e] > -_BOUND) & (v[0, e] < _BOUND)
-                moved = found[1, e] + height * (s * t * t + d0 * arch) / bent
-                v[1, e] = moved if inside else v[0, e]
+                inner = found[1, e] + height * (s * t * t + d0 * arch) / bent
+                v[1, e] = inner if inside else v[0, e]
                 work[0, e] = s * s * steep / (bent * bent) if inside else _ONE
             log_lanes(work, 0, bits, power)
             for e in range(LANES):
                 total[e] += work[0, e]
             for e in range(count):
-                y[start + e, j] = v[1, e]
+                y[moved[j], start + e] = v[1, e]
         for e in range(count):
-            logs[start + e] = total[e]
+            logs[start + e] += total[e]
 
 
 @inline
@@ -104,8 +124,14 @@ def _spread(tile: Any, first: Any, bins: Any, number: Any, ends: Any, mean: Any)
 
 
 @jit
-def backward(x: Any, raw: Any, bins: Any, gy: Any, gl: Any, gx: Any, graw: Any) -> None:
-    """Fill the gradients by `x` and by `raw` from those by `y` and by the log slopes."""
+def backward(
+    x: Any, moved: Any, raw: Any, places: Any, bins: Any, g: Any, gl: Any, graw: Any
+) -> None:
+    """Turn gradients `g` by `y` into those by `x`, in place; fill those by the raw numbers.
+
+    `raw` and `places` are as `forward` left them; `gl` are the gradients by the log slopes,
+    `(rows,)`.
+    """
     per = 3 * bins - 1
     tile, v = np.empty((per, LANES), np.float32), np.empty((2, LANES), np.float32)
     work, found = np.empty((2, LANES), np.float32), np.empty((7, LANES), np.float32)
@@ -114,22 +140,22 @@ def backward(x: Any, raw: Any, bins: Any, gy: Any, gl: Any, gx: Any, graw: Any) 
     mean = np.empty(LANES, np.float32)
     bits = np.empty(LANES, np.int32)
     power = bits.view(np.float32)
-    for start in range(0, x.shape[0], LANES):
-        count = min(LANES, x.shape[0] - start)
-        for j in range(x.shape[1]):
-            _load(x, raw, start, j, v, tile)
+    for start in range(0, x.shape[1], LANES):
+        count = min(LANES, x.shape[1] - start)
+        for j in range(len(moved)):
+            _load(x, moved[j], start, v[:1])
+            _load(raw, j * per, start, tile)
+            _load(places, j * 7, start, found)
             for e in range(LANES):
                 i = start + min(e, count - 1)
-                incoming[0, e], incoming[1, e] = gy[i, j], gl[i]
-            find_bins(v, 0, tile, 0, bins, False, work, found, bits, power)
+                incoming[0, e], incoming[1, e] = g[moved[j], i], gl[i]
             _bin_gradients(v, found, incoming, across, up, slopes)
             _spread(tile, 0, bins, found[6], across, mean)
             _spread(tile, bins, bins, found[6], up, mean)
             _slope_gradients(tile, bins, found, slopes, work, bits, power)
             for e in range(count):
-                gx[start + e, j] = v[1, e]
-                for q in range(per):
-                    graw[start + e, j * per + q] = tile[q, e]
+                g[moved[j], start + e] = v[1, e]
+            _store(tile, count, start, j * per, graw)
 
 
 @inline
@@ -186,3 +212,38 @@ def _slope_gradients(
         for e in range(LANES):
             own = slopes[0, e] if this == found[6, e] - _ONE else _ZERO
             tile[2 * bins + q, e] = slopes[1, e] if this == found[6, e] else own
+
+
+# --- around the networks of the layers -----------------------------------------------------------
+
+
+@jit
+def gather(x: Any, kept: Any, limit: Any, inputs: Any) -> None:
+    """Fill the first inputs of a network: the columns `kept`, within +-`limit`."""
+    for j in range(len(kept)):
+        for i in range(x.shape[1]):
+            inputs[j, i] = min(max(x[kept[j], i], -limit), limit)
+
+
+@jit
+def scatter(x: Any, kept: Any, limit: Any, inputs: Any, g: Any) -> None:
+    """Add the gradients by the inputs of a network to those by the columns `kept` of `x`."""
+    for j in range(len(kept)):
+        for i in range(x.shape[1]):
+            within = abs(x[kept[j], i]) <= limit
+            g[kept[j], i] += inputs[j, i] if within else _ZERO
+
+
+@jit
+def through_relu(h: Any, g: Any, sums: Any) -> None:
+    """Gradients `(width, rows)` by what comes out of a ReLU, `h`, to those by what goes in.
+
+    In place; fill `sums` with theirs over the rows.
+    """
+    for j in range(g.shape[0]):
+        total = _ZERO
+        for i in range(g.shape[1]):
+            value = g[j, i] if h[j, i] > _ZERO else _ZERO
+            g[j, i] = value
+            total += value
+        sums[j] = total

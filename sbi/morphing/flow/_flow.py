@@ -142,6 +142,9 @@ class Trainable(Protocol):
     def parameters(self) -> list[Any]:
         """Leaves to train."""
 
+    def decayed(self) -> list[Any]:
+        """What shrinks in a training: tensors that share the memory of the leaves."""
+
     def state(self) -> State:
         """Copies of all parameters."""
 
@@ -170,8 +173,9 @@ class CouplingFlow(TrainableArrays):
     """The flow in torch.
 
     Args:
-        compiled: Splines by numba, with a gradient written by hand: four times faster than torch's
-            own operations, which are used otherwise.
+        compiled: Splines by numba, with a gradient of all layers written by hand
+            (`_flow_gradient`): many times faster than torch's own operations, which are used
+            otherwise.
         device: Of torch; None: the CPU. With a device, `compiled` has no effect.
     """
 
@@ -185,7 +189,7 @@ class CouplingFlow(TrainableArrays):
     ) -> None:
         super().__init__(state, spec.shapes(), device=device or "cpu")
         self.spec = spec
-        self._splines = _compiled_spline() if compiled and device is None else torch_spline
+        self._whole = _compiled_flow(spec) if compiled and device is None else None
         self._columns = []
         for layer, kept in enumerate(spec.kept):
             order = [*kept, *spec.moved(layer)]
@@ -194,6 +198,14 @@ class CouplingFlow(TrainableArrays):
             self._columns.append(
                 [self._torch.tensor(list(group), device=self._device).long() for group in groups]
             )
+
+    def decayed(self) -> list[Any]:
+        """The weights; but not those of the switch, the last row of each first matrix."""
+        return [
+            leaf.detach()[: -1 if name.endswith(".w0") else None]
+            for name, leaf in self._leaves.items()
+            if leaf.ndim > 1
+        ]
 
     def _raw(self, layer: int, kept: Any, context: Any) -> Any:
         torch = self._torch
@@ -206,11 +218,14 @@ class CouplingFlow(TrainableArrays):
 
     def forward(self, x: Any, context: Any) -> tuple[Any, Any]:
         """z `(rows, features)` and ``log |dz/dx|`` `(rows,)`."""
+        if self._whole is not None:
+            found: tuple[Any, Any] = self._whole(x, context, *self._leaves.values())
+            return found
         total: Any = 0.0
         for layer, (kept, moved, back) in enumerate(self._columns):
             still = x[:, kept]
             raw = self._raw(layer, still, context)
-            y, logs = self._splines(x[:, moved], raw, self.spec.bins, False)
+            y, logs = torch_spline(x[:, moved], raw, self.spec.bins, False)
             total = total + logs
             x = self._torch.cat([still, y], 1)[:, back]
         return x, total
@@ -273,42 +288,12 @@ def torch_spline(x: Any, raw: Any, bins: int, inverse: bool) -> tuple[Any, Any]:
     return torch.where(inside, y, x), -logs if inverse else logs
 
 
-@functools.cache
-def _compiled_spline() -> Callable[..., tuple[Any, Any]]:
-    """`torch_spline` forward, by numba; the class is made when torch is there."""
-    torch = import_torch()
-    from rootml.sbi.morphing.flow import _compiled_spline as kernels
+def _compiled_flow(spec: FlowSpec) -> Callable[..., tuple[Any, Any]]:
+    """All layers as one operation of torch; only where numba is."""
+    from rootml.sbi.morphing.flow._flow_gradient import FlowGradient
 
-    class Spline(torch.autograd.Function):  # type: ignore[misc, name-defined]
-        @staticmethod
-        def forward(ctx: Any, x: Any, raw: Any, bins: int) -> tuple[Any, Any]:
-            ctx.save_for_backward(x, raw)
-            ctx.bins = bins
-            y, logs = torch.empty_like(x), torch.empty(len(x))
-            kernels.forward(x.numpy(), raw.numpy(), bins, y.numpy(), logs.numpy())
-            return y, logs
-
-        @staticmethod
-        def backward(ctx: Any, gy: Any, gl: Any) -> tuple[Any, Any, None]:
-            x, raw = ctx.saved_tensors
-            gx, graw = torch.empty_like(x), torch.empty_like(raw)
-            kernels.backward(
-                x.numpy(),
-                raw.numpy(),
-                ctx.bins,
-                gy.contiguous().numpy(),
-                gl.contiguous().numpy(),
-                gx.numpy(),
-                graw.numpy(),
-            )
-            return gx, graw, None
-
-    def call(x: Any, raw: Any, bins: int, inverse: bool) -> tuple[Any, Any]:
-        assert not inverse
-        found: tuple[Any, Any] = Spline.apply(x.contiguous(), raw.contiguous(), bins)
-        return found
-
-    return call
+    made: Callable[..., tuple[Any, Any]] = FlowGradient(spec).make()
+    return made
 
 
 class UserFlow:
@@ -375,6 +360,10 @@ class UserFlow:
     def parameters(self) -> list[Any]:
         """Leaves to train."""
         return list(self._module.parameters())
+
+    def decayed(self) -> list[Any]:
+        """The matrices."""
+        return [leaf.detach() for leaf in self.parameters() if leaf.ndim > 1]
 
     def state(self) -> State:
         """Copies of parameters and buffers."""

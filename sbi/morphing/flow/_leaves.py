@@ -55,6 +55,10 @@ class TrainableArrays:
         """The leaves to train."""
         return list(self._leaves.values())
 
+    def decayed(self) -> list[Any]:
+        """What shrinks in a training: the matrices; the memory is that of the leaves."""
+        return [leaf.detach() for leaf in self._leaves.values() if leaf.ndim > 1]
+
     def state(self) -> State:
         """Copies of all parameters."""
         return {name: leaf.detach().cpu().numpy().copy() for name, leaf in self._leaves.items()}

@@ -17,6 +17,7 @@ simulation are not passed on to every corrected sample.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -56,10 +57,10 @@ def close_marginals(
         return tables
     closed = []
     for j, table in enumerate(tables.tables):
-        moved = _quantile_map(
-            normal_probability(z[:, j].astype(np.float64)), weights, _edges(table)
+        moved = _closing_map(
+            normal_probability(z[:, j].astype(np.float64)), weights, table_edges(table)
         )
-        at = normal_quantile(moved(normal_probability(table.z)))
+        at = normal_quantile(moved.inverse(normal_probability(table.z)))
         # beyond the nodes there is nothing to learn from: the tail is carried along
         ends = normal_quantile(_TAIL[:1]).item(), normal_quantile(1 - _TAIL[:1]).item()
         new = np.where((table.z > ends[0]) & (table.z < ends[1]), at, table.z)
@@ -67,7 +68,7 @@ def close_marginals(
     return Gaussianiser(tuple(closed))
 
 
-def _edges(table: Table) -> Float:
+def table_edges(table: Table) -> Float:
     """The edges of large atoms on the probability scale, with 0 and 1."""
     large = table.u_high - table.u_low > _LARGE
     found = np.concatenate([[0.0, 1.0], table.u_low[large], table.u_high[large]])
@@ -75,44 +76,74 @@ def _edges(table: Table) -> Float:
 
 
 @dataclass(frozen=True, slots=True)
-class _QuantileMap:
-    """Expected quantiles and the observed ones: piecewise linear, `(nodes,)` each, ascending."""
+class QuantileMap:
+    """A distribution function: piecewise linear, `(nodes,)` each, ascending."""
 
-    expected: Float
     observed: Float
+    expected: Float
 
     def __call__(self, u: Float) -> Float:
+        """Its values."""
+        result: Float = np.interp(u, self.observed, self.expected)
+        return result
+
+    def inverse(self, u: Float) -> Float:
+        """The quantiles."""
         result: Float = np.interp(u, self.expected, self.observed)
         return result
 
 
-def _quantile_map(u: Float, weights: Float, edges: Float) -> _QuantileMap:
-    """From the quantiles that u `(rows,)` should have to those that it has."""
+def _closing_map(u: Float, weights: Float, edges: Float) -> QuantileMap:
+    """The distribution function of u `(rows,)`, which should be flat."""
     order = np.argsort(u)
     total = np.cumsum(weights[order])
-    observed_edges = np.interp(edges, monotone(total / total[-1]), u[order])
-    observed_edges[0], observed_edges[-1] = 0.0, 1.0
-    expected, observed = [], []
-    for k in range(len(edges) - 1):
-        low, high = observed_edges[k], observed_edges[k + 1]
+    observed = np.interp(edges, monotone(total / total[-1]), u[order])
+    observed[0], observed[-1] = 0.0, 1.0
+    return quantile_map(u, weights, observed=observed, expected=edges)
+
+
+def quantile_map(
+    u: Float,
+    weights: Float,
+    *,
+    observed: Float,
+    expected: Float,
+    normal_start: bool = False,
+    events_share: float = 1.0,
+) -> QuantileMap:
+    """The smooth distribution function of u `(rows,)` in [0, 1].
+
+    Args:
+        observed, expected: Edges between which it is smooth, and its values there.
+        normal_start: Whether a shift and a width on the normal scale come first.
+        events_share: Of the effective events: u may have a fluctuation of its own.
+    """
+    across, up = [], []
+    for k in range(len(observed) - 1):
+        low, high = observed[k], observed[k + 1]
         inside = (u >= low) & (u < high)
         nodes = _NODES
         if high > low:
-            nodes = _smooth_distribution((u[inside] - low) / (high - low), weights[inside])
-        expected.append(edges[k] + nodes * (edges[k + 1] - edges[k]))
-        observed.append(low + _NODES * (high - low))
-    return _QuantileMap(
-        *(np.maximum.accumulate(np.concatenate(part)) for part in (expected, observed))
-    )
+            mass = weights[inside]
+            nodes = _smooth_distribution(
+                (u[inside] - low) / (high - low),
+                mass,
+                events=effective_events(mass) * events_share,
+                normal_start=normal_start,
+            )
+        across.append(low + _NODES * (high - low))
+        up.append(expected[k] + nodes * (expected[k + 1] - expected[k]))
+    return QuantileMap(*(np.maximum.accumulate(np.concatenate(part)) for part in (across, up)))
 
 
-def _smooth_distribution(v: Float, weights: Float) -> Float:
+def _smooth_distribution(v: Float, weights: Float, *, events: float, normal_start: bool) -> Float:
     """The smooth distribution function of v `(rows,)` in [0, 1] at the nodes, `(nodes,)`."""
-    events = effective_events(weights)
     degree = int(min(_BLOCKS[-1][1], np.sqrt(events / _EVENTS_PER_SQUARE)))
     if degree < 1:
         return _NODES
     made, (middle, mass) = _NODES, _group_rows(v, weights)
+    if normal_start:
+        made = _moved_normal(middle, mass, events)
     for _ in range(_PASSES):
         where = np.interp(middle, _NODES, made)
         coefficients = _shrink(_legendre(where, degree).T @ mass / mass.sum(), events)
@@ -121,6 +152,18 @@ def _smooth_distribution(v: Float, weights: Float) -> Float:
         density = 1 + _legendre(_NODES, degree) @ coefficients
         share = min(1.0, (1 - MIN_DENSITY) / max(1e-9, 1 - float(density.min())))
         made = np.interp(made, _NODES, _cumulative(share * coefficients))
+    return made
+
+
+def _moved_normal(v: Float, mass: Float, events: float) -> Float:
+    """The distribution function at the nodes if v `(rows,)` is normal on the normal scale."""
+    z = normal_quantile(v)
+    mean = float(mass @ z / mass.sum())
+    width = math.sqrt(max(0.05, float(mass @ (z - mean) ** 2 / mass.sum())))
+    square = events * (mean**2 + 2 * math.log(width) ** 2)
+    kept = max(0.0, 1 - 2 / square) if square > 0 else 0.0
+    made: Float = normal_probability((normal_quantile(_NODES) - kept * mean) / width**kept)
+    made[0], made[-1] = 0.0, 1.0
     return made
 
 

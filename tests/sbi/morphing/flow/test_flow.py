@@ -35,10 +35,10 @@ def raw() -> Any:
     return rng.normal(size=(400, 2, num_raw(BINS))) * np.repeat([0.3, 2.0], 200)[:, None, None]
 
 
-def example(features: int, seed: int = 0) -> tuple[FlowSpec, Any, Any, Any]:
+def example(features: int, seed: int = 0, *, layers: int = 6) -> tuple[FlowSpec, Any, Any, Any]:
     """A flow with parameters that are not trivial, rows and contexts."""
     rng = np.random.default_rng(seed)
-    spec = coupling_spec(features, 5, layers=6, hidden=(16, 18), bins=BINS)
+    spec = coupling_spec(features, 5, layers=layers, hidden=(16, 18), bins=BINS)
     state = {
         name: each + 0.1 * rng.normal(size=each.shape).astype(np.float32)
         for name, each in spec.initial(rng).items()
@@ -77,27 +77,6 @@ def test_spline_ascends_and_is_the_identity_outside(raw: Any) -> None:
     outside = np.abs(x) >= BOUND
     assert np.array_equal(y[outside], x[outside])
     np.testing.assert_allclose(spline(y, one, inverse=True), x, atol=1e-8)
-
-
-def test_compiled_spline_has_torchs_values_and_gradients(raw: Any) -> None:
-    pytest.importorskip("numba")
-    from rootml.sbi.morphing.flow._flow import _compiled_spline, torch_spline
-
-    rng = np.random.default_rng(0)
-    x = (2.5 * rng.normal(size=(len(raw), 2))).astype(np.float32)
-    weights = torch.tensor(rng.normal(size=x.shape))
-    found = []
-    for call, dtype in ((torch_spline, torch.float64), (_compiled_spline(), torch.float32)):
-        a = torch.tensor(x, dtype=dtype, requires_grad=True)
-        flat = torch.tensor(raw.reshape(len(raw), -1), dtype=dtype, requires_grad=True)
-        y, logs = call(a, flat, BINS, False)
-        ((weights.to(dtype) * y).sum() + (logs * torch.arange(len(x)) / len(x)).sum()).backward()
-        assert a.grad is not None
-        assert flat.grad is not None
-        found.append([y.detach(), logs.detach(), a.grad, flat.grad])
-    for ours, expected in zip(found[1], found[0], strict=True):
-        scale = float(expected.abs().max())
-        np.testing.assert_allclose(ours.double(), expected, rtol=2e-3, atol=2e-4 * scale)
 
 
 def test_torch_spline_has_the_slope_of_finite_differences(raw: Any) -> None:
@@ -149,6 +128,46 @@ def test_flow_is_inverted_and_knows_its_jacobian(features: int, *, compiled: boo
         )
         expected = torch.linalg.slogdet(jacobian)[1]
         np.testing.assert_allclose(logs[row].detach(), expected, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("features", "layers", "wild"), [(1, 6, 0.1), (2, 6, 0.1), (5, 6, 0.1), (4, 1, 1.0)]
+)
+def test_the_compiled_flow_has_torchs_values_and_gradients(
+    features: int, layers: int, wild: float
+) -> None:
+    """Rows fill no whole tile, some lie beyond the bounds; torch works in double precision."""
+    pytest.importorskip("numba")
+    spec, state, x, context = example(features, layers=layers)
+    rng = np.random.default_rng(1)
+    state = {n: each + wild * rng.normal(size=each.shape) for n, each in state.items()}
+    weights = torch.tensor(rng.normal(size=(2, *x.shape)))
+    found = []
+    for compiled, dtype in ((True, torch.float32), (False, torch.float64)):
+        flow = CouplingFlow(spec, state, compiled=compiled)
+        flow._leaves = {
+            n: leaf.detach().to(dtype).requires_grad_() for n, leaf in flow._leaves.items()
+        }
+        a = torch.tensor(2 * x, dtype=dtype, requires_grad=True)
+        z, logs = flow.forward(a, torch.tensor(context, dtype=dtype))
+        ((weights[0].to(dtype) * z).sum() + (logs * weights[1, :, 0].to(dtype)).sum()).backward()
+        found.append([z.detach(), logs.detach(), a.grad, *(p.grad for p in flow.parameters())])
+    for ours, expected in zip(*found, strict=True):
+        scale = float(expected.abs().max())
+        np.testing.assert_allclose(ours.double(), expected, rtol=2e-3, atol=5e-4 * scale)
+
+
+def test_a_pass_back_that_comes_too_late_is_refused() -> None:
+    """Values of a pass are kept until the next step has used their memory."""
+    pytest.importorskip("numba")
+    spec, state, x, context = example(2)
+    flow = CouplingFlow(spec, state, compiled=True)
+    first, second = (flow.loss(torch.tensor(x), torch.tensor(context)).sum() for _ in range(2))
+    second.backward()
+    first.backward(retain_graph=True)  # has values of its own
+    flow.loss(torch.tensor(x), torch.tensor(context))
+    with pytest.raises(RuntimeError, match="are gone"):
+        first.backward()
 
 
 @pytest.mark.parametrize("features", [1, 2, 4, 7])

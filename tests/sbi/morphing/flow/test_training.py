@@ -18,7 +18,8 @@ from scipy import stats
 import rootml
 from rootml.errors import MissingFileError
 from rootml.sbi.morphing import Morpher
-from rootml.sbi.morphing.flow._training import Schedule, ScheduleOptions, Trainer
+from rootml.sbi.morphing.flow._flow import CouplingFlow, coupling_spec
+from rootml.sbi.morphing.flow._training import Schedule, ScheduleOptions, Trainer, TrainingRows
 
 pytest.importorskip("torch")
 
@@ -73,11 +74,49 @@ def test_the_learning_rate_is_annealed_whenever_it_ends(from_step: int | None) -
 
 def test_sizes_follow_the_events() -> None:
     sizes = [ScheduleOptions().resolve(events) for events in (100, 5000, 350_000, 1e7)]
-    assert [each.steps for each in sizes] == [200, 353, 2958, 6000]
+    assert [each.steps for each in sizes] == [200, 989, 2958, 6000]
     assert [each.batch_size for each in sizes] == [256, 256, 1024, 1024]
+    assert [each.decay for each in sizes] == [1.0, 1.0, 0.1, 0.1]
     assert ScheduleOptions(steps=7, batch_size=3, patience=2).resolve(1e6) == Schedule(
         7, 3, 2e-3, 2
     )
+
+
+def test_a_step_is_that_of_torchs_own_optimiser() -> None:
+    """AdamW with clipped gradients; the row of the switch and the biases do not decay."""
+    import torch
+
+    spec = coupling_spec(3, 4, layers=2, hidden=(5,), bins=4)
+    rng = np.random.default_rng(0)
+    flow = CouplingFlow(spec, spec.initial(rng), compiled=False)
+    rows = TrainingRows(np.zeros((8, 3), "f4"), np.zeros((8, 4), "f4"), np.ones(8))
+    schedule = Schedule(100, 8, decay=20.0)
+    trainer = Trainer(flow, rows, rows, schedule, seed=(0, 0))
+    theirs = [torch.nn.Parameter(leaf.detach().clone()) for leaf in flow.parameters()]
+    groups = [{"params": [p], "weight_decay": 20.0 * (p.ndim > 1)} for p in theirs]
+    optimiser = torch.optim.AdamW(groups, lr=1.0)
+    first = [name for name in spec.shapes() if name.endswith(".w0")]
+    for step in range(30):
+        gradients = [torch.tensor(rng.normal(size=p.shape) * 10 ** (step % 3 - 1)).float()
+                     for p in theirs]  # fmt: skip
+        for group, gradient in zip(optimiser.param_groups, gradients, strict=True):
+            group["lr"] = schedule.rate(step)
+            group["params"][0].grad = gradient.clone()
+        torch.nn.utils.clip_grad_norm_(theirs, 5.0)
+        switch = [p.detach()[-1].clone() for p in _named(spec, theirs, first)]
+        optimiser.step()
+        with torch.no_grad():
+            for p, row in zip(_named(spec, theirs, first), switch, strict=True):
+                p[-1] += 20.0 * schedule.rate(step) * row
+            for leaf, gradient in zip(flow.parameters(), gradients, strict=True):
+                leaf.grad = gradient
+            trainer._update(step)
+    for leaf, p in zip(flow.parameters(), theirs, strict=True):
+        torch.testing.assert_close(leaf, p, rtol=1e-4, atol=1e-5, check_device=False)
+
+
+def _named(spec: Any, leaves: Any, names: Any) -> Any:
+    return [leaf for name, leaf in zip(spec.shapes(), leaves, strict=True) if name in names]
 
 
 def test_training_and_validation_losses_are_comparable(
