@@ -292,7 +292,10 @@ def _compiled_flow(spec: FlowSpec) -> Callable[..., tuple[Any, Any]]:
     """All layers as one operation of torch; only where numba is."""
     from rootml.sbi.morphing.flow._flow_gradient import FlowGradient
 
-    made: Callable[..., tuple[Any, Any]] = FlowGradient(spec).make()
+    layers = range(len(spec.kept))
+    moved, widths = ([of(layer) for layer in layers] for of in (spec.moved, spec.widths))
+    whole = FlowGradient(spec.kept, moved, widths, bins=spec.bins)
+    made: Callable[..., tuple[Any, Any]] = whole.make()
     return made
 
 

@@ -16,16 +16,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from rootml.sbi.morphing.flow import _compiled_spline as kernels
 from rootml.sbi.morphing.flow._leaves import import_torch
 from rootml.sbi.morphing.flow._spline import MAX_INPUT
-
-if TYPE_CHECKING:
-    from rootml.sbi.morphing.flow._flow import FlowSpec
 
 _LIMIT = np.float32(MAX_INPUT)
 
@@ -51,16 +48,25 @@ class FlowGradient:
     """The layers of a flow; `make` gives the operation.
 
     Args:
-        spec: The shape of the flow.
+        kept, moved: For each layer the features that it looks at, and that it transforms.
+        widths: For each layer the sizes of its network, from input to output.
+        bins: Of the splines.
     """
 
-    def __init__(self, spec: FlowSpec) -> None:
+    def __init__(
+        self,
+        kept: Sequence[Sequence[int]],
+        moved: Sequence[Sequence[int]],
+        widths: Sequence[Sequence[int]],
+        *,
+        bins: int,
+    ) -> None:
         self._torch = import_torch()
-        self._spec = spec
-        self._depth = len(spec.hidden) + 1
-        layers = range(len(spec.kept))
-        self._kept = [np.array(kept, np.int64) for kept in spec.kept]
-        self._moved = [np.array(spec.moved(layer), np.int64) for layer in layers]
+        self._widths, self._bins = widths, bins
+        self._depth = len(widths[0]) - 1
+        self._features = len(kept[0]) + len(moved[0])
+        self._kept = [np.array(each, np.int64) for each in kept]
+        self._moved = [np.array(each, np.int64) for each in moved]
         self._spare: _Values | None = None
         self._passes = 0
 
@@ -77,7 +83,7 @@ class FlowGradient:
             raw = self._network(layer, values.x[layer], context, held, leaves)
             ends = values.x[layer].numpy(), values.x[layer + 1].numpy()
             kernels.forward(
-                ends[0], self._moved[layer], raw.numpy(), self._spec.bins, ends[1], logs.numpy(),
+                ends[0], self._moved[layer], raw.numpy(), self._bins, ends[1], logs.numpy(),
                 values.places[layer],
             )  # fmt: skip
         return values.x[-1].t().contiguous(), logs, values
@@ -106,7 +112,7 @@ class FlowGradient:
             x, held = values.x[layer].numpy(), values.layers[layer]
             raw = torch.empty_like(held[-1])
             kernels.backward(
-                x, self._moved[layer], held[-1].numpy(), values.places[layer], self._spec.bins,
+                x, self._moved[layer], held[-1].numpy(), values.places[layer], self._bins,
                 g.numpy(), gl.numpy(), raw.numpy(),
             )  # fmt: skip
             inputs = self._through_network(layer, held, raw, leaves, found)
@@ -142,10 +148,8 @@ class FlowGradient:
             spare.owner = self._passes
             return spare
         new = self._torch.empty
-        x = [new(self._spec.features, rows) for _ in range(count + 1)]
-        layers = [
-            [new(width, rows) for width in self._spec.widths(layer)] for layer in range(count)
-        ]
+        x = [new(self._features, rows) for _ in range(count + 1)]
+        layers = [[new(width, rows) for width in self._widths[layer]] for layer in range(count)]
         places = [np.empty((7 * len(moved), rows), np.float32) for moved in self._moved]
         return _Values(x, layers, places, self._passes)
 

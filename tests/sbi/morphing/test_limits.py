@@ -139,7 +139,8 @@ def test_outliers_of_a_tail(tmp_path: Path, outside: Any) -> None:
     features = np.column_stack([new["x"], new["e"]])
     feed = {"features": features, "conditions": new["c"][:, None], "draws": morpher.draws(new)}
     made, morphed = session.run(["corrected", "morphed"], feed)
-    np.testing.assert_allclose(made, np.column_stack([found["x"], found["e"]]), rtol=2e-3)
+    expected = np.column_stack([found["x"], found["e"]])  # one of them is nearly 0
+    np.testing.assert_allclose(made, expected, rtol=2e-3, atol=1e-6)
     assert morphed.tolist() == [True, True, *[outside != "keep"] * 3]
 
 

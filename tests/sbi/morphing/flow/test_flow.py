@@ -162,10 +162,12 @@ def test_a_pass_back_that_comes_too_late_is_refused() -> None:
     pytest.importorskip("numba")
     spec, state, x, context = example(2)
     flow = CouplingFlow(spec, state, compiled=True)
-    first, second = (flow.loss(torch.tensor(x), torch.tensor(context)).sum() for _ in range(2))
+    rows = torch.tensor(x), torch.tensor(context)
+    losses: list[Any] = [flow.loss(*rows).sum() for _ in range(2)]
+    first, second = losses
     second.backward()
     first.backward(retain_graph=True)  # has values of its own
-    flow.loss(torch.tensor(x), torch.tensor(context))
+    flow.loss(*rows)
     with pytest.raises(RuntimeError, match="are gone"):
         first.backward()
 

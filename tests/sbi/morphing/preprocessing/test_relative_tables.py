@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -84,7 +85,7 @@ def peaks(rng: np.random.Generator, rows: int, sigma: float) -> Any:
     return rng.integers(0, 8, rows) + sigma * rng.normal(size=rows)
 
 
-DIFFERENT = {
+DIFFERENT: dict[str, Callable[[Any, Any], Any]] = {
     "an atom of the data": lambda rng, x: np.where(rng.uniform(size=len(x)) < 0.01, 0.1, x),
     "a gap of the data": lambda _, x: np.where((x > 0.2) & (x < 0.5), x + 0.3, x),
     "an edge of the data": lambda _, x: np.abs(x),
