@@ -35,6 +35,12 @@ def covariance_of(minimum: Minimum, free: npt.NDArray[np.bool_]) -> tuple[Float,
     Parameters that a limit blocks are held for all others: what the limit forbids makes their
     errors no larger. Their own is that without the limit, where there is one, and else 0.
     """
+    if minimum.covariance is None:
+        minimum.covariance = _covariance_of(minimum, free)
+    return minimum.covariance
+
+
+def _covariance_of(minimum: Minimum, free: npt.NDArray[np.bool_]) -> tuple[Float, bool]:
     covariance = np.zeros((len(free), len(free)))
     if minimum.hessian is None or len(flat_directions(minimum, free)):
         return covariance, False

@@ -34,12 +34,14 @@ class Curvature:
                 self._known = moving, found
             return found
         mask, inverse = self._known
+        if (mask == moving).all():
+            return inverse
         gone = np.flatnonzero(mask & ~moving)
         if (moving & ~mask).any() or len(gone) > _FEW:
             return self._computed(moving)
         for k in gone:
             column, size = inverse[:, k], inverse[k, k]
-            inverse = inverse - np.outer(column, column) / size
+            inverse = inverse - column[:, None] * column / size
             inverse[k] = inverse[:, k] = 0.0
         fine = np.diag(inverse)[moving] > _SMALL * np.diag(self._known[1])[moving]
         return inverse if fine.all() else self._computed(moving)
@@ -63,12 +65,13 @@ class Curvature:
         expected = float(step @ ahead)
         if not (curved > _CURVED * max(expected, 1e-300) and curved > _CURVED and expected > 0.0):
             return self
-        grown = np.outer(change, change) / curved - np.outer(ahead, ahead) / expected
-        other = Curvature(self.hessian + grown)
+        rise, fall = change[:, None] * (change / curved), ahead[:, None] * (ahead / expected)
+        other = Curvature(self.hessian + (rise - fall))
         inverse = self.inverse(moving)
         if inverse is not None and not step[~moving].any():
             back = inverse @ change / curved  # change is masked: the inverse is 0 for the others
             size = 1.0 / curved + float(change @ back) / curved
-            cross = np.outer(back, step)
-            other._known = moving, inverse - cross - cross.T + size * np.outer(step, step)
+            cross = back[:, None] * step
+            square = step[:, None] * (size * step)
+            other._known = moving, inverse - cross - cross.T + square
         return other

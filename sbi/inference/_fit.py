@@ -67,7 +67,7 @@ from rootml.sbi.inference._quasi_newton import (
 )
 from rootml.sbi.inference._scan import Profile
 from rootml.sbi.inference._scan import profile as scan_profile
-from rootml.sbi.likelihood._fittable import Fittable, is_weighted
+from rootml.sbi.likelihood._fittable import Fittable, anchored, is_weighted
 from rootml.sbi.likelihood._parameters import Nuisance, Parameter
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ log = logging.getLogger(__name__)
 
 LEVEL = 0.6826894921370859
 _MINOS_GOAL = 1e-9  # EDM of the fits that find an end
-_QUICK_GOAL = 1e-9  # EDM of quasi-Newton steps: what is left does not change the Hessian
+_QUICK_GOAL = 1e-7  # EDM of quasi-Newton steps: the last one needs no other look at the events
 
 
 @dataclass
@@ -133,9 +133,11 @@ class FitResult(HtmlRepr):
     flat: list[dict[str, float]] = field(default_factory=list)
     _minuit: Any = field(repr=False, default=None)
     _hessian: Float | None = field(repr=False, default=None)
+    _seen: Float | None = field(repr=False, default=None)  # where the Hessian was taken
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_minuit": None}  # it cannot be sent to another process
+        kept = {key: value for key, value in self.__dict__.items() if key != "_anchored"}
+        return kept | {"_minuit": None}  # it cannot be sent to another process
 
     @property
     def theta(self) -> Float:
@@ -481,13 +483,18 @@ class FitResult(HtmlRepr):
         if self._curvature is not None:
             at = Conditional(self.theta, self.nll, np.zeros(len(place)), self._curvature, True)
             found = conditional_from(
-                self.like, at if near is None else near, place, free, goal, bend=bend
+                self._anchored, at if near is None else near, place, free, goal, bend=bend
             )
             if found is not None:
                 return found
         again = self.refit(held, start=self.predicted(held))
         slopes = self.like.nll_gradient(again.theta, strict=False)[1]
         return Conditional(again.theta, again.nll, slopes, self._curvature, again.valid)
+
+    @cached_property
+    def _anchored(self) -> Fittable:
+        """The likelihood, ready for fits nearby."""
+        return anchored(self.like, self.theta if self._seen is None else self._seen)
 
     @cached_property
     def _curvature(self) -> Curvature | None:
@@ -614,16 +621,19 @@ def fit(
 
 def _quick(
     like: Fittable, objective: Objective, theta: Float, free: npt.NDArray[np.bool_],
-    hessian: Float | None,
+    hessian: Float | None, goal: float = _QUICK_GOAL,
 ) -> Minimum | None:  # fmt: skip
     """The minimum by quasi-Newton steps, valid or flat; None: they find none."""
     near = (theta, None if hessian is None else Curvature(hessian))
     if hessian is None:
         near = from_afar(like, theta, free) or near
-    found = quasi_newton(like, near[0], free, goal=_QUICK_GOAL, curvature=near[1])
+    found = quasi_newton(like, near[0], free, goal=goal, curvature=near[1])
     if found is None:
         return None
-    minimum = _polished(like, found.theta, free, (found.value, found.gradient))
+    low, high = limits(like)
+    theta = np.where(free, np.minimum(np.maximum(found.theta + found.step, low), high), theta)
+    known = found.value, found.gradient, theta - found.theta
+    minimum = settle(like, polish(like, theta, free, known, goal), free)
     if not (is_valid(minimum, free) or len(flat_directions(minimum, free))):
         return None
     objective.gradients = found.passes
@@ -632,25 +642,26 @@ def _quick(
 
 def fit_near(
     like: Fittable, *, fixed: Mapping[str, float], start: Mapping[str, float],
-    hessian: Float | None = None,
+    hessian: Float | None = None, goal: float = _QUICK_GOAL,
 ) -> FitResult:  # fmt: skip
     """The same from a start near the minimum: Newton steps, and MIGRAD only where these fail."""
-    found = newton_fit(like, fixed=fixed, start=start, hessian=hessian)
+    found = newton_fit(like, fixed=fixed, start=start, hessian=hessian, goal=goal)
     return fit(like, fixed=fixed, start=start) if found is None else found
 
 
 def newton_fit(
     like: Fittable, *, fixed: Mapping[str, float], start: Mapping[str, float],
-    hessian: Float | None = None,
+    hessian: Float | None = None, goal: float = _QUICK_GOAL,
 ) -> FitResult | None:  # fmt: skip
     """The same by Newton steps alone; None: they find no minimum.
 
     Args:
         hessian: Second derivatives nearby; None: those at the start.
+        goal: The EDM at which the last step is taken without another look.
     """
     theta, free = start_of(like, fixed=fixed, start=start)
     objective = Objective(like, free)
-    quick = _quick(like, objective, theta, free, hessian)
+    quick = _quick(like, objective, theta, free, hessian, goal)
     if quick is not None:
         return _account(like, objective, quick, free)
     if not math.isfinite(like.nll(theta, strict=False)):
@@ -663,11 +674,8 @@ def newton_fit(
     return None
 
 
-def _polished(
-    like: Fittable, theta: Float, free: npt.NDArray[np.bool_],
-    known: tuple[float, Float] | None = None,
-) -> Minimum:  # fmt: skip
-    return settle(like, polish(like, theta, free, known), free)
+def _polished(like: Fittable, theta: Float, free: npt.NDArray[np.bool_]) -> Minimum:
+    return settle(like, polish(like, theta, free), free)
 
 
 def _second_opinion(
@@ -710,6 +718,7 @@ def _account(
         dict(zip(names, sigma.tolist(), strict=True)), covariance, minimum.value, minimum.edm,
         valid, problems, at_limit, [n for n, f in zip(names, free, strict=True) if not f],
         (objective.values, objective.gradients), flat, minuit, minimum.hessian,
+        minimum.seen,
     )  # fmt: skip
 
 

@@ -41,12 +41,19 @@ class _Spectrum:
     where: npt.NDArray[np.intp]
 
 
-def _spectrum(hessian: Float, moving: Mask) -> _Spectrum:
+def _spectrum(minimum: Minimum, moving: Mask) -> _Spectrum:
+    """Of the parameters that move; the last one is kept."""
+    known: _Spectrum | None = minimum.spectrum
     where = np.flatnonzero(moving)
-    diagonal = np.abs(np.diag(hessian)[where])
-    units = np.where(diagonal > 0.0, 1.0 / np.sqrt(np.where(diagonal > 0.0, diagonal, 1.0)), 1.0)
-    values, vectors = np.linalg.eigh(hessian[np.ix_(where, where)] * np.outer(units, units))
-    return _Spectrum(values, vectors, units, where)
+    if known is not None and np.array_equal(known.where, where):
+        return known
+    hessian = minimum.hessian
+    assert hessian is not None
+    diagonal = np.abs(hessian.diagonal()[where])
+    units = 1.0 / np.sqrt(np.where(diagonal > 0.0, diagonal, 1.0))
+    scaled = hessian[where[:, None], where] * (units[:, None] * units)
+    minimum.spectrum = found = _Spectrum(*np.linalg.eigh(scaled), units, where)
+    return found
 
 
 def flat_directions(minimum: Minimum, free: Mask) -> Float:
@@ -64,7 +71,7 @@ def _found_flat(minimum: Minimum, free: Mask) -> Float:
     if minimum.hessian is None or not free.any():
         return none
     moving = free & ~_pushed(minimum)
-    found = _spectrum(minimum.hessian, moving)
+    found = _spectrum(minimum, moving)
     left = np.abs(minimum.gradient[found.where] * found.units).max(initial=0.0)
     flat = np.abs(found.values) <= np.clip(left, _FLAT, _MAX_FLAT)
     directions = np.zeros((int(flat.sum()), len(free)))
@@ -95,7 +102,7 @@ def downhill(minimum: Minimum, free: Mask) -> Float | None:
     """The direction of the most negative curvature, ``(parameter,)``; None: all are positive."""
     if minimum.hessian is None or not free.any():
         return None
-    found = _spectrum(minimum.hessian, free & ~minimum.blocked)
+    found = _spectrum(minimum, free & ~minimum.blocked)
     if not len(found.values) or found.values[0] > 0.0:
         return None
     direction = np.zeros(len(free))
@@ -134,7 +141,7 @@ def _regular_step(minimum: Minimum, free: Mask) -> Float | None:
     moving = free & ~minimum.blocked
     if minimum.hessian is None or not moving.any():
         return None
-    found = _spectrum(minimum.hessian, moving)
+    found = _spectrum(minimum, moving)
     smallest = float(found.values[0])
     if not _NOT_CONVEX < smallest < _SUSPICIOUS:
         return None

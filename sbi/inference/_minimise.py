@@ -20,7 +20,7 @@ from rootml.sbi.likelihood._parameters import Nuisance, Parameter
 _NEAR_LIMIT = 1e-3  # of a standard deviation: nearer than this is at the limit
 _EDM_GOAL = 1e-12  # Newton steps stop here
 MAX_EDM = 1e-4  # minima with a larger EDM are rejected
-_LAST = 2e-9  # steps this short (6e-5 standard deviations) end where the parabola says
+_LAST = 2e-9  # EDM of steps (6e-5 standard deviations) that end where the parabola says
 _FLAT = 1e4  # variances that others raise this much may hide a flat direction: look again
 _STALE = 1e-10  # steps this short (1e-5 standard deviations) leave the Hessian as it is
 _FAR = 1e-2  # steps this long change it so much that the next one needs a new one
@@ -77,7 +77,7 @@ class Objective:
 def gradient_of(like: Fittable, theta: Float, free: npt.NDArray[np.bool_]) -> tuple[float, Float]:
     """Value and gradient; 0 for fixed parameters, which may have none (``sqrt(mu)`` at 0)."""
     value, gradient = like.nll_gradient(theta, strict=False)
-    return value, np.where(free, gradient, 0.0)
+    return value, gradient if free.all() else np.where(free, gradient, 0.0)
 
 
 def start_of(
@@ -223,6 +223,9 @@ class Minimum:
         edm: Estimated distance to the minimum (EDM), in -log L; infinite without a Hessian.
         gradient: First derivatives of all parameters.
         flat: Directions without curvature once they were looked for, see `_flat`.
+        seen: Where the second derivatives were taken, a hair from `theta`; None: there.
+        covariance: Once it was asked for, see `covariance_of`.
+        spectrum: Eigenvalues that were found last, see `_flat`.
     """
 
     theta: Float
@@ -232,24 +235,32 @@ class Minimum:
     edm: float
     gradient: Float
     flat: Float | None = None
+    seen: Float | None = None
+    covariance: tuple[Float, bool] | None = None
+    spectrum: Any = None
 
 
 def polish(
     like: Fittable, theta: Float, free: npt.NDArray[np.bool_],
-    known: tuple[float, Float] | None = None,
+    known: tuple[float, Float, Float] | None = None, goal: float = _LAST,
 ) -> Minimum:  # fmt: skip
     """Newton steps from where a minimiser stopped, within the limits, as long as they lead down.
 
     Args:
-        known: Value and gradient there.
+        known: Value and gradient a short step before, and the step, which the second derivatives
+            of here carry on.
+        goal: The EDM from which on a step ends where the parabola says.
     """
     low, high = limits(like)
-    value, gradient = gradient_of(like, theta, free) if known is None else known
-    gradient = np.where(free, gradient, 0.0)
-    hessian = hessian_of(like, theta, free)
+    value, gradient, came = (*gradient_of(like, theta, free), None) if known is None else known
+    gradient = gradient if free.all() else np.where(free, gradient, 0.0)
+    hessian, seen = hessian_of(like, theta, free), theta
     none = np.zeros_like(free)
     if hessian is None or not np.isfinite(gradient).all():
         return Minimum(theta, value, hessian, none, math.inf, gradient)
+    if came is not None:
+        rise = hessian @ came
+        value, gradient = value + float(gradient @ came + 0.5 * rise @ came), gradient + rise
     theta, value, gradient = _snap(like, theta, value, gradient, hessian, free)
     edm, blocked, moved = math.inf, none, 0.0
     for _ in range(_STEPS):
@@ -257,16 +268,15 @@ def polish(
             ((theta <= low) & (gradient > 0.0)) | ((theta >= high) & (gradient < 0.0))
         )
         where = np.flatnonzero(free & ~blocked)
-        inverse = invert(hessian[np.ix_(where, where)])
+        inverse = invert(_block(hessian, where))
         if inverse is None:
             return Minimum(theta, value, hessian, blocked, math.inf, gradient)
         step = np.zeros_like(theta)
         step[where] = -inverse @ gradient[where]
         edm = 0.5 * abs(float(gradient @ step))
-        trial = np.clip(theta + step, low, high) if free.any() else theta
-        trial = np.where(free, trial, theta)
-        correlated = (np.diag(inverse) * np.diag(hessian)[where]).max(initial=1.0)
-        if edm < _LAST and correlated < _FLAT and np.array_equal(trial, theta + step):
+        trial = np.where(free, np.minimum(np.maximum(theta + step, low), high), theta)
+        correlated = (inverse.diagonal() * hessian.diagonal()[where]).max(initial=1.0)
+        if edm < goal and correlated < _FLAT and np.array_equal(trial, theta + step):
             # what a step this short leaves is of second order: it need not be looked at
             theta, value, gradient = trial, value - edm, gradient + hessian @ step
             break
@@ -278,12 +288,12 @@ def polish(
             break
         theta, value, gradient, moved = trial, lower, rise, moved + edm
         if edm > _FAR:  # the next step needs the second derivatives of here
-            hessian, moved = hessian_of(like, theta, free), 0.0
+            hessian, seen, moved = hessian_of(like, theta, free), theta, 0.0
             if hessian is None:
                 return Minimum(theta, value, None, blocked, math.inf, gradient)
     if moved > _STALE:
-        hessian = hessian_of(like, theta, free)
-    return Minimum(theta, value, hessian, blocked, edm, gradient)
+        hessian, seen = hessian_of(like, theta, free), theta
+    return Minimum(theta, value, hessian, blocked, edm, gradient, seen=seen)
 
 
 def _snap(
@@ -292,8 +302,7 @@ def _snap(
 ) -> tuple[Float, float, Float]:  # fmt: skip
     """Put parameters that MIGRAD left just inside of a limit onto it, where that is lower."""
     low, high = limits(like)
-    sigma = 1.0 / np.sqrt(np.clip(np.diag(hessian), 1e-300, None))
-    near = _NEAR_LIMIT * sigma
+    near = _NEAR_LIMIT / np.sqrt(np.maximum(hessian.diagonal(), 1e-300))
     down = free & (theta - low < near) & (gradient > 0.0)
     up = free & (high - theta < near) & (gradient < 0.0)
     if not (down | up).any():
@@ -311,7 +320,7 @@ def hessian_of(like: Fittable, theta: Float, free: npt.NDArray[np.bool_]) -> Flo
         given = like.nll_hessian(theta)
     except DensityError:
         return None
-    hessian = np.where(np.outer(free, free), given, 0.0)
+    hessian = given if free.all() else np.where(free[:, None] & free, given, 0.0)
     return hessian if np.isfinite(hessian).all() else None
 
 
@@ -342,11 +351,16 @@ def invert(matrix: Float) -> Float | None:
         return None
     root = np.sqrt(scale)
     try:
-        factor = np.linalg.cholesky(matrix / np.outer(root, root))
+        factor = np.asarray(np.linalg.cholesky(matrix / root[:, None] / root), np.float64)
     except np.linalg.LinAlgError:
         return None
-    inverse = _inverse_of_lower(factor)
-    return np.asarray(inverse.T @ inverse / np.outer(root, root))
+    inverse = _inverse_of_lower(factor) / root
+    return np.asarray(inverse.T @ inverse)
+
+
+def _block(matrix: Float, where: npt.NDArray[np.intp]) -> Float:
+    """The rows and columns of some parameters."""
+    return matrix if len(where) == len(matrix) else matrix[where[:, None], where]
 
 
 def _inverse_of_lower(factor: Float) -> Float:

@@ -12,7 +12,8 @@ The last line is the update of Broyden, Fletcher, Goldfarb and Shanno (Nocedal a
 Numerical Optimization, 2nd edition, section 6.1): it keeps H positive definite. Value and gradient
 come of one pass over the events, and a fit takes some ten of them; with few parameters an eighth
 of many events takes the first, and all of them three or four. A conditional fit starts where the
-Hessian expects its minimum, and takes one or two.
+Hessian expects its minimum, and takes one or two. Where most events are those of the reference, a
+part of these takes the steps (`Likelihood.near`), and all of them one or two more.
 """
 
 from __future__ import annotations
@@ -26,10 +27,12 @@ import numpy.typing as npt
 from rootml._internal.types import Float
 from rootml.errors import DensityError
 from rootml.sbi.inference._curvature import Curvature
-from rootml.sbi.inference._minimise import hessian_of, invert, limits
-from rootml.sbi.likelihood._fittable import Fittable, subsample
+from rootml.sbi.inference._minimise import hessian_of, limits
+from rootml.sbi.likelihood._fittable import Fittable, nearby, subsample
 
 _STEPS = 60
+_SHARE = 0.1  # of the EDM that a fit is to reach: what a part of the events may leave
+_ANCHORS = 6  # times that a part of the events is set right
 _SHORTER = 0.3  # a step that leads up is shortened by this
 _TRIES = 12
 _SLOPE = 1e-4  # of the fall that the gradient promises: less is not worth a step
@@ -76,16 +79,49 @@ def quasi_newton(
         curvature: Second derivatives nearby, positive definite for the free parameters; None:
             those at the start.
     """
-    low, high = limits(like)
-    theta = np.where(free, np.clip(theta, low, high), theta)
-    value, gradient, fine = _evaluated(like, theta, free)
-    if not fine:
-        return None
+    theta = np.where(free, _within(theta, *limits(like)), theta)
+    fast = nearby(like, theta)
     if curvature is None:
-        hessian = hessian_of(like, theta, free)
+        hessian = hessian_of(like if fast is None else fast, theta, free)
         if hessian is None:
             return None
         curvature = Curvature(hessian)
+    found = None if fast is None else _by_part(like, fast, theta, free, goal, curvature)
+    return _steps(like, theta, free, goal, curvature) if found is None else found
+
+
+def _by_part(
+    like: Fittable, fast: Fittable, theta: Float, free: Mask, goal: float, curvature: Curvature
+) -> Found | None:
+    """Steps by a part of the events, until all of them agree that the EDM is small."""
+    low, high = limits(like)
+    for passes in range(1, _ANCHORS + 1):
+        found = _steps(fast, theta, free, _SHARE * goal, curvature)
+        if found is None:
+            return None
+        theta = np.where(free, _within(found.theta + found.step, low, high), theta)
+        value, gradient, fine = _evaluated(like, theta, free)
+        ahead = _step(found.curvature, gradient, theta, free, low, high) if fine else None
+        if ahead is None:
+            return None
+        edm = 0.5 * abs(float(gradient @ ahead[0]))
+        if edm < goal:
+            return Found(theta, value, ahead[0], gradient, found.curvature, edm, passes)
+        nearer = nearby(like, theta, fast)
+        if nearer is None:
+            return None
+        fast, curvature = nearer, found.curvature
+    return None
+
+
+def _steps(
+    like: Fittable, theta: Float, free: Mask, goal: float, curvature: Curvature
+) -> Found | None:
+    """Steps from a point within the limits."""
+    low, high = limits(like)
+    value, gradient, fine = _evaluated(like, theta, free)
+    if not fine:
+        return None
     passes = 1
     for _ in range(_STEPS):
         found = _step(curvature, gradient, theta, free, low, high)
@@ -98,7 +134,7 @@ def quasi_newton(
             return Found(theta, value, step, gradient, curvature, edm, passes)
         length = min(1.0, _MAX_STEP / math.sqrt(max(-slope, 1e-300)))
         for _ in range(_TRIES):
-            trial = np.where(free, np.clip(theta + length * step, low, high), theta)
+            trial = np.where(free, _within(theta + length * step, low, high), theta)
             lower, rise, fine = _evaluated(like, trial, free)
             passes += 1
             if fine and lower <= value + _SLOPE * length * slope + 1e-13 * abs(value):
@@ -130,16 +166,20 @@ def from_afar(like: Fittable, theta: Float, free: Mask) -> tuple[Float, Curvatur
         hessian = hessian_of(part, theta, free)
     except DensityError:
         return None
-    if hessian is None or invert(hessian[np.ix_(free, free)]) is None:
+    curvature = None if hessian is None else Curvature(hessian)
+    if curvature is None or curvature.inverse(free) is None:
         return None
-    return theta, Curvature(hessian)
+    return theta, curvature
 
 
 def _evaluated(like: Fittable, theta: Float, free: Mask) -> tuple[float, Float, bool]:
     """Value, gradient by all parameters (0 for a held one that has none), and whether finite."""
     value, gradient = like.nll_gradient(theta, strict=False)
-    gradient = np.where(free | np.isfinite(gradient), gradient, 0.0)
-    return value, gradient, math.isfinite(value) and bool(np.isfinite(gradient).all())
+    finite = np.isfinite(gradient)
+    fine = bool(finite.all())
+    if not fine:
+        gradient, fine = np.where(free | finite, gradient, 0.0), bool((finite | ~free).all())
+    return value, gradient, fine and math.isfinite(value)
 
 
 def predicted(
@@ -157,7 +197,7 @@ def predicted(
     place = theta + moved
     if inverse is not None:
         place = place - inverse @ (curvature.hessian @ moved)
-    return np.where(free, np.clip(place, *limit), place)
+    return np.where(free, _within(place, *limit), place)
 
 
 @dataclass(frozen=True)
@@ -213,17 +253,22 @@ def _step(
     Parameters that would leave go to their limit, and the others follow them.
     """
     moving = free & ~(((theta <= low) & (gradient > 0.0)) | ((theta >= high) & (gradient < 0.0)))
-    step = np.zeros_like(gradient)
+    room, pulled, held = (low - theta, high - theta), gradient, np.zeros_like(gradient)
+    step = held
     for _ in range(_MAX_ACTIVE):
         inverse = curvature.inverse(moving)
         if inverse is None:
             return None
-        step = np.where(moving, 0.0, step)
-        step = step - inverse @ (gradient + curvature.hessian @ step)
-        leaving = moving & ((theta + step < low) | (theta + step > high))
+        step = held - inverse @ pulled
+        leaving = moving & ((step < room[0]) | (step > room[1]))
         if not leaving.any():
             break
-        step = np.where(leaving, np.clip(step, low - theta, high - theta), step)
         moving = moving & ~leaving
-    step = np.clip(step, low - theta, high - theta) if free.any() else step
-    return np.where(free, step, 0.0), moving
+        held = np.where(moving, 0.0, _within(step, *room))
+        pulled = gradient + curvature.hessian @ held
+    return np.where(free, _within(step, *room), 0.0), moving
+
+
+def _within(values: Float, low: Float, high: Float) -> Float:
+    """`numpy.clip`, which takes longer for few numbers."""
+    return np.asarray(np.minimum(np.maximum(values, low), high))

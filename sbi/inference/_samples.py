@@ -264,6 +264,21 @@ class ShiftedLikelihood(Likelihood):
         base = self.base.subsample()
         if base is None:
             return None
+        return self._with_base(base)
+
+    def near(
+        self, theta: Sequence[float] | Float, before: Likelihood | None = None
+    ) -> ShiftedLikelihood | None:
+        """About the same function near a point: see `Likelihood.near`."""
+        earlier = before.base if isinstance(before, ShiftedLikelihood) else None
+        base = self.base.near(self._split(theta)[0], earlier)
+        return None if base is None else self._with_base(base)
+
+    def anchored(self, theta: Sequence[float] | Float) -> ShiftedLikelihood:
+        """The same function, of which `near` gives a better one: see `Likelihood.anchored`."""
+        return self._with_base(self.base.anchored(self._split(theta)[0]))
+
+    def _with_base(self, base: Likelihood) -> ShiftedLikelihood:
         other = copy(self)
         other.base = base
         return other

@@ -35,6 +35,7 @@ from rootml.sbi.inference._asimov import (
     reference_channel,
     refuse_negative,
 )
+from rootml.sbi.inference._minimise import invert
 from rootml.sbi.likelihood._binned import Binned
 from rootml.sbi.likelihood._columns import RatioColumns, as_columns
 from rootml.sbi.likelihood._fittable import Fittable
@@ -47,6 +48,8 @@ MIN_KEPT = 1e-4  # of the events of a density source, at least
 _PILOT = 200_000  # events of a density source for Z(alpha), where no reference is given
 _PIECE = 100_000  # events of a density source at a time
 _SAMPLE = 1_000  # events of a density source that tell it from others
+_PLACES = 2  # where second derivatives by a part of the reference events are compared
+_AGREE = 2e-3  # relative difference of errors there, at most
 
 
 @runtime_checkable
@@ -249,6 +252,38 @@ class ModelToys:
         """Second derivatives at the truth for the expected data; fits of toys start with them."""
         return None if self.expected_data is None else self.expected_data.nll_hessian(self._theta)
 
+    @cached_property
+    def _channel(self) -> Unbinned | None:
+        """The channel with the reference events, log Z known to second order at the truth.
+
+        Where toys are likely to end, an eighth of these events gives its second derivatives: they
+        do for toys if errors agree with those of all events there.
+        """
+        channel, hessian = self._source.channel, self.hessian
+        if channel is None or hessian is None:
+            return channel
+        anchored = channel.anchored(self._theta)
+        if anchored.control is not None:
+            anchored.rough = self._agree(anchored, hessian)
+        return anchored
+
+    def _agree(self, channel: Unbinned, hessian: Float) -> bool:
+        """Whether errors agree with those by all reference events, about the truth."""
+        parameters = self._source.model.all_parameters.values()
+        free = np.flatnonzero([not p.fixed for p in parameters])
+        covariance = invert(hessian[np.ix_(free, free)])
+        if covariance is None:
+            return False
+        spread, rng = np.linalg.cholesky(covariance), np.random.default_rng(0)
+        for _ in range(_PLACES):
+            theta = self._theta.copy()
+            theta[free] += spread @ rng.standard_normal(len(free))
+            wrong = channel.control_error(theta)[np.ix_(free, free)]
+            change = np.diag(covariance @ wrong @ covariance) / np.diag(covariance)
+            if not np.abs(0.5 * change).max(initial=0.0) < _AGREE:
+                return False
+        return True
+
     def draw(self, rng: np.random.Generator) -> Likelihood:
         """The likelihood of one random data set."""
         model, source = self._source.model, self._source
@@ -266,11 +301,11 @@ class ModelToys:
             columns = self._thinned(rng)
         else:
             columns = as_columns(source.generator(rng, self.truth))
-        return build(model, columns, engine=source.engine, observed=observed, share=source.channel)
+        return build(model, columns, engine=source.engine, observed=observed, share=self._channel)
 
     def _drawn(self, rng: np.random.Generator) -> Unbinned:
         """Reference events, drawn by their weights from the rows that are there."""
-        channel = self._source.channel
+        channel = self._channel
         assert channel is not None
         number = max(int(rng.poisson(self._expected)), 0)
         chosen = np.searchsorted(

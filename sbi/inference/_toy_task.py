@@ -25,7 +25,7 @@ from rootml.sbi.likelihood._likelihood import Likelihood
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_GOAL = 1e-7  # EDM of conditional minima: t is known to twice that
+_GOAL = 1e-6  # EDM of minima before the last step: t is known to better than twice that
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class Task:
         """The fit, by steps from the truth where its Hessian is known."""
         if hessian is None:
             return fit(like, fixed=self.fixed, start=start)
-        return fit_near(like, fixed=self.fixed, start=start, hessian=hessian)
+        return fit_near(like, fixed=self.fixed, start=start, hessian=hessian, goal=_GOAL)
 
 
 def _events(like: Fittable) -> float:

@@ -21,7 +21,13 @@ from rootml._internal.reprs import HtmlRepr, Part, facts_text
 from rootml._internal.types import Float
 from rootml.errors import DensityError, MissingParameterError, UsageError, nearest
 from rootml.sbi.likelihood._constraints import Constraints, Indices
-from rootml.sbi.likelihood._fittable import Fittable, is_weighted, subsample
+from rootml.sbi.likelihood._fittable import (
+    Fittable,
+    anchored,
+    is_weighted,
+    nearby,
+    subsample,
+)
 from rootml.sbi.likelihood._parameters import Nuisance, Parameter
 
 if TYPE_CHECKING:
@@ -199,7 +205,28 @@ class CombinedLikelihood(HtmlRepr):
 
     def subsample(self) -> CombinedLikelihood | None:
         """About the same function by a part of the events: see `Likelihood.subsample`."""
-        found = [subsample(part.like) for part in self._parts]
+        return self._with_parts([subsample(part.like) for part in self._parts])
+
+    def near(
+        self, theta: Sequence[float] | Float, before: CombinedLikelihood | None = None
+    ) -> CombinedLikelihood | None:
+        """About the same function near a point, evaluated faster: see `Likelihood.near`."""
+        point = self._point(theta)
+        earlier = [None] * len(self._parts) if before is None else [p.like for p in before._parts]
+        return self._with_parts([
+            nearby(part.like, point[part.indices], like)
+            for part, like in zip(self._parts, earlier, strict=True)
+        ])  # fmt: skip
+
+    def anchored(self, theta: Sequence[float] | Float) -> CombinedLikelihood:
+        """The same function, of which `near` gives a better one: see `Likelihood.anchored`."""
+        point = self._point(theta)
+        found = self._with_parts([anchored(p.like, point[p.indices]) for p in self._parts])
+        assert found is not None
+        return found
+
+    def _with_parts(self, found: Sequence[Fittable | None]) -> CombinedLikelihood | None:
+        """With other likelihoods where they are not None; None: there are none."""
         if all(like is None for like in found):
             return None
         other = copy(self)

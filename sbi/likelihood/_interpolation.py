@@ -62,21 +62,27 @@ _CODE5 = _CODE5_SPLIT @ _CODE5_BASIS
 _CODE4 = np.array(
     [[0.5, -0.5], [15 / 16, 15 / 16], [0, 0], [-10 / 16, -10 / 16], [0, 0], [3 / 16, 3 / 16]]
 )
-_POWERS = np.arange(1, 7)
+
+
+def _with_derivatives(table: Float) -> Float:
+    """Coefficients of the powers 0 to 6, from those of 1 to 6: ``(3, power, column)``."""
+    powers = np.arange(7.0)[:, None]
+    found = np.zeros((3, 7, table.shape[1]))
+    found[0, 1:] = table
+    for order in (1, 2):
+        found[order, :-1] = (powers * found[order - 1])[1:]
+    return found
+
+
+_CODE4, _CODE5 = _with_derivatives(_CODE4), _with_derivatives(_CODE5)
 
 
 def _polynomial(table: Float, alpha: Float) -> Float:
     """Weights and their two derivatives, ``(3, alpha, column)``."""
     powers = np.ones((len(alpha), 7))
-    np.cumprod(np.broadcast_to(alpha[:, None], (len(alpha), 6)), axis=1, out=powers[:, 1:])
-    ones = np.stack(
-        [
-            powers[:, 1:],
-            _POWERS * powers[:, :6],
-            _POWERS * (_POWERS - 1) * np.concatenate([0 * powers[:, :1], powers[:, :5]], axis=1),
-        ]
-    )
-    return ones @ table
+    for power in range(1, 7):
+        np.multiply(powers[:, power - 1], alpha, out=powers[:, power])
+    return np.asarray(powers @ table)
 
 
 def _sided(alpha: Float) -> Float:
@@ -211,10 +217,11 @@ class Factors:
         """Factor and its two derivatives, each ``(n,)``."""
         value, first, second = np.ones_like(alpha), np.zeros_like(alpha), np.zeros_like(alpha)
         if self._kind.polynomial is not None:
-            sums = (self._kind.polynomial(alpha) * self._polynomial).sum(axis=2)
+            sums = np.einsum("kac,ac->ka", self._kind.polynomial(alpha), self._polynomial)
             value, first, second = value + sums[0], sums[1], sums[2]
-        if self._kind.exponential is not None:
-            sums = (self._kind.exponential(alpha) * self._exponential).sum(axis=2)
+        weights = None if self._kind.exponential is None else self._kind.exponential(alpha)
+        if weights is not None and weights.any():  # else its factor is 1
+            sums = np.einsum("kac,ac->ka", weights, self._exponential)
             grown, slope = np.exp(sums[0]), sums[1]  # of the factor that is not 1, or times it
             second = grown * (second + 2.0 * first * slope + value * (slope**2 + sums[2]))
             first = grown * (first + value * slope)

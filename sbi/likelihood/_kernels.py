@@ -17,8 +17,8 @@ gradient reads them again. Without weights there is one logarithm per block: a p
 numbers between 1 and 2 stays far from overflow, and its relative rounding error, about
 256 eps / 2, is an absolute one of the sum.
 
-Blocks are summed in pieces, and these one after the other, so that the sums are the same for any
-number of threads.
+Blocks are summed in pieces, and the sums of these are added after all, so that the result is the
+same for any number of threads.
 """
 
 from __future__ import annotations
@@ -165,24 +165,24 @@ def _pass(
     exponential: Any,
     polynomial: Any,
     row_weights: Any,
-    sums: Any,
+    totals: Any,
     density_wanted: bool,
     gradient: bool,
-) -> tuple[float, int]:
-    """One pass over some blocks; adds to `sums` and gives (value, bad).
+) -> None:
+    """One pass over some blocks; adds to `totals`.
 
     Args:
         exponential: ``(row, 2)``: row number and process; sorted by process.
         polynomial: ``(row, 3)``: row number, process, group; sorted by group.
+        totals: ``(piece, row + 2)``: sums of the rows, value, and how many densities are bad.
     """
-    processes = len(coefficients)
+    processes, last = len(coefficients), totals.shape[1] - 2
     groups = 0 if len(polynomial) == 0 else polynomial[-1, 2] + 1
     terms = np.empty((processes, _BLOCK))
     factors = np.empty((groups, _BLOCK))
     scratch, density, quotient = np.empty(_BLOCK), np.empty(_BLOCK), np.empty(_BLOCK)
-    value, bad = 0.0, 0
     for b in range(first_block, stop_block):
-        block, start = blocks[b], b * _BLOCK
+        block, start, sums = blocks[b], b * _BLOCK, totals[b // _PIECE]
         size = min(_BLOCK, events - start)
         density[:] = 0.0
         at, place = 0, 0
@@ -211,12 +211,12 @@ def _pass(
         if density_wanted:
             if _count(density, _NORMAL, size) == 0:
                 if len(weights):
-                    value += _weighted_log(density, ours, size)
+                    sums[last] += _weighted_log(density, ours, size)
                 else:
-                    value += _log_of_product(density, size)
+                    sums[last] += _log_of_product(density, size)
             else:  # a subnormal or one that is not positive
-                bad += _count(density, 0.0, size)
-                value += _slow_log(density, ours, size)
+                sums[last + 1] += _count(density, 0.0, size)
+                sums[last] += _slow_log(density, ours, size)
         if density_wanted and not gradient:
             continue
         for i in range(size):
@@ -245,13 +245,14 @@ def _pass(
                 scratch[i] = terms[p, i] / factors[group, i]
             _dot_rows(sums, scratch, block, polynomial, place, stop)
             place = stop
-    return value, bad
 
 
-def pieces(store: Store, function: Callable[[int, int], T], threads: int) -> list[T]:
-    """`function` of the first and last block of every piece, in order."""
+def pieces(
+    store: Store, function: Callable[[int, int], T], threads: int, *, size: int = _PIECE
+) -> list[T]:
+    """`function` of the first and last block of every piece of `size` blocks, in order."""
     number = len(store.blocks)
-    places = [(first, min(first + _PIECE, number)) for first in range(0, number, _PIECE)]
+    places = [(first, min(first + size, number)) for first in range(0, number, size)]
     if threads == 1 or len(places) < 2:
         return [function(*place) for place in places]
     with ThreadPoolExecutor(min(threads, len(places))) as pool:
@@ -263,20 +264,22 @@ def _summed(
     *, density: bool, gradient: bool, threads: int,
 ) -> Sums:  # fmt: skip
     ours = _NONE if weights is None else weights
+    number = len(store.blocks)
+    totals = np.zeros((-(-number // _PIECE), layout.num_rows + 2))
 
-    def one(first: int, stop: int) -> tuple[float, int, Float]:
-        sums = np.zeros(layout.num_rows)
-        value, bad = _pass(
+    def some(first: int, stop: int) -> None:
+        _pass(
             store.blocks, first, stop, store.num_events, ours, coefficients,
-            *plan.tables, plan.weights[0], sums, density, gradient,
+            *plan.tables, plan.weights[0], totals, density, gradient,
         )  # fmt: skip
-        return value, bad, sums
 
-    value, bad, rows = 0.0, 0, np.zeros(layout.num_rows)
-    for more, worse, sums in pieces(store, one, threads):
-        value, bad = value + more, bad + worse
-        rows += sums
-    return Sums(value if bad == 0 else math.nan, bad, rows)
+    if threads == 1:  # one call for all pieces
+        some(0, number)
+    else:
+        pieces(store, some, threads)
+    total = totals.sum(axis=0)
+    bad = int(total[-1])
+    return Sums(float(total[-2]) if bad == 0 else math.nan, bad, total[:-2])
 
 
 def density_sums(

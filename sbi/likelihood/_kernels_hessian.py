@@ -24,12 +24,13 @@ import numpy as np
 
 from rootml._internal.types import Float
 from rootml.sbi.likelihood._jit import inline, jit
-from rootml.sbi.likelihood._kernels import _NONE, _add_scaled, _dot, _times_exp, pieces
+from rootml.sbi.likelihood._kernels import _NONE, _add_scaled, _count, _dot, _times_exp, pieces
 from rootml.sbi.likelihood._kernels_numpy import SecondSums
 from rootml.sbi.likelihood._layout import Indices, Layout, Plan
 from rootml.sbi.likelihood._store import BLOCK, Store
 
 _BLOCK = BLOCK
+_PIECE = 128  # blocks that are summed by one call
 
 
 class _Rows(NamedTuple):
@@ -51,6 +52,7 @@ class _Totals(NamedTuple):
     shares: Any
     cross: Any
     outer: Any
+    bad: Any
 
 
 class _Work(NamedTuple):
@@ -137,12 +139,13 @@ def _fill_term(work: Any, p: int, block: Any, rows: Any) -> None:
 
 
 @inline
-def _divide_by_density(work: Any, coefficients: Any, size: int) -> None:
-    """``share[p] = t[p] / d``, 0 behind the last event."""
+def _divide_by_density(work: Any, coefficients: Any, size: int, bad: Any) -> None:
+    """``share[p] = t[p] / d``, 0 behind the last event; counts densities that are not positive."""
     density = work.one
     density[:] = 0.0
     for p in range(len(coefficients)):
         _add_scaled(density, work.share[p], coefficients[p], _BLOCK)
+    bad[0] += _count(density, 0.0, size)
     for i in range(size):
         density[i] = 1.0 / density[i]
     density[size:] = 0.0
@@ -289,7 +292,7 @@ def _second(
         for p in range(processes):
             _fill_term(work, p, block, rows)
         if density_wanted:
-            _divide_by_density(work, coefficients, size)
+            _divide_by_density(work, coefficients, size, totals.bad)
         work.relative[:] = 0.0
         for p in range(processes):
             mass = work.mass
@@ -337,40 +340,41 @@ def second_sums(
         return totals
 
     sums = _no_sums(processes, number, len(shapers))
-    for more in pieces(store, one, threads):
+    for more in pieces(store, one, threads, size=_PIECE):
         for whole, part in zip(sums, more, strict=True):
             np.add(whole, part, out=whole)
-    for square in (*sums.hessian, sums.shares, sums.outer):
-        _mirror(square)
     outer = np.zeros((number, number))
     if wanted and jacobian is not None:
         outer = _products(sums, jacobian, shapers)
-    return SecondSums(sums.terms, sums.gradient, sums.hessian, outer)
+    bad = int(sums.bad[0])
+    return SecondSums(sums.terms, sums.gradient, _mirrored(sums.hessian), outer, bad)
 
 
 def _products(sums: _Totals, jacobian: Float, shapers: Indices) -> Float:
     """The sum of products of the density's relative derivatives, ``(parameter, parameter)``."""
-    broken = ~np.isfinite(jacobian).all(axis=0)  # no derivative here: NaN in the end
-    known = np.where(broken, 0.0, jacobian)
-    outer = np.asarray(known.T @ sums.shares @ known)
-    mixed = np.zeros_like(outer)
-    mixed[:, shapers] = known.T @ sums.cross
-    outer += mixed + mixed.T
-    outer[np.ix_(shapers, shapers)] += sums.outer
-    outer[broken, :] = outer[:, broken] = np.nan
+    finite = np.isfinite(jacobian).all(axis=0)  # no derivative here: NaN in the end
+    known = jacobian if finite.all() else np.where(finite, jacobian, 0.0)
+    outer = np.asarray(known.T @ _mirrored(sums.shares) @ known)
+    mixed = known.T @ sums.cross
+    outer[:, shapers] += mixed
+    outer[shapers] += mixed.T
+    outer[shapers[:, None], shapers] += _mirrored(sums.outer)
+    if known is not jacobian:
+        outer[~finite, :] = outer[:, ~finite] = np.nan
     return outer
 
 
-def _mirror(square: Float) -> None:
-    """Make the sums of products symmetric: each pair of places was added to one of the two."""
-    diagonal = square.diagonal().copy()
-    square += square.T.copy()
-    np.fill_diagonal(square, diagonal)
+def _mirrored(squares: Float) -> Float:
+    """Symmetric sums of products, ``(..., k, k)``: each pair of places was added to one of two."""
+    found = squares + np.swapaxes(squares, -1, -2)
+    places = np.arange(squares.shape[-1])
+    found[..., places, places] *= 0.5
+    return found
 
 
 def _no_sums(processes: int, number: int, shapers: int) -> _Totals:
     return _Totals(
         np.zeros(processes), np.zeros((processes, number)),
         np.zeros((processes, number, number)), np.zeros((processes, processes)),
-        np.zeros((processes, shapers)), np.zeros((shapers, shapers)),
+        np.zeros((processes, shapers)), np.zeros((shapers, shapers)), np.zeros(1),
     )  # fmt: skip

@@ -135,12 +135,14 @@ class SecondSums:
         gradient: ``sum q t s_k``, ``(process, n)``, with s = d log t / d theta.
         hessian: ``sum q t (s_k s_l + d s_k / d theta_l)``, ``(process, n, n)``.
         outer: ``sum w (dd/d)_k (dd/d)_l``, ``(n, n)``.
+        bad: Number of events whose density is not positive.
     """
 
     terms: Float
     gradient: Float
     hessian: Float
     outer: Float
+    bad: int = 0
 
 
 def second_sums(
@@ -178,7 +180,11 @@ def _add_second(
     jacobian: Float | None,
 ) -> None:
     weight = np.broadcast_to(block.weights, block.terms.shape[1:])
-    shares = block.terms if coefficients is None else block.terms / (coefficients @ block.terms)
+    shares = block.terms
+    if coefficients is not None:
+        density = coefficients @ block.terms
+        sums.bad += int(len(density) - np.count_nonzero((density > 0.0) & (density < np.inf)))
+        shares = shares / density
     scaled = shares * weight
     sums.terms += scaled.sum(axis=1)
     relative = None

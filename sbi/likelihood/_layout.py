@@ -106,6 +106,9 @@ class Layout:
         model: Its processes and nuisances.
         columns: Which nuisances have columns.
         names: All parameters of the likelihood, in order.
+
+    Attributes:
+        shapers: Places of the parameters that shapes depend on.
     """
 
     def __init__(self, model: Model, columns: RatioColumns, names: Sequence[str]) -> None:
@@ -132,7 +135,7 @@ class Layout:
         self.first_polynomial = self.first_exponential + exponential
         self.num_rows = self.first_polynomial + polynomial
         self._by_code = _by_code(self.factors)
-        self._shapers = np.array(sorted({f.parameter for f in self.factors}), np.int64)
+        self.shapers = np.array(sorted({f.parameter for f in self.factors}), np.int64)
         self._last: Plan | None = None
         self._in_use: _InUse | None = None
         self.row_parameter = self._row_parameter()
@@ -277,13 +280,17 @@ class Layout:
         if code.polynomial_columns is not None:
             matrix[self.first_polynomial :][factor.polynomial] = code.polynomial_columns(*sides)
 
+    def values(self, plan: Plan) -> Float:
+        """The values of the parameters `shapers` at a plan."""
+        return np.frombuffer(plan.point, np.float64)
+
     def plan(self, theta: Float) -> Plan:
         """The weights of the rows at a point; the last one is kept.
 
         Fits move one parameter at a time when they take derivatives: often none of those that
         matter here.
         """
-        point = theta[self._shapers].tobytes()
+        point = theta[self.shapers].tobytes()
         last = self._last  # read once: other threads may put theirs there
         if last is None or last.point != point:
             self._last = last = self._make_plan(theta, point)

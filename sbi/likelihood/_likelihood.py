@@ -205,8 +205,14 @@ class Likelihood(HtmlRepr):
     def nll_hessian(self, theta: Sequence[float] | Float) -> Float:
         """Second derivatives, ``(parameter, parameter)``."""
         point = self._point(theta)
-        self.nll(point)
+        if not np.isfinite(point).all():
+            self._undefined(point, strict=True)
         with np.errstate(all="ignore"):
+            value = self._constraints.value(point)
+            if self._binned is not None:
+                value += self._binned.value(point)
+            if not math.isfinite(value):
+                raise self.explain(point)
             total = np.diag(self._constraints.curvature(point))
             if self.unbinned is not None:
                 total = total + self.unbinned.hessian(point)
@@ -224,6 +230,40 @@ class Likelihood(HtmlRepr):
             return None
         other = copy(self)
         other.unbinned = unbinned
+        return other
+
+    def near(
+        self, theta: Sequence[float] | Float, before: Likelihood | None = None
+    ) -> Likelihood | None:
+        """About the same function near a point, by an eighth of the reference events.
+
+        Value and gradient are equal at the point. Fits step with it, and are judged by this one.
+
+        Args:
+            before: What this gave near another point.
+
+        Returns:
+            None: it would save little.
+        """
+        if self.unbinned is None:
+            return None
+        with np.errstate(all="ignore"):
+            unbinned = self.unbinned.near(
+                self._point(theta), None if before is None else before.unbinned
+            )
+        if unbinned is None:
+            return None
+        other = copy(self)
+        other.unbinned = unbinned
+        return other
+
+    def anchored(self, theta: Sequence[float] | Float) -> Likelihood:
+        """The same function, of which `near` gives one that is exact to second order here."""
+        if self.unbinned is None:
+            return self
+        other = copy(self)
+        with np.errstate(all="ignore"):
+            other.unbinned = self.unbinned.anchored(self._point(theta))
         return other
 
     def _undefined(self, point: Float, *, strict: bool) -> float:

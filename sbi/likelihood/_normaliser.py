@@ -10,7 +10,8 @@ parameter covered 12 % where 68 % was due. The integral is a mean over events of
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple, TypeAlias
+from functools import cached_property
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from rootml.sbi.likelihood._layout import Layout, Plan
 from rootml.sbi.likelihood._store import Events, Store
 
 ReferenceSums: TypeAlias = Callable[..., Float]  # see `_kernels_numpy.reference_sums`
+STEP = 8  # one of so many blocks of events does for a place near the minimum
 
 
 def _nominal(rows: Store | Float, processes: int) -> Float:
@@ -33,6 +35,15 @@ class _Last(NamedTuple):
     point: bytes
     logs: Float
     gradient: Float | None
+
+
+class _Curved(NamedTuple):
+    """The same with second derivatives."""
+
+    point: bytes
+    logs: Float
+    gradient: Float
+    hessian: Float
 
 
 class Normaliser:
@@ -60,6 +71,7 @@ class Normaliser:
         self._sums = sums
         self._second = second
         self._last: _Last | None = None  # replaced as a whole: threads may share this
+        self._curved: _Curved | None = None  # likewise
         self._matrix = events.rows
         self._shaped = layout.shaped
         nominal = _nominal(events.rows, len(layout.processes))
@@ -109,13 +121,29 @@ class Normaliser:
 
     def hessian(self, plan: Plan) -> tuple[Float, Float, Float]:
         """``log Z``, gradient and second derivatives ``(process, parameter, parameter)``."""
-        sums = self._second(self._matrix, self.events.weights, self.layout, plan, None, None)
-        return self._logs(sums.terms), *self._derivatives(sums)
+        last = self._curved
+        if last is None or last.point != plan.point:
+            sums = self._second(self._matrix, self.events.weights, self.layout, plan, None, None)
+            last = _Curved(plan.point, self._logs(sums.terms), *self._derivatives(sums))
+            for array in last[1:]:
+                array.flags.writeable = False
+            self._curved = last
+        return last[1:]
 
-    def subsample(self, step: int) -> Normaliser | None:
-        """The same by every `step`-th block of events; None: there are not many."""
-        part = self.events.every(step)
+    def curves(self, hessian: Float) -> Float:
+        """Second derivatives by the parameters of shapes, ``(process, shaper, shaper)``."""
+        places = self.layout.shapers
+        return np.asarray(hessian[:, places[:, None], places])
+
+    @cached_property
+    def part(self) -> Normaliser | None:
+        """The same by an eighth of the events, in the same memory; None: there are not many."""
+        part = self.events.every(STEP)
         return None if part is None else Normaliser(self.layout, part, self._sums, self._second)
+
+    def __getstate__(self) -> dict[str, Any]:
+        kept = {key: value for key, value in self.__dict__.items() if key != "part"}
+        return kept | {"_last": None, "_curved": None}  # found again where it is sent
 
     def _derivatives(self, sums: SecondSums) -> tuple[Float, Float]:
         """Of log Z, first and second."""

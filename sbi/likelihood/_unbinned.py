@@ -15,14 +15,13 @@ from rootml._internal.types import Float
 from rootml.errors import DensityError, MissingPackageError, UsageError
 from rootml.sbi.likelihood import _kernels_numpy
 from rootml.sbi.likelihood._columns import RatioColumns, offending
+from rootml.sbi.likelihood._control import Control
 from rootml.sbi.likelihood._layout import Layout, Plan
-from rootml.sbi.likelihood._normaliser import Normaliser
+from rootml.sbi.likelihood._normaliser import STEP, Normaliser
 from rootml.sbi.likelihood._store import Events, Store
 
 if TYPE_CHECKING:
     from rootml.sbi.likelihood._model import Model
-
-_STEP = 8  # one of so many blocks of events does for a place near the minimum
 
 Engine: TypeAlias = Literal["auto", "compiled", "numpy"]
 
@@ -84,12 +83,15 @@ class Unbinned:
         self._double = engine != "auto"
         self.events = self._rows(columns, "data")
         self._reference = reference
-        self.normaliser: Normaliser | None = None
+        self.normaliser: Normaliser | Control | None = None
+        self.control: Control | None = None  # where `near` starts from; see `anchored`
+        self.rough = False  # whether second derivatives of log Z are those of `control`
         self._last: tuple[bytes, float] | None = None  # where it was asked last, and the value
         if reference is None and share is not None:
             self._reference = share._reference
             if self.layout.factors == share.layout.factors:
                 self.normaliser = share.normaliser
+                self.control, self.rough = share.control, share.rough
             elif self.layout.factors:
                 reference = share.reference
         if self.layout.factors and self.normaliser is None:
@@ -149,12 +151,50 @@ class Unbinned:
 
     def subsample(self) -> Unbinned | None:
         """The same channel with an eighth of the events, where there are many; None: nowhere."""
-        events = self.events.every(_STEP)
-        normaliser = None if self.normaliser is None else self.normaliser.subsample(_STEP)
+        events, normaliser = self.events.every(STEP), None
+        if isinstance(self.normaliser, Normaliser):
+            normaliser = self.normaliser.part
         if events is None and normaliser is None:
             return None
         other = self.with_events(self.events if events is None else events)
         other.normaliser = self.normaliser if normaliser is None else normaliser
+        other.control, other.rough = None, False
+        return other
+
+    def near(self, theta: Float, before: Unbinned | None) -> Unbinned | None:
+        """The same channel near a point, whose sums take fewer reference events; see `_control`.
+
+        Args:
+            before: One from near another point, which is set right at this one. None: the one of
+                `anchored`, or a new one.
+
+        Returns:
+            None: it would save little.
+        """
+        full = self.normaliser
+        if not isinstance(full, Normaliser):
+            return None
+        plan, control = self.layout.plan(theta), self.control
+        if before is not None and isinstance(before.normaliser, Control):
+            control = before.normaliser.corrected(plan)
+        elif control is None:
+            control = Control.at(full, plan, self.events.num_events, second=False)
+        if control is None:
+            return None
+        other = copy(self)
+        other.normaliser, other.control, other._last = control, None, None
+        return other
+
+    def anchored(self, theta: Float) -> Unbinned:
+        """The same channel; `near` starts from log Z with first and second derivatives here."""
+        full, plan = self.normaliser, self.layout.plan(theta)
+        if not isinstance(full, Normaliser):
+            return self
+        other = copy(self)
+        if self.control is not None:
+            other.control = self.control.corrected(plan)
+        else:
+            other.control = Control.at(full, plan, self.events.num_events, second=True)
         return other
 
     @property
@@ -209,32 +249,50 @@ class Unbinned:
         )
 
     def hessian(self, theta: Float) -> Float:
-        """Second derivatives, ``(parameter, parameter)``."""
+        """Second derivatives, ``(parameter, parameter)``.
+
+        Raises:
+            DensityError: A density is not positive.
+        """
         plan = self.layout.plan(theta)
         expected, jacobian, curves = self.yields.hessian(theta)
         shrink = np.ones(len(expected))
         logs = np.zeros_like(shrink)
         log_gradient, log_hessian = np.zeros_like(jacobian), np.zeros_like(curves)
         if self.normaliser is not None:
-            logs, log_gradient, log_hessian = self.normaliser.hessian(plan)
+            logs, log_gradient, log_hessian = self._log_z(plan)
             shrink = np.exp(-logs)
         coefficients = expected * shrink
         gradient = (jacobian - expected[:, None] * log_gradient) * shrink[:, None]
-        cross = jacobian[:, :, None] * log_gradient[:, None, :]
-        square = log_gradient[:, :, None] * log_gradient[:, None, :] - log_hessian
-        hessian = shrink[:, None, None] * (
-            curves - cross - cross.transpose(0, 2, 1) + expected[:, None, None] * square
-        )
         sums = self._kernels.second_sums(
             self.events.rows, self.events.weights, self.layout, plan, coefficients, gradient
         )
-        mixed = np.einsum("pk,pl->kl", gradient, sums.gradient)
-        second = (
-            np.einsum("pkl,p->kl", hessian, sums.terms)
-            + mixed + mixed.T
-            + np.einsum("p,pkl->kl", coefficients, sums.hessian)
-        )  # fmt: skip
+        if sums.bad or not np.isfinite(expected.sum()):
+            raise self.explain(theta)
+        # second derivatives of the coefficients c, times the sums of terms
+        share = sums.terms * shrink
+        crossed = (share[:, None] * jacobian).T @ log_gradient
+        weighted = (share * expected)[:, None] * log_gradient
+        second = _added(share, curves) - crossed - crossed.T + weighted.T @ log_gradient
+        second -= _added(share * expected, log_hessian)
+        mixed = gradient.T @ sums.gradient
+        second += mixed + mixed.T + _added(coefficients, sums.hessian)
         return np.asarray(curves.sum(axis=0) - second + sums.outer)
+
+    def _log_z(self, plan: Plan) -> tuple[Float, Float, Float]:
+        """log Z with first and second derivatives."""
+        assert self.normaliser is not None
+        if self.rough and self.control is not None:
+            return *self.normaliser.gradient(plan), self.control.hessian(plan)[2]
+        return self.normaliser.hessian(plan)
+
+    def control_error(self, theta: Float) -> Float:
+        """By how much `control` changes second derivatives, for the data that are expected."""
+        assert isinstance(self.normaliser, Normaliser)
+        assert self.control is not None
+        plan = self.layout.plan(theta)
+        exact, found = self.normaliser.hessian(plan)[2], self.control.hessian(plan)[2]
+        return _added(self.yields.values(theta), found - exact)
 
     def score_covariance(self, theta: Float) -> Float:
         """``sum w^2 s s^T`` with s = d log density / d theta of an event."""
@@ -309,3 +367,8 @@ class Unbinned:
         logs = np.zeros_like(parts) if self.normaliser is None else self.normaliser.values(plan)
         broken = np.flatnonzero(~(np.isfinite(parts) & np.isfinite(logs)))
         return f" of process {self.layout.processes[broken[0]]!r}" if len(broken) else ""
+
+
+def _added(factors: Float, matrices: Float) -> Float:
+    """``sum_p factor[p] matrix[p]``."""
+    return np.asarray(np.tensordot(factors, matrices, 1))

@@ -70,6 +70,8 @@ class Yields:
     def gradient(self, theta: Sequence[float] | Float) -> tuple[Float, Float]:
         """Values, and their derivatives of shape ``(process, parameter)``."""
         base, gradient = self._base(theta)
+        if not self._effects:
+            return base, gradient
         factor, log_gradient, _ = self._factor(np.asarray(theta, np.float64), second=False)
         jacobian = factor[:, None] * (gradient + base[:, None] * log_gradient)
         return base * factor, jacobian
@@ -82,6 +84,8 @@ class Yields:
         for p, functions in enumerate(self._hessians):
             for i, j, function in functions:
                 hessian[p, i, j] = hessian[p, j, i] = function(plain)
+        if not self._effects:
+            return base, gradient, hessian
         factor, logs, log_hessian = self._factor(np.asarray(theta, np.float64), second=True)
         jacobian = factor[:, None] * (gradient + base[:, None] * logs)
         cross = gradient[:, :, None] * logs[:, None, :]

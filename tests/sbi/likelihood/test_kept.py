@@ -10,6 +10,7 @@ import pytest
 from sbi_problems import SignalBackground, many_nuisances
 
 from rootml import sbi
+from rootml.sbi.likelihood._normaliser import Normaliser
 
 PROBLEM = SignalBackground()
 STEPS = [
@@ -126,7 +127,7 @@ def test_a_fit_of_the_strength_alone_sums_over_the_reference_once(
     like = PROBLEM.likelihood(PROBLEM.draw(np.random.default_rng(8)))
     assert like.unbinned is not None
     normaliser = like.unbinned.normaliser
-    assert normaliser is not None
+    assert isinstance(normaliser, Normaliser)
     sums, calls = normaliser._sums, []
 
     def count(*given: Any, **options: Any) -> Any:
