@@ -468,7 +468,7 @@ class FitResult(HtmlRepr):
         held: Mapping[str, float],
         *,
         near: Conditional | None = None,
-        goal: float = 1e-7,
+        goal: float = 1e-6,
         bend: Float | None = None,
     ) -> Conditional:
         """The minimum with parameters held, without errors: see `Conditional`.
