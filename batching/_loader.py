@@ -357,6 +357,7 @@ class BatchLoader(Outputs, HtmlRepr):
                 schedule,
                 lambda pool: source.store(progress.mode, progress.epoch, schedule, sharding, pool),
                 threads=source.decoder.units_at_once,
+                helping=source.decoder.helping,
                 timing=source.timing,
                 skip=before,
                 block_rows=sharding.block_rows,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rootml._internal.buffers import Allocate
+from rootml._internal.helping import HelpingPool
 from rootml._internal.progress import track
 from rootml.batching.inputs._layout import Layout
 from rootml.batching.rows._pipeline import THREAD_NAME
@@ -54,6 +55,11 @@ class UnitDecoder:
         return index.parallelism.units_at_once(rows=index.num_rows, units=len(index.keys))
 
     @property
+    def helping(self) -> bool:
+        """Whether idle threads help to decode a unit: all of them are for decoding."""
+        return self.units_at_once <= self._index.options.threads
+
+    @property
     def source(self) -> UnitSource:
         """The units of the dataset."""
         index, layout = self._index, self._layout
@@ -84,7 +90,9 @@ class UnitDecoder:
 
     def for_each(self, function: Callable[[int], None], units: Sequence[int], what: str) -> None:
         """Call `function` for each unit in threads; the first error stops the rest."""
-        threads = ThreadPoolExecutor(self.units_at_once, thread_name_prefix=THREAD_NAME)
+        threads = HelpingPool(
+            self.units_at_once, helping=self.helping, thread_name_prefix=THREAD_NAME
+        )
         with threads as pool, self._index.timing(what):
             futures = [pool.submit(function, unit) for unit in units]
             enabled = self._index.options.progress

@@ -2,7 +2,8 @@
 
 ::
 
-    pool of threads    decode units (decompress, cut, check, fill)         several at a time
+    pool of threads    decode units (decompress, cut, check, fill)         several at a time,
+                                                                           or one together
     one thread         follow the schedule: wait for units, gather a block     a few blocks ahead
     the consumer       slices of the block; errors of the threads appear here
 
@@ -16,9 +17,10 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor
 from dataclasses import dataclass
 
+from rootml._internal.helping import HelpingPool
 from rootml.batching.inputs._batch import Batch
 from rootml.batching.inputs._layout import Layout
 from rootml.batching.order._schedule import Block, Schedule
@@ -42,6 +44,7 @@ class Pipeline:
 
     Args:
         make_store: Makes the store, given the threads to decode in.
+        helping: Whether idle threads help to decode a unit; not where they wait for a server.
         skip: Batches at the start of the schedule that were delivered earlier.
     """
 
@@ -53,6 +56,7 @@ class Pipeline:
         *,
         threads: int,
         timing: Timing,
+        helping: bool = True,
         skip: int = 0,
         block_rows: int,
         transform: Callable[[Batch, int], Batch] | None = None,
@@ -61,8 +65,9 @@ class Pipeline:
         self._layout = layout
         self._schedule = schedule
         self._stop = threading.Event()
-        self._pool = ThreadPoolExecutor(
+        self._pool = HelpingPool(
             threads,
+            helping=helping,
             thread_name_prefix=THREAD_NAME,
             initializer=stop_retries_when,  # closing does not wait for a server that is gone
             initargs=(self._stop,),
@@ -178,6 +183,7 @@ class Pipeline:
                 new = [t.piece for t in following[0].takes if t.piece not in known]
                 known.update(new)
                 waiting.extend(new)
+                self._submit_what_fits(waiting)  # the first pieces before the last block is known
             if not ahead:
                 return
             block, skip = ahead.popleft()
@@ -199,14 +205,17 @@ class Pipeline:
         while needed:
             needed.discard(waiting[0])
             self._store.submit(waiting.popleft())
-        while waiting and self._store.has_empty_like(waiting[0]):
-            self._store.submit(waiting.popleft())
+        self._submit_what_fits(waiting)
         self._store.prepare(waiting)
         with self._timing("decode (waited for)"):
             for take in block.takes:
                 self._waits_for = take.piece
                 self._store.wait(take.piece)
             self._waits_for = None
+
+    def _submit_what_fits(self, waiting: deque[int]) -> None:
+        while waiting and self._store.has_empty_like(waiting[0]):
+            self._store.submit(waiting.popleft())
 
     def _put(self, item: Sequence[Batch] | _Failed | None) -> None:
         while not self._stop.is_set():

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rootml._internal.buffers import Buffers
+from rootml._internal.helping import for_each
 from rootml.batching.inputs._layout import (
     Dense,
     Layout,
@@ -29,6 +30,8 @@ from rootml.batching.rows._units import Unit, UnitSource
 _IDLE_BYTES = 160 << 20
 _MIN_THREAD_BYTES = 1 << 19
 _MAX_EXTENTS = 6
+_SHARED_ROWS = 1 << 15
+"""Rows that one of several threads writes to the arena at a time."""
 
 Slots = npt.NDArray[np.int64]
 Stage = Callable[[str], Any]
@@ -167,7 +170,7 @@ class Resident:
     def fill(self, number: int, unit: Unit) -> None:
         """Put the rows of unit `number` into their slots."""
         start, stop = int(self._starts[number]), int(self._starts[number + 1])
-        unit.fill(0, stop - start, self.dense, start)
+        _fill(unit, [(start, stop)], self.dense)
         self._parts[number] = unit.ragged(0, stop - start)
 
     def seal(self) -> None:
@@ -357,10 +360,7 @@ class PoolStore:
             if piece.rows < unit.num_rows:
                 rows = np.sort(order)
                 unit, order = unit.take(rows), np.searchsorted(rows, order)
-            at = 0
-            for start, stop in extents:
-                unit.fill(at, at + stop - start, self._arena, start)
-                at += stop - start
+            _fill(unit, extents, self._arena)
             ragged = unit.ragged(0, unit.num_rows)
             ragged = {key: take_ragged(array, order) for key, array in ragged.items()}
             slots = _slots_of(extents, order)
@@ -409,6 +409,17 @@ class PoolStore:
         arena, self._arena = self._arena, {}
         if arena:
             self._workspace.give_arena(self._rows, arena)
+
+
+def _fill(unit: Unit, extents: Sequence[Extent], dense: Dense) -> None:
+    """Write the rows of a unit to `extents`, one after the other; idle threads help."""
+    parts, at = [], 0
+    for start, stop in extents:
+        for first in range(start, stop, _SHARED_ROWS):
+            rows = min(stop - first, _SHARED_ROWS)
+            parts.append((at, at + rows, first))
+            at += rows
+    for_each(lambda part: unit.fill(part[0], part[1], dense, part[2]), parts)
 
 
 def _slots_of(extents: Sequence[Extent], order: Slots) -> Slots:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import math
 import threading
-import weakref
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
@@ -30,8 +31,16 @@ class Allocate(Protocol):
 class _Lease:
     """Owns a buffer for as long as an array, or a view of it, is alive."""
 
-    def __init__(self, raw: npt.NDArray[np.uint8]) -> None:
+    def __init__(
+        self,
+        raw: npt.NDArray[np.uint8],
+        give_back: Callable[[npt.NDArray[np.uint8]], None],
+    ) -> None:
         self.__array_interface__ = raw.__array_interface__
+        self._raw, self._give_back = raw, give_back
+
+    def __del__(self) -> None:
+        self._give_back(self._raw)
 
 
 class Buffers:
@@ -53,21 +62,21 @@ class Buffers:
         self._free: dict[int, list[npt.NDArray[np.uint8]]] = {}
         self._used: dict[int, int] = {}  # when each size was used last, in leases
         self._leases = 0
+        self._idle = 0
         self._lock = threading.RLock()  # the garbage collector may give back while we take
 
     @property
     def idle(self) -> int:
         """Bytes that wait for reuse."""
-        return sum(size * len(waiting) for size, waiting in tuple(self._free.items()))
+        return self._idle
 
     def __call__(self, shape: int | tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
         """An uninitialised array."""
         dtype = np.dtype(dtype)
-        size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+        size = (shape if isinstance(shape, int) else math.prod(shape)) * dtype.itemsize
         if size < _SMALL:
             return np.empty(shape, dtype)
-        lease = self._lease(size)
-        return np.asarray(lease)[:size].view(dtype).reshape(shape)
+        return np.ndarray(shape, dtype, buffer=np.asarray(self._lease(size)))
 
     def _lease(self, size: int) -> _Lease:
         room = _rounded(size)
@@ -75,9 +84,7 @@ class Buffers:
             raw = self._pop(room)
         if raw is None:
             raw = _aligned(room)
-        lease = _Lease(raw)
-        weakref.finalize(lease, self._give_back, raw).atexit = False
-        return lease
+        return _Lease(raw, self._give_back)
 
     def _pop(self, room: int) -> npt.NDArray[np.uint8] | None:
         """A waiting buffer of this size, or else of the next larger one."""
@@ -91,19 +98,26 @@ class Buffers:
             room = min(larger, default=room)
         self._used[room] = self._leases
         waiting = self._free.get(room)
-        return waiting.pop() if waiting else None
+        if not waiting:
+            return None
+        self._idle -= room
+        return waiting.pop()
 
     def _give_back(self, raw: npt.NDArray[np.uint8]) -> None:
         with self._lock:
             self._free.setdefault(len(raw), []).append(raw)
-            while self.idle > self._limit:
+            self._idle += len(raw)
+            while self._idle > self._limit:
                 waiting = [size for size, buffers in tuple(self._free.items()) if buffers]
-                self._free[min(waiting, key=lambda size: self._used.get(size, 0))].pop()
+                oldest = min(waiting, key=lambda size: self._used.get(size, 0))
+                self._free[oldest].pop()
+                self._idle -= oldest
 
     def clear(self) -> None:
         """Give idle memory back to the system."""
         with self._lock:
             self._free.clear()
+            self._idle = 0
 
 
 def trim_heap() -> None:

@@ -145,7 +145,7 @@ class _Reader:
         if basket.border < len(basket.data):
             starts = _table_of(basket, number)
             known = self.known.tables.setdefault(place, deque(maxlen=_MAX_COUNTERS))
-            for table in known:
+            for table in tuple(known):  # other threads add to it
                 if table.fits(starts, basket.border):
                     return table.extent
             offsets = _offsets_in(starts, basket.border, low, high)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import threading
 import weakref
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rootml._internal.buffers import Allocate
+from rootml._internal.helping import for_each
 from rootml._internal.types import Array
 from rootml.errors import RootmlError
 from rootml.storage._base import (
@@ -57,6 +58,8 @@ logger = logging.getLogger(__name__)
 _NEVER_FLUSHED = 0
 _MAX_RECORDS, _LARGE_RECORD = 4, 8 << 20
 _MAX_BRANCHES = 64
+_SHARED_VALUES = 1 << 17
+"""Reads of fewer values are not shared out among threads."""
 _FEW_ENTRIES = 10_000
 """Trees of so few entries are seldom divided: nobody asks for their clusters."""
 
@@ -358,18 +361,42 @@ class TTreeTable(Table):
                 self._make_plans(source, self._key, wanted)
                 fetched = source.fetch(self._ranges(wanted, start, stop))
                 targets = self._side_by_side(wanted, stop - start, allocate, native)
-                known = KnownOffsets()
-                for name in wanted:
-                    out = targets.get(name)
-                    values = self._direct(
-                        fetched, name, start, stop, out, known=known, allocate=allocate
-                    )
-                    if values is not None:
-                        found[name] = values
+                found = self._read_direct(fetched, wanted, start, stop, targets, allocate)
         rest = [name for name in wanted if name not in found]
         if rest:
             found |= self._indirect(rest, start, stop)
         return {name: found[inner] for name, inner in names.items()}
+
+    def _read_direct(
+        self,
+        source: Source,
+        names: Sequence[str],
+        start: int,
+        stop: int,
+        targets: Mapping[str, Array],
+        allocate: Allocate,
+    ) -> dict[str, Column]:
+        """What can be read from baskets; threads of the caller's pool that are idle help."""
+        found: dict[str, Column] = {}
+        known = KnownOffsets()
+
+        def read(name: str) -> None:
+            out = targets.get(name)
+            values = self._direct(source, name, start, stop, out, known=known, allocate=allocate)
+            if values is not None:
+                found[name] = values
+
+        jagged = (name for name in names if (p := self._plans[name]) and p.storage.jagged)
+        first = next(jagged, None)
+        if first is not None:
+            read(first)  # its offsets serve the others
+        rest = [name for name in names if name != first]
+        if (stop - start) * len(rest) < _SHARED_VALUES:
+            for name in rest:
+                read(name)
+        else:
+            for_each(read, rest)
+        return found
 
     def _make_plans(self, source: Source, key: Key, names: Sequence[str]) -> None:
         """Check that there is a plan for each of `names`: None, where uproot has to read."""
