@@ -117,10 +117,14 @@ class RawField:
 
 @dataclass(frozen=True, slots=True)
 class Lists:
-    """The columns of a ListField over the events of a unit: common offsets, one content each."""
+    """The columns of a ListField over the events of a unit: common offsets, all elements."""
 
     offsets: npt.NDArray[np.int64]
-    contents: tuple[Array, ...]
+    strips: Strips
+
+    def elements(self, start: int, stop: int, out: Array) -> None:
+        """Write elements ``[start, stop)`` to `out`, `(elements, columns)`."""
+        _transpose(self.strips, start, stop, out)
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,9 +293,9 @@ class Layout:
         for field in self.ragged:
             lists = unit.lists[field.key]
             offsets = lists.offsets[start : stop + 1]
-            values = np.empty((offsets[-1] - offsets[0], len(lists.contents)), field.dtype)
-            for j, content in enumerate(lists.contents):
-                values[:, j] = content[offsets[0] : offsets[-1]]
+            first, last = int(offsets[0]), int(offsets[-1])
+            values = np.empty((last - first, len(field.columns)), field.dtype)
+            lists.elements(first, last, values)
             result[field.key] = RaggedArray(values, offsets - offsets[0])
         return result
 
@@ -354,10 +358,7 @@ def _fill_flat(field: FlatField, unit: Prepared, first: int, last: int, tile: Ar
     if field.vector:
         tile[:] = strips[0][0, first:last]
     else:
-        at = 0
-        for strip in strips:
-            tile[:, at : at + len(strip)] = strip[:, first:last].T
-            at += len(strip)
+        _transpose(strips, first, last, tile)
     if field.nonfinite == "keep" or all_finite(tile):
         return
     for j, feature in enumerate(field.features):
@@ -366,40 +367,49 @@ def _fill_flat(field: FlatField, unit: Prepared, first: int, last: int, tile: Ar
         apply_nonfinite(values, field.nonfinite, what, is_input=field.key != TARGET)
 
 
+def _transpose(strips: Strips, first: int, last: int, rows: Array) -> None:
+    at = 0
+    for strip in strips:
+        rows[:, at : at + len(strip)] = strip[:, first:last].T
+        at += len(strip)
+
+
 def _strips(columns: Sequence[Array]) -> Strips:
-    """Join columns that lie side by side in memory.
+    """Join columns that lie side by side in memory, at equal distances.
 
     Columns decoded together usually do. A strip is transposed by one call that runs over whole
     rows: twice as fast as column by column, and the lock of the interpreter is let go once per
     tile instead of once per column.
     """
-    runs: list[list[Array]] = []
+    runs: list[tuple[list[Array], int]] = []
     for column in columns:
-        if runs and _follows(runs[-1][-1], column):
-            runs[-1].append(column)
+        step = _distance(runs[-1][0][-1], column) if runs else 0
+        if step and runs[-1][1] in {0, step}:
+            runs[-1] = ([*runs[-1][0], column], step)
         else:
-            runs.append([column])
+            runs.append(([column], 0))
     return tuple(
         np.lib.stride_tricks.as_strided(
-            run[0], (len(run), len(run[0])), (run[0].nbytes, run[0].itemsize), writeable=False
+            run[0], (len(run), len(run[0])), (step, run[0].itemsize), writeable=False
         )
         if len(run) > 1
         else run[0][None]
-        for run in runs
+        for run, step in runs
     )
 
 
-def _follows(one: Array, other: Array) -> bool:
-    """Whether `other` begins in the same buffer where `one` ends."""
-    return (
+def _distance(one: Array, other: Array) -> int:
+    """Bytes from `one` to `other` behind it in the same buffer; 0: they are no neighbours."""
+    same = (
         one.base is not None
         and one.base is other.base
         and one.dtype == other.dtype
         and one.shape == other.shape
         and one.flags.c_contiguous
         and other.flags.c_contiguous
-        and one.ctypes.data + one.nbytes == other.ctypes.data
     )
+    step = other.ctypes.data - one.ctypes.data if same else 0
+    return step if step >= one.nbytes else 0
 
 
 def _lists(field: ListField, columns: Mapping[str, Any], where: str) -> Lists:
@@ -420,7 +430,7 @@ def _lists(field: ListField, columns: Mapping[str, Any], where: str) -> Lists:
         _checked(field, content, f"{where}, column {name!r}")
         for name, content in zip(field.columns, contents, strict=True)
     ]
-    return Lists(offsets, tuple(checked))
+    return Lists(offsets, _strips(checked))
 
 
 def _one_array(one: Array, other: Array) -> bool:
@@ -470,8 +480,7 @@ def _fill_padded(
     offsets = lists.offsets[first : last + 1]
     begin, end = int(offsets[0]), int(offsets[-1])
     elements = np.empty((end - begin + 1, width), values.dtype)
-    for j, content in enumerate(lists.contents):
-        elements[:-1, j] = content[begin:end]
+    lists.elements(begin, end, elements[:-1])
     elements[-1] = field.value
     places, filled = _places(np.diff(offsets), length)
     mask[:] = filled

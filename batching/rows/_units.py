@@ -92,7 +92,7 @@ def _take_lists(lists: Lists, rows: Rows) -> Lists:
     counts = lists.offsets[rows + 1] - starts
     offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
     source = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], counts)
-    return Lists(offsets, tuple(content[source] for content in lists.contents))
+    return Lists(offsets, tuple(strip[:, source] for strip in lists.strips))
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,6 @@ import awkward as ak
 import numpy as np
 import numpy.typing as npt
 
-from rootml._internal.buffers import Allocate
 from rootml._internal.types import Array
 from rootml.storage._source import Source
 from rootml.storage.ttree._baskets import (
@@ -233,6 +232,13 @@ def _bits_of(basket: Basket, offsets: Int64s, number: int) -> tuple[Any, _Extent
     return packed, _Extent(0, len(packed), counts, len(owner))
 
 
+def room(source: Source, plan: Plan, start: int, stop: int) -> int:
+    """More elements are not in entries ``[start, stop)`` of a branch of lists."""
+    numbers = plan.overlapping(start, stop)
+    nbytes = sum(unpacked_size(source, plan, number) for number in numbers)
+    return nbytes // plan.storage.dtype.itemsize
+
+
 def read_jagged(
     source: Source,
     plan: Plan,
@@ -241,18 +247,17 @@ def read_jagged(
     counts: Counts,
     *,
     known: KnownOffsets,
-    allocate: Allocate = np.empty,
+    content: Array,
 ) -> ak.Array:
     """Entries ``[start, stop)`` of a branch of lists.
 
     Args:
         counts: Reads an entry range of a counter.
         known: Of the same read.
+        content: Takes the elements: `room` native ones.
     """
     storage, reader = plan.storage, _Reader(plan, counts, known)
     numbers = plan.overlapping(start, stop)
-    room = sum(unpacked_size(source, plan, number) for number in numbers)
-    content = allocate(room // storage.dtype.itemsize, storage.native)
     extents, at = [], 0
     for number in numbers:
         basket = load(source, plan, number, reuse=True)

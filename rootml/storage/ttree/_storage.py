@@ -40,7 +40,7 @@ from rootml.storage._uproot import UprootTree, array_of, branch_of, type_of_upro
 from rootml.storage.ttree._baskets import Int64s, Plan, cheap_cuts, plan_of, read_flat
 from rootml.storage.ttree._branches import Branch, NeedsUproot, Tree, read_tree
 from rootml.storage.ttree._interpret import storage_of, type_of_branch
-from rootml.storage.ttree._jagged import KnownOffsets, read_jagged
+from rootml.storage.ttree._jagged import KnownOffsets, read_jagged, room
 from rootml.storage.ttree._names import name_columns
 from rootml.storage.ttree._rootfile import Key, RootFile, read_record
 from rootml.storage.ttree._survey import (
@@ -360,8 +360,8 @@ class TTreeTable(Table):
             ):
                 self._make_plans(source, self._key, wanted)
                 fetched = source.fetch(self._ranges(wanted, start, stop))
-                targets = self._side_by_side(wanted, stop - start, allocate, native)
-                found = self._read_direct(fetched, wanted, start, stop, targets, allocate)
+                targets = self._side_by_side(fetched, wanted, start, stop, allocate, native)
+                found = self._read_direct(fetched, wanted, start, stop, targets)
         rest = [name for name in wanted if name not in found]
         if rest:
             found |= self._indirect(rest, start, stop)
@@ -374,7 +374,6 @@ class TTreeTable(Table):
         start: int,
         stop: int,
         targets: Mapping[str, Array],
-        allocate: Allocate,
     ) -> dict[str, Column]:
         """What can be read from baskets; threads of the caller's pool that are idle help."""
         found: dict[str, Column] = {}
@@ -382,7 +381,7 @@ class TTreeTable(Table):
 
         def read(name: str) -> None:
             out = targets.get(name)
-            values = self._direct(source, name, start, stop, out, known=known, allocate=allocate)
+            values = self._direct(source, name, start, stop, out, known=known)
             if values is not None:
                 found[name] = values
 
@@ -431,15 +430,36 @@ class TTreeTable(Table):
                         yield int(plan.seeks[number]), int(plan.sizes[number])
 
     def _side_by_side(
-        self, names: Sequence[str], rows: int, allocate: Allocate, native: Collection[str]
+        self,
+        source: Source,
+        names: Sequence[str],
+        start: int,
+        stop: int,
+        allocate: Allocate,
+        native: Collection[str],
     ) -> dict[str, Array]:
-        """A row of one array per dtype for each scalar column that is read directly."""
-        dtypes = {}
+        """A row of an array for each column of numbers or lists that is read directly.
+
+        Columns of one dtype share an array, lists if they also need the same room: those of one
+        counter do.
+        """
+        scalars: dict[str, np.dtype[Any]] = {}
+        groups: dict[int, dict[str, np.dtype[Any]]] = {}
         for name in names:
             plan = self._plans[name]
-            if plan is not None and not plan.storage.jagged and not plan.storage.shape:
-                dtypes[name] = plan.storage.native if name in native else plan.storage.dtype
-        return side_by_side(dtypes, rows, allocate)
+            if plan is None:
+                continue
+            kept = plan.storage.jagged or name in native
+            dtype = plan.storage.native if kept else plan.storage.dtype
+            if plan.storage.jagged:
+                with reading(self.where, [name], start, stop):
+                    groups.setdefault(room(source, plan, start, stop), {})[name] = dtype
+            elif not plan.storage.shape:
+                scalars[name] = dtype
+        found = side_by_side(scalars, stop - start, allocate)
+        for elements, dtypes in groups.items():
+            found |= side_by_side(dtypes, elements, allocate)
+        return found
 
     def _direct(
         self,
@@ -450,7 +470,6 @@ class TTreeTable(Table):
         out: Array | None,
         *,
         known: KnownOffsets,
-        allocate: Allocate,
     ) -> Column | None:
         """Values read from the baskets; None, where uproot has to read."""
         plan = self._plans[name]
@@ -460,8 +479,9 @@ class TTreeTable(Table):
             try:
                 if not plan.storage.jagged:
                     return read_flat(source, plan, start, stop, out)
+                assert out is not None
                 return read_jagged(
-                    source, plan, start, stop, self._counts, known=known, allocate=allocate
+                    source, plan, start, stop, self._counts, known=known, content=out
                 )
             except NeedsUproot:
                 return None
