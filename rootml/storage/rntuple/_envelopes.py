@@ -37,6 +37,7 @@ _LIST = struct.Struct("<qI")
 _GROUP = struct.Struct("<QQIQiQ")
 _SUMMARY = struct.Struct("<QQ")
 _PAGE = np.dtype([("elements", "<i4"), ("size", "<i4"), ("offset", "<u8")])
+_ONE_PAGE = struct.Struct("<iiq")
 _HEADER, _FOOTER, _PAGES = 1, 2, 3
 _SHARDED = 1 << 56
 
@@ -247,6 +248,10 @@ def _pages(data: bytes, at: int) -> Pages | None:
     behind = first + count * _PAGE.itemsize
     if behind + 12 != end or _FRAME.unpack_from(data, behind)[0] < 0:
         return None
+    if count == 1:  # of a small file: many of them are read
+        number, size, offset = _ONE_PAGE.unpack_from(data, first)
+        places = np.array([abs(number), offset, size], np.int64)
+        return None if size < 0 else Pages(*places[:, None], np.array([number < 0]))
     table = np.frombuffer(data, _PAGE, count, first)
     if (table["size"] < 0).any():
         return None

@@ -17,6 +17,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, TypeAlias
 
 import awkward as ak
@@ -52,6 +53,7 @@ _BIT = 0
 _INDEX = {14, 15, 26, 27}
 _LEAF, _COLLECTION = 0, 1
 _STANDARD = 0
+_ONE = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,8 @@ class PageColumn:
         """Numbers of the pages with elements in ``[start, stop)``."""
         if stop <= start:
             return range(0)
+        if len(self.bounds) == _ONE + 1:  # of a small file: many of them are read
+            return range(1 if start < self.bounds.item(1) else 0)
         first = int(np.searchsorted(self.bounds, start, "right")) - 1
         return range(first, int(np.searchsorted(self.bounds, stop, "left")))
 
@@ -164,6 +168,7 @@ def pages_of(
     return FieldPages(values, ends)
 
 
+@cache
 def _dtype(kind: int) -> np.dtype[Any] | None:
     if kind == _BIT:
         return np.dtype(bool)
@@ -179,13 +184,17 @@ def column_of_lists(lists: PageLists, kinds: Sequence[int], number: int) -> Page
     if dtype is None or clusters is None:
         return None
     pages = _joined(clusters)
-    bounds = _from_zero(pages.elements)
-    edges = [len(each.elements) for each in clusters]
+    if len(pages.elements) == len(clusters) == _ONE:  # of a small file: many of them are read
+        bounds = edges = np.array([0, pages.elements.item()], np.int64)
+    else:
+        bounds = _from_zero(pages.elements)
+        counts = (len(each.elements) for each in clusters)
+        edges = bounds[[0, *itertools.accumulate(counts)]]
     return PageColumn(
         kinds[number],
         dtype,
         bounds,
-        bounds[[0, *itertools.accumulate(edges)]],
+        edges,
         pages.offsets,
         pages.sizes,
         pages.checked,
