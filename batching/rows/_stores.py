@@ -30,6 +30,8 @@ from rootml.batching.rows._units import Unit, UnitSource
 _IDLE_BYTES = 160 << 20
 _MIN_THREAD_BYTES = 1 << 19
 _MAX_EXTENTS = 6
+_MANY_ROWS = 1 << 12
+"""Blocks of more rows are gathered by two threads while nothing is being loaded."""
 _SHARED_ROWS = 1 << 15
 """Rows that one of several threads writes to the arena at a time."""
 
@@ -372,7 +374,14 @@ class PoolStore:
         slots = np.empty_like(found)
         slots[block.positions] = found
         dense = _empty_like(self._arena, block.rows, self._buffers)
-        _gather(self._arena, slots, dense, 0)
+        idle = all(future.done() for future in self._loading.values())
+        step = -(-block.rows // 2) if idle and block.rows > _MANY_ROWS else block.rows
+        parts = [(low, min(low + step, block.rows)) for low in range(0, block.rows, step)]
+        for_each(
+            lambda part: _gather(self._arena, slots[slice(*part)], dense, part[0]),
+            parts,
+            pool=self._pool,
+        )
         return dense, self._gather_ragged(block)
 
     def _slots(self, take: Take) -> Slots:

@@ -11,7 +11,7 @@ import contextlib
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from typing import Any, Generic, ParamSpec, TypeVar
 
 T = TypeVar("T")
@@ -26,23 +26,28 @@ class _Local(threading.local):
 _local = _Local()
 
 
-def for_each(function: Callable[[T], object], items: Sequence[T]) -> None:
-    """Call `function` for each item: here, and in threads of this thread's pool that are idle.
+def for_each(
+    function: Callable[[T], object], items: Sequence[T], *, pool: Executor | None = None
+) -> None:
+    """Call `function` for each item: here, and in threads of a `HelpingPool` that are idle.
 
     Returns when all calls have ended. If some fail, no further ones begin, and the error of the
     first of these items is raised: it does not depend on timing which one that is.
+
+    Args:
+        pool: Whose threads help; None: of the pool that this thread belongs to.
 
     >>> found = []
     >>> for_each(found.append, [1, 2, 3])
     >>> found
     [1, 2, 3]
     """
-    pool = _local.pool
-    if pool is None or len(items) <= 1:
+    helping = pool if isinstance(pool, HelpingPool) else _local.pool
+    if helping is None or len(items) <= 1:
         for item in items:
             function(item)
     else:
-        pool.share(function, items)
+        helping.share(function, items)
 
 
 class HelpingPool(ThreadPoolExecutor):
@@ -152,8 +157,14 @@ class _Shared(Generic[T]):
         with self._state:
             while self._running:
                 self._state.wait()
-            if self._errors:
-                raise self._errors[min(self._errors)]
+            if not self._errors:
+                return
+            error = self._errors[min(self._errors)]
+            self._errors.clear()
+        try:
+            raise error
+        finally:
+            del error  # else it would keep its own frames alive
 
 
 __all__ = ["HelpingPool", "for_each"]

@@ -250,8 +250,8 @@ def _pages(data: bytes, at: int) -> Pages | None:
         return None
     if count == 1:  # of a small file: many of them are read
         number, size, offset = _ONE_PAGE.unpack_from(data, first)
-        places = np.array([abs(number), offset, size], np.int64)
-        return None if size < 0 else Pages(*places[:, None], np.array([number < 0]))
+        elements, places, sizes = np.array([[abs(number)], [offset], [size]], np.int64)
+        return None if size < 0 else Pages(elements, places, sizes, np.array([number < 0]))
     table = np.frombuffer(data, _PAGE, count, first)
     if (table["size"] < 0).any():
         return None
