@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from rootml._internal.progress import working
 from rootml._internal.reprs import HtmlRepr, Part, facts_text
 from rootml._internal.types import Float
 from rootml.errors import (
@@ -568,6 +569,7 @@ class FitResult(HtmlRepr):
         return [_fit_tables.facts(self), _fit_tables.grid(self)]
 
 
+@working("fitting")
 def fit(
     like: Fittable,
     *,

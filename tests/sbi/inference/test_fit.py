@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from sbi_problems import SignalBackground, many_nuisances
 from scipy import optimize, stats
 
 from rootml import sbi
+from rootml._internal import progress
 from rootml.errors import ConvergenceError, DensityError, MissingParameterError, UsageError
 
 
@@ -178,6 +180,23 @@ def test_a_fixed_parameter_may_have_no_slope() -> None:
     assert held.values["norm"] == pytest.approx(exact.x, rel=1e-6)
     scan = sbi.fit(like, start={"mu": 2.0}).profile("mu", values=[0.0, 0.5])
     assert scan.invalid == 0
+
+
+def test_a_long_fit_is_not_silent(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Without a terminal a line says for how long it has been going on."""
+    plain = sbi.Likelihood.nll_gradient
+
+    def slow(*arguments: Any, **options: Any) -> Any:
+        time.sleep(0.05)
+        return plain(*arguments, **options)
+
+    monkeypatch.setattr(progress, "INTERVAL", 0.02)
+    monkeypatch.setattr(sbi.Likelihood, "nll_gradient", slow)
+    with caplog.at_level("INFO", logger="rootml.progress"):
+        assert sbi.fit(counting(12)).valid
+    assert "fitting: 0 s" in caplog.messages
 
 
 def test_points_of_a_profile_without_a_likelihood_are_nan() -> None:
