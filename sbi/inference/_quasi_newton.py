@@ -32,6 +32,8 @@ from rootml.sbi.likelihood._fittable import Fittable, nearby, subsample
 
 _STEPS = 60
 _SHARE = 0.1  # of the EDM that a fit is to reach: what a part of the events may leave
+_LEFT = 1e-3  # of the EDM at the start of such steps: less is not known by a part of the events
+_DROP = 1e-2  # of the EDM from one such place to the next: else a part tells too little
 _ANCHORS = 6  # times that a part of the events is set right
 _SHORTER = 0.3  # a step that leads up is shortened by this
 _TRIES = 12
@@ -86,38 +88,54 @@ def quasi_newton(
         if hessian is None:
             return None
         curvature = Curvature(hessian)
-    found = None if fast is None else _by_part(like, fast, theta, free, goal, curvature)
-    return _steps(like, theta, free, goal, curvature) if found is None else found
+    if fast is not None:
+        found, theta, curvature = _by_part(like, fast, theta, free, goal, curvature)
+        if found is not None:
+            return found
+    return _steps(like, theta, free, goal, curvature)
 
 
 def _by_part(
     like: Fittable, fast: Fittable, theta: Float, free: Mask, goal: float, curvature: Curvature
-) -> Found | None:
-    """Steps by a part of the events, until all of them agree that the EDM is small."""
+) -> tuple[Found | None, Float, Curvature]:
+    """Steps by a part of the events, until all of them agree that the EDM is small.
+
+    Returns:
+        The minimum; None where all events must take the steps, from the place and with the
+        second derivatives beside it.
+    """
     low, high = limits(like)
+    before = math.inf
     for passes in range(1, _ANCHORS + 1):
-        found = _steps(fast, theta, free, _SHARE * goal, curvature)
+        found = _steps(fast, theta, free, _SHARE * goal, curvature, far=_LEFT)
         if found is None:
-            return None
-        theta = np.where(free, _within(found.theta + found.step, low, high), theta)
-        value, gradient, fine = _evaluated(like, theta, free)
-        ahead = _step(found.curvature, gradient, theta, free, low, high) if fine else None
+            break
+        place = np.where(free, _within(found.theta + found.step, low, high), theta)
+        value, gradient, fine = _evaluated(like, place, free)
+        ahead = _step(found.curvature, gradient, place, free, low, high) if fine else None
         if ahead is None:
-            return None
+            break
+        theta, curvature = place, found.curvature
         edm = 0.5 * abs(float(gradient @ ahead[0]))
         if edm < goal:
-            return Found(theta, value, ahead[0], gradient, found.curvature, edm, passes)
-        nearer = nearby(like, theta, fast)
+            return (
+                Found(theta, value, ahead[0], gradient, curvature, edm, passes), theta, curvature
+            )  # fmt: skip
+        nearer = nearby(like, theta, fast) if edm < _DROP * before else None
         if nearer is None:
-            return None
-        fast, curvature = nearer, found.curvature
-    return None
+            break
+        fast, before = nearer, edm
+    return None, theta, curvature
 
 
 def _steps(
-    like: Fittable, theta: Float, free: Mask, goal: float, curvature: Curvature
+    like: Fittable, theta: Float, free: Mask, goal: float, curvature: Curvature, *, far: float = 0
 ) -> Found | None:
-    """Steps from a point within the limits."""
+    """Steps from a point within the limits.
+
+    Args:
+        far: They also end where the EDM is this part of what it was at the start.
+    """
     low, high = limits(like)
     value, gradient, fine = _evaluated(like, theta, free)
     if not fine:
@@ -129,6 +147,8 @@ def _steps(
             return None
         step, moving = found
         slope = float(gradient @ step)  # the step is 0 for what is held
+        if passes == 1:
+            goal = max(goal, 0.5 * far * abs(slope))
         if 0.5 * abs(slope) < goal:
             edm = 0.5 * abs(slope)
             return Found(theta, value, step, gradient, curvature, edm, passes)
