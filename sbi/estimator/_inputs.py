@@ -21,7 +21,7 @@ from rootml.dataset import Dataset
 from rootml.sbi.estimator._assemble import Scale
 from rootml.sbi.estimator._event_sample import EventSample
 from rootml.sbi.estimator._loaders import make_loader
-from rootml.sbi.estimator._ramps import Contrast, Histograms, Ramp, find_ramps
+from rootml.sbi.estimator._ramps import Contrast, Histograms, Ramp
 from rootml.sbi.estimator._samples import Samples
 from rootml.sbi.estimator._settings import TrainingSettings
 
@@ -104,10 +104,8 @@ def look_at_inputs(dataset: Dataset, settings: TrainingSettings) -> Inputs:
     )
 
 
-def look_for_ramps(
-    samples: Samples, inputs: Inputs, settings: TrainingSettings
-) -> tuple[Ramp, ...]:
-    """Ramps that tell processes from the reference, or variations from the nominal sample."""
+def fill_histograms(samples: Samples, inputs: Inputs, settings: TrainingSettings) -> Histograms:
+    """All events in fine bins of each input, by density."""
     histograms = Histograms(inputs.rows, len(samples.densities))
     loader = make_loader(samples.union(), settings, shuffle=False)
     for batch in loader.iterate(epoch=0):
@@ -115,10 +113,11 @@ def look_for_ramps(
         assert batch.y is not None
         histograms.add(batch.x, batch.y, batch.w)
     loader.close()
-    return find_ramps(histograms, _contrasts(samples))
+    return histograms
 
 
-def _contrasts(samples: Samples) -> list[Contrast]:
+def contrasts_of(samples: Samples) -> list[Contrast]:
+    """Processes and the reference; up and down, and both and the nominal sample."""
     densities = samples.densities
     found: list[Contrast] = [
         ([k], [samples.reference]) for k in samples.targets if densities[k].nuisance is None

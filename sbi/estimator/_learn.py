@@ -27,7 +27,14 @@ import numpy as np
 from rootml._internal.loss_display import LossDisplay
 from rootml._internal.types import Array, Float
 from rootml.dataset import Dataset
-from rootml.sbi.estimator._assemble import Member, Outputs, Scale, class_graph, differences
+from rootml.sbi.estimator._assemble import (
+    Member,
+    Outputs,
+    Scale,
+    class_graph,
+    differences,
+    member_output,
+)
 from rootml.sbi.estimator._calibration import Fitted
 from rootml.sbi.estimator._differences import Differences, decide_shapes, train_differences
 from rootml.sbi.estimator._graph import Graph
@@ -38,11 +45,13 @@ from rootml.sbi.estimator._held_out import (
     fit_curves,
     log_norms,
 )
-from rootml.sbi.estimator._inputs import look_at_inputs, look_for_ramps, ramp_notes
+from rootml.sbi.estimator._inputs import contrasts_of, fill_histograms, look_at_inputs, ramp_notes
 from rootml.sbi.estimator._loaders import balance, make_loader, plan_for
 from rootml.sbi.estimator._network import Layers
+from rootml.sbi.estimator._ramps import find_ramps
 from rootml.sbi.estimator._ratios import Ratios
 from rootml.sbi.estimator._record import Norm, TrainingRecord
+from rootml.sbi.estimator._residuals import MAX_INPUTS, Cells, Comparison, Residuals
 from rootml.sbi.estimator._samples import (
     Division,
     Samples,
@@ -141,7 +150,8 @@ def learn_classes(
     """See `RatioEstimator.fit`."""
     samples, sums = check_samples(parse_samples(given, reference), settings.inputs)
     inputs = look_at_inputs(samples.union(), settings)
-    scale = replace(inputs.scale, ramps=look_for_ramps(samples, inputs, settings))
+    histograms, contrasts = fill_histograms(samples, inputs, settings), contrasts_of(samples)
+    scale = replace(inputs.scale, ramps=find_ramps(histograms, contrasts))
     networks = trainer.run(ClassJob(samples, scale, settings), settings, samples.datasets())
     layers = [n.nominal.layers for n in networks if n.nominal is not None]
     with trainer.scratch() as folder:
@@ -154,10 +164,16 @@ def learn_classes(
         ]
     outputs = output_names(samples)
     graph = _assembled(nominal, learned, samples, scale, settings)
+    order = np.argsort(-histograms.separation(contrasts), kind="stable")
+    cells = Cells(inputs.rows, [int(k) for k in order[:MAX_INPUTS]])
+    residuals = held_out_residuals(samples, graph, cells, settings)
     shapes = tuple(decision for each in learned for decision in each.decisions)
     first = tuple(n.nominal.history for n in networks if n.nominal is not None)
     more = [n.differences[k].history for k in range(len(learned)) for n in networks]
-    alarming = (*notes_of(sums), *inputs.notes, *training_notes(first))
+    alarming = (
+        *notes_of(sums), *inputs.notes, *training_notes(first),
+        *residuals.notes(samples.densities[0].dataset.columns),
+    )  # fmt: skip
     warn(alarming)
     record = TrainingRecord(
         sums, (*first, *more), nominal.norms, time.monotonic() - began,
@@ -168,6 +184,43 @@ def learn_classes(
         settings.inputs, samples.densities[0].dataset.columns, outputs,
         samples.densities[samples.reference].name, samples.tree, settings.ensemble, record, graph,
     )  # fmt: skip
+
+
+def held_out_residuals(
+    samples: Samples, graph: Graph, cells: Cells, settings: TrainingSettings
+) -> Residuals:
+    """Held-out events beside the ratios of the members that did not see them."""
+    residuals = Residuals(cells, _comparisons(samples))
+    for fold in range(min(settings.parts, settings.ensemble)):
+        held = samples.map(lambda dataset, fold=fold: _held(dataset, fold, settings)).union()
+        loader = make_loader(held, settings, shuffle=False)
+        for batch in loader.iterate(epoch=0):
+            assert isinstance(batch.x, np.ndarray)
+            assert batch.y is not None
+            name = member_output(fold)
+            value = graph.run([name], x=batch.x)[name]
+            residuals.add(batch.x, batch.y.astype(np.int64), batch.w, value)
+        loader.close()
+    return residuals
+
+
+def _held(dataset: Dataset, fold: int, settings: TrainingSettings) -> Dataset:
+    return dataset.folds(settings.parts, by=settings.by, seed=settings.seed)[fold][1]
+
+
+def _comparisons(samples: Samples) -> list[Comparison]:
+    """Each process with the reference, each variation with its nominal sample."""
+    names, numbers = output_names(samples), {d.name: k for k, d in enumerate(samples.densities)}
+    found = []
+    for column, name in enumerate(names):
+        density = samples.densities[numbers[name]]
+        if density.nuisance is None:
+            found.append(Comparison(name, numbers[name], samples.reference, column, None))
+            continue
+        nominal = names.index(density.process) if density.process in names else None
+        of = numbers[density.process]
+        found.append(Comparison(name, numbers[name], of, column, nominal))
+    return found
 
 
 def output_names(samples: Samples) -> tuple[str, ...]:
@@ -225,7 +278,7 @@ def assess_nominal(
         parts = _divided(samples, settings, settings.fold(number))
         return HeldOut.of(_log_ratios(parts.held, raw, settings), folder)
 
-    once = {number: held_out(number) for number in range(settings.parts)}
+    once = {number: held_out(number) for number in range(min(settings.parts, len(networks)))}
     fitted = fit_curves(
         list(once.values()), samples.targets, samples.reference, settings.calibration,
         settings.knots,

@@ -37,6 +37,9 @@ MOST = 12
 """Ramps of an input."""
 _SMOOTH = 2
 """Intervals of the smooth functions, in the rank of an input and in its value."""
+_FEW = 16
+_DISCRETE = 24
+"""Number of bins below which an input is taken to have single values."""
 _MIN_INFORMATION = 4.0
 _ITERATIONS = 30
 _LONGEST = 3.0
@@ -114,6 +117,14 @@ class Histograms:
         sums, variances = (np.sum(each, axis=0)[:count] for each in zip(*both, strict=True))
         return sums, variances
 
+    def separation(self, contrasts: Sequence[Contrast]) -> Float:
+        """How much each input alone tells of the contrasts: sums of chi2 in a few bins."""
+        return np.array([
+            sum(_separation(self.side(plus, column), self.side(minus, column))
+                for plus, minus in contrasts)
+            for column in range(len(self.edges))
+        ])  # fmt: skip
+
 
 Contrast: TypeAlias = "tuple[Sequence[int], Sequence[int]]"
 """Numbers of the densities on both sides of a comparison."""
@@ -136,6 +147,15 @@ def find_ramps(histograms: Histograms, contrasts: Sequence[Contrast]) -> tuple[R
     return tuple(found)
 
 
+def _separation(plus: tuple[Float, Float], minus: tuple[Float, Float]) -> float:
+    """chi2 between the shapes of two histograms and their variances."""
+    starts = np.unique(np.linspace(0, len(plus[0]), _FEW, endpoint=False).astype(int))
+    (a, a2), (b, b2) = ([np.add.reduceat(v, starts) for v in side] for side in (plus, minus))
+    apart = a / a.sum() - b / b.sum()
+    variance = a2 / a.sum() ** 2 + b2 / b.sum() ** 2
+    return float(np.divide(apart**2, variance, out=np.zeros(len(a)), where=variance > 0.0).sum())
+
+
 def _ramp(column: int, edges: Float32, first: int, width: int) -> Ramp:
     """The ramp of the steps at `width` edges; a single one is a step at its edge."""
     high = float(edges[first + width - 1])
@@ -147,11 +167,17 @@ def _ramp(column: int, edges: Float32, first: int, width: int) -> Ramp:
 
 
 def _smooth_functions(edges: Float32) -> Float:
-    """Orthogonal combinations of cubic splines in the rank and in the value of an input."""
+    """Orthogonal combinations of cubic splines in the rank and in the value of an input.
+
+    Of an input with a few values, such as a number of jets: a short polynomial, since splines
+    would describe everything.
+    """
     bins = len(edges) + 1
     value = np.concatenate([edges[:1], 0.5 * (edges[1:] + edges[:-1]), edges[-1:]]).astype(float)
     low, high = np.quantile(value, [0.02, 0.98])
     value = np.clip((value - low) / max(high - low, np.finfo(np.float32).tiny), -0.2, 1.2)
+    if bins < _DISCRETE:
+        return np.vander(value, min(max(bins // 2, 2), 4), increasing=True)
     rank = (np.arange(bins) + 0.5) / bins
     basis, size, _ = np.linalg.svd(
         np.concatenate([_splines(rank), _splines(value)], axis=1), full_matrices=False

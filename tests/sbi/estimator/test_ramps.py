@@ -101,6 +101,16 @@ def test_a_step_of_whole_numbers_is_between_them() -> None:
     assert any(4.0 < ramp.low < ramp.high <= 5.0 for ramp in found)
 
 
+def test_numbers_without_order_are_told_apart() -> None:
+    """A ratio that goes up and down with a number of jets is no smooth function of it."""
+    rng = np.random.default_rng(8)
+    shares = np.array([[1, 3, 5, 8, 6, 3], [10, 8, 4, 9, 1.5, 1]])
+    samples = [rng.choice(6, 50_000, p=row / row.sum())[:, None] for row in shares]
+    assert len(ramps(samples)) >= 2
+    flag = [(rng.random((50_000, 1)) < share).astype(float) for share in (0.2, 0.6)]
+    assert ramps(flag) == ()  # two values need nothing
+
+
 def test_an_even_effect_is_found() -> None:
     """Up and down alike: only the contrast with the nominal sample shows it."""
     rng = np.random.default_rng(5)
