@@ -198,7 +198,9 @@ def test_progress_is_shown_on_request(
     capfd: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("FORCE_COLOR", "1")  # as on a terminal
+    for module in ("loss_display", "progress"):  # as on a terminal
+        monkeypatch.setattr(f"rootml._internal.{module}.has_bars", lambda: True)
+    monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "120")
     fit(good, progress=True)
     shown = capfd.readouterr()
