@@ -8,8 +8,8 @@ What the header does with one event, in pseudo-code::
         (NaN: all 1 or all 0; category sets: a row of bits for the category)
     sum = base
     for each pack of 8 trees:
-        i[8] = 0
-        repeat depth times: i[k] = 2 * i[k] + 1 + t[node[k][i[k]]]     # or: next[...] + t[...]
+        i[8] = 1
+        repeat depth times: i[k] = 2 * i[k] + t[node[k][i[k]]]         # or: next[...] + t[...]
         for k in order: sum += leaf[k][i[k]]
 
 so each distinct test is made once, trees hold two bytes per node, and eight independent chains of

@@ -18,10 +18,10 @@ def table_arrays(tables: Tables, forest: Forest) -> str:
         *_numeric_tables(tables, forest),
         *_set_tables(tables),
         array_literal("std::uint8_t", "depth", tables.depth),
-        array_literal(unsigned_type(tables.num_tests), "node", tables.node),
+        array_literal(unsigned_type(tables.num_tests), "node", tables.node, aligned=True),
         array_literal("std::uint32_t", "tree_node", tables.tree),
         array_literal("std::uint32_t", "tree_leaf", tables.leaf * forest.leaf_width),
-        array_literal(value, "leaf", tables.value.ravel()),
+        array_literal(value, "leaf", tables.value.ravel(), aligned=True),
         array_literal(value, "base", forest.base),
     ]
     if not tables.is_perfect:

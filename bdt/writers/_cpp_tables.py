@@ -87,8 +87,8 @@ class Tables:
         sets: Tests of categories.
         num_tests: In all groups; the test of this number is always true.
         depth: Steps of each pack of `TOGETHER` trees, or of fewer in the last.
-        is_perfect: Whether node `i` of a tree has the children ``2 i + 1`` and ``2 i + 2``.
-        node: Tests; perfect: ``2**depth - 1`` for each tree of a pack.
+        is_perfect: Whether node i of a tree has the children 2 i and 2 i + 1; the root is 1.
+        node: Tests; perfect: ``2**depth`` for each tree of a pack, the first of no use.
         next: Not perfect: for each node the first of two neighbouring children, from the tree's
             begin on; a leaf is its own child.
         tree: Begin of each tree in `node`.
@@ -203,17 +203,16 @@ def _perfect(
 
     Level by level for all trees: the node of the forest at each position.
     """
-    node_count, leaf_count = 2**depth - 1, 2**depth
-    tree = np.cumsum(node_count) - node_count
-    leaf = np.cumsum(leaf_count) - leaf_count
-    node = np.full(int(node_count.sum()), num_tests, dtype=np.int64)
-    value = np.zeros((int(leaf_count.sum()), forest.leaf_width), dtype=forest.dtype)
+    count = 2**depth
+    tree = np.cumsum(count) - count
+    node = np.full(int(count.sum()), num_tests, dtype=np.int64)
+    value = np.zeros((int(count.sum()), forest.leaf_width), dtype=forest.dtype)
     owner = np.arange(forest.num_trees)
     at = forest.tree_offset[:-1].astype(np.int64)
-    slot = np.zeros(forest.num_trees, dtype=np.int64)
+    slot = np.ones(forest.num_trees, dtype=np.int64)
     for level in range(int(depth.max(initial=0)) + 1):
         done = depth[owner] == level
-        rows = leaf[owner[done]] + slot[done] - node_count[owner[done]]
+        rows = tree[owner[done]] + slot[done] - count[owner[done]]
         value[rows] = forest.value[at[done]]
         owner, at, slot = owner[~done], at[~done], slot[~done]
         inner = forest.feature[at] >= 0
@@ -221,8 +220,8 @@ def _perfect(
         left, right = (np.where(inner, side[at], at) for side in (forest.left, forest.right))
         owner = np.concatenate([owner, owner])
         at = np.concatenate([left, right]).astype(np.int64)
-        slot = np.concatenate([2 * slot + 1, 2 * slot + 2])
-    return node, np.zeros(0, dtype=np.int64), tree, leaf, value
+        slot = np.concatenate([2 * slot, 2 * slot + 1])
+    return node, np.zeros(0, dtype=np.int64), tree, tree, value
 
 
 def _linked(

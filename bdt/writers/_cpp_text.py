@@ -43,8 +43,8 @@ def number_literal(value: Any) -> str:
     return f"{text}f" if kind == "float" else text
 
 
-def array_literal(kind: str, name: str, values: Iterable[Any]) -> str:
-    """An array; one zero where there would be none."""
+def array_literal(kind: str, name: str, values: Iterable[Any], *, aligned: bool = False) -> str:
+    """An array; one zero where there would be none. `aligned` to lines of the cache."""
     words = [number_literal(v) if isinstance(v, np.floating) else str(int(v)) for v in values] or [
         "0"
     ]
@@ -55,7 +55,8 @@ def array_literal(kind: str, name: str, values: Iterable[Any]) -> str:
             line = ""
         line += word + ","
     lines.append(line)
-    return f"inline constexpr {kind} {name}[] = {{\n" + "\n".join(lines) + "\n};\n"
+    start = "alignas(64) " if aligned else ""
+    return f"{start}inline constexpr {kind} {name}[] = {{\n" + "\n".join(lines) + "\n};\n"
 
 
 def unsigned_type(maximum: int) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from rootml.bdt._forest import Forest
 from rootml.bdt.writers._cpp_tables import TOGETHER, Tables
 
 _WALK = """\
 {first}
-    const auto add = [&](std::size_t tree, std::uint32_t at) {{
-      const output_type* leaf = T::leaf + T::tree_leaf[tree];
+    const auto add = [&](std::size_t tree, const output_type* leaf) {{
       (void)tree;
       {add}
     }};
@@ -18,6 +19,7 @@ _WALK = """\
 _PERFECT_PACKS = """\
 for (std::size_t p = {first}; p < {end}; p += {together}) {{
       const auto* n = T::node + T::tree_node[p];
+      const output_type* leaf = T::leaf + T::tree_leaf[p];
       switch (T::depth[p / {pack}]) {{
 {cases}
         default: break;
@@ -26,7 +28,7 @@ for (std::size_t p = {first}; p < {end}; p += {together}) {{
 
 _PERFECT_CASE = """\
         case {depth}: {{
-          std::uint32_t {start};
+          std::size_t {start};
           for (int level = 0; level < {depth}; ++level) {{
             {steps}
           }}
@@ -51,38 +53,41 @@ def walk_code(tables: Tables, forest: Forest) -> str:
         return ""
     width, outputs = forest.leaf_width, forest.num_outputs
     if width > 1:
-        add = f"for (std::size_t k = 0; k < {width}; ++k) out[k] += leaf[{width} * at + k];"
+        add = f"for (std::size_t k = 0; k < {width}; ++k) out[k] += leaf[k];"
     elif outputs > 1:
-        add = "out[T::tree_output[tree]] += leaf[at];"
+        add = "out[T::tree_output[tree]] += *leaf;"
     else:
-        add = "sum += leaf[at];"
+        add = "sum += *leaf;"
     single = width == 1 and outputs == 1
     whole = forest.num_trees // TOGETHER * TOGETHER
     packs = _perfect_packs if tables.is_perfect else _linked_packs
+    packs = partial(packs, tables, width)
     parts = ((0, whole, TOGETHER), (whole, forest.num_trees, 1))
     return _WALK.format(
         add=add,
-        packs="\n    ".join(packs(tables, *part) for part in parts if part[0] < part[1]),
+        packs="\n    ".join(packs(*part) for part in parts if part[0] < part[1]),
         first="output_type sum = out[0];" if single else "",
         last="out[0] = sum;" if single else "",
     )
 
 
-def _perfect_packs(tables: Tables, first: int, end: int, together: int) -> str:
+def _perfect_packs(tables: Tables, width: int, first: int, end: int, together: int) -> str:
     """A loop over packs of perfect trees; a case for each depth, with constant distances."""
     depths = tables.depth[first // TOGETHER : -(-end // TOGETHER)]
     cases = []
     for depth in sorted(set(depths.tolist())):
-        size, each = 2**depth - 1, range(together)
+        size, each = 2**depth, range(together)
         cases.append(
             _PERFECT_CASE.format(
                 depth=depth,
-                start=", ".join(f"i{k} = {k * size}" for k in each),
+                start=", ".join(f"i{k} = 1" for k in each),
                 steps="\n            ".join(
-                    f"i{k} = 2 * i{k} + {1 - k * size}u + t[n[i{k}]];".replace("+ -", "- ")
+                    f"i{k} = 2 * i{k} + t[n[{k * size} + i{k}]];" for k in each
+                ),
+                adds="\n          ".join(
+                    f"add(p + {k}, leaf + {k * size * width} + {width} * (i{k} - {size}));"
                     for k in each
                 ),
-                adds="\n          ".join(f"add(p + {k}, i{k} - {(k + 1) * size});" for k in each),
             )
         )
     return _PERFECT_PACKS.format(
@@ -90,7 +95,7 @@ def _perfect_packs(tables: Tables, first: int, end: int, together: int) -> str:
     )
 
 
-def _linked_packs(tables: Tables, first: int, end: int, together: int) -> str:
+def _linked_packs(tables: Tables, width: int, first: int, end: int, together: int) -> str:
     """A loop over packs of trees that lie node by node."""
     del tables
     each = range(together)
@@ -105,5 +110,7 @@ def _linked_packs(tables: Tables, first: int, end: int, together: int) -> str:
         pack=TOGETHER,
         start="\n      ".join(begin.format(k=k) for k in each),
         steps="\n        ".join(f"i{k} = m{k}[i{k}] + t[n{k}[i{k}]];" for k in each),
-        adds="\n      ".join(f"add(p + {k}, i{k});" for k in each),
+        adds="\n      ".join(
+            f"add(p + {k}, T::leaf + T::tree_leaf[p + {k}] + {width} * i{k});" for k in each
+        ),
     )

@@ -168,7 +168,7 @@ inline void set_masks(work& w) noexcept {
 template <unsigned level, unsigned above, unsigned place, class N>
 ROOTML_INLINE mask chosen(const mask* masks, const N* node, const mask* bit) noexcept {
   if constexpr (above == level) {
-    return masks[node[(1u << level) - 1 + place]];
+    return masks[node[(1u << level) + place]];
   } else {
     return choose(bit[above], chosen<level, above + 1, 2 * place + 1>(masks, node, bit),
                   chosen<level, above + 1, 2 * place>(masks, node, bit));
