@@ -34,7 +34,7 @@ from rootml.bdt._forest import ZERO, Forest
 from rootml.bdt.writers._cpp_arrays import table_arrays
 from rootml.bdt.writers._cpp_blocks import block_code
 from rootml.bdt.writers._cpp_links import link_code
-from rootml.bdt.writers._cpp_tables import lower
+from rootml.bdt.writers._cpp_tables import Tables, lower
 from rootml.bdt.writers._cpp_text import TYPES, filled, number_literal, text_literal
 from rootml.bdt.writers._cpp_walk import walk_code
 from rootml.errors import UsageError
@@ -96,6 +96,7 @@ def cpp_header(forest: Forest, name: str) -> str:
         objective=text_literal(forest.objective),
         tables=table_arrays(tables, forest),
         clean=_clean(forest),
+        rank_cases=_rank_cases(tables),
         compare="<=" if forest.comparison == "<=" else "<",
         code=_category_code(forest),
         first_sum="base[k]" if forest.base_first else "0",
@@ -129,6 +130,12 @@ def _clean(forest: Forest) -> str:
         limit = number_literal(forest.input_dtype.type(ZERO))
         lines.append(f"if (zero_missing[f] && v >= -{limit} && v <= {limit}) v = nan;")
     return "\n    ".join(lines)
+
+
+def _rank_cases(tables: Tables) -> str:
+    """A case for each number of levels that a search tree has."""
+    levels = sorted({group.levels for group in tables.groups})
+    return "\n".join(f"    case {level}: return rank_of<{level}>(v, tree);" for level in levels)
 
 
 def _category_code(forest: Forest) -> str:
