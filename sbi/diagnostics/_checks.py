@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,18 +21,18 @@ from rootml.sbi.diagnostics._binned import (
     one_hot,
     quantile_edges,
     survival,
-    survival_hotelling,
 )
 from rootml.sbi.diagnostics._fit_response import FitResponse
-from rootml.sbi.diagnostics._identity import IdentityTest, identity_test
-from rootml.sbi.diagnostics._pairs import MIN_EVENTS, TOO_FEW, Directions, Pair, chance
+from rootml.sbi.diagnostics._identity import identity_test
+from rootml.sbi.diagnostics._moments import moments
+from rootml.sbi.diagnostics._pairs import MIN_EVENTS, Directions, Pair, chance
 from rootml.sbi.diagnostics._products import products
+from rootml.sbi.diagnostics._recalibration import curvature_check, slope_check
 from rootml.sbi.diagnostics._report import Check
+from rootml.sbi.diagnostics._score_checks import bias_of, probability_of, untested
 from rootml.sbi.diagnostics._second_classifier import second_classifier
 from rootml.sbi.diagnostics._verdict import Finding
 
-_SLOPES = "log r is too flat", "log r is too steep"
-_CONSTANT = 1e-9
 _MIN_TAIL = 100.0  # effective events of the reweighted reference that its tails are judged by
 
 
@@ -49,63 +50,10 @@ def calibration(pair: Pair, response: FitResponse | None) -> tuple[list[Finding]
     worst = np.abs(curve["pull"]).max(initial=0.0)
     return [
         _binned(pair, "calibration", pair.name, chi2, edges, bins, remark, response),
-        slope_check(pair, "calibration", "slope of log r", _SLOPES, response),
+        slope_check(pair, response),
+        *curvature_check(pair, response),
         Finding(Check("calibration", pair.name, "largest deviation in sigma", float(worst))),
     ], curve
-
-
-def slope_check(
-    pair: Pair,
-    topic: str,
-    what: str,
-    remarks: tuple[str, str],
-    response: FitResponse | None = None,
-) -> Finding:
-    """Is log r too steep or too flat? The score test of a factor of log r, which should be 1.
-
-    The number is the factor itself, by one step of Newton's method from 1. A log r that is the
-    same for all events, as that of a dropped shape, has no slope: it is shown itself.
-
-    Args:
-        remarks: For a number above 1, and below.
-    """
-    if pair.effective_overlap < MIN_EVENTS:
-        return untested(topic, pair.name, what)
-
-    def log_ratio_itself(x: Float, log_ratio: Float) -> Float:  # noqa: ARG001
-        return log_ratio[:, None]
-
-    both = np.concatenate([pair.log_numerator, pair.log_reference])
-    if np.ptp(both) < _CONSTANT:
-        return Finding(Check(topic, pair.name, "log r of all events", float(both[0])))
-    test = identity_test(pair, log_ratio_itself, centred=True)
-    information = max(float(test.response[0, 0]), 1e-300)
-    error = math.sqrt(float(test.covariance[0, 0])) / information
-    slope = 1.0 + float(test.apart[0]) / information
-    check = Check(
-        topic, pair.name, what, slope, error, 1.0, _probability(pair, test),
-        remark=remarks[0] if slope > 1.0 else remarks[1],
-    )  # fmt: skip
-    return Finding(check, 1, _bias(pair, test, response))
-
-
-def untested(topic: str, subject: str, what: str) -> Finding:
-    """A check for which there are too few events."""
-    return Finding(Check(topic, subject, what, math.nan, remark=TOO_FEW, tested=False))
-
-
-def _probability(pair: Pair, test: IdentityTest) -> float:
-    if test.rank == 0:  # nothing fluctuates: both sides are equal, or the ratio is wrong
-        return float(np.abs(test.apart).max(initial=0.0) < _CONSTANT)
-    return survival_hotelling(test.chi2, test.rank, pair.effective_overlap)
-
-
-def _bias(pair: Pair, test: IdentityTest, response: FitResponse | None) -> float | None:
-    """Largest bias of any parameter of interest per standard deviation of a test."""
-    if response is None:
-        return None
-    biases = response.biases(pair.name, test.directions)
-    return max((test.bias_per_deviation(each) for each in biases.T), default=0.0)
 
 
 def _binned(
@@ -122,7 +70,7 @@ def _binned(
             topic, subject, f"chi2 of {number} bins", chi2, None, float(number),
             survival(chi2, number), remark=remark,
         ),
-        number, None if test is None else _bias(pair, test, response),
+        number, None if test is None else bias_of(pair, test, response),
     )  # fmt: skip
 
 
@@ -181,10 +129,10 @@ def correlations(pair: Pair, response: FitResponse | None) -> tuple[list[Finding
     if freedom == 0:
         return [], {}
     check = Check(
-        "closure", pair.name, what, chi2, None, float(freedom), _probability(pair, test),
+        "closure", pair.name, what, chi2, None, float(freedom), probability_of(test),
         remark="a correlation or a width of the features is not learned",
     )  # fmt: skip
-    return [Finding(check, freedom, _bias(pair, test, response))], {}
+    return [Finding(check, freedom, bias_of(pair, test, response))], {}
 
 
 def _panel(pair: Pair, left: Float, right: Float) -> dict[str, Any]:
@@ -227,10 +175,10 @@ def normalisation(
     value = down / up
     error = value * math.sqrt(float(test.covariance[0, 0])) / up
     check = Check(
-        "normalisation", pair.name, what, value, error, 1.0, _probability(pair, test),
+        "normalisation", pair.name, what, value, error, 1.0, probability_of(test),
         remark="see Ratios.renormalised, and the tails of this ratio",
     )  # fmt: skip
-    return [Finding(check, 1, _bias(pair, test, response)), shown], {}
+    return [Finding(check, 1, bias_of(pair, test, response)), shown], {}
 
 
 def tails(pair: Pair) -> tuple[list[Finding], dict[str, Any]]:
@@ -304,7 +252,7 @@ def norm_of_alpha(
             probability, remark="the variations have other norms than the nominal sample",
         )  # fmt: skip
         # a fit with reference= divides by Z(alpha): a wrong norm of a variation moves nothing
-        checks.append(Finding(check, 1, None if response is None else 0.0))
+        checks.append(Finding(check, 1, None if response is None else 0.0, variation=True))
     inside = np.abs(grid) <= 2.0
     high = float(np.abs(np.log(z[inside])).max())
     what = "largest |log Z| for |alpha| <= 2"
@@ -319,10 +267,13 @@ def all_checks(
     found = [
         ("calibration", *calibration(pair, response)),
         ("closure", *closure(pair, response)),
+        ("moments", moments(pair, response), {}),
         ("correlations", *correlations(pair, response)),
         ("normalisation", *normalisation(pair, response)),
         ("tails", *tails(pair)),
     ]
     if classifier:
         found.insert(2, ("classifier", [second_classifier(pair, seed, response)], {}))
-    return found
+    if "." not in pair.name:
+        return found
+    return [(topic, [replace(f, variation=True) for f in each], p) for topic, each, p in found]

@@ -46,13 +46,13 @@ def diagnose(
 ) -> Report:
     """Test learned ratios on events that they have not seen.
 
-    Per ratio: calibration, with the slope of log r; closure of every input, of squares and
-    products of inputs, and against a second classifier (boosted trees); E_ref[r]; Z(alpha) of each
+    Per ratio: calibration, with slope and curvature of log r; closure of every input, of their
+    means and widths, of squares and products, and against a second classifier (boosted trees); E_ref[r]; Z(alpha) of each
     shape variation; effective number of events and tails. Of fits, if given: bias, width of pulls,
     coverage, shifts against exact fits.
 
-    All checks together fail for right ratios in 4 % of reports; each of m checks fails below a
-    probability of 4 % / m.
+    All checks together fail for right ratios in at most 5.5 % of reports: `Check.threshold` is the
+    share of each. The slope of log r has the largest, being the commonest error of a network.
 
     With ``fit=`` every check of a ratio says the smallest bias it sees (`Check.sees`): an error of
     the form that it measures, e.g. any function of log r that is constant in its bins, fails in at

@@ -24,5 +24,5 @@ def shift_checks(response: FitResponse) -> list[Finding]:
             math.erfc(abs(shift.value) / error / math.sqrt(2.0)),
             remark="a fit of the held-out events is biased by the ratios",
         )  # fmt: skip
-        found.append(Finding(check, 1, error))
+        found.append(Finding(check, 1, error, kind="fit", variation=bool(shift.point)))
     return found

@@ -10,6 +10,7 @@ the two samples sees a given sum of the g_k more often, for small c.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,12 +31,14 @@ class IdentityTest:
         apart: Left minus right side, ``(direction,)``.
         covariance: Of `apart` if the ratio is right.
         response: By which `apart` changes if log r is off by one of the functions.
+        effective: Number of events that the covariance is known from.
     """
 
     directions: Directions
     apart: Float
     covariance: Float
     response: Float
+    effective: float
 
     @property
     def rank(self) -> int:
@@ -76,35 +79,52 @@ def identity_test(pair: Pair, functions: Directions, *, centred: bool) -> Identi
     """
     masses = pair.overlap()
     own = pair.numerator.mass, pair.reference.mass
+    raw = pair.values(functions)
     middle: Float = np.zeros(1)
     if centred:
-        sums = sum(m @ v for m, v in zip(masses, pair.values(functions), strict=True))
+        sums = sum(m @ v for m, v in zip(masses, raw, strict=True))
         middle = np.asarray(sums / (masses[0].sum() + masses[1].sum()))
 
     def directions(x: Float, log_ratio: Float) -> Float:
         return np.asarray(functions(x, log_ratio) - middle)
 
-    values = pair.values(directions)
+    values = [each - middle for each in raw]
     parts = [m[:, None] * v for m, v in zip(masses, values, strict=True)]
+    rest = [_deviations(p, m) for p, m in zip(parts, own, strict=True)]
     logs = pair.log_numerator, pair.log_reference
     # the derivative of s by log r is s (1 - s)
     slopes = [m * chance(q) * chance(-q) for m, q in zip(own, logs, strict=True)]
     return IdentityTest(
         directions,
         parts[0].sum(axis=0) - parts[1].sum(axis=0),
-        np.asarray(sum(covariance_of_sum(p, m) for p, m in zip(parts, own, strict=True))),
+        np.asarray(sum(each.T @ each for each in rest)),
         np.asarray(sum((w[:, None] * v).T @ v for w, v in zip(slopes, values, strict=True))),
+        min(pair.effective_overlap, _effective(rest)),
     )
 
 
-def covariance_of_sum(values: Float, mass: Float) -> Float:
-    """Of ``sum mass g``, given ``values = mass g``, and masses that add up to one.
+def _deviations(values: Float, mass: Float) -> Float:
+    """From the mean, of ``mass g`` with masses that add up to one, ``(event, direction)``.
 
-    It is 0 for a constant, without rounding errors.
+    They are 0 for a constant, without rounding errors. The sum of their squares is the variance of
+    the sum of the values.
     """
-    rest = values - mass[:, None] * values.sum(axis=0)
+    rest: Float = values - mass[:, None] * values.sum(axis=0)
     rest[:, np.square(rest).sum(axis=0) < _ROUNDING * np.square(values).sum(axis=0)] = 0.0
-    return np.asarray(rest.T @ rest)
+    return rest
+
+
+def _effective(rest: Sequence[Float]) -> float:
+    """How many events the covariance is known from, for the direction where they are fewest.
+
+    A variance estimated from n events has the relative error ``sqrt((kurtosis - 1) / n)``, that of
+    n normal ones ``sqrt(2 / n)``: few events far out count as few.
+    """
+    second, fourth = (sum((each**k).sum(axis=0) for each in rest) for k in (2, 4))
+    used = np.asarray(second) > 0.0
+    if not used.any():
+        return math.inf
+    return float((2.0 * np.square(second)[used] / np.asarray(fourth)[used]).min())
 
 
 def _scale(matrix: Float) -> Float:

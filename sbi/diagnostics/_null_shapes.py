@@ -12,13 +12,14 @@ follow only a share of it: the slope of their log ratio in the learned one, 1 fo
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
 from rootml._internal.types import Float
-from rootml.sbi.diagnostics._checks import slope_check
 from rootml.sbi.diagnostics._fit_response import FitResponse
 from rootml.sbi.diagnostics._pairs import Events, Pair
+from rootml.sbi.diagnostics._recalibration import slope_check
 from rootml.sbi.diagnostics._report import Check
 from rootml.sbi.diagnostics._verdict import MAX_BIAS, Finding, deviations_seen
 from rootml.sbi.estimator._shape_decision import ShapeDecision
@@ -70,9 +71,9 @@ def kept_check(
     """
     subject = f"{decision.process}.{decision.nuisance}"
     pair = Pair(subject, features, up[0], down[0], up[1], down[1])
-    found = slope_check(
-        pair, SHAPE, "share of the shape that is real", _SHARES,
-    )  # fmt: skip
+    what = "share of the shape that is real"
+    slope = slope_check(pair, None, topic=SHAPE, what=what, remarks=_SHARES)
+    found = replace(slope, variation=True)
     if response is None or not found.check.tested:
         return found
     shape = 0.5 * np.concatenate([up[1], down[1]])
@@ -80,8 +81,8 @@ def kept_check(
     variance = float(mass @ np.square(shape - mass @ shape))
     information = max(response.expected(decision.process), 0.0) * variance
     noise = (found.check.error or 0.0) * information / (1.0 + information)
-    return Finding(
-        found.check, 1, smallest_seen=lambda limit: deviations_seen(limit, 1) * noise,
+    return replace(
+        found, smallest_seen=lambda limit: deviations_seen(limit, 1) * noise,
         coarse="noise might make {seen:.0%} of the constraint of this nuisance unseen: more "
         "held-out events of its variations",
     )  # fmt: skip

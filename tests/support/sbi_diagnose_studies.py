@@ -46,6 +46,8 @@ def defect(form: str, size: float = 1.0) -> LogRatio:
         "r x 1.05": lambda x: np.full(len(x), np.log(1.05)),
         "0.2 sin(10 x)": lambda x: 0.2 * np.sin(10.0 * x[:, 0]),
         "no x y": lambda x: signal(0.0).logpdf(x) - signal().logpdf(x),
+        "r x 1.02": lambda x: np.full(len(x), np.log(1.02)),
+        "a wrong tail": lambda x: -0.4 * np.maximum(exact(x) - 0.8, 0.0),
     }
     if form == "smeared":
         return lambda x: signal(0.1 / wide, wide).logpdf(x) - BACKGROUND.logpdf(x)
@@ -53,6 +55,7 @@ def defect(form: str, size: float = 1.0) -> LogRatio:
 
 
 FORMS = ("log r x 0.9", "r x 1.05", "0.2 sin(10 x)", "no x y", "smeared")
+OTHERS = ("r x 1.02", "a wrong tail")
 
 
 @cache
@@ -62,6 +65,25 @@ def expected_events(number: int = 50_000) -> tuple[Any, Any]:
     x = [law.rvs(number, random_state=rng) for law in (signal(), BACKGROUND)]
     weights = np.repeat([FRACTION / number, (1.0 - FRACTION) / number], number)
     return np.concatenate(x), weights
+
+
+def power_of_the_best_test(form: str, *, events: int = 10_000, false_alarms: float) -> float:
+    """How often a test that knows the form of a defect finds it, by Neyman and Pearson.
+
+    All that is known of the densities p and q are events, and that both are normalised. So a test
+    of ``log r + c delta`` against c = 0 has to allow for any q. With s = r / (1 + r), the overlap
+    w = p q / (p + q), B its integral, the least favourable q leaves the noncentrality
+    ``events * (int w delta^2 + 2 (int w delta)^2 / (1 - 2 B))``; the first term is what the labels
+    of the events know, the second what the norms know. Two-sided: it does not know the sign.
+    """
+    x, _ = expected_events()
+    delta = np.asarray(defect(form)(x) - exact(x))
+    chance = 1.0 / (1.0 + np.exp(-exact(x)))
+    overlap = chance * (1.0 - chance)
+    square, mean, whole = (2.0 * np.mean(overlap * g) for g in (delta**2, delta, 1.0))
+    information = events * (square + 2.0 * mean**2 / (1.0 - 2.0 * whole))
+    cut = stats.norm.isf(0.5 * false_alarms)
+    return float(stats.norm.sf(cut - np.sqrt(information)))
 
 
 def fit(observed: float, log_ratio: LogRatio, *, thinned: int = 1) -> sbi.FitResult:

@@ -41,7 +41,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ["x"], ensemble=2, hidden=(16,), epochs=6, batch_size=512, seed=1, progress=False
     )
     estimator.fit(samples, reference="B").save(place / "ratios.onnx")
-    for k, (name, mean) in enumerate({"S": 1.0, "B": 0.0, "other": 1.4}.items(), start=10):
+    for k, (name, mean) in enumerate({"S": 1.0, "B": 0.0, "other": 1.4}.items(), start=20):
         sample(place / f"{name}.parquet", mean, k)
     return place
 

@@ -67,18 +67,18 @@ def test_an_exact_ratio_raises_no_alarm(seed: int, negative: bool) -> None:
 
 
 def test_probabilities_of_an_exact_ratio_are_uniform() -> None:
-    """By Kolmogorov and Smirnov, for chi squared of calibration and closure, and the norm."""
+    """By Kolmogorov and Smirnov, but for the worst feature, whose chance is a bound."""
     found: dict[tuple[str, str], list[float]] = {}
     for seed in range(60):
         for topic, findings, _ in all_checks(
             pair(exact, seed=seed, rows=4000), classifier=False, seed=0
         ):
             for check in (finding.check for finding in findings):
-                if check.probability is not None:
+                if check.probability is not None and "worst" not in check.what:
                     found.setdefault((topic, f"{check.subject} {check.what[:8]}"), []).append(
                         check.probability
                     )
-    assert len(found) == 6
+    assert len(found) == 7
     for values in found.values():
         assert scipy.stats.kstest(values, "uniform").pvalue > 1e-3
 
