@@ -24,7 +24,6 @@ from rootml.sbi.diagnostics._binned import (
 )
 from rootml.sbi.diagnostics._fit_response import FitResponse
 from rootml.sbi.diagnostics._identity import identity_test
-from rootml.sbi.diagnostics._moments import moments
 from rootml.sbi.diagnostics._pairs import MIN_EVENTS, Directions, Pair, chance
 from rootml.sbi.diagnostics._products import products
 from rootml.sbi.diagnostics._recalibration import curvature_check, slope_check
@@ -32,6 +31,7 @@ from rootml.sbi.diagnostics._report import Check
 from rootml.sbi.diagnostics._score_checks import bias_of, probability_of, untested
 from rootml.sbi.diagnostics._second_classifier import second_classifier
 from rootml.sbi.diagnostics._verdict import Finding
+from rootml.sbi.diagnostics._widths import widths
 
 _MIN_TAIL = 100.0  # effective events of the reweighted reference that its tails are judged by
 
@@ -267,7 +267,7 @@ def all_checks(
     found = [
         ("calibration", *calibration(pair, response)),
         ("closure", *closure(pair, response)),
-        ("moments", moments(pair, response), {}),
+        ("widths", widths(pair, response), {}),
         ("correlations", *correlations(pair, response)),
         ("normalisation", *normalisation(pair, response)),
         ("tails", *tails(pair)),

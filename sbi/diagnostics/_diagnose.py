@@ -47,9 +47,9 @@ def diagnose(
     """Test learned ratios on events that they have not seen.
 
     Per ratio: calibration, with slope and curvature of log r; closure of every input, of their
-    means and widths, of squares and products, and against a second classifier (boosted trees); E_ref[r]; Z(alpha) of each
-    shape variation; effective number of events and tails. Of fits, if given: bias, width of pulls,
-    coverage, shifts against exact fits.
+    widths, of squares and products, and against a second classifier (boosted trees); E_ref[r];
+    Z(alpha) of each shape variation; effective number of events and tails. Of fits, if given:
+    bias, width of pulls, coverage, shifts against exact fits.
 
     All checks together fail for right ratios in at most 5.5 % of reports: `Check.threshold` is the
     share of each. The slope of log r has the largest, being the commonest error of a network.

@@ -18,7 +18,13 @@ from rootml.sbi.diagnostics._fit_response import FitResponse
 from rootml.sbi.diagnostics._identity import identity_test
 from rootml.sbi.diagnostics._pairs import MIN_EVENTS, Directions, Pair
 from rootml.sbi.diagnostics._report import Check
-from rootml.sbi.diagnostics._score_checks import CONSTANT, bias_of, probability_of, untested
+from rootml.sbi.diagnostics._score_checks import (
+    CONSTANT,
+    bias_of,
+    less_line,
+    probability_of,
+    untested,
+)
 from rootml.sbi.diagnostics._verdict import Finding, Kind
 
 _EDGE = 0.005
@@ -98,15 +104,14 @@ def _bend(pair: Pair) -> Directions | None:
     weights = np.abs(np.concatenate(pair.overlap()))
     levels = np.array([_EDGE, 0.5, 1.0 - _EDGE])
     low, middle, high = weighted_quantiles(logs, levels, weights)
-    away, root = np.clip(logs, low, high) - middle, np.sqrt(weights)
-    line = np.stack([np.ones(len(logs)), away], axis=1)
-    square = np.square(away)
-    fitted = np.linalg.lstsq(root[:, None] * line, root * square, rcond=None)[0]
-    if np.abs(root * (square - line @ fitted)).max() <= CONSTANT * np.abs(root * square).max():
+    away = np.clip(logs, low, high) - middle
+    line = less_line(away, np.square(away), weights)
+    if line is None:
         return None
+    constant, slope = line
 
     def bend(x: Float, log_ratio: Float) -> Float:  # noqa: ARG001 - one of `Directions`
         away = np.clip(log_ratio, low, high) - middle
-        return np.asarray(away**2 - fitted[0] - fitted[1] * away)[:, None]
+        return np.asarray(away**2 - constant - slope * away)[:, None]
 
     return bend
