@@ -226,12 +226,12 @@ class Morpher(FittedFlow[Morph]):
             which: ``"nominal"``; ``"up"`` or ``"down"``, nominal values moved so that the
                 quantiles of each feature's distribution move by their standard deviation over
                 the ensemble: the edges of a 68 % band of its histogram; or the number of a
-                member, 0 being the nominal one. In 12 toys of 20,000 events with 5 members, the
-                band covered 0.73 +- 0.03 of the true quantiles (between 0.70 and 0.81 for each
-                feature). It is meant for all rows together, with their kinematic factors: in
-                fifths of one condition it covered 0.49, and correlations it does not vary. There
-                use the columns of the members (`apply` with ``variations="members"``) and
-                `combine_members`, which covered 0.67 in those fifths.
+                member, 0 being the nominal one. In toys of 10,000 events with 5 members, the
+                band covered 0.73 +- 0.06 of the true quantiles. It is meant for all rows
+                together, with their kinematic factors: in fifths of one condition it covered
+                0.49, and correlations it does not vary. There use the columns of the members
+                (`apply` with ``variations="members"``) and `combine_members`, which covered
+                0.60 to 0.76 in fifths of each condition.
             flag: Name of a boolean column to add: whether the row was changed.
             outside_flag: Name of another: whether a feature lies outside of the range of the
                 simulation in the training.

@@ -205,6 +205,7 @@ os._exit(0)
     assert (sum(halves), one, other) == (EVENTS, EVENTS, EVENTS)
 
 
+@pytest.mark.long
 def test_the_tutorial(tmp_path: Path) -> None:
     """By itself on two ranks; then it goes on under torchrun on three."""
     pytest.importorskip("torch")

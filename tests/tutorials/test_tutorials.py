@@ -42,6 +42,7 @@ LONG = {
     "lhc_analysis",
     "morph_photons",
     "move_from_weaver",
+    "offshell_interference",
 }
 ELSEWHERE = {"quickstart", "serve_forest", "train_distributed"}  # have tests of their own
 SCRIPTS = sorted(path.stem for path in TUTORIALS.glob("*.py"))

@@ -396,6 +396,8 @@ def test_progress_shows_the_loss(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    for module in ("loss_display", "progress"):  # as on a terminal
+        monkeypatch.setattr(f"rootml._internal.{module}.has_bars", lambda: True)
     monkeypatch.setenv("TTY_COMPATIBLE", "1")
     monkeypatch.setenv("COLUMNS", "120")
     small(steps=200, layers=2).fit(sim, data, progress=True)

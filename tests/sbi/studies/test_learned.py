@@ -105,9 +105,10 @@ def test_five_means(tmp_path: Path) -> None:
     check(figures, shift=0.25, ratio=(0.95, 1.05))
 
 
-# --- reduced: the same problems with fewer events and wider bars, in every run -------------------
+# --- reduced: the same problems with fewer events and wider bars, in every run of CI -------------
 
 
+@pytest.mark.long
 def test_reduced_mixture(tmp_path: Path) -> None:
     """A twentieth of the events: shifts grow by their root."""
     figures = studies.mixture(
@@ -117,6 +118,7 @@ def test_reduced_mixture(tmp_path: Path) -> None:
     check(figures, shift=0.35, ratio=(0.92, 1.08))
 
 
+@pytest.mark.long
 def test_reduced_off_shell(tmp_path: Path) -> None:
     """A quarter of the events: twice the bar."""
     figures = studies.off_shell(
