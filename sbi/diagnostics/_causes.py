@@ -8,8 +8,8 @@ from dataclasses import replace
 from rootml.sbi.diagnostics._binned import survival
 from rootml.sbi.diagnostics._pairs import Pair
 from rootml.sbi.diagnostics._report import Check
-from rootml.sbi.estimator._learn import FEW_EVENTS, FEW_STEPS
-from rootml.sbi.estimator._record import TrainingRecord
+from rootml.sbi.estimator.learners._learn import FEW_EVENTS, FEW_STEPS
+from rootml.sbi.estimator.ratios._record import TrainingRecord
 
 _TOPICS = {"calibration", "closure", "normalisation"}
 _LITTLE_OVERLAP = 0.01

@@ -21,8 +21,8 @@ from rootml.sbi.diagnostics._pairs import Events, Pair
 from rootml.sbi.diagnostics._report import Report
 from rootml.sbi.diagnostics._verdict import MAX_BIAS, POWER, Finding, judge
 from rootml.sbi.estimator import ParametricRatios, Ratios
-from rootml.sbi.estimator._events import chunks
-from rootml.sbi.estimator._samples import Density, parse_samples
+from rootml.sbi.estimator.inputs._events import chunks
+from rootml.sbi.estimator.inputs._samples import Density, parse_samples
 from rootml.sbi.inference._fit import FitResult
 from rootml.sbi.inference._fit import fit as fit_likelihood
 from rootml.sbi.inference._samples import SampleShifts

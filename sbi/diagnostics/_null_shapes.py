@@ -22,7 +22,7 @@ from rootml.sbi.diagnostics._pairs import Events, Pair
 from rootml.sbi.diagnostics._recalibration import slope_check
 from rootml.sbi.diagnostics._report import Check
 from rootml.sbi.diagnostics._verdict import MAX_BIAS, Finding, deviations_seen
-from rootml.sbi.estimator._shape_decision import ShapeDecision
+from rootml.sbi.estimator.inputs._shape_decision import ShapeDecision
 
 SHAPE = "shapes"
 _SHARES = (

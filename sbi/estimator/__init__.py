@@ -1,19 +1,18 @@
 """Density ratios learned from samples by classification.
 
-`_estimator`: the public class. `_settings`, `_samples`: its options and input, checked. `_learn`,
-`_learn_parametric`, `_classifier`: from samples to ratios, with `_network`, `_training`,
-`_calibration`, `_normalisation`. `_assemble`, `_graph`, `_onnx`, `_load`: the result as a graph
-and as a file. `_ratios`, `_parametric`, `_record`: the objects that users hold.
-Learners take `TrainingSettings`, never the estimator.
+`_estimator`, `_training_uncertainty`: the public class, and the bootstrap around it. Its rooms,
+each imports those before it only: `inputs` (options, samples, events), `graph` (what is
+evaluated), `training` (one network), `ratios` (the objects that users hold), `learners` (from
+samples to ratios). Learners take `TrainingSettings`, never the estimator.
 """
 
 from __future__ import annotations
 
 from rootml.sbi.estimator._estimator import RatioEstimator
-from rootml.sbi.estimator._parametric import ParametricRatios, RatioLikelihood
-from rootml.sbi.estimator._ratios import Ratios
-from rootml.sbi.estimator._shape_decision import ShapeDecision
 from rootml.sbi.estimator._training_uncertainty import training_uncertainty
+from rootml.sbi.estimator.inputs._shape_decision import ShapeDecision
+from rootml.sbi.estimator.ratios._parametric import ParametricRatios, RatioLikelihood
+from rootml.sbi.estimator.ratios._ratios import Ratios
 
 __all__ = [
     "ParametricRatios",

@@ -14,17 +14,17 @@ from rootml._internal.optional import optional_import
 from rootml._internal.validators import check_choice, check_number, check_whole
 from rootml.dataset import Dataset
 from rootml.errors import UsageError
-from rootml.sbi.estimator._classifier import learn_scores
-from rootml.sbi.estimator._learn import learn_classes
-from rootml.sbi.estimator._learn_parametric import learn_parametric
-from rootml.sbi.estimator._load import assembled
-from rootml.sbi.estimator._network import check_activation
-from rootml.sbi.estimator._onnx import read_onnx
-from rootml.sbi.estimator._parametric import ParametricRatios
-from rootml.sbi.estimator._ratios import Ratios
-from rootml.sbi.estimator._restore import class_networks, parametric_network
-from rootml.sbi.estimator._settings import Base, By, Calibrate, Normalise, TrainingSettings
-from rootml.sbi.estimator._trainer import Trainer
+from rootml.sbi.estimator.graph._network import check_activation
+from rootml.sbi.estimator.graph._onnx import read_onnx
+from rootml.sbi.estimator.inputs._settings import Base, By, Calibrate, Normalise, TrainingSettings
+from rootml.sbi.estimator.learners._classifier import learn_scores
+from rootml.sbi.estimator.learners._learn import learn_classes
+from rootml.sbi.estimator.learners._learn_parametric import learn_parametric
+from rootml.sbi.estimator.learners._restore import class_networks, parametric_network
+from rootml.sbi.estimator.ratios._load import assembled
+from rootml.sbi.estimator.ratios._parametric import ParametricRatios
+from rootml.sbi.estimator.ratios._ratios import Ratios
+from rootml.sbi.estimator.training._trainer import Trainer
 
 CALIBRATIONS = ("auto", "always", "never")
 NORMALISATIONS = ("bridge", "reference", "none")
@@ -78,7 +78,7 @@ class RatioEstimator:
             events contradict the ratio at a level of 1 %.
         knots: Number of knots of that curve.
         normalisation: "bridge", "reference" (E_ref[r] = 1 on held-out events) or "none"; see
-            `rootml.sbi.estimator._normalisation`.
+            `rootml.sbi.estimator.graph._normalisation`.
         base: With `parameters`: "quadratic" fits a second-order polynomial in inputs and
             parameters first, and the network learns the rest; "none" does not. Use logarithms of
             inputs with long tails.

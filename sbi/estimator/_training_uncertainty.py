@@ -27,12 +27,12 @@ from rootml._internal.progress import track
 from rootml._internal.validators import check_whole
 from rootml.dataset import Dataset
 from rootml.errors import StateError
-from rootml.sbi.estimator._cluster import completed
 from rootml.sbi.estimator._estimator import RatioEstimator
-from rootml.sbi.estimator._ratios import Ratios
-from rootml.sbi.estimator._samples import poisson_copies
-from rootml.sbi.estimator._settings import spawned_seed
-from rootml.sbi.estimator._shape_decision import ShapeDecision
+from rootml.sbi.estimator.inputs._samples import poisson_copies
+from rootml.sbi.estimator.inputs._settings import spawned_seed
+from rootml.sbi.estimator.inputs._shape_decision import ShapeDecision
+from rootml.sbi.estimator.ratios._ratios import Ratios
+from rootml.sbi.estimator.training._cluster import completed
 from rootml.sbi.inference._fit import FitResult
 from rootml.sbi.inference._samples import SampleShifts
 

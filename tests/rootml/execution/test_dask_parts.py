@@ -303,7 +303,7 @@ def test_standardizers_read_on_workers(events: Events, threads: Any) -> None:
 
 def test_events_for_ratios_are_read_on_workers(events: Events, threads: Any) -> None:
     """What `Ratios.ratios` and the checks of estimators take of a dataset."""
-    from rootml.sbi.estimator._events import chunks
+    from rootml.sbi.estimator.inputs._events import chunks
 
     data = events("ttree").filter("k > 1").select(NAMES)
     with tasks_of(threads, "decoding") as tasks:

@@ -15,9 +15,9 @@ from rootml import sbi
 from rootml.sbi.diagnostics._causes import cause, finite_training, untested_cause
 from rootml.sbi.diagnostics._pairs import Events, Pair
 from rootml.sbi.diagnostics._report import Check
-from rootml.sbi.estimator._record import TrainingRecord
-from rootml.sbi.estimator._samples import Sums
-from rootml.sbi.estimator._training import History
+from rootml.sbi.estimator.inputs._samples import Sums
+from rootml.sbi.estimator.ratios._record import TrainingRecord
+from rootml.sbi.estimator.training._training import History
 
 ROWS = 8000
 

@@ -16,8 +16,8 @@ from sbi_learned import write
 
 import rootml
 from rootml import sbi
-from rootml.sbi.estimator._calibration import Curve
-from rootml.sbi.estimator._pairs import Pairs, Side, network_share
+from rootml.sbi.estimator.graph._calibration import Curve
+from rootml.sbi.estimator.learners._pairs import Pairs, Side, network_share
 
 torch = pytest.importorskip("torch")
 

@@ -12,8 +12,8 @@ from sbi_roofit import assert_same_fit, minimise, reset
 
 from rootml import sbi
 from rootml.errors import UsageError
-from rootml.sbi.estimator._graph import Builder
-from rootml.sbi.estimator._record import TrainingRecord
+from rootml.sbi.estimator.graph._graph import Builder
+from rootml.sbi.estimator.ratios._record import TrainingRecord
 
 pytestmark = pytest.mark.needs_root
 

@@ -1,0 +1,176 @@
+"""Held-out pairs of events and parameters: what share of a network to keep, and its norm.
+
+A pair is matched (an event with its own theta) or mismatched (an event with another theta). Share
+and norm are logistic regressions with few coefficients that tell the two kinds apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from rootml._internal.types import Float
+from rootml.errors import ConvergenceError
+from rootml.sbi.estimator.graph._assemble import Scale, monomials
+from rootml.sbi.estimator.graph._graph import Graph
+from rootml.sbi.estimator.graph._network import Layers
+from rootml.sbi.estimator.learners._pair_loader import PairLoader
+
+_MISMATCHES = 4  # mismatched pairs per held-out event
+_CHUNK = 65_536
+_MAX_ITERATIONS = 50
+
+
+@dataclass(frozen=True)
+class Side:
+    """Pairs of one kind.
+
+    Attributes:
+        label: 1 for matched pairs, 0 for mismatched ones.
+        value: Log ratios, `(pairs,)`.
+        network: Contribution of the network to them.
+        theta: Scaled parameters, `(pairs, parameters)`.
+        weights: One per pair.
+    """
+
+    label: float
+    value: Float
+    network: Float
+    theta: Float
+    weights: Float
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Held-out pairs of both kinds."""
+
+    matched: Side
+    mismatched: Side
+
+    @property
+    def sides(self) -> tuple[Side, Side]:
+        """Both."""
+        return self.matched, self.mismatched
+
+    def with_share(self, share: float) -> Pairs:
+        """The same pairs, with the network's contribution multiplied by `share`."""
+        return Pairs(
+            *(
+                replace(side, value=side.value - (1.0 - share) * side.network)
+                for side in self.sides
+            )
+        )
+
+    def normalised(self, norm: Float) -> Pairs:
+        """The same pairs with normalised log ratios."""
+        return Pairs(*(replace(s, value=s.value - monomials(s.theta) @ norm) for s in self.sides))
+
+    def check(self, norm: Float) -> tuple[Float, Float]:
+        """Normalised ratios of the mismatched pairs, and their weights; the mean should be 1."""
+        value = self.mismatched.value - monomials(self.mismatched.theta) @ norm
+        return np.exp(value), self.mismatched.weights
+
+
+def held_out_pairs(
+    network: Graph, base: Float | None, rest: PairLoader, scales: tuple[Scale, Scale]
+) -> Pairs:
+    """All held-out events, each with its own theta and with some others."""
+    matched: list[tuple[Float, ...]] = []
+    mismatched: list[tuple[Float, ...]] = []
+    log_ratio = _log_ratio(network, scales)
+
+    def add(found: list[tuple[Float, ...]], x: Float, theta: Float, weights: Float) -> None:
+        learned = log_ratio(x, theta)
+        value = learned
+        if base is not None:
+            value = (
+                learned + monomials(np.concatenate([x, theta], axis=1, dtype=np.float64)) @ base
+            )
+        found.append((value, learned, theta, weights))
+
+    for batch in rest.iterate(epoch=0):
+        add(matched, batch.x, batch.theta, batch.w)
+        rows = len(batch.theta)
+        for k in range(1, _MISMATCHES + 1):
+            other = (np.arange(len(batch.x_ref)) + k * max(1, rows // (_MISMATCHES + 1))) % rows
+            weights = batch.w_ref * batch.w[other] * (rows / len(batch.x_ref) / _MISMATCHES)
+            add(mismatched, batch.x_ref, batch.theta[other], weights)
+    return Pairs(Side(1.0, *_joined(matched)), Side(0.0, *_joined(mismatched)))
+
+
+def _log_ratio(graph: Graph, scales: tuple[Scale, Scale]) -> Callable[[Float, Float], Float]:
+    """The log ratio of scaled inputs and parameters."""
+    x_scale, theta_scale = scales
+
+    def log_ratio(x: Float, theta: Float) -> Float:
+        given = {
+            "x": (x * x_scale.width + x_scale.mean).astype(np.float32),
+            "theta": (theta * theta_scale.width + theta_scale.mean).astype(np.float32),
+        }
+        return graph.run(["log_ratio"], **given)["log_ratio"][:, 0]
+
+    return log_ratio
+
+
+def _joined(parts: Sequence[tuple[Float, ...]]) -> list[Any]:
+    return [np.concatenate(each).astype(np.float64) for each in zip(*parts, strict=True)]
+
+
+def network_share(pairs: Pairs) -> float:
+    """The fraction of the network's contribution that held-out pairs confirm, from 0 to 1.
+
+    Where the polynomial describes everything, the network adds only the noise of its training; the
+    slope of its contribution in this regression is then 0.
+    """
+
+    def terms(side: Side, part: slice) -> Float:
+        return np.stack([np.ones_like(side.value[part]), side.network[part]], axis=1)
+
+    c = _regression(pairs, 2, terms)
+    return float(np.clip(1.0 - c[1], 0.0, 1.0))
+
+
+def constant_norm(pairs: Pairs, slopes: Float) -> Float:
+    """`slopes` with the coefficient of 1 found by the bridge estimator.
+
+    Raises:
+        ConvergenceError: There is no such constant.
+    """
+
+    def terms(side: Side, part: slice) -> Float:
+        return np.ones((len(side.value[part]), 1))
+
+    norm = slopes.copy()
+    norm[0] = _regression(pairs.normalised(slopes), 1, terms)[0]
+    return norm
+
+
+def _regression(pairs: Pairs, size: int, terms: Callable[[Side, slice], Float]) -> Float:
+    """Coefficients of terms to subtract from the log ratios, by Newton's method."""
+    c = np.zeros(size)
+    scale = 1.0 / len(pairs.matched.value)
+    for _ in range(_MAX_ITERATIONS):
+        gradient, hessian = np.zeros(size), np.zeros((size, size))
+        for side in pairs.sides:
+            for start in range(0, len(side.value), _CHUNK):
+                part = slice(start, start + _CHUNK)
+                given, weights = terms(side, part), side.weights[part] * scale
+                probability = 0.5 * (1.0 + np.tanh(0.5 * (side.value[part] - given @ c)))
+                gradient += given.T @ (weights * (side.label - probability))
+                spread = weights * probability * (1.0 - probability)
+                hessian += given.T @ (given * spread[:, None])
+        step = np.linalg.lstsq(hessian, gradient, rcond=1e-10)[0]
+        c -= step
+        if np.abs(step).max() < 1e-9:
+            return c
+    message = f"the norm as a function of theta did not converge; last step {step.tolist()}"
+    raise ConvergenceError(message)
+
+
+def scaled_last(layers: Layers, factor: float) -> Layers:
+    """The layers with the output multiplied by `factor`."""
+    matrix, offset = layers[-1]
+    return [*layers[:-1], (matrix * factor, offset * factor)]
