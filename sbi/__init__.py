@@ -24,13 +24,8 @@ from rootml.sbi.estimator import (
     training_uncertainty,
 )
 from rootml.sbi.files._json import load, save
-from rootml.sbi.inference._asimov import asimov
-from rootml.sbi.inference._contour import Contour
-from rootml.sbi.inference._fit import FitResult, fit
-from rootml.sbi.inference._fitted_parameter import FittedParameter
 from rootml.sbi.inference._goodness_of_fit import GoodnessOfFit, goodness_of_fit
 from rootml.sbi.inference._impacts import Impacts, impacts
-from rootml.sbi.inference._learned_reference import LearnedReference
 from rootml.sbi.inference._limits import (
     CLs,
     Discovery,
@@ -47,10 +42,15 @@ from rootml.sbi.inference._samples import (
     bootstrap_reference,
     sample_shifts,
 )
-from rootml.sbi.inference._scan import Profile
-from rootml.sbi.inference._toy_source import DensitySource
-from rootml.sbi.inference._toy_task import ToyResults
-from rootml.sbi.inference._toys import toys
+from rootml.sbi.inference.fits._contour import Contour
+from rootml.sbi.inference.fits._fit import FitResult, fit
+from rootml.sbi.inference.fits._fitted_parameter import FittedParameter
+from rootml.sbi.inference.fits._scan import Profile
+from rootml.sbi.inference.toys._asimov import asimov
+from rootml.sbi.inference.toys._learned_reference import LearnedReference
+from rootml.sbi.inference.toys._toy_source import DensitySource
+from rootml.sbi.inference.toys._toy_task import ToyResults
+from rootml.sbi.inference.toys._toys import toys
 from rootml.sbi.likelihood._binned import Binned
 from rootml.sbi.likelihood._columns import RatioColumns
 from rootml.sbi.likelihood._combined import CombinedLikelihood

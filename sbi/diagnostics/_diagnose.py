@@ -23,10 +23,10 @@ from rootml.sbi.diagnostics._verdict import MAX_BIAS, POWER, Finding, judge
 from rootml.sbi.estimator import ParametricRatios, Ratios
 from rootml.sbi.estimator.inputs._events import chunks
 from rootml.sbi.estimator.inputs._samples import Density, parse_samples
-from rootml.sbi.inference._fit import FitResult
-from rootml.sbi.inference._fit import fit as fit_likelihood
 from rootml.sbi.inference._samples import SampleShifts
-from rootml.sbi.inference._toy_task import ToyResults
+from rootml.sbi.inference.fits._fit import FitResult
+from rootml.sbi.inference.fits._fit import fit as fit_likelihood
+from rootml.sbi.inference.toys._toy_task import ToyResults
 from rootml.sbi.likelihood._fittable import Fittable
 
 

@@ -35,8 +35,8 @@ from rootml._internal.types import Float
 from rootml.errors import UsageError, nearest
 from rootml.sbi.diagnostics._pairs import Directions
 from rootml.sbi.estimator import Ratios
-from rootml.sbi.inference._fit import FitResult
 from rootml.sbi.inference._samples import ShiftedLikelihood
+from rootml.sbi.inference.fits._fit import FitResult
 from rootml.sbi.likelihood._columns import NOMINAL, RatioColumns
 from rootml.sbi.likelihood._combined import CombinedLikelihood
 from rootml.sbi.likelihood._interpolation import factors

@@ -10,7 +10,7 @@ import numpy as np
 from rootml.errors import UsageError
 from rootml.sbi.diagnostics._report import Check
 from rootml.sbi.inference._samples import SampleShifts
-from rootml.sbi.inference._toy_task import ToyResults
+from rootml.sbi.inference.toys._toy_task import ToyResults
 
 _LEVELS = ((1.0, 0.682689492137), (1.959963984540, 0.95))
 _TOLERANCE = 3.0  # standard deviations of a binomial proportion, or of a mean

@@ -33,8 +33,8 @@ from rootml.sbi.estimator.inputs._settings import spawned_seed
 from rootml.sbi.estimator.inputs._shape_decision import ShapeDecision
 from rootml.sbi.estimator.ratios._ratios import Ratios
 from rootml.sbi.estimator.training._cluster import completed
-from rootml.sbi.inference._fit import FitResult
 from rootml.sbi.inference._samples import SampleShifts
+from rootml.sbi.inference.fits._fit import FitResult
 
 Fit: TypeAlias = Callable[[Any], FitResult]
 _PLAN = "training_uncertainty.json"

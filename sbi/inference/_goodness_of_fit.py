@@ -15,13 +15,13 @@ from rootml._internal.types import Float
 from rootml._internal.validators import check_whole
 from rootml.errors import ConvergenceError, UsageError
 from rootml.plot import Labels, Style, closure, write
-from rootml.sbi.inference._fit import FitResult, fit, fit_near
-from rootml.sbi.inference._minimise import within
-from rootml.sbi.inference._quantiles import chi2_tail
-from rootml.sbi.inference._toy_source import Toys
-from rootml.sbi.inference._toy_task import toy_rng
-from rootml.sbi.inference._toys import Ensemble, Generators, run_toys, source_like
-from rootml.sbi.inference._work import Where
+from rootml.sbi.inference.fits._fit import FitResult, fit, fit_near
+from rootml.sbi.inference.minimum._minimise import within
+from rootml.sbi.inference.minimum._quantiles import chi2_tail
+from rootml.sbi.inference.toys._toy_source import Toys
+from rootml.sbi.inference.toys._toy_task import toy_rng
+from rootml.sbi.inference.toys._toys import Ensemble, Generators, run_toys, source_like
+from rootml.sbi.inference.toys._work import Where
 from rootml.sbi.likelihood._combined import CombinedLikelihood
 from rootml.sbi.likelihood._fittable import Fittable, is_weighted
 from rootml.sbi.likelihood._likelihood import Likelihood, mixture_of

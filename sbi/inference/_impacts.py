@@ -15,11 +15,11 @@ from rootml._internal.reprs import Grid, HtmlRepr, Part
 from rootml._internal.validators import check_choice
 from rootml.plot import Labels, Style, named, write
 from rootml.plot import impacts as draw_impacts
-from rootml.sbi.inference._cabinetry import CabinetryResults, container, in_widths
-from rootml.sbi.inference._fit import FitResult, fit
-from rootml.sbi.inference._hepdata import table
-from rootml.sbi.inference._minimise import invert
-from rootml.sbi.inference._work import FEATURE, Item, Todo, Where, work_through
+from rootml.sbi.inference.fits._cabinetry import CabinetryResults, container, in_widths
+from rootml.sbi.inference.fits._fit import FitResult, fit
+from rootml.sbi.inference.fits._hepdata import table
+from rootml.sbi.inference.minimum._minimise import invert
+from rootml.sbi.inference.toys._work import FEATURE, Item, Todo, Where, work_through
 from rootml.sbi.likelihood._fittable import Fittable
 from rootml.sbi.likelihood._parameters import Nuisance
 

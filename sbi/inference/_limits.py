@@ -23,14 +23,14 @@ from rootml._internal.validators import check_whole
 from rootml.errors import ConvergenceError, UsageError
 from rootml.plot import Labels, Style, named, write
 from rootml.plot import limit as draw_limit
-from rootml.sbi.inference._asimov import asimov
-from rootml.sbi.inference._cabinetry import CabinetryResults, container
-from rootml.sbi.inference._fit import FitResult, fit, newton_fit
-from rootml.sbi.inference._hepdata import table
-from rootml.sbi.inference._quantiles import check_level, normal_quantile, normal_tail
 from rootml.sbi.inference._samples import ShiftedLikelihood
-from rootml.sbi.inference._toy_task import Task, ToyResults, child_seeds
-from rootml.sbi.inference._toys import (
+from rootml.sbi.inference.fits._cabinetry import CabinetryResults, container
+from rootml.sbi.inference.fits._fit import FitResult, fit, newton_fit
+from rootml.sbi.inference.fits._hepdata import table
+from rootml.sbi.inference.minimum._quantiles import check_level, normal_quantile, normal_tail
+from rootml.sbi.inference.toys._asimov import asimov
+from rootml.sbi.inference.toys._toy_task import Task, ToyResults, child_seeds
+from rootml.sbi.inference.toys._toys import (
     Ensemble,
     Generators,
     Source,
@@ -38,7 +38,7 @@ from rootml.sbi.inference._toys import (
     point_folder,
     source_like,
 )
-from rootml.sbi.inference._work import FEATURE, Where
+from rootml.sbi.inference.toys._work import FEATURE, Where
 from rootml.sbi.likelihood._combined import CombinedLikelihood
 from rootml.sbi.likelihood._fittable import Fittable
 from rootml.sbi.likelihood._likelihood import Likelihood, mixture_of

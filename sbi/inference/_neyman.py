@@ -15,18 +15,18 @@ from rootml._internal.validators import check_whole
 from rootml.errors import ConvergenceError
 from rootml.plot import Labels, Style, write
 from rootml.plot import scan as draw_scan
-from rootml.sbi.inference._fit import LEVEL
 from rootml.sbi.inference._limits import Statistic, rising
-from rootml.sbi.inference._quantiles import check_level
-from rootml.sbi.inference._toy_task import Task, child_seeds
-from rootml.sbi.inference._toys import (
+from rootml.sbi.inference.fits._fit import LEVEL
+from rootml.sbi.inference.minimum._quantiles import check_level
+from rootml.sbi.inference.toys._toy_task import Task, child_seeds
+from rootml.sbi.inference.toys._toys import (
     Ensemble,
     Generators,
     fitted_toys,
     point_folder,
     source_like,
 )
-from rootml.sbi.inference._work import FEATURE, Where
+from rootml.sbi.inference.toys._work import FEATURE, Where
 from rootml.sbi.likelihood._fittable import Fittable
 
 if TYPE_CHECKING:

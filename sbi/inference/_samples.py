@@ -18,8 +18,8 @@ import numpy as np
 from rootml._internal.reprs import Grid, HtmlRepr, Paragraph, Part
 from rootml._internal.types import Float
 from rootml.errors import ConvergenceError, DensityError, UsageError
-from rootml.sbi.inference._fit import FitResult, fit
-from rootml.sbi.inference._minimise import invert
+from rootml.sbi.inference.fits._fit import FitResult, fit
+from rootml.sbi.inference.minimum._minimise import invert
 from rootml.sbi.likelihood._columns import RatioColumns
 from rootml.sbi.likelihood._fittable import Fittable
 from rootml.sbi.likelihood._likelihood import Likelihood, mixture_of

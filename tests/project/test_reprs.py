@@ -34,7 +34,7 @@ from rootml import sbi
 from rootml.bdt import Forest
 from rootml.sbi.diagnostics._report import Check
 from rootml.sbi.diagnostics._report import Report as DiagnosticsReport
-from rootml.sbi.inference._fit import FitResult
+from rootml.sbi.inference.fits._fit import FitResult
 
 GOLDEN = Path(__file__).parent / "golden"
 RENEW = "ROOTML_RENEW_GOLDEN"

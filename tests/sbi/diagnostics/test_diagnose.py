@@ -21,7 +21,7 @@ from rootml.sbi.diagnostics._pairs import Events, Pair
 from rootml.sbi.diagnostics._second_classifier import area_under_curve
 from rootml.sbi.diagnostics._verdict import judge
 from rootml.sbi.inference._samples import SampleShifts
-from rootml.sbi.inference._toy_task import ToyResults
+from rootml.sbi.inference.toys._toy_task import ToyResults
 
 Float = Any
 

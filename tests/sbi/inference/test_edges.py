@@ -22,7 +22,7 @@ from scipy import optimize, stats
 
 from rootml import sbi
 from rootml.errors import UsageError
-from rootml.sbi.inference._toy_task import child_seeds
+from rootml.sbi.inference.toys._toy_task import child_seeds
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*RefResolver:DeprecationWarning")  # in pyhf
 

@@ -16,7 +16,7 @@ from scipy import stats
 
 from rootml import sbi
 from rootml.errors import ConvergenceError, MissingParameterError
-from rootml.sbi.inference._finite_samples import spreads
+from rootml.sbi.inference.fits._finite_samples import spreads
 from rootml.sbi.likelihood._origin import DroppedShape, Origin
 
 

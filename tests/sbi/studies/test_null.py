@@ -1,6 +1,6 @@
 """No constraint from noise: nuisances without an effect, or with a small one, in full (slow).
 
-The reduced version is `tests/sbi/estimator/test_shapes.py`.
+The reduced version is `tests/sbi/estimator/learners/test_shapes.py`.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from scipy import stats
 import rootml
 from rootml import sbi
 from rootml.errors import DensityError, SchemaError, UsageError
-from rootml.sbi.inference._toy_source import ToySource
+from rootml.sbi.inference.toys._toy_source import ToySource
 from rootml.sbi.morphing import Generator
 
 FAR = {"mu": 4.0, "jes": 1.5}

@@ -24,8 +24,18 @@ from rootml.errors import (
 )
 from rootml.plot import Labels, Style, write
 from rootml.plot import pulls as draw_pulls
-from rootml.sbi.inference import _finite_samples, _fit_tables
-from rootml.sbi.inference._account import (
+from rootml.sbi.inference.fits import _finite_samples, _fit_tables
+from rootml.sbi.inference.fits._acts_on import acts_on
+from rootml.sbi.inference.fits._cabinetry import CabinetryResults, container, in_widths
+from rootml.sbi.inference.fits._contour import Contour
+from rootml.sbi.inference.fits._contour import contour as scan_contour
+from rootml.sbi.inference.fits._dropped_shapes import dropped_shapes
+from rootml.sbi.inference.fits._extrapolation import extrapolations
+from rootml.sbi.inference.fits._fitted_parameter import FittedParameter
+from rootml.sbi.inference.fits._hepdata import table
+from rootml.sbi.inference.fits._scan import Profile
+from rootml.sbi.inference.fits._scan import profile as scan_profile
+from rootml.sbi.inference.minimum._account import (
     WEIGHTED,
     covariance_of,
     is_close,
@@ -35,17 +45,9 @@ from rootml.sbi.inference._account import (
     side_of,
     touching,
 )
-from rootml.sbi.inference._acts_on import acts_on
-from rootml.sbi.inference._cabinetry import CabinetryResults, container, in_widths
-from rootml.sbi.inference._contour import Contour
-from rootml.sbi.inference._contour import contour as scan_contour
-from rootml.sbi.inference._curvature import Curvature
-from rootml.sbi.inference._dropped_shapes import dropped_shapes
-from rootml.sbi.inference._extrapolation import extrapolations
-from rootml.sbi.inference._fitted_parameter import FittedParameter
-from rootml.sbi.inference._flat import flat_directions, settle, steps_of
-from rootml.sbi.inference._hepdata import table
-from rootml.sbi.inference._minimise import (
+from rootml.sbi.inference.minimum._curvature import Curvature
+from rootml.sbi.inference.minimum._flat import flat_directions, settle, steps_of
+from rootml.sbi.inference.minimum._minimise import (
     Minimum,
     Objective,
     check_strategy,
@@ -57,17 +59,15 @@ from rootml.sbi.inference._minimise import (
     start_of,
     within,
 )
-from rootml.sbi.inference._minos import end_of_interval
-from rootml.sbi.inference._quantiles import check_level, chi2_quantile
-from rootml.sbi.inference._quasi_newton import (
+from rootml.sbi.inference.minimum._minos import end_of_interval
+from rootml.sbi.inference.minimum._quantiles import check_level, chi2_quantile
+from rootml.sbi.inference.minimum._quasi_newton import (
     Conditional,
     conditional_from,
     from_afar,
     predicted,
     quasi_newton,
 )
-from rootml.sbi.inference._scan import Profile
-from rootml.sbi.inference._scan import profile as scan_profile
 from rootml.sbi.likelihood._fittable import Fittable, anchored, is_weighted
 from rootml.sbi.likelihood._parameters import Nuisance, Parameter
 

@@ -26,8 +26,8 @@ import numpy.typing as npt
 
 from rootml._internal.types import Float
 from rootml.errors import DensityError
-from rootml.sbi.inference._curvature import Curvature
-from rootml.sbi.inference._minimise import hessian_of, limits
+from rootml.sbi.inference.minimum._curvature import Curvature
+from rootml.sbi.inference.minimum._minimise import hessian_of, limits
 from rootml.sbi.likelihood._fittable import Fittable, nearby, subsample
 
 _STEPS = 60

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rootml._internal.types import Float
-from rootml.sbi.inference._minimise import invert
+from rootml.sbi.inference.minimum._minimise import invert
 
 _CURVED = 1e-12  # changes of the gradient along a step that are smaller teach nothing
 _FEW = 4  # parameters are taken out of a known inverse one by one

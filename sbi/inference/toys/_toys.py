@@ -14,17 +14,17 @@ from typing import Any, Protocol, TypeAlias
 
 from rootml._internal.validators import check_number, check_whole, is_a
 from rootml.errors import UsageError
-from rootml.sbi.inference._combined_toys import CombinedSource
-from rootml.sbi.inference._records import Row
-from rootml.sbi.inference._toy_source import (
+from rootml.sbi.inference.toys._combined_toys import CombinedSource
+from rootml.sbi.inference.toys._records import Row
+from rootml.sbi.inference.toys._toy_source import (
     MIN_RATIO,
     Generator,
     Toys,
     ToySource,
     as_generator,
 )
-from rootml.sbi.inference._toy_task import Task, ToyResults, collect
-from rootml.sbi.inference._work import Item, Todo, Where, work_through
+from rootml.sbi.inference.toys._toy_task import Task, ToyResults, collect
+from rootml.sbi.inference.toys._work import Item, Todo, Where, work_through
 from rootml.sbi.likelihood._combined import CombinedLikelihood
 from rootml.sbi.likelihood._fittable import Fittable
 from rootml.sbi.likelihood._likelihood import mixture_of

@@ -17,7 +17,7 @@ import numpy as np
 
 from rootml._internal.types import Float
 from rootml.errors import MissingParameterError, UsageError, nearest
-from rootml.sbi.inference._toy_source import MIN_RATIO, ModelToys, ToySource, as_generator
+from rootml.sbi.inference.toys._toy_source import MIN_RATIO, ModelToys, ToySource, as_generator
 from rootml.sbi.likelihood._combined import CombinedLikelihood
 from rootml.sbi.likelihood._likelihood import Likelihood
 

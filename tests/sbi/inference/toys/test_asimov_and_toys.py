@@ -77,7 +77,7 @@ def test_asimov_refuses(problem: SignalBackground) -> None:
 
 def test_toys_follow_the_model(problem: SignalBackground) -> None:
     """Number of events, and the distribution of x, as drawn from the reference."""
-    from rootml.sbi.inference._toy_source import ToySource
+    from rootml.sbi.inference.toys._toy_source import ToySource
 
     source = ToySource(problem.model(), problem.reference(10000)).at({"mu": 1.5, "jes": 1.0})
     rng = np.random.default_rng(6)
@@ -151,7 +151,7 @@ def test_toys_refuse_a_small_reference(problem: SignalBackground) -> None:
 
 
 def test_results_leave_invalid_fits_out_and_say_so() -> None:
-    from rootml.sbi.inference._toy_task import Task, collect
+    from rootml.sbi.inference.toys._toy_task import Task, collect
 
     task = Task({"mu": 1.0}, 1, (), {})
     rows = [

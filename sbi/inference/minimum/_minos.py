@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable
 from typing import TypeAlias
 
-from rootml.sbi.inference._quasi_newton import Conditional
+from rootml.sbi.inference.minimum._quasi_newton import Conditional
 
 _CLOSE = 1e-7  # of sqrt(t): the end is found
 _ROUNDS = 30

@@ -32,10 +32,10 @@ from rootml._internal.validators import check_whole
 from rootml.errors import ConvergenceError, DensityError, UsageError
 from rootml.plot import Labels, Style, write
 from rootml.plot import contour as draw_contour
-from rootml.sbi.inference._minimise import limits
-from rootml.sbi.inference._quantiles import check_level, chi2_quantile
-from rootml.sbi.inference._quasi_newton import Conditional
-from rootml.sbi.inference._scan import Scannable
+from rootml.sbi.inference.fits._scan import Scannable
+from rootml.sbi.inference.minimum._minimise import limits
+from rootml.sbi.inference.minimum._quantiles import check_level, chi2_quantile
+from rootml.sbi.inference.minimum._quasi_newton import Conditional
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -15,9 +15,9 @@ from rootml._internal.types import Float
 from rootml.errors import ConvergenceError, DensityError, MissingParameterError, nearest
 from rootml.plot import Labels, Style, write
 from rootml.plot import toys as draw_toys
-from rootml.sbi.inference._fit import FitResult, fit, fit_near
-from rootml.sbi.inference._minimise import within
-from rootml.sbi.inference._toy_source import Toys
+from rootml.sbi.inference.fits._fit import FitResult, fit, fit_near
+from rootml.sbi.inference.minimum._minimise import within
+from rootml.sbi.inference.toys._toy_source import Toys
 from rootml.sbi.likelihood._combined import CombinedLikelihood
 from rootml.sbi.likelihood._fittable import Fittable
 from rootml.sbi.likelihood._likelihood import Likelihood

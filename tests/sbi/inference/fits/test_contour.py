@@ -11,7 +11,7 @@ from scipy import optimize, stats
 
 from rootml import sbi
 from rootml.errors import ConvergenceError
-from rootml.sbi.inference._minimise import Objective, prepare, start_of
+from rootml.sbi.inference.minimum._minimise import Objective, prepare, start_of
 
 pytest.importorskip("iminuit")
 Float = npt.NDArray[np.float64]

@@ -10,7 +10,7 @@ from sbi_problems import many_nuisances
 
 from rootml import sbi
 from rootml.sbi.inference._samples import SampleShifts, ShiftedLikelihood
-from rootml.sbi.inference._toys import source_of
+from rootml.sbi.inference.toys._toys import source_of
 
 CODES = ("log-quadratic", "code4", "code5")
 REFERENCE = 36_000  # 141 blocks: an eighth of them is summed

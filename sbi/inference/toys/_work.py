@@ -22,7 +22,7 @@ from typing import Any, ClassVar
 from rootml._internal.linear_algebra import single_threaded
 from rootml.errors import ClusterError
 from rootml.execution import Cost, executor_for, map_tasks
-from rootml.sbi.inference._records import Records, Row
+from rootml.sbi.inference.toys._records import Records, Row
 
 FEATURE = "toys, impacts and goodness of fit"
 

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from rootml._internal.reprs import Grid
 from rootml._internal.rounding import rounded
 from rootml._internal.types import Float
-from rootml.sbi.inference._fitted_parameter import FittedParameter
+from rootml.sbi.inference.fits._fitted_parameter import FittedParameter
 from rootml.sbi.likelihood._fittable import Fittable
 from rootml.sbi.likelihood._parameters import Nuisance
 

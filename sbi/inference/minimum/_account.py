@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from rootml._internal.types import Float
-from rootml.sbi.inference._flat import describe, downhill, flat_directions, steps_of
-from rootml.sbi.inference._minimise import MAX_EDM, Minimum, Objective, invert, limits
+from rootml.sbi.inference.minimum._flat import describe, downhill, flat_directions, steps_of
+from rootml.sbi.inference.minimum._minimise import MAX_EDM, Minimum, Objective, invert, limits
 from rootml.sbi.likelihood._fittable import Fittable
 from rootml.sbi.likelihood._parameters import Nuisance, Parameter
 

@@ -11,9 +11,9 @@ from sbi_problems import many_nuisances
 from scipy import optimize, stats
 
 from rootml import sbi
-from rootml.sbi.inference._curvature import Curvature
-from rootml.sbi.inference._minos import end_of_interval
-from rootml.sbi.inference._quasi_newton import predicted, quasi_newton
+from rootml.sbi.inference.minimum._curvature import Curvature
+from rootml.sbi.inference.minimum._minos import end_of_interval
+from rootml.sbi.inference.minimum._quasi_newton import predicted, quasi_newton
 
 
 class Rosenbrock:

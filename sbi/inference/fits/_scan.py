@@ -14,11 +14,11 @@ from rootml._internal.validators import check_whole
 from rootml.errors import ConvergenceError, DensityError, UsageError
 from rootml.plot import Labels, Style, named, write
 from rootml.plot import scan as draw_scan
-from rootml.sbi.inference._cabinetry import CabinetryResults, container
-from rootml.sbi.inference._hepdata import table
-from rootml.sbi.inference._minimise import limits
-from rootml.sbi.inference._quantiles import check_level, chi2_quantile
-from rootml.sbi.inference._quasi_newton import Conditional
+from rootml.sbi.inference.fits._cabinetry import CabinetryResults, container
+from rootml.sbi.inference.fits._hepdata import table
+from rootml.sbi.inference.minimum._minimise import limits
+from rootml.sbi.inference.minimum._quantiles import check_level, chi2_quantile
+from rootml.sbi.inference.minimum._quasi_newton import Conditional
 from rootml.sbi.likelihood._fittable import Fittable, is_weighted
 from rootml.sbi.likelihood._layout import Indices
 

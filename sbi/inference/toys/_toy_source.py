@@ -29,13 +29,13 @@ from rootml._internal.statistics import effective_events
 from rootml._internal.types import Float
 from rootml.errors import UsageError
 from rootml.sbi.files._json import write
-from rootml.sbi.inference._asimov import (
+from rootml.sbi.inference.minimum._minimise import invert
+from rootml.sbi.inference.toys._asimov import (
     expected_data,
     outcomes,
     reference_channel,
     refuse_negative,
 )
-from rootml.sbi.inference._minimise import invert
 from rootml.sbi.likelihood._binned import Binned
 from rootml.sbi.likelihood._columns import RatioColumns, as_columns
 from rootml.sbi.likelihood._fittable import Fittable

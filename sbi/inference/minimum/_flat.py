@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rootml._internal.types import Float
-from rootml.sbi.inference._minimise import Minimum, derivatives, limits
+from rootml.sbi.inference.minimum._minimise import Minimum, derivatives, limits
 from rootml.sbi.likelihood._fittable import Fittable
 
 _FLAT = 1e-9  # eigenvalues below are 0; a correlation of 1 - 1e-9 is beyond what data determine
