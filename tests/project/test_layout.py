@@ -343,6 +343,26 @@ def test_no_circle_of_imports_but_for_the_lazy_doors() -> None:
     assert circle(graph) == []
 
 
+FLOORS = {
+    "rootml.sbi.estimator": ("inputs", "graph", "training", "ratios", "learners"),
+    "rootml.sbi.inference": ("minimum", "fits", "toys"),
+}
+"""Rooms that import those before them only; files beside the rooms are above all of them."""
+
+
+@pytest.mark.parametrize("part", FLOORS)
+def test_rooms_import_those_before_them(part: str) -> None:
+    def floor(name: str) -> int:
+        room = name.removeprefix(f"{part}.").split(".")[0]
+        return FLOORS[part].index(room) if room in FLOORS[part] else len(FLOORS[part])
+
+    graph = import_graph()
+    files = [name for name in graph if name.startswith(f"{part}.")]
+    assert {floor(name) for name in files} == set(range(len(FLOORS[part]) + 1))
+    upwards = [(a, b) for a in files for b in graph[a] if under(b, part) and floor(b) > floor(a)]
+    assert upwards == []
+
+
 def test_every_lazy_door_is_one() -> None:
     """A row of the table is an import inside a function, and without it there is a circle."""
     graph, doors = import_graph(), lazy_doors()
