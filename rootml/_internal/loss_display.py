@@ -10,9 +10,9 @@ from typing import Any
 
 from rootml._internal.progress import (
     console,
-    every_few_seconds,
     has_bars,
     line_writer,
+    lines_of,
     one_bar,
     progress_line,
 )
@@ -63,7 +63,7 @@ class LossDisplay:
         if emit is None:
             yield
             return
-        with every_few_seconds(lambda: None if self._now is None else emit(str(self._now))):
+        with lines_of(lambda: None if self._now is None else str(self._now), emit):
             yield
         self._now = None
 

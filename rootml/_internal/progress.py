@@ -1,24 +1,28 @@
 """Progress of long steps: a bar on a terminal and in notebooks, else lines in the log.
 
-Nothing is silent for more than a few seconds: the lines come from a thread of their own, also
-while one item takes long. They go to the logger ``rootml.progress`` at level INFO, or to standard
-error where progress was asked for.
+Nothing is silent for more than a few seconds: the lines come from one thread of their own, also
+while one item takes long, and where many short steps follow each other. They go to the logger
+``rootml.progress`` at level INFO, or to standard error where progress was asked for.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
+import os
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar, cast
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 T = TypeVar("T")
+P = ParamSpec("P")
 Emit: TypeAlias = Callable[[str], Any]
 """Writes a line."""
 
@@ -118,7 +122,7 @@ def _lines(items: Iterable[T], total: int, what: str, *, emit: Emit | None) -> I
         yield from items
         return
     done, start = 0, time.monotonic()
-    with every_few_seconds(lambda: emit(progress_line(what, done, total, _since(start)))):
+    with lines_of(lambda: progress_line(what, done, total, _since(start)), emit):
         for item in items:
             yield item
             done += 1
@@ -146,7 +150,7 @@ def status(what: str, *, enabled: bool | None = None) -> Iterator[Callable[[str]
 
     emit = None if enabled is False or has_bars() else line_writer(enabled)
     if emit is not None:
-        with every_few_seconds(lambda: emit(f"{text}: {duration(_since(start))}")):
+        with lines_of(lambda: f"{text}: {duration(_since(start))}", emit):
             yield change
     elif enabled is False or not has_bars():
         yield change
@@ -173,50 +177,110 @@ def working(what: str, *, enabled: bool | None = None) -> Iterator[None]:
     >>> with working("fitting", enabled=False):
     ...     pass
     """
-    emit, start = (
-        None if enabled is False or has_bars() else line_writer(enabled),
-        time.monotonic(),
-    )
+    emit = None if enabled is False or has_bars() else line_writer(enabled)
     if emit is None:
         yield
         return
-
-    def call() -> None:
-        if not _SPEAKING:
-            emit(f"{what}: {duration(_since(start))}")
-
-    with every_few_seconds(call, speaks=False):
+    start = time.monotonic()
+    with lines_of(lambda: f"{what}: {duration(_since(start))}", emit, alone=True):
         yield
 
 
-_SPEAKING: list[object] = []
-"""One entry for each that writes lines by itself."""
+def long_step(what: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """Decorate a function with `working`, which its own argument `progress` can silence.
+
+    >>> @long_step("counting")
+    ... def count(number, *, progress=None):
+    ...     return sum(range(number))
+    >>> count(3, progress=False)
+    3
+    """
+
+    def decorate(function: Callable[P, T]) -> Callable[P, T]:
+        @functools.wraps(function)
+        def call(*args: P.args, **kwargs: P.kwargs) -> T:
+            with working(what, enabled=cast("bool | None", kwargs.get("progress"))):
+                return function(*args, **kwargs)
+
+        return call
+
+    return decorate
 
 
-@contextlib.contextmanager
-def every_few_seconds(call: Callable[[], Any], *, speaks: bool = True) -> Iterator[None]:
-    """Call a function every `INTERVAL` seconds, in a thread, until the block ends.
+def lines_of(
+    text: Callable[[], str | None], emit: Emit, *, alone: bool = False
+) -> contextlib.AbstractContextManager[None]:
+    """Write a line whenever nothing was written for `INTERVAL` seconds, until the block ends.
 
     Args:
-        speaks: The function writes a line each time: `working` has nothing to add.
+        text: Gives the line; None: nothing to say.
+        emit: Writes it.
+        alone: Only while no block that is not `alone` has something to say; of several such
+            blocks the outermost one speaks.
     """
-    stop, token = threading.Event(), object()
+    return _WRITER.writing(_Speaker(text, emit, alone))
 
-    def work() -> None:
-        while not stop.wait(INTERVAL):
-            call()
 
-    thread = threading.Thread(target=work, name="rootml-progress", daemon=True)
-    thread.start()
-    if speaks:
-        _SPEAKING.append(token)
-    try:
-        yield
-    finally:
-        if speaks:
-            _SPEAKING.remove(token)
-        stop.set()
-        thread.join()
+@dataclass(frozen=True, eq=False)
+class _Speaker:
+    text: Callable[[], str | None]
+    emit: Emit
+    alone: bool
+
+
+class _Writer:
+    """One thread for all blocks of this process, so that a short block costs no thread.
+
+    The thread ends by itself when nothing has gone on for `INTERVAL` seconds.
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._speakers: list[_Speaker] = []
+        self._last = 0.0
+        self._thread: threading.Thread | None = None
+
+    @contextlib.contextmanager
+    def writing(self, speaker: _Speaker) -> Iterator[None]:
+        with self._changed:
+            if not self._speakers:
+                self._last = time.monotonic()
+            self._speakers.append(speaker)
+            if self._thread is None:
+                self._thread = threading.Thread(
+                    target=self._run, name="rootml-progress", daemon=True
+                )
+                self._thread.start()
+        try:
+            yield
+        finally:
+            with self._changed:  # after a line that is being written
+                self._speakers.remove(speaker)
+
+    def _run(self) -> None:
+        idle = False
+        with self._changed:
+            while self._speakers or not idle:
+                idle = not self._speakers
+                remaining = INTERVAL if idle else self._last + INTERVAL - time.monotonic()
+                if remaining > 0:
+                    self._changed.wait(remaining)
+                else:
+                    self._speak()
+                    self._last = time.monotonic()
+            self._thread = None
+
+    def _speak(self) -> None:
+        lines = [(each, each.text()) for each in self._speakers]
+        said = [(each, line) for each, line in lines if line is not None]
+        loud = [pair for pair in said if not pair[0].alone]
+        for speaker, line in loud or said[:1]:
+            speaker.emit(line)
+
+
+_WRITER = _Writer()
+if hasattr(os, "register_at_fork"):  # a fork has neither the thread nor what it writes of
+    os.register_at_fork(after_in_child=_WRITER.__init__)  # type: ignore[misc]
 
 
 def progress_line(what: str, done: int, total: int, seconds: float) -> str:

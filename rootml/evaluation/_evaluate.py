@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from rootml._internal.atomic import atomic_path
+from rootml._internal.progress import long_step
 from rootml._internal.reprs import Grid, HtmlRepr, Part, facts_text
 from rootml._internal.statistics import effective_events, ks_distance, roc_area
 from rootml._internal.validators import check_number
@@ -183,6 +184,7 @@ def _png(axes: Any) -> str:
     return f'<img alt="" style="max-width:100%" src="data:image/png;base64,{data}">'
 
 
+@long_step("evaluating")
 def evaluate(
     test: Dataset,
     score: str | None = None,

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from rootml._internal.progress import long_step
 from rootml._internal.types import Float
 from rootml.dataset import Dataset
 from rootml.errors import MissingColumnError, UsageError, nearest
@@ -30,6 +31,7 @@ from rootml.sbi.inference.toys._toy_task import ToyResults
 from rootml.sbi.likelihood._fittable import Fittable
 
 
+@long_step("diagnosing")
 def diagnose(
     ratios: Ratios | ParametricRatios,
     samples: Mapping[str, Any],

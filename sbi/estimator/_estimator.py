@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, overload
 
 from rootml._internal.optional import optional_import
+from rootml._internal.progress import working
 from rootml._internal.validators import check_choice, check_number, check_whole
 from rootml.dataset import Dataset
 from rootml.errors import UsageError
@@ -227,13 +228,15 @@ class RatioEstimator:
         began = time.monotonic()
         folder = None if folder is None else Path(folder)
         optional_import("torch", feature="RatioEstimator.fit", extra="torch")
-        if self.parameters:
-            trainer = Trainer(client, folder, parametric_network)
-            return learn_parametric(self.settings, samples, reference, began, trainer)
-        if self.settings.calibration != "never":  # fail now, not after the training
+        calibrated = not self.parameters and self.settings.calibration != "never"
+        if calibrated:  # fail now, not after the training
             optional_import("scipy.optimize", feature="calibration", extra="sbi")
-        trainer = Trainer(client, folder, class_networks)
-        return learn_classes(self.settings, samples, reference, began, trainer)
+        with working("ratios", enabled=self.settings.progress):
+            if self.parameters:
+                trainer = Trainer(client, folder, parametric_network)
+                return learn_parametric(self.settings, samples, reference, began, trainer)
+            trainer = Trainer(client, folder, class_networks)
+            return learn_classes(self.settings, samples, reference, began, trainer)
 
     @staticmethod
     def load(path: str | os.PathLike[str]) -> Ratios | ParametricRatios:

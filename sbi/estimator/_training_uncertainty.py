@@ -23,7 +23,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from rootml._internal.atomic import atomic_path
-from rootml._internal.progress import track
+from rootml._internal.progress import long_step, track
 from rootml._internal.validators import check_whole
 from rootml.dataset import Dataset
 from rootml.errors import StateError
@@ -40,6 +40,7 @@ Fit: TypeAlias = Callable[[Any], FitResult]
 _PLAN = "training_uncertainty.json"
 
 
+@long_step("training uncertainty")
 def training_uncertainty(
     estimator: RatioEstimator,
     samples: Mapping[str, Any] | Dataset,

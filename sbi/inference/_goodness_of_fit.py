@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rootml._internal.progress import long_step
 from rootml._internal.reprs import HtmlRepr, Part, facts_text
 from rootml._internal.types import Float
 from rootml._internal.validators import check_whole
@@ -111,6 +112,7 @@ class GoodnessOfFit(HtmlRepr):
         return [self._facts()]
 
 
+@long_step("goodness of fit")
 def goodness_of_fit(
     result: FitResult,
     *,

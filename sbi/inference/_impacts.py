@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from rootml._internal.linear_algebra import single_threaded
+from rootml._internal.progress import long_step
 from rootml._internal.reprs import Grid, HtmlRepr, Part
 from rootml._internal.validators import check_choice
 from rootml.plot import Labels, Style, named, write
@@ -169,6 +170,7 @@ class Impacts(HtmlRepr):
         return [self._grid()]
 
 
+@long_step("impacts")
 def impacts(
     like: Fittable | FitResult,
     name: str,

@@ -17,6 +17,7 @@ import numpy as np
 
 from rootml._internal.linear_algebra import single_threaded
 from rootml._internal.optional import optional_import
+from rootml._internal.progress import long_step
 from rootml._internal.reprs import HtmlRepr, Part, facts_text
 from rootml._internal.types import Float
 from rootml._internal.validators import check_whole
@@ -157,6 +158,7 @@ class Discovery(HtmlRepr):
         return [self._facts()]
 
 
+@long_step("significance")
 def discovery(
     like: Fittable, name: str, *, null: float = 0.0, toys_null: ToyResults | None = None
 ) -> Discovery:
@@ -372,6 +374,7 @@ class CLs(HtmlRepr):
         return [self._facts()]
 
 
+@long_step("CLs")
 def cls(
     like: Fittable, name: str, value: float, *, null: float = 0.0, reference: Any = None
 ) -> CLs:
@@ -407,6 +410,7 @@ def cls(
     return CLs(name, value, solve.cls(value, None), band, data.upper(value), expected.upper(value))
 
 
+@long_step("limit")
 def limit(
     like: Fittable,
     name: str,
@@ -543,6 +547,7 @@ class _Solver:
         return float(optimise.brentq(function, low, high, xtol=1e-5 * width, rtol=1e-9))
 
 
+@long_step("limit by toys")
 def limit_by_toys(
     like: Fittable,
     name: str,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rootml._internal.linear_algebra import single_threaded
+from rootml._internal.progress import long_step
 from rootml._internal.reprs import Grid, HtmlRepr, Part
 from rootml._internal.types import Float
 from rootml._internal.validators import check_whole
@@ -114,6 +115,7 @@ class Neyman(HtmlRepr):
         return [self._grid()]
 
 
+@long_step("Neyman belt")
 def neyman(
     like: Fittable,
     name: str,

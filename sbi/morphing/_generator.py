@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from rootml._internal.atomic import check_target
+from rootml._internal.progress import long_step
 from rootml._internal.reprs import Part, facts_text, shorten
 from rootml._internal.types import Float
 from rootml._internal.validators import check_choice
@@ -113,6 +114,7 @@ class Generator(FittedFlow[GeneratorModel]):
     def _model(self) -> GeneratorModel:
         return self._require_fitted("fit(sample)")
 
+    @long_step("generator")
     def fit(
         self,
         sample: Dataset,
@@ -181,6 +183,7 @@ class Generator(FittedFlow[GeneratorModel]):
 
         return log_prob(self._model, events, points=points)
 
+    @long_step("applying the generator")
     def apply(
         self,
         dataset: Dataset,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from rootml._internal.atomic import check_target
+from rootml._internal.progress import long_step
 from rootml._internal.reprs import Grid, Part, facts_text, shorten
 from rootml._internal.types import Float
 from rootml.sbi.morphing._base import FittedFlow
@@ -176,6 +177,7 @@ class Morpher(FittedFlow[Morph]):
 
     # --- fitting ------------------------------------------------------------------------------
 
+    @long_step("morphing")
     def fit(
         self,
         sim: Dataset,
@@ -253,6 +255,7 @@ class Morpher(FittedFlow[Morph]):
         flags = Flags(flag, outside_flag)
         return transform(self._morph, values, which=which, flags=flags, folder=folder)
 
+    @long_step("applying the morphing")
     def apply(
         self,
         dataset: Dataset,
@@ -297,6 +300,7 @@ class Morpher(FittedFlow[Morph]):
             progress=progress,
         )
 
+    @long_step("validating")
     def validate(
         self,
         sim: Any,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import threading
 import time
 from pathlib import Path
@@ -176,8 +177,16 @@ def test_long_steps_write_lines_where_there_is_no_terminal(
     assert len(lines) >= 3
     assert lines[0].startswith("reading: 1 of 2 (50 %)")
     assert lines[-1].startswith("reading: 2 of 2 (100 %)")
-    names = [thread.name for thread in threading.enumerate()]
-    assert "rootml-progress" not in names
+    assert progress_thread_ends()
+
+
+def progress_thread_ends() -> bool:
+    """Whether the thread that writes lines is gone a moment after the last block."""
+    for thread in threading.enumerate():
+        if thread.name == "rootml-progress":
+            thread.join(timeout=5)
+            return not thread.is_alive()
+    return True
 
 
 def test_progress_goes_to_the_log_by_itself(
@@ -261,4 +270,43 @@ def test_progress_ends_with_the_consumer(monkeypatch: pytest.MonkeyPatch) -> Non
     tracked.close()  # type: ignore[attr-defined]
     source.close()
     assert closed
-    assert not [t for t in threading.enumerate() if t.name == "rootml-progress"]
+    assert progress_thread_ends()
+
+
+def test_short_steps_behind_one_another_are_not_silent(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """None of them lasts as long as the time between two lines."""
+    monkeypatch.setattr(progress, "INTERVAL", 0.05)
+    start = time.monotonic()
+    with caplog.at_level("INFO", logger="rootml.progress"), progress.working("all"):
+        for number in range(15):
+            with progress.status(f"step {number}"):
+                time.sleep(0.02)
+    lines = [(r.created, r.getMessage()) for r in caplog.records]
+    assert 2 <= len(lines) <= 0.02 + (time.monotonic() - start) / 0.05
+    assert all(re.fullmatch(r"(step \d+|all): 0 s", line) for _, line in lines)
+
+
+def test_a_thousand_fits_start_one_thread(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    started = []
+
+    class Counted(threading.Thread):
+        def start(self) -> None:
+            started.append(self.name)
+            super().start()
+
+    monkeypatch.setattr(progress, "_WRITER", progress._Writer())
+    monkeypatch.setattr(progress.threading, "Thread", Counted)
+
+    @progress.long_step("fitting")
+    def fit(*, progress: bool | None = None) -> None:
+        assert progress is None
+
+    with caplog.at_level("INFO", logger="rootml.progress"):
+        for _ in range(1000):
+            fit()
+    assert started == ["rootml-progress"]
+    assert caplog.messages == []

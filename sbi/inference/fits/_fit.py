@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from rootml._internal.progress import working
+from rootml._internal.progress import long_step
 from rootml._internal.reprs import HtmlRepr, Part, facts_text
 from rootml._internal.types import Float
 from rootml.errors import (
@@ -569,7 +569,7 @@ class FitResult(HtmlRepr):
         return [_fit_tables.facts(self), _fit_tables.grid(self)]
 
 
-@working("fitting")
+@long_step("fitting")
 def fit(
     like: Fittable,
     *,

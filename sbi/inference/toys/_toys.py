@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
+from rootml._internal.progress import long_step
 from rootml._internal.validators import check_number, check_whole, is_a
 from rootml.errors import UsageError
 from rootml.sbi.inference.toys._combined_toys import CombinedSource
@@ -52,6 +53,7 @@ class AnyTask(Protocol):
         ...
 
 
+@long_step("toys")
 def toys(
     model: Model | CombinedLikelihood,
     reference: Any = None,
