@@ -52,7 +52,7 @@ studies: $(STAMPS)/test
 	ROOTML_TOYS=1000 ROOTML_SETS=40 $(PY) -m pytest -n 2 --dist worksteal tests/sbi -k studies $(ARGS)
 
 # In environments of their own: the oldest versions that pyproject.toml allows, and the newest of all
-# (but for torch, whose newest build draws several gigabytes of CUDA).
+# (but for torch, which stays as in constraints.txt: its builds are gigabytes large).
 test-oldest test-newest: test-%: $(STAMPS)/%
 	$(VENV)/$*/bin/python -m pytest -n 2 --dist worksteal -m "not slow and not long" \
 		--ignore=tests/rootml/storage/remote --ignore=tests/project $(ARGS)

@@ -234,9 +234,15 @@ def _wanted(names: Sequence[Any], forest: Forest) -> Sequence[Any]:
 
 def _check_count(count: int, forest: Forest) -> None:
     if count != forest.num_features:
-        message = f"{count} columns; the model has {forest.num_features} features: " + nearest(
-            "", forest.names
+        message = (
+            f"{count} columns; the model has {forest.num_features} features: "
+            f"{nearest('', forest.names)}"
         )
+        if forest.feature_names is None:
+            message += (
+                "; it knows no names: give the columns in the order of the training, or set the "
+                "names, forest.replace(feature_names=(...))"
+            )
         raise UsageError(message)
 
 

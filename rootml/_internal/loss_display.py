@@ -8,9 +8,11 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from rootml._internal.notebook import NotebookLine
 from rootml._internal.progress import (
     console,
     has_bars,
+    in_notebook,
     line_writer,
     lines_of,
     one_bar,
@@ -43,6 +45,7 @@ class LossDisplay:
         self._bar: Any = None
         self._task: Any = None
         self._now: _Training | None = None
+        self._line: NotebookLine | None = None
 
     @contextlib.contextmanager
     def showing(self) -> Iterator[LossDisplay]:
@@ -50,12 +53,22 @@ class LossDisplay:
         if self._enabled is False:
             yield self
         elif has_bars():
-            with one_bar() as alone, _bars() if alone else contextlib.nullcontext() as self._bar:
+            with one_bar() as alone, self._bars() if alone else contextlib.nullcontext():
                 yield self
-            self._bar = self._task = None
         else:
             with self._lines():
                 yield self
+
+    @contextlib.contextmanager
+    def _bars(self) -> Iterator[None]:
+        if in_notebook():
+            with contextlib.closing(NotebookLine()) as self._line:
+                yield
+            self._line = None
+        else:
+            with _terminal_bars() as self._bar:
+                yield
+            self._bar = self._task = None
 
     @contextlib.contextmanager
     def _lines(self) -> Iterator[None]:
@@ -70,7 +83,7 @@ class LossDisplay:
     def start(self, what: str, steps: int) -> Report:
         """Begin with another network; the function shows a step and its loss."""
         if self._bar is None:
-            self._now = now = _Training(what, steps)
+            self._now = now = _Training(what, steps, self._line)
             return now.report
         if self._task is not None:
             self._bar.remove_task(self._task)
@@ -79,14 +92,16 @@ class LossDisplay:
 
 
 class _Training:
-    """How far one network is, as a line."""
+    """How far one network is, as a line of a log or of a notebook."""
 
-    def __init__(self, what: str, steps: int) -> None:
-        self._what, self._steps = what, steps
+    def __init__(self, what: str, steps: int, line: NotebookLine | None) -> None:
+        self._what, self._steps, self._line = what, steps, line
         self._step, self._loss, self._start = 0, math.nan, time.monotonic()
 
     def report(self, step: int, loss: float) -> None:
         self._step, self._loss = step, loss
+        if self._line is not None:
+            self._line.show(str(self), step / max(self._steps, 1))
 
     def __str__(self) -> str:
         seconds = time.monotonic() - self._start
@@ -95,7 +110,7 @@ class _Training:
 
 
 @contextlib.contextmanager
-def _bars() -> Iterator[Any]:
+def _terminal_bars() -> Iterator[Any]:
     from rich import progress
 
     columns = (

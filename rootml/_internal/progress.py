@@ -18,6 +18,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar, cast
 
+from rootml._internal.notebook import NotebookLine
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -86,9 +88,20 @@ def _bar(items: Iterable[T], total: int, what: str) -> Iterator[T]:
     with one_bar() as alone:
         if not alone:
             yield from items
-            return
-        with Progress(console=console(), transient=True) as bar:
-            yield from bar.track(items, total=total, description=what)
+        elif in_notebook():
+            yield from _in_notebook(items, total, what)
+        else:
+            with Progress(console=console(), transient=True) as bar:
+                yield from bar.track(items, total=total, description=what)
+
+
+def _in_notebook(items: Iterable[T], total: int, what: str) -> Iterator[T]:
+    start = time.monotonic()
+    with contextlib.closing(NotebookLine()) as line:
+        line.show(progress_line(what, 0, total, 0.0), 0.0)
+        for done, item in enumerate(items, start=1):
+            yield item
+            line.show(progress_line(what, done, total, _since(start)), done / max(total, 1))
 
 
 _BAR = threading.Lock()
@@ -106,10 +119,10 @@ def one_bar() -> Iterator[bool]:
 
 
 def console() -> Console:
-    """Where bars are shown."""
+    """Where bars are shown on a terminal."""
     from rich.console import Console
 
-    return Console() if in_notebook() else Console(stderr=True)
+    return Console(stderr=True)
 
 
 def _to_stderr(line: str) -> None:
@@ -158,9 +171,13 @@ def status(what: str, *, enabled: bool | None = None) -> Iterator[Callable[[str]
         with one_bar() as alone:
             if not alone:
                 yield change
-                return
-            with console().status(what) as shown:
-                yield shown.update
+            elif in_notebook():
+                with contextlib.closing(NotebookLine()) as line:
+                    line.show(what)
+                    yield line.show
+            else:
+                with console().status(what) as shown:
+                    yield shown.update
 
 
 def _since(start: float) -> float:

@@ -15,9 +15,11 @@ _LEFT = 1
 _NAME = "text-align:left;vertical-align:top;white-space:nowrap"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Grid:
     """Rows of texts under a header; columns from number `left` on are numbers, set flush right.
+
+    Prints as text; notebooks show an HTML table.
 
     >>> print(Grid(("cut", "events"), [("all", "1,000"), ("pt > 30", "12")]))
     cut      events
@@ -40,6 +42,11 @@ class Grid:
             for row in table
         )
 
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return self.html()
+
     def html(self) -> str:
         """An HTML table; texts are escaped."""
         head = "".join(self._cell("th", i, text) for i, text in enumerate(self.header))
@@ -51,7 +58,8 @@ class Grid:
 
     def _cell(self, tag: str, column: int, text: str) -> str:
         side = "left" if column < self.left else "right"
-        return f'<{tag} style="text-align:{side}">{escape(text)}</{tag}>'
+        wrap = "" if column < self.left else ";white-space:nowrap"
+        return f'<{tag} style="text-align:{side}{wrap}">{escape(text)}</{tag}>'
 
 
 def facts_text(facts: Sequence[tuple[str, str]]) -> str:

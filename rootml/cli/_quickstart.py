@@ -40,7 +40,7 @@ def quickstart(
     missing = [name for name in _NEEDS if importlib.util.find_spec(name) is None]
     if missing:
         message = (
-            f"the quickstart needs {', '.join(missing)}, which is not installed; install it with: "
+            f"the quickstart needs what is not installed, {', '.join(missing)}; install it with: "
             "pip install 'rootml[torch,bdt,sbi,plot]' xgboost-cpu"
         )
         raise MissingPackageError(message, name=missing[0])

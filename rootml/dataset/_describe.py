@@ -52,7 +52,7 @@ class Description(HtmlRepr):
             ("entries", f"{self.num_entries:,}"),
             ("selected", f"{self.num_rows:,} ({share})"),
             ("columns", self._columns()),
-            ("to read", f"about {format_bytes(self.stored_bytes)}, compressed"),
+            ("to read", _size_text(self.stored_bytes)),
             *(("note", note) for note in self.notes),
         ]
 
@@ -111,6 +111,13 @@ def describe(reader: Reader, index: SelectionIndex, sums: Sequence[Steps]) -> De
         labels=dict(sorted(labels.items(), key=lambda item: str(item[0]))),
         notes=tuple(_notes(reader)),
     )
+
+
+def _size_text(stored_bytes: int) -> str:
+    """Small trees lie in their own record, which does not say how large they are."""
+    if not stored_bytes:
+        return "size not recorded"
+    return f"about {format_bytes(stored_bytes)}, compressed"
 
 
 def _stored_bytes(reader: Reader) -> int:

@@ -21,7 +21,7 @@ from rootml.dataset import Dataset
 from rootml.errors import UsageError
 from rootml.evaluation._efficiencies import BinnedEfficiency, WorkingPoint, binned, working_point
 from rootml.evaluation._importance import FeatureImportance, importance_of
-from rootml.evaluation._scored import Scored, read
+from rootml.evaluation._scored import Scored, name_of, read
 from rootml.plot import Style, overtraining, panels, roc, scores, write
 from rootml.plot._curves import two_classes
 
@@ -202,8 +202,10 @@ def evaluate(
             cluster of ``Dataset.on`` they are read there.
         score: A column or an expression, e.g. of a friend tree; a larger one is more like label 1.
         train: The events of the training: how much of them does the score know by heart?
-        model: Instead of `score`: anything whose ``predict(dataset)`` gives one score per
-            selected event, in order.
+        model: Instead of `score`: a compiled forest or anything else whose ``predict(dataset)``
+            gives one score per selected event; a torch module, or a function of NumPy arrays
+            `(event, column)`, which gets the columns of `test` in batches, as of
+            `Dataset.batches`.
         working_points: Signal efficiencies.
         progress: Show bars; None: on a terminal.
 
@@ -239,7 +241,7 @@ def evaluate(
         for value, a, b in zip((1, 0), first, (signal, background), strict=True):
             ks[value] = ks_distance(a[0], b[0], a[1], b[1])
     return Evaluation(
-        type(model).__name__ if score is None else score, area, error, points, found, known,
+        name_of(model) if score is None else score, area, error, points, found, known,
         train_area, train_error, ks,
         {name: binned(name, edges, found, points) for name, edges in bins.items()},
         importance_of(model, test, found.label, found.weight)

@@ -10,7 +10,15 @@ import numpy as np
 
 from rootml._internal.types import Float
 from rootml.dataset import Dataset, EventBlock
-from rootml.errors import EmptySelectionError, NonFiniteError, UnsupportedTypeError, UsageError
+from rootml.errors import (
+    EmptySelectionError,
+    NonFiniteError,
+    RootmlError,
+    UnsupportedTypeError,
+    UsageError,
+)
+
+_ROWS = 8192  # of a batch that a model scores at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,19 +111,52 @@ def _check_finite(what: str, values: Float, block: EventBlock, advice: str) -> N
     raise NonFiniteError(message)
 
 
+def name_of(model: Any) -> str:
+    """What a model is called in tables and messages."""
+    name = getattr(model, "__name__", type(model).__name__)
+    return "function" if name == "<lambda>" else str(name)
+
+
 def _predicted(data: Dataset, model: Any, number: int) -> Float:
-    values = np.asarray(model.predict(data), dtype=np.float64)
+    values = np.asarray(_scores(data, model), dtype=np.float64)
     if values.shape != (number,):
         message = (
-            f"{data}: {type(model).__name__}.predict gave scores of shape {values.shape} for "
-            f"{number:,} selected events: expected one number per event"
+            f"{data}: {name_of(model)} gave scores of shape {values.shape} for {number:,} "
+            "selected events: expected one number per event"
         )
         raise UsageError(message)
     bad = int(np.count_nonzero(~np.isfinite(values)))
     if bad:
         message = (
-            f"{data}: {bad:,} of {number:,} scores are NaN or infinite, as "
-            f"{type(model).__name__}.predict gave them: does it know all inputs?"
+            f"{data}: {bad:,} of {number:,} scores of {name_of(model)} are NaN or infinite: does "
+            "it know all inputs?"
         )
         raise NonFiniteError(message)
     return values
+
+
+def _scores(data: Dataset, model: Any) -> Any:
+    """What the model says of the selected events, in their order.
+
+    Raises:
+        UsageError: It is no model, or one whose ``predict`` does not take a dataset.
+    """
+    if not hasattr(model, "predict"):
+        if callable(model):
+            return data.batches(_ROWS).predict(model)
+        message = (
+            f"model= is a {type(model).__name__}: expected a torch module, a function of the "
+            "inputs (event, column), or an object with predict(dataset), such as a compiled forest"
+        )
+        raise UsageError(message)
+    try:
+        return model.predict(data)
+    except RootmlError:
+        raise
+    except Exception as error:
+        first, *_ = str(error).splitlines() or [""]
+        message = (
+            f"{type(model).__name__}.predict(dataset) failed: {type(error).__name__}: {first} "
+            "(for a model of arrays give a function: model=lambda x: m.predict_proba(x)[:, 1])"
+        )
+        raise UsageError(message) from error

@@ -227,11 +227,11 @@ class RatioEstimator:
         """
         began = time.monotonic()
         folder = None if folder is None else Path(folder)
-        optional_import("torch", feature="RatioEstimator.fit", extra="torch")
         calibrated = not self.parameters and self.settings.calibration != "never"
-        if calibrated:  # fail now, not after the training
-            optional_import("scipy.optimize", feature="calibration", extra="sbi")
         with working("ratios", enabled=self.settings.progress):
+            optional_import("torch", feature="RatioEstimator.fit", extra="torch")
+            if calibrated:  # fail now, not after the training
+                optional_import("scipy.optimize", feature="calibration", extra="sbi")
             if self.parameters:
                 trainer = Trainer(client, folder, parametric_network)
                 return learn_parametric(self.settings, samples, reference, began, trainer)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import inspect
 import re
+import sys
 import threading
 import time
+import types
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from rootml._internal import progress
+from rootml._internal import notebook, progress
 from rootml._internal import validators as check
 from rootml._internal.atomic import atomic_path
 from rootml._internal.loss_display import LossDisplay
@@ -310,3 +312,41 @@ def test_a_thousand_fits_start_one_thread(
             fit()
     assert started == ["rootml-progress"]
     assert caplog.messages == []
+
+
+def test_a_notebook_shows_one_line_without_widgets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a kernel is told, in order: a new output, what it becomes, and what is left."""
+    told: list[str] = []
+
+    class Handle:
+        def update(self, html: Any) -> None:
+            told.append(html.data)
+
+    def shown(html: Any, *, display_id: bool) -> Handle:
+        assert display_id
+        told.append(f"new {html.data}")
+        return Handle()
+
+    fake: Any = types.ModuleType("IPython.display")
+    fake.display, fake.HTML = shown, lambda data: types.SimpleNamespace(data=data)
+    monkeypatch.setitem(sys.modules, "IPython", types.ModuleType("IPython"))
+    monkeypatch.setitem(sys.modules, "IPython.display", fake)
+    monkeypatch.setattr(progress, "in_notebook", lambda: True)
+    monkeypatch.setattr("rootml._internal.loss_display.has_bars", lambda: True)
+    monkeypatch.setattr("rootml._internal.loss_display.in_notebook", lambda: True)
+    monkeypatch.setattr(notebook, "REFRESH", 0.0)
+    assert list(progress.track([1, 2], total=2, what="<a>")) == [1, 2]
+    assert told[0].startswith("new ")
+    assert "&lt;a&gt;: 0 of 2" in told[0]
+    assert 'value="0.500"' in told[1]
+    assert told[-1] == ""  # a short step leaves nothing
+    told.clear()
+    monkeypatch.setattr(notebook, "_KEPT", 0.0)
+    with LossDisplay(enabled=None).showing() as display_of_losses:
+        display_of_losses.start("network 1 of 1", 10)(5, 0.25)
+    with progress.status("comparing") as show:
+        show("comparing pt")
+    assert [line.startswith("new ") for line in told] == [True, False, True, False, False]
+    assert "5 of 10 (50 %)" in told[1]
+    assert "loss 0.25" in told[1]
+    assert "comparing pt" in told[-1]

@@ -1,7 +1,7 @@
 """Prints pins of the oldest versions that pyproject.toml allows, for `make test-oldest`.
 
-torch keeps the pin of constraints.txt: its older builds on the package index bring gigabytes of
-CUDA. Packages without a lower bound are left alone.
+torch keeps the pin of constraints.txt: its builds are gigabytes large. Packages without a lower
+bound are left alone.
 
     python tests/support/oldest_versions.py > oldest.txt
 """

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rootml._internal.progress import long_step
-from rootml._internal.reprs import HtmlRepr, Part, facts_text
+from rootml._internal.reprs import Grid, HtmlRepr, Part, facts_text
 from rootml._internal.types import Float
 from rootml.errors import (
     ConvergenceError,
@@ -304,9 +304,9 @@ class FitResult(HtmlRepr):
     def _acts_on(self) -> dict[str, list[str]]:
         return acts_on(self.like)
 
-    def summary(self) -> str:
-        """A table of values, errors, pulls, and what each parameter acts on, as text."""
-        return str(_fit_tables.summary(self))
+    def summary(self) -> Grid:
+        """A table of values, errors, pulls, and what each parameter acts on."""
+        return _fit_tables.summary(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as plain numbers, lists and texts, ready for `json.dumps`."""

@@ -60,7 +60,10 @@ def reference_channel(model: Model, reference: Any, engine: str) -> Unbinned | N
     if not model.processes:
         return None
     if reference is None:
-        message = "Asimov data of an unbinned channel needs reference events: pass reference="
+        message = (
+            "Asimov data of an unbinned channel need reference events: give reference= here or to "
+            "Model.likelihood, e.g. ratios.columns(events of the reference sample)"
+        )
         raise UsageError(message)
     events = _normalised(as_columns(reference))
     return build(model, events, reference=events, engine=engine).unbinned

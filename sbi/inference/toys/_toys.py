@@ -28,7 +28,7 @@ from rootml.sbi.inference.toys._toy_task import Task, ToyResults, collect
 from rootml.sbi.inference.toys._work import Item, Todo, Where, work_through
 from rootml.sbi.likelihood._combined import CombinedLikelihood
 from rootml.sbi.likelihood._fittable import Fittable
-from rootml.sbi.likelihood._likelihood import mixture_of
+from rootml.sbi.likelihood._likelihood import Likelihood, mixture_of
 from rootml.sbi.likelihood._model import Model
 
 Source: TypeAlias = ToySource | CombinedSource
@@ -116,6 +116,8 @@ def toys(
     check_whole("number", number, minimum=1)
     if not is_a(model, Model | CombinedLikelihood):
         message = f"toys() takes a Model or CombinedLikelihood, not a {type(model).__name__}"
+        if isinstance(model, Likelihood):
+            message += ": give toys(like.model, like.reference, ...)"
         raise UsageError(message)
     seed = check_whole("seed", seed, minimum=0)
     source = source_of(model, reference, generator=generator, engine=engine, min_ratio=min_ratio)

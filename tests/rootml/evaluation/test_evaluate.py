@@ -193,3 +193,30 @@ def test_the_report_is_one_file(data: rootml.Dataset, tmp_path: Path) -> None:
     assert "data:image/png;base64," in page
     assert f"{found.auc:.4f}" in page
     assert "http" not in page.replace("http-equiv", "")
+
+
+def test_networks_and_functions_are_models(data: rootml.Dataset) -> None:
+    """What takes arrays gets the columns in batches; scores as if they were written down."""
+    torch = pytest.importorskip("torch")
+    inputs = data.select(["n", "dnn"])
+    wanted = evaluate(data, "dnn")
+
+    class Second(torch.nn.Module):  # type: ignore[name-defined, misc]
+        def forward(self, x: Any) -> Any:
+            return 2 * x[:, 1:]
+
+    for model, name in ((Second(), "Second"), (lambda x: x[:, 1], "function")):
+        found = evaluate(inputs, model=model)
+        assert found.auc == pytest.approx(wanted.auc, abs=1e-12)
+        assert found.score == name
+
+
+def test_models_that_cannot_be_asked(data: rootml.Dataset) -> None:
+    linear_model = pytest.importorskip("sklearn.linear_model")
+    fitted = linear_model.LogisticRegression().fit(SCORE[:, None], LABEL)
+    with pytest.raises(UsageError, match=r"LogisticRegression.predict\(dataset\) failed.*lambda"):
+        evaluate(data.select(["dnn"]), model=fitted)
+    found = evaluate(data.select(["dnn"]), model=lambda x: fitted.predict_proba(x)[:, 1])
+    assert found.auc == pytest.approx(evaluate(data, "dnn").auc, abs=1e-4)  # rounded to ties
+    with pytest.raises(UsageError, match="model= is a int: expected a torch module"):
+        evaluate(data, model=3)

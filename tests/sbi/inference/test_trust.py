@@ -119,7 +119,7 @@ def test_errors_beside_a_parameter_at_its_limit() -> None:
         "mu is at its lower limit 0: its error is not a standard deviation" in problem
         for problem in result.problems
     )
-    assert "at its lower limit" in result.summary()
+    assert "at its lower limit" in str(result.summary())
     assert "at its lower limit" in result._repr_html_()
 
 
@@ -164,7 +164,7 @@ def test_weighted_data_are_said_to_be(caplog: pytest.LogCaptureFixture) -> None:
     result = sbi.fit(weighted(5, 0.3))
     assert result.weighted
     assert any("weights that are not counts" in problem for problem in result.problems)
-    for text in (repr(result), result.summary(), result._repr_html_()):
+    for text in (repr(result), str(result.summary()), result._repr_html_()):
         assert "weighted error" in text
     mu = result["mu"]
     assert mu.weighted_error == result.weighted_errors["mu"]

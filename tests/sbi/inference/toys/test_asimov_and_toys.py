@@ -57,7 +57,7 @@ def test_asimov_of_bins() -> None:
 
 def test_asimov_refuses(problem: SignalBackground) -> None:
     x = problem.draw(np.random.default_rng(1))
-    with pytest.raises(UsageError, match="needs reference events"):
+    with pytest.raises(UsageError, match="need reference events"):
         sbi.asimov(problem.model())
     with pytest.raises(MissingParameterError, match="'nu'"):
         sbi.asimov(problem.model(), problem.reference(), nu=1.0)
