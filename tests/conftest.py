@@ -6,7 +6,7 @@ import contextlib
 import importlib
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,16 @@ def find_real_file(name: str) -> str:
 def real_file() -> Callable[[str], str]:
     """`real_file("uproot-HZZ.root")` gives the path of a ROOT file that people use."""
     return find_real_file
+
+
+@pytest.fixture
+def figures_closed() -> Iterator[None]:
+    """No figure of another test is open, and none stays open: `usefixtures("figures_closed")`."""
+    pyplot = pytest.importorskip("matplotlib.pyplot")
+    pyplot.switch_backend("Agg")
+    pyplot.close("all")
+    yield
+    pyplot.close("all")
 
 
 @pytest.fixture(scope="session")

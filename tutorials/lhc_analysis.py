@@ -10,7 +10,9 @@
 # [tutorial on interference](offshell_interference.md) the density is written in S, B and their sum
 # SBI, whose simulated events have positive densities; a fourth process Q does not interfere:
 #
-# $$(\mu - \sqrt{\mu})\, S + \sqrt{\mu}\, SBI + (1 - \sqrt{\mu})\, B + k_Q\, Q .$$
+# ```text
+# (mu - sqrt(mu)) * S + sqrt(mu) * SBI + (1 - sqrt(mu)) * B + k_Q * Q
+# ```
 #
 # **What to look at:** the spectra of both channels; which shapes were kept; the impacts, with the
 # pull of the nuisance that was moved in the data; the scan with the critical values of the toys.

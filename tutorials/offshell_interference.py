@@ -1,14 +1,17 @@
 # %% [markdown]
 # # Interference: a fit in which a process is negative
 #
-# Far above its resonance a signal interferes with its background: the density of events is
-# $\mu S + \sqrt{\mu} I + B$, and the interference $I$ is negative over much of the spectrum. No
-# sample of simulated events has a negative density, so a classifier cannot learn $I$; but it can
-# learn $S$, $B$ and their sum $SBI = S + I + B$. Written in these three,
+# Far above its resonance a signal S interferes with its background B: the density of events is
+# `mu * S + sqrt(mu) * I + B`, and the interference I is negative over much of the spectrum. No
+# sample of simulated events has a negative density, so a classifier cannot learn I; but it can
+# learn S, B and their sum `SBI = S + I + B`. The density, written in these three,
 #
-# $$\mu S + \sqrt{\mu} I + B = (\mu - \sqrt{\mu})\, S + \sqrt{\mu}\, SBI + (1 - \sqrt{\mu})\, B ,$$
+# ```text
+# (mu - sqrt(mu)) * S + sqrt(mu) * SBI + (1 - sqrt(mu)) * B
+# ```
 #
-# some *coefficients* are negative, and all densities are positive. Only the total must be.
+# is the same. Some *coefficients* are negative, and all densities are positive. Only the total
+# must be.
 #
 # **What to look at:** the interference in the first picture, below zero over much of the spectrum;
 # the likelihood in the second, which is no parabola; the coverage at the end.
@@ -86,7 +89,7 @@ def ratios_of(events: dict[str, Any]) -> dict[str, Any]:
 # %% [markdown]
 # ## The model
 #
-# Yields are expressions in the parameters. `mu` must stay above 0: the slope of $\sqrt{\mu}$ is
+# Yields are expressions in the parameters. `mu` must stay above 0: the slope of `sqrt(mu)` is
 # infinite there.
 
 # %%
@@ -103,7 +106,7 @@ print(model)
 # %% [markdown]
 # ## A fit with the exact ratios
 #
-# The data are drawn at $\mu = 1$. `fit` minimises with the analytic gradient; MINOS gives the
+# The data are drawn at `mu = 1`. `fit` minimises with the analytic gradient; MINOS gives the
 # interval, and the profile shows that the likelihood is no parabola.
 
 # %%
@@ -112,7 +115,7 @@ like = model.likelihood(ratios_of(data))
 exact = sbi.fit(like)
 print(exact)
 print("MINOS:", exact.minos("mu"))
-exact.plot("mu", path=folder / "likelihood.png")
+exact.plot("mu").figure.savefig(folder / "likelihood.png")
 
 # %% [markdown]
 # What was to be expected? Asimov data are the reference events, weighted to the model.
@@ -126,7 +129,7 @@ print(f"expected: {expected.values['mu']:.3f} +- {expected.errors['mu']:.3f}")
 # ## How well does the interval cover?
 #
 # Toys are drawn from the reference events, each fitted; `tests` holds `mu` at its true value, for
-# the likelihood ratio $t$, whose interval is better than `value +- error` where the likelihood is
+# the likelihood ratio t, whose interval is better than `value +- error` where the likelihood is
 # no parabola.
 
 # %%

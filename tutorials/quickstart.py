@@ -7,6 +7,9 @@
 # was checked a moment before; if one does not hold, the program ends with an error. The last line
 # names a page with the pictures: `quickstart-output/report.html`.
 #
+# ![Scores of a network and a compiled forest; the likelihood of a signal strength; a variable of
+# photons before and after morphing, beside data](../assets/quickstart.png)
+#
 # Needs `pip install 'rootml[torch,bdt,sbi,plot]' xgboost-cpu`; ROOT is used if it is there.
 
 # %%

@@ -26,7 +26,7 @@ a server, what takes many minutes."""
 PRELUDE = """
 import matplotlib_inline.backend_inline as _inline, matplotlib.pyplot as _pyplot
 _inline.set_matplotlib_formats("png")
-_pyplot.rcParams["figure.dpi"] = 72
+_pyplot.rcParams["figure.dpi"] = 100
 """
 ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 

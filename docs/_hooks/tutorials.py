@@ -39,6 +39,13 @@ ORDER = (
     "fast_to_full",
 )
 """What comes first in the menu; the others follow by name, what they import last."""
+RANK = """---
+search:
+  boost: {boost}
+---
+
+"""
+"""Guides come before tutorials in the search, and both before what only makes files."""
 NOTE = """!!! note "This page is a program"
 
     It is `tutorials/{name}.py`; the tests run it.{notebook}
@@ -50,10 +57,16 @@ LINK = """ As a notebook with its outputs:
 def scripts() -> list[Path]:
     """The tutorials in the order of the menu."""
     paths = {path.stem: path for path in FOLDER.glob("*.py")}
-    helpers = {name for path in paths.values() for name in imported(path)} & paths.keys()
+    helpers = imported_scripts()
     first = [name for name in ORDER if name in paths]
     others = sorted(paths.keys() - helpers - set(first))
     return [paths[name] for name in [*first, *others, *sorted(helpers - set(first))]]
+
+
+def imported_scripts() -> set[str]:
+    """Names of the scripts that others import."""
+    paths = list(FOLDER.glob("*.py"))
+    return {name for path in paths for name in imported(path)} & {path.stem for path in paths}
 
 
 def imported(path: Path) -> Iterator[str]:
@@ -142,9 +155,11 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Called by MkDocs once it has found the pages: ours are added."""
+    helpers = imported_scripts()
     for path in scripts():
         cells = cells_of(path)
-        text = as_markdown(path, cells)
+        boost = 0.1 if path.stem in helpers else 0.5
+        text = RANK.format(boost=boost) + as_markdown(path, cells)
         files.append(File.generated(config, f"tutorials/{path.stem}.md", content=text))
         for number, picture in enumerate(p for cell in cells for p in cell.pictures):
             name = f"tutorials/{picture_name(path, number)}"

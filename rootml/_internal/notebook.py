@@ -5,6 +5,7 @@ It needs no widgets, so a saved page shows the same as a running notebook.
 
 from __future__ import annotations
 
+import importlib
 import time
 from html import escape
 from typing import Any
@@ -48,9 +49,8 @@ class NotebookLine:
             self._write(line_html(*self._last) if long else "")
 
     def _write(self, html: str) -> None:
-        from IPython.display import HTML, display  # this is a kernel: it is installed
-
+        shown: Any = importlib.import_module("IPython.display")  # this is a kernel: it is there
         if self._handle is None:
-            self._handle = display(HTML(html), display_id=True)  # type: ignore[no-untyped-call]
+            self._handle = shown.display(shown.HTML(html), display_id=True)
         else:
-            self._handle.update(HTML(html))  # type: ignore[no-untyped-call]
+            self._handle.update(shown.HTML(html))

@@ -21,7 +21,7 @@ from rootml.dataset import Dataset
 from rootml.errors import UsageError
 from rootml.evaluation._efficiencies import BinnedEfficiency, WorkingPoint, binned, working_point
 from rootml.evaluation._importance import FeatureImportance, importance_of
-from rootml.evaluation._scored import Scored, name_of, read
+from rootml.evaluation._scored import Scored, read
 from rootml.plot import Style, overtraining, panels, roc, scores, write
 from rootml.plot._curves import two_classes
 
@@ -41,7 +41,7 @@ class Evaluation(HtmlRepr):
     """How good a score separates label 1 from label 0; prints as tables, in notebooks too.
 
     Attributes:
-        score: Name of the score.
+        score: Name of the score; "prediction" for that of a model.
         auc, auc_error: Area under the ROC curve, and its error (DeLong).
         working_points: At the signal efficiencies that were asked for.
         test, train: What was read; `train` is None where none was given.
@@ -241,7 +241,7 @@ def evaluate(
         for value, a, b in zip((1, 0), first, (signal, background), strict=True):
             ks[value] = ks_distance(a[0], b[0], a[1], b[1])
     return Evaluation(
-        name_of(model) if score is None else score, area, error, points, found, known,
+        "prediction" if score is None else score, area, error, points, found, known,
         train_area, train_error, ks,
         {name: binned(name, edges, found, points) for name, edges in bins.items()},
         importance_of(model, test, found.label, found.weight)

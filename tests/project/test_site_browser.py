@@ -171,6 +171,13 @@ def test_search_finds(browser: Browser, address: tuple[str, Path], words: str, p
         ("ROC", "guide/plots/"),
         ("pandas", "guide/faq/"),
         ("shuffle", "guide/tuning/"),
+        ("install", "install/"),
+        ("negative weights", "guide/bdt/"),
+        ("systematics", "guide/ratios/"),
+        ("friend tree", "guide/reading/"),
+        ("checkpoint", "guide/recipes/"),
+        ("dask", "guide/dask/"),
+        ("jagged", "guide/batches/"),
     ],
 )
 def test_search_shows_the_right_page_first(

@@ -301,7 +301,7 @@ def test_a_thousand_fits_start_one_thread(
             super().start()
 
     monkeypatch.setattr(progress, "_WRITER", progress._Writer())
-    monkeypatch.setattr(progress.threading, "Thread", Counted)
+    monkeypatch.setattr(threading, "Thread", Counted)
 
     @progress.long_step("fitting")
     def fit(*, progress: bool | None = None) -> None:

@@ -32,6 +32,7 @@ class NetworkFiles:
 
     Raises:
         StateError: The folder is of another training.
+        CorruptFileError: The file that says which training it is of is damaged.
     """
 
     def __init__(
@@ -45,7 +46,7 @@ class NetworkFiles:
             with atomic_path(header) as temporary:
                 temporary.write_text(json.dumps(given, indent=1), encoding="utf-8")
             return
-        before = json.loads(header.read_text(encoding="utf-8"))
+        before = _read_facts(header)
         if changed := sorted(k for k in {*given, *before} if given.get(k) != before.get(k)):
             message = (
                 f"{folder} holds networks of another training, whose {', '.join(changed)} "
@@ -83,6 +84,14 @@ class NetworkFiles:
 
     def _path(self, member: int) -> Path:
         return self._folder / f"network-{member}.npz"
+
+
+def _read_facts(header: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(header.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        message = f"{header}: not what a training writes ({error}); use another folder"
+        raise CorruptFileError(message) from error
 
 
 def _digest(value: Any) -> str:

@@ -116,7 +116,7 @@ def toys(
     check_whole("number", number, minimum=1)
     if not is_a(model, Model | CombinedLikelihood):
         message = f"toys() takes a Model or CombinedLikelihood, not a {type(model).__name__}"
-        if isinstance(model, Likelihood):
+        if is_a(model, Likelihood):
             message += ": give toys(like.model, like.reference, ...)"
         raise UsageError(message)
     seed = check_whole("seed", seed, minimum=0)

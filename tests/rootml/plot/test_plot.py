@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from rootml.errors import (
 hist: Any = pytest.importorskip("hist")
 pytest.importorskip("mplhep")
 plt: Any = pytest.importorskip("matplotlib.pyplot")
+pytestmark = pytest.mark.usefixtures("figures_closed")
 
 from rootml import plot  # noqa: E402 - needs matplotlib
 
@@ -31,14 +32,6 @@ EDGES = np.linspace(0, 10, 6)
 X = RNG.uniform(0, 10, 400)
 W = RNG.normal(0.8, 0.6, 400)
 Y = RNG.integers(0, 2, 400)
-
-
-@pytest.fixture(autouse=True)
-def figures_closed() -> Iterator[None]:
-    plt.switch_backend("Agg")
-    plt.close("all")
-    yield
-    plt.close("all")
 
 
 def filled(values: Any, weights: Any = None) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -13,15 +12,10 @@ from rootml import sbi
 cabinetry: Any = pytest.importorskip("cabinetry")
 pyhf: Any = pytest.importorskip("pyhf")
 plt: Any = pytest.importorskip("matplotlib.pyplot")
-pytestmark = pytest.mark.filterwarnings("ignore:.*RefResolver:DeprecationWarning")  # in pyhf
-
-
-@pytest.fixture(autouse=True)
-def figures_closed() -> Iterator[None]:
-    plt.switch_backend("Agg")
-    plt.close("all")
-    yield
-    plt.close("all")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*RefResolver:DeprecationWarning"),  # in pyhf
+    pytest.mark.usefixtures("figures_closed"),
+]
 
 
 def workspace() -> dict[str, Any]:
