@@ -362,7 +362,7 @@ class UserFlow:
 
     def parameters(self) -> list[Any]:
         """Leaves to train."""
-        return list(self._module.parameters())
+        return [leaf for leaf in self._module.parameters() if leaf.requires_grad]
 
     def decayed(self) -> list[Any]:
         """The matrices."""

@@ -28,7 +28,8 @@ from rootml.errors import ConvergenceError, StateError
 from rootml.sbi.morphing.files._save import read_file, write_file
 from rootml.sbi.morphing.flow._flow import Trainable
 from rootml.sbi.morphing.flow._leaves import State, import_torch
-from rootml.sbi.morphing.preprocessing._preprocess import Intervals
+from rootml.sbi.morphing.flow._optimiser import Optimiser
+from rootml.sbi.morphing.preprocessing._preprocess import Intervals, part
 
 _CHECKS = 20
 _ANNEALING_CHECKS = 5
@@ -36,11 +37,8 @@ _STEPS_PER_ROOT, _STEPS, _LOG_BATCH, _PATIENCE = 5.0, (200, 6000), (8, 10), 6
 _FEW_STEPS_PER_ROOT, _FEW_STEPS = 14.0, 1000
 _EVENTS_TIMES_DECAY, _DECAY = 5000.0, (0.1, 1.0)
 _TRAINING_CHECK_ROWS = 10_000
-_AVERAGE = 0.005
-_CLIP = 5.0
 _WARM_UP = 0.1
 _CHUNK = 16_384
-_BETAS, _SMALL = (0.9, 0.999), 1e-8
 CHECKPOINT = "rootml morphing checkpoint"
 
 
@@ -160,8 +158,8 @@ class TrainingRows:
     def fingerprint(self) -> str:
         """A hash of all of it."""
         digest = hashlib.sha256()
-        for part in (self.z, self.context, self.weights):
-            digest.update(np.ascontiguousarray(part).tobytes())
+        for array in (self.z, self.context, self.weights):
+            digest.update(np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()
 
 
@@ -203,12 +201,7 @@ class Trainer:
         self._identity = {**(identity or {}), "steps": schedule.steps, "seed": list(seed)}
         self._identity |= {"batch_size": schedule.batch_size, "rate": schedule.learning_rate}
         self._identity["decay"] = schedule.decay
-        self._leaves = flow.parameters()
-        self._decayed = flow.decayed()
-        zeros = self._torch.zeros_like
-        self._first = [zeros(leaf) for leaf in self._leaves]
-        self._second = [zeros(leaf) for leaf in self._leaves]
-        self._average = [leaf.detach().clone() for leaf in self._leaves]
+        self._optimiser = Optimiser(flow.parameters(), flow.decayed)
         self._cumulated = np.cumsum(np.abs(train.weights))
         self._sign = np.sign(train.weights).astype(np.float32)
         self._train_check = train.subsample(min(len(validation.z), _TRAINING_CHECK_ROWS))
@@ -253,15 +246,13 @@ class Trainer:
         return 0 < self._now.best_step < self.schedule.warm_up
 
     def _step(self, step: int) -> None:
-        torch = self._torch
         rng = self._rng(step)
         rows = self._draw(rng)
         drawn = self._train.z[rows]
         if self._train.atoms is not None:
             self._train.atoms.draw(drawn, rows, rng)
         z, context, sign = self._tensors(drawn, self._train.context[rows], self._sign[rows])
-        for leaf in self._leaves:
-            leaf.grad = None
+        self._optimiser.begin()
         loss = (sign * self.flow.loss(z, context)).mean()
         value = float(loss.detach())
         if not math.isfinite(value):
@@ -271,12 +262,12 @@ class Trainer:
             )
             raise ConvergenceError(message)
         loss.backward()
-        with torch.no_grad():
-            self._update(step)
+        rate = self.schedule.rate(step, self._now.annealed_from)
+        self._optimiser.step(rate=rate, decay=self.schedule.decay)
 
     def _tensors(self, *arrays: Any) -> list[Any]:
         """On the device of the flow."""
-        device = self._leaves[0].device
+        device = self._optimiser.values.device
         return [self._torch.from_numpy(each).to(device) for each in arrays]
 
     def _rng(self, step: int) -> np.random.Generator:
@@ -291,52 +282,21 @@ class Trainer:
         rows: npt.NDArray[np.intp] = np.minimum(found, len(self._cumulated) - 1)
         return rows
 
-    def _update(self, step: int) -> None:
-        """Adam with clipped gradients and decay of the weights; the average of the parameters.
-
-        Kingma, Ba: arXiv:1412.6980; Loshchilov, Hutter: arXiv:1711.05101.
-        """
-        torch = self._torch
-        gradients = [leaf.grad for leaf in self._leaves]
-        norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
-        excess = torch.clamp(norm / _CLIP, min=1.0)
-        rate = self.schedule.rate(step, self._now.annealed_from)
-        torch._foreach_mul_(self._decayed, 1 - rate * self.schedule.decay)
-        torch._fused_adamw_(
-            self._leaves,
-            gradients,
-            self._first,
-            self._second,
-            [],
-            [torch.tensor(step + 1.0, device=norm.device)] * len(gradients),
-            lr=rate,
-            beta1=_BETAS[0],
-            beta2=_BETAS[1],
-            weight_decay=0.0,
-            eps=_SMALL,
-            amsgrad=False,
-            maximize=False,
-            grad_scale=excess,
-        )
-        torch._foreach_lerp_(self._average, self._leaves, _AVERAGE)
-
     # --- checks and checkpoints ---------------------------------------------------------------
 
     def _check(self) -> None:
         """Losses of the parameters and of their average; keep the better of them."""
-        now, torch = self._now, self._torch
+        now, optimiser = self._now, self._optimiser
         before = now.best
         last = now.step == self.schedule.end(now.annealed_from)
-        current = [leaf.detach().clone() for leaf in self._leaves]
+        current = optimiser.values.clone()
         losses = []
-        for values in (self._average, current) if last else (self._average,):
-            with torch.no_grad():
-                torch._foreach_copy_(self._leaves, values)
+        for values in (optimiser.average, current) if last else (optimiser.average,):
+            optimiser.values.copy_(values)
             losses.append((self._loss(self._validation), self._loss(self._train_check)))
             if losses[-1][0] < now.best:
                 now.best, now.best_step, now.kept = losses[-1][0], now.step, self.flow.state()
-        with torch.no_grad():
-            torch._foreach_copy_(self._leaves, current)
+        optimiser.values.copy_(current)
         now.stale = 0 if now.best < before else now.stale + 1
         held_out, train = min(losses)
         now.history.append(LossRecord(now.step, train, held_out))
@@ -367,29 +327,14 @@ class Trainer:
             "history": [list(check) for check in now.history],
         }
         arrays: dict[str, Any] = {f"kept.{name}": values for name, values in now.kept.items()}
-        for name, tensors in self._groups().items():
-            arrays |= {
-                f"{name}.{k}": each.detach().cpu().numpy() for k, each in enumerate(tensors)
-            }
+        arrays |= {f"now.{name}": each for name, each in self._optimiser.arrays().items()}
         write_file(path, CHECKPOINT, content, arrays)
-
-    def _groups(self) -> dict[str, list[Any]]:
-        return {
-            "leaves": self._leaves,
-            "first": self._first,
-            "second": self._second,
-            "average": self._average,
-        }
 
     def _resume(self, path: Path) -> None:
         content, arrays = read_file(path, CHECKPOINT)
         check_identity(path, content, self._identity)
-        torch = self._torch
-        with torch.no_grad():
-            for name, tensors in self._groups().items():
-                for k, each in enumerate(tensors):
-                    each.copy_(torch.from_numpy(arrays[f"{name}.{k}"]))
-        kept = {n[len("kept.") :]: v for n, v in arrays.items() if n.startswith("kept.")}
+        self._optimiser.load(part(arrays, "now."))
+        kept = part(arrays, "kept.")
         history = [LossRecord(*each) for each in content["history"]]
         names = ("step", "best", "best_step", "stale", "annealed_from")
         progress = {name: content[name] for name in names}

@@ -18,7 +18,7 @@ from scipy import stats
 import rootml
 from rootml.errors import MissingFileError
 from rootml.sbi.morphing import Morpher
-from rootml.sbi.morphing.flow._flow import CouplingFlow, coupling_spec
+from rootml.sbi.morphing.flow._flow import CouplingFlow, UserFlow, coupling_spec
 from rootml.sbi.morphing.flow._training import Schedule, ScheduleOptions, Trainer, TrainingRows
 
 pytest.importorskip("torch")
@@ -82,10 +82,17 @@ def test_sizes_follow_the_events() -> None:
     )
 
 
-def test_a_step_is_that_of_torchs_own_optimiser() -> None:
-    """AdamW with clipped gradients; the row of the switch and the biases do not decay."""
+@pytest.mark.parametrize("fused", [("cpu",), ()])
+def test_a_step_is_that_of_torchs_own_optimiser(
+    fused: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """AdamW with clipped gradients; the row of the switch and the biases do not decay.
+
+    With the one kernel, and on a device for which torch has none.
+    """
     import torch
 
+    monkeypatch.setattr("rootml.sbi.morphing.flow._optimiser._FUSED", fused)
     spec = coupling_spec(3, 4, layers=2, hidden=(5,), bins=4)
     rng = np.random.default_rng(0)
     flow = CouplingFlow(spec, spec.initial(rng), compiled=False)
@@ -109,10 +116,27 @@ def test_a_step_is_that_of_torchs_own_optimiser() -> None:
             for p, row in zip(_named(spec, theirs, first), switch, strict=True):
                 p[-1] += 20.0 * schedule.rate(step) * row
             for leaf, gradient in zip(flow.parameters(), gradients, strict=True):
-                leaf.grad = gradient
-            trainer._update(step)
+                leaf.grad.copy_(gradient)
+        trainer._optimiser.step(rate=schedule.rate(step), decay=schedule.decay)
     for leaf, p in zip(flow.parameters(), theirs, strict=True):
         torch.testing.assert_close(leaf, p, rtol=1e-4, atol=1e-5, check_device=False)
+
+
+def test_frozen_parameters_of_a_users_flow_stay() -> None:
+    import torch
+    import zuko
+
+    flow = UserFlow.make(lambda d, c: zuko.flows.MAF(d, c, transforms=1), 2, 3)
+    first = next(flow._module.parameters())
+    first.requires_grad_(False)
+    before = first.detach().clone()
+    rng = np.random.default_rng(1)
+    z, context = rng.normal(size=(64, 2)).astype("f4"), rng.normal(size=(64, 3)).astype("f4")
+    rows = TrainingRows(z, context, np.full(64, 1 / 64))
+    trainer = Trainer(flow, rows, rows, Schedule(5, 32, decay=5.0), seed=(0, 0))
+    losses = trainer.run(lambda _step, _check: None)[1]
+    torch.testing.assert_close(first, before, rtol=0, atol=0)
+    assert losses[-1].train < losses[0].train
 
 
 def _named(spec: Any, leaves: Any, names: Any) -> Any:
