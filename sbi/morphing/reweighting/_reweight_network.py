@@ -5,7 +5,8 @@ their densities. In words::
 
     h = context of the conditions (`Conditions`: Gaussianised, and on a compressed scale)
     twice:  h = silu(W h + b)
-    margin = w h + b,   no further than it went on the rows of the training
+    margin = w h + b + what closes the moments of the conditions (`_moments`; many events only),
+             no further than it went on the rows of the training
 
 Trained by `_training`, so weights may be negative. Used without torch.
 """
@@ -15,7 +16,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,13 +30,14 @@ from rootml.sbi.morphing.flow._training import Schedule, Trainer, TrainingRows
 from rootml.sbi.morphing.inference._rows import Rows
 from rootml.sbi.morphing.preprocessing._preprocess import Conditions, part
 from rootml.sbi.morphing.preprocessing._preprocess_fit import conditions as fit_conditions
+from rootml.sbi.morphing.reweighting._moments import closing, coefficients, enough, moments
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 _HIDDEN = (64, 64)
-_RATE, _PATIENCE = 3e-3, 20
-_PASSES, _STEPS, _BATCH = 10, (300, 3000), (64, 2048)
+_RATE, _PATIENCE = 1e-2, 20
+_PASSES, _STEPS, _BATCH = 6, (300, 3000), (64, 2048)
 _BLOCK = 8192
 
 
@@ -46,11 +48,13 @@ class RatioNetwork:
     Attributes:
         scale: From conditions to inputs.
         state: ``w<k>`` `(in, out)` and ``b<k>`` `(out,)`, float32.
+        closing: `(1 + coefficients,)`, see `_moments`; zeros: nothing is added.
         low, high: The range of margins on the rows of the training.
     """
 
     scale: Conditions
     state: State
+    closing: Float
     low: float = -math.inf
     high: float = math.inf
 
@@ -60,7 +64,13 @@ class RatioNetwork:
         for start in range(0, len(values), _BLOCK):
             rows = slice(start, start + _BLOCK)
             found[rows] = self._margin(self.scale.context(values[rows])[:, :-1])
+            if self.closing.any():
+                found[rows] += self.closing[0] + self.moments(values[rows]) @ self.closing[1:]
         return np.clip(found, self.low, self.high)
+
+    def moments(self, values: Float) -> Float:
+        """What is closed, of `(rows, conditions)`."""
+        return moments((values - self.scale.mean) / self.scale.width)
 
     def _margin(self, h: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         last = len(_HIDDEN)
@@ -73,7 +83,8 @@ class RatioNetwork:
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Everything by name."""
         scale = {f"scale.{name}": each for name, each in self.scale.arrays().items()}
-        return {**self.state, **scale, "ends": np.array([self.low, self.high])}
+        ends = np.array([self.low, self.high])
+        return {**self.state, **scale, "closing": self.closing, "ends": ends}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, Any]) -> RatioNetwork:
@@ -88,12 +99,13 @@ class RatioNetwork:
         scale = Conditions.from_arrays(found, names, where)
         shapes = _shapes(scale.columns - 1)
         state = {name: np.asarray(arrays.get(name), np.float32) for name in shapes}
-        ends = np.asarray(arrays.get("ends", ()), np.float64)
+        ends, tilt = (np.asarray(arrays.get(name, ()), np.float64) for name in ("ends", "closing"))
         good = {name: each.shape for name, each in state.items()} == shapes
+        good &= tilt.shape == (1 + coefficients(len(names)),) and np.isfinite(tilt).all()
         if not good or ends.shape != (2,) or not ends[0] <= ends[1]:
             message = f"{where} are damaged"
             raise StateError(message)
-        return cls(scale, state, float(ends[0]), float(ends[1]))
+        return cls(scale, state, tilt, float(ends[0]), float(ends[1]))
 
 
 def _shapes(inputs: int) -> dict[str, tuple[int, ...]]:
@@ -143,9 +155,20 @@ def fit_network(
     trainer = Trainer(network, problem, _problem(scale, held), schedule, seed=seed)
     with one_thread():
         state, _ = trainer.run(lambda _step, _check: None)
-    found = RatioNetwork(scale, state)
+    nothing = np.zeros(1 + coefficients(values.shape[1]))
+    found = _closed(RatioNetwork(scale, state, nothing), train)
     margins = found.margin(values[mass > 0])
-    return RatioNetwork(scale, state, float(margins.min()), float(margins.max()))
+    return replace(found, low=float(margins.min()), high=float(margins.max()))
+
+
+def _closed(found: RatioNetwork, train: tuple[Rows, Rows]) -> RatioNetwork:
+    """With moments of the conditions that close on these rows, if they are enough."""
+    sim, data = train
+    if not enough((sim.weights, data.weights), sim.conditions.shape[1]):
+        return found
+    margin = found.margin(sim.conditions)
+    phi = [found.moments(rows.conditions) for rows in train]
+    return replace(found, closing=closing(phi[0], sim.weights, margin, phi[1], data.weights))
 
 
 def _problem(scale: Conditions, sides: tuple[Rows, Rows]) -> TrainingRows:
