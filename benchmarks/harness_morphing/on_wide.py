@@ -11,6 +11,7 @@ from harness.report import Row
 
 import rootml
 from harness_morphing import quality, wide
+from harness_morphing.residuals import residuals
 from harness_morphing.setup import Setup, weighted_quantiles, written
 from harness_morphing.toy import Kind
 from rootml.sbi.morphing import Morpher
@@ -41,6 +42,7 @@ def judge_wide(setup: Setup) -> Iterator[Row]:
                   at_most=True)  # fmt: skip
         yield from beside_floor(events, (truth, new, again), weights)
         yield Row(f"{events:,} events: CPU seconds of a fit", spent, f"{spent:.0f}")
+        yield from by_kind(events, morpher)
 
 
 def beside_floor(events: int, columns: tuple[Any, Any, Any], weights: Any) -> Iterator[Row]:
@@ -62,6 +64,15 @@ def beside_floor(events: int, columns: tuple[Any, Any, Any], weights: Any) -> It
         text = f"{ours:.3g} (data against data {theirs:.3g})"
         yield Row(f"{events:,} events: {title}, over the floor", ours / theirs, text, 1.5,
                   at_most=True)  # fmt: skip
+
+
+def by_kind(events: int, morpher: Morpher) -> Iterator[Row]:
+    """What the flow has left, beside what as many parameters cost that so many events tell."""
+    equal = wide.wide("sim", 400_000, 902, same_conditions=True)
+    for kind, part in residuals(morpher.transform(equal)).items():
+        least = part.parameters / events
+        text = f"{1e3 * part.nats:.2f} ({part.parameters} parameters cost {1e3 * least:.2f})"
+        yield Row(f"{events:,} events: nats x 1000, {kind}", 1e3 * part.nats, text)
 
 
 def wide_files(setup: Setup, events: int) -> list[rootml.Dataset]:

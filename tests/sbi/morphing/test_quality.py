@@ -44,3 +44,21 @@ def test_chi2_is_that_of_a_table(quality: ModuleType) -> None:
     table = [np.histogram(x, np.linspace(low, high, 31))[0] for x in (data, sim)]
     expected = stats.chi2_contingency(np.array(table), correction=False).statistic / 30
     assert quality.chi2(data, sim, np.ones(len(sim))) == pytest.approx(expected)
+
+
+def test_residuals_are_the_relative_entropy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """None of data; of data with shifted and widened features that of normal variables."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    wide = importlib.import_module("harness_morphing.wide")
+    residuals = importlib.import_module("harness_morphing.residuals")
+    data = wide.wide("data", 100_000, 5)
+    found = residuals.residuals(data)
+    for part in found.values():
+        assert abs(part.nats) < 5 * np.sqrt(part.parameters / 2) / 100_000
+    assert found["correlations, linear in the conditions"].parameters == 5 * 45
+    e = residuals.whitened(data)
+    monkeypatch.setattr(residuals, "whitened", lambda _: 1.05 * e + 0.1)
+    moved = residuals.residuals(data)
+    assert moved["means"].nats == pytest.approx(10 * 0.1**2 / 2, rel=0.05)
+    assert moved["widths"].nats == pytest.approx(10 * (1.05**2 + 0.01 - 1) ** 2 / 4, rel=0.05)
+    assert abs(moved["means, linear in the conditions"].nats) < 1e-3
