@@ -101,7 +101,7 @@ class RatioNetwork:
         state = {name: np.asarray(arrays.get(name), np.float32) for name in shapes}
         ends, tilt = (np.asarray(arrays.get(name, ()), np.float64) for name in ("ends", "closing"))
         good = {name: each.shape for name, each in state.items()} == shapes
-        good &= tilt.shape == (1 + coefficients(len(names)),) and np.isfinite(tilt).all()
+        good &= tilt.shape == (1 + coefficients(len(names)),) and bool(np.isfinite(tilt).all())
         if not good or ends.shape != (2,) or not ends[0] <= ends[1]:
             message = f"{where} are damaged"
             raise StateError(message)
