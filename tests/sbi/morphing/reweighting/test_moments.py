@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from rootml.errors import StateError
+from rootml.sbi.morphing.inference._rows import Rows
 from rootml.sbi.morphing.reweighting._moments import (
     EVENTS_PER_COEFFICIENT,
     closing,
@@ -54,3 +56,29 @@ def test_few_events_are_not_followed(conditions: int, count: int) -> None:
     assert enough((np.ones(events), np.ones(events)), conditions)
     assert not enough((np.ones(events - 1), np.ones(10 * events)), conditions)
     assert not enough((np.where(np.arange(events) % 5, 1.0, -1.0), np.ones(events)), conditions)
+
+
+def _rows(values: np.ndarray) -> Rows:
+    events = np.arange(len(values), dtype=np.uint64)
+    return Rows(np.zeros((len(values), 0)), values, np.ones(len(values)), events, events)
+
+
+def test_networks_keep_what_closes_the_moments(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the rows of the training, in which nothing lies further than six widths."""
+    pytest.importorskip("torch")
+    from rootml.sbi.morphing.reweighting._reweight_network import RatioNetwork, fit_network
+
+    monkeypatch.setattr("rootml.sbi.morphing.reweighting._moments.EVENTS_PER_COEFFICIENT", 500)
+    rng = np.random.default_rng(3)
+    sides = [rng.normal(mean, width, (2_000, 1)) for mean, width in ((0.0, 1.0), (0.1, 0.9))]
+    train = _rows(sides[0][:1_500]), _rows(sides[1][:1_500])
+    held = _rows(sides[0][1_500:]), _rows(sides[1][1_500:])
+    found = fit_network(train, held, seed=(0, 0))
+    assert found.closing.any()
+    again = RatioNetwork.from_arrays(found.arrays())
+    factors = np.exp(again.margin(train[0].conditions))
+    for power in (1, 2):
+        ours = np.average(train[0].conditions[:, 0] ** power, weights=factors)
+        assert ours == pytest.approx((train[1].conditions ** power).mean(), abs=1e-6)
+    with pytest.raises(StateError, match="damaged"):
+        RatioNetwork.from_arrays({**found.arrays(), "closing": np.zeros(2)})
