@@ -21,6 +21,8 @@ from rootml._internal.buffers import Allocate
 from rootml._internal.types import Array
 from rootml.batching.inputs._batch import Batch, BatchSpec, InputSpec, PaddedArray, RaggedArray
 from rootml.batching.inputs._cast import NonFinite, all_finite, apply_nonfinite, check_cast
+from rootml.batching.kernels._pad import pad
+from rootml.batching.kernels._transpose import transpose
 from rootml.errors import NonFiniteError, SchemaError
 
 if TYPE_CHECKING:
@@ -32,8 +34,8 @@ Strips = tuple[Array, ...]
 Dense = dict[str, Array]
 Ragged = dict[str, RaggedArray]
 
-TILE_ROWS = 8192
-"""Rows transposed at a time: 28 float32 columns of a tile fit into the second-level cache."""
+TILE_ROWS, _MIN_TILE_ROWS, _TILE_BYTES = 8192, 1024, 1 << 20
+"""Rows transposed at a time, and their bytes: they stay in the second-level cache."""
 
 _BEHIND = 1 << 40
 """A place behind all elements; clipped, it becomes the last one."""
@@ -275,8 +277,9 @@ class Layout:
         Raises:
             NonFiniteError: NaN or infinity in a feature, policy "error".
         """
-        for first in range(start, stop, TILE_ROWS):
-            last = min(stop, first + TILE_ROWS)
+        step = max(_MIN_TILE_ROWS, min(TILE_ROWS, _TILE_BYTES // max(1, self.row_bytes)))
+        for first in range(start, stop, step):
+            last = min(stop, first + step)
             to = slice(at + first - start, at + last - start)
             for field in self.flat:
                 _fill_flat(field, unit, first, last, dense[field.key][to])
@@ -357,9 +360,10 @@ def _fill_flat(field: FlatField, unit: Prepared, first: int, last: int, tile: Ar
     strips = unit.flat[field.key]
     if field.vector:
         tile[:] = strips[0][0, first:last]
+        finite = None
     else:
-        _transpose(strips, first, last, tile)
-    if field.nonfinite == "keep" or all_finite(tile):
+        finite = _transpose(strips, first, last, tile)
+    if field.nonfinite == "keep" or (all_finite(tile) if finite is None else finite):
         return
     for j, feature in enumerate(field.features):
         what = f"{unit.where}, column {feature.name!r}"
@@ -367,11 +371,17 @@ def _fill_flat(field: FlatField, unit: Prepared, first: int, last: int, tile: Ar
         apply_nonfinite(values, field.nonfinite, what, is_input=field.key != TARGET)
 
 
-def _transpose(strips: Strips, first: int, last: int, rows: Array) -> None:
-    at = 0
+def _transpose(strips: Strips, first: int, last: int, rows: Array) -> bool | None:
+    """Write columns to rows: whether all is finite, None if nobody looked."""
+    at, finite = 0, True
+    looked = True
     for strip in strips:
-        rows[:, at : at + len(strip)] = strip[:, first:last].T
+        found = transpose(strip[:, first:last], rows[:, at : at + len(strip)])
+        if found is None:
+            rows[:, at : at + len(strip)] = strip[:, first:last].T
+        looked, finite = looked and found is not None, finite and found is not False
         at += len(strip)
+    return finite if looked else None
 
 
 def _strips(columns: Sequence[Array]) -> Strips:
@@ -476,18 +486,28 @@ def _fill_padded(
     field: ListField, lists: Lists, first: int, last: int, values: Array, mask: Array
 ) -> None:
     """Build the rows of all elements, and a last one of fill values; then gather them."""
-    length, width = values.shape[1:]
     offsets = lists.offsets[first : last + 1]
     begin, end = int(offsets[0]), int(offsets[-1])
-    elements = np.empty((end - begin + 1, width), values.dtype)
+    elements = np.empty((end - begin + 1, values.shape[2]), values.dtype)
     lists.elements(begin, end, elements[:-1])
     elements[-1] = field.value
+    if not pad(elements, offsets, values, mask):
+        _pad_by_numpy(elements, offsets, values, mask)
+
+
+def _pad_by_numpy(
+    elements: Array, offsets: npt.NDArray[np.int64], values: Array, mask: Array
+) -> None:
+    length, width = values.shape[1:]
     places, filled = _places(np.diff(offsets), length)
     mask[:] = filled
-    places += (offsets[:-1] - begin)[:, None]
+    places += (offsets[:-1] - offsets[0])[:, None]
     whole = np.dtype((np.void, width * values.itemsize))  # one element of all columns at a time
-    rows, out = elements.view(whole).reshape(-1), values.view(whole).reshape(-1)
-    np.take(rows, places.reshape(-1), out=out, mode="clip")
+    rows = elements.view(whole).reshape(-1)
+    out = values if values.flags.c_contiguous else np.empty(values.shape, values.dtype)
+    np.take(rows, places.reshape(-1), out=out.view(whole).reshape(-1), mode="clip")
+    if out is not values:
+        values[...] = out
 
 
 def _places(

@@ -11,7 +11,7 @@ from rootml.batching.order._rng import sampler_digest
 from rootml.errors import StateError
 
 FORMAT = "rootml.batching.state"
-VERSION = 1
+VERSION = 2
 
 
 @dataclass

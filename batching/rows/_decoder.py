@@ -33,7 +33,7 @@ class UnitDecoder:
 
     def __init__(self, index: UnitIndex, layout: Layout) -> None:
         self._index = index
-        self._layout = layout
+        self.layout = layout
         self._lock = threading.Lock()
         self._remote: RemoteFunction[UnitJob, Prepared] | None = None
         self._slots = threading.Semaphore(index.options.threads)
@@ -62,7 +62,7 @@ class UnitDecoder:
     @property
     def source(self) -> UnitSource:
         """The units of the dataset."""
-        index, layout = self._index, self._layout
+        index, layout = self._index, self.layout
         label = layout.needs_label or any(key.label is not None for key in index.keys)
         read = index.dataset.read_task(layout.columns, label=label, weight=layout.weight)
         decode = Decode(replace(read, raw=layout.any_order, widen=False), layout)
@@ -79,8 +79,8 @@ class UnitDecoder:
     @cached_property
     def row_bytes(self) -> int:
         """Bytes of one row; ragged fields count with their mean in the first unit with rows."""
-        size = self._layout.row_bytes
-        if not self._layout.ragged:
+        size = self.layout.row_bytes
+        if not self.layout.ragged:
             return size
         first = int(np.flatnonzero(self._index.counts)[0])
         unit = self.source.load(first)

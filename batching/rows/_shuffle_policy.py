@@ -9,6 +9,7 @@ from rootml.batching._options import Options
 from rootml.batching.order._plan import Mode, Sharding
 from rootml.batching.order._schedule import required_rows
 from rootml.batching.rows._decoder import UnitDecoder
+from rootml.batching.rows._records import RecordLayout
 from rootml.batching.rows._unit_index import UnitIndex
 from rootml.errors import BufferTooSmallError
 
@@ -31,6 +32,12 @@ class ShufflePolicy:
     def row_bytes(self) -> int:
         """Bytes of one row."""
         return self._decoder.row_bytes
+
+    @property
+    def record_bytes(self) -> int:
+        """Bytes of one row in the buffer of a pool."""
+        layout = self._decoder.layout
+        return self.row_bytes - layout.row_bytes + RecordLayout.of(layout).size
 
     def mode(self, workers: int) -> Mode:
         """How rows are mixed when a rank has `workers` workers, which share its buffer."""
@@ -69,7 +76,7 @@ class ShufflePolicy:
 
     def buffer_rows(self, workers: int) -> int:
         """Rows that fit into the buffer of one of `workers` workers."""
-        return self._options.buffer_bytes // workers // self.row_bytes
+        return self._options.buffer_bytes // workers // self.record_bytes
 
     @property
     def _block_rows(self) -> int:
@@ -86,12 +93,12 @@ class ShufflePolicy:
 
     def _too_small(self, largest: list[int], workers: int) -> BufferTooSmallError:
         rows = required_rows(largest, min(self._block_rows, self._options.batch_size))
-        needed = -(-rows * self.row_bytes * workers // 1000) * 1000
+        needed = -(-rows * self.record_bytes * workers // 1000) * 1000
         message = (
             f"{self._index.dataset}: buffer_bytes={format_bytes(self._options.buffer_bytes)} "
             "cannot hold the units that shuffling must have open: two of each of "
             f"{len(largest)} source(s), the largest of {max(largest):,} rows of "
-            f"{self.row_bytes} bytes, and two batches"
+            f"{self.record_bytes} bytes, and two batches"
             + (f", for each of {workers} workers" if workers > 1 else "")
             + f"; it needs at least {needed / 1e6:.3f} MB"
             + ("" if self._options.cache else ", or cache=folder for a shuffle on disk")

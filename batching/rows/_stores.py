@@ -25,6 +25,7 @@ from rootml.batching.inputs._layout import (
 from rootml.batching.order._rng import Purpose, generator
 from rootml.batching.order._schedule import Block, Take
 from rootml.batching.order._sharding import Piece
+from rootml.batching.rows._records import RecordLayout, RowBuffer, take_rows
 from rootml.batching.rows._units import Unit, UnitSource
 
 _IDLE_BYTES = 160 << 20
@@ -81,21 +82,21 @@ class Workspace:
     def __init__(self) -> None:
         self.buffers = Buffers(_IDLE_BYTES)
         self._lock = threading.Lock()
-        self._arena: tuple[int, Dense] | None = None
+        self._arena: RowBuffer | None = None
 
-    def take_arena(self, layout: Layout, rows: int) -> Dense:
-        """Arrays for `rows` rows: those given back last, if they are as long."""
+    def take_arena(self, layout: Layout, rows: int) -> RowBuffer:
+        """Memory for `rows` rows: what was given back last, if it is as long."""
         with self._lock:
             kept, self._arena = self._arena, None
-        if kept is not None and kept[0] == rows:
-            return kept[1]
+        if kept is not None and len(kept) == rows:
+            return kept
         del kept
-        return layout.allocate(rows)
+        return RecordLayout.of(layout).allocate(rows)
 
-    def give_arena(self, rows: int, arena: Dense) -> None:
+    def give_arena(self, arena: RowBuffer) -> None:
         """Keep the arena; nobody may use it any more."""
         with self._lock:
-            self._arena = (rows, arena)
+            self._arena = arena
 
     def clear(self) -> None:
         """Give everything back to the system."""
@@ -219,10 +220,10 @@ class ResidentStore:
         parts = min(self._threads, 1 + size // _MIN_THREAD_BYTES)
         edges = np.linspace(0, len(rows), parts + 1).astype(np.int64).tolist()
         jobs = [
-            self._pool.submit(_gather, source, rows[low:high], dense, low)
+            self._pool.submit(take_rows, source, rows[low:high], dense, low)
             for low, high in itertools.pairwise(edges[:-1])
         ]
-        _gather(source, rows[edges[-2] :], dense, edges[-2])
+        take_rows(source, rows[edges[-2] :], dense, edges[-2])
         for job in jobs:
             job.result()
         return dense, {key: take_ragged(array, rows) for key, array in self._data.lists.items()}
@@ -321,8 +322,7 @@ class PoolStore:
         self._key = key
         self._stage = stage
         self._ahead = ahead
-        self._rows = rows
-        self._arena = workspace.take_arena(layout, rows)
+        self._arena: RowBuffer | None = workspace.take_arena(layout, rows)
         self._free = _Extents(rows)
         self._loading: dict[int, Future[None]] = {}
         self._open: dict[int, _OpenPiece] = {}
@@ -362,7 +362,7 @@ class PoolStore:
             if piece.rows < unit.num_rows:
                 rows = np.sort(order)
                 unit, order = unit.take(rows), np.searchsorted(rows, order)
-            _fill(unit, extents, self._arena)
+            _fill(unit, extents, self._records.dense)
             ragged = unit.ragged(0, unit.num_rows)
             ragged = {key: take_ragged(array, order) for key, array in ragged.items()}
             slots = _slots_of(extents, order)
@@ -373,16 +373,22 @@ class PoolStore:
         found = _concatenate([self._slots(take) for take in block.takes])
         slots = np.empty_like(found)
         slots[block.positions] = found
-        dense = _empty_like(self._arena, block.rows, self._buffers)
+        records = self._records
+        dense = _empty_like(records.dense, block.rows, self._buffers)
         idle = all(future.done() for future in self._loading.values())
         step = -(-block.rows // 2) if idle and block.rows > _MANY_ROWS else block.rows
         parts = [(low, min(low + step, block.rows)) for low in range(0, block.rows, step)]
         for_each(
-            lambda part: _gather(self._arena, slots[slice(*part)], dense, part[0]),
+            lambda part: records.gather(slots[slice(*part)], dense, part[0]),
             parts,
             pool=self._pool,
         )
         return dense, self._gather_ragged(block)
+
+    @property
+    def _records(self) -> RowBuffer:
+        assert self._arena is not None, "the store is closed"
+        return self._arena
 
     def _slots(self, take: Take) -> Slots:
         start = self._pieces[take.piece].start
@@ -415,9 +421,9 @@ class PoolStore:
     def close(self) -> None:
         self._open.clear()
         self._prefetched.clear()
-        arena, self._arena = self._arena, {}
-        if arena:
-            self._workspace.give_arena(self._rows, arena)
+        arena, self._arena = self._arena, None
+        if arena is not None:
+            self._workspace.give_arena(arena)
 
 
 def _fill(unit: Unit, extents: Sequence[Extent], dense: Dense) -> None:
@@ -449,13 +455,6 @@ def _slots_of(extents: Sequence[Extent], order: Slots) -> Slots:
 
 def _empty_like(source: Dense, rows: int, buffers: Buffers) -> Dense:
     return {key: buffers((rows, *v.shape[1:]), v.dtype) for key, v in source.items()}
-
-
-def _gather(source: Dense, rows: Slots, into: Dense, at: int) -> None:
-    """Copy `rows` of `source` to `into`, from row `at` on."""
-    for key, values in source.items():
-        # mode "clip" because "raise" would go through a second buffer; the rows are all there
-        np.take(values, rows, axis=0, out=into[key][at : at + len(rows)], mode="clip")
 
 
 def _concatenate(parts: Sequence[Slots]) -> Slots:

@@ -1,0 +1,268 @@
+"""The compiled loops do to the bit what NumPy does, in parts and in whole epochs."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import uproot
+
+import rootml
+from rootml._internal import machine_code
+from rootml._internal.machine_code import Kernel
+from rootml.batching import Padded
+from rootml.batching.inputs import _layout
+from rootml.batching.inputs._layout import Dense
+from rootml.batching.kernels import _gather, _pad, _transpose
+from rootml.batching.rows import _records
+from rootml.batching.rows._records import Fields, RecordLayout, Records
+
+pytest.importorskip("llvmlite")
+NAN = np.array([0x7FC00001, 0xFF812345], "u4").view("f4")  # a quiet and a signalling one
+
+
+@pytest.fixture(autouse=True)
+def compiled(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """All kernels are compiled when they are first used."""
+    for module in (_gather, _pad):
+        monkeypatch.setattr(module, "_AFTER", 0)
+        module._kernel.cache_clear()
+    for kernel in _transpose._KERNELS.values():
+        monkeypatch.setattr(kernel, "_left", 0)
+    yield
+    for module in (_gather, _pad):
+        module._kernel.cache_clear()
+
+
+def numbers(shape: tuple[int, ...], dtype: str) -> Any:
+    found = np.empty(shape, dtype)
+    found[...] = np.random.default_rng(1).standard_normal(shape)
+    return found
+
+
+def same_bits(one: Any, other: Any) -> bool:
+    return np.array_equal(
+        np.ascontiguousarray(one).view("u1"), np.ascontiguousarray(other).view("u1")
+    )
+
+
+@pytest.mark.parametrize("dtype", ["<f4", ">f4"])
+@pytest.mark.parametrize(("columns", "rows"), [(8, 16), (9, 17), (28, 100), (13, 4099), (64, 33)])
+def test_transposition_is_that_of_numpy(columns: int, rows: int, dtype: str) -> None:
+    wide = numbers((columns, rows + 5), dtype)
+    wide[0, 3], wide[-1, -2] = -0.0, 1e-42
+    strip = wide[:, 3 : 3 + rows]
+    room = np.full((rows, columns + 3), -7, np.float32)
+    assert _transpose.transpose(strip, room[:, 1 : 1 + columns]) is True
+    assert same_bits(room[:, 1 : 1 + columns], strip.T.astype("f4"))
+    assert (room[:, 0] == -7).all()
+    assert (room[:, 1 + columns :] == -7).all()
+
+
+@pytest.mark.parametrize("dtype", ["<f4", ">f4"])
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan, *NAN])
+def test_transposition_finds_what_is_not_finite(value: float, dtype: str) -> None:
+    for row, column in [(0, 0), (15, 7), (16, 8), (36, 10), (20, 3)]:
+        strip = numbers((11, 37), dtype)
+        strip[column, row] = value
+        rows = np.empty((37, 11), np.float32)
+        assert _transpose.transpose(strip, rows) is False
+        expected = strip.astype("f4") if dtype == ">f4" else strip
+        assert same_bits(rows, expected.T)
+
+
+def test_transposition_leaves_to_numpy_what_does_not_fit() -> None:
+    rows = np.empty((100, 8), np.float32)
+    for strip in (
+        np.ones((8, 100), np.int32),
+        np.ones((8, 100)),
+        np.ones((8, 200), np.float32)[:, ::2],
+        np.ones((100, 8), np.float32).T,
+    ):
+        assert _transpose.transpose(strip, rows) is None
+    assert _transpose.transpose(np.ones((7, 100), "f4"), rows[:, :7]) is None
+    assert _transpose.transpose(np.ones((8, 15), "f4"), rows[:15]) is None
+    assert _transpose.transpose(np.ones((8, 100), "f4"), np.empty((100, 8))) is None
+
+
+@pytest.mark.parametrize("width", [1, 3, 8, 20])
+@pytest.mark.parametrize("length", [1, 5, 200])
+def test_padding_is_that_of_numpy(width: int, length: int) -> None:
+    rng = np.random.default_rng(2)
+    counts = rng.integers(0, 9, 300)
+    counts[[0, -1]] = 0
+    offsets = 1000 + np.concatenate([[0], np.cumsum(counts)])
+    elements = numbers((int(counts.sum()) + 1, width), "<f4")
+    elements[3, 0] = NAN[1]
+    room = np.zeros((300, length * width + 3), np.float32)
+    marks = np.full((300, length + 2), True)
+    values, mask = room[:, : length * width].reshape(300, length, width), marks[:, 1:-1]
+    assert np.shares_memory(values, room)
+    assert _pad.pad(elements, offsets, values, mask)
+    expected, filled = np.empty((300, length, width), np.float32), np.empty((300, length), bool)
+    _layout._pad_by_numpy(elements, offsets, expected, filled)
+    assert same_bits(values, expected)
+    assert np.array_equal(mask, filled)
+    for row, count in enumerate(counts):  # and NumPy is right
+        kept = min(count, length)
+        start = offsets[row] - 1000
+        assert same_bits(values[row, :kept], elements[start : start + kept])
+        assert same_bits(values[row, kept:], np.broadcast_to(elements[-1], (length - kept, width)))
+    assert marks[:, [0, -1]].all()
+    assert (room[:, length * width :] == 0).all()
+
+
+FIELDS: dict[str, tuple[np.dtype[Any], tuple[int, ...]]] = {
+    "x": (np.dtype("f4"), (28,)),
+    "id": (np.dtype("u8"), ()),
+    "mask": (np.dtype(bool), (5,)),
+    "half": (np.dtype("f2"), (2, 3)),
+}
+
+
+class RowsOf:
+    """A layout with these fields."""
+
+    def __init__(self, fields: dict[str, Any]) -> None:
+        self.dense_row = lambda: fields
+
+
+@pytest.mark.parametrize("names", [["x", "id"], ["x", "id", "mask", "half"], ["mask"], ["id"]])
+@pytest.mark.parametrize("rows", [1, 7, 5000])
+def test_records_give_back_what_fields_give(names: list[str], rows: int) -> None:
+    layout = RecordLayout.of(RowsOf({name: FIELDS[name] for name in names}))  # type: ignore[arg-type]
+    rng = np.random.default_rng(3)
+    records, fields = Records.allocate(layout, rows), Fields(layout, rows)
+    for name in names:
+        dtype, shape = FIELDS[name]
+        is_bool = dtype.kind == "b"
+        bits = rng.integers(0, 2, (rows, *shape)) if is_bool else rng.random((rows, *shape))
+        for buffer in (records, fields):
+            buffer.dense[name][...] = (bits * 100).astype(dtype)
+    slots = rng.integers(0, rows, 3 * rows)
+
+    def gathered(gather: Callable[[Dense], None]) -> Dense:
+        into = {
+            name: np.zeros((3 * rows + 2, *FIELDS[name][1]), FIELDS[name][0]) for name in names
+        }
+        gather(into)
+        return into
+
+    def inside(into: Dense) -> Dense:
+        return {name: array[1:-1] for name, array in into.items()}
+
+    expected = gathered(lambda into: fields.gather(slots, into, 1))
+    compiled = gathered(lambda into: records.gather(slots, into, 1))
+    by_numpy = gathered(lambda into: records._gather_by_numpy(slots, inside(into)))
+    for name in names:
+        assert np.array_equal(expected[name][1:-1], fields.dense[name][slots])
+        assert same_bits(compiled[name], expected[name])
+        assert same_bits(by_numpy[name], expected[name])
+
+
+def test_records_begin_at_cache_lines_where_little_is_lost() -> None:
+    for numbers_per_row, size in [(28, 128), (13, 64), (5, 24), (33, 136)]:
+        fields = {"x": (np.dtype("f4"), (numbers_per_row,)), "w": (np.dtype("f4"), ())}
+        layout = RecordLayout.of(RowsOf(fields))  # type: ignore[arg-type]
+        assert layout.size == size
+        assert Records.allocate(layout, 10)._memory.ctypes.data % 64 == 0
+
+
+@pytest.fixture(scope="module")
+def events(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    import awkward as ak
+
+    rng = np.random.default_rng(4)
+    path = tmp_path_factory.mktemp("kernels") / "events.root"
+    counts = rng.integers(0, 7, 6000)
+    columns: dict[str, Any] = {f"x{i}": rng.standard_normal(6000).astype("f4") for i in range(11)}
+    columns["n"] = rng.integers(0, 100, 6000).astype("i4")
+    columns["id"] = np.arange(6000)
+    for name in ("pt", "eta"):
+        values = rng.standard_normal(counts.sum()).astype("f4")
+        columns[f"Jet_{name}"] = ak.unflatten(values, counts)
+    types = {
+        name: "var * float32" if name.startswith("Jet") else values.dtype
+        for name, values in columns.items()
+    }
+    with uproot.recreate(path) as file:
+        tree = file.mktree("Events", types)
+        for start in range(0, 6000, 1500):
+            tree.extend({name: values[start : start + 1500] for name, values in columns.items()})
+    return path
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+@pytest.mark.parametrize("length", [None, 4])
+def test_epochs_are_the_same_without_llvmlite(
+    events: Path, monkeypatch: pytest.MonkeyPatch, length: int | None, shuffle: bool
+) -> None:
+    def epoch() -> list[Any]:
+        data = rootml.open(f"{events}:Events", label=1, weight="1 + n")
+        inputs: dict[str, Any] = {"event": [f"x{i}" for i in range(11)]}
+        if length is not None:
+            inputs["jets"] = Padded(["Jet_pt", "Jet_eta"], length=length, value=-1)
+        batches = data.batches(
+            500, shuffle=shuffle, seed=3, inputs=inputs, observers=["id"], buffer_bytes="500 kB",
+            unit_bytes="50 kB", progress=False,
+        )  # fmt: skip
+        return [batch for _ in range(2) for batch in batches.numpy()]
+
+    with_kernels = epoch()
+    monkeypatch.setattr(_records, "is_there", lambda: False)
+    monkeypatch.setattr(Kernel, "function", lambda *_: None)
+    without = epoch()
+    assert len(with_kernels) == len(without) == 24
+    for one, other in zip(with_kernels, without, strict=True):
+        assert np.array_equal(one[3]["id"], other[3]["id"])
+        assert same_bits(one[0]["event"], other[0]["event"])
+        assert same_bits(one[2], other[2])
+        if length is not None:
+            assert same_bits(one[0]["jets"].values, other[0]["jets"].values)
+            assert np.array_equal(one[0]["jets"].mask, other[0]["jets"].mask)
+    ids = np.concatenate([batch[3]["id"] for batch in with_kernels[:12]])
+    assert np.array_equal(np.sort(ids), np.arange(6000))
+
+
+def test_the_same_error_for_nan(events: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def message() -> str:
+        data = rootml.open(f"{events}:Events").define(bad="x3 / (id != 4321)")
+        names = [*(f"x{i}" for i in range(11)), "bad"]
+        with pytest.raises(rootml.errors.NonFiniteError) as caught:
+            for _ in data.select(names).batches(1000).numpy():
+                pass
+        return str(caught.value)
+
+    found = message()
+    monkeypatch.setattr(Kernel, "function", lambda *_: None)
+    assert found == message()
+    assert "'bad'" in found
+
+
+def test_nothing_is_compiled_for_little_work() -> None:
+    kernel = Kernel(lambda: 1 / 0, "f", [], None, after=100)  # type: ignore[arg-type, return-value]
+    assert kernel.function(50) is None
+    assert kernel.function(49) is None
+    with pytest.raises(ZeroDivisionError):
+        kernel.function(1)
+
+
+def test_numpy_goes_on_where_nothing_can_be_compiled(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    broken = Kernel(lambda: "no IR", "f", [], None, after=0)
+    with caplog.at_level(logging.WARNING, logger="rootml"):
+        assert broken.function(1) is None
+        assert broken.function(1) is None
+    assert caplog.text.count("f is not compiled, NumPy does its work") == 1
+    monkeypatch.setenv("ROOTML_COMPILE", "0")
+    assert not machine_code.is_there.__wrapped__()
+    monkeypatch.delenv("ROOTML_COMPILE")
+    assert machine_code.is_there.__wrapped__()
+    monkeypatch.setattr("platform.machine", lambda: "arm64")
+    monkeypatch.setattr("importlib.metadata.version", lambda _: "0.47.1")
+    assert not machine_code.is_there.__wrapped__()
