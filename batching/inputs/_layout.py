@@ -281,12 +281,12 @@ class Layout:
         for first in range(start, stop, step):
             last = min(stop, first + step)
             to = slice(at + first - start, at + last - start)
-            for field in self.flat:
-                _fill_flat(field, unit, first, last, dense[field.key][to])
-            for padded in self.lists:
+            for padded in self.lists:  # first what is widest: rows may be records in memory
                 if padded.length is not None:
                     values, mask = dense[padded.key][to], dense[padded.mask_key][to]
                     _fill_padded(padded, unit.lists[padded.key], first, last, values, mask)
+            for field in self.flat:
+                _fill_flat(field, unit, first, last, dense[field.key][to])
             for key, values in unit.raw.items():
                 dense[key][to] = values[first:last]
 

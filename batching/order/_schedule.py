@@ -18,6 +18,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from rootml.batching.kernels._permutation import permutation
 from rootml.batching.order._rng import Counts, draw_counts
 from rootml.batching.order._sharding import Piece
 
@@ -317,7 +318,7 @@ class _PoolState:
         if len(takes) == 1:
             return np.arange(rows)
         dtype = np.uint16 if rows <= 1 << 16 else np.uint32  # short numbers are sorted faster
-        positions = self.rng.permutation(rows).astype(dtype)
+        positions = permutation(self.rng, rows, dtype)
         for part in np.split(positions, ends[:-1]):
             part.sort()
         return positions.astype(np.intp)

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from rootml._internal.buffers import trim_heap
 from rootml.batching._options import Options
 from rootml.batching.inputs._layout import Layout
+from rootml.batching.kernels._permutation import permutation
 from rootml.batching.order._balance import resampled_rows
 from rootml.batching.order._rng import Purpose, generator
 from rootml.batching.rows._decoder import UnitDecoder
@@ -141,7 +142,7 @@ class RowCache:
         seed, resample = self._options.seed, self._options.resample
         rng = generator(seed, epoch, Purpose.UNIT)
         if resample is None:
-            return rng.permutation(self.resident.num_rows)
+            return permutation(rng, self.resident.num_rows)
         return rng.permutation(resampled_rows(self._rows_of_classes(), resample, seed, epoch))
 
     def _rows_of_classes(self) -> list[Order]:

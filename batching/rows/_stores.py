@@ -22,6 +22,7 @@ from rootml.batching.inputs._layout import (
     slice_ragged,
     take_ragged,
 )
+from rootml.batching.kernels._permutation import permutation
 from rootml.batching.order._rng import Purpose, generator
 from rootml.batching.order._schedule import Block, Take
 from rootml.batching.order._sharding import Piece
@@ -358,7 +359,7 @@ class PoolStore:
         unit = self._source.load(piece.unit, self._buffers) if early is None else early.result()
         with self._stage("fill"):
             rng = generator(*self._key, Purpose.UNIT, piece.unit)
-            order = rng.permutation(unit.num_rows)[piece.start : piece.stop]
+            order = permutation(rng, unit.num_rows)[piece.start : piece.stop]
             if piece.rows < unit.num_rows:
                 rows = np.sort(order)
                 unit, order = unit.take(rows), np.searchsorted(rows, order)

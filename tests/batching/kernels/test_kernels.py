@@ -17,7 +17,7 @@ from rootml._internal.machine_code import Kernel
 from rootml.batching import Padded
 from rootml.batching.inputs import _layout
 from rootml.batching.inputs._layout import Dense
-from rootml.batching.kernels import _gather, _pad, _transpose
+from rootml.batching.kernels import _gather, _pad, _permutation, _transpose
 from rootml.batching.rows import _records
 from rootml.batching.rows._records import Fields, RecordLayout, Records
 
@@ -31,7 +31,7 @@ def compiled(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for module in (_gather, _pad):
         monkeypatch.setattr(module, "_AFTER", 0)
         module._kernel.cache_clear()
-    for kernel in _transpose._KERNELS.values():
+    for kernel in (*_transpose._KERNELS.values(), _permutation._KERNEL):
         monkeypatch.setattr(kernel, "_left", 0)
     yield
     for module in (_gather, _pad):
@@ -170,6 +170,31 @@ def test_records_begin_at_cache_lines_where_little_is_lost() -> None:
         layout = RecordLayout.of(RowsOf(fields))  # type: ignore[arg-type]
         assert layout.size == size
         assert Records.allocate(layout, 10)._memory.ctypes.data % 64 == 0
+
+
+def test_permutations_are_those_of_numpy() -> None:
+    one, other = (np.random.Generator(np.random.SFC64(seed)) for seed in (8, 8))
+    for rows in (1024, 1025, 5, 16_384, 99_999, 0, 1, 65_536, 2047):
+        found = _permutation.permutation(one, rows)
+        assert found.dtype == np.int64
+        assert np.array_equal(found, other.permutation(rows))
+        if rows % 2:  # half of 64 bits is left over, or not
+            assert one.integers(2**32, dtype="u4") == other.integers(2**32, dtype="u4")
+    assert one.random() == other.random()
+    assert _permutation._agrees()
+    short = _permutation.permutation(one, 3000, np.uint16)
+    assert short.dtype == np.uint16
+    assert np.array_equal(short, other.permutation(3000))
+    philox, same = (np.random.Generator(np.random.Philox(8)) for _ in range(2))
+    found = _permutation.permutation(philox, 5000)
+    assert np.array_equal(found, same.permutation(5000))
+
+
+def test_another_numpy_keeps_its_permutations(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_permutation, "_agrees", lambda: False)
+    one, other = (np.random.Generator(np.random.SFC64(8)) for _ in range(2))
+    monkeypatch.setattr(_permutation, "_permuted", None)
+    assert np.array_equal(_permutation.permutation(one, 5000), other.permutation(5000))
 
 
 @pytest.fixture(scope="module")
