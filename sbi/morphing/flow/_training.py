@@ -33,7 +33,7 @@ from rootml.sbi.morphing.preprocessing._preprocess import Intervals, part
 
 _CHECKS = 20
 _ANNEALING_CHECKS = 5
-_STEPS_PER_ROOT, _STEPS, _LOG_BATCH, _PATIENCE = 5.0, (200, 6000), (8, 10), 6
+_STEPS_PER_ROOT, _STEPS, _LOG_BATCH, _PATIENCE = 6.0, (200, 6000), (8, 10), 6
 _FEW_STEPS_PER_ROOT, _FEW_STEPS = 14.0, 1000
 _EVENTS_TIMES_DECAY, _DECAY = 5000.0, (0.1, 1.0)
 _TRAINING_CHECK_ROWS = 10_000
@@ -109,7 +109,7 @@ class ScheduleOptions:
         Below 40,000 events the weights decay faster, and more passes do good.
 
         >>> ScheduleOptions().resolve(100_000)
-        Schedule(steps=1581, batch_size=1024, learning_rate=0.002, patience=6, decay=0.1)
+        Schedule(steps=1897, batch_size=1024, learning_rate=0.002, patience=6, decay=0.1)
         """
         steps, batch = self.steps, self.batch_size
         if steps is None:
