@@ -11,6 +11,7 @@ reported.
     python benchmarks/sbi.py --events 1000 fits of one number of events
     python benchmarks/sbi.py --only training-memory    peak memory of trainings with many outputs
     python benchmarks/sbi.py --only workers            toys on Dask beside toys in this process
+    python benchmarks/sbi.py --only gradient           value and gradient beside JAX
     python benchmarks/sbi.py --before X    an analysis of the LHC's size, beside the version in the
                                            folder X (a worktree of this project)
 """
@@ -30,6 +31,7 @@ import numpy as np
 from harness.measure import machine
 from harness.report import Row, report
 from harness_sbi.fits import Outcome
+from harness_sbi.gradient import gradient_tables
 from harness_sbi.problem import START, Problem
 from harness_sbi.scale import SIZES as SCALES
 from harness_sbi.scale import scale_rows
@@ -168,7 +170,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--events", type=int, choices=list(SIZES), help="fits of so many only")
     parser.add_argument("--before", type=Path, help="a worktree with an older version")
     parser.add_argument(
-        "--only", choices=["training-memory", "workers"], help="one of the longer tables"
+        "--only",
+        choices=["training-memory", "workers", "gradient"],
+        help="one of the longer tables",
     )
     parser.add_argument("--output", type=Path, help="also write the tables to this file")
     return parser.parse_args()
@@ -185,6 +189,8 @@ def main() -> int:
         chosen = iter([("Peak memory of a training", memory_rows(quick=quick))])
     if options.only == "workers":
         chosen = iter([("Toys on Dask", worker_rows())])
+    if options.only == "gradient":
+        chosen = gradient_tables()
     return report(f"Measured on {machine()}; one thread.", chosen, options.output)
 
 

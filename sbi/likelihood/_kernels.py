@@ -13,9 +13,11 @@ Pseudo-code as in `_kernels_numpy`; per block of 256 events and with vector inst
     gradient:  q = w / d;  sums[j] += sum q * t[p] * X_j  for every row in use (four at a time)
 
 Rows are float32 or float64, all else is float64. The rows of a block are in the cache when the
-gradient reads them again. Without weights there is one logarithm per block: a product of 256
-numbers between 1 and 2 stays far from overflow, and its relative rounding error, about
-256 eps / 2, is an absolute one of the sum.
+gradient reads them again. Memory is busy all the time: while exponents are summed, the second half
+of the block's rows is fetched, and while the gradient is, the first half of the next block's.
+Without weights there is one logarithm per block: a product of 256 numbers between 1 and 2 stays
+far from overflow, and its relative rounding error, about 256 eps / 2, is an absolute one of the
+sum.
 
 Blocks are summed in pieces, and the sums of these are added after all, so that the result is the
 same for any number of threads.
@@ -41,6 +43,7 @@ from rootml.sbi.likelihood._jit import (
     vector_log,
 )
 from rootml.sbi.likelihood._kernels_numpy import Sums
+from rootml.sbi.likelihood._lanes import FETCHED, LANES, added, fetch, load, spread, store, total
 from rootml.sbi.likelihood._layout import Layout, Plan
 from rootml.sbi.likelihood._store import BLOCK, Store
 
@@ -107,15 +110,39 @@ def _count(density: Any, minimum: float, size: int) -> int:
 
 
 @inline
-def _add_rows(out: Any, block: Any, table: Any, first: int, stop: int, weights: Any) -> None:
-    """``out += sum of weight * row`` over rows ``table[first:stop, 0]``."""
+def _row_ahead(rows: Any, place: int) -> int:
+    """The row that is fetched where so many rows are done: two for each four."""
+    return rows[min(place // 2, len(rows) - 1)]  # type: ignore[no-any-return]
+
+
+@inline
+def _add_rows(
+    out: Any, block: Any, table: Any, first: int, stop: int, weights: Any, ahead: Any, rows: Any
+) -> None:
+    """``out += sum of weight * row`` over rows ``table[first:stop, 0]``.
+
+    Args:
+        ahead, rows: Rows of a block that are fetched meanwhile.
+    """
     j = first
     while j + 4 <= stop:
         a, b, c, d = table[j, 0], table[j + 1, 0], table[j + 2, 0], table[j + 3, 0]
-        wa, wb, wc, wd = weights[a], weights[b], weights[c], weights[d]
+        wa, wb, wc, wd = (
+            spread(weights[a]),
+            spread(weights[b]),
+            spread(weights[c]),
+            spread(weights[d]),
+        )
         ra, rb, rc, rd = block[a], block[b], block[c], block[d]
-        for i in range(_BLOCK):
-            out[i] += (wa * ra[i] + wb * rb[i]) + (wc * rc[i] + wd * rd[i])
+        next_a, next_b = ahead[_row_ahead(rows, j)], ahead[_row_ahead(rows, j + 2)]
+        for i in range(0, _BLOCK, FETCHED):
+            fetch(next_a, i)
+            fetch(next_b, i)
+            for k in range(i, i + FETCHED, LANES):
+                found = added(load(out, k), wa, load(ra, k))
+                found = added(found, wb, load(rb, k))
+                found = added(found, wc, load(rc, k))
+                store(out, k, added(found, wd, load(rd, k)))
         j += 4
     while j < stop:
         _add_scaled(out, block[table[j, 0]], weights[table[j, 0]], _BLOCK)
@@ -123,22 +150,29 @@ def _add_rows(out: Any, block: Any, table: Any, first: int, stop: int, weights: 
 
 
 @inline
-def _dot_rows(sums: Any, left: Any, block: Any, table: Any, first: int, stop: int) -> None:
-    """``sums[row] += left . row`` for rows ``table[first:stop, 0]``."""
+def _dot_rows(
+    sums: Any, left: Any, block: Any, table: Any, first: int, stop: int, ahead: Any, rows: Any
+) -> None:
+    """``sums[row] += left . row`` for rows ``table[first:stop, 0]``; see `_add_rows`."""
     j = first
     while j + 4 <= stop:
         a, b, c, d = table[j, 0], table[j + 1, 0], table[j + 2, 0], table[j + 3, 0]
         ra, rb, rc, rd = block[a], block[b], block[c], block[d]
-        sa, sb, sc, sd = 0.0, 0.0, 0.0, 0.0
-        for i in range(_BLOCK):
-            sa += left[i] * ra[i]
-            sb += left[i] * rb[i]
-            sc += left[i] * rc[i]
-            sd += left[i] * rd[i]
-        sums[a] += sa
-        sums[b] += sb
-        sums[c] += sc
-        sums[d] += sd
+        next_a, next_b = ahead[_row_ahead(rows, j)], ahead[_row_ahead(rows, j + 2)]
+        sa, sb, sc, sd = spread(0.0), spread(0.0), spread(0.0), spread(0.0)
+        for i in range(0, _BLOCK, FETCHED):
+            fetch(next_a, i)
+            fetch(next_b, i)
+            for k in range(i, i + FETCHED, LANES):
+                mine = load(left, k)
+                sa = added(sa, mine, load(ra, k))
+                sb = added(sb, mine, load(rb, k))
+                sc = added(sc, mine, load(rc, k))
+                sd = added(sd, mine, load(rd, k))
+        sums[a] += total(sa)
+        sums[b] += total(sb)
+        sums[c] += total(sc)
+        sums[d] += total(sd)
         j += 4
     while j < stop:
         sums[table[j, 0]] += _dot(left, block[table[j, 0]], _BLOCK)
@@ -164,6 +198,7 @@ def _pass(
     coefficients: Any,
     exponential: Any,
     polynomial: Any,
+    rows: Any,
     row_weights: Any,
     totals: Any,
     density_wanted: bool,
@@ -174,6 +209,7 @@ def _pass(
     Args:
         exponential: ``(row, 2)``: row number and process; sorted by process.
         polynomial: ``(row, 3)``: row number, process, group; sorted by group.
+        rows: The row numbers of both, one after the other.
         totals: ``(piece, row + 2)``: sums of the rows, value, and how many densities are bad.
     """
     processes, last = len(coefficients), totals.shape[1] - 2
@@ -181,8 +217,10 @@ def _pass(
     terms = np.empty((processes, _BLOCK))
     factors = np.empty((groups, _BLOCK))
     scratch, density, quotient = np.empty(_BLOCK), np.empty(_BLOCK), np.empty(_BLOCK)
+    half, gone = len(rows) // 2, len(exponential) // 2
     for b in range(first_block, stop_block):
         block, start, sums = blocks[b], b * _BLOCK, totals[b // _PIECE]
+        following = blocks[min(b + 1, stop_block - 1)]
         size = min(_BLOCK, events - start)
         density[:] = 0.0
         at, place = 0, 0
@@ -193,7 +231,7 @@ def _pass(
             stop = _end_of(exponential, at, 1, p)
             if stop > at:
                 scratch[:] = 0.0
-                _add_rows(scratch, block, exponential, at, stop, row_weights)
+                _add_rows(scratch, block, exponential, at, stop, row_weights, block, rows[half:])
                 _times_exp(term, scratch, _BLOCK)
                 at = stop
             while place < len(polynomial) and polynomial[place, 1] == p:
@@ -201,7 +239,9 @@ def _pass(
                 stop = _end_of(polynomial, place, 2, group)
                 factor = factors[group]
                 factor[:] = 1.0
-                _add_rows(factor, block, polynomial, place, stop, row_weights)
+                _add_rows(
+                    factor, block, polynomial, place, stop, row_weights, block, rows[half + gone :]
+                )
                 place = stop
                 for i in range(_BLOCK):
                     term[i] *= factor[i]
@@ -236,14 +276,14 @@ def _pass(
         at = 0
         for p in range(processes):
             stop = _end_of(exponential, at, 1, p)
-            _dot_rows(sums, terms[p], block, exponential, at, stop)
+            _dot_rows(sums, terms[p], block, exponential, at, stop, following, rows)
             at = stop
         place = 0
         for group in range(groups):
             p, stop = polynomial[place, 1], _end_of(polynomial, place, 2, group)
             for i in range(_BLOCK):
                 scratch[i] = terms[p, i] / factors[group, i]
-            _dot_rows(sums, scratch, block, polynomial, place, stop)
+            _dot_rows(sums, scratch, block, polynomial, place, stop, following, rows[gone:])
             place = stop
 
 

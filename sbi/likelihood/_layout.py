@@ -58,7 +58,7 @@ class Plan:
         exponential: Per process the rows in use (row numbers of the matrix).
         groups: Polynomial factors in use, in the order of processes.
         tables: The same two as the compiled kernels read them: ``(row, 2)``, row number and
-            process, and ``(row, 3)``, row number, process, group.
+            process, and ``(row, 3)``, row number, process, group; the row numbers of both.
         point: The values of the parameters that shapes depend on, as bytes: what is equal for
             equal points.
     """
@@ -66,7 +66,7 @@ class Plan:
     weights: Float
     exponential: list[Indices]
     groups: list[Group]
-    tables: tuple[Indices, Indices]
+    tables: tuple[Indices, Indices, Indices]
     point: bytes
 
 
@@ -77,7 +77,7 @@ class _InUse:
     rows: npt.NDArray[np.bool_]
     exponential: list[Indices]
     groups: list[Group]
-    tables: tuple[Indices, Indices]
+    tables: tuple[Indices, Indices, Indices]
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +140,7 @@ class Layout:
         self._in_use: _InUse | None = None
         self.row_parameter = self._row_parameter()
         self._row_place = self._places_of_rows()
-        self._second: tuple[tuple[Indices, Indices], SecondTables] | None = None
+        self._second: tuple[tuple[Indices, ...], SecondTables] | None = None
 
     @property
     def shaped(self) -> list[int]:
@@ -337,14 +337,12 @@ class Layout:
         return groups
 
 
-def _tables(exponential: list[Indices], groups: list[Group]) -> tuple[Indices, Indices]:
+def _tables(exponential: list[Indices], groups: list[Group]) -> tuple[Indices, Indices, Indices]:
     """See `Plan.tables`."""
     first = [(row, p) for p, rows in enumerate(exponential) for row in rows]
     second = [(row, group.process, g) for g, group in enumerate(groups) for row in group.rows]
-    return (
-        np.array(first, np.int64).reshape(-1, 2),
-        np.array(second, np.int64).reshape(-1, 3),
-    )
+    tables = np.array(first, np.int64).reshape(-1, 2), np.array(second, np.int64).reshape(-1, 3)
+    return *tables, np.concatenate([table[:, 0] for table in tables])
 
 
 def _second_tables(layout: Layout, plan: Plan) -> SecondTables:
