@@ -14,6 +14,7 @@ reported.
     python benchmarks/sbi.py --only gradient           value and gradient beside JAX
     python benchmarks/sbi.py --before X    an analysis of the LHC's size, beside the version in the
                                            folder X (a worktree of this project)
+    python benchmarks/sbi.py --before X --only toys    toys beside that version, in rounds
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from harness_sbi.gradient import gradient_tables
 from harness_sbi.problem import START, Problem
 from harness_sbi.scale import SIZES as SCALES
 from harness_sbi.scale import scale_rows
+from harness_sbi.toys import toy_rows
 from harness_sbi.training_memory import memory_rows
 from harness_sbi.turns import Turns, turns
 from harness_sbi.workers import worker_rows
@@ -171,7 +173,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--before", type=Path, help="a worktree with an older version")
     parser.add_argument(
         "--only",
-        choices=["training-memory", "workers", "gradient"],
+        choices=["training-memory", "workers", "gradient", "toys"],
         help="one of the longer tables",
     )
     parser.add_argument("--output", type=Path, help="also write the tables to this file")
@@ -191,6 +193,8 @@ def main() -> int:
         chosen = iter([("Toys on Dask", worker_rows())])
     if options.only == "gradient":
         chosen = gradient_tables()
+    if options.only == "toys" and before is not None:
+        chosen = iter([("Toys", toy_rows(before.resolve()))])
     return report(f"Measured on {machine()}; one thread.", chosen, options.output)
 
 

@@ -76,12 +76,12 @@ def copies_row(like: sbi.Likelihood) -> Row:
     assert like.unbinned.normaliser is not None
     size = like.unbinned.normaliser.events.rows.blocks.nbytes  # type: ignore[union-attr]
     options: dict[str, Any] = {"n_workers": 2, "threads_per_worker": 1}
-    small = likelihood(Size(3, 20, 20, 500, 5_000))
+    few = likelihood(Size(3, 20, 20, 500, 20_000))  # float32, too: the same compiled kernels
     with (
         DASK.LocalCluster(**options, dashboard_address=":0") as cluster,
         DASK.Client(cluster, set_as_default=False) as client,
     ):
-        drawn(small, 4, client)  # loads the code
+        drawn(few, FEW * 4, client)  # loads the code
         before = client.run(resident)
         with ThreadPoolExecutor(1) as pool:
             toys = pool.submit(drawn, like, FEW * 4, client)
@@ -98,9 +98,9 @@ def copies_row(like: sbi.Likelihood) -> Row:
 
 
 def resident() -> int:
-    """Bytes of memory of this process that are in use; what glibc keeps free is given back."""
+    """Bytes of memory that are this process's own; what glibc keeps free is given back."""
     gc.collect()
     if sys.platform == "linux":
         ctypes.CDLL(None).malloc_trim(0)
     psutil: Any = importlib.import_module("psutil")  # it has no types; Dask brings it
-    return int(psutil.Process().memory_info().rss)
+    return int(psutil.Process().memory_full_info().uss)

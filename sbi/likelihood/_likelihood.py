@@ -281,11 +281,6 @@ class Likelihood(HtmlRepr):
             raise UsageError(message)
         return point
 
-    @property
-    def num_constraints(self) -> int:
-        """How many auxiliary measurements there are."""
-        return len(self.observed)
-
     def constraint_excess(self, theta: Sequence[float] | Float) -> float:
         """The constraints' part of minus log L, above its value at the outcomes themselves."""
         return self._constraints.excess(self._point(theta))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -39,22 +38,19 @@ from rootml.sbi.inference.minimum._account import (
     WEIGHTED,
     covariance_of,
     is_close,
-    is_valid,
     limit_note,
     problems_of,
     side_of,
     touching,
 )
 from rootml.sbi.inference.minimum._curvature import Curvature
-from rootml.sbi.inference.minimum._flat import flat_directions, settle, steps_of
+from rootml.sbi.inference.minimum._flat import flat_directions, steps_of
 from rootml.sbi.inference.minimum._minimise import (
     Minimum,
     Objective,
     check_strategy,
-    descend,
     invert,
     limits,
-    polish,
     prepare,
     start_of,
     within,
@@ -64,9 +60,13 @@ from rootml.sbi.inference.minimum._quantiles import check_level, chi2_quantile
 from rootml.sbi.inference.minimum._quasi_newton import (
     Conditional,
     conditional_from,
-    from_afar,
     predicted,
-    quasi_newton,
+)
+from rootml.sbi.inference.minimum._search import (
+    QUICK_GOAL,
+    migrad_minimum,
+    newton_minimum,
+    quick_minimum,
 )
 from rootml.sbi.likelihood._fittable import Fittable, anchored, is_weighted
 from rootml.sbi.likelihood._parameters import Nuisance, Parameter
@@ -79,7 +79,6 @@ log = logging.getLogger(__name__)
 
 LEVEL = 0.6826894921370859
 _MINOS_GOAL = 1e-9  # EDM of the fits that find an end
-_QUICK_GOAL = 1e-7  # EDM of quasi-Newton steps: the last one needs no other look at the events
 
 
 @dataclass
@@ -608,43 +607,18 @@ def fit(
     first, free = start_of(like, fixed=fixed or {}, start=start or {})
     objective = Objective(like, free)
     if gradient and strategy is None and calls is None:
-        quick = _quick(like, objective, first, free, None)
-        if quick is not None:
-            return _account(like, objective, quick, free)
-    minuit = prepare(objective, first, gradient=gradient, strategy=strategy or 0)
-    if minuit.nfit:
-        minuit.migrad(ncall=calls)
-    objective.values, objective.gradients = int(minuit.nfcn), int(minuit.ngrad)
-    minimum = _polished(like, np.array(minuit.values, np.float64), free)
-    if not is_valid(minimum, free) and not len(flat_directions(minimum, free)):
-        minimum = _second_opinion(like, minimum, first, free)
+        found = quick_minimum(like, objective, first, free)
+        if found is not None:
+            return _account(like, objective, found, free)
+    minimum, minuit = migrad_minimum(
+        like, objective, first, free, gradient=gradient, strategy=strategy or 0, calls=calls
+    )
     return _account(like, objective, minimum, free, minuit)
-
-
-def _quick(
-    like: Fittable, objective: Objective, theta: Float, free: npt.NDArray[np.bool_],
-    hessian: Float | None, goal: float = _QUICK_GOAL,
-) -> Minimum | None:  # fmt: skip
-    """The minimum by quasi-Newton steps, valid or flat; None: they find none."""
-    near = (theta, None if hessian is None else Curvature(hessian))
-    if hessian is None:
-        near = from_afar(like, theta, free) or near
-    found = quasi_newton(like, near[0], free, goal=goal, curvature=near[1])
-    if found is None:
-        return None
-    low, high = limits(like)
-    theta = np.where(free, np.minimum(np.maximum(found.theta + found.step, low), high), theta)
-    known = found.value, found.gradient, theta - found.theta
-    minimum = settle(like, polish(like, theta, free, known, goal), free)
-    if not (is_valid(minimum, free) or len(flat_directions(minimum, free))):
-        return None
-    objective.gradients = found.passes
-    return minimum
 
 
 def fit_near(
     like: Fittable, *, fixed: Mapping[str, float], start: Mapping[str, float],
-    hessian: Float | None = None, goal: float = _QUICK_GOAL,
+    hessian: Float | None = None, goal: float = QUICK_GOAL,
 ) -> FitResult:  # fmt: skip
     """The same from a start near the minimum: Newton steps, and MIGRAD only where these fail."""
     found = newton_fit(like, fixed=fixed, start=start, hessian=hessian, goal=goal)
@@ -653,7 +627,7 @@ def fit_near(
 
 def newton_fit(
     like: Fittable, *, fixed: Mapping[str, float], start: Mapping[str, float],
-    hessian: Float | None = None, goal: float = _QUICK_GOAL,
+    hessian: Float | None = None, goal: float = QUICK_GOAL,
 ) -> FitResult | None:  # fmt: skip
     """The same by Newton steps alone; None: they find no minimum.
 
@@ -663,34 +637,8 @@ def newton_fit(
     """
     theta, free = start_of(like, fixed=fixed, start=start)
     objective = Objective(like, free)
-    quick = _quick(like, objective, theta, free, hessian, goal)
-    if quick is not None:
-        return _account(like, objective, quick, free)
-    if not math.isfinite(like.nll(theta, strict=False)):
-        return None
-    theta, converged = descend(like, theta, free)
-    if converged:
-        minimum = _polished(like, theta, free)
-        if is_valid(minimum, free):
-            return _account(like, objective, minimum, free)
-    return None
-
-
-def _polished(like: Fittable, theta: Float, free: npt.NDArray[np.bool_]) -> Minimum:
-    return settle(like, polish(like, theta, free), free)
-
-
-def _second_opinion(
-    like: Fittable, minimum: Minimum, start: Float, free: npt.NDArray[np.bool_]
-) -> Minimum:
-    """Newton steps from where MIGRAD failed, or from where it began; the lower valid minimum."""
-    found = [minimum]
-    for place in (minimum.theta, start):
-        theta, converged = descend(like, place, free)
-        if converged:
-            found.append(_polished(like, theta, free))
-    valid = [m for m in found if is_valid(m, free)]
-    return min(valid, key=lambda m: m.value, default=minimum)
+    found = newton_minimum(like, objective, theta, free, hessian, goal)
+    return None if found is None else _account(like, objective, found, free)
 
 
 def _account(
