@@ -7,7 +7,7 @@ one task. Nothing here knows of datasets: an item of work brings its own cost.
 
 from __future__ import annotations
 
-from rootml.execution._choose import executor_for
+from rootml.execution._choose import completed, executor_for
 from rootml.execution._task_sizes import Cost
 from rootml.execution._threads import (
     Executor,
@@ -26,6 +26,7 @@ __all__ = [
     "RemoteFunction",
     "available_cores",
     "check_threads",
+    "completed",
     "executor_for",
     "map_ordered",
     "map_tasks",

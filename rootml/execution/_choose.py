@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
 
 from rootml._internal.validators import check_whole
 from rootml.errors import UsageError
 from rootml.execution._processes import ProcessExecutor
 from rootml.execution._threads import Executor
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 def executor_for(*, client: Any = None, workers: int = 1, what: str) -> Executor | None:
@@ -34,3 +38,23 @@ def executor_for(*, client: Any = None, workers: int = 1, what: str) -> Executor
     from rootml.execution._dask import DaskExecutor
 
     return DaskExecutor(client, what=what)
+
+
+def completed(
+    client: Any, function: Callable[[T], R], items: Iterable[T], *, what: str
+) -> Iterator[tuple[T, R]]:
+    """Work that takes long on a cluster: items with their results, in the order they are done.
+
+    Args:
+        client: A `distributed.Client`.
+        function: Picklable, as its results must be.
+        items: Each has a text `where` for errors.
+        what: What is done, for errors.
+
+    Raises:
+        ClusterError: The client is closed, work was given up, or its error is not one of ours.
+        UsageError: The function cannot be pickled, or `client` is no Dask client.
+    """
+    from rootml.execution._dask import DaskExecutor
+
+    yield from DaskExecutor(client, what="client=").completed(function, items, what=what)

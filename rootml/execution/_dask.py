@@ -469,6 +469,25 @@ class DaskExecutor:
             for future, _ in pending:
                 future.release()
 
+    def completed(
+        self, function: Callable[[T], R], items: Iterable[T], *, what: str
+    ) -> Iterator[tuple[T, R]]:
+        """Items with their results as soon as they are there, each in a task of its own."""
+        distributed = optional_import("distributed", feature=what, extra="dask")
+        job = self.broadcast(function, what=what)
+        places: dict[str, T] = {}
+        futures: list[Any] = []
+        try:
+            for item in items:
+                futures.append(job.submit([item]))
+                places[futures[-1].key] = item
+            for future in distributed.as_completed(futures, loop=self.client.loop):
+                (result,) = job.results(future, [places[future.key]])
+                yield places[future.key], result()
+        finally:
+            if self.client.status == "running":
+                self.client.cancel(futures)
+
     def __repr__(self) -> str:
         return f"<DaskExecutor {self.client!r}>"
 
