@@ -54,7 +54,7 @@ class JaxLikelihood:
         data = self._packed(layout.matrix(unbinned.columns, "data"))
         reference = self._packed(layout.matrix(unbinned.reference, "reference"))  # type: ignore[arg-type]
         self._value_and_gradient = jax.jit(
-            jax.value_and_grad(_nll(jax, *_yields(like, names), places))
+            jax.value_and_grad(_nll(jax, _yields(like, names), places))
         )
         self._events = data, reference
 
@@ -74,8 +74,8 @@ class JaxLikelihood:
 
     def __call__(self, theta: Array) -> tuple[float, Array]:
         """Value and gradient."""
-        value, gradient = self._value_and_gradient(theta, *self._events)
-        return float(value), np.asarray(gradient)
+        found: Any = self._value_and_gradient(theta, *self._events)
+        return float(found[0]), np.asarray(found[1])
 
 
 def _yields(like: sbi.Likelihood, names: list[str]) -> tuple[Array, Array, Array]:
@@ -85,17 +85,19 @@ def _yields(like: sbi.Likelihood, names: list[str]) -> tuple[Array, Array, Array
     processes = list(model.processes)
     sides = np.zeros((2, len(processes), len(names)))
     for name, nuisance in model.nuisances.items():
-        for process, (up, down) in nuisance.yields.items():
-            sides[:, processes.index(process), names.index(name)] = np.log(up), np.log(down)
+        for process, pair in nuisance.yields.items():
+            place = processes.index(process), names.index(name)
+            up, down = pair if isinstance(pair, tuple) else (pair, 1.0 / pair)
+            sides[0][place], sides[1][place] = np.log(up), np.log(down)
     nominal = like.unbinned.yields.values(np.array(model.theta(mu=1.0)))
     return nominal, 0.5 * (sides[0] - sides[1]), 0.5 * (sides[0] + sides[1])
 
 
 def _nll(
-    jax: Any, nominal: Array, odd: Array, even: Array, places: Array
+    jax: Any, yields: tuple[Array, Array, Array], places: Array
 ) -> Callable[[Any, Any, Any], Any]:
     """The function that JAX compiles: ``(theta, data, reference) -> -log L``."""
-    jnp = jax.numpy
+    jnp, (nominal, odd, even) = jax.numpy, yields
 
     def terms(ratios: Any, rows: Any, powers: Any) -> Any:
         # a third faster than einsum, and as precise as ours: rows are float64 only in registers
@@ -155,7 +157,8 @@ def _bytes(like: sbi.Likelihood) -> int:
     assert like.unbinned is not None
     assert like.unbinned.normaliser is not None
     events = like.unbinned.events, like.unbinned.normaliser.events
-    return sum(each.rows.blocks.nbytes for each in events)  # type: ignore[union-attr]
+    stores: list[Any] = [each.rows for each in events]
+    return sum(int(store.blocks.nbytes) for store in stores)
 
 
 def gradient_tables() -> Iterator[tuple[str, Iterator[Row]]]:

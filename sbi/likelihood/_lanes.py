@@ -14,6 +14,7 @@ Where a processor has narrower registers, LLVM takes several.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from rootml._internal.optional import optional_import
@@ -21,7 +22,7 @@ from rootml._internal.optional import optional_import
 _FEATURE = "the compiled kernels (engine='compiled')"
 _extending = optional_import("numba.extending", feature=_FEATURE, extra="sbi")
 _core = optional_import("numba.core", feature=_FEATURE, extra="sbi")
-_models = optional_import("numba.core.datamodel.models", feature=_FEATURE, extra="sbi")
+_models: Any = optional_import("numba.core.datamodel.models", feature=_FEATURE, extra="sbi")
 _cgutils = optional_import("numba.core.cgutils", feature=_FEATURE, extra="sbi")
 _ir = optional_import("llvmlite.ir", feature=_FEATURE, extra="sbi")
 
@@ -30,7 +31,7 @@ FETCHED = 16  # numbers that one call of `fetch` asks for
 _LINE = 64  # bytes of a cache line
 _FLAGS = ("contract", "reassoc", "nsz")
 _SECOND_CACHE = 2  # of llvm.prefetch: 3 is the first cache, 0 none
-_types = _core.types
+_types: Any = _core.types
 _vector = _ir.VectorType(_ir.DoubleType(), LANES)
 
 
@@ -42,6 +43,13 @@ class _Lanes(_types.Type):  # type: ignore[misc]  # numba has no types
 
 
 _lanes = _Lanes()
+
+
+def intrinsic(function: Callable[..., Any]) -> Any:
+    """A function of kernels whose code `function` writes."""
+    made = _extending.intrinsic(function)
+    made.__module__ = function.__module__  # kernels that are kept are told from others by it
+    return made
 
 
 @_extending.register_model(_Lanes)
@@ -62,7 +70,7 @@ def _size(kind: Any) -> int:
     return int(kind.dtype.bitwidth) // 8
 
 
-@_extending.intrinsic
+@intrinsic
 def load(_typing: Any, array: Any, _index: Any) -> Any:
     """Eight numbers of a contiguous array, as float64."""
 
@@ -76,7 +84,7 @@ def load(_typing: Any, array: Any, _index: Any) -> Any:
     return _lanes(array, _types.intp), emit
 
 
-@_extending.intrinsic
+@intrinsic
 def store(_typing: Any, array: Any, _index: Any, _given: Any) -> Any:
     """Put eight numbers into a contiguous float64 array."""
 
@@ -88,7 +96,7 @@ def store(_typing: Any, array: Any, _index: Any, _given: Any) -> Any:
     return _types.void(array, _types.intp, _lanes), emit
 
 
-@_extending.intrinsic
+@intrinsic
 def spread(_typing: Any, _value: Any) -> Any:
     """Eight times the same number."""
 
@@ -101,7 +109,7 @@ def spread(_typing: Any, _value: Any) -> Any:
     return _lanes(_types.float64), emit
 
 
-@_extending.intrinsic
+@intrinsic
 def added(_typing: Any, _total: Any, _left: Any, _right: Any) -> Any:
     """``total + left * right``."""
 
@@ -112,7 +120,7 @@ def added(_typing: Any, _total: Any, _left: Any, _right: Any) -> Any:
     return _lanes(_lanes, _lanes, _lanes), emit
 
 
-@_extending.intrinsic
+@intrinsic
 def total(_typing: Any, _given: Any) -> Any:
     """The sum of the eight: of the two halves, then of theirs."""
 
@@ -134,7 +142,7 @@ def _half(builder: Any, lanes: Any, start: int, width: int) -> Any:
     return builder.shuffle_vector(lanes, _ir.Constant(lanes.type, _ir.Undefined), places)
 
 
-@_extending.intrinsic
+@intrinsic
 def fetch(_typing: Any, array: Any, _index: Any) -> Any:
     """Ask for `FETCHED` numbers of a contiguous array; nothing waits for them."""
 

@@ -264,7 +264,9 @@ CORE_NAMES = {
         "Dataset", "EventBlock", "ReadTask", "SelectedPartition", "SelectionIndex", "check_by",
         "check_seed", "hash_ids", "hash_text",
     },
-    "rootml.execution": {"Cost", "Executor", "RemoteFunction", "executor_for", "map_tasks"},
+    "rootml.execution": {
+        "Cost", "Executor", "RemoteFunction", "completed", "executor_for", "map_tasks",
+    },
     "rootml.expressions": {"Binary", "Call", "Name", "Node", "Number", "Unary", "parse"},
     "rootml.output": {"as_column"},
     "rootml.partitions": {"Partition"},

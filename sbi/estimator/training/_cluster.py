@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from rootml import execution
+from rootml.execution import completed as done_on_cluster
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -45,5 +45,5 @@ def completed(
         UsageError: The function cannot be pickled, or `client` is no Dask client.
     """
     parts = [_Part(item, what(item)) for item in items]
-    for part, result in execution.completed(client, _OfItem(function), parts, what="training"):
+    for part, result in done_on_cluster(client, _OfItem(function), parts, what="training"):
         yield part.item, result

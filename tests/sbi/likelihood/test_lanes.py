@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from rootml.sbi.likelihood._jit import jit
@@ -35,7 +36,7 @@ def scaled(out: Any, row: Any, factor: float) -> float:
 
 @pytest.mark.parametrize("kind", [np.float32, np.float64])
 def test_lanes(kind: type) -> None:
-    numbers = np.random.default_rng(0).normal(size=5 * FETCHED + 1).astype(kind)
+    numbers: npt.NDArray[Any] = np.random.default_rng(0).normal(size=5 * FETCHED + 1).astype(kind)
     numbers[[3, 20]] = 0.0, 1e-30
     row = numbers[1:]  # not aligned to a vector
     out = np.full(len(row), np.nan)
