@@ -22,6 +22,11 @@ from typing import Any
 
 logger = logging.getLogger(__name__)
 
+_compiling = threading.Lock()
+"""Nobody waits for the thread that compiles: it is gone in a process that was forked meanwhile.
+
+LLVM's own locks stay closed there. So does this one, and NumPy does all the work.
+"""
 _MIN_AARCH64 = (0, 48)
 """The first llvmlite that makes code for aarch64: of earlier ones LLVM ends the process."""
 
@@ -54,22 +59,20 @@ class Kernel:
         self._left = after
         self._function: Callable[..., Any] | None = None
         self._tried = False
-        self._lock = threading.Lock()
 
     def function(self, elements: int) -> Callable[..., Any] | None:
         """The function to work on `elements` elements; None: without it this time."""
         if self._tried:
             return self._function
         self._left -= elements
-        # nobody waits for the thread that compiles, nor for one that is gone after a fork
-        if self._left > 0 or not self._lock.acquire(blocking=False):
+        if self._left > 0 or not _compiling.acquire(blocking=False):
             return None
         try:
             if not self._tried:
                 self._function = self._compile()
                 self._tried = True
         finally:
-            self._lock.release()
+            _compiling.release()
         return self._function
 
     def _compile(self) -> Callable[..., Any] | None:

@@ -276,6 +276,14 @@ def test_nothing_is_compiled_for_little_work() -> None:
         kernel.function(1)
 
 
+def test_nobody_waits_for_a_thread_that_compiles() -> None:
+    kernel = Kernel(lambda: 1 / 0, "f", [], None, after=0)  # type: ignore[arg-type, return-value]
+    with machine_code._compiling:  # as after a fork, when that thread is gone
+        assert kernel.function(1) is None
+    with pytest.raises(ZeroDivisionError):
+        kernel.function(1)
+
+
 def test_numpy_goes_on_where_nothing_can_be_compiled(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
