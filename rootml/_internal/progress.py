@@ -30,6 +30,7 @@ Emit: TypeAlias = Callable[[str], Any]
 
 INTERVAL = 5.0
 """Seconds between two lines."""
+_REST = 1e-3  # seconds between two lines at the least
 
 _log = logging.getLogger("rootml.progress")
 
@@ -254,7 +255,7 @@ class _Writer:
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._speakers: list[_Speaker] = []
-        self._last = 0.0
+        self._last = self._until = 0.0  # of the last line; of the thread's sleep
         self._thread: threading.Thread | None = None
 
     @contextlib.contextmanager
@@ -262,6 +263,8 @@ class _Writer:
         with self._changed:
             if not self._speakers:
                 self._last = time.monotonic()
+                if self._until > self._last + INTERVAL + _REST:  # it was longer before
+                    self._changed.notify()
             self._speakers.append(speaker)
             if self._thread is None:
                 self._thread = threading.Thread(
@@ -275,17 +278,23 @@ class _Writer:
                 self._speakers.remove(speaker)
 
     def _run(self) -> None:
-        idle = False
         with self._changed:
-            while self._speakers or not idle:
-                idle = not self._speakers
-                remaining = INTERVAL if idle else self._last + INTERVAL - time.monotonic()
-                if remaining > 0:
-                    self._changed.wait(remaining)
-                else:
-                    self._speak()
-                    self._last = time.monotonic()
-            self._thread = None
+            try:
+                self._write_lines()
+            finally:
+                self._thread = None
+
+    def _write_lines(self) -> None:
+        idle = False
+        while self._speakers or not idle:
+            idle = not self._speakers
+            remaining = INTERVAL if idle else self._last + INTERVAL - time.monotonic()
+            if remaining <= 0:
+                self._speak()
+                self._last, remaining = time.monotonic(), INTERVAL
+            remaining = max(remaining, _REST)
+            self._until = time.monotonic() + remaining
+            self._changed.wait(remaining)  # others come and go meanwhile
 
     def _speak(self) -> None:
         lines = [(each, each.text()) for each in self._speakers]

@@ -51,7 +51,7 @@ class Record:
     Attributes:
         inputs: All that its result depends on, see `inputs_of` of the runner.
         outputs: Its files, by their names in the folder.
-        outcome: Facts, tables and problems, as JSON.
+        outcome: Facts, tables, problems and notes, as JSON.
         more: What else is written down: files, software, git, times.
     """
 

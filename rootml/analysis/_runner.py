@@ -335,7 +335,7 @@ class Runner:
         }  # fmt: skip
         more.pop("inputs")
         told = {"facts": [list(each) for each in outcome.facts], "tables": list(outcome.tables),
-                "problems": list(outcome.problems)}  # fmt: skip
+                "problems": list(outcome.problems), "notes": list(outcome.notes)}  # fmt: skip
         record = Record(inputs, files_in(folder), told, more)
         record.write(folder)
         return record

@@ -27,11 +27,13 @@ class Outcome:
         facts: Pairs of a name and a value, as texts.
         tables: Tables, as texts.
         problems: What somebody has to look at.
+        notes: What somebody should know who uses the result.
     """
 
     facts: Sequence[tuple[str, str]] = ()
     tables: Sequence[str] = ()
     problems: Sequence[str] = ()
+    notes: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

@@ -97,6 +97,8 @@ def _say_end(ended: Ended) -> None:
         echo(f"      {name}: {value}")
     for text in outcome["problems"]:
         echo(f"      {styled('LOOK')}  {text}")
+    for text in outcome["notes"]:
+        echo(f"      note: {text}")
     sys.stdout.flush()
 
 

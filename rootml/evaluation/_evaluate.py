@@ -8,13 +8,14 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
+from html import escape
 from typing import Any
 
 import numpy as np
 
 from rootml._internal.atomic import atomic_path
 from rootml._internal.progress import long_step
-from rootml._internal.reprs import Grid, HtmlRepr, Part, facts_text
+from rootml._internal.reprs import Grid, HtmlRepr, Part, facts_html, facts_text
 from rootml._internal.statistics import effective_events, ks_distance, roc_area
 from rootml._internal.validators import check_number
 from rootml.dataset import Dataset
@@ -28,8 +29,17 @@ from rootml.plot._curves import two_classes
 DEFAULT_POINTS = (0.3, 0.5, 0.7, 0.8, 0.9, 0.95)
 _GOOD = 0.95  # a ROC area above which linear scales show nothing
 _PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>rootml.evaluate</title></head>
-<body style="font-family:sans-serif;max-width:60em;margin:2em auto">
+<html lang="en"><head><meta charset="utf-8"><title>Evaluation: {score}</title>
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<style>
+body {{ font-family: sans-serif; max-width: 60em; margin: 2em auto; padding: 0 1em }}
+table {{ border-collapse: collapse; margin: 0 0 1.5em }}
+th, td {{ padding: 0.2em 1.2em 0.2em 0 }}
+thead th {{ border-bottom: 1px solid #999 }}
+img {{ display: block; max-width: 100%; margin: 0 0 1em }}
+</style></head>
+<body>
+<h1>Evaluation: {score}</h1>
 {tables}
 {pictures}
 </body></html>
@@ -171,7 +181,13 @@ class Evaluation(HtmlRepr):
         """
         pictures = [_png(self.plot()), *(_png(each.plot()) for each in self._more())]
         with atomic_path(path) as temporary:
-            page = _PAGE.format(tables=self._repr_html_(), pictures="\n".join(pictures))
+            tables = "".join(
+                part.html() if isinstance(part, Grid) else facts_html(part)
+                for part in self._html_parts()
+            )
+            page = _PAGE.format(
+                score=escape(self.score), tables=tables, pictures="\n".join(pictures)
+            )
             temporary.write_text(page, encoding="utf-8")
         return os.fspath(path)
 
@@ -181,7 +197,7 @@ def _png(axes: Any) -> str:
     stream = io.BytesIO()
     write(axes, stream)
     data = base64.b64encode(stream.getvalue()).decode()
-    return f'<img alt="" style="max-width:100%" src="data:image/png;base64,{data}">'
+    return f'<img alt="" src="data:image/png;base64,{data}">'
 
 
 @long_step("evaluating")

@@ -350,3 +350,16 @@ def test_a_notebook_shows_one_line_without_widgets(monkeypatch: pytest.MonkeyPat
     assert "5 of 10 (50 %)" in told[1]
     assert "loss 0.25" in told[1]
     assert "comparing pt" in told[-1]
+
+
+@pytest.mark.timeout(20)
+def test_lines_without_a_pause_stop_nobody(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Blocks begin and end while lines are written as fast as can be."""
+    monkeypatch.setattr(progress, "INTERVAL", 0.0)
+    for _ in range(20):
+        with progress.status("outer", enabled=True):
+            time.sleep(0.005)
+            assert list(progress.track([1], total=1, what="inner", enabled=True)) == [1]
+    assert "outer: 0 s" in capsys.readouterr().err

@@ -118,7 +118,7 @@ class Fit(Step):
             context.picture(f"profile-{name}", fit.plot(name))
         facts += self._more(fit, like, found, context)
         context.json(RESULT, found)
-        return Outcome(facts, [str(fit.summary())], list(fit.problems))
+        return Outcome(facts, [str(fit.summary())], fit.problems, fit.notes)
 
     def _more(
         self, fit: Any, like: Any, found: dict[str, Any], context: Context

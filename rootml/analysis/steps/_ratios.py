@@ -111,7 +111,8 @@ class RatiosStep(Selecting):
             for s in ratios.record.shapes
         ]
         facts = [("ratios", ", ".join(ratios.outputs)), ("reference", self.reference), *shapes]
-        return Outcome(facts)
+        tables = [str(grid) for grid in ratios.record.grids()]
+        return Outcome(facts, tables, notes=ratios.record.notes)
 
     def open(self, folder: Path) -> Any:
         """The `rootml.sbi.Ratios`."""

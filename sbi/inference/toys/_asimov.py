@@ -121,7 +121,8 @@ def _normalised(events: RatioColumns) -> RatioColumns:
             message = (
                 f"the ratios of process {process!r} have the mean {mean:.4g} +- {error:.2g} over "
                 "the reference events, and a density ratio has 1: are they ratios to this "
-                "reference, and its weights right?"
+                "reference, are its weights right, and were there enough events to learn from "
+                "(ratios.record.notes)?"
             )
             raise UsageError(message)
     return events.scaled({process: 1.0 / mean for process, (mean, _) in means.items()})

@@ -50,11 +50,15 @@ def test_json(path: str, capsys: pytest.CaptureFixture[str]) -> None:
 def test_what_has_to_be_looked_at(
     path: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Histogram, "run", lambda *_: Outcome(problems=["it is odd"]))
+    told = Outcome(problems=["it is odd"], notes=["there are <few> events"])
+    monkeypatch.setattr(Histogram, "run", lambda *_: told)
     assert main(["run", path]) == 3
     out = capsys.readouterr().out
     assert "LOOK  picture" in out
     assert "LOOK  it is odd" in out
+    assert "note: there are <few> events" in out
+    page = (Path(path).parent / "analysis-output/report/report.html").read_text("utf-8")
+    assert "<p>Note: there are &lt;few&gt; events</p>" in page
 
 
 @pytest.mark.parametrize("option", ["--only", "--force"])
