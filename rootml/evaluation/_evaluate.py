@@ -181,10 +181,8 @@ class Evaluation(HtmlRepr):
         """
         pictures = [_png(self.plot()), *(_png(each.plot()) for each in self._more())]
         with atomic_path(path) as temporary:
-            tables = "".join(
-                part.html() if isinstance(part, Grid) else facts_html(part)
-                for part in self._html_parts()
-            )
+            grids = [self._classes(), self._points(), *(each._grid() for each in self._more())]
+            tables = "".join([facts_html(self._facts()), *(each.html() for each in grids)])
             page = _PAGE.format(
                 score=escape(self.score), tables=tables, pictures="\n".join(pictures)
             )
