@@ -103,7 +103,7 @@ def _section(name: str, record: Record, folder: Path) -> str:
     ]
     parts.append(_facts([(key, value) for key, value in outcome["facts"]]))
     parts += [f"<pre>{html.escape(text)}</pre>" for text in outcome["tables"]]
-    parts += [f"<p>Note: {html.escape(text)}</p>" for text in outcome["notes"]]
+    parts += [f"<p>Note: {html.escape(text)}</p>" for text in outcome.get("notes", ())]
     parts += [
         _picture(folder / each, f"{name}: {each}")
         for each in record.outputs

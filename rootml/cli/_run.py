@@ -97,7 +97,7 @@ def _say_end(ended: Ended) -> None:
         echo(f"      {name}: {value}")
     for text in outcome["problems"]:
         echo(f"      {styled('LOOK')}  {text}")
-    for text in outcome["notes"]:
+    for text in outcome.get("notes", ()):
         echo(f"      note: {text}")
     sys.stdout.flush()
 
