@@ -26,15 +26,6 @@ from rootml.sbi.estimator import (
 from rootml.sbi.files._json import load, save
 from rootml.sbi.inference._goodness_of_fit import GoodnessOfFit, goodness_of_fit
 from rootml.sbi.inference._impacts import Impacts, impacts
-from rootml.sbi.inference._limits import (
-    CLs,
-    Discovery,
-    Limit,
-    cls,
-    discovery,
-    limit,
-    limit_by_toys,
-)
 from rootml.sbi.inference._neyman import Neyman, neyman
 from rootml.sbi.inference._samples import (
     SampleShifts,
@@ -46,6 +37,10 @@ from rootml.sbi.inference.fits._contour import Contour
 from rootml.sbi.inference.fits._fit import FitResult, fit
 from rootml.sbi.inference.fits._fitted_parameter import FittedParameter
 from rootml.sbi.inference.fits._scan import Profile
+from rootml.sbi.inference.limits._asymptotic import cls, limit
+from rootml.sbi.inference.limits._by_toys import limit_by_toys
+from rootml.sbi.inference.limits._discovery import Discovery, discovery
+from rootml.sbi.inference.limits._limit import CLs, Limit
 from rootml.sbi.inference.toys._asimov import asimov
 from rootml.sbi.inference.toys._learned_reference import LearnedReference
 from rootml.sbi.inference.toys._toy_source import DensitySource

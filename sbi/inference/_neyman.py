@@ -16,8 +16,9 @@ from rootml._internal.validators import check_whole
 from rootml.errors import ConvergenceError
 from rootml.plot import Labels, Style, write
 from rootml.plot import scan as draw_scan
-from rootml.sbi.inference._limits import Statistic, rising
 from rootml.sbi.inference.fits._fit import LEVEL
+from rootml.sbi.inference.limits._by_toys import rising
+from rootml.sbi.inference.limits._statistic import Statistic
 from rootml.sbi.inference.minimum._quantiles import check_level
 from rootml.sbi.inference.toys._toy_task import Task, child_seeds
 from rootml.sbi.inference.toys._toys import (
