@@ -70,7 +70,7 @@ class RatioEstimator:
         activation: "silu", "tanh", or "relu"; the last has no second derivative and is refused
             with `parameters`, since fits would quote wrong errors.
         epochs: Maximum number of passes over the data; None: at least 6, and as many as
-            make 1,500 steps (4,000 with `parameters`).
+            make 1,500 steps (with `parameters` 4,000, up to 16,000 for 60,000 events or more).
         batch_size: Events per step; None: chosen from the effective number of events.
         learning_rate: Maximum of the learning rate.
         patience: After this many epochs without a better held-out loss the learning rate falls to

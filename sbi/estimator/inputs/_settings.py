@@ -19,9 +19,15 @@ Base: TypeAlias = "Literal['quadratic', 'none']"
 
 CLASS_STEPS, PARAMETRIC_STEPS = 1500, 4000
 """Minimum steps of a training whose length is not given; the second with parameters."""
+MANY_EVENTS, MORE_STEPS, GROWTH = 1e4, 4.0, 0.75
+"""With parameters, beyond so many events: steps grow by a power of them, at most by a factor.
+
+Many events show densities that change within a small part of the range of a parameter. A network
+needs more steps to follow them; training stops early where there is nothing to follow.
+"""
 MIN_EPOCHS = 6
 MAX_EPOCHS = 200
-BATCHES = 150
+BATCHES, PARAMETRIC_BATCHES = 150, 300
 """Batches per epoch to aim for, within these limits of the batch size."""
 MIN_BATCH, MAX_BATCH = 128, 2048
 PATIENCE = 8
@@ -132,18 +138,26 @@ def plan_training(settings: TrainingSettings, rows: int, effective: float) -> Tr
     size = settings.batch_size
     if size is None:
         precision = min(1.0, max(effective, 1.0) / rows)
-        ideal = max(effective, 1.0) / BATCHES
+        batches = PARAMETRIC_BATCHES if settings.parameters else BATCHES
+        ideal = max(effective, 1.0) / batches
         size = 2 ** round(math.log2(min(max(ideal, MIN_BATCH), MAX_BATCH) / precision))
         size = min(size, 4 * MAX_BATCH)
     size = min(size, rows)
     steps = math.ceil(rows / size)
     epochs = settings.epochs
-    minimum = PARAMETRIC_STEPS if settings.parameters else CLASS_STEPS
     if epochs is None:
+        minimum = _minimum_steps(settings, effective)
         epochs = min(max(MIN_EPOCHS, math.ceil(minimum / steps)), MAX_EPOCHS)
     every = max(1, epochs // CHECKS)
     patience = PATIENCE if settings.patience is None else math.ceil(settings.patience / every)
     return TrainingPlan(size, epochs, every, patience)
+
+
+def _minimum_steps(settings: TrainingSettings, effective: float) -> float:
+    if not settings.parameters:
+        return CLASS_STEPS
+    more = (max(effective, MANY_EVENTS) / MANY_EVENTS) ** GROWTH
+    return PARAMETRIC_STEPS * min(more, MORE_STEPS)
 
 
 DIFFERENCE_STEPS = 300

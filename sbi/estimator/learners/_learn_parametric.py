@@ -10,7 +10,7 @@ p(x | theta) / p_ref(x).
 
 The polynomial is fitted first, by Newton's method, then the network, by gradient descent. Held-out
 pairs give the share of the network (1: keep it as it is; 0: it has learned only noise) and the
-norm c (`_pairs`, `_score`).
+norm c (`_norm`).
 """
 
 from __future__ import annotations
@@ -40,13 +40,9 @@ from rootml.sbi.estimator.inputs._settings import MAX_BATCH, TrainingSettings
 from rootml.sbi.estimator.learners._held_out import RatioMoments
 from rootml.sbi.estimator.learners._inputs import look_at_inputs
 from rootml.sbi.estimator.learners._learn import notes_of, training_notes, warn
+from rootml.sbi.estimator.learners._norm import ThetaNorm, theta_norm
 from rootml.sbi.estimator.learners._pair_loader import PairBatch, PairLoader
-from rootml.sbi.estimator.learners._pairs import (
-    constant_norm,
-    held_out_pairs,
-    network_share,
-    scaled_last,
-)
+from rootml.sbi.estimator.learners._pairs import held_out_pairs, network_share, scaled_last
 from rootml.sbi.estimator.learners._score import score_norm, scores_of
 from rootml.sbi.estimator.ratios._parametric import ParametricRatios
 from rootml.sbi.estimator.ratios._record import Norm, TrainingRecord
@@ -155,12 +151,14 @@ class ParametricNetwork:
         share: Of the network, which held-out events confirm.
         history: Its losses.
         moments: Of the ratios of mismatched pairs, whose mean should be 1.
+        contradiction: Of the mean score and its norm, see `ThetaNorm`.
     """
 
     member: Member
     share: float
     history: History
     moments: RatioMoments
+    contradiction: float
 
 
 @dataclass(frozen=True)
@@ -262,6 +260,7 @@ def learn_parametric(
     if job.has_base:
         texts = ", ".join(f"{n.share:.2f}" for n in networks)
         notes.append(f"share of the networks that held-out events confirm: {texts}")
+    notes += _contradictions(networks)
     record = TrainingRecord(
         sums, histories, norms, time.monotonic() - began, tuple(notes), ranges=inputs.ranges
     )
@@ -269,6 +268,20 @@ def learn_parametric(
     return ParametricRatios(
         settings.inputs, job.names[0], dict(theta.ranges), source, settings.ensemble, record, graph
     )
+
+
+def _contradictions(networks: Sequence[ParametricNetwork]) -> list[str]:
+    """A note, if the mean score contradicts the norm of some networks."""
+    found = [n.contradiction for n in networks if n.contradiction > 0.0]
+    if not found:
+        return []
+    text = (
+        f"{len(found)} of {len(networks)} networks follow the density less sharply than it "
+        "changes with the parameters: the norm by their mean score differs from that by held-out "
+        f"pairs by up to {max(found):.2g} in log r, and is not used. Posteriors of single events "
+        "are normalised; fits of many events may be biased. More training events or epochs help"
+    )
+    return [text]
 
 
 def _checked(
@@ -323,16 +336,16 @@ def _normalised(
     scales, activation = job.scales, job.settings.activation
     layers = trained.layers
     none = np.zeros(monomials(np.zeros((1, len(scales[1].mean)))).shape[1])
+    norm = ThetaNorm(none, 0.0)
     network = parametric_graph(*scales, [Member(layers, none)], activation)
     pairs = held_out_pairs(network, base, held, scales)
     share = 1.0 if base is None else network_share(pairs)
     pairs, layers = pairs.with_share(share), scaled_last(layers, share)
-    norm = none
     if job.settings.normalisation != "none":
         graph = parametric_graph(*scales, [Member(layers, none, base)], activation)
-        norm = constant_norm(pairs, score_norm(scores_of(graph, scales), (held,)))
-    ratio, weights = pairs.check(norm)
+        norm = theta_norm(pairs, score_norm(scores_of(graph, scales), (held,)))
+    ratio, weights = pairs.check(norm.coefficients)
     return ParametricNetwork(
-        Member(layers, norm, base), share, trained.history,
-        RatioMoments.of_ratios(ratio[:, None], weights),
+        Member(layers, norm.coefficients, base), share, trained.history,
+        RatioMoments.of_ratios(ratio[:, None], weights), norm.contradiction,
     )  # fmt: skip

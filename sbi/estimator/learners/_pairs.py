@@ -18,10 +18,12 @@ from rootml.sbi.estimator.graph._assemble import Scale, monomials
 from rootml.sbi.estimator.graph._graph import Graph
 from rootml.sbi.estimator.graph._network import Layers
 from rootml.sbi.estimator.learners._pair_loader import PairLoader
+from rootml.sbi.estimator.learners._score import NormEstimate
 
 _MISMATCHES = 4  # mismatched pairs per held-out event
 _CHUNK = 65_536
 _MAX_ITERATIONS = 50
+_LONGEST = 1.0
 
 
 @dataclass(frozen=True)
@@ -129,31 +131,48 @@ def network_share(pairs: Pairs) -> float:
     def terms(side: Side, part: slice) -> Float:
         return np.stack([np.ones_like(side.value[part]), side.network[part]], axis=1)
 
-    c = _regression(pairs, 2, terms)
+    c = _regression(pairs, np.zeros(2), np.zeros((2, 2)), terms)[0]
     return float(np.clip(1.0 - c[1], 0.0, 1.0))
 
 
-def constant_norm(pairs: Pairs, slopes: Float) -> Float:
-    """`slopes` with the coefficient of 1 found by the bridge estimator.
+def pair_norm(pairs: Pairs, known: NormEstimate) -> NormEstimate:
+    """The norm that the pairs and something known before give together, by a regression.
+
+    Args:
+        known: What was known before; the result's information contains it.
 
     Raises:
-        ConvergenceError: There is no such constant.
+        ConvergenceError: There is no such norm.
     """
 
     def terms(side: Side, part: slice) -> Float:
-        return np.ones((len(side.value[part]), 1))
+        return monomials(side.theta[part])
 
-    norm = slopes.copy()
-    norm[0] = _regression(pairs.normalised(slopes), 1, terms)[0]
-    return norm
+    c, information = _regression(pairs, known.coefficients, known.information, terms)
+    return NormEstimate(c, information)
 
 
-def _regression(pairs: Pairs, size: int, terms: Callable[[Side, slice], Float]) -> Float:
-    """Coefficients of terms to subtract from the log ratios, by Newton's method."""
-    c = np.zeros(size)
+def _regression(
+    pairs: Pairs, known: Float, information: Float, terms: Callable[[Side, slice], Float]
+) -> tuple[Float, Float]:
+    """Coefficients of terms to subtract from the log ratios, by Newton's method.
+
+    Steps are shortened where they change log ratios by more than `_LONGEST` (RMS): far from the
+    minimum probabilities are 0 or 1, and the second derivative says little.
+
+    Args:
+        known: What is known of the coefficients otherwise.
+        information: The inverse of its covariance; zeros: nothing is known.
+
+    Returns:
+        The coefficients, and the information on them.
+    """
+    c = np.zeros(len(known))
     scale = 1.0 / len(pairs.matched.value)
     for _ in range(_MAX_ITERATIONS):
-        gradient, hessian = np.zeros(size), np.zeros((size, size))
+        squares = np.zeros_like(information)
+        hessian = scale * information
+        gradient = hessian @ (c - known)
         for side in pairs.sides:
             for start in range(0, len(side.value), _CHUNK):
                 part = slice(start, start + _CHUNK)
@@ -161,11 +180,13 @@ def _regression(pairs: Pairs, size: int, terms: Callable[[Side, slice], Float]) 
                 probability = 0.5 * (1.0 + np.tanh(0.5 * (side.value[part] - given @ c)))
                 gradient += given.T @ (weights * (side.label - probability))
                 spread = weights * probability * (1.0 - probability)
-                hessian += given.T @ (given * spread[:, None])
+                hessian = hessian + given.T @ (given * spread[:, None])
+                squares += given.T @ given / len(side.value)
         step = np.linalg.lstsq(hessian, gradient, rcond=1e-10)[0]
-        c -= step
+        change = float(step @ squares @ step) ** 0.5
+        c -= step * min(1.0, _LONGEST / max(change, 1e-300))
         if np.abs(step).max() < 1e-9:
-            return c
+            return c, hessian / scale
     message = f"the norm as a function of theta did not converge; last step {step.tolist()}"
     raise ConvergenceError(message)
 

@@ -28,6 +28,7 @@ def parametric_network(given: Any) -> ParametricNetwork:
         float(given["share"]),
         _history(given["history"]),
         RatioMoments(given["moments"]["sums"]),
+        float(given["contradiction"]),
     )
 
 

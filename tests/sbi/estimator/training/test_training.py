@@ -21,15 +21,24 @@ def settings(**options: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("rows", "batch_size", "steps"),
-    [(2000, 128, 1500), (40_000, 256, 1500), (2_000_000, 2048, 5800)],
+    ("rows", "batch_size", "steps", "parametric_steps"),
+    [
+        (2000, 128, 1500, 3200),  # 200 epochs
+        (8000, 128, 1500, 4000),
+        (40_000, 256, 1500, 11_300),
+        (80_000, 512, 1500, 16_000),
+        (2_000_000, 2048, 5800, 16_000),
+    ],
 )
-def test_plan_follows_the_number_of_events(rows: int, batch_size: int, steps: int) -> None:
+def test_plan_follows_the_number_of_events(
+    rows: int, batch_size: int, steps: int, parametric_steps: int
+) -> None:
     plan = plan_training(settings(), rows, rows)
     assert plan.batch_size == batch_size
     assert plan.epochs * -(-rows // plan.batch_size) == pytest.approx(steps, rel=0.1)
     parametric = plan_training(settings(parameters=["t"]), rows, rows)
-    assert parametric.epochs * -(-rows // parametric.batch_size) >= 0.75 * 4000
+    found = parametric.epochs * -(-rows // parametric.batch_size)
+    assert found == pytest.approx(parametric_steps, rel=0.1)
 
 
 def test_noisy_weights_need_larger_batches() -> None:
