@@ -105,7 +105,7 @@ def log_posterior(ratios: Any, observed: Array, bound: float) -> Callable[[Array
         inside = np.clip(points, low, high)
         theta = dict(zip(ratios.parameters, inside.T, strict=True))
         found = ratios.log_ratio(observed, **theta)[0]
-        return np.where((np.abs(points) > bound).any(axis=1), -np.inf, found)
+        return np.asarray(np.where((np.abs(points) > bound).any(axis=1), -np.inf, found))
 
     return function
 
@@ -131,14 +131,15 @@ def _normal_move(rng: Generator, points: Array) -> Array:
     """Of several lengths, in some of the parameters; keeps the modes as they are."""
     length = rng.choice([0.03, 0.1, 0.3, 1.0], (len(points), 1))
     chosen = rng.random(points.shape) < rng.choice([0.3, 1.0])
-    return rng.normal(size=points.shape) * points.std(axis=0) * length * chosen
+    return np.asarray(rng.normal(size=points.shape) * points.std(axis=0) * length * chosen)
 
 
 def _difference_move(rng: Generator, points: Array) -> Array:
     """Along the difference of two others (differential evolution): follows the correlations."""
     first, second = rng.permutation(len(points)), rng.permutation(len(points))
     length = 2.38 / math.sqrt(2 * points.shape[1]) * rng.choice([1.0, 0.5])
-    return length * (points[first] - points[second]) + rng.normal(0, 1e-3, points.shape)
+    noise = rng.normal(0, 1e-3, points.shape)
+    return np.asarray(length * (points[first] - points[second]) + noise)
 
 
 def c2st(reference: Array, ours: Array) -> float:

@@ -156,7 +156,7 @@ def plan_training(settings: TrainingSettings, rows: int, effective: float) -> Tr
 def _minimum_steps(settings: TrainingSettings, effective: float) -> float:
     if not settings.parameters:
         return CLASS_STEPS
-    more = (max(effective, MANY_EVENTS) / MANY_EVENTS) ** GROWTH
+    more = math.pow(max(effective, MANY_EVENTS) / MANY_EVENTS, GROWTH)
     return PARAMETRIC_STEPS * min(more, MORE_STEPS)
 
 

@@ -14,6 +14,7 @@ then. Both are added up by their information, unless they contradict each other.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -78,7 +79,7 @@ def _significance(apart: Float, left: NormEstimate, right: NormEstimate) -> floa
     covariance = sum(_inverse(each.information[1:, 1:]) for each in (left, right))
     chi2 = float(apart[1:] @ np.linalg.solve(np.asarray(covariance), apart[1:]))
     freedom = len(apart) - 1
-    return (chi2 - freedom) / (2.0 * freedom) ** 0.5
+    return (chi2 - freedom) / math.sqrt(2.0 * freedom)
 
 
 def _inverse(information: Float) -> Float:

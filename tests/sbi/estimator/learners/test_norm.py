@@ -44,7 +44,7 @@ def by_score(
             return [self]
 
     def scores(x: np.ndarray, theta: np.ndarray) -> np.ndarray:
-        return (x - shift - theta) / width**2 + norm[1] + 2.0 * norm[2] * theta
+        return np.asarray((x - shift - theta) / width**2 + norm[1] + 2.0 * norm[2] * theta)
 
     return score_norm(scores, [Held()])  # type: ignore[list-item]
 
