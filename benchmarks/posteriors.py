@@ -21,6 +21,7 @@ import logging
 import math
 import tempfile
 import time
+import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -32,6 +33,7 @@ import pyarrow.parquet
 from harness.measure import machine
 from harness.report import Row, report
 from numpy.typing import NDArray
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import KFold, cross_val_score
 from sklearn.neural_network import MLPClassifier
 
@@ -197,6 +199,7 @@ def main() -> int:
     given = parser.parse_args()
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logger.setLevel(logging.INFO)
+    warnings.filterwarnings("ignore", category=ConvergenceWarning)  # of C2ST
     observations = [int(each) for each in given.observations.split(",")]
     title = f"C2ST, {given.simulations:,} simulations"
     with zipfile.ZipFile(given.wheel) as wheel, tempfile.TemporaryDirectory() as scratch:

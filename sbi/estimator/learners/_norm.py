@@ -1,15 +1,14 @@
-"""The norm of a ratio as a function of the parameters: what scores and pairs know of it together.
+"""The norm of a ratio as a function of the parameters: by the mean score, unless pairs contradict.
 
 ::
 
     by the score:  the mean score of held-out events vanishes at each theta       (`_score`)
     by pairs:      a regression between matched and mismatched held-out pairs     (`_pairs`)
 
-Each knows the slopes of the norm with an error of its own. The score knows most of them where a
-single event tells little about theta, so that many are fitted together: there it makes fits right
-even where the shape of the ratio is not. Where a single event tells theta to a small part of its
-range, scores are large and depend on how sharply the network follows the density; pairs know more
-then. Both are added up by their information, unless they contradict each other.
+The score makes fits of many events right even where the shape of the ratio is not, and knows most
+of the slopes where a single event tells little about theta. Where a single event tells theta to a
+small part of its range, scores are large and depend on how sharply the network follows the
+density. There its norm may be wrong by several units of log r, and pairs decide.
 """
 
 from __future__ import annotations
@@ -21,11 +20,11 @@ import numpy as np
 
 from rootml._internal.types import Float
 from rootml.sbi.estimator.graph._assemble import monomials
-from rootml.sbi.estimator.learners._pairs import Pairs, pair_norm
+from rootml.sbi.estimator.learners._pairs import Pairs, constant_norm, pair_norm
 from rootml.sbi.estimator.learners._score import NormEstimate
 
 SMALL = 0.1
-"""Difference of the two norms, in log r, up to which they are taken together, whatever the noise.
+"""Difference of the two norms, in log r, up to which the score is used, however significant it is.
 
 In a large sample a small error of the shape makes them differ significantly; fits of many events
 need the score then, and posteriors of single events do not notice.
@@ -51,7 +50,7 @@ class ThetaNorm:
 
 
 def theta_norm(pairs: Pairs, by_score: NormEstimate) -> ThetaNorm:
-    """The norm by held-out pairs and by the mean score, as far as this agrees with them.
+    """The norm by the mean score, or by held-out pairs where these contradict it.
 
     Raises:
         ConvergenceError: There is no such norm.
@@ -63,7 +62,7 @@ def theta_norm(pairs: Pairs, by_score: NormEstimate) -> ThetaNorm:
     rms = _rms(pairs, apart)
     if rms > SMALL and _significance(apart, by_score, by_pairs) > _SIGNIFICANT:
         return ThetaNorm(by_pairs.coefficients, rms)
-    return ThetaNorm(pair_norm(pairs, by_score).coefficients, 0.0)
+    return ThetaNorm(constant_norm(pairs, by_score.coefficients), 0.0)
 
 
 def _rms(pairs: Pairs, apart: Float) -> float:

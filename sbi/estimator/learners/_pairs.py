@@ -135,6 +135,21 @@ def network_share(pairs: Pairs) -> float:
     return float(np.clip(1.0 - c[1], 0.0, 1.0))
 
 
+def constant_norm(pairs: Pairs, slopes: Float) -> Float:
+    """`slopes`, whose coefficient of 1 is zero, with that coefficient by the bridge estimator.
+
+    Raises:
+        ConvergenceError: There is no such constant.
+    """
+
+    def terms(side: Side, part: slice) -> Float:
+        return np.ones((len(side.value[part]), 1))
+
+    norm = slopes.copy()
+    norm[0] = _regression(pairs.normalised(slopes), np.zeros(1), np.zeros((1, 1)), terms)[0][0]
+    return norm
+
+
 def pair_norm(pairs: Pairs, known: NormEstimate) -> NormEstimate:
     """The norm that the pairs and something known before give together, by a regression.
 

@@ -32,7 +32,7 @@ NOT_OF_THE_NETWORKS = {
     "normalisation", "shapes",
 }  # fmt: skip
 """Settings on which a network does not depend, or (folds) only through the number in use."""
-_FORMAT = 3  # the norm of networks with parameters is that of scores and pairs
+_FORMAT = 3  # the norm of networks with parameters may be that of pairs
 
 
 class Job(Protocol[N_co]):
