@@ -15,7 +15,8 @@ PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11 python; d
 
 .PHONY: help quickstart test test-long test-full test-oldest test-newest test-triton studies \
 	lint format bench clean servers docs docs-serve notebooks pictures \
-	bench-bdt bench-remote bench-sbi bench-morphing bench-scaling bench-signed_weights
+	bench-bdt bench-remote bench-sbi bench-morphing bench-posteriors bench-scaling \
+	bench-signed_weights
 help:
 	@echo "make quickstart   install, then show everything on generated ROOT files (a minute or two)"
 	@echo "make test         install everything that the tests use, run them"
@@ -93,7 +94,8 @@ pictures: $(STAMPS)/test
 bench: $(STAMPS)/test
 	$(PY) benchmarks/batching.py $(ARGS)
 
-bench-bdt bench-remote bench-sbi bench-morphing bench-scaling bench-signed_weights: bench-%: $(STAMPS)/test
+BENCHES = bench-bdt bench-remote bench-sbi bench-morphing bench-posteriors bench-scaling
+$(BENCHES) bench-signed_weights: bench-%: $(STAMPS)/test
 	$(PY) benchmarks/$*.py $(ARGS)
 
 clean:
