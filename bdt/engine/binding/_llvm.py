@@ -31,9 +31,9 @@ from rootml.bdt.engine.codegen._emit_block import (
     emit_rows_function,
 )
 from rootml.bdt.engine.codegen._emit_lanes import LANES, lane_bytes, tree_lanes
+from rootml.bdt.engine.codegen._emit_leaves import SumOrder, leaf_layout, sum_order
 from rootml.bdt.engine.codegen._emit_links import emit_exp, emit_link
 from rootml.bdt.engine.codegen._emit_predicates import PLANES, TABLE
-from rootml.bdt.engine.codegen._emit_trees import SumOrder, leaf_layout, sum_order
 from rootml.bdt.engine.codegen._ir import ir
 from rootml.bdt.engine.tables._lanes import make_lanes
 from rootml.bdt.engine.tables._plan import Plan, make_plan

@@ -34,6 +34,7 @@ from rootml.bdt.engine.codegen._emit_inputs import (
     size_of,
 )
 from rootml.bdt.engine.codegen._emit_lanes import emit_lanes
+from rootml.bdt.engine.codegen._emit_leaves import SumOrder
 from rootml.bdt.engine.codegen._emit_predicates import (
     emit_categories,
     emit_category_bytes,
@@ -50,7 +51,7 @@ from rootml.bdt.engine.codegen._emit_traversal import (
     emit_traverse_block,
     emit_traverse_rows,
 )
-from rootml.bdt.engine.codegen._emit_trees import SumOrder, emit_full, emit_irregular
+from rootml.bdt.engine.codegen._emit_trees import emit_full, emit_irregular
 from rootml.bdt.engine.tables._predicates import MAX_FUNCTION_BYTES
 from rootml.bdt.engine.tables._trees import IRREGULAR, LeafLayout
 

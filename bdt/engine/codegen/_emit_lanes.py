@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from rootml.bdt.engine._target import Target
 from rootml.bdt.engine.codegen._code import BYTES, I8, I16, I64, PTR, Code, Function, Value, vector
 from rootml.bdt.engine.codegen._emit_inputs import size_of
+from rootml.bdt.engine.codegen._emit_leaf_numbers import choose_leaf, index_bytes, index_events
 from rootml.bdt.engine.codegen._emit_lookup import ByteTable
-from rootml.bdt.engine.codegen._emit_trees import choose_leaf, index_bytes, index_events
 from rootml.bdt.engine.tables._lanes import STEP, TOGETHER, TREES
 
 LANES = ("columns", "default", "thresholds", "nodes", "values", "num_entries")
