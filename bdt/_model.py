@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import math
 import os
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal, Protocol, get_args
 
@@ -163,9 +164,8 @@ class Model(HtmlRepr):
         if threads == 1 or len(pieces) <= 1:
             for start, stop in zip(pieces, stops, strict=True):
                 run(start, stop)
-        else:  # threads that end with this call
-            with ThreadPoolExecutor(min(threads, len(pieces))) as pool:
-                list(pool.map(run, pieces, stops))
+        else:
+            _in_threads(run, list(zip(pieces, stops, strict=True)), threads)
         return scores[:, 0] if width == 1 else scores
 
     # --- explanations ----------------------------------------------------------------------------
@@ -387,6 +387,28 @@ def _is_plain(forest: Forest) -> bool:
 
 def _check_threads(threads: Any) -> int:
     return 1 if threads is None else check_whole("threads", threads, minimum=1)
+
+
+def _in_threads(
+    run: Callable[[int, int], None], pieces: Sequence[tuple[int, int]], threads: int
+) -> None:
+    """Run all pieces, the caller's thread among those that do; the others end with this call."""
+    left = deque(pieces)
+
+    def work() -> None:
+        while True:
+            try:
+                piece = left.popleft()
+            except IndexError:
+                return
+            run(*piece)
+
+    others = min(threads, len(pieces)) - 1
+    with ThreadPoolExecutor(others) as pool:
+        helpers = [pool.submit(work) for _ in range(others)]
+        work()
+    for helper in helpers:
+        helper.result()
 
 
 def _share(count: int, threads: int) -> int:
