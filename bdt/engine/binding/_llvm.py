@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import dataclasses
+import functools
 import itertools
 import math
 import threading
@@ -36,10 +37,10 @@ from rootml.bdt.engine.codegen._emit_links import emit_exp, emit_link
 from rootml.bdt.engine.codegen._emit_predicates import PLANES, TABLE
 from rootml.bdt.engine.codegen._ir import ir
 from rootml.bdt.engine.tables._lanes import make_lanes
-from rootml.bdt.engine.tables._plan import Plan, make_plan
+from rootml.bdt.engine.tables._plan import CACHE, Plan, make_plan
 from rootml.bdt.engine.tables._predicates import MAX_FUNCTION_BYTES, Predicates, strict_nodes
 from rootml.bdt.engine.tables._traversal import can_traverse, make_traversal
-from rootml.bdt.engine.tables._trees import LeafLayout, Program, make_program
+from rootml.bdt.engine.tables._trees import MAX_NUMBERED, LeafLayout, Program, make_program
 from rootml.errors import UnsupportedModelError
 
 _SPARE = 4
@@ -155,16 +156,24 @@ class LlvmEngine:
             most = None if self.target.vbmi else MAX_LOOKUPS
             self._lanes = make_lanes(forest, nodes, tree_lanes(self.target), most)
         order, leaves = self._layout(plan)
+        numbered = self._has_numbers(plan)
+        program = functools.partial(
+            make_program, leaves=leaves, mask_bytes=self.target.block // 8, numbered=numbered
+        )
         self._parts = [
-            (
-                tests,
-                make_program(
-                    forest, nodes, tests.row, plan.kinds, trees, leaves, self.target.block // 8
-                ),
-            )
+            (tests, program(forest, nodes, tests.row, plan.kinds, trees))
             for trees, tests in plan.parts
         ]
-        self.shape = self._shape(order, leaves)
+        self.shape = self._shape(order, leaves, numbered=numbered)
+
+    def _has_numbers(self, plan: Plan) -> bool:
+        """Whether nodes name masks by numbers: 6 % faster where reads bound the trees, as masks
+        and tables do not fit the second-level cache together; up to 1 % slower where they do, and
+        with AVX2, which is bound by its arithmetic.
+        """
+        rows = max((tests.num_rows for _, tests in plan.parts), default=0)
+        size = rows * self.target.block // 8 + 4 * self._forest.num_nodes
+        return self.target.avx512 and size > CACHE and rows <= MAX_NUMBERED
 
     def _layout(self, plan: Plan) -> tuple[SumOrder, LeafLayout]:
         dtype = self._forest.dtype
@@ -175,7 +184,7 @@ class LlvmEngine:
         order = sum_order(self.target, dtype, plan.max_bits)
         return order, leaf_layout(self.target, dtype, order.by_words)
 
-    def _shape(self, order: SumOrder, leaves: LeafLayout) -> KernelShape:
+    def _shape(self, order: SumOrder, leaves: LeafLayout, *, numbered: bool) -> KernelShape:
         forest = self._forest
         tests = [tests for tests, _ in self._parts]
         return KernelShape(
@@ -192,6 +201,7 @@ class LlvmEngine:
             lanes=(self._lanes.depth, self._lanes.entries) if self._lanes else None,
             sets=forest.has_categories,
             vectors=forest.leaf_width > 1,
+            numbered=numbered,
             link=(forest.link, forest.library) if self._has_link else ("", ""),
         )
 

@@ -102,6 +102,7 @@ class KernelShape:
     sets: bool
     link: tuple[str, str]
     vectors: bool
+    numbered: bool
 
     @property
     def key(self) -> str:
@@ -391,7 +392,9 @@ def _emit_trees(module: Any, target: Target, shape: KernelShape) -> Any:
     order, leaves = shape.order, shape.leaves
     vectors = shape.vectors
     kernels = {
-        kind: emit_full(module, target, order, leaves, kind, vectors=vectors)
+        kind: emit_full(
+            module, target, order, leaves, kind, vectors=vectors, numbered=shape.numbered
+        )
         if kind <= IRREGULAR
         else emit_irregular(module, target, order, leaves, kind - IRREGULAR, vectors=vectors)
         for kind in sorted(shape.kinds)

@@ -54,13 +54,15 @@ def _outputs(
 
 def emit_full(
     module: Any, target: Target, order: SumOrder, leaves: LeafLayout, depth: int,
-    *, vectors: bool,
+    *, vectors: bool, numbered: bool,
 ) -> Function:  # fmt: skip
     """A kernel: a segment of full trees of one depth.
 
+    Nodes name their masks by 16-bit numbers where `numbered`, by 32-bit offsets where not.
+
     ::
 
-        full(count, offsets, tables, width, masks, sums):
+        full(count, nodes, tables, width, masks, sums):
             next = numbers of the leaves of the first tree     # `leaf_choice`, `index_bytes`
             for each tree but the last:
                 index = next
@@ -79,7 +81,7 @@ def emit_full(
                 for each output: sums += leaves[index]
     """
     code = Code(module, target, f"full{depth}", [I64, PTR, PTR, I64, PTR, PTR]).private()
-    full = _Full(code, order, leaves, depth)
+    full = _Full(code, order, leaves, depth, numbered)
     if vectors or (depth > MAX_IN_REGISTERS and not target.vbmi):
         full.emit_one_by_one()
     elif order.by_words and depth <= MAX_SHARED:
@@ -94,10 +96,12 @@ def emit_full(
 class _Full:
     """See `emit_full`."""
 
-    def __init__(self, code: Code, order: SumOrder, leaves: LeafLayout, depth: int) -> None:
+    def __init__(
+        self, code: Code, order: SumOrder, leaves: LeafLayout, depth: int, numbered: bool
+    ) -> None:
         self._code, self._order, self._leaves, self._depth = code, order, leaves, depth
-        self._nodes = (1 << depth) - 1
-        self._count, self._offsets, self._tables, self._width, self._masks, self._sums = code.args
+        self._numbered, self._number_size = numbered, 2 if numbered else 4
+        self._count, self._nodes, self._tables, self._width, self._masks, self._sums = code.args
 
     def emit_overlapped(self) -> None:
         code, b = self._code, self._code.b
@@ -107,7 +111,7 @@ class _Full:
         last = b.sub(self._count, I64(1))
         with code.loop(last) as i:
             adding, steps = self._adding(i, index, work)
-            bits = side_by_side(adding, steps, self._choice(b.add(i, I64(1))), self._nodes)
+            bits = side_by_side(adding, steps, self._choice(b.add(i, I64(1))), self._inner)
             index.store(index_bytes(code, bits))
         finished(self._adding(last, index, work)[0])
 
@@ -187,14 +191,22 @@ class _Full:
                 table = b.add(b.mul(i, self._width), output)
                 finished(self._add([table], [index], into))
 
-    def _choice(self, tree: Value) -> Generator[None, None, list[Value]]:
-        start = self._code.at(self._offsets, self._code.b.mul(tree, I64(4 * self._nodes)))
-        return leaf_choice(self._code, partial(self._mask, start), self._depth)
+    @property
+    def _inner(self) -> int:
+        """Inner nodes of a tree."""
+        return (1 << self._depth) - 1
 
-    def _mask(self, offsets: Value, node: int) -> Value:
+    def _choice(self, tree: Value) -> Generator[None, None, list[Value]]:
+        size = self._number_size * self._inner
+        nodes = self._code.at(self._nodes, self._code.b.mul(tree, I64(size)))
+        return leaf_choice(self._code, partial(self._mask, nodes), self._depth)
+
+    def _mask(self, nodes: Value, node: int) -> Value:
         """The events that pass the test of a node."""
-        code = self._code
-        at = code.load(I32, offsets, 4 * node, align=4)
+        code, size = self._code, self._number_size
+        at = code.load(I16 if self._numbered else I32, nodes, size * node, align=size)
+        if self._numbered:
+            at = code.b.mul(code.b.zext(at, I64), I64(code.row))
         return code.load(code.mask, self._masks, at, align=code.row)
 
     def _index(self, tree: Value) -> list[Value]:

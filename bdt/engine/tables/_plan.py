@@ -21,7 +21,7 @@ from rootml.bdt.engine.tables._traversal import can_traverse
 from rootml.bdt.engine.tables._trees import IRREGULAR, irregular_slots, tree_costs, tree_kinds
 
 CACHE = 1 << 21
-"""Bytes of masks that stay in the second-level cache."""
+"""Bytes that stay in the second-level cache."""
 MAX_MASK_BYTES = 1 << 28
 """Limit on the memory for masks, or for the slots of irregular trees, of a thread."""
 _MASK_COST, _CACHE_MISS_COST, _PART_GAIN, _STEP_COST = 6.0, 6.0, 0.8, 4.5

@@ -27,6 +27,8 @@ SEGMENT = ("kind", "count", "nodes", "leaves", "output", "groups", "zero", "zero
 """Columns of segments: kind is d, or 8 + k; nodes and leaves are offsets in bytes; `zeros` slots
 from number `zero` on belong to no leaf of an irregular tree."""
 IRREGULAR = 8
+MAX_NUMBERED = 1 << 16
+"""Masks that 16-bit numbers tell apart."""
 STEP = ("mask", "at", "left", "right")
 """A step of an irregular tree, four uint32: offsets of its mask, of the events that reach the
 node, and of where those go that pass and fail the test."""
@@ -74,13 +76,14 @@ class Program:
 
     Attributes:
         segments: int64, shape (segments, 8), see `SEGMENT`.
-        nodes: uint32: offsets of masks (full trees), or steps (irregular ones).
+        nodes: As bytes: numbers of masks, uint16 (full trees), their offsets, uint32 (full trees
+            whose program has more than `MAX_NUMBERED` masks), or steps (irregular trees).
         leaves: Tables of leaves as bytes.
         slots: Masks that irregular trees need as work space.
     """
 
     segments: NDArray[np.int64]
-    nodes: NDArray[np.uint32]
+    nodes: NDArray[np.uint8]
     leaves: NDArray[np.uint8]
     slots: int
 
@@ -141,6 +144,8 @@ def make_program(
     trees: NDArray[np.int64],
     leaves: LeafLayout,
     mask_bytes: int,
+    *,
+    numbered: bool,
 ) -> Program:
     """The program for some trees, in the order in which their leaves are added.
 
@@ -148,10 +153,11 @@ def make_program(
         row: For each of `nodes`: its mask.
         kinds: For each tree of the forest, from `tree_kinds`.
         mask_bytes: Size of a mask.
+        numbered: Whether full trees name masks by 16-bit numbers, half as much to read.
     """
     rows = np.zeros(forest.num_nodes, np.int64)
     rows[nodes.index] = row
-    maker = _Maker(forest, nodes, rows * mask_bytes, leaves, mask_bytes)
+    maker = _Maker(forest, nodes, rows, leaves, mask_bytes, numbered)
     vectors = forest.leaf_width > 1
     for output in range(1 if vectors else forest.num_outputs):
         own = trees if vectors else trees[forest.tree_output[trees] == output]
@@ -165,13 +171,13 @@ def make_program(
 class _Maker:
     def __init__(
         self, forest: Forest, nodes: Nodes, rows: NDArray[np.int64], leaves: LeafLayout,
-        mask_bytes: int,
+        mask_bytes: int, numbered: bool,
     ) -> None:  # fmt: skip
-        self._mask_bytes = mask_bytes
+        self._mask_bytes, self._numbered = mask_bytes, numbered
         self._forest, self._leaves = forest, leaves
         self._left, self._right, self._rows = nodes.left, nodes.right, rows
         self._segments: list[list[int]] = []
-        self._nodes: list[NDArray[np.uint32]] = []
+        self._nodes: list[NDArray[np.uint8]] = []
         self._tables: list[NDArray[np.uint8]] = []
         self._nodes_size = self._tables_size = 0
         self._slots = 1
@@ -180,7 +186,7 @@ class _Maker:
         padding = np.zeros(64, np.uint8)
         return Program(
             np.array(self._segments, np.int64).reshape(-1, len(SEGMENT)),
-            np.concatenate([*self._nodes, np.zeros(16, np.uint32)]),
+            np.concatenate([*self._nodes, padding]),
             np.concatenate([*(table.reshape(-1) for table in self._tables), padding]),
             self._slots,
         )
@@ -191,26 +197,28 @@ class _Maker:
             return
         for tree in trees.tolist():
             steps, tables, extra = self._irregular(kind - IRREGULAR, tree)
-            self._add(kind, len(steps) // len(STEP), output, extra, steps, tables)
+            self._add(kind, len(steps), output, extra, steps, tables)
 
     def _add(
         self, kind: int, count: int, output: int, extra: tuple[int, int, int],
-        nodes: NDArray[np.uint32], tables: NDArray[np.uint8],
+        nodes: NDArray[Any], tables: NDArray[np.uint8],
     ) -> None:  # fmt: skip
+        raw = nodes.reshape(-1).view(np.uint8)
+        raw = np.concatenate([raw, np.zeros(-len(raw) % 64, np.uint8)])
         self._segments.append(
             [kind, count, self._nodes_size, self._tables_size, output, *extra]
         )  # fmt: skip
-        self._nodes.append(nodes)
+        self._nodes.append(raw)
         self._tables.append(tables)
-        self._nodes_size += nodes.nbytes
+        self._nodes_size += raw.nbytes
         self._tables_size += tables.nbytes
 
     def _full(
         self, depth: int, trees: NDArray[np.int64]
-    ) -> tuple[NDArray[np.uint32], NDArray[np.uint8]]:
+    ) -> tuple[NDArray[Any], NDArray[np.uint8]]:
         """All trees of a segment at once, level by level."""
         forest = self._forest
-        masks = np.zeros((len(trees), (1 << depth) - 1), np.uint32)
+        masks = np.zeros((len(trees), (1 << depth) - 1), np.int64)
         values = np.zeros((len(trees), 1 << depth, forest.leaf_width), forest.dtype)
         node = forest.tree_offset[trees]
         tree = np.arange(len(trees))
@@ -227,7 +235,11 @@ class _Maker:
             tree = np.concatenate([tree, tree])
             place = np.concatenate([2 * place + 1, 2 * place])
             node = np.concatenate([self._left[node], self._right[node]]).astype(np.int64)
-        return masks.reshape(-1), self._leaves.pack(_by_output(values), depth)
+        named = masks.astype(np.uint16) if self._numbered else self._offsets(masks)
+        return named, self._leaves.pack(_by_output(values), depth)
+
+    def _offsets(self, masks: NDArray[np.int64]) -> NDArray[np.uint32]:
+        return (masks * self._mask_bytes).astype(np.uint32)
 
     def _irregular(
         self, bits: int, tree: int
@@ -247,14 +259,13 @@ class _Maker:
         slot[0] = 0  # all events reach the root: slot 0 is all ones, and no leaf has it
         self._slots = max(self._slots, groups * (most + 1) + len(order))
         left, right = (side[start:stop][order] - start for side in (self._left, self._right))
-        slots = np.stack([slot[order], slot[left], slot[right]], 1) * self._mask_bytes
-        steps = np.concatenate([self._rows[start:stop][order][:, None], slots], 1)
+        steps = np.stack([self._rows[start:stop][order], slot[order], slot[left], slot[right]], 1)
         values = np.full((groups * (most + 1), forest.leaf_width), -0.0, forest.dtype)
         values[slot[leaf]] = forest.value[start:stop][leaf]
         values = values.reshape(groups, most + 1, -1)
         extra = groups, int(slot[leaf[-1]]) + 1, groups * most - len(leaf)
         return (
-            steps.astype(np.uint32).reshape(-1),
+            self._offsets(steps),
             self._leaves.pack(_by_output(values), bits),
             extra,
         )

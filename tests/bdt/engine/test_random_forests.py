@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from rootml.bdt import Forest
 from rootml.bdt._inputs import Table
 from rootml.bdt.engine._target import CPUS
+from rootml.bdt.engine.binding import _llvm
 from rootml.bdt.engine.binding._host import host_target
 from rootml.bdt.engine.binding._llvm import LlvmEngine
 from rootml.bdt.engine.binding._numpy import NumpyEngine
@@ -150,6 +151,23 @@ def test_parts_add_up_alike(name: str) -> None:
     engine = LlvmEngine(forest, method="masks", parts=3)
     assert len(engine._parts) == 3
     assert same(score(engine, forest, x), walk(forest, x))
+
+
+@pytest.mark.skipif(not here("avx512"), reason="for AVX-512 only")
+@pytest.mark.parametrize("name", ["full depth 6", "mixed depths"])
+def test_nodes_name_masks_by_numbers(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where they would not fit the cache, unless there are too many masks."""
+    forest = random_forest(np.random.default_rng(8), **FORESTS[name])
+    x = rows_on_thresholds(np.random.default_rng(2), forest, 40)
+    expected = np.tile(walk(forest, x), (20, 1))
+    many = np.tile(x, (20, 1))
+    monkeypatch.setattr(_llvm, "CACHE", 1000)
+    for most, numbered in ((1 << 16, True), (10, False)):
+        monkeypatch.setattr(_llvm, "MAX_NUMBERED", most)
+        engine = LlvmEngine(forest)
+        assert engine.shape.numbered == numbered
+        assert same(score(engine, forest, many), expected)
+        assert same(score(engine, forest, many[:100]), expected[:100])
 
 
 def test_a_forest_too_wide_for_the_kernels_is_refused() -> None:
