@@ -86,7 +86,10 @@ def _counted(name: str, isa: str, clock: float) -> tuple[str, ...]:
     engine.prepare(rootml.bdt.load(model_path(name)), "masks")
     shape, module = engine.shape, ir.Module("limits")
     module.triple = target.triple
-    kernel = emit_full(module, target, shape.order, shape.leaves, max(shape.kinds), vectors=False)
+    kernel = emit_full(
+        module, target, shape.order, shape.leaves, max(shape.kinds), vectors=False,
+        numbered=shape.numbered,
+    )  # fmt: skip
     kernel.linkage = ""
     names = [line.split()[0] for line in assembly(str(module), target).splitlines()
              if line.startswith("\t") and not line.startswith("\t.")]  # fmt: skip
@@ -103,9 +106,9 @@ def _reads() -> list[tuple[str, ...]]:
     """255,000 masks of 64 bytes, as 1000 trees of depth 8 read them for 512 events."""
     with tempfile.TemporaryDirectory() as folder:
         reads = _compiled(Path(folder))
-        found = []
+        found: list[tuple[str, ...]] = []
         for megabytes in (0.1, 0.4, 0.8, 1.6):
-            for tables in (0.0, 1.5):
+            for tables in (0.0, 1.5, 2.0):
                 each = reads(int(megabytes * 2**20) // 64, int(tables * 2**20) // 64, 7)
                 cells = f"{megabytes} MB", f"{tables} MB", f"{each:.2f}"
                 found.append((*cells, f"{each * 255_000 / 512:.0f}"))
