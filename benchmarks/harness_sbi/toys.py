@@ -25,7 +25,7 @@ from rootml import sbi
 
 SIZE = Size(3, 20, 20, 3_000, 100_000)
 ROUNDS = 5
-NOW, BEFORE = (4, 24), (1, 3)  # few and more toys
+NOW, BEFORE = (4, 24), (1, 7)  # few and more toys
 BAR = 30.0
 
 
