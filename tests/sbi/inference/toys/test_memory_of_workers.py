@@ -49,6 +49,7 @@ def packed(path: Path, events: int) -> int:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux says what memory is a process's own")
+@pytest.mark.long
 def test_a_worker_keeps_one_copy_of_the_events(tmp_path: Path) -> None:
     few, many = tmp_path / "few", tmp_path / "many"
     packed(few, 60_000)  # float32, too: the same compiled code
