@@ -25,6 +25,7 @@ from rootml.sbi.inference.toys._toys import Ensemble, Generators, run_toys, sour
 from rootml.sbi.inference.toys._work import Where
 from rootml.sbi.likelihood._combined import CombinedLikelihood
 from rootml.sbi.likelihood._fittable import Fittable, is_weighted
+from rootml.sbi.likelihood._layout import Indices
 from rootml.sbi.likelihood._likelihood import Likelihood, mixture_of
 
 if TYPE_CHECKING:
@@ -270,10 +271,20 @@ def _unbinned(like: Likelihood, theta: Float, bins: int) -> tuple[Float, Float]:
     order = np.argsort(density)
     cumulative = np.cumsum(weights[order])
     places = np.searchsorted(cumulative, cumulative[-1] * np.arange(1, bins) / bins)
-    edges = np.unique(density[order][np.minimum(places, len(order) - 1)])
+    edges = _between(density[order], np.minimum(places, len(order) - 1))
     expected = np.bincount(np.digitize(density, edges), weights, len(edges) + 1)
     ours = np.digitize(unbinned.densities(theta), edges)
     events = unbinned.events
     weight = np.ones(events.num_events) if events.weights is None else events.weights
     counts = np.bincount(ours, weight, len(edges) + 1)
     return np.asarray(counts, np.float64), np.asarray(expected, np.float64)
+
+
+def _between(rising: Float, places: Indices) -> Float:
+    """Edges just below some of the values: half-way to the next smaller one, each once.
+
+    Of few different values a bin holds one or several whole ones; no bin is without any.
+    """
+    first = np.unique(np.searchsorted(rising, rising[places], side="left"))
+    first = first[first > 0]
+    return np.asarray(0.5 * (rising[first - 1] + rising[first]))

@@ -18,7 +18,7 @@ from rootml.plot import Labels, Style, write
 from rootml.plot import scan as draw_scan
 from rootml.sbi.inference.fits._fit import LEVEL
 from rootml.sbi.inference.limits._by_toys import rising
-from rootml.sbi.inference.limits._statistic import Statistic
+from rootml.sbi.inference.limits._statistic import Statistic, tied
 from rootml.sbi.inference.minimum._quantiles import check_level
 from rootml.sbi.inference.toys._toy_task import Task, child_seeds
 from rootml.sbi.inference.toys._toys import (
@@ -58,7 +58,7 @@ class Neyman(HtmlRepr):
     @property
     def accepted(self) -> list[bool]:
         """Which values are in the confidence set."""
-        return [bool(a) for a in self.t <= self.critical]
+        return [bool(a) for a in tied(self.t) <= self.critical]
 
     def interval(self) -> tuple[float, float]:
         """The ends of the accepted values, interpolated where t crosses the critical value.
@@ -66,7 +66,7 @@ class Neyman(HtmlRepr):
         Raises:
             ConvergenceError: No value is accepted, or the set reaches the end of the values.
         """
-        excess = self.t - self.critical
+        excess = tied(self.t) - self.critical
         inside = np.flatnonzero(excess <= 0.0)
         if not len(inside) or inside[0] == 0 or inside[-1] == len(excess) - 1:
             message = (
@@ -104,8 +104,10 @@ class Neyman(HtmlRepr):
 
     def _grid(self) -> Grid:
         rows = [
-            (f"{v:.5g}", f"{c:.4f}", f"{t:.4f}", "yes" if t <= c else "no")
-            for v, c, t in zip(self.values, self.critical, self.t, strict=True)
+            (f"{v:.5g}", f"{c:.4f}", f"{t:.4f}", "yes" if accepted else "no")
+            for v, c, t, accepted in zip(
+                self.values, self.critical, self.t, self.accepted, strict=True
+            )
         ]
         return Grid((self.name, "critical t", "t of the data", "accepted"), rows)
 
@@ -173,7 +175,12 @@ def neyman(
     t = [results.require_valid().statistic() for results in found]
     return Neyman(
         name, level, grid,
-        np.array([np.quantile(each[np.isfinite(each)], level) for each in t]),
+        np.array([_critical(each[np.isfinite(each)], level) for each in t]),
         np.array([max(2.0 * (fit.nll - data.best.nll), 0.0) for fit in held]),
         tuple(int(np.isnan(each).sum()) for each in t),
     )  # fmt: skip
+
+
+def _critical(t: Float, level: float) -> float:
+    """The smallest t that is not exceeded by at least this share of the toys."""
+    return float(np.quantile(t, level, method="inverted_cdf"))

@@ -72,7 +72,10 @@ class RatioColumns(HtmlRepr, Mapping[str, Mapping[str, Any]]):
         self.num_events = len(self._store[first][NOMINAL])
         self._check_lengths(first)
         if self.num_events == 0 and not may_be_empty:
-            message = "the columns hold no events; if that is what was observed, may_be_empty="
+            message = (
+                "the columns hold no events; if none were observed, say so: "
+                "RatioColumns({'S': [], 'B': []}, may_be_empty=True)"
+            )
             raise UsageError(message)
         self.weights = None if weights is None else _weights(weights, self.num_events)
         self.asimov = asimov
@@ -245,9 +248,11 @@ def are_weights(weights: Float | None, *, asimov: bool) -> bool:
     return weights is not None and not asimov and bool((weights != 1.0).any())
 
 
-def as_columns(given: Any) -> RatioColumns:
+def as_columns(given: Any, *, may_be_empty: bool = False) -> RatioColumns:
     """`given`, or Columns made of a dict."""
-    return given if isinstance(given, RatioColumns) else RatioColumns(given)
+    if isinstance(given, RatioColumns):
+        return given
+    return RatioColumns(given, may_be_empty=may_be_empty)
 
 
 def _scaled(store: Mapping[str, Any], factors: Mapping[str, float]) -> dict[str, Any]:

@@ -344,6 +344,7 @@ class Unbinned:
             for name, value in zip(self.layout.processes, expected, strict=True)
             if not np.isfinite(value)
         ]
+        at = at or "any point"
         if undefined:
             return DensityError(f"the yield of process {undefined[0]!r} is not a number at {at}")
         bad = np.flatnonzero(~((density > 0.0) & np.isfinite(density)))

@@ -8,7 +8,7 @@ from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,8 @@ from rootml._internal.devices import one_thread
 from rootml._internal.loss_display import LossDisplay
 from rootml._internal.progress import status
 from rootml._internal.statistics import effective_events
+from rootml._internal.validators import is_a
+from rootml.dataset import Dataset
 from rootml.errors import EmptySelectionError, UsageError
 from rootml.sbi.morphing._settings import Settings
 from rootml.sbi.morphing._uncertainty_band import Band, find_band
@@ -56,9 +58,6 @@ from rootml.sbi.morphing.preprocessing._relative_tables import relative_tables
 from rootml.sbi.morphing.reweighting._reweight import cached_kinematics
 from rootml.sbi.morphing.validation._training_events import Sketch
 
-if TYPE_CHECKING:
-    from rootml.dataset import Dataset
-
 logger = logging.getLogger(__name__)
 
 _DATA_STREAM = 8
@@ -87,7 +86,17 @@ def fit(
 def _read_sample(
     settings: Settings, dataset: Dataset, domain: str, progress: bool | None
 ) -> tuple[Rows, dict[str, int]]:
-    """The rows to train on, and how many there are, are used and are not finite."""
+    """The rows to train on, and how many there are, are used and are not finite.
+
+    Raises:
+        UsageError: Not a Dataset; a domain that `check_domain` refuses.
+    """
+    if not is_a(dataset, Dataset):
+        message = (
+            f"the {domain} must be a Dataset, as rootml.open(...) gives it, not a "
+            f"{type(dataset).__name__}: write arrays to a file first"
+        )
+        raise UsageError(message)
     rows, total, bad = read_rows(
         dataset,
         settings.names,

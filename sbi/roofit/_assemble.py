@@ -97,8 +97,8 @@ def assemble(
 
 
 def _constrained(factory: Factory, name: str, pdf: Any, constraints: Sequence[Any]) -> Any:
-    """The product with constraints."""
-    if not constraints:
+    """The product with constraints; under its own name without any, too."""
+    if not constraints and name != TOP:
         return pdf
     title = "events and auxiliary measurements"
     return factory.make("RooProdPdf", name, title, factory.arguments([pdf, *constraints]))

@@ -196,6 +196,8 @@ class _Density:
         self._known: tuple[list[Float], Float] | None = None
 
     def __call__(self, rows: int, arrays: Sequence[Float]) -> Float:
+        if not rows:
+            return np.empty(0)
         count = len(self._keys)
         given = [np.broadcast_to(array, (rows,)) for array in arrays[:count]]
         theta = np.array(list(_single(self._parameters, arrays[count:]).values()))

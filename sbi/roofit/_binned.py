@@ -46,15 +46,19 @@ class BinnedChannel:
 
 
 def make_channels(
-    factory: Factory, binned: Binned, parameters: Mapping[str, Any]
+    factory: Factory, binned: Binned, parameters: Mapping[str, Any], more: Sequence[Any] = ()
 ) -> list[BinnedChannel]:
-    """All channels of `binned`."""
-    return [
-        _Channel(factory, name, len(counts), parameters).build(
-            [s for s in binned.samples if s.channel == name], counts
-        )
-        for name, counts in binned.observed.items()
-    ]
+    """All channels of `binned`.
+
+    Args:
+        more: Factors of the first sample.
+    """
+    found: list[BinnedChannel] = []
+    for name, counts in binned.observed.items():
+        channel = _Channel(factory, name, len(counts), parameters)
+        samples = [s for s in binned.samples if s.channel == name]
+        found.append(channel.build(samples, counts, () if found else more))
+    return found
 
 
 class _Channel:
@@ -68,9 +72,13 @@ class _Channel:
         self.x = factory.make("RooRealVar", f"bin_{name}", title, 0.5, 0.0, float(bins))
         self.x.setBins(bins)
 
-    def build(self, samples: Sequence[Sample], counts: Float) -> BinnedChannel:
-        """The channel with its samples."""
-        functions = [self._sample(sample) for sample in samples]
+    def build(
+        self, samples: Sequence[Sample], counts: Float, more: Sequence[Any]
+    ) -> BinnedChannel:
+        """The channel with its samples, the first of them with more factors."""
+        functions = [
+            self._sample(sample, () if number else more) for number, sample in enumerate(samples)
+        ]
         ones = [self.factory.constant(1.0)] * len(functions)
         pdf = self.factory.make(
             "RooRealSumPdf", self.name, f"counts of {self.name}",
@@ -79,7 +87,7 @@ class _Channel:
         pdf.setAttribute("BinnedLikelihood")
         return BinnedChannel(self.name, self.x, np.asarray(counts), pdf)
 
-    def _sample(self, sample: Sample) -> Any:
+    def _sample(self, sample: Sample, more: Sequence[Any]) -> Any:
         label = f"{self.name}_{sample.name}"
         title = f"{sample.name} in {self.name}"
         shapes = [m for m in sample.modifiers if m.kind == "shape"]
@@ -90,6 +98,7 @@ class _Channel:
         items += piecewise(
             self.factory, f"{label}_effects", title, list(map(self._effect, effects))
         )
+        items += more
         # RooRealSumPdf takes functions of its observable, and no pdf without any
         return self.factory.make("RooProduct", label, title, self.factory.arguments(items))
 

@@ -108,6 +108,8 @@ def _address(function: Any) -> int:
 
 
 def _array(pointer: Any, size: int) -> Float:
+    if not size:  # the pointer may be null
+        return np.empty(0)
     memory: Any = (ctypes.c_double * size).from_address(ctypes.addressof(pointer.contents))
     array: Float = np.frombuffer(memory, np.float64)
     return array

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias
 
 from rootml.errors import UsageError
+from rootml.sbi.likelihood._acts_on import acts_on
 from rootml.sbi.likelihood._fittable import Fittable
 from rootml.sbi.likelihood._likelihood import Likelihood
+from rootml.sbi.likelihood._parameters import Nuisance
 from rootml.sbi.roofit._assemble import Assembled, Events, assemble, extended
 from rootml.sbi.roofit._batch import BatchDensity
 from rootml.sbi.roofit._binned import make_channels
 from rootml.sbi.roofit._check import Check, check
 from rootml.sbi.roofit._columns import ColumnDensity
 from rootml.sbi.roofit._constraints import make_constraints
+from rootml.sbi.roofit._effects import Effect, piecewise
 from rootml.sbi.roofit._factory import Factory
 from rootml.sbi.roofit._nll import make_nll
 from rootml.sbi.roofit._objects import RooFitObjects
@@ -89,6 +93,9 @@ def _pdf(like: Likelihood, route: Route, tolerance: float, reach: float) -> RooF
     if like.unbinned is not None:
         yields = make_yields(factory, like.model, parameters)
         total = factory.sum("nu", "expected events", list(yields.values()))
+        total = factory.product(
+            "nu_model", "expected events", [total, *_idle(factory, like, parameters)]
+        )
         if route == "columns":
             made = ColumnDensity(
                 factory, like, parameters, yields, total, tolerance=tolerance, reach=reach
@@ -99,7 +106,10 @@ def _pdf(like: Likelihood, route: Route, tolerance: float, reach: float) -> RooF
         pdf = extended(factory, name, made.density, total)
         weights = like.unbinned.columns.weights
         events = Events(name, pdf, made.variables, made.arrays, weights)
-    channels = [] if like.binned is None else make_channels(factory, like.binned, parameters)
+    channels = []
+    if like.binned is not None:
+        idle = [] if like.unbinned is not None else _idle(factory, like, parameters)
+        channels = make_channels(factory, like.binned, parameters, idle)
     constraints, outcomes = make_constraints(factory, like, parameters)
     whole = assemble(factory, events, channels, constraints)
     if outcomes:
@@ -116,6 +126,21 @@ def _pdf(like: Likelihood, route: Route, tolerance: float, reach: float) -> RooF
         errors=made.errors if isinstance(made, ColumnDensity) else {},
         items=items,
     )  # fmt: skip
+
+
+def _idle(factory: Factory, like: Likelihood, parameters: Mapping[str, Any]) -> list[Any]:
+    """A factor of 1 that depends on the nuisances that act on nothing; none if all act.
+
+    RooFit leaves out the constraint of a parameter that its pdf does not depend on.
+    """
+    acting = acts_on(like)
+    one = factory.constant(1.0)
+    effects = [
+        Effect(parameters[name], "code5", one, one)
+        for name, p in like.parameters.items()
+        if isinstance(p, Nuisance) and p.constraint != "none" and not acting[name]
+    ]
+    return piecewise(factory, "idle", "nuisances that act on nothing", effects)
 
 
 def _check_pdf(

@@ -36,10 +36,14 @@ def make_workspace(
         config.SetPdf(pdf.GetName())
         kinds = like.parameters
         nuisances = {name for name, p in kinds.items() if isinstance(p, Nuisance)}
-        config.SetParametersOfInterest(_names(parameters, set(kinds) - nuisances))
-        config.SetNuisanceParameters(_names(parameters, nuisances))
-        config.SetGlobalObservables(_names(global_observables, None))
-        config.SetObservables(_names(observables, None))
+        for role, names in (
+            ("ParametersOfInterest", _names(parameters, set(kinds) - nuisances)),
+            ("NuisanceParameters", _names(parameters, nuisances)),
+            ("GlobalObservables", _names(global_observables, None)),
+            ("Observables", _names(observables, None)),
+        ):
+            if names:  # RooFit knows no set of none
+                getattr(config, f"Set{role}")(names)
         workspace.Import(config)
         _save_start(workspace, parameters, like.start.tolist())
     return workspace

@@ -145,9 +145,8 @@ class _Plane:
         self.low, self.high = (side[index] for side in limits(result.like))
         self._near: Conditional | None = None
         self._last: tuple[Float, tuple[float, Float]] | None = None
-        self.scale = _root(
-            result.covariance[np.ix_(index, index)], [result.errors[n] for n in self._names]
-        )
+        sizes = np.array([_size(result, name) for name in self._names])
+        self.scale = _root(result.covariance[np.ix_(index, index)], sizes)
 
     def at(self, point: Float) -> tuple[float, Float] | None:
         """sqrt(t) and its gradient by the two parameters; None: there is no likelihood."""
@@ -186,12 +185,22 @@ class _Plane:
         )
 
 
-def _root(covariance: Float, errors: list[float]) -> Float:
-    """A matrix L with ``L L^T`` the covariance; of the errors alone, if that has none."""
+def _size(result: Scannable, name: str) -> float:
+    """The error of a parameter; where it has none, at a limit, how far sqrt(t) = 1 is."""
+    error = result.errors[name]
+    for sign in (1.0, -1.0):
+        if not error > 0.0:
+            end = result.end(name, edge=1.0, sign=sign)
+            error = 0.0 if end is None else abs(end - result.values[name])
+    return error if error > 0.0 else 1.0
+
+
+def _root(covariance: Float, sizes: Float) -> Float:
+    """A matrix L with ``L L^T`` the covariance; of the sizes alone, if that has none."""
     try:
         return np.asarray(np.linalg.cholesky(covariance), np.float64)
     except np.linalg.LinAlgError:
-        return np.diag([error if error > 0.0 else 1.0 for error in errors])
+        return np.diag(sizes)
 
 
 _AHEAD = np.array([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [0.0, -1.0]])

@@ -24,7 +24,6 @@ from rootml.errors import (
 from rootml.plot import Labels, Style, write
 from rootml.plot import pulls as draw_pulls
 from rootml.sbi.inference.fits import _finite_samples, _fit_tables
-from rootml.sbi.inference.fits._acts_on import acts_on
 from rootml.sbi.inference.fits._cabinetry import CabinetryResults, container, in_widths
 from rootml.sbi.inference.fits._contour import Contour
 from rootml.sbi.inference.fits._contour import contour as scan_contour
@@ -68,6 +67,7 @@ from rootml.sbi.inference.minimum._search import (
     newton_minimum,
     quick_minimum,
 )
+from rootml.sbi.likelihood._acts_on import acts_on
 from rootml.sbi.likelihood._fittable import Fittable, anchored, is_weighted
 from rootml.sbi.likelihood._parameters import Nuisance, Parameter
 
@@ -219,8 +219,21 @@ class FitResult(HtmlRepr):
                 return None
             return (found, float(found.gradient[index])) if found.valid else None
 
-        first = best + sign * edge * self.errors[name]
+        first = best + sign * self._reach(index, edge)
         return end_of_interval(at, best, self.nll, first, edge=edge, limit=float(limit))
+
+    def _reach(self, index: int, edge: float) -> float:
+        """About how far from the minimum sqrt(-2 log L / L_max) reaches an edge.
+
+        Where no events are seen, a parameter stands at its limit without an error, and -log L
+        rises in a straight line.
+        """
+        error = float(np.sqrt(self.covariance[index, index]))
+        if error > 0.0:
+            return edge * error
+        slope = abs(float(self.like.nll_gradient(self.theta, strict=False)[1][index]))
+        reach = 0.5 * edge**2 / slope if slope > 0.0 else 0.0
+        return reach or max(abs(float(self.theta[index])), 1e-3)
 
     def _minos_by_minuit(self, name: str, level: float) -> tuple[float, float]:
         """The interval by Minuit's search for crossings."""

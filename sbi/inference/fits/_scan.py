@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _FARTHEST = 10.0
+_LOWER = -1e-3  # t below: not the rounding of -log L
 _WEIGHTED = "the data have weights that are not counts: t counts each weight as events"
 
 
@@ -206,8 +208,14 @@ def profile(
         if found.valid:
             t[i] = 2.0 * (found.nll - result.nll)
             theta[i], near = found.theta, found
-    note = _WEIGHTED if is_weighted(result.like) else ""
-    return Profile(name, grid, t, theta, best, int(np.isnan(t).sum()), note)
+    notes = [_WEIGHTED] if is_weighted(result.like) else []
+    lowest = int(np.nanargmin(t)) if np.isfinite(t).any() else 0
+    if t[lowest] < _LOWER:
+        notes.append(
+            f"the fit is not the lowest minimum: t is {t[lowest]:.4g} at {name} = "
+            f"{grid[lowest]:.6g}; fit again from there, with start="
+        )
+    return Profile(name, grid, t, theta, best, int(np.isnan(t).sum()), "; ".join(notes))
 
 
 def _range(result: Scannable, name: str, points: int, sigmas: float) -> Float:
@@ -221,6 +229,8 @@ def _range(result: Scannable, name: str, points: int, sigmas: float) -> Float:
     for sign, side in zip((-1.0, 1.0), limits(result.like), strict=True):
         found = result.end(name, edge=sigmas, sign=sign)
         reach = sigmas * result.errors[name] * (1.0 if found is None else _FARTHEST)
+        if found is not None and not reach:  # at a limit, without an error
+            reach = math.inf
         limit = sign * (side[list(result.values).index(name)] if found is None else found)
         ends.append(sign * min(sign * best + reach, limit))
     low, high = ends

@@ -5,13 +5,22 @@ Source: G. Cowan, K. Cranmer, E. Gross, O. Vitells, https://arxiv.org/abs/1007.1
 
 from __future__ import annotations
 
+import logging
 import math
+from typing import TypeVar
 
 import numpy as np
 
+from rootml._internal.types import Float
 from rootml.errors import ConvergenceError
 from rootml.sbi.inference.fits._fit import FitResult, fit, newton_fit
+from rootml.sbi.inference.minimum._minimise import within
 from rootml.sbi.likelihood._fittable import Fittable
+
+Value = TypeVar("Value", float, Float)
+log = logging.getLogger(__name__)
+
+_LOWER = 1e-3  # of -log L: more than minima that are the same differ by
 
 
 class Statistic:
@@ -41,7 +50,20 @@ class Statistic:
                 message = f"no minimum with {self.name} = {value}: {'; '.join(found.problems)}"
                 raise ConvergenceError(message)
             self._held[value] = found
+            self._look_below(found)
         return self._held[value]
+
+    def _look_below(self, held: FitResult) -> None:
+        """Take another minimum for the best one if a fit with the parameter held is lower."""
+        if held.nll > self.best.nll - _LOWER:
+            return
+        better = fit(self.like, start=within(self.like, held.values))
+        if better.valid and better.nll < self.best.nll - _LOWER:
+            log.warning(
+                "a lower minimum than that of the fit, %s = %.6g, is at %.6g and taken instead",
+                self.name, self.fitted, better.values[self.name],
+            )  # fmt: skip
+            self.best = better
 
     def known(self) -> list[float]:
         """Values of which the fit has been made."""
@@ -71,17 +93,24 @@ class Statistic:
         """q0: how much worse the null is; 0 for a downward fluctuation."""
         if self.fitted <= self.null:
             return 0.0
-        return max(2.0 * (self.held(self.null).nll - self.best.nll), 0.0)
+        held = self.held(self.null)  # may find a lower minimum
+        if self.fitted <= self.null:
+            return 0.0
+        return max(2.0 * (held.nll - self.best.nll), 0.0)
 
     def upper(self, value: float) -> float:
         """q~: how much worse `value` is than the best at or above the null; 0 if that is above."""
         if self.fitted >= value:
             return 0.0
-        floor = self.best if self.fitted >= self.null else self.held(self.null)
-        return max(2.0 * (self.held(value).nll - floor.nll), 0.0)
+        null = self.held(self.null) if self.fitted < self.null else None
+        held = self.held(value)  # may find a lower minimum
+        if self.fitted >= value:
+            return 0.0
+        floor = self.best if null is None or self.fitted >= self.null else null
+        return max(2.0 * (held.nll - floor.nll), 0.0)
 
 
-def tied(q: float) -> float:
+def tied(q: Value) -> Value:
     """Where toys count as large as q: equal data give equal statistics, but for rounding."""
     return q - 1e-6 * (1.0 + q)
 

@@ -97,7 +97,7 @@ def start_of(
                 raise MissingParameterError(message)
     values = {name: float(p.value or 0.0) for name, p in like.parameters.items()}
     values |= {**start, **fixed}
-    free = np.array([not (p.fixed or name in fixed) for name, p in like.parameters.items()])
+    free = np.array([not (p.fixed or name in fixed) for name, p in like.parameters.items()], bool)
     _check_start(like, values, free)
     return np.array([values[name] for name in names], np.float64), free
 

@@ -76,7 +76,10 @@ def migrad_minimum(
     like: Fittable, objective: Objective, theta: Float, free: npt.NDArray[np.bool_],
     *, gradient: bool, strategy: int, calls: int | None,
 ) -> tuple[Minimum, Any]:  # fmt: skip
-    """Where MIGRAD ends, valid or not, and its `iminuit.Minuit`."""
+    """Where MIGRAD ends, valid or not, and its `iminuit.Minuit`; without parameters None."""
+    if not len(theta):
+        objective(theta)  # raises where there is no likelihood
+        return _polished(like, theta, free), None
     minuit = prepare(objective, theta, gradient=gradient, strategy=strategy)
     if minuit.nfit:
         minuit.migrad(ncall=calls)

@@ -79,7 +79,10 @@ def expected_data(model: Model, channel: Unbinned | None, theta: Float, engine: 
     names = list(model.all_parameters)
     observed = outcomes(expected, dict(zip(names, theta.tolist(), strict=True)))
     if channel is not None:
-        data = channel.events.reweighted(_weights(channel, theta), asimov=True)
+        weights = _weights(channel, theta)
+        data = channel.events.drawn(np.zeros(0, np.int64))  # where nothing is expected
+        if weights.any():
+            data = channel.events.reweighted(weights, asimov=True)
         channel = channel.with_events(data)
     return Likelihood(expected, channel, observed=observed, engine=engine)
 

@@ -300,7 +300,7 @@ class ModelToys:
         if isinstance(source.generator, DensitySource):
             columns = self._thinned(rng)
         else:
-            columns = as_columns(source.generator(rng, self.truth))
+            columns = as_columns(source.generator(rng, self.truth), may_be_empty=True)
         return build(model, columns, engine=source.engine, observed=observed, share=self._channel)
 
     def _drawn(self, rng: np.random.Generator) -> Unbinned:

@@ -136,14 +136,35 @@ class ToyResults(HtmlRepr):
         return self.names.index(name)
 
     def pulls(self, name: str) -> Float:
-        """(fitted - true) / error of the valid toys."""
+        """(fitted - true) / error of the valid toys; those without an error are left out.
+
+        A parameter at its limit has none if its likelihood is straight there, as without events.
+        """
         i = self.index(name)
         good = self.valid & (self.errors[:, i] > 0.0)
         return np.asarray((self.values[good, i] - self.truth[i]) / self.errors[good, i])
 
     def coverage(self, name: str, *, sigmas: float = 1.0) -> float:
-        """How often the truth lies within so many errors of the fit."""
-        return float((np.abs(self.pulls(name)) < sigmas).mean())
+        """How often the truth lies within so many errors of the fit, see `pulls`.
+
+        Raises:
+            ConvergenceError: No toy has an error of the parameter.
+        """
+        pulls = self.pulls(name)
+        if not len(pulls):
+            message = f"none of {len(self)} toys has an error of {name!r}: it was fixed, or is at "
+            raise ConvergenceError(message + "its limit in each")
+        return float((np.abs(pulls) < sigmas).mean())
+
+    def _left_out(self) -> list[str]:
+        """Which parameters have toys without an error, and how many; not those that were fixed."""
+        found = []
+        for i, name in enumerate(self.names):
+            without = self.valid & ~(self.errors[:, i] > 0.0)
+            fixed = not self.errors[:, i].any() and (self.values[:, i] == self.truth[i]).all()
+            if without.any() and not fixed:
+                found.append(f"{name} ({int(without.sum()):,})")
+        return found
 
     def statistic(self, test: int = 0) -> Float:
         """``t = 2 (conditional - best)`` of each toy for one of the tests; NaN: no fit."""
@@ -202,7 +223,11 @@ class ToyResults(HtmlRepr):
         behind = ""
         if math.isfinite(self.effective):
             behind = f", from {self.effective:,.0f} effective reference events"
-        return f"{len(self)} toys, {int((~self.valid).sum())} without a valid fit{behind}"
+        text = f"{len(self)} toys, {int((~self.valid).sum())} without a valid fit{behind}"
+        left_out = self._left_out()
+        if left_out:
+            text += f"; at limits without an error, and not among pulls: {', '.join(left_out)}"
+        return text
 
     def __repr__(self) -> str:
         return f"{self._summary()}\n{self._grid()}"

@@ -117,3 +117,12 @@ def test_a_generator_on_a_device_draws_the_same(tmp_path: Path) -> None:
 def test_a_device_that_is_not_there_is_named(device: Any) -> None:
     with pytest.raises(UsageError, match=f"device={device!r}: torch cannot use it here"):
         Morpher(["x"], ["c"], device=device)
+
+
+def test_only_datasets_are_learned_from() -> None:
+    """`transform` takes arrays, so one tries."""
+    arrays = {"x": np.ones(3), "c": np.ones(3)}
+    with pytest.raises(UsageError, match=r"simulation must be a Dataset, .* not a dict"):
+        Morpher(["x"], ["c"]).fit(arrays, arrays)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="sample must be a Dataset"):
+        Generator(["x"], ["c"]).fit(arrays)  # type: ignore[arg-type]

@@ -64,6 +64,49 @@ def test_file_is_fitted_by_plain_root(
         assert error == pytest.approx(found.errors[name], rel=0.015)
 
 
+@pytest.mark.parametrize("binned", [False, True])
+def test_without_nuisances_or_with_one_that_acts_on_nothing(
+    roofit: Any, binned: bool, tmp_path: Path
+) -> None:
+    """RooFit drops the constraint of what its pdf does not depend on, and knows no empty sets."""
+    spec = [
+        {"name": "S", "data": [3.0],
+         "modifiers": [{"name": "mu", "type": "normfactor", "data": None}]},
+        {"name": "B", "data": [5.0], "modifiers": []},
+    ]  # fmt: skip
+    workspace = {
+        "version": "1.0.0", "channels": [{"name": "c", "samples": spec}],
+        "observations": [{"name": "c", "data": [9.0]}],
+        "measurements": [{"name": "m", "config": {"poi": "mu", "parameters": []}}],
+    }  # fmt: skip
+    mu = {"mu": sbi.Parameter(1.0, lower=0.0, upper=10.0)}
+    for nuisances in ({}, {"idle": sbi.Nuisance("poisson", width=50.0, observed=40.0)}):
+        if binned:
+            like = sbi.Model({}, mu, nuisances, binned=workspace).likelihood(None)
+        else:
+            model = sbi.Model({"S": "mu * 3", "B": "5"}, mu, nuisances)
+            like = model.likelihood({"S": np.ones(9), "B": np.ones(9)})
+        objects = like.to_roofit()
+        objects.pdf.fitTo(objects.data, PrintLevel=-1)
+        assert objects.parameters["mu"].getVal() == pytest.approx(4.0 / 3.0, abs=0.02)
+        if nuisances:
+            assert objects.parameters["idle"].getVal() == pytest.approx(0.8, abs=2e-3)
+            assert objects.parameters["idle"].getError() == pytest.approx(40**0.5 / 50, rel=0.01)
+        path = objects.write(tmp_path / "model.root")
+        file = roofit.TFile(str(path))
+        assert file["w"].pdf("model")
+        assert file["w"].obj("ModelConfig").GetParametersOfInterest().contentsString() == "mu"
+
+
+def test_no_events(roofit: Any) -> None:
+    model = sbi.Model({"S": "mu * 3", "B": "5"}, {"mu": sbi.Parameter(1.0, lower=0.0, upper=9.0)})
+    like = model.likelihood(sbi.RatioColumns({"S": [], "B": []}, may_be_empty=True))
+    for route in ("columns", "function"):
+        objects = like.to_roofit(route)
+        objects.pdf.fitTo(objects.data, PrintLevel=-1)
+        assert objects.parameters["mu"].getVal() == pytest.approx(0.0, abs=1e-3)
+
+
 def test_only_stock_classes(roofit: Any, combined: sbi.Likelihood) -> None:
     objects = combined.to_roofit()
     classes = {component.ClassName() for component in objects.pdf.getComponents()}
