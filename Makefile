@@ -40,11 +40,11 @@ quickstart: $(STAMPS)/quickstart
 # Apart: XRootD's client once ended a process with ROOT, torch and TensorFlow in it.
 APART := tests/rootml/storage/remote
 test: $(STAMPS)/test
-	$(PY) -m pytest -n 2 --dist worksteal -m "not slow and not long" $(APART:%=--ignore=%) $(ARGS)
+	$(PY) -m pytest -n 2 --dist worksteal --durations=25 -m "not slow and not long" $(APART:%=--ignore=%) $(ARGS)
 	$(PY) -m pytest -n 2 --dist worksteal -m "not slow and not long" $(APART) $(ARGS) || test $$? = 5
 
 test-long: $(STAMPS)/test
-	$(PY) -m pytest -n 2 --dist worksteal -m "long and not slow" $(ARGS)
+	$(PY) -m pytest -n 2 --dist worksteal --durations=25 -m "long and not slow" $(ARGS)
 
 test-full: $(STAMPS)/test
 	$(PY) -m pytest -n 2 --dist worksteal $(ARGS)

@@ -78,6 +78,7 @@ def check_ranks(
     return whole
 
 
+@pytest.mark.long
 def test_ranks_share_an_epoch_and_go_on_as_fewer(
     event_files: Callable[[str], list[list[str]]], tmp_path: Path
 ) -> None:

@@ -335,6 +335,7 @@ def open_files() -> list[str]:
     return [name for name in names if name.endswith((".root", ".parquet", ".arrow"))]
 
 
+@pytest.mark.long
 def test_500_loaders_leave_nothing_behind(events: Events) -> None:
     def resident() -> int:
         pages = int(Path("/proc/self/statm").read_text().split()[1])

@@ -26,6 +26,9 @@ PROJECT = Path(__file__).parents[2]
 DOCS = PROJECT / "docs"
 PAGES = sorted(path for path in DOCS.rglob("*.md") if path.parent.name != "reference")
 
+# Pages that train networks for 10 s and more run with `make test-long`.
+TRAIN = {f"guide/{name}.md" for name in ("diagnostics", "morphing", "ratios", "trust")}
+
 NUMBER = re.compile(r"[-+]?\d+\.\d+(?!\.\.)")
 
 
@@ -89,11 +92,13 @@ def tutorials_importable() -> Iterator[None]:
 
 
 def pages_with_examples() -> list[Any]:
-    """Parameters: the pages, those that want ROOT marked so."""
+    """Parameters: the pages; those that want ROOT, and those that train networks, marked so."""
     found = []
     for path in PAGES:
         text = path.read_text(encoding="utf-8")
         marks = [pytest.mark.needs_root] if "ROOT" in head_of(text).needs else []
+        if name_of(path) in TRAIN:
+            marks.append(pytest.mark.long)
         if blocks(text):
             found.append(pytest.param(path, id=name_of(path), marks=marks))
     return found
