@@ -22,8 +22,11 @@ from rootml.sbi.estimator.learners._score import NormEstimate
 
 _MISMATCHES = 4  # mismatched pairs per held-out event
 _CHUNK = 65_536
-_MAX_ITERATIONS = 50
-_LONGEST = 1.0
+_MAX_ITERATIONS = 100
+_TOLERANCE = 1e-9
+_ROUNDING = 1e-12
+_LEAST = 1e-6
+"""Damping that is tried first."""
 
 
 @dataclass(frozen=True)
@@ -170,10 +173,10 @@ def pair_norm(pairs: Pairs, known: NormEstimate) -> NormEstimate:
 def _regression(
     pairs: Pairs, known: Float, information: Float, terms: Callable[[Side, slice], Float]
 ) -> tuple[Float, Float]:
-    """Coefficients of terms to subtract from the log ratios, by Newton's method.
+    """Coefficients of terms to subtract from the log ratios.
 
-    Steps are shortened where they change log ratios by more than `_LONGEST` (RMS): far from the
-    minimum probabilities are 0 or 1, and the second derivative says little.
+    Newton's method, damped as by Levenberg and Marquardt where a step does not reduce the loss:
+    far from the minimum probabilities are 0 or 1, and the second derivative says little.
 
     Args:
         known: What is known of the coefficients otherwise.
@@ -182,28 +185,67 @@ def _regression(
     Returns:
         The coefficients, and the information on them.
     """
-    c = np.zeros(len(known))
-    scale = 1.0 / len(pairs.matched.value)
+
+    def at(c: Float) -> _Loss:
+        apart = c - known
+        return _loss(pairs, c, terms).with_parabola(apart, information)
+
+    c, damping = np.zeros(len(known)), 0.0
+    now = at(c)
     for _ in range(_MAX_ITERATIONS):
-        squares = np.zeros_like(information)
-        hessian = scale * information
-        gradient = hessian @ (c - known)
-        for side in pairs.sides:
-            for start in range(0, len(side.value), _CHUNK):
-                part = slice(start, start + _CHUNK)
-                given, weights = terms(side, part), side.weights[part] * scale
-                probability = 0.5 * (1.0 + np.tanh(0.5 * (side.value[part] - given @ c)))
-                gradient += given.T @ (weights * (side.label - probability))
-                spread = weights * probability * (1.0 - probability)
-                hessian = hessian + given.T @ (given * spread[:, None])
-                squares += given.T @ given / len(side.value)
-        step = np.linalg.lstsq(hessian, gradient, rcond=1e-10)[0]
-        change = float(step @ squares @ step) ** 0.5
-        c -= step * min(1.0, _LONGEST / max(change, 1e-300))
-        if np.abs(step).max() < 1e-9:
-            return c, hessian / scale
+        step = np.linalg.lstsq(now.hessian + damping * now.bound, now.gradient, rcond=1e-10)[0]
+        found = at(c - step)
+        if found.value <= now.value + _ROUNDING * abs(now.value):
+            c, now, damping = c - step, found, damping / 10.0 if damping > _LEAST else 0.0
+            if np.abs(step).max() < _TOLERANCE:
+                return c, now.hessian
+        else:
+            damping = max(10.0 * damping, _LEAST)
     message = f"the norm as a function of theta did not converge; last step {step.tolist()}"
     raise ConvergenceError(message)
+
+
+@dataclass(frozen=True)
+class _Loss:
+    """Cross entropy between both kinds of pairs.
+
+    Attributes:
+        value: The cross entropy.
+        gradient, hessian: Its derivatives by the coefficients.
+        bound: What the second derivative is at most anywhere.
+    """
+
+    value: float
+    gradient: Float
+    hessian: Float
+    bound: Float
+
+    def with_parabola(self, apart: Float, information: Float) -> _Loss:
+        """With a parabola of this second derivative added, so far from its minimum."""
+        slope = information @ apart
+        return _Loss(
+            self.value + 0.5 * float(apart @ slope), self.gradient + slope,
+            self.hessian + information, self.bound + information,
+        )  # fmt: skip
+
+
+def _loss(pairs: Pairs, c: Float, terms: Callable[[Side, slice], Float]) -> _Loss:
+    size = len(c)
+    value, gradient = 0.0, np.zeros(size)
+    hessian, bound = np.zeros((2, size, size))
+    for side in pairs.sides:
+        sign = 1.0 - 2.0 * side.label
+        for start in range(0, len(side.value), _CHUNK):
+            part = slice(start, start + _CHUNK)
+            given, weights = terms(side, part), side.weights[part]
+            logit = side.value[part] - given @ c
+            probability = 0.5 * (1.0 + np.tanh(0.5 * logit))
+            value += float(weights @ np.logaddexp(0.0, sign * logit))
+            gradient += given.T @ (weights * (side.label - probability))
+            spread = weights * probability * (1.0 - probability)
+            hessian += given.T @ (given * spread[:, None])
+            bound += 0.25 * given.T @ (given * np.abs(weights)[:, None])
+    return _Loss(value, gradient, hessian, bound)
 
 
 def scaled_last(layers: Layers, factor: float) -> Layers:

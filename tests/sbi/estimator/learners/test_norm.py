@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import optimize, stats
 
 from rootml.sbi.estimator.graph._assemble import monomials
 from rootml.sbi.estimator.learners._norm import theta_norm
-from rootml.sbi.estimator.learners._pairs import Pairs, Side, pair_norm
+from rootml.sbi.estimator.learners._pairs import Pairs, Side, network_share, pair_norm
 from rootml.sbi.estimator.learners._score import NormEstimate, score_norm
 
 
@@ -71,6 +73,14 @@ def test_far_from_the_minimum() -> None:
     found = pairs(np.random.default_rng(1), 0.1, 0.0, wrong)
     norm = pair_norm(found, NormEstimate(np.zeros(3), 1e-3 * np.eye(3)))
     np.testing.assert_allclose(norm.coefficients, wrong, atol=1.5)
+
+
+def test_share_of_ratios_that_reach_far() -> None:
+    """log r of mismatched pairs is -4,000 (RMS); a network 25 % too steep."""
+    found = pairs(np.random.default_rng(1), 0.01, 0.0, np.zeros(3))
+    steep = [replace(s, value=1.25 * s.value, network=1.25 * s.value) for s in found.sides]
+    assert np.sqrt(np.mean(steep[1].network ** 2)) > 3000.0
+    assert network_share(Pairs(*steep)) == pytest.approx(0.8, abs=0.05)
 
 
 def test_both_agree_where_the_shape_is_right() -> None:
