@@ -42,9 +42,10 @@ class RatioEstimator:
     normalise. The ratio is the average over the ensemble.
 
     Systematic variations of a shape are learned as log(variation / nominal), by networks that
-    start at zero, and used only where held-out events show them: a learned shape that is noise
-    would constrain its nuisance parameter. `Ratios.record` says which were dropped, and how large
-    an effect could have been missed. Give `by`, if variations are made of the same events.
+    start at zero, and used only where held-out events show them, or the mean or the width of a
+    single input: a learned shape that is noise would constrain its nuisance parameter.
+    `Ratios.record` says which were dropped, and how large an effect could have been missed. Give
+    `by`, if variations are made of the same events.
 
     Steps and narrow structures of one input, such as an efficiency that changes at a cut, are
     looked for before the training; there the networks get further inputs (`Ratios.record` says

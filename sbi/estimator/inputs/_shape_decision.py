@@ -20,7 +20,8 @@ class ShapeDecision:
         kept: Whether the learned shape is used. Otherwise the ratios of the variations are those
             of the nominal density.
         significance: Significance, in standard deviations, of the learned shape on held-out
-            events; that of its odd or of its even part, whichever is larger.
+            events, or of the clearest change of the mean or the width of a single input, whichever
+            is larger; of its odd or its even part.
         gain: Increase of the held-out log-likelihood by the learned shape.
         gain_error: Statistical error of `gain`.
         size: Size of the shape that is used; 0 if it was dropped.

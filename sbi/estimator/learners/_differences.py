@@ -98,6 +98,7 @@ def decide_shapes(
     scale: Scale,
     settings: TrainingSettings,
     folder: Path,
+    marginal: Sequence[tuple[float, float]],
 ) -> Differences:
     """Decide on held-out events which shapes to keep.
 
@@ -105,6 +106,7 @@ def decide_shapes(
 
     Args:
         networks: Of all members.
+        marginal: What single inputs tell of each nuisance, see `_marginals`.
         folder: For values of held-out events.
     """
     process = densities[0].process
@@ -114,7 +116,9 @@ def decide_shapes(
         _, rest = _divided(densities, settings, settings.fold(member))
         held.append(_evaluate(rest, layers, scale, settings, folder))
     shapes = [
-        decide_shape(process, name, [h.shape(k) for h in held], before=settings.shapes)
+        decide_shape(
+            process, name, [h.shape(k) for h in held], marginal=marginal[k], before=settings.shapes
+        )
         for k, name in enumerate(nuisances)
     ]
     used = [k for k, shape in enumerate(shapes) if any(shape.shares)]

@@ -70,7 +70,9 @@ from rootml.sbi.estimator.learners._inputs import (
     look_at_inputs,
     ramp_notes,
 )
+from rootml.sbi.estimator.learners._marginals import marginal_significances
 from rootml.sbi.estimator.learners._residuals import MAX_INPUTS, Cells, Comparison, Residuals
+from rootml.sbi.estimator.learners._shapes import SIGNIFICANCE
 from rootml.sbi.estimator.ratios._ratios import Ratios
 from rootml.sbi.estimator.ratios._record import Norm, TrainingRecord
 from rootml.sbi.estimator.training._trainer import Trainer
@@ -167,23 +169,28 @@ def learn_classes(
         nominal = assess_nominal(samples.nominal(), layers, scale, settings, folder)
         learned = [
             decide_shapes(
-                group, [n.differences[k].layers for n in networks], scale, settings, folder
+                group,
+                [n.differences[k].layers for n in networks],
+                scale,
+                settings,
+                folder,
+                marginal_significances(histograms, [samples.densities.index(d) for d in group]),
             )
             for k, group in enumerate(samples.variations())
         ]
     outputs = output_names(samples)
     graph = _assembled(nominal, learned, samples, scale, settings)
-    order = np.argsort(-histograms.separation(contrasts), kind="stable")
-    cells = Cells(inputs.rows, [int(k) for k in order[:MAX_INPUTS]])
-    residuals = held_out_residuals(samples, graph, cells, settings)
     shapes = tuple(decision for each in learned for decision in each.decisions)
     first = tuple(n.nominal.history for n in networks if n.nominal is not None)
     more = [n.differences[k].history for k in range(len(learned)) for n in networks]
-    alarming = (
-        *notes_of(sums), *inputs.notes, *training_notes(first),
-        *residuals.notes(samples.densities[0].dataset.columns),
-    )  # fmt: skip
-    warn(alarming)
+    alarming: tuple[str, ...] = (*notes_of(sums), *inputs.notes, *training_notes(first))
+    if settings.shapes is None:  # events that occur twice, as in a bootstrap, would look like both
+        order = np.argsort(-histograms.separation(contrasts), kind="stable")
+        cells = Cells(inputs.rows, [int(k) for k in order[:MAX_INPUTS]])
+        residuals = held_out_residuals(samples, graph, cells, settings)
+        alarming += _unlearned_notes(shapes)
+        alarming += residuals.notes(samples.densities[0].dataset.columns)
+        warn(alarming)
     record = TrainingRecord(
         sums, (*first, *more), nominal.norms, time.monotonic() - began,
         (*alarming, *ramp_notes(inputs, scale.ramps), *yield_notes(samples, sums),
@@ -432,9 +439,25 @@ def _relative(varied: Sums, nominal: Sums) -> tuple[float, float]:
     return ratio, error
 
 
+def _unlearned_notes(shapes: Sequence[ShapeDecision]) -> tuple[str, ...]:
+    """Which changes of shape events show, but the networks do not."""
+    names = ", ".join(f"{s.process}.{s.nuisance}" for s in shapes if _seen(s) and not s.kept)
+    if not names:
+        return ()
+    note = (
+        f"single inputs show a change of shape by {names} that the networks did not learn: it is "
+        "dropped. More training events or epochs help"
+    )
+    return (note,)
+
+
+def _seen(shape: ShapeDecision) -> bool:
+    return shape.significance >= SIGNIFICANCE
+
+
 def _shape_notes(shapes: Sequence[ShapeDecision]) -> tuple[str, ...]:
-    """Which shapes were dropped."""
-    dropped = [s for s in shapes if not s.kept]
+    """Which shapes were dropped because nothing shows them."""
+    dropped = [s for s in shapes if not s.kept and not _seen(s)]
     if not dropped:
         return ()
     names = ", ".join(f"{s.process}.{s.nuisance}" for s in dropped)

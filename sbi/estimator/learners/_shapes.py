@@ -8,7 +8,8 @@ regression between the three samples at equal total weight::
     log(down / nominal) = - a o(x) + b e(x) + c_down[m]         # m: the network that held them out
 
 The shares a and b say how much of the learned shape is true: they are near 1 for a large effect, 0
-in the mean for noise. A part is kept where its share exceeds `SIGNIFICANCE` standard deviations.
+in the mean for noise. A part is kept where its share exceeds `SIGNIFICANCE` standard deviations,
+or where the distributions of single inputs show the effect as clearly (`_marginals`).
 
 The standard deviations are those of a sandwich estimator, in which the events of one identity (an
 event and its variations) are one observation; weights may have any sign. They are multiplied by
@@ -78,19 +79,21 @@ def decide_shape(
     nuisance: str,
     parts: Sequence[HeldOutShape],
     *,
+    marginal: tuple[float, float] = (-np.inf, -np.inf),
     before: Sequence[ShapeDecision] | None = None,
 ) -> Shape:
     """Fit the shares and keep those that are significant.
 
     Args:
         parts: The held-out events of each network.
+        marginal: Significance of the odd and the even part in single inputs.
         before: Decisions to repeat; None: decide.
     """
     scaled, numbers = _scaled(parts)
     active = np.array([_varies(scaled, part) for part in (_ODD, _EVEN)])
     fit = _fit(scaled, active)
-    significance = fit.significance()
-    largest = float(significance[active].max()) if active.any() else 0.0
+    significance = np.maximum(np.where(active, fit.significance(), -np.inf), marginal)
+    largest = float(significance.max()) if significance.max() > -np.inf else 0.0
     if before is None:
         active &= (significance >= SIGNIFICANCE) & fit.converged
     else:

@@ -15,6 +15,7 @@ from sbi_null_studies import NULL, REAL, Shapes
 
 import rootml
 from rootml import sbi
+from rootml.sbi.estimator.learners._learn import _shape_notes, _unlearned_notes
 from rootml.sbi.estimator.learners._shapes import HeldOutShape, decide_shape
 
 FOLDS = 5
@@ -134,6 +135,23 @@ def test_network_without_output_is_dropped() -> None:
     assert shape.shares == (0.0, 0.0)
     assert (shape.offsets == 0.0).all()
     assert (shape.decision.gain, shape.decision.size) == (0.0, 0.0)
+
+
+def test_single_inputs_may_decide() -> None:
+    """A share that alone is too uncertain is used where inputs show the effect."""
+    folds = events(np.random.default_rng(9), 400, 0.04)
+    for sign, kept in ((1.0, True), (-1.0, False)):
+        parts = held_out(folds, [lambda x, s=sign: s * 0.05 * x[:, 0]] * FOLDS)
+        alone = decide_shape("B", "n", parts)
+        assert not alone.decision.kept
+        seen = decide_shape("B", "n", parts, marginal=(3.5, 1.0))
+        assert (seen.decision.kept, seen.decision.significance) == (kept, 3.5)
+        assert seen.decision.parts == (("odd",) if kept else ())
+        assert (seen.shares[0] > 0.0) == kept
+        notes = [*_unlearned_notes([seen.decision]), *_shape_notes([seen.decision])]
+        assert ["B.n that the networks did not learn" in note for note in notes] == [True] * (
+            not kept
+        )
 
 
 # --- whole trainings -----------------------------------------------------------------------------
