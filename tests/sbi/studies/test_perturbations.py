@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from sbi_learned import Float
 
-EVENTS, KNOTS, SETS, REPLICAS = 1000, 28, 160, 8
+EVENTS, KNOTS, SETS, REPLICAS = 1000, 28, 1000, 8
 SMALL = 0.25
 
 
@@ -49,7 +49,7 @@ def fitted(c: Float, terms: Float) -> float:
 
 @pytest.mark.slow
 def test_small_perturbations_are_no_better() -> None:
-    """Reported / true scatter is 1 for both within 0.2, and the same within 0.1."""
+    """Reported / true scatter, known to 0.022: 1 for both within 0.1, the same within 0.05."""
     rng = np.random.default_rng(1)
     terms = features(np.concatenate([rng.normal(1.5, 1.0, 500), rng.normal(0.0, 1.0, 4500)]))
     true: list[float] = []
@@ -65,6 +65,6 @@ def test_small_perturbations_are_no_better() -> None:
     ratio = {v: float(np.sqrt(np.mean(found)) / scatter) for v, found in reported.items()}
     noise = {v: float(np.std(found) / np.mean(found) / 2.0) for v, found in reported.items()}
     print(ratio, noise)  # noqa: T201
-    assert 0.8 <= min(ratio.values()) <= max(ratio.values()) <= 1.2
-    assert ratio[SMALL] == pytest.approx(ratio[1.0], abs=0.1)
+    assert 0.9 <= min(ratio.values()) <= max(ratio.values()) <= 1.1
+    assert ratio[SMALL] == pytest.approx(ratio[1.0], abs=0.05)
     assert noise[SMALL] == pytest.approx(noise[1.0], rel=0.3)
