@@ -132,6 +132,19 @@ def modulo(one: Any, other: Any) -> EventValues:
     return np.mod(one, other)
 
 
+def remainder(one: Any, other: Any) -> EventValues:
+    """C's and Python's ``remainder``: of the quotient rounded to the nearest, ties to even.
+
+    Without rounding, as in Sun's fdlibm (https://www.netlib.org/fdlibm/e_remainder.c).
+    """
+    one, divisor = one * 1.0, np.abs(other * 1.0)
+    left = np.abs(np.fmod(one, 2 * divisor))
+    once = left - divisor
+    once = select(once >= divisor / 2, once - divisor, once)
+    left = select(left > divisor / 2, once, left)
+    return select(np.signbit(one), -left, left)
+
+
 def fdim(one: Any, other: Any) -> EventValues:
     """C's ``fdim``: how much `one` is above `other`, else 0."""
     return select(one > other, one * 1.0 - other, (one * 1.0 - other) * 0.0)
@@ -145,6 +158,31 @@ def even(number: Any) -> EventValues:
 def odd(number: Any) -> EventValues:
     check_whole_number("TMath::Odd", number)
     return (number & 1) == 1
+
+
+def probability(chi2: Any, ndf: Any) -> EventValues:
+    """TMath::Prob(chi2, ndf): of a chi2 above `chi2`; 0 without degrees of freedom."""
+    value = special("gammaincc")(ndf * 0.5, select(chi2 > 0, chi2, chi2 * 0) * 0.5)
+    return select((ndf <= 0) | (chi2 < 0), value * 0.0, value)
+
+
+def poisson(number: Any, mean: Any) -> EventValues:
+    """TMath::Poisson(x, mean), for any x from 0."""
+    number = number * 1.0
+    value = np.exp(special("xlogy")(number, mean) - mean - special("gammaln")(number + 1))
+    return select(number < 0, value * 0.0, select(mean < 0, np.nan, value))
+
+
+def binomial(number: Any, chosen: Any) -> EventValues:
+    """TMath::Binomial(n, k), NaN without such a choice."""
+    there = (number >= 0) & (chosen >= 0) & (chosen <= number)
+    return select(there, special("binom")(number, chosen), np.nan)
+
+
+def factorial(number: Any) -> EventValues:
+    """TMath::Factorial(n): 1 below 1."""
+    check_whole_number("TMath::Factorial", number)
+    return special("gamma")(select(number > 0, number, number * 0) + 1)
 
 
 def nan_to_num(number: Any, nan: Any) -> EventValues:
@@ -291,3 +329,35 @@ def draw_within(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
 def draw_sqrt(number: Any) -> EventValues:
     """sqrt of TTree::Draw: of the absolute value."""
     return np.sqrt(np.abs(number))
+
+
+def draw_exp(number: Any) -> EventValues:
+    """exp of TTree::Draw: of at most 700."""
+    return np.exp(np.minimum(number, 700.0))
+
+
+def draw_acosh(number: Any) -> EventValues:
+    """acosh of TTree::Draw: 0 below 1."""
+    return np.arccosh(select(number < 1, number * 0 + 1.0, number))
+
+
+def draw_sign(number: Any) -> EventValues:
+    """sign of TTree::Draw: 1 for 0."""
+    return select(number < 0, -1, number * 0 + 1)
+
+
+def draw_shift(function: Callable[[Any, Any], Any], operator: str) -> Callable[[Any, Any], Any]:
+    """Shifts of TTree::Draw, which takes negative numbers as unsigned ones: refused here."""
+
+    def apply(one: Any, other: Any) -> Any:  # of the kind of its arguments
+        for side in (one, other):
+            check_whole_number(f"'{operator}'", side)
+        if any_at_all(one < 0):
+            message = (
+                f"TTree::Draw takes negative numbers as unsigned ones in '{operator}', 2**64 + x; "
+                "multiply or divide by a power of 2"
+            )
+            raise ExpressionError(message)
+        return function(one, other)
+
+    return apply

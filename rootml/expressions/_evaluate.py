@@ -97,10 +97,32 @@ class _Evaluator:
                 return self._index(self.value(operand), index)
             case Call("draw_element", (operand, index)):
                 return self._draw_element(self.value(operand), index)
+            case Call("list_of", items):
+                return self._list([self.value(item) for item in items])
             case Call(function, arguments, axis):
                 return _call(function, [self.value(argument) for argument in arguments], axis)
+            case Binary("&", left, right):
+                return _binary("&", self._mask_of_bits(left), self._mask_of_bits(right))
             case Binary(operator, left, right):
                 return _binary(operator, self.value(left), self.value(right))
+
+    def _mask_of_bits(self, node: Node) -> Value:
+        """A side of ``&``: the bits of ``~x`` that are left do not depend on the type of x."""
+        match node:
+            case Unary("~", operand):
+                return _inverted(self.value(operand))
+        return self.value(node)
+
+    def _list(self, items: list[Value]) -> Value:
+        """A list that is written out, one number after the other."""
+        if any(item.lists or is_strings(item.data) for item in items):
+            message = "a list in braces or brackets is made of numbers, not of lists"
+            raise ExpressionError(message)
+        numbers = [np.broadcast_to(as_number(item.data), self.num_events) for item in items]
+        known = None
+        if any(item.there is not None for item in items):
+            known = np.stack([_all_there(item, self.num_events) for item in items], axis=1)
+        return Value(np.stack(numbers, axis=1), None, known)
 
     def _comparison(self, node: Comparison) -> Value:
         left, result = self.value(node.first), None
@@ -143,14 +165,46 @@ def _unary(operator: str, value: Value) -> Value:
         return replace(value, data=number_by_number(np.logical_not, as_logical(value.data)))
     number = as_number(value.data)
     if operator == "~":
-        if leaf_dtype(number).kind != "i":
-            message = "'~' needs a condition or whole numbers; write '!' for 'is zero'"
-            raise ExpressionError(message)
-        return replace(value, data=number_by_number(np.invert, number))
+        return _complement(value)
     if operator == "-":
         check_negative(operator, number)
         number = number_by_number(np.negative, number)
     return replace(value, data=number)
+
+
+def _inverted(value: Value) -> Value:
+    """Each bit of 64 turned round; of a condition ``!x``."""
+    if leaf_dtype(value.data).kind == "b":
+        return _unary("!", value)
+    number = as_number(value.data)
+    if leaf_dtype(number).kind != "i":
+        message = "'~' needs a condition or whole numbers; write '!' for 'is zero'"
+        raise ExpressionError(message)
+    return replace(value, data=number_by_number(np.invert, number))
+
+
+def _complement(value: Value) -> Value:
+    """``~x``: of an unsigned type as many bits as that has, as in C++ and NumPy.
+
+    Raises:
+        ExpressionError: C++ and NumPy have other numbers, or more than 64 signed bits hold.
+    """
+    dtype = leaf_dtype(value.data)
+    if dtype.kind != "u":
+        return _inverted(value)
+    largest = np.iinfo(dtype).max
+    if dtype.itemsize == 8 or (dtype.itemsize < 4 and not value.lists):
+        message = (
+            f"'~' of {dtype}: its sign and size depend on the language; say which bits are meant, "
+            f"e.g. ~x & {largest >> (dtype.itemsize == 8)}"
+        )
+        raise ExpressionError(message)
+    number = as_number(value.data)
+    return replace(value, data=number_by_number(lambda bits: bits ^ int(largest), number))
+
+
+def _all_there(value: Value, num_events: int) -> Mask:
+    return np.broadcast_to(np.array(True) if value.there is None else value.there, num_events)
 
 
 def _binary(operator: str, left: Value, right: Value) -> Value:
@@ -372,9 +426,16 @@ def _call(name: str, arguments: list[Value], axis: int | None) -> Value:
 
 def _reduce(name: str, value: Value, axis: int | None) -> Value:
     if is_strings(value.data) or not value.lists:
+        shown = name.removeprefix("draw_")
         message = (
-            f"{name}() of one argument works on the list of each event; this is one value per "
-            "event" + ("; give it two arguments" if name in {"max", "min"} else "")
+            f"{shown}() of one argument works on the list of each event; this is one value per "
+            "event"
+            + ("; give it two arguments" if shown in {"max", "min"} else "")
+            + (
+                "; texts have no size here: compare them, e.g. name == 'mu'"
+                if is_strings(value.data)
+                else ""
+            )
         )
         raise ExpressionError(message)
     depth = value.data.ndim - 1

@@ -65,6 +65,14 @@ def _alternative_elements(
     return Value(filled, None, None if given is None else known | spread(given, data))
 
 
+def _draw_alternative(value: Value, default: Value) -> Value:
+    """``Alt$`` of TTree::Draw, which iterates over a list in another way."""
+    if value.lists:
+        message = "Alt$ of a list: take an element first, e.g. Alt$(x[0], 0)"
+        raise ExpressionError(message)
+    return _alternative(value, default)
+
+
 def _float(value: Value) -> Value:
     """``float(x)``, where C++ and Python agree; see `_elementwise.float_`."""
     exact = leaf_dtype(value.data) in {np.dtype(np.float32), np.dtype(np.float16)}
@@ -110,6 +118,7 @@ FUNCTIONS: Mapping[str, Function] = {
     "hypot": _element(np.hypot, 2),
     "fmod": _element(np.fmod, 2),
     "mod": _element(element.modulo, 2),
+    "remainder": _element(element.remainder, 2),
     "fdim": _element(element.fdim, 2),
     "copysign": _element(np.copysign, 2),
     "power": _element(element.power, 2),
@@ -129,6 +138,12 @@ FUNCTIONS: Mapping[str, Function] = {
     "gamma": _element(element.special("gamma"), 1),
     "gammaln": _element(element.special("gammaln"), 1),
     "ndtr": _element(element.special("ndtr"), 1),
+    "ndtri": _element(element.special("ndtri"), 1),
+    "erfinv": _element(element.special("erfinv"), 1),
+    "binom": _element(element.binomial, 2),
+    "probability": _element(element.probability, 2),
+    "poisson": _element(element.poisson, 2),
+    "factorial": _element(element.factorial, 1),
     "gauss": _element(element.gauss, 1, 4),
     "breit_wigner": _element(element.breit_wigner, 1, 3),
     "phi_mpi_pi": _element(element.phi_mpi_pi, 1),
@@ -181,6 +196,7 @@ FUNCTIONS: Mapping[str, Function] = {
     "flatten": _special(lists.flatten, 1),
     "zeros_like": _special(lists.like(0), 1),
     "ones_like": _special(lists.like(1), 1),
+    "list_of": _special(_by_evaluator, 1, _MANY),
     "member": _special(members.member, 2),
     "lorentz": _special(members.lorentz, 2),
     "draw_divide": _element(element.draw_divide, 2),
@@ -190,6 +206,13 @@ FUNCTIONS: Mapping[str, Function] = {
     "draw_log10": _element(element.draw_positive(np.log10), 1),
     "draw_acos": _element(element.draw_within(np.arccos), 1),
     "draw_asin": _element(element.draw_within(np.arcsin), 1),
+    "draw_exp": _element(element.draw_exp, 1),
+    "draw_acosh": _element(element.draw_acosh, 1),
+    "draw_atanh": _element(element.draw_within(np.arctanh), 1),
+    "draw_sign": _element(element.draw_sign, 1),
+    "draw_alternative": _special(_draw_alternative, 2),
+    "draw_left_shift": _element(element.draw_shift(np.left_shift, "<<"), 2),
+    "draw_right_shift": _element(element.draw_shift(np.right_shift, ">>"), 2),
     "draw_max": _reducer(reducers.draw_max),
     "draw_min": _reducer(reducers.draw_min),
     "draw_max_if": _special(reducers.masked(reducers.draw_max), 2),

@@ -42,7 +42,17 @@ from rootml.expressions._nodes import (
     Text,
     Unary,
 )
-from rootml.expressions._spellings import BOOLEANS, CASTS, CONSTANTS, OPTIONS, resolve
+from rootml.expressions._spellings import (
+    BOOLEANS,
+    CASTS,
+    CONSTANTS,
+    OPTIONS,
+    VECTORS,
+    casts_arguments,
+    is_function,
+    resolve,
+    takes_sequence,
+)
 from rootml.expressions._tokens import Token, error_at, number_of, tokens_of
 
 Dialect: TypeAlias = Literal["rootml", "draw"]
@@ -50,7 +60,11 @@ Dialect: TypeAlias = Literal["rootml", "draw"]
 
 _MAX_DEPTH = 40
 _ENTRY_WORDS = {"Entry$", "LocalEntry$", "Entries$", "LocalEntries$", "rdfentry_", "rdfslot_"}
-_DRAW = {"/": "draw_divide", "%": "draw_modulo", "&&": "draw_and", "||": "draw_or"}
+_DRAW = {
+    "/": "draw_divide", "%": "draw_modulo", "&&": "draw_and", "||": "draw_or",
+    "<<": "draw_left_shift", ">>": "draw_right_shift",
+}  # fmt: skip
+_VECTOR = {"RVec", "ROOT::RVec", "ROOT::VecOps::RVec", "std::vector"}
 _METHODS = {"size", "at", "empty", "front", "back", "length"}
 
 
@@ -271,6 +285,8 @@ class _Parser:
     def postfix(self) -> Node:
         node = self._methods(self.primary())
         while self.accept("["):
+            if self.token.text == "]":
+                raise self.error("x[] of TTree::Draw is the whole list: write x")
             items = [self.item()]
             while self.accept(","):
                 items.append(self.item())
@@ -380,6 +396,8 @@ class _Parser:
     def _cast(self) -> Node | None:
         """``(int)x``, behind the parenthesis."""
         name = self._type(")")
+        if name is not None and self.draw:
+            raise self.error(f"TTree::Draw ignores ({name}): write {name}(x), or leave it away")
         return None if name is None else Call(CASTS[name], (self._deeper(self.unary),))
 
     def _static_cast(self) -> Node:
@@ -394,14 +412,44 @@ class _Parser:
         if token.text == "static_cast" and self.token.text == "<":
             return self._static_cast()
         name = self._dotted(token)
+        if name in VECTORS or (name in _VECTOR and self.token.text == "<"):
+            return self._vector(VECTORS.get(name))
         if name in self.known and self.token.text != "(":  # abs(x), also where there is an "abs"
             return Name(name)
         if self.accept("("):
             return self._call(name, token)
+        kind = self._template(name)
+        if kind is not None:
+            return self._call(name, token, kind)
         if name in BOOLEANS:
             return Boolean(BOOLEANS[name])
         self._check_word(name, token)
         return Number(CONSTANTS[name]) if name in CONSTANTS else Name(name)
+
+    def _template(self, name: str) -> str | None:
+        """The type of ``f<type>(``, behind the parenthesis; None, and nothing read: no such."""
+        if self.token.text != "<" or not is_function(name):
+            return None
+        at, self.at = self.at, self.at + 1
+        kind = self._type(">")
+        if kind is None or self.accept("(") is None:
+            self.at = at
+            return None
+        if not casts_arguments(name):
+            raise self.error(f"write {name}(...) without <{kind}>")
+        return CASTS[kind]
+
+    def _vector(self, kind: str | None) -> Node:
+        """``RVec<int>{0, 1}`` and ``RVecI{0, 1}``: a list that is written out."""
+        if kind is None:
+            self.expect("<")
+            name = self._type(">")
+            if name is None:
+                raise self.error("expected a type of numbers")
+            kind = CASTS[name]
+        if self.token.text != "{":
+            raise self.error("expected the elements of the list in braces, e.g. RVecI{0, 1}")
+        return Call("list_of", tuple(Call(kind, (item,)) for item in self._sequence()))
 
     def _check_word(self, name: str, token: Token) -> None:
         if name in _ENTRY_WORDS:
@@ -439,14 +487,22 @@ class _Parser:
 
     # --- calls --------------------------------------------------------------------------------
 
-    def _call(self, name: str, token: Token) -> Node:
-        arguments, options = self._arguments()
+    def _call(self, name: str, token: Token, kind: str | None = None) -> Node:
+        """A call, behind its parenthesis; `kind`: what ``f<kind>(...)`` casts arguments to."""
+        arguments, options = self._arguments(joined=takes_sequence(name))
+        if kind is not None:
+            arguments = [Call(kind, (argument,)) for argument in arguments]
         try:
             return resolve(name, arguments, options, draw=self.draw)
         except ExpressionError as error:
             raise error_at(self.text, token.position, str(error)) from None
 
-    def _arguments(self) -> tuple[list[Node], dict[str, Any]]:
+    def _arguments(self, *, joined: bool) -> tuple[list[Node], dict[str, Any]]:
+        """Arguments by position, and by keyword.
+
+        Args:
+            joined: Whether ``f([a, b])`` is ``f(a, b)``, and not a list that is written out.
+        """
         arguments: list[Node] = []
         options: dict[str, Any] = {}
         while self.accept(")") is None:
@@ -454,7 +510,8 @@ class _Parser:
             if option is not None:
                 options[option[0]] = option[1]
             elif self.token.text in {"[", "{"}:
-                arguments += self._sequence()
+                items = self._sequence()
+                arguments += items if joined and not arguments else [Call("list_of", tuple(items))]
             else:
                 arguments.append(self.choice())
             if self.token.text != ")":
@@ -462,7 +519,7 @@ class _Parser:
         return arguments, options
 
     def _sequence(self) -> list[Node]:
-        """``[a, b]`` or ``{a, b}``, as the lists that concatenate and std::max take."""
+        """The elements of ``[a, b]`` or ``{a, b}``."""
         closing = "]" if self.tokens[self.at].text == "[" else "}"
         self.at += 1
         items = [self.choice()]

@@ -29,6 +29,7 @@ _TMATH_CONSTANTS = {
 CONSTANTS: Mapping[str, float] = {
     "pi": math.pi, "nan": math.nan, "inf": math.inf,
     **{f"TMath::{name}": value for name, value in _TMATH_CONSTANTS.items()},
+    "ROOT::Math::Pi": math.pi,
     **{
         f"{module}.{name}": value
         for module in ("np", "numpy", "math")
@@ -62,6 +63,17 @@ CASTS: Mapping[str, str] = {
     "Double_t": "float64", "bool": "bool", "Bool_t": "bool",
 }  # fmt: skip
 """C++ types, as the functions that convert to them."""
+
+
+VECTORS: Mapping[str, str] = {
+    f"{space}RVec{letter}": kind
+    for space in ("", "ROOT::", "ROOT::VecOps::")
+    for letter, kind in {
+        "B": "bool", "C": "int8", "I": "int32", "L": "int64", "U": "uint32", "UL": "uint64",
+        "F": "float32", "D": "float64",
+    }.items()
+}  # fmt: skip
+"""ROOT's names of vectors, and the type of their elements."""
 
 
 def _binary(operator: str) -> Builder:
@@ -150,11 +162,11 @@ _SPELLINGS = {
     "fabs": "abs", "pow": "power", "asin": "arcsin", "acos": "arccos", "atan": "arctan",
     "atan2": "arctan2", "asinh": "arcsinh", "acosh": "arccosh", "atanh": "arctanh",
     "ln": "log", "sq": "square", "nearbyint": "rint", "lround": "round", "llround": "round",
-    "tgamma": "gamma", "lgamma": "gammaln",
+    "tgamma": "gamma", "lgamma": "gammaln", "std::clamp": "clip",
     # Python, NumPy and awkward
     "len": "size", "num": "size", "absolute": "abs", "amax": "max", "amin": "min",
-    "product": "prod", "remainder": "mod", "fill_none": "alternative", "rad2deg": "degrees",
-    "deg2rad": "radians",
+    "product": "prod", "np.remainder": "mod", "numpy.remainder": "mod",
+    "fill_none": "alternative", "rad2deg": "degrees", "deg2rad": "radians",
     # ROOT's other classes
     "TVector2::Phi_mpi_pi": "phi_mpi_pi", "Phi_mpi_pi": "phi_mpi_pi",
     "TVector2::Phi_0_2pi": "phi_0_2pi", "Phi_0_2pi": "phi_0_2pi",
@@ -170,6 +182,8 @@ _TMATH = {
     "Even": "even", "Odd": "odd", "Range": "range", "Erf": "erf", "Erfc": "erfc",
     "Gamma": "gamma", "LnGamma": "gammaln", "Freq": "ndtr", "Gaus": "gauss",
     "BreitWigner": "breit_wigner", "FloorNint": "floor", "CeilNint": "ceil",
+    "Prob": "probability", "Poisson": "poisson", "Factorial": "factorial", "Binomial": "binom",
+    "ErfInverse": "erfinv", "NormQuantile": "ndtri",
 }  # fmt: skip
 
 _VECOPS = {
@@ -181,6 +195,14 @@ _VECOPS = {
     "InvariantMasses": "InvariantMasses",
 }  # fmt: skip
 
+_MATH_OF_VECTORS = frozenset({
+    "abs", "fdim", "fmod", "remainder", "exp", "exp2", "expm1", "log", "log10", "log2", "log1p",
+    "pow", "sqrt", "cbrt", "hypot", "sin", "cos", "tan", "asin", "acos", "atan", "atan2", "sinh",
+    "cosh", "tanh", "asinh", "acosh", "atanh", "floor", "ceil", "trunc", "round", "lround",
+    "llround", "erf", "erfc", "lgamma", "tgamma",
+})  # fmt: skip
+"""What ROOT::VecOps computes for each element, under the names of C."""
+
 _NUMPY_ROUND = {
     f"{module}.{name}" for module in ("np", "numpy", "ak") for name in ("round", "around")
 }
@@ -191,11 +213,21 @@ _ARRAY_MODULES = ("np.", "numpy.", "ak.")
 
 _DRAW = {
     "sqrt": "draw_sqrt", "log": "draw_log", "log10": "draw_log10", "arccos": "draw_acos",
-    "arcsin": "draw_asin", "max": "draw_max", "min": "draw_min", "max_if": "draw_max_if",
-    "min_if": "draw_min_if",
+    "arcsin": "draw_asin", "exp": "draw_exp", "arccosh": "draw_acosh", "arctanh": "draw_atanh",
+    "sign": "draw_sign", "alternative": "draw_alternative", "max": "draw_max",
+    "min": "draw_min", "max_if": "draw_max_if", "min_if": "draw_min_if",
 }  # fmt: skip
 """Functions that TTree::Draw computes in another way; those of ``TMath::`` are the real ones."""
 
+_LORENTZ = [
+    "TLorentzVector",
+    *(
+        f"{module}{kind}Vector{precision}"
+        for module in ("ROOT::Math::", "")
+        for kind in ("PtEtaPhiM", "PtEtaPhiE", "PxPyPzM", "PxPyPzE", "XYZT")
+        for precision in ("", "F", "D")
+    ),
+]
 _REFUSED = {
     "deltaR": (
         "deltaR is (eta1, phi1, eta2, phi2) in CMS software, and ROOT's DeltaR (eta1, eta2, phi1, "
@@ -214,6 +246,17 @@ _REFUSED = {
     "argcartesian": "write Combinations(x, y), which gives lists of positions",
     "mask": "write where(condition, x, ...), or x[condition] for the elements",
     "zip": "records cannot be made in expressions; define their columns one by one",
+    "Range": "write local_index(x) for the positions 0, 1, 2, ... in a list x",
+    "Drop": "write x[condition] with those that stay",
+    "Intersect": "write x[(x == 1) || (x == 2)], or define the columns that you compare",
+    **dict.fromkeys(
+        _LORENTZ,
+        (
+            "Lorentz vectors are not made in expressions: write InvariantMasses(pt1, eta1, phi1, m1, "
+            "pt2, eta2, phi2, m2) for the mass of two, InvariantMass(pt, eta, phi, m) for that of "
+            "lists, and DeltaR or DeltaPhi for angles"
+        ),
+    ),
     "ravel": "there is no list over events; flatten(x, axis=2) joins the lists of an event",
 }
 
@@ -241,9 +284,11 @@ def _find(name: str) -> str | None:
     for prefix in ("ROOT::VecOps::", "VecOps::"):
         if name.startswith(prefix):
             bare = name.removeprefix(prefix)
-            return _VECOPS.get(bare) or (bare if bare in _BUILT else None)
+            return _VECOPS.get(bare) or (bare if bare in _BUILT else _of_vectors(bare))
     if name in _NUMPY_ROUND:
         return "rint"
+    if name in _SPELLINGS:
+        return _SPELLINGS[name]
     bare = _bare(name)
     if bare in CASTS and bare not in {"float", "bool"} and bare == name.removeprefix("std::"):
         return CASTS[bare]
@@ -252,10 +297,35 @@ def _find(name: str) -> str | None:
     return _SPELLINGS.get(bare) or _VECOPS.get(bare)  # RDataFrame: using ROOT::VecOps
 
 
+def _of_vectors(name: str) -> str | None:
+    """The function of numbers that ROOT::VecOps has for its vectors too, such as ``sqrt``."""
+    function = _SPELLINGS.get(name, name)
+    element = function in FUNCTIONS and FUNCTIONS[function].kind == "element"
+    return function if element and name in _MATH_OF_VECTORS else None
+
+
 def _bare(name: str) -> str:
     for prefix in _PREFIXES:
         name = name.removeprefix(prefix)
     return name.removeprefix("ROOT::VecOps::").removeprefix("VecOps::")
+
+
+def is_function(name: str) -> bool:
+    """Whether there is a function of this name."""
+    return _find(name) is not None
+
+
+def casts_arguments(name: str) -> bool:
+    """Whether ``f<type>(...)`` of C++ converts its arguments: functions of numbers do."""
+    found = _find(name)
+    if found in {"max", "min", "DeltaR", "DeltaR2"}:
+        return True
+    return found in FUNCTIONS and FUNCTIONS[found].kind == "element"
+
+
+def takes_sequence(name: str) -> bool:
+    """Whether ``f([a, b])`` is ``f(a, b)``: the lists that are joined, or compared."""
+    return _find(name) in {"concatenate", "max", "min", "maximum", "minimum"}
 
 
 def resolve(name: str, arguments: list[Node], options: Options, *, draw: bool = False) -> Node:
@@ -268,12 +338,11 @@ def resolve(name: str, arguments: list[Node], options: Options, *, draw: bool = 
     Raises:
         ExpressionError: No such function, or other arguments than these.
     """
-    if name in CONSTANTS and not arguments and name.startswith("TMath::"):
+    if name in CONSTANTS and not arguments and name.startswith(("TMath::", "ROOT::Math::")):
         return Number(CONSTANTS[name])
-    if _bare(name) in _REFUSED and _bare(name) == name.removeprefix("ak.").removeprefix(
-        "ROOT::VecOps::"
-    ):
-        raise ExpressionError(_REFUSED[_bare(name)])
+    bare = name.removeprefix("ak.").removeprefix("ROOT::VecOps::")
+    if bare in _REFUSED:
+        raise ExpressionError(_REFUSED[bare])
     function = _find(name)
     if function is None:
         known = _TMATH if name.startswith("TMath::") else _KNOWN
@@ -385,7 +454,7 @@ def _refuse_options(name: str, options: Options) -> None:
         raise ExpressionError(message)
 
 
-_INTERNAL = {"as_list", "lorentz", "max_if", "member", "min_if"}
+_INTERNAL = {"as_list", "list_of", "lorentz", "max_if", "member", "min_if"}
 _KNOWN = sorted(
     name
     for name in {*FUNCTIONS, *_BUILT, *_SPELLINGS, *_VECOPS} - _INTERNAL

@@ -14,6 +14,7 @@ _TOKEN = re.compile(
     r"""
     (?P<space>\s+ | /\*.*?\*/ | \#[^\n]*)
   | (?P<number>0[xX][0-9a-fA-F]+[uUlL]*
+      | 0[bB][01]+[uUlL]*
       | (?:[0-9]+\.[0-9]*|\.[0-9]+|[0-9]+)(?:[eE][+-]?[0-9]+)?[fFuUlL]*)
   | (?P<name>[A-Za-z_][A-Za-z0-9_]*(?:::[A-Za-z_][A-Za-z0-9_]*)*\$?)
   | (?P<text>'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")
@@ -86,8 +87,8 @@ def number_of(text: str) -> int | float:
     Raises:
         ExpressionError: Too large for a double.
     """
-    if text[:2] in {"0x", "0X"}:
-        return int(text.rstrip("uUlL"), 16)
+    if text[:2].lower() in {"0x", "0b"}:
+        return int(text.rstrip("uUlL"), 0)
     digits = text.rstrip("fFuUlL")
     if digits.isdigit():
         return int(digits)

@@ -6,17 +6,24 @@ are Python. Every text gives the same numbers here, or is refused with the way t
 
 from __future__ import annotations
 
+import itertools
 import math
+import re
 from typing import Any
 
 import awkward as ak
 import numpy as np
 import pytest
 import uproot
-from idioms import DRAW, DRAW_CUTS, ELEMENTS, PYTHON, RDATAFRAME, REFUSED
+from idioms import DRAW, DRAW_CUTS, DRAW_REFUSED, ELEMENTS, PYTHON, RDATAFRAME, REFUSED
 
 from rootml.errors import ExpressionError
 from rootml.expressions import Expression, column_values, cut_mask, from_draw, parse
+
+TOGETHER = 50
+"""Texts that ROOT compiles in one function."""
+
+NUMBERS = itertools.count()
 
 NUM, FULL = 160, 60
 """Events, and those at the begin with at least three jets and two muons."""
@@ -51,8 +58,31 @@ def objects(rng: Any, least: int) -> dict[str, Any]:
         "hadronFlavour": lists(rng.choice([0, 4, 5], n).astype(np.int32)),
         "charge": lists(rng.choice([-1, 1], n).astype(np.int32)),
         "jetIdx": lists(rng.integers(-1, 3, n).astype(np.int32)),
+        "i8": lists(rng.integers(-128, 128, n).astype(np.int8)),
+        "u8": lists(rng.integers(0, 256, n).astype(np.uint8)),
+        "u16": lists(rng.integers(0, 1 << 16, n).astype(np.uint16)),
+        "f32": lists(np.where(rng.random(n) < 0.5, 0.1, rng.random(n)).astype(np.float32)),
         "tight": lists(rng.random(n) < 0.6),
         "tightId": lists(rng.random(n) < 0.6),
+    }
+
+
+def of_many_types(rng: Any) -> Columns:
+    """Numbers of the types of branches, near the ends of what they hold."""
+    return {
+        **{
+            f"{name[0]}{8 * np.dtype(name).itemsize}": rng.integers(
+                np.iinfo(name).min, np.iinfo(name).max, NUM, dtype=name, endpoint=True
+            )
+            for name in ("int8", "uint8", "int16", "uint16")
+        },
+        "uflags": rng.integers(0, 1 << 32, NUM, dtype=np.uint32),
+        "i64": (1 << 53) - 5 + np.arange(NUM),
+        "u64": (1 << 53) + np.arange(NUM).astype(np.uint64),
+        "f01": np.array([0.1, 0.3, -0.2], np.float32)[np.arange(NUM) % 3],
+        "b1": rng.random(NUM) < 0.5,
+        "b2": rng.random(NUM) < 0.5,
+        "v3": rng.normal(size=(NUM, 3)),
     }
 
 
@@ -68,6 +98,7 @@ def make_columns() -> Columns:
         "genWeight": rng.normal(0.3, 1, NUM),
         "x": np.where(np.arange(NUM) % 20 == 7, 0.0, rng.normal(0, 3, NUM)),
     }
+    columns |= of_many_types(rng)
     for name, least in (("Jet", 3), ("Muon", 2), ("Electron", 0)):
         found = objects(rng, least)
         columns[f"n{name}"] = ak.to_numpy(ak.num(found["pt"])).astype(np.int32)
@@ -93,6 +124,7 @@ def path(columns: Columns, tmp_path_factory: pytest.TempPathFactory) -> str:
         for name in ("Jet", "Muon", "Electron")
     }  # fmt: skip
     types = {name: value.dtype for name, value in plain.items()}
+    types |= {"v3": (np.float64, (3,))}
     types |= {name: str(ak.type(value)).partition(" * ")[2] for name, value in grouped.items()}
     with uproot.recreate(path) as file:
         file.mktree("Events", types).extend(plain | grouped)
@@ -111,14 +143,15 @@ def computed(expression: Expression, columns: Columns, stop: int) -> tuple[Any, 
 
 
 def assert_same(ours: Any, theirs: Any, text: str) -> None:
-    for number, (mine, other) in enumerate(zip(ours, theirs, strict=True)):
-        message = f"{text}, event {number}"
-        np.testing.assert_allclose(mine, other, rtol=3e-5, atol=2e-5, err_msg=message)
+    mine, other = (np.array([len(each) for each in values]) for values in (ours, theirs))
+    np.testing.assert_array_equal(mine, other, err_msg=f"{text}, lengths of the lists")
+    mine, other = (np.concatenate([*values, np.empty(0)]) for values in (ours, theirs))
+    np.testing.assert_allclose(mine, other, rtol=3e-5, atol=2e-5, err_msg=text)
 
 
 def test_the_table_is_long() -> None:
     texts = [*RDATAFRAME, *ELEMENTS, *DRAW, *DRAW_CUTS, *PYTHON, *REFUSED]
-    assert len(texts) >= 300
+    assert len(texts) >= 900
     for part in (RDATAFRAME, ELEMENTS, DRAW, DRAW_CUTS, PYTHON):
         assert len(set(part)) == len(part)
 
@@ -157,6 +190,27 @@ def combined(columns: Columns, number: int, seed: int) -> list[str]:
     return [made() for _ in range(number)]
 
 
+def declared(root: Any, frame: Any, texts: list[str]) -> str:
+    """The call of a function that computes all texts, each as RDataFrame would compile it."""
+    names = [str(name) for name in frame.GetColumnNames() if "." not in str(name)]
+    words = set(re.findall(r"\w+", " ".join(texts)))
+    types = {name: frame.GetColumnType(name) for name in names if name in words}
+    parameters = ", ".join(
+        f"{kind} {'&' if kind.startswith('ROOT') else ''}{name}" for name, kind in types.items()
+    )
+    plain = [text.removeprefix("return ").rstrip(";") for text in texts]
+    flat = " ".join(f"all.push_back(flat({text}));" for text in plain)
+    name = f"group{next(NUMBERS)}"
+    code = (
+        f"std::vector<ROOT::RVecD> {name}({parameters}) "
+        f"{{ std::vector<ROOT::RVecD> all; {flat} return all; }}"
+    )
+    assert root.gInterpreter.Declare(
+        f"namespace rootml_idioms {{ using namespace ROOT::VecOps; {code} }}"
+    )
+    return f"rootml_idioms::{name}({', '.join(types)})"
+
+
 def compare_with_rdataframe(
     root: Any, path: str, columns: Columns, rows: list[tuple[str, int]]
 ) -> None:
@@ -165,19 +219,22 @@ def compare_with_rdataframe(
     if not hasattr(root, "rootml_idioms"):
         root.gInterpreter.Declare(HELPERS)
     frame = root.RDataFrame("Events", path)
-    nodes = {NUM: frame, FULL: frame.Range(FULL)}
-    for number, (text, stop) in enumerate(rows):
-        plain = text.removeprefix("return ").rstrip(";")
-        nodes[stop] = nodes[stop].Define(f"idiom{number}", f"rootml_idioms::flat({plain})")
-    taken = [
-        nodes[stop].Take["ROOT::RVecD"](f"idiom{number}")
-        for number, (_, stop) in enumerate(rows)
-    ]  # fmt: skip
-    for (text, stop), result in zip(rows, taken, strict=True):
-        theirs = [np.array(each, float) for each in result.GetValue()]
-        ours, valid = computed(parse(text), columns, stop)
-        assert valid.all(), text
-        assert_same(ours, theirs, text)
+    groups = [
+        (stop, texts[start : start + TOGETHER])
+        for stop in sorted({stop for _, stop in rows})
+        for texts in [[text for text, other in rows if other == stop]]
+        for start in range(0, len(texts), TOGETHER)
+    ]
+    taken = []
+    for stop, texts in groups:
+        node = frame.Range(stop).Define("idioms", declared(root, frame, texts))
+        taken.append(node.Take["std::vector<ROOT::RVecD>"]("idioms"))
+    for (stop, texts), result in zip(groups, taken, strict=True):
+        events = [[np.array(each, float) for each in event] for event in result.GetValue()]
+        for number, text in enumerate(texts):
+            ours, valid = computed(parse(text), columns, stop)
+            assert valid.all(), text
+            assert_same(ours, [event[number] for event in events], text)
 
 
 @pytest.mark.needs_root
@@ -254,3 +311,9 @@ def assert_python_same(mine: Any, theirs: Any) -> None:
 def test_refused_with_the_way_to_say_it(columns: Columns, text: str) -> None:
     with pytest.raises(ExpressionError, match=REFUSED[text]):
         column_values(parse(text), columns, NUM, missing=0)
+
+
+@pytest.mark.parametrize("text", DRAW_REFUSED)
+def test_refused_of_tree_draw(columns: Columns, text: str) -> None:
+    with pytest.raises(ExpressionError, match=DRAW_REFUSED[text]):
+        column_values(parse(from_draw(text)), columns, NUM, missing=0)
