@@ -252,9 +252,9 @@ _REFUSED = {
     **dict.fromkeys(
         _LORENTZ,
         (
-            "Lorentz vectors are not made in expressions: write InvariantMasses(pt1, eta1, phi1, m1, "
-            "pt2, eta2, phi2, m2) for the mass of two, InvariantMass(pt, eta, phi, m) for that of "
-            "lists, and DeltaR or DeltaPhi for angles"
+            "Lorentz vectors are not made in expressions: write InvariantMasses(pt1, eta1, phi1, "
+            "m1, pt2, eta2, phi2, m2) for the mass of two, InvariantMass(pt, eta, phi, m) for "
+            "that of lists, and DeltaR or DeltaPhi for angles"
         ),
     ),
     "ravel": "there is no list over events; flatten(x, axis=2) joins the lists of an event",
@@ -317,7 +317,7 @@ def is_function(name: str) -> bool:
 
 def casts_arguments(name: str) -> bool:
     """Whether ``f<type>(...)`` of C++ converts its arguments: functions of numbers do."""
-    found = _find(name)
+    found = _find(name) or ""
     if found in {"max", "min", "DeltaR", "DeltaR2"}:
         return True
     return found in FUNCTIONS and FUNCTIONS[found].kind == "element"

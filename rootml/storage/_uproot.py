@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import awkward as ak
+import numpy as np
 import uproot
 from uproot.interpretation.grouped import AsGrouped
+from uproot.interpretation.objects import AsStridedObjects
 
 from rootml._internal.urls import is_remote
 from rootml.storage._base import ColumnType
@@ -117,10 +119,29 @@ def array_of(branch: Any, start: int, stop: int) -> ak.Array:
     is a split object as well.
     """
     if not isinstance(branch.interpretation, AsGrouped):
-        return branch.array(entry_start=start, entry_stop=stop, library="ak")
+        given = _with_header(branch, start, stop)
+        return branch.array(given, entry_start=start, entry_stop=stop, library="ak")
     members = branch.interpretation.subbranches
     layouts = [ak.to_layout(array_of(branch[name], start, stop)) for name in members]
     return ak.Array(ak.contents.RecordArray(layouts, list(members), stop - start))
+
+
+def _with_header(branch: Any, start: int, stop: int) -> Any:
+    """The interpretation of `branch`; of objects with the bytes before each of them as a member.
+
+    Where uproot 5.7 finds such bytes by itself (a class without a version, not split), it leaves
+    the numbers behind them in the byte order of the file, and gives wrong values.
+    """
+    kind = branch.interpretation
+    if not isinstance(kind, AsStridedObjects) or start >= stop:
+        return kind
+    ends = np.asarray(branch.entry_offsets)[1:]
+    offsets = branch.basket(int(np.searchsorted(ends, start, side="right"))).byte_offsets
+    excess = 0 if offsets is None else int(offsets[1] - offsets[0]) - kind.from_dtype.itemsize
+    if excess <= 0:
+        return kind
+    header = ("@before", np.dtype(("u1", (excess,))))
+    return AsStridedObjects(kind.model, [header, *kind.members])
 
 
 def type_of_uproot(branch: Any) -> ColumnType:
