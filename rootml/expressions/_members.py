@@ -26,13 +26,23 @@ def member(value: Value, name: Value) -> Value:
         ExpressionError: The member does not exist; the message lists those that do.
     """
     text = str(name.data)
-    fields = ak.fields(value.data) if isinstance(value.data, ak.Array) else []
+    fields = _fields(value.data)
     if text not in fields:
         known = f"nearest: {nearest(text, fields)}" if fields else "it is not a record"
         message = f"there is no member {text!r}; {known}"
         raise ExpressionError(message)
-    found = of_column(_plain_numbers(value.data[text]))
+    found = of_column(_plain_numbers(value.data[fields[text]]))
     return Value(found.data, both(value.there, found.there), found.known)
+
+
+def _fields(data: Any) -> dict[str, str]:
+    """The fields of a record by the names of its members: of ``fCoordinates.fPt`` also ``fPt``.
+
+    A split object gives its members such names.
+    """
+    known = ak.fields(data) if isinstance(data, ak.Array) and not is_strings(data) else []
+    short = {name.rpartition(".")[2].partition("[")[0]: name for name in reversed(known)}
+    return {name: name for name in known} | {key: short[key] for key in short if key not in known}
 
 
 def _plain_numbers(data: Any) -> Any:
@@ -56,11 +66,11 @@ def lorentz(value: Value, name: Value) -> Value:
 
 
 def _momentum(data: Any) -> Momentum:
-    fields = ak.fields(data) if isinstance(data, ak.Array) and not is_strings(data) else []
+    fields = _fields(data)
     if {"fP", "fE"} <= set(fields):
-        parts = [*(data["fP"][each] for each in ("fX", "fY", "fZ")), data["fE"]]
+        parts = [*_parts(data[fields["fP"]], "fX", "fY", "fZ"), data[fields["fE"]]]
     elif "fCoordinates" in fields:
-        parts = _from_coordinates(data["fCoordinates"])
+        parts = _from_coordinates(data[fields["fCoordinates"]])
     else:
         shown = f"a record of {nearest('fP', fields)}" if fields else "no record"
         message = f"this is not a Lorentz vector, but {shown}"
@@ -69,19 +79,24 @@ def _momentum(data: Any) -> Momentum:
     return x, y, z, t
 
 
+def _parts(data: Any, *names: str) -> list[Any]:
+    fields = _fields(data)
+    return [data[fields[name]] for name in names]
+
+
 def _from_coordinates(data: Any) -> list[Any]:
-    fields = set(ak.fields(data))
+    fields = set(_fields(data))
     if {"fX", "fY", "fZ", "fT"} <= fields:
-        return [data[name] for name in ("fX", "fY", "fZ", "fT")]
+        return _parts(data, "fX", "fY", "fZ", "fT")
     if {"fX", "fY", "fZ", "fM"} <= fields:
-        x, y, z, mass = (data[name] * 1.0 for name in ("fX", "fY", "fZ", "fM"))
+        x, y, z, mass = (part * 1.0 for part in _parts(data, "fX", "fY", "fZ", "fM"))
         return [x, y, z, _energy(x * x + y * y + z * z, mass)]
     if {"fPt", "fEta", "fPhi"} <= fields and fields & {"fM", "fE"}:
-        pt, eta, phi = (data[name] * 1.0 for name in ("fPt", "fEta", "fPhi"))
+        pt, eta, phi = (part * 1.0 for part in _parts(data, "fPt", "fEta", "fPhi"))
         x, y, z = pt * np.cos(phi), pt * np.sin(phi), pt * np.sinh(eta)
         if "fE" in fields:
-            return [x, y, z, data["fE"]]
-        return [x, y, z, _energy(x * x + y * y + z * z, data["fM"] * 1.0)]
+            return [x, y, z, *_parts(data, "fE")]
+        return [x, y, z, _energy(x * x + y * y + z * z, _parts(data, "fM")[0] * 1.0)]
     message = f"coordinates of a Lorentz vector that are not known: {nearest('fPt', fields)}"
     raise ExpressionError(message)
 

@@ -16,11 +16,15 @@ MAKE = """
 { TFile f("%s", "recreate"); TTree t("Events", "Events");
   TLorentzVector *lv = new TLorentzVector; t.Branch("lv", &lv, 32000, 0);
   TLorentzVector *split = new TLorentzVector; t.Branch("split", &split, 32000, 99);
+  ROOT::Math::PtEtaPhiMVector p4; t.Branch("p4", &p4, 32000, 99);
+  ROOT::Math::XYZVectorF place; t.Branch("place", &place, 32000, 0);
+  float size; t.Branch("größe", &size);
   struct { float x; int n; } ev; t.Branch("ev", &ev, "x/F:n/I");
   std::vector<std::string> names; t.Branch("names", &names);
   for (int i = 0; i < 40; ++i) {
     lv->SetPxPyPzE(i - 20, 3 - i %% 5, i %% 7 - 2, 30 + i);
-    split->SetPxPyPzE(i, 1, 2, 10); ev.x = i * .5; ev.n = 2 * i;
+    split->SetPxPyPzE(i, 1, 2, 10); ev.x = i * .5; size = 3 - i;
+    p4.SetCoordinates(10 + i, 2 - i * .1, 3 - i * .1, 5); place.SetXYZ(i, -i, .5); ev.n = 2 * i;
     names.clear();
     for (int k = 0; k < i %% 3; ++k) names.push_back(k ? "mu" : "e");
     t.Fill();
@@ -84,3 +88,30 @@ def test_lists_of_strings_in_cuts(root: Any, path: str) -> None:
 def test_mistakes(path: str, text: str, problem: str) -> None:
     with pytest.raises(RootmlError, match=problem):
         rootml.open(path).filter(text).scan()
+
+
+def test_vectors_as_a_snapshot_writes_them(root: Any, path: str) -> None:
+    frame = root.RDataFrame("Events", path)
+    names = ("Pt", "Eta", "Phi", "M", "E", "Px", "Pz", "Rapidity")
+    for name in names:
+        frame = frame.Define(f"m_{name}", f"double(p4.{name}())")
+    theirs = frame.AsNumpy([f"m_{name}" for name in names])
+    columns = [*(f"m_{name} = p4.{name}()" for name in names), "short = p4.fCoordinates.fPt"]
+    ours = rootml.open(path).select(columns).to_awkward()
+    for name in names:
+        np.testing.assert_allclose(ours[f"m_{name}"], theirs[f"m_{name}"], rtol=1e-9, atol=1e-9)
+    np.testing.assert_array_equal(ours["short"], 10.0 + np.arange(40))
+
+
+def test_an_object_with_a_header_keeps_its_byte_order(root: Any, path: str) -> None:
+    frame = root.RDataFrame("Events", path).Define("x", "place.X()").Define("y", "place.Y()")
+    theirs = frame.AsNumpy(["x", "y"])
+    columns = ["x = place.fCoordinates.fX", "y = place.fCoordinates.fY"]
+    ours = rootml.open(path).filter("place.fCoordinates.fZ == 0.5").select(columns).to_awkward()
+    for name in ("x", "y"):
+        np.testing.assert_array_equal(ours[name], theirs[name])
+
+
+def test_letters_beyond_ascii_in_names(path: str) -> None:
+    data = rootml.open(path).filter("größe > 0").select(["twice = 2 * größe"])
+    assert data.to_awkward()["twice"].tolist() == [6.0, 4.0, 2.0]
