@@ -31,6 +31,12 @@ _MAX_CATEGORY = 2.0**31 - 128
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
+def address(array: NDArray[Any]) -> int:
+    """Where an array begins: ``array.ctypes.data`` in a fourth of its time."""
+    found: int = array.__array_interface__["data"][0]
+    return found
+
+
 # --- columns as engines see them -----------------------------------------------------------------
 
 
@@ -75,9 +81,9 @@ class Table:
 
         They hold as long as this object and `out`.
         """
-        x, address = self.matrix, out.ctypes.data
+        x, to = self.matrix, address(out)
         if x is not None and (x.strides[1] == x.itemsize or x.shape[1] == 1):
-            values = [len(x), 1, x.itemsize, x.ctypes.data, x.strides[0], 0, 0, 0, address]
+            values = [len(x), 1, x.itemsize, address(x), x.strides[0], 0, 0, 0, to]
             return np.array(values, np.int64)
         if x is not None:
             starts = x.ctypes.data + x.strides[1] * np.arange(x.shape[1])
@@ -90,7 +96,7 @@ class Table:
         arrays = [np.ascontiguousarray(each, np.int64) for each in (starts, strides, sizes)]
         self._kept[:] = arrays
         pointers = [array.ctypes.data for array in arrays]
-        return np.array([self.num_rows, 0, 0, 0, 0, *pointers, address], np.int64)
+        return np.array([self.num_rows, 0, 0, 0, 0, *pointers, to], np.int64)
 
     def check_nan(self, names: Sequence[str]) -> None:
         """For models that refuse NaN.
@@ -156,6 +162,8 @@ def as_input(data: Any, forest: Forest) -> Input:
         UnsupportedTypeError: The columns do not hold numbers.
         CastError: An integer cannot be written exactly in the model's input type.
     """
+    if type(data) is np.ndarray and data.dtype in _FLOATS and data.ndim == 2:
+        return Input(_from_floats(data, forest))
     kind = type(data).__module__.partition(".")[0]
     if isinstance(data, ak.Array):
         return _from_awkward(data, forest)
@@ -195,8 +203,12 @@ def _from_array(data: Any, forest: Forest) -> Table:
             f"an array of shape {x.shape}; (rows, {forest.num_features} features) is needed{hint}"
         )
         raise UsageError(message)
+    return _from_floats(as_float(x, forest, forest.names), forest)
+
+
+def _from_floats(x: NDArray[Any], forest: Forest) -> Table:
     _check_count(x.shape[1], forest)
-    return Table(as_float(x, forest, forest.names))
+    return Table(x if x.flags.aligned else x.copy())
 
 
 def _from_columns(data: Sequence[Any], forest: Forest) -> Table:

@@ -18,6 +18,7 @@ from rootml._internal.validators import check_choice, check_whole, named_options
 from rootml.bdt._dataset_scores import NamedScore, score_dataset
 from rootml.bdt._forest import Forest
 from rootml.bdt._inputs import Table, as_input
+from rootml.bdt._threads import call_helpers
 from rootml.bdt.engine.binding._numpy import NumpyEngine
 from rootml.bdt.explain._explain import Explanations, What, with_cover
 from rootml.dataset import Dataset
@@ -147,6 +148,11 @@ class Model(HtmlRepr):
             table.check_nan(forest.names)
         count = table.num_rows
         as_is = margin or forest.link == "identity"
+        share = getattr(self._engine, "share", None) if threads > 1 else None
+        if share is not None and (as_is or self._engine.links):
+            scores = np.empty((count, forest.num_outputs), forest.dtype)
+            share(table, scores, threads=threads, link=not as_is)
+            return scores[:, 0] if scores.shape[1] == 1 else scores
         margins = np.empty((0 if as_is else count, forest.num_outputs), forest.dtype)
         width = 1 if forest.link == "argmax" and not margin else forest.num_outputs
         scores = np.empty((count, width), forest.dtype)
@@ -395,7 +401,7 @@ def _in_threads(
     """Run all pieces, the caller's thread among those that do; the others end with this call."""
     left = deque(pieces)
 
-    def work() -> None:
+    def work(_: int) -> None:
         while True:
             try:
                 piece = left.popleft()
@@ -403,12 +409,11 @@ def _in_threads(
                 return
             run(*piece)
 
-    others = min(threads, len(pieces)) - 1
-    with ThreadPoolExecutor(others) as pool:
-        helpers = [pool.submit(work) for _ in range(others)]
-        work()
-    for helper in helpers:
-        helper.result()
+    finish = call_helpers(work, min(threads, len(pieces)) - 1)
+    try:
+        work(0)
+    finally:
+        finish()
 
 
 def _share(count: int, threads: int) -> int:

@@ -7,7 +7,9 @@ import dataclasses
 import functools
 import itertools
 import math
+import os
 import threading
+import time
 from collections import deque
 from typing import Any
 
@@ -15,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rootml.bdt._forest import Forest
-from rootml.bdt._inputs import Table
+from rootml.bdt._inputs import Table, address
 from rootml.bdt._links import predictions
+from rootml.bdt._threads import call_helpers
 from rootml.bdt.engine._target import SMALL_BLOCK, Target
 from rootml.bdt.engine.binding import _jit
 from rootml.bdt.engine.binding._host import host_target
@@ -30,11 +33,13 @@ from rootml.bdt.engine.codegen._emit_block import (
     emit_few,
     emit_predict,
     emit_rows_function,
+    scores_of,
 )
 from rootml.bdt.engine.codegen._emit_lanes import LANES, lane_bytes, tree_lanes
 from rootml.bdt.engine.codegen._emit_leaves import SumOrder, leaf_layout, sum_order
 from rootml.bdt.engine.codegen._emit_links import emit_exp, emit_link
 from rootml.bdt.engine.codegen._emit_predicates import PLANES, TABLE
+from rootml.bdt.engine.codegen._emit_share import RANGE, SHARED, emit_share, emit_wait
 from rootml.bdt.engine.codegen._ir import ir
 from rootml.bdt.engine.tables._lanes import make_lanes
 from rootml.bdt.engine.tables._plan import CACHE, Plan, make_plan
@@ -43,7 +48,11 @@ from rootml.bdt.engine.tables._traversal import can_traverse, make_traversal
 from rootml.bdt.engine.tables._trees import MAX_NUMBERED, LeafLayout, Program, make_program
 from rootml.errors import UnsupportedModelError
 
-_SPARE = 4
+_SPARE = max(4, os.cpu_count() or 1)
+WORTH_A_THREAD = 50e-6
+"""Seconds of work that are worth one more thread: one that waits begins after some 30 us."""
+MEASURED = 4
+"""Blocks by which the time of a row is measured."""
 _LIBM = ("lightgbm", "xgboost")
 """Libraries that call the C library's exponential."""
 MAX_WORKSPACE_BYTES = 1 << 31
@@ -125,6 +134,9 @@ class LlvmEngine:
         )
         pointer, number = ctypes.c_void_p, ctypes.c_int64
         self._predict = library.function("predict", None, pointer, pointer, pointer)
+        self._share = library.function("share", number, *[pointer] * 3, number)
+        self._seconds_per_row = 1e-8 + 1e-10 * forest.num_trees
+        self._wait = library.function("wait", number, pointer, number)
         self._exp = library.function("exp_many", None, pointer, pointer, number)
         self._features, self._outputs = forest.num_features, forest.num_outputs
         self._dtype, self._input_dtype = forest.dtype, forest.input_dtype
@@ -264,10 +276,10 @@ class LlvmEngine:
         self._alive.append(model)
         return model
 
-    def _memory(self) -> Workspace:
-        """Work space of one thread: a spare one, or a new one."""
+    def _memory(self, *, last: bool = True) -> Workspace:
+        """Work space of one thread: a spare one (the last or the first), or a new one."""
         try:
-            return self._spare.pop()
+            return self._spare.pop() if last else self._spare.popleft()
         except IndexError:
             return self._new_memory()
 
@@ -325,6 +337,39 @@ class LlvmEngine:
         job = table.job(out)
         self._predict(self._model_pointer, memory.pointer, job.ctypes.data)
         self._spare.append(memory)
+
+    @property
+    def links(self) -> bool:
+        """Whether `share` can make predictions of margins."""
+        return self._link is not None
+
+    def share(self, table: Table, out: NDArray[Any], *, threads: int, link: bool) -> None:
+        """Margins, or predictions where it `links`, of all rows into `out`, in several threads.
+
+        Returns when all is done. Threads that wake too late find nothing to do.
+        """
+        rows, clock = table.num_rows, time.perf_counter
+        threads = max(1, min(threads, int(rows * self._seconds_per_row / WORTH_A_THREAD)))
+        raw = np.zeros(len(SHARED) + RANGE * threads + 8, np.int64)
+        shared_at = -(-address(raw) // 64) * 64
+        shared = raw[(shared_at - address(raw)) // 8 :]
+        shared[: len(JOB)] = table.job(out)
+        shared[len(JOB) : len(JOB) + 2] = threads, link
+        shared[len(JOB) + 2 : len(JOB) + 3].view(self._dtype)[0] = self._scale
+
+        def work(own: int) -> None:
+            memory = self._memory(last=own == 0)  # which is in its core's cache
+            start = clock()
+            done = self._share(self._model_pointer, memory.pointer, shared_at, own)
+            if done > MEASURED * self.target.block:
+                self._seconds_per_row = (clock() - start) / done
+            (self._spare.append if own == 0 else self._spare.appendleft)(memory)
+            _ = table, out, raw  # kept until here
+
+        finish = call_helpers(work, threads - 1)
+        work(0)
+        if self._wait(shared_at, rows) < rows:
+            finish()
 
     def _small_engine(self) -> LlvmEngine:
         """The same with smaller blocks, compiled when it is needed first."""
@@ -406,12 +451,14 @@ def kernel_ir(shape: KernelShape, target: Target) -> str:
     """The module of kernels for a shape, as LLVM's assembly."""
     module = ir.Module("rootml.bdt")
     module.triple = target.triple
-    emit_predict(module, target, shape)
+    blocks = emit_predict(module, target, shape)
     rows = emit_rows_function(module, target, shape) if shape.rows else None
     emit_exp(module, target, shape.order.kind.element)
     link = None
     if shape.link[0]:
         link = emit_link(module, target, shape.order.kind.element, *shape.link)
+    emit_share(module, target, blocks, link, functools.partial(scores_of, shape=shape))
+    emit_wait(module, target)
     if rows is not None:
         emit_few(module, target, shape, rows, None)
         if link is not None:

@@ -94,6 +94,11 @@ class Code:
         options = [I32(int(write)), I32(4 - level), I32(1)]
         self.call("llvm.prefetch.p0", ir.VoidType(), place, *options)
 
+    def pause(self) -> None:
+        """Tell the processor that a loop only waits."""
+        if self.target.triple.startswith(("x86_64", "i686")):
+            self.call("llvm.x86.sse2.pause", ir.VoidType())
+
     def slot(self, table: Value, index: int, kind: Any = I64) -> Value:
         """Element `index` of an array of 8-byte integers or addresses."""
         return self.load(kind, table, 8 * index, align=8)

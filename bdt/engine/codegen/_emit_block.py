@@ -2,8 +2,8 @@
 
 ::
 
-    predict(model, work, job):
-        for each block of 512 events:
+    blocks(model, work, job, first, stop):                             # predict: all of the job
+        for each block of 512 events from `first` to `stop`:
             columns = the block's columns in the dtype of the thresholds   # `_emit_inputs`
             columns: values that count as missing -> NaN
             sums = base                                                    # or 0
@@ -131,7 +131,7 @@ class _Record:
 
 
 def emit_predict(module: Any, target: Target, shape: KernelShape) -> Function:
-    """See the module."""
+    """See the module; gives ``blocks``."""
     fill = _emit_fill(module, target, shape)
     score = (
         _emit_traversal_block(module, target, shape)
@@ -140,21 +140,37 @@ def emit_predict(module: Any, target: Target, shape: KernelShape) -> Function:
     )
     begin = _emit_begin(module, target, shape)
     finish = _emit_finish(module, target, shape)
-    code = Code(module, target, "predict", [PTR, PTR, PTR])
-    b, (model_at, work_at, job_at) = code.b, code.args
+    code = Code(module, target, "blocks", [PTR, PTR, PTR, I64, I64]).private()
+    b, (model_at, work_at, job_at, start, stop) = code.b, code.args
     job = _Record(code, JOB, job_at)
-    count = job.number("count")
-    with code.loop(count, code.block) as first:
-        left = b.sub(count, first)
+    with code.loop(b.sub(stop, start), code.block) as index:
+        first = b.add(start, index)
+        left = b.sub(stop, first)
         events = b.select(b.icmp_signed("<", left, I64(code.block)), left, I64(code.block))
         b.call(fill, [model_at, work_at, job_at, first, events])
         b.call(begin, [model_at, work_at])
-        b.call(score, [model_at, work_at, *_ahead(code, job, model_at, first)])
+        b.call(score, [model_at, work_at, *_ahead(code, job, model_at, first, stop)])
         b.call(finish, [model_at, work_at, job_at, first, events])
-    return code.end()
+    blocks = code.end()
+    code = Code(module, target, "predict", [PTR, PTR, PTR])
+    job = _Record(code, JOB, code.args[2])
+    code.b.call(blocks, [*code.args, I64(0), job.number("count")])
+    code.end()
+    return blocks
 
 
-def _ahead(code: Code, job: _Record, model_at: Value, first: Value) -> tuple[Value, Value]:
+def scores_of(
+    code: Code, model_at: Value, job_at: Value, first: Value, *, shape: KernelShape
+) -> tuple[Value, Value]:
+    """How many scores a row has, and the address of those of row `first`."""
+    outputs = _Record(code, MODEL, model_at).number("outputs")
+    place = code.b.mul(code.b.mul(first, outputs), I64(shape.order.dtype.itemsize))
+    return outputs, code.at(_Record(code, JOB, job_at).address("out"), place)
+
+
+def _ahead(
+    code: Code, job: _Record, model_at: Value, first: Value, stop: Value
+) -> tuple[Value, Value]:
     """Address and size of the rows of the next block; the size is 0 where there is no whole one,
     and where rows do not lie one behind the other.
     """
@@ -164,7 +180,7 @@ def _ahead(code: Code, job: _Record, model_at: Value, first: Value) -> tuple[Val
     dense = b.and_(
         b.icmp_signed("==", stride, row), b.icmp_signed("!=", job.number("by_rows"), I64(0))
     )
-    whole = b.icmp_signed("<=", b.add(then, I64(code.block)), job.number("count"))
+    whole = b.icmp_signed("<=", b.add(then, I64(code.block)), stop)
     size = b.select(b.and_(dense, whole), b.mul(stride, I64(code.block)), I64(0))
     return code.at(job.address("x"), b.mul(then, stride)), size
 

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import weakref
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +24,7 @@ from bdt_forests import random_forest, walk
 
 import rootml
 import rootml.bdt
-from rootml.bdt import Forest, Model, predict_out_of_fold, write_out_of_fold
+from rootml.bdt import Forest, Model, _threads, predict_out_of_fold, write_out_of_fold
 from rootml.errors import EmptySelectionError, MissingColumnError, UsageError
 
 NAMES = ("pt", "eta", "phi", "mass")
@@ -90,12 +98,69 @@ def test_threads_give_the_same_scores(model: Model, rows: int, threads: int) -> 
     assert np.array_equal(alone[-5:], walk(model.forest, x[-5:])[:, 0])
 
 
-def test_no_thread_is_left_behind(model: Model) -> None:
-    import threading
+def soon(true: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + 20
+    while not true() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return true()
 
+
+def test_helpers_end_when_nothing_is_left_for_them(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _threads._helpers.stop()
+    monkeypatch.setattr(_threads, "IDLE_SECONDS", 0.05)
     before = threading.active_count()
-    model.predict(np.zeros((5000, 4), np.float32), threads=3)
-    assert threading.active_count() == before
+    found: list[int] = []
+    _threads.call_helpers(found.append, 3)
+    model.predict(np.zeros((200_000, 4), np.float32), threads=3)
+    assert soon(lambda: sorted(found) == [1, 2, 3])
+    assert soon(lambda: threading.active_count() == before)
+
+
+def test_a_helper_keeps_no_array_of_a_call(model: Model) -> None:
+    x = np.zeros((200_000, 4), np.float32)
+    alive = weakref.ref(x)
+    scores = model.predict(x, threads=3)
+    del x, scores
+    assert soon(lambda: alive() is None)
+
+
+def test_what_a_helper_raises_is_raised() -> None:
+    def work(number: int) -> None:
+        if number == 2:
+            begun.set()
+            raise ZeroDivisionError
+
+    begun = threading.Event()
+    finish = _threads.call_helpers(work, 2)
+    begun.wait()
+    with pytest.raises(ZeroDivisionError):
+        finish()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
+def test_helpers_are_there_after_a_fork_too() -> None:
+    code = """
+import multiprocessing, numpy, sys, threading, warnings
+import rootml.bdt
+warnings.simplefilter("error")
+model = rootml.bdt.load(sys.argv[1]).compile()
+x = numpy.random.default_rng(1).normal(size=(200_000, 4)).astype("f4")
+def same(_):
+    return bool(numpy.array_equal(model.predict(x, threads=3), alone)), threading.active_count()
+alone = model.predict(x)
+first = same(0)
+with multiprocessing.get_context("fork").Pool(1) as pool:
+    print(first[0], pool.apply(same, (0,)), same(0)[0])
+"""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "forest.json"
+        random_forest(np.random.default_rng(1), trees=300, depth=5, features=4).save(path)
+        done = subprocess.run(
+            [sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=False
+        )
+    assert done.stdout.startswith("True (True, ") and done.stdout.endswith(" True\n"), done
 
 
 def test_inputs_are_not_written_to(model: Model) -> None:
