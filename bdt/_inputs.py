@@ -173,6 +173,7 @@ def as_input(data: Any, forest: Forest) -> Input:
         return Input(_from_pandas(data, forest))
     if isinstance(data, Mapping):
         wanted = {name: data[name] for name in _wanted(list(data), forest)}
+        _check_rows_of(wanted)
         if any(isinstance(column, ak.Array) for column in wanted.values()):
             return _from_awkward(_zipped(wanted), forest)
         return Input(_from_named(list(data), data.__getitem__, forest))
@@ -214,6 +215,12 @@ def _from_floats(x: NDArray[Any], forest: Forest) -> Table:
 def _from_columns(data: Sequence[Any], forest: Forest) -> Table:
     if data and all(isinstance(each, (int, float, np.number)) for each in data):
         message = "a list of numbers; give an array per feature, or one of shape (1, features)"
+        raise UsageError(message)
+    if any(isinstance(each, (list, tuple)) for each in data):
+        message = (
+            "a list of lists, which may be events or columns; give numpy.array(events) for "
+            "events, or a list of arrays, one per feature"
+        )
         raise UsageError(message)
     _check_count(len(data), forest)
     names = forest.names
@@ -269,7 +276,7 @@ def _table(columns: list[NDArray[Any]], names: Sequence[str]) -> Table:
 def _array(values: Any, what: str) -> NDArray[Any]:
     try:
         return np.asarray(values)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RuntimeError) as error:  # the last: torch, of a gradient
         message = f"{what}: a {type(values).__name__} that is not an array of numbers: {error}"
         raise UnsupportedTypeError(message) from error
 
@@ -334,6 +341,23 @@ def _from_pandas(frame: Any, forest: Forest) -> Table:
     )
 
 
+def _check_rows_of(columns: Mapping[Any, Any]) -> None:
+    """Refuse columns of pandas whose rows are others, or in another order."""
+    indices = {
+        name: column.index
+        for name, column in columns.items()
+        if type(column).__module__.partition(".")[0] == "pandas" and hasattr(column, "index")
+    }
+    first = next(iter(indices), None)
+    for name, index in indices.items():
+        if not index.equals(indices[first]):
+            message = (
+                f"columns {first!r} and {name!r} of pandas have different indices; make a "
+                "DataFrame of them, which brings their rows together, or give arrays"
+            )
+            raise SchemaError(message)
+
+
 def _series(series: Any, name: str, forest: Forest) -> NDArray[Any]:
     if series.ndim != 1:
         message = f"several columns are named {name!r}"
@@ -355,14 +379,20 @@ def _category_names(name: str, forest: Forest) -> tuple[str | int | float, ...] 
 
 
 def _category_codes(series: Any, name: str, forest: Forest) -> NDArray[Any]:
-    """Numbers of the model's own categories, for a column of the type category."""
+    """Numbers of the model's own categories, for a column of the type category.
+
+    scikit-learn tests categories that are numbers as they are.
+    """
     known = _category_names(name, forest)
     if known is None:
+        if forest.library == "sklearn" and series.cat.categories.dtype.kind in "iuf":
+            return _column(series.to_numpy(np.float64, na_value=np.nan), name, forest)
         message = (
             f"column {name!r} is a pandas category, and the model does not hold the names of its "
-            f"categories; give the numbers that the training used (frame[{name!r}].cat.codes, if "
-            "the categories are the same)"
+            "categories; give the numbers that the training used"
         )
+        if forest.library == "xgboost":
+            message += f" (frame[{name!r}].cat.codes, if the categories are the same)"
         raise UnsupportedTypeError(message)
     number = {category: i for i, category in enumerate(known)}
     # CatBoost compares texts: one that the model does not know equals none of those that it does

@@ -148,10 +148,10 @@ class Model(HtmlRepr):
             table.check_nan(forest.names)
         count = table.num_rows
         as_is = margin or forest.link == "identity"
-        share = getattr(self._engine, "share", None) if threads > 1 else None
-        if share is not None and (as_is or self._engine.links):
+        compiled: Any = self._engine if threads > 1 and self.engine == "llvm" else None
+        if compiled is not None and compiled.can_share(link=not as_is):
             scores = np.empty((count, forest.num_outputs), forest.dtype)
-            share(table, scores, threads=threads, link=not as_is)
+            compiled.share(table, scores, threads=threads, link=not as_is)
             return scores[:, 0] if scores.shape[1] == 1 else scores
         margins = np.empty((0 if as_is else count, forest.num_outputs), forest.dtype)
         width = 1 if forest.link == "argmax" and not margin else forest.num_outputs

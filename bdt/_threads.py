@@ -46,60 +46,72 @@ class _Task:
             raise self._error
 
 
+class _Helper(threading.Thread):
+    """A thread that takes tasks from a queue of its own."""
+
+    def __init__(self, helpers: _Helpers, task: _Task) -> None:
+        super().__init__(name="rootml-bdt", daemon=True)
+        self.tasks: SimpleQueue[_Task | None] = SimpleQueue()
+        self.tasks.put(task)
+        self._helpers = helpers
+
+    def run(self) -> None:
+        while (task := self._next()) is not None:
+            task()
+            del task
+            self._helpers.wait(self)
+
+    def _next(self) -> _Task | None:
+        try:
+            return self.tasks.get(timeout=IDLE_SECONDS)
+        except Empty:
+            return None if self._helpers.leave(self) else self.tasks.get()  # one is on its way
+
+
 class _Helpers:
-    """Threads that take tasks from one queue."""
+    """Threads that wait for tasks; the last that came is the first to go, its core is warm."""
 
     def __init__(self) -> None:
-        self._tasks: SimpleQueue[_Task | None] = SimpleQueue()
         self._lock = threading.Lock()
-        self._free = 0  # threads that wait, less those for which a task is in the queue
-        self._threads: set[threading.Thread] = set()
+        self._waiting: list[_Helper] = []
+
+    def wait(self, helper: _Helper) -> None:
+        """`helper` has nothing to do."""
+        with self._lock:
+            self._waiting.append(helper)
+
+    def leave(self, helper: _Helper) -> bool:
+        """Whether nobody has given `helper` a task, nor will."""
+        with self._lock:
+            found = helper in self._waiting
+            if found:
+                self._waiting.remove(helper)
+            return found
 
     def give(self, tasks: list[_Task]) -> None:
         """Hand each task to a thread that waits, or to a new one."""
         with self._lock:
-            known = min(self._free, len(tasks))
-            self._free -= known
-        for task in tasks[:known]:
-            self._tasks.put(task)
-        for task in tasks[known:]:
-            thread = threading.Thread(
-                target=self._serve, args=(task,), name="rootml-bdt", daemon=True
-            )
-            with self._lock:
-                self._threads.add(thread)
-            thread.start()
-
-    def _serve(self, task: _Task | None) -> None:
-        while task is not None:
-            task()
-            with self._lock:
-                self._free += 1
-            task = self._next()
-        with self._lock:
-            self._threads.discard(threading.current_thread())
-
-    def _next(self) -> _Task | None:
-        try:
-            return self._tasks.get(timeout=IDLE_SECONDS)
-        except Empty:
-            with self._lock:
-                alone = self._free > 0
-                self._free -= alone
-            return None if alone else self._tasks.get()  # one is on its way
+            known = [self._waiting.pop() for _ in tasks[: len(self._waiting)]]
+        for helper, task in zip(known, tasks, strict=False):
+            helper.tasks.put(task)
+        for task in tasks[len(known) :]:
+            _Helper(self, task).start()
 
     def stop(self) -> None:
         """End the threads that wait."""
         with self._lock:
-            free, self._free = self._free, 0
-            ending = [] if not free else list(self._threads)
-        for _ in range(free):
-            self._tasks.put(None)
-        for thread in ending[: 0 if free < len(ending) else None]:
-            thread.join()
+            ending, self._waiting = self._waiting, []
+        for helper in ending:
+            helper.tasks.put(None)
+        for helper in ending:
+            helper.join()
 
 
 _helpers = _Helpers()
+
+
+def _stop() -> None:
+    _helpers.stop()
 
 
 def _forget() -> None:
@@ -108,8 +120,8 @@ def _forget() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=lambda: _helpers.stop(), after_in_child=_forget)
-atexit.register(lambda: _helpers.stop())
+    os.register_at_fork(before=_stop, after_in_child=_forget)
+atexit.register(_stop)
 
 
 def call_helpers(work: Callable[[int], None], number: int) -> Callable[[], None]:

@@ -91,7 +91,7 @@ def _model(name: str, folder: Path, options: argparse.Namespace) -> dict[str, An
         f"\none event: {one['kernel']:.2f} us in the kernel, {one['python']:.2f} us from Python; "
         f"reading {start['load']:.2f} s; compile and first predictions {start['cold']:.2f} s cold "
         f"({start['cold_cpu']:.2f} s CPU), {start['warm']:.3f} s from the cache; "
-        f"two threads {threads:.2f} x one"
+        f"two threads {threads['threads']:.2f} x one, two processes {threads['processes']:.2f} x"
     )
     shown = explained(subject, min(rounds, 5))
     for what, (ours, theirs, times_faster) in shown.items():

@@ -338,13 +338,12 @@ class LlvmEngine:
         self._predict(self._model_pointer, memory.pointer, job.ctypes.data)
         self._spare.append(memory)
 
-    @property
-    def links(self) -> bool:
-        """Whether `share` can make predictions of margins."""
-        return self._link is not None
+    def can_share(self, *, link: bool) -> bool:
+        """Whether `share` can make margins, or with `link` predictions."""
+        return not link or self._link is not None
 
     def share(self, table: Table, out: NDArray[Any], *, threads: int, link: bool) -> None:
-        """Margins, or predictions where it `links`, of all rows into `out`, in several threads.
+        """Margins, or with `link` predictions, of all rows into `out`, in up to `threads` threads.
 
         Returns when all is done. Threads that wake too late find nothing to do.
         """

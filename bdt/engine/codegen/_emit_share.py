@@ -27,8 +27,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from rootml.bdt.engine._target import Target
-from rootml.bdt.engine.codegen._emit_block import JOB
 from rootml.bdt.engine.codegen._code import I64, PTR, Code, Function, Value
+from rootml.bdt.engine.codegen._emit_block import JOB
 
 SHARED = (*JOB, "threads", "link", "scale", *("",) * 4, "done", *("",) * 7)
 """Elements of the array `shared`: the job, what is the same for all threads, rows that are done;
@@ -65,14 +65,14 @@ def emit_share(
     even = b.mul(b.udiv(b.add(count, b.sub(whole, I64(1))), whole), I64(code.block))
     own_rows = code.stack(8)
     code.store(I64(0), own_rows, 0, 8)
-    with code.loop(threads) as index:
-        number = b.urem(b.add(own, index), threads)
+    with code.loop(threads) as i:
+        number = b.urem(b.add(own, i), threads)
         taken = code.at(shared, b.add(I64(8 * len(SHARED)), b.mul(number, I64(8 * RANGE))))
         start = b.mul(number, even)
         left = b.sub(count, start)
         size = b.select(b.icmp_signed("<", left, even), left, even)
-        with _taken(code, taken, size) as (first, rows):
-            first = b.add(start, first)
+        with _taken(code, taken, size) as (index, rows):
+            first = b.add(start, index)
             b.call(blocks, [model_at, work_at, shared, first, b.add(first, rows)])
             if link is not None:
                 wanted = code.load(I64, _place(code, shared, "link"), align=8)

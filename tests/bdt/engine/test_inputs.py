@@ -251,7 +251,11 @@ BAD: dict[str, tuple[Callable[[NDArray[Any]], Any], type[Exception], str]] = {
     ),
     "arrow": (lambda x: pa.table({"pt": x[:, 0]}), MissingColumnError, "'eta'"),
     "awkward": (lambda x: ak.Array({"pt": x[:, 0]}), MissingColumnError, "'eta'"),
-    "ragged": (lambda x: [[[1.0], [2.0, 3.0]]] * 4, UnsupportedTypeError, "column 'pt'.*list"),
+    "ragged": (
+        lambda x: {name: [[1.0], [2.0, 3.0]] for name in NAMES}, UnsupportedTypeError,
+        "column 'pt'.*list",
+    ),
+    "events as lists": (lambda x: x[:4].tolist(), UsageError, "may be events or columns"),
     "too few": (lambda x: x[:, :3], UsageError, "3 columns; the model has 4.*'pt'"),
     "too many": (lambda x: np.hstack([x, x]), UsageError, "8 columns"),
     "list too short": (lambda x: list(x.T[:2]), UsageError, "2 columns"),
@@ -265,6 +269,14 @@ BAD: dict[str, tuple[Callable[[NDArray[Any]], Any], type[Exception], str]] = {
     "dates": (lambda x: list(x.astype("M8[s]").T), UnsupportedTypeError, "'pt'.*datetime"),
     "masked": (np.ma.masked_invalid, UnsupportedTypeError, "filled"),
     "lengths": (lambda x: [x[:, 0], x[:, 1], x[:, 2], x[:9, 3]], SchemaError, "lengths"),
+    "other rows": (
+        lambda x: {**named(x), "eta": pd.Series(x[:, 1]), "phi": pd.Series(x[:, 2])[::-1]},
+        SchemaError, "'eta' and 'phi' of pandas have different indices",
+    ),
+    "a gradient": (
+        lambda x: pytest.importorskip("torch").tensor(x, requires_grad=True),
+        UnsupportedTypeError, "grad",
+    ),
     "two axes": (lambda x: {**named(x), "eta": x}, UsageError, r"'eta' has the shape \(50, 4\)"),
     "category": (
         lambda x: pd.DataFrame(x, columns=list(NAMES)).astype({"eta": "category"}),

@@ -94,6 +94,8 @@ def test_categories_of_pandas(kind: str) -> None:
         values = frame["kind"].astype(float).to_numpy()
     rows = np.c_[frame["pt"], values]
     assert np.array_equal(margins(forest, rows), model._raw_predict(frame))
+    found = forest.compile("numpy").predict_margin(frame)
+    assert np.array_equal(found, model._raw_predict(frame)[:, 0])
 
 
 def test_what_cannot_be_represented_is_named() -> None:
