@@ -573,9 +573,8 @@ def _names(encoding: Any) -> tuple[str | int | float, ...] | None:
     if limits[0] != 0 or limits[-1] != len(letters) or np.any(np.diff(limits) < 0):
         message = "cats.enc.offsets do not fit the texts"
         raise ModelError(message)
-    words = (letters[a:b] for a, b in pairwise(limits))
     try:
-        return tuple(word.decode() for word in words)
-    except UnicodeDecodeError as error:
-        message = "a category's name is not UTF-8"
-        raise ModelError(message) from error
+        words = tuple(letters[a:b].decode() for a, b in pairwise(limits))
+    except UnicodeDecodeError:  # XGBoost before 3.4 cuts names with letters of several bytes
+        return None
+    return words if len(set(words)) == len(words) else None

@@ -219,11 +219,12 @@ def test_an_untrained_wrapper_is_an_error() -> None:
         load(xgboost.XGBClassifier())
 
 
-def test_categories_of_pandas_are_kept() -> None:
+@pytest.mark.parametrize("tau", ["tau", "\N{GREEK SMALL LETTER TAU}"])
+def test_categories_of_pandas_are_kept(tau: str) -> None:
     xgboost = pytest.importorskip("xgboost")
     pandas = pytest.importorskip("pandas")
     rng = np.random.default_rng(6)
-    words = rng.choice(["mu", "e", "tau", "jet"], 200)
+    words = rng.choice(["mu", "e", tau, "jet"], 200)
     frame = pandas.DataFrame({"pt": rng.normal(size=200), "kind": pandas.Categorical(words)})
     target = frame["pt"] + (words == "mu") * 2 + (words == "jet")
     booster = xgboost.train(
@@ -234,7 +235,9 @@ def test_categories_of_pandas_are_kept() -> None:
     assert forest.feature_names == ("pt", "kind")
     assert forest.feature_types == ("float", "c")
     if release(xgboost.__version__) >= (3, 1):  # which keeps them
-        assert forest.feature_categories == (None, ("e", "jet", "mu", "tau"))
+        cut = not tau.isascii() and release(xgboost.__version__) < (3, 4)
+        names = forest.feature_categories[1] if forest.feature_categories else None
+        assert names == ("e", "jet", "mu", tau) or (cut and names is None)
     codes = np.c_[frame["pt"], frame["kind"].cat.codes].astype(np.float32)
     wanted = booster.predict(xgboost.DMatrix(frame, enable_categorical=True), output_margin=True)
     assert same_bits(margins(forest, codes), wanted)
