@@ -151,7 +151,7 @@ def _two_processes(model: Any, x: NDArray[np.float32]) -> float:
     processes = [context.Process(target=call) for _ in range(2)]
     for process in processes:
         process.start()
-    times = [found.get() for _ in processes]
+    times: list[float] = [found.get() for _ in processes]
     for process in processes:
         process.join()
     return statistics.mean(times)
