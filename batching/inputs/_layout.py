@@ -2,8 +2,7 @@
 
 A `Layout` is made once per loader. Its *dense* fields have one fixed-size row per event and live
 in arrays that are allocated for many rows at a time; *ragged* fields have values and offsets.
-Columns arrive one by one and rows leave one by one, so filling is a transposition. It works in
-tiles that stay in the processor's cache.
+Columns arrive one by one and rows leave one by one, so filling is a transposition (`_rows`).
 """
 
 from __future__ import annotations
@@ -21,21 +20,15 @@ from rootml._internal.buffers import Allocate
 from rootml._internal.types import Array
 from rootml.batching.inputs._batch import Batch, BatchSpec, InputSpec, PaddedArray, RaggedArray
 from rootml.batching.inputs._cast import NonFinite, all_finite, apply_nonfinite, check_cast
+from rootml.batching.inputs._rows import Part, Strips, tile_rows, write
 from rootml.batching.kernels._pad import pad
-from rootml.batching.kernels._transpose import transpose
 from rootml.errors import NonFiniteError, SchemaError
 
 if TYPE_CHECKING:
     from rootml.dataset import EventBlock
 
-Strips = tuple[Array, ...]
-"""Columns of a matrix, as arrays `(columns, events)` of neighbours in memory."""
-
 Dense = dict[str, Array]
 Ragged = dict[str, RaggedArray]
-
-TILE_ROWS, _MIN_TILE_ROWS, _TILE_BYTES = 8192, 1024, 1 << 20
-"""Rows transposed at a time, and their bytes: they stay in the second-level cache."""
 
 _BEHIND = 1 << 40
 """A place behind all elements; clipped, it becomes the last one."""
@@ -126,7 +119,7 @@ class Lists:
 
     def elements(self, start: int, stop: int, out: Array) -> None:
         """Write elements ``[start, stop)`` to `out`, `(elements, columns)`."""
-        _transpose(self.strips, start, stop, out)
+        write([Part(self.strips, out, None)], start)
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,18 +270,27 @@ class Layout:
         Raises:
             NonFiniteError: NaN or infinity in a feature, policy "error".
         """
-        step = max(_MIN_TILE_ROWS, min(TILE_ROWS, _TILE_BYTES // max(1, self.row_bytes)))
+        to = slice(at, at + stop - start)
+        for padded in self.lists:
+            if padded.length is not None:
+                self._fill_lists(padded, unit, start, stop, dense, at)
+        parts = [_part(field, unit, dense[field.key][to]) for field in self.flat]
+        raw = dict(unit.raw)
+        if self.weight and unit.raw[WEIGHT].dtype == self.weight_dtype:
+            parts.append(Part((raw.pop(WEIGHT)[None],), dense[WEIGHT][to][:, None], None))
+        write(parts, start, spare=len(parts) == len(dense))
+        for key, values in raw.items():
+            dense[key][to] = values[start:stop]
+
+    def _fill_lists(
+        self, field: ListField, unit: Prepared, start: int, stop: int, dense: Dense, at: int
+    ) -> None:
+        step = tile_rows(self.row_bytes)
         for first in range(start, stop, step):
             last = min(stop, first + step)
-            to = slice(at + first - start, at + last - start)
-            for padded in self.lists:  # first what is widest: rows may be records in memory
-                if padded.length is not None:
-                    values, mask = dense[padded.key][to], dense[padded.mask_key][to]
-                    _fill_padded(padded, unit.lists[padded.key], first, last, values, mask)
-            for field in self.flat:
-                _fill_flat(field, unit, first, last, dense[field.key][to])
-            for key, values in unit.raw.items():
-                dense[key][to] = values[first:last]
+            tile = slice(at + first - start, at + last - start)
+            values, mask = dense[field.key][tile], dense[field.mask_key][tile]
+            _fill_padded(field, unit.lists[field.key], first, last, values, mask)
 
     def ragged_rows(self, unit: Prepared, start: int, stop: int) -> Ragged:
         """Rows ``[start, stop)`` of the ragged fields."""
@@ -356,32 +358,16 @@ def _lookup(labels: Array, factors: Mapping[float, float]) -> npt.NDArray[np.flo
     return np.where(keys[index] == labels, values[index], np.nan)
 
 
-def _fill_flat(field: FlatField, unit: Prepared, first: int, last: int, tile: Array) -> None:
-    strips = unit.flat[field.key]
-    if field.vector:
-        tile[:] = strips[0][0, first:last]
-        finite = None
-    else:
-        finite = _transpose(strips, first, last, tile)
-    if field.nonfinite == "keep" or (all_finite(tile) if finite is None else finite):
-        return
-    for j, feature in enumerate(field.features):
-        what = f"{unit.where}, column {feature.name!r}"
-        values = tile if field.vector else tile[:, j]
-        apply_nonfinite(values, field.nonfinite, what, is_input=field.key != TARGET)
+def _part(field: FlatField, unit: Prepared, rows: Array) -> Part:
+    """The columns of a field, and what is done if some of its numbers are not finite."""
 
+    def mend(rows: Array) -> None:
+        for feature, values in zip(field.features, rows.T, strict=True):
+            what = f"{unit.where}, column {feature.name!r}"
+            apply_nonfinite(values, field.nonfinite, what, is_input=field.key != TARGET)
 
-def _transpose(strips: Strips, first: int, last: int, rows: Array) -> bool | None:
-    """Write columns to rows: whether all is finite, None if nobody looked."""
-    at, finite = 0, True
-    looked = True
-    for strip in strips:
-        found = transpose(strip[:, first:last], rows[:, at : at + len(strip)])
-        if found is None:
-            rows[:, at : at + len(strip)] = strip[:, first:last].T
-        looked, finite = looked and found is not None, finite and found is not False
-        at += len(strip)
-    return finite if looked else None
+    matrix = rows[:, None] if field.vector else rows
+    return Part(unit.flat[field.key], matrix, None if field.nonfinite == "keep" else mend)
 
 
 def _strips(columns: Sequence[Array]) -> Strips:

@@ -102,6 +102,17 @@ def _machine(binding: Any) -> Any:
 
 
 @cache
+def has(feature: str) -> bool:
+    """Whether this processor has a feature that LLVM knows by this name.
+
+    >>> has("no such feature")
+    False
+    """
+    binding = _binding()
+    return binding is not None and bool(binding.get_host_cpu_features().get(feature))
+
+
+@cache
 def is_there() -> bool:
     """Whether llvmlite is installed, new enough for this machine, and wanted.
 
@@ -143,4 +154,4 @@ def address(array: Any) -> int:
     return int(array.__array_interface__["data"][0])
 
 
-__all__ = ["Kernel", "address", "is_there"]
+__all__ = ["Kernel", "address", "has", "is_there"]

@@ -50,17 +50,50 @@ def same_bits(one: Any, other: Any) -> bool:
     )
 
 
+def transposed(strips: list[Any], rows: Any, first: int = 0, *, spare: bool = False) -> Any:
+    columns = _transpose.Columns.of(strips)
+    return None if columns is None else _transpose.transpose(columns, first, rows, spare=spare)
+
+
+def aligned(rows: int, width: int) -> Any:
+    room = np.full(rows * width + 16, -7, np.float32)
+    start = -room.ctypes.data % 64 // 4
+    return room[start : start + rows * width].reshape(rows, width)
+
+
 @pytest.mark.parametrize("dtype", ["<f4", ">f4"])
 @pytest.mark.parametrize(("columns", "rows"), [(8, 16), (9, 17), (28, 100), (13, 4099), (64, 33)])
 def test_transposition_is_that_of_numpy(columns: int, rows: int, dtype: str) -> None:
     wide = numbers((columns, rows + 5), dtype)
     wide[0, 3], wide[-1, -2] = -0.0, 1e-42
-    strip = wide[:, 3 : 3 + rows]
     room = np.full((rows, columns + 3), -7, np.float32)
-    assert _transpose.transpose(strip, room[:, 1 : 1 + columns]) is True
-    assert same_bits(room[:, 1 : 1 + columns], strip.T.astype("f4"))
+    assert transposed([wide], room[:, 1 : 1 + columns], 3) is True
+    expected = wide[:, 3 : 3 + rows].T.astype("f4")
+    assert same_bits(room[:, 1 : 1 + columns], expected)
     assert (room[:, 0] == -7).all()
     assert (room[:, 1 + columns :] == -7).all()
+    lines = aligned(rows, -(-columns // 16) * 16)  # whole cache lines: another kernel
+    assert transposed([wide], lines[:, :columns], 3, spare=True) is True
+    assert same_bits(lines[:, :columns], expected)
+
+
+@pytest.mark.parametrize("width", [16, 32, 48])
+def test_rows_join_columns_of_several_types(width: int) -> None:
+    rng = np.random.default_rng(6)
+    integers = rng.integers(-(2**31), 2**31, 77)
+    integers[:4] = -(2**31), 2**31 - 1, 2**24 + 1, 0x7F800001
+    for spare in (False, True):
+        strips = [
+            numbers((width - 7, 77), ">f4"),
+            numbers((3, 77), "<f4"),
+            integers[None].astype("<i4"),
+            integers[None].astype(">i4"),
+        ]
+        rows = aligned(60, width)
+        assert transposed(strips, rows[:, : width - 2], 9, spare=spare) is True
+        expected = np.concatenate([strip[:, 9:69].astype("f4") for strip in strips]).T
+        assert same_bits(rows[:, : width - 2], expected)
+        assert spare or (rows[:, width - 2 :] == -7).all()
 
 
 @pytest.mark.parametrize("dtype", ["<f4", ">f4"])
@@ -69,24 +102,24 @@ def test_transposition_finds_what_is_not_finite(value: float, dtype: str) -> Non
     for row, column in [(0, 0), (15, 7), (16, 8), (36, 10), (20, 3)]:
         strip = numbers((11, 37), dtype)
         strip[column, row] = value
-        rows = np.empty((37, 11), np.float32)
-        assert _transpose.transpose(strip, rows) is False
         expected = strip.astype("f4") if dtype == ">f4" else strip
-        assert same_bits(rows, expected.T)
+        for rows in (np.empty((37, 11), np.float32), aligned(37, 16)[:, :11]):
+            assert transposed([strip], rows, spare=True) is False
+            assert same_bits(rows, expected.T)
 
 
 def test_transposition_leaves_to_numpy_what_does_not_fit() -> None:
     rows = np.empty((100, 8), np.float32)
     for strip in (
-        np.ones((8, 100), np.int32),
+        np.ones((8, 100), np.uint32),
         np.ones((8, 100)),
         np.ones((8, 200), np.float32)[:, ::2],
         np.ones((100, 8), np.float32).T,
     ):
-        assert _transpose.transpose(strip, rows) is None
-    assert _transpose.transpose(np.ones((7, 100), "f4"), rows[:, :7]) is None
-    assert _transpose.transpose(np.ones((8, 15), "f4"), rows[:15]) is None
-    assert _transpose.transpose(np.ones((8, 100), "f4"), np.empty((100, 8))) is None
+        assert transposed([strip], rows) is None
+    assert transposed([np.ones((7, 100), "f4")], rows[:, :7]) is None
+    assert transposed([np.ones((8, 15), "f4")], rows[:15]) is None
+    assert transposed([np.ones((8, 100), "f4")], np.empty((100, 8))) is None
 
 
 @pytest.mark.parametrize("width", [1, 3, 8, 20])
