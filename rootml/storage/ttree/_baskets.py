@@ -81,8 +81,8 @@ class Plan:
             return range(0)
         if len(self.bounds) == 2:  # of a small file: many of them are read
             return range(1 if start < self.bounds.item(1) else 0)
-        first = int(np.searchsorted(self.bounds, start, "right")) - 1
-        return range(first, int(np.searchsorted(self.bounds, stop, "left")))
+        first = int(self.bounds.searchsorted(start, "right")) - 1
+        return range(first, int(self.bounds.searchsorted(stop, "left")))
 
 
 def cheap_cuts(plans: Sequence[Plan], start: int, stop: int, max_entries: int) -> list[int]:
@@ -209,7 +209,7 @@ def load(
     """Read a basket; with `reuse` it is good until this thread loads the next one.
 
     Args:
-        out: Where to decompress it to, if it has this length and is compressed.
+        out: Where to decompress it to, if it is long enough and the basket is compressed.
     """
     written = len(plan.seeks) - len(plan.embedded)
     if number >= written:
@@ -226,7 +226,8 @@ def load(
     if entries != due or not 0 <= border <= objlen:
         message = f"basket {number} has {entries} entries where {due} are due"
         raise ValueError(message)
-    out = out if out is not None and len(out) == objlen else None
+    if out is not None and len(out) != objlen:
+        out = out[:objlen] if len(out) > objlen else None
     data = decompress(memoryview(raw)[keylen:], objlen, reuse=reuse, out=out)
     return Basket(data, border, keylen, entries)
 

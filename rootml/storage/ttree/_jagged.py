@@ -7,6 +7,7 @@ branch, and the next ones only compare. Their columns share one array of offsets
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ import awkward as ak
 import numpy as np
 import numpy.typing as npt
 
+from rootml._internal.machine_code import address
 from rootml._internal.types import Array
 from rootml.storage._source import Source
 from rootml.storage.ttree._baskets import (
@@ -28,6 +30,7 @@ from rootml.storage.ttree._baskets import (
     unpacked_size,
 )
 from rootml.storage.ttree._branches import NeedsUproot
+from rootml.storage.ttree._offsets import BIG_ENDIAN, Offsets, counts_of, same
 
 Counts: TypeAlias = Callable[[str, int, int], Int64s]
 Place: TypeAlias = tuple[int, ...]
@@ -48,15 +51,21 @@ class _Extent:
 
 @dataclass(frozen=True, slots=True)
 class _Table:
-    """The byte offsets of all entries of a basket, and what was found in them."""
+    """The byte offsets of all entries of a basket, and what was found in them.
 
-    starts: npt.NDArray[np.int32]
-    border: int
+    Attributes:
+        edges: Where entries begin and the last one ends, counted from the beginning of the key.
+        keylen: Bytes of the key.
+    """
+
+    edges: Offsets
+    keylen: int
     extent: _Extent
 
-    def fits(self, starts: npt.NDArray[np.int32], border: int) -> bool:
-        """Whether another basket has the same."""
-        return self.border == border and np.array_equal(self.starts, starts)
+    def fits(self, starts: Offsets, keylen: int, border: int) -> bool:
+        """Whether another basket has the same, but for the length of its key."""
+        end = self.edges.item(-1) - self.keylen
+        return end == border and same(starts, self.edges[:-1], keylen - self.keylen)
 
 
 @dataclass(slots=True)
@@ -86,46 +95,39 @@ class KnownOffsets:
         return self.offsets[key][1]
 
 
-def _table_of(basket: Basket, number: int) -> npt.NDArray[np.int32]:
-    """Byte positions where the entries of a basket begin."""
-    table = np.frombuffer(basket.data, ">i4", offset=basket.border)
+def _table_of(basket: Basket, number: int) -> Offsets:
+    """Byte positions where the entries of a basket begin, counted from that of its key."""
+    table = np.frombuffer(basket.data, BIG_ENDIAN, offset=basket.border)
     if len(table) != basket.entries + 2:
         message = f"basket {number} has a table of {len(table)} offsets"
         raise NeedsUproot(message)
-    # the last number of the table is not used by ROOT: the values end at the border
-    starts = table[1:-1].astype(np.int32)
-    starts -= basket.keylen
-    return starts
+    return table[1:-1]  # the last number is not used by ROOT: the values end at the border
 
 
-def _offsets_in(starts: npt.NDArray[np.int32], border: int, low: int, high: int) -> Int64s:
-    """Byte positions where entries `low` to `high` begin (and the last ends)."""
-    offsets = np.empty(high - low + 1, np.int64)
-    offsets[:-1] = starts[low:high]
-    offsets[-1] = border if high == len(starts) else starts[high]
-    return offsets
+def _edges_of(basket: Basket, starts: Offsets) -> Offsets:
+    """Where entries begin and the last one ends, counted as `starts`."""
+    edges = np.empty(len(starts) + 1, BIG_ENDIAN)
+    edges[:-1], edges[-1] = starts, basket.border + basket.keylen
+    return edges
 
 
-def _from_counts(counts: Int64s, basket: Basket, itemsize: int, low: int, high: int) -> Int64s:
-    """Byte positions of a basket that was written without them (ROOT's kGenerateOffsetMap)."""
+def _from_counts(counts: Int64s, basket: Basket, itemsize: int) -> Offsets:
+    """`_edges_of` a basket that was written without offsets (ROOT's kGenerateOffsetMap)."""
     ends = np.cumsum(counts) * itemsize
     if len(counts) != basket.entries or (ends[-1] if len(ends) else 0) != basket.border:
         message = "the counter does not agree with the bytes in the basket"
         raise ValueError(message)
-    return np.concatenate([np.zeros(1, np.int64), ends])[low : high + 1]
+    return (np.concatenate([np.zeros(1, np.int64), ends]) + basket.keylen).astype(BIG_ENDIAN)
 
 
-def _extent(basket: Basket, offsets: Int64s, storage: Storage, number: int) -> _Extent:
-    lengths = np.diff(offsets)
-    if storage.header:
-        lengths -= storage.header
-    size = storage.dtype.itemsize  # 1, 2, 4 or 8: a division takes ten times as long
-    counts, rest = lengths >> (size.bit_length() - 1), lengths & (size - 1)
-    outside = offsets[0] < 0 or offsets[-1] > basket.border
-    if outside or np.any(lengths < 0) or np.any(rest):
+def _extent(basket: Basket, edges: Offsets, storage: Storage, number: int) -> _Extent:
+    """The entries between `edges`."""
+    first, end = edges.item(0) - basket.keylen, edges.item(-1) - basket.keylen
+    counts, elements = counts_of(edges, storage.header, storage.dtype.itemsize)
+    if first < 0 or end > basket.border or elements < 0:
         message = f"the offsets of basket {number} do not fit its values"
         raise ValueError(message)
-    return _Extent(int(offsets[0]), int(offsets[-1] - offsets[0]), counts, int(counts.sum()))
+    return _Extent(first, end - first, counts, elements)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,14 +144,14 @@ class _Reader:
         first = int(self.plan.bounds[number])
         place = (first, basket.entries, low, high, storage.header, storage.dtype.itemsize)
         if basket.border < len(basket.data):
-            starts = _table_of(basket, number)
+            starts, keylen = _table_of(basket, number), basket.keylen
             known = self.known.tables.setdefault(place, deque(maxlen=_MAX_COUNTERS))
             for table in tuple(known):  # other threads add to it
-                if table.fits(starts, basket.border):
+                if table.fits(starts, keylen, basket.border):
                     return table.extent
-            offsets = _offsets_in(starts, basket.border, low, high)
-            extent = _extent(basket, offsets, storage, number)
-            known.appendleft(_Table(starts, basket.border, extent))
+            edges = _edges_of(basket, starts)
+            extent = _extent(basket, edges[low : high + 1], storage, number)
+            known.appendleft(_Table(edges, keylen, extent))
             return extent
         return self._counted(basket, number, low, high)
 
@@ -157,7 +159,8 @@ class _Reader:
         """Byte offsets of ``TObject::fBits``, whose elements differ in length."""
         if basket.border == len(basket.data):
             raise self._nothing(number)
-        return _offsets_in(_table_of(basket, number), basket.border, low, high)
+        edges = _edges_of(basket, _table_of(basket, number))[low : high + 1]
+        return edges.astype(np.int64) - basket.keylen
 
     def read_counter(self, basket: Basket, number: int) -> bool:
         """Read the counter of a basket without offsets; False if there was nothing to read."""
@@ -179,8 +182,8 @@ class _Reader:
         place = (*key, low, high, storage.dtype.itemsize, basket.border)
         if place not in self.known.extents:
             each = self.known.counted[key]
-            offsets = _from_counts(each, basket, storage.dtype.itemsize, low, high)
-            self.known.extents[place] = _extent(basket, offsets, storage, number)
+            edges = _from_counts(each, basket, storage.dtype.itemsize)[low : high + 1]
+            self.known.extents[place] = _extent(basket, edges, storage, number)
         return self.known.extents[place]
 
     def _nothing(self, number: int) -> NeedsUproot:
@@ -239,6 +242,17 @@ def room(source: Source, plan: Plan, start: int, stop: int) -> int:
     return nbytes // plan.storage.dtype.itemsize
 
 
+def _memory_of(content: Array, storage: Storage) -> memoryview | None:
+    """Where baskets may be decompressed to; None: their values must be closed up, or change."""
+    plain = not (storage.header or storage.bits or storage.dtype.kind == "b")
+    return content.view(np.uint8).data if plain else None
+
+
+def _begins_at(target: Array, data: Any) -> bool:
+    """Whether the bytes `data` are those of `target`, and what follows."""
+    return address(np.frombuffer(data, np.uint8)) == address(target)
+
+
 def read_jagged(
     source: Source,
     plan: Plan,
@@ -251,6 +265,9 @@ def read_jagged(
 ) -> ak.Array:
     """Entries ``[start, stop)`` of a branch of lists.
 
+    Baskets are decompressed to where their values belong. The offsets behind them end up where the
+    values of the next basket come to lie.
+
     Args:
         counts: Reads an entry range of a counter.
         known: Of the same read.
@@ -259,11 +276,13 @@ def read_jagged(
     storage, reader = plan.storage, _Reader(plan, counts, known)
     numbers = plan.overlapping(start, stop)
     extents, at = [], 0
-    for number in numbers:
-        basket = load(source, plan, number, reuse=True)
-        if reader.read_counter(basket, number):  # which took the memory of the basket
-            basket = load(source, plan, number, reuse=True)
-        first, last = int(plan.bounds[number]), int(plan.bounds[number + 1])
+    memory = _memory_of(content, storage)
+    bounds = plan.bounds[numbers.start : numbers.stop + 1].tolist()
+    for number, (first, last) in zip(numbers, itertools.pairwise(bounds), strict=True):
+        out = None if memory is None else memory[at * content.itemsize :]
+        basket = load(source, plan, number, reuse=True, out=out)
+        if reader.read_counter(basket, number):  # which may have taken the memory of the basket
+            basket = load(source, plan, number, reuse=True, out=out)
         low, high = max(start, first) - first, min(stop, last) - first
         if storage.bits:
             offsets = reader.bits(basket, number, low, high)
@@ -273,7 +292,11 @@ def read_jagged(
         begin = extent.first
         if storage.header:
             data, begin = _without_headers(data, extent, storage), 0
-        copy_values(content[at : at + extent.elements], data, storage.dtype, begin)
+        target = content[at : at + extent.elements]
+        if memory is not None and begin == 0 and _begins_at(target, data):
+            target.byteswap(inplace=not storage.dtype.isnative)
+        else:
+            copy_values(target, data, storage.dtype, begin)
         extents.append(extent)
         at += extent.elements
     return _lists(known.joined(extents, stop - start), content[:at])
