@@ -117,9 +117,19 @@ class Lists:
     offsets: npt.NDArray[np.int64]
     strips: Strips
 
-    def elements(self, start: int, stop: int, out: Array) -> None:
-        """Write elements ``[start, stop)`` to `out`, `(elements, columns)`."""
-        write([Part(self.strips, out, None)], start)
+    def elements(self, field: ListField, start: int, out: Array, where: str) -> None:
+        """Write elements from `start` on to `out`, `(elements, columns)`.
+
+        Raises:
+            NonFiniteError: NaN or infinity, policy "error".
+        """
+
+        def mend(rows: Array) -> None:
+            for name, values in zip(field.columns, rows.T, strict=True):
+                what = f"{where}, column {name!r}"
+                apply_nonfinite(values, field.nonfinite, what, is_input=field.key != TARGET)
+
+        write([Part(self.strips, out, None if field.nonfinite == "keep" else mend)], start)
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,7 +242,7 @@ class Layout:
 
         Raises:
             CastError: A value that would change in the dtype of its field.
-            NonFiniteError: NaN or infinity in a list column or a weight, policy "error".
+            NonFiniteError: NaN or infinity in a weight.
             SchemaError: Lists of different lengths in one padded or ragged input.
         """
         columns: dict[str, Any] = dict(block.columns)
@@ -268,29 +278,26 @@ class Layout:
         """Write rows ``[start, stop)`` of the unit to rows ``at ...`` of the dense arrays.
 
         Raises:
-            NonFiniteError: NaN or infinity in a feature, policy "error".
+            NonFiniteError: NaN or infinity in a feature or padded list, policy "error".
         """
-        to = slice(at, at + stop - start)
-        for padded in self.lists:
-            if padded.length is not None:
-                self._fill_lists(padded, unit, start, stop, dense, at)
-        parts = [_part(field, unit, dense[field.key][to]) for field in self.flat]
-        raw = dict(unit.raw)
-        if self.weight and unit.raw[WEIGHT].dtype == self.weight_dtype:
-            parts.append(Part((raw.pop(WEIGHT)[None],), dense[WEIGHT][to][:, None], None))
-        write(parts, start, spare=len(parts) == len(dense))
-        for key, values in raw.items():
-            dense[key][to] = values[start:stop]
-
-    def _fill_lists(
-        self, field: ListField, unit: Prepared, start: int, stop: int, dense: Dense, at: int
-    ) -> None:
-        step = tile_rows(self.row_bytes)
+        padded = [field for field in self.lists if field.length is not None]
+        step = tile_rows(self.row_bytes) if padded else max(1, stop - start)
         for first in range(start, stop, step):
             last = min(stop, first + step)
             tile = slice(at + first - start, at + last - start)
-            values, mask = dense[field.key][tile], dense[field.mask_key][tile]
-            _fill_padded(field, unit.lists[field.key], first, last, values, mask)
+            rows = {key: values[tile] for key, values in dense.items()}
+            for field in padded:  # first what is widest: rows may be records in memory
+                _fill_padded(field, unit, first, last, rows[field.key], rows[field.mask_key])
+            self._fill_flat(unit, first, last, rows)
+
+    def _fill_flat(self, unit: Prepared, first: int, last: int, rows: Dense) -> None:
+        parts = [_part(field, unit, rows[field.key]) for field in self.flat]
+        raw = dict(unit.raw)
+        if self.weight and raw[WEIGHT].dtype == self.weight_dtype:
+            parts.append(Part((raw.pop(WEIGHT)[None],), rows[WEIGHT][:, None], None))
+        write(parts, first, spare=len(parts) == len(rows))
+        for key, values in raw.items():
+            rows[key][:] = values[first:last]
 
     def ragged_rows(self, unit: Prepared, start: int, stop: int) -> Ragged:
         """Rows ``[start, stop)`` of the ragged fields."""
@@ -300,7 +307,7 @@ class Layout:
             offsets = lists.offsets[start : stop + 1]
             first, last = int(offsets[0]), int(offsets[-1])
             values = np.empty((last - first, len(field.columns)), field.dtype)
-            lists.elements(first, last, values)
+            lists.elements(field, first, values, unit.where)
             result[field.key] = RaggedArray(values, offsets - offsets[0])
         return result
 
@@ -410,20 +417,23 @@ def _distance(one: Array, other: Array) -> int:
 
 def _lists(field: ListField, columns: Mapping[str, Any], where: str) -> Lists:
     offsets: npt.NDArray[np.int64] | None = None
-    contents = []
+    contents: list[Array] = []
+    equal: list[Array] = []
     for name in field.read:
         mine, content = _offsets_and_content(columns[name])
         if offsets is None:
-            offsets = mine
-        elif not _one_array(offsets, mine) and not np.array_equal(offsets, mine):
-            raise _different_counts(field.columns[0], name, offsets, mine, where)
+            offsets, equal = mine, [mine]
+        elif not any(_one_array(each, mine) for each in equal):
+            if not np.array_equal(offsets, mine):
+                raise _different_counts(field.columns[0], name, offsets, mine, where)
+            equal.append(mine)  # alive, so no other array comes to lie there
         contents.append(content)
     assert offsets is not None
     if field.order_by is not None:
         order = _order_within(offsets, contents.pop(), descending=field.descending)
         contents = [content[order] for content in contents]
     checked = [
-        _checked(field, content, f"{where}, column {name!r}")
+        check_cast(content, field.dtype, f"{where}, column {name!r}")
         for name, content in zip(field.columns, contents, strict=True)
     ]
     return Lists(offsets, _strips(checked))
@@ -432,14 +442,6 @@ def _lists(field: ListField, columns: Mapping[str, Any], where: str) -> Lists:
 def _one_array(one: Array, other: Array) -> bool:
     """Whether these are the same numbers in memory, as columns of one counter share them."""
     return one.ctypes.data == other.ctypes.data and one.shape == other.shape
-
-
-def _checked(field: ListField, content: Array, what: str) -> Array:
-    content = check_cast(content, field.dtype, what)
-    if field.nonfinite != "keep" and not all_finite(content):
-        content = content.copy()
-        apply_nonfinite(content, field.nonfinite, what, is_input=field.key != TARGET)
-    return content
 
 
 def _order_within(offsets: Array, values: Array, *, descending: bool) -> npt.NDArray[np.intp]:
@@ -469,13 +471,14 @@ def _different_counts(one: str, other: str, mine: Array, theirs: Array, where: s
 
 
 def _fill_padded(
-    field: ListField, lists: Lists, first: int, last: int, values: Array, mask: Array
+    field: ListField, unit: Prepared, first: int, last: int, values: Array, mask: Array
 ) -> None:
     """Build the rows of all elements, and a last one of fill values; then gather them."""
+    lists = unit.lists[field.key]
     offsets = lists.offsets[first : last + 1]
     begin, end = int(offsets[0]), int(offsets[-1])
     elements = np.empty((end - begin + 1, values.shape[2]), values.dtype)
-    lists.elements(begin, end, elements[:-1])
+    lists.elements(field, begin, elements[:-1], unit.where)
     elements[-1] = field.value
     if not pad(elements, offsets, values, mask):
         _pad_by_numpy(elements, offsets, values, mask)

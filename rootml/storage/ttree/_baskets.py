@@ -209,7 +209,7 @@ def load(
     """Read a basket; with `reuse` it is good until this thread loads the next one.
 
     Args:
-        out: Where to decompress it to, if it is long enough and the basket is compressed.
+        out: Where to decompress it to, if it has this length and is compressed.
     """
     written = len(plan.seeks) - len(plan.embedded)
     if number >= written:
@@ -226,8 +226,7 @@ def load(
     if entries != due or not 0 <= border <= objlen:
         message = f"basket {number} has {entries} entries where {due} are due"
         raise ValueError(message)
-    if out is not None and len(out) != objlen:
-        out = out[:objlen] if len(out) > objlen else None
+    out = out if out is not None and len(out) == objlen else None
     data = decompress(memoryview(raw)[keylen:], objlen, reuse=reuse, out=out)
     return Basket(data, border, keylen, entries)
 

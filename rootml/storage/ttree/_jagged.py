@@ -17,7 +17,6 @@ import awkward as ak
 import numpy as np
 import numpy.typing as npt
 
-from rootml._internal.machine_code import address
 from rootml._internal.types import Array
 from rootml.storage._source import Source
 from rootml.storage.ttree._baskets import (
@@ -242,17 +241,6 @@ def room(source: Source, plan: Plan, start: int, stop: int) -> int:
     return nbytes // plan.storage.dtype.itemsize
 
 
-def _memory_of(content: Array, storage: Storage) -> memoryview | None:
-    """Where baskets may be decompressed to; None: their values must be closed up, or change."""
-    plain = not (storage.header or storage.bits or storage.dtype.kind == "b")
-    return content.view(np.uint8).data if plain else None
-
-
-def _begins_at(target: Array, data: Any) -> bool:
-    """Whether the bytes `data` are those of `target`, and what follows."""
-    return address(np.frombuffer(data, np.uint8)) == address(target)
-
-
 def read_jagged(
     source: Source,
     plan: Plan,
@@ -265,8 +253,8 @@ def read_jagged(
 ) -> ak.Array:
     """Entries ``[start, stop)`` of a branch of lists.
 
-    Baskets are decompressed to where their values belong. The offsets behind them end up where the
-    values of the next basket come to lie.
+    Decompressing to where the values belong would save their copy, but not the time: there the
+    offsets behind them leave the cache too.
 
     Args:
         counts: Reads an entry range of a counter.
@@ -276,13 +264,11 @@ def read_jagged(
     storage, reader = plan.storage, _Reader(plan, counts, known)
     numbers = plan.overlapping(start, stop)
     extents, at = [], 0
-    memory = _memory_of(content, storage)
     bounds = plan.bounds[numbers.start : numbers.stop + 1].tolist()
     for number, (first, last) in zip(numbers, itertools.pairwise(bounds), strict=True):
-        out = None if memory is None else memory[at * content.itemsize :]
-        basket = load(source, plan, number, reuse=True, out=out)
-        if reader.read_counter(basket, number):  # which may have taken the memory of the basket
-            basket = load(source, plan, number, reuse=True, out=out)
+        basket = load(source, plan, number, reuse=True)
+        if reader.read_counter(basket, number):  # which took the memory of the basket
+            basket = load(source, plan, number, reuse=True)
         low, high = max(start, first) - first, min(stop, last) - first
         if storage.bits:
             offsets = reader.bits(basket, number, low, high)
@@ -292,11 +278,7 @@ def read_jagged(
         begin = extent.first
         if storage.header:
             data, begin = _without_headers(data, extent, storage), 0
-        target = content[at : at + extent.elements]
-        if memory is not None and begin == 0 and _begins_at(target, data):
-            target.byteswap(inplace=not storage.dtype.isnative)
-        else:
-            copy_values(target, data, storage.dtype, begin)
+        copy_values(content[at : at + extent.elements], data, storage.dtype, begin)
         extents.append(extent)
         at += extent.elements
     return _lists(known.joined(extents, stop - start), content[:at])
