@@ -117,7 +117,7 @@ def transpose(columns: Columns, first: int, rows: Array, *, spare: bool = False)
 
 
 def transpose_ir(*, in_lines: bool) -> str:
-    """The function ``transpose(columns, kinds, skip, n_columns, n_rows, rows, stride)``, see above.
+    """The function ``transpose(columns, kinds, skip, n_columns, n_rows, rows, stride)``.
 
     `skip` is the bytes of each column that are left out first, `stride` those from one row to the
     next. With `in_lines` each row is whole cache lines, which are written past the caches: nobody
@@ -244,7 +244,7 @@ def _load(columns: int) -> Iterator[str]:
 
 
 def _native(j: int) -> Iterator[str]:
-    """`v`, the float32 numbers of this machine, from what was loaded, by the kind of the column."""
+    """`v`: what was loaded as float32 numbers of this machine, by the kind of the column."""
     yield f"%kind_at{j} = getelementptr i8, ptr %kind, i64 {j}"
     yield f"%kind{j} = load i8, ptr %kind_at{j}"
     for name, bit in (("swap", _SWAP), ("integer", _INTEGER)):

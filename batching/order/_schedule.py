@@ -225,8 +225,9 @@ class PoolSchedule:
 
 def used_by(block: Block, batches: int) -> list[int]:
     """How many rows of each take are in the first `batches` batches of a block of a pool."""
-    assert block.positions is not None
     end = sum(block.sizes[:batches])
+    if block.positions is None:
+        return [end]
     ends = np.cumsum([take.stop - take.start for take in block.takes])
     return [int(np.searchsorted(part, end)) for part in np.split(block.positions, ends[:-1])]
 
@@ -311,12 +312,15 @@ class _PoolState:
             counts = np.minimum(counts + picks, left)
         return counts
 
-    def _mix(self, takes: list[Take]) -> npt.NDArray[np.intp]:
-        """A random set of positions in the block for the rows of each take, ascending."""
+    def _mix(self, takes: list[Take]) -> npt.NDArray[np.intp] | None:
+        """A random set of positions in the block for the rows of each take, ascending.
+
+        None: there is one take, whose rows are in random order already.
+        """
+        if len(takes) == 1:
+            return None
         ends = np.cumsum([take.stop - take.start for take in takes])
         rows = int(ends[-1])
-        if len(takes) == 1:
-            return np.arange(rows)
         dtype = np.uint16 if rows <= 1 << 16 else np.uint32  # short numbers are sorted faster
         positions = permutation(self.rng, rows, dtype)
         for part in np.split(positions, ends[:-1]):

@@ -174,7 +174,8 @@ class Resident:
     def fill(self, number: int, unit: Unit) -> None:
         """Put the rows of unit `number` into their slots."""
         start, stop = int(self._starts[number]), int(self._starts[number + 1])
-        _fill(unit, [(start, stop)], self.dense)
+        dense = self.dense
+        _fill([(start, stop)], lambda first, last, at: unit.fill(first, last, dense, at))
         self._parts[number] = unit.ragged(0, stop - start)
 
     def seal(self) -> None:
@@ -363,17 +364,15 @@ class PoolStore:
             if piece.rows < unit.num_rows:
                 rows = np.sort(order)
                 unit, order = unit.take(rows), np.searchsorted(rows, order)
-            _fill(unit, extents, self._records.dense)
+            fill = self._records.fill
+            _fill(extents, lambda start, stop, at: fill(unit.fill, start, stop, at))
             ragged = unit.ragged(0, unit.num_rows)
             ragged = {key: take_ragged(array, order) for key, array in ragged.items()}
             slots = _slots_of(extents, order)
         self._open[number] = _OpenPiece(extents, slots, ragged)
 
     def gather(self, block: Block) -> tuple[Dense, Ragged]:
-        assert block.positions is not None
-        found = _concatenate([self._slots(take) for take in block.takes])
-        slots = np.empty_like(found)
-        slots[block.positions] = found
+        slots = _placed(_concatenate([self._slots(take) for take in block.takes]), block)
         records = self._records
         dense = _empty_like(records.dense, block.rows, self._buffers)
         idle = all(future.done() for future in self._loading.values())
@@ -398,7 +397,6 @@ class PoolStore:
     def _gather_ragged(self, block: Block) -> Ragged:
         if not self._layout.ragged:
             return {}
-        assert block.positions is not None
         parts = []
         for take in block.takes:
             start = self._pieces[take.piece].start
@@ -409,8 +407,7 @@ class PoolStore:
                     for key, array in mine.items()
                 }
             )
-        order = np.empty(block.rows, dtype=np.int64)
-        order[block.positions] = np.arange(block.rows)
+        order = _placed(np.arange(block.rows), block)
         return {key: take_ragged(array, order) for key, array in join_ragged(parts).items()}
 
     def release(self, piece: int) -> None:
@@ -427,15 +424,19 @@ class PoolStore:
             self._workspace.give_arena(arena)
 
 
-def _fill(unit: Unit, extents: Sequence[Extent], dense: Dense) -> None:
-    """Write the rows of a unit to `extents`, one after the other; idle threads help."""
+def _fill(extents: Sequence[Extent], write: Callable[[int, int, int], None]) -> None:
+    """Write the rows of a unit to `extents`, one after the other; idle threads help.
+
+    Args:
+        write: Writes rows ``[start, stop)`` of the unit, from row `at` on.
+    """
     parts, at = [], 0
     for start, stop in extents:
         for first in range(start, stop, _SHARED_ROWS):
             rows = min(stop - first, _SHARED_ROWS)
             parts.append((at, at + rows, first))
             at += rows
-    for_each(lambda part: unit.fill(part[0], part[1], dense, part[2]), parts)
+    for_each(lambda part: write(*part), parts)
 
 
 def _slots_of(extents: Sequence[Extent], order: Slots) -> Slots:
@@ -452,6 +453,15 @@ def _slots_of(extents: Sequence[Extent], order: Slots) -> Slots:
     for rows, (before, move) in zip(behind, itertools.pairwise(moves), strict=True):
         np.add(order, move - before, out=order, where=rows)
     return order
+
+
+def _placed(rows: Slots, block: Block) -> Slots:
+    """One number per row of the takes, in the order of the block."""
+    if block.positions is None:
+        return rows
+    placed = np.empty_like(rows)
+    placed[block.positions] = rows
+    return placed
 
 
 def _empty_like(source: Dense, rows: int, buffers: Buffers) -> Dense:

@@ -15,7 +15,6 @@ from typing import Any, TypeAlias
 
 import awkward as ak
 import numpy as np
-import numpy.typing as npt
 
 from rootml._internal.types import Array
 from rootml.storage._source import Source

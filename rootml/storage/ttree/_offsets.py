@@ -73,9 +73,7 @@ def counts_of(edges: Offsets, header: int, size: int) -> tuple[npt.NDArray[np.in
     return counts, int(kernel(address(edges), entries, header, bits, address(counts)))
 
 
-def _counts_by_numpy(
-    edges: Offsets, header: int, size: int
-) -> tuple[npt.NDArray[np.int64], int]:
+def _counts_by_numpy(edges: Offsets, header: int, size: int) -> tuple[npt.NDArray[np.int64], int]:
     lengths = np.diff(edges.astype(np.int64)) - header
     counts, rest = lengths >> (size.bit_length() - 1), lengths & (size - 1)
     wrong = np.any(lengths < 0) or np.any(rest)
@@ -199,9 +197,7 @@ done:
 
 
 _POINTER, _NUMBER = ctypes.c_void_p, ctypes.c_int64
-_SAME = Kernel(
-    same_ir, "same", [_POINTER, _POINTER, _NUMBER, _NUMBER], _NUMBER, after=_AFTER
-)
+_SAME = Kernel(same_ir, "same", [_POINTER, _POINTER, _NUMBER, _NUMBER], _NUMBER, after=_AFTER)
 _COUNTS = Kernel(
     counts_ir, "counts", [_POINTER, _NUMBER, _NUMBER, _NUMBER, _POINTER], _NUMBER, after=_AFTER
 )
