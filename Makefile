@@ -16,7 +16,7 @@ PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11 python; d
 .PHONY: help quickstart test test-long test-full test-oldest test-newest test-triton studies \
 	lint format bench clean servers docs docs-serve notebooks pictures \
 	bench-bdt bench-bdt_limits bench-remote bench-sbi bench-morphing bench-posteriors bench-scaling \
-	bench-signed_weights
+	bench-batching_limits bench-signed_weights
 help:
 	@echo "make quickstart   install, then show everything on generated ROOT files (a minute or two)"
 	@echo "make test         install everything that the tests use, run them"
@@ -95,7 +95,7 @@ bench: $(STAMPS)/test
 	$(PY) benchmarks/batching.py $(ARGS)
 
 BENCHES = bench-bdt bench-remote bench-sbi bench-morphing bench-posteriors bench-scaling
-$(BENCHES) bench-bdt_limits bench-signed_weights: bench-%: $(STAMPS)/test
+$(BENCHES) bench-bdt_limits bench-batching_limits bench-signed_weights: bench-%: $(STAMPS)/test
 	$(PY) benchmarks/$*.py $(ARGS)
 
 clean:
