@@ -109,7 +109,12 @@ def has(feature: str) -> bool:
     False
     """
     binding = _binding()
-    return binding is not None and bool(binding.get_host_cpu_features().get(feature))
+    if binding is None:
+        return False
+    try:
+        return bool(binding.get_host_cpu_features().get(feature))
+    except RuntimeError:  # LLVM does not know this system
+        return False
 
 
 @cache
