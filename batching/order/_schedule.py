@@ -277,6 +277,14 @@ class _PoolState:
         return Block(tuple(takes), self._mix(takes), group, tuple(finished))
 
     def _draw(self, source: int, wanted: int, takes: list[Take], finished: list[int]) -> None:
+        if len(self.open[source]) == 1 and wanted < self.open_rows[source]:  # nothing to choose
+            piece = self.open[source][0]
+            start = self.cursor.item(piece)
+            self.cursor[piece] = start + wanted
+            takes.append(Take(piece, start, start + wanted))
+            self.left[source] -= wanted
+            self.open_rows[source] -= wanted
+            return
         drained = len(self.open[source]) if self.open_rows[source] < wanted else 0
         while self.open_rows[source] < wanted:
             self._open(source)
