@@ -74,7 +74,8 @@ def counts_of(edges: Offsets, header: int, size: int) -> tuple[npt.NDArray[np.in
 
 
 def _counts_by_numpy(edges: Offsets, header: int, size: int) -> tuple[npt.NDArray[np.int64], int]:
-    lengths = np.diff(edges.astype(np.int64)) - header
+    ends = edges.astype(np.int64)
+    lengths = ends[1:] - ends[:-1] - header
     counts, rest = lengths >> (size.bit_length() - 1), lengths & (size - 1)
     wrong = np.any(lengths < 0) or np.any(rest)
     return counts, -1 if wrong else int(counts.sum())
