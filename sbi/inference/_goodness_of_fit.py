@@ -13,7 +13,7 @@ import numpy as np
 from rootml._internal.progress import long_step
 from rootml._internal.reprs import HtmlRepr, Part, facts_text
 from rootml._internal.types import Float
-from rootml._internal.validators import check_whole
+from rootml._internal.validators import check_whole, is_a
 from rootml.errors import ConvergenceError, UsageError
 from rootml.plot import Labels, Style, closure, write
 from rootml.sbi.inference.fits._fit import FitResult, fit, fit_near
@@ -162,6 +162,9 @@ def goodness_of_fit(
     >>> goodness_of_fit(fit(like), bins=4).p_value < 1e-6  # nothing was seen at the far end
     True
     """
+    if not is_a(result, FitResult):
+        message = f"goodness_of_fit takes the result of sbi.fit, not a {type(result).__name__}"
+        raise UsageError(message)
     bins = check_whole("bins", bins, minimum=1)
     toys = check_whole("toys", toys, minimum=0)
     seed = check_whole("seed", seed, minimum=0)

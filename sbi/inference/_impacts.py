@@ -19,7 +19,7 @@ from rootml.plot import impacts as draw_impacts
 from rootml.sbi.inference.fits._cabinetry import CabinetryResults, container, in_widths
 from rootml.sbi.inference.fits._fit import FitResult, fit
 from rootml.sbi.inference.fits._hepdata import table
-from rootml.sbi.inference.minimum._minimise import invert
+from rootml.sbi.inference.minimum._minimise import invert, within
 from rootml.sbi.inference.toys._work import FEATURE, Item, Todo, Where, work_through
 from rootml.sbi.likelihood._fittable import Fittable
 from rootml.sbi.likelihood._parameters import Nuisance
@@ -36,7 +36,8 @@ class Impact:
 
     Attributes:
         nuisance: Its name.
-        up: Shift with the nuisance one standard deviation (of the fit) above; NaN: no minimum.
+        up: Shift with the nuisance one standard deviation (of the fit) above, or at its limit if
+            that is nearer; NaN: no minimum.
         down: The same below.
         pull: Its fitted value from its auxiliary measurement, in widths of the constraint; NaN
             without a Gaussian constraint.
@@ -151,7 +152,8 @@ class Impacts(HtmlRepr):
         parameter = self.fit.like.parameters[nuisance]
         if not isinstance(parameter, Nuisance) or parameter.constraint != "gaussian":
             return 0.0
-        moved = self.fit.refit({nuisance: self.fit.values[nuisance] + sign * parameter.width})
+        place = self.fit.values[nuisance] + sign * parameter.width
+        moved = self.fit.refit(within(self.fit.like, {nuisance: place}))
         return moved.values[self.name] - self.fit.values[self.name] if moved.valid else math.nan
 
     def _grid(self) -> Grid:
@@ -273,7 +275,8 @@ class _Refits:
         shifts: list[float] = []
         place, bend = list(result.values).index(self.name), None
         for sign in (1.0, -1.0):
-            held = {nuisance: result.values[nuisance] + sign * result.errors[nuisance]}
+            moved_to = result.values[nuisance] + sign * result.errors[nuisance]
+            held = within(result.like, {nuisance: moved_to})
             moved = result.conditional(held, goal=_GOAL, bend=bend)
             # what a straight line missed on one side is, to second order, the same on the other
             bend = moved.theta - result.straight(held) if moved.valid else None

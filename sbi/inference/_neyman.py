@@ -182,5 +182,5 @@ def neyman(
 
 
 def _critical(t: Float, level: float) -> float:
-    """The smallest t that is not exceeded by at least this share of the toys."""
+    """The smallest t at or below which at least this share of the toys lies."""
     return float(np.quantile(t, level, method="inverted_cdf"))

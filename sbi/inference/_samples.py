@@ -8,7 +8,7 @@ nuisance parameters that move the other parameters.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,6 +17,7 @@ import numpy as np
 
 from rootml._internal.reprs import Grid, HtmlRepr, Paragraph, Part
 from rootml._internal.types import Float
+from rootml._internal.validators import check_whole
 from rootml.errors import ConvergenceError, DensityError, UsageError
 from rootml.sbi.inference.fits._fit import FitResult, fit
 from rootml.sbi.inference.minimum._minimise import invert
@@ -153,7 +154,7 @@ def bootstrap_reference(
     """Replicas in which each reference event enters a Poisson(1) number of times.
 
     Raises:
-        UsageError: The likelihood has no reference events.
+        UsageError: The likelihood has no reference events; less than two replicas.
 
     >>> from rootml.sbi import Model, Nuisance, Parameter, fit
     >>> rng = np.random.default_rng(2)
@@ -166,11 +167,17 @@ def bootstrap_reference(
     >>> shifts.shifts.shape
     (20, 2)
     """
-    like = mixture_of(like, "bootstrap_reference")
-    reference = like.reference
+    number, seed = check_whole("number", number, minimum=2), check_whole("seed", seed, minimum=0)
+    reference = mixture_of(like, "bootstrap_reference").reference
     if reference is None:
         message = "the likelihood has no reference events to draw from"
         raise UsageError(message)
+    return _poisson_copies(reference, number, seed)
+
+
+def _poisson_copies(
+    reference: RatioColumns, number: int, seed: int
+) -> Iterator[tuple[None, RatioColumns]]:
     own = np.ones(reference.num_events) if reference.weights is None else reference.weights
     for child in np.random.SeedSequence(seed).spawn(number):
         draws = np.random.default_rng(child).poisson(1.0, reference.num_events)

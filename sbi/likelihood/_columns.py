@@ -265,6 +265,9 @@ def _scaled(store: Mapping[str, Any], factors: Mapping[str, float]) -> dict[str,
 
 
 def _process(process: str, given: Any) -> dict[str, Any]:
+    if not is_a(process, str):
+        message = f"columns: a process has a name, not {process!r}"
+        raise SchemaError(message)
     if not isinstance(given, Mapping):
         return {NOMINAL: _array(given, process, NOMINAL)}
     if NOMINAL not in given:
@@ -294,7 +297,11 @@ def _array(given: Any, process: str, label: str) -> npt.NDArray[Any]:
             f"{len(given):,} events, first number {events[0]}: leave them out, or fill them"
         )
         raise SchemaError(message)
-    values = np.asarray(given)
+    try:
+        values = np.asarray(given)
+    except ValueError as error:  # lists of several lengths; awkward's missing values
+        message = f"the column {label} of process {process!r} is no array of numbers: {error}"
+        raise SchemaError(message) from error
     if values.ndim != 1 or values.dtype.kind not in "fiub":
         message = (
             f"the column {label} of process {process!r} must hold one number per event, not "

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from rootml._internal.types import Float
-from rootml.errors import DensityError
+from rootml.errors import DensityError, UsageError
 from rootml.sbi.likelihood._parameters import Nuisance, Parameter
 
 
@@ -75,6 +75,21 @@ class Fittable(Protocol):
     def explain(self, point: Float) -> DensityError:
         """The error for a point without a likelihood."""
         ...
+
+
+def check_fittable(like: object) -> None:
+    """Refuse what is no likelihood.
+
+    Raises:
+        UsageError: Says what would be one.
+    """
+    if all(hasattr(like, name) for name in ("parameters", "nll_gradient", "nll_hessian")):
+        return
+    instead = "make one of a model by model.likelihood(columns)"
+    if hasattr(like, "like"):
+        instead = "a fit has it as its .like"
+    message = f"a likelihood is needed, not a {type(like).__name__}: {instead}"
+    raise UsageError(message)
 
 
 def subsample(like: Fittable) -> Fittable | None:

@@ -20,7 +20,7 @@ Continuation Methods, https://doi.org/10.1137/1.9780898719154, chapter 2.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +28,7 @@ import numpy as np
 
 from rootml._internal.progress import track
 from rootml._internal.types import Float
-from rootml._internal.validators import check_whole
+from rootml._internal.validators import check_whole, is_a
 from rootml.errors import ConvergenceError, DensityError, UsageError
 from rootml.plot import Labels, Style, write
 from rootml.plot import contour as draw_contour
@@ -109,6 +109,9 @@ def contour(
         message = f"a contour is of two parameters, not of {x!r} and {y!r}"
         raise UsageError(message)
     check_whole("points", points, minimum=4)
+    if not is_a(levels, Iterable):
+        message = f"levels={levels!r}: give several, e.g. (0.68, 0.95)"
+        raise UsageError(message)
     for level in levels:
         check_level(level)
     result.require_valid()

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from rootml._internal.progress import long_step
 from rootml._internal.reprs import Grid, HtmlRepr, Part, facts_text
 from rootml._internal.types import Float
+from rootml._internal.validators import check_whole
 from rootml.errors import (
     ConvergenceError,
     DensityError,
@@ -68,7 +69,7 @@ from rootml.sbi.inference.minimum._search import (
     quick_minimum,
 )
 from rootml.sbi.likelihood._acts_on import acts_on
-from rootml.sbi.likelihood._fittable import Fittable, anchored, is_weighted
+from rootml.sbi.likelihood._fittable import Fittable, anchored, check_fittable, is_weighted
 from rootml.sbi.likelihood._parameters import Nuisance, Parameter
 
 if TYPE_CHECKING:
@@ -616,7 +617,9 @@ def fit(
     >>> round(result.values["mu"], 6), round(result.errors["mu"], 5)
     (2.0, 0.8165)
     """
+    check_fittable(like)
     check_strategy(strategy or 0)
+    calls = None if calls is None else check_whole("calls", calls, minimum=1)
     first, free = start_of(like, fixed=fixed or {}, start=start or {})
     objective = Objective(like, free)
     if gradient and strategy is None and calls is None:

@@ -11,14 +11,18 @@ import numpy as np
 from rootml._internal.progress import track
 from rootml._internal.reprs import Grid, HtmlRepr, Paragraph, Part
 from rootml._internal.types import Float
-from rootml._internal.validators import check_whole
-from rootml.errors import ConvergenceError, DensityError, UsageError
+from rootml._internal.validators import check_number, check_whole
+from rootml.errors import ConvergenceError, DensityError
 from rootml.plot import Labels, Style, named, write
 from rootml.plot import scan as draw_scan
 from rootml.sbi.inference.fits._cabinetry import CabinetryResults, container
 from rootml.sbi.inference.fits._hepdata import table
 from rootml.sbi.inference.minimum._minimise import limits
-from rootml.sbi.inference.minimum._quantiles import check_level, chi2_quantile
+from rootml.sbi.inference.minimum._quantiles import (
+    as_numbers,
+    check_level,
+    chi2_quantile,
+)
 from rootml.sbi.inference.minimum._quasi_newton import Conditional
 from rootml.sbi.likelihood._fittable import Fittable, is_weighted
 from rootml.sbi.likelihood._layout import Indices
@@ -190,11 +194,9 @@ def profile(
     index = list(result.values).index(name)
     best = result.values[name]
     if values is None:
+        sigmas = check_number("sigmas", sigmas, above=0.0)
         values = _range(result, name, check_whole("points", points, minimum=1), sigmas)
-    grid = np.asarray(values, np.float64)
-    if grid.ndim != 1 or not len(grid) or not np.isfinite(grid).all():
-        message = f"values must be a list of finite numbers, not {grid.tolist()}"
-        raise UsageError(message)
+    grid = as_numbers("values", values)
     t, theta = np.full(len(grid), np.nan), np.full((len(grid), len(result.values)), np.nan)
     near: Conditional | None = None
     order = _outwards(grid, best)

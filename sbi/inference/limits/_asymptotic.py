@@ -16,6 +16,7 @@ import numpy as np
 
 from rootml._internal.optional import optional_import
 from rootml._internal.progress import long_step
+from rootml._internal.validators import check_number, check_whole
 from rootml.errors import ConvergenceError, UsageError
 from rootml.sbi.inference._samples import ShiftedLikelihood
 from rootml.sbi.inference.limits._limit import BANDS, CLs, Limit, label_of
@@ -53,6 +54,7 @@ def cls(
     >>> round(cls(like, "s", 19.309, reference={"S": np.ones(9), "B": np.ones(9)}).observed, 4)
     0.05
     """
+    value, null = check_number("value", value), check_number("null", null)
     if not value > null:
         message = f"CLs tests a value above that without a signal, {null:g}, not {value:g}"
         raise UsageError(message)
@@ -95,6 +97,7 @@ def limit(
     ...
     """
     check_level(level)
+    points = check_whole("points", points, minimum=1)
     data = Statistic(like, name, null=null)
     expected = Statistic(expected_null(data, reference), name, null=null)
     solve = Solver(data, expected, 1.0 - level)

@@ -18,7 +18,7 @@ from rootml._internal.validators import check_whole
 from rootml.errors import ConvergenceError, UsageError
 from rootml.sbi.inference.limits._limit import BANDS, Limit, label_of
 from rootml.sbi.inference.limits._statistic import Statistic, tied, upper_bound
-from rootml.sbi.inference.minimum._quantiles import check_level, normal_tail
+from rootml.sbi.inference.minimum._quantiles import as_numbers, check_level, normal_tail
 from rootml.sbi.inference.toys._toy_task import Task, ToyResults, child_seeds
 from rootml.sbi.inference.toys._toys import (
     Ensemble,
@@ -136,9 +136,8 @@ def rising(values: Any) -> Float:
     Raises:
         UsageError: None, or not finite, or not increasing.
     """
-    grid = np.asarray(values, np.float64)
-    fine = grid.ndim == 1 and len(grid) > 0 and np.isfinite(grid).all()
-    if not (fine and (np.diff(grid) > 0.0).all()):
+    grid = as_numbers("values", values)
+    if not (np.diff(grid) > 0.0).all():
         message = f"values= must be increasing numbers, not {values!r}"
         raise UsageError(message)
     return grid

@@ -12,10 +12,11 @@ from typing import TypeVar
 import numpy as np
 
 from rootml._internal.types import Float
+from rootml._internal.validators import check_number
 from rootml.errors import ConvergenceError
 from rootml.sbi.inference.fits._fit import FitResult, fit, newton_fit
 from rootml.sbi.inference.minimum._minimise import within
-from rootml.sbi.likelihood._fittable import Fittable
+from rootml.sbi.likelihood._fittable import Fittable, check_fittable
 
 Value = TypeVar("Value", float, Float)
 log = logging.getLogger(__name__)
@@ -33,9 +34,10 @@ class Statistic:
     """
 
     def __init__(self, like: Fittable, name: str, *, null: float = 0.0) -> None:
+        check_fittable(like)
         self.like = like
         self.name = name
-        self.null = null
+        self.null = check_number("null", null)
         self.best = fit(like).require_valid()
         self.best.check_free(name)
         self._held: dict[float, FitResult] = {}

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from rootml._internal.optional import optional_import
 from rootml._internal.types import Float
-from rootml._internal.validators import is_number
+from rootml._internal.validators import is_a, is_number
 from rootml.errors import DensityError, MissingParameterError, UsageError, nearest
 from rootml.sbi.likelihood._fittable import Fittable
 from rootml.sbi.likelihood._parameters import Nuisance, Parameter
@@ -91,6 +91,9 @@ def start_of(
     """
     names = list(like.parameters)
     for given in (fixed, start):
+        if not is_a(given, Mapping):
+            message = f"fixed= and start= take values by name, e.g. {{'mu': 1.0}}, not {given!r}"
+            raise UsageError(message)
         for name in given:
             if name not in like.parameters:
                 message = f"no parameter {name!r}; available: {nearest(name, names)}"

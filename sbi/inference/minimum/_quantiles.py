@@ -1,10 +1,14 @@
-"""Quantiles and tails of the normal and the chi^2 distribution, by scipy."""
+"""Quantiles and tails of the normal and the chi^2 distribution, by scipy; levels and values."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from rootml._internal.optional import optional_import
+from rootml._internal.types import Float
+from rootml._internal.validators import is_number
 from rootml.errors import UsageError
 
 
@@ -18,10 +22,26 @@ def check_level(level: float) -> float:
     Raises:
         UsageError: Not between 0 and 1.
     """
-    if not 0.0 < level < 1.0:
-        message = f"the confidence level must be between 0 and 1, not {level}"
+    if not (is_number(level) and 0.0 < level < 1.0):
+        message = f"the confidence level must be a number between 0 and 1, not {level!r}"
         raise UsageError(message)
     return level
+
+
+def as_numbers(name: str, values: Any) -> Float:
+    """Some finite numbers, ``(number,)``.
+
+    Raises:
+        UsageError: None, or something else.
+    """
+    try:
+        found = np.asarray(values, np.float64)
+    except (TypeError, ValueError):
+        found = np.empty(0)
+    if found.ndim != 1 or not len(found) or not np.isfinite(found).all():
+        message = f"{name}= must be a list of finite numbers, not {values!r:.80}"
+        raise UsageError(message)
+    return found
 
 
 def chi2_quantile(level: float, degrees: int) -> float:

@@ -189,3 +189,13 @@ def test_a_generator_may_give_no_events() -> None:
 
     toys = sbi.toys(model, number=20, seed=1, generator=nothing, progress=False)
     assert toys.events.min() == 0.0
+
+
+def test_impacts_end_at_limits() -> None:
+    """``n = 10 mu + 50 * 1.1^a`` with a in [0, 0.5], which 90 counts leave at 0."""
+    bounded = sbi.Nuisance(yields={"B": 1.1}, yield_interpolation="code1", lower=0.0, upper=0.5)
+    parameters = {"mu": sbi.Parameter(1.0, lower=0.0)}
+    like = counted({"S": "mu * 10", "B": "50"}, 90, parameters, {"a": bounded})
+    (row,) = sbi.impacts(like, "mu").rows
+    assert row.up == pytest.approx((90.0 - 50.0 * 1.1**0.5) / 10.0 - 4.0, rel=1e-4)
+    assert row.down == pytest.approx(0.0, abs=1e-6)

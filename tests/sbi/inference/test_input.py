@@ -28,21 +28,35 @@ CALLS: list[tuple[Call, str]] = [
     (lambda r: sbi.fit(r.like, fixed={"mu": math.nan}), "cannot start at mu = nan"),
     (lambda r: sbi.fit(r.like, start={"mu": "1"}), "cannot start at mu = 1"),  # type: ignore[dict-item]
     (lambda r: sbi.fit(r.like, strategy=9), "strategy=9"),
-    (lambda r: r.minos("mu", level=2.0), "level must be between 0 and 1, not 2.0"),
-    (lambda r: r.minos("mu", level=0.0), "level must be between 0 and 1, not 0.0"),
+    (lambda r: r.minos("mu", level=2.0), "level must be a number between 0 and 1, not 2.0"),
+    (lambda r: r.minos("mu", level=0.0), "level must be a number between 0 and 1, not 0.0"),
     (lambda r: r.profile("mu", values=[]), "finite numbers"),
     (lambda r: r.profile("mu", values=[1.0, math.nan]), "finite numbers"),
-    (lambda r: r.profile("mu", points=3).interval(1.0), "level must be between 0 and 1"),
+    (lambda r: r.profile("mu", points=3).interval(1.0), "level must be a number between 0 and 1"),
     (lambda r: r.contour("mu", "mu"), "two parameters"),
-    (lambda r: r.contour("mu", "jes", levels=(0.68, 1.5)), "level must be between 0 and 1"),
+    (lambda r: r.contour("mu", "jes", levels=(0.68, 1.5)), "a number between 0 and 1"),
     (lambda r: sbi.goodness_of_fit(r, bins=0), "bins=0"),
     (lambda r: sbi.goodness_of_fit(r, toys=-1), "toys=-1"),
     (lambda r: sbi.goodness_of_fit(r, toys=2, seed=-1), "seed=-1"),
-    (lambda r: sbi.limit(r.like, "mu", level=1.0), "level must be between 0 and 1"),
-    (lambda r: sbi.neyman(r.like, "mu", values=[], number=5, seed=1), "increasing numbers"),
+    (lambda r: sbi.limit(r.like, "mu", level=1.0), "level must be a number between 0 and 1"),
+    (lambda r: sbi.neyman(r.like, "mu", values=[], number=5, seed=1), "finite numbers"),
+    (lambda r: sbi.limit(r.like, "mu", level="95 %"), "between 0 and 1, not '95 %'"),  # type: ignore[arg-type]
+    (lambda r: sbi.limit(r.like, "mu", points=0), "points=0"),
+    (lambda r: sbi.limit(r, "mu"), "not a FitResult: a fit has it as its .like"),  # type: ignore[arg-type]
+    (lambda r: sbi.cls(r.like, "mu", "1"), "value='1'"),  # type: ignore[arg-type]
+    (lambda r: sbi.discovery(r.like, "mu", null=math.nan), "null=nan"),
+    (lambda r: sbi.fit(r.like.model), r"not a Model: make one .* model.likelihood\("),  # type: ignore[attr-defined]
+    (lambda r: sbi.fit(r.like, fixed=["mu"]), "values by name"),  # type: ignore[arg-type]
+    (lambda r: sbi.fit(r.like, calls=0), "calls=0"),
+    (lambda r: r.profile("mu", sigmas=-1.0), "sigmas=-1.0"),
+    (lambda r: r.profile("mu", values="abc"), "finite numbers, not 'abc'"),
+    (lambda r: r.contour("mu", "jes", levels=0.68), "give several"),  # type: ignore[arg-type]
+    (lambda r: sbi.goodness_of_fit(r.like), "the result of sbi.fit"),  # type: ignore[arg-type]
+    (lambda r: sbi.bootstrap_reference(r.like, 1, seed=1), "number=1"),
+    (lambda r: sbi.bootstrap_reference(r.like, 5, seed=-1), "seed=-1"),
     (
         lambda r: sbi.neyman(r.like, "mu", values=[1.0], number=5, seed=1, level=2.0),
-        "level must be between 0 and 1",
+        "level must be a number between 0 and 1",
     ),
     (
         lambda r: sbi.limit_by_toys(r.like, "mu", values=[2.0, 1.0], number=5, seed=1),

@@ -45,6 +45,8 @@ def holes(value: float) -> Any:
         ({"S": ONES}, MissingColumnError, "'B' has no column; available: 'S'"),
         ({"S": ONES, "B": ONES, "T": ONES}, UsageError, "'T', which is not a process"),
         ({"S": [], "B": []}, UsageError, "no events"),
+        ({1: ONES, "B": ONES}, SchemaError, "a process has a name, not 1"),
+        ({"S": [[1.0], [1.0, 2.0]], "B": ONES}, SchemaError, "'S' is no array of numbers"),
         ({}, UsageError, "no columns"),
         (None, UsageError, "no columns"),
         ([1.0, 2.0], SchemaError, "a dict of one array per process.*not a list"),
