@@ -19,11 +19,13 @@ import numpy as np
 
 from rootml._internal.reprs import HtmlRepr, Part, facts_text
 from rootml._internal.types import Float
+from rootml._internal.validators import is_a
 from rootml.errors import DensityError, MissingParameterError, UsageError, nearest
 from rootml.sbi.likelihood._constraints import Constraints, Indices
 from rootml.sbi.likelihood._fittable import (
     Fittable,
     anchored,
+    check_fittable,
     is_weighted,
     nearby,
     subsample,
@@ -70,14 +72,15 @@ class CombinedLikelihood(HtmlRepr):
     """
 
     def __init__(self, parts: Mapping[str, Fittable]) -> None:
-        if not parts:
-            message = "CombinedLikelihood needs at least one likelihood"
+        if not parts or not is_a(parts, Mapping):
+            message = "CombinedLikelihood needs likelihoods by name, at least one"
             raise UsageError(message)
         self._parameters: dict[str, Parameter | Nuisance] = {}
         self._observed: dict[str, float] = {}
         owner: dict[str, str] = {}
         shared: dict[str, dict[str, Nuisance]] = {}
         for name, like in parts.items():
+            check_fittable(like)
             shared[name] = {}
             for key, parameter in like.parameters.items():
                 if key not in owner:

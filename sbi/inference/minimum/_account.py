@@ -13,6 +13,7 @@ from rootml.sbi.inference.minimum._minimise import MAX_EDM, Minimum, Objective, 
 from rootml.sbi.likelihood._fittable import Fittable
 from rootml.sbi.likelihood._parameters import Nuisance, Parameter
 
+_ENDLESS = 1e-3  # slope of -log L along a flat direction that is none of a minimum
 WEIGHTED = (
     "the data have weights that are not counts: `errors`, MINOS and profiles count each weight as "
     "events; take `weighted_errors`"
@@ -89,7 +90,8 @@ def problems_of(
     flat: list[dict[str, float]], free: npt.NDArray[np.bool_],
 ) -> list[str]:  # fmt: skip
     """What is wrong with the minimum; `exhausted`: MIGRAD ended at its limit of calls."""
-    problems = [_flat_problem(steps) for steps in flat]
+    slopes = dict(zip(like.parameters, minimum.gradient.tolist(), strict=True))
+    problems = [_flat_problem(steps, slopes) for steps in flat]
     if not math.isfinite(minimum.value):
         problems.append(str(like.explain(minimum.theta)))
     elif not whole and not flat:
@@ -105,8 +107,15 @@ def problems_of(
     return problems
 
 
-def _flat_problem(steps: dict[str, float]) -> str:
+def _flat_problem(steps: dict[str, float], slopes: dict[str, float]) -> str:
     names = list(steps)
+    slope = sum(slopes[name] * step for name, step in steps.items())
+    if abs(slope) > _ENDLESS:
+        sign = -math.copysign(1.0, slope)
+        way = describe({name: sign * step for name, step in steps.items()})
+        return (
+            f"the likelihood rises in a straight line, without an end, along {way}: give a limit"
+        )
     if len(names) == 1:
         return f"the likelihood does not depend on {names[0]} here: fix it, or leave it out"
     return (

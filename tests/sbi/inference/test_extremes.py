@@ -71,6 +71,13 @@ def test_columns_without_events_must_be_said_to_be() -> None:
         sbi.Model({"S": "1"}).likelihood({"S": []})
 
 
+def test_a_fit_without_an_end_says_so() -> None:
+    """No event and no limit: -log L = 3 mu + 5 has no minimum."""
+    fit = sbi.fit(counted({"S": "mu * 3", "B": "5"}, 0, {"mu": 1.0}))
+    assert not fit.valid
+    assert "rises in a straight line, without an end, along mu: -1" in fit.problems[0]
+
+
 # --- no parameters -------------------------------------------------------------------------------
 
 
