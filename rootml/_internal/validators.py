@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 import math
+import sys
 from collections.abc import Callable, Iterable
 from numbers import Integral, Real
 from types import UnionType
@@ -147,18 +148,34 @@ def named_options(function: Callable[P, R]) -> Callable[P, R]:
     Traceback (most recent call last):
     rootml.errors.UsageError: train() has no option 'shuffel'; nearest: 'shuffle'
     """
-    names = [
-        name
-        for name, parameter in inspect.signature(function).parameters.items()
-        if parameter.kind in {parameter.KEYWORD_ONLY, parameter.POSITIONAL_OR_KEYWORD}
-    ]
-    known = frozenset(names)
     # a class is called by its own name
     name = function.__name__
     name = function.__qualname__.split(".")[-2] if name == "__init__" else name
+    return options_of(name)(function)
+
+
+def options_of(name: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """`named_options` for a function that users call `name`."""
+    return lambda function: _checked_options(name, function)
+
+
+def _checked_options(name: str, function: Callable[P, R]) -> Callable[P, R]:
+    parameters = inspect.signature(function).parameters
+    kinds = {key: parameter.kind for key, parameter in parameters.items()}
+    named = {inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD}
+    placed = {inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD}
+    names = [key for key, kind in kinds.items() if kind in named]
+    known = frozenset(names)
+    most = sum(kind in placed for kind in kinds.values())
+    if inspect.Parameter.VAR_POSITIONAL in kinds.values():
+        most = sys.maxsize
 
     @functools.wraps(function)
     def checked(*args: P.args, **kwargs: P.kwargs) -> R:
+        if len(args) > most:
+            only = [key for key, kind in kinds.items() if kind not in placed]
+            message = f"{name}() takes its options by name: {', '.join(f'{key}=' for key in only)}"
+            raise UsageError(message)
         if not known.issuperset(kwargs):
             wrong = next(name for name in kwargs if name not in known)
             options = [name for name in names if name != "self"]

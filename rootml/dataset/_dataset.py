@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from numbers import Real
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
@@ -102,6 +103,7 @@ class Dataset(HtmlRepr):
 
     # --- which events -------------------------------------------------------------------------
 
+    @named_options
     def filter(
         self, cut: str, *, name: str | None = None, dialect: Dialect | None = None
     ) -> Dataset:
@@ -141,6 +143,7 @@ class Dataset(HtmlRepr):
             for number in range(len(self.samples)):
                 self._reader.resolved_sample(number).resolve(text)
 
+    @named_options
     def split(
         self,
         *,
@@ -170,6 +173,7 @@ class Dataset(HtmlRepr):
             for side in split_sides(test, validation, by=check_by(by), seed=check_seed(seed))
         )
 
+    @named_options
     def folds(
         self, n: int, *, by: str | Sequence[str] | None = None, seed: int = 0
     ) -> list[tuple[Dataset, Dataset]]:
@@ -190,6 +194,7 @@ class Dataset(HtmlRepr):
 
         return self._with(change)
 
+    @named_options
     def with_entry_range(self, start: int | None, stop: int | None) -> Dataset:
         """Entries ``[start, stop)`` of each sample, counted over its files; as in `rootml.open`.
 
@@ -280,6 +285,9 @@ class Dataset(HtmlRepr):
         if not texts:
             message = "nothing to define: give name='expression'"
             raise UsageError(message)
+        for name, text in texts.items():
+            if not isinstance(text, (Real, np.bool_)):
+                checked_text(text, f"{name}= takes the text of an expression")
         return [
             Define(name, translated(str(text).strip(), self._dialect), missing)
             for name, text in texts.items()
@@ -312,6 +320,7 @@ class Dataset(HtmlRepr):
         defined = self._define(new) if new else self
         return defined._with(lambda sample: replace(sample, outputs=outputs), same_events=True)
 
+    @named_options
     def vary(self, name: str, *, suffix: str | None = None, tree: str | None = None) -> Dataset:
         """A systematic variation: other branches, or another tree of the same files.
 
@@ -341,11 +350,13 @@ class Dataset(HtmlRepr):
             varied._reader.resolved_samples()
         return varied
 
+    @named_options
     def with_label(self, label: Number | str | None) -> Dataset:
         """The same events with another label: a number, a column or an expression; None: none."""
         checked = translated(check_value(label, "label"), self._dialect)
         return self._with(lambda sample: replace(sample, label=checked, label_level=sample.level))
 
+    @named_options
     def with_weight(
         self,
         weight: Number | str | None,
@@ -517,6 +528,7 @@ class Dataset(HtmlRepr):
         """
         return self._reader.partitions(DEFAULT_BYTES if target_bytes is None else target_bytes)
 
+    @named_options
     def scan(
         self,
         *,
@@ -615,6 +627,7 @@ class Dataset(HtmlRepr):
         """
         return self._reader.file_partitions(sample, file)
 
+    @named_options
     def map_partitions(
         self,
         function: Callable[[EventBlock], R],
@@ -678,6 +691,7 @@ class Dataset(HtmlRepr):
             message = f"{self}: the index belongs to another selection, {index}"
             raise StateError(message)
 
+    @named_options
     def to_awkward(
         self,
         *,
@@ -701,6 +715,7 @@ class Dataset(HtmlRepr):
 
         return to_awkward(self._blocks(progress, threads, label=label, weight=weight))
 
+    @named_options
     def to_pandas(
         self,
         *,
@@ -756,6 +771,7 @@ class Dataset(HtmlRepr):
         )
         return list(blocks) or [self._reader.empty_block(label=label, weight=weight)]
 
+    @named_options
     def to_arrow(self, *, progress: bool | None = None, threads: int | None = None) -> pa.Table:
         """All selected events as a `pyarrow.Table`, one chunk per partition.
 
@@ -862,6 +878,7 @@ class Dataset(HtmlRepr):
 
     # --- writing ------------------------------------------------------------------------------
 
+    @named_options
     def write_friend(
         self,
         folder: str | os.PathLike[str],
@@ -919,6 +936,7 @@ class Dataset(HtmlRepr):
             threads=threads,
         )
 
+    @named_options
     def with_friends(
         self,
         paths: FriendPaths,
@@ -974,6 +992,7 @@ class Dataset(HtmlRepr):
 
         return self._with(change)
 
+    @named_options
     def skim(
         self,
         folder: str | os.PathLike[str],
@@ -1017,6 +1036,7 @@ class Dataset(HtmlRepr):
 
     # --- looking at it ------------------------------------------------------------------------
 
+    @named_options
     def hist(
         self,
         column: str,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from rootml._internal.validators import options_of
 from rootml.dataset import Dataset
 from rootml.dataset._sample import (
     Number,
@@ -23,6 +24,7 @@ from rootml.storage import Remote, expand_paths
 from rootml.storage.remote import redact
 
 
+@options_of("rootml.open")
 def open_dataset(
     paths: Any,
     *,

@@ -38,10 +38,15 @@ def member(value: Value, name: Value) -> Value:
 def _fields(data: Any) -> dict[str, str]:
     """The fields of a record by the names of its members: of ``fCoordinates.fPt`` also ``fPt``.
 
-    A split object gives its members such names.
+    A split object gives its members such names. Those of tuples are ``_0``, ``_1``, ..., as
+    RNTuple has them, and of pairs also ``first`` and ``second``.
     """
     known = ak.fields(data) if isinstance(data, ak.Array) and not is_strings(data) else []
     short = {name.rpartition(".")[2].partition("[")[0]: name for name in reversed(known)}
+    if known and ak.is_tuple(data):  # std::tuple, and std::pair of an RNTuple
+        short |= {f"_{name}": name for name in known}
+        if len(known) == 2:
+            short |= {"first": "0", "second": "1"}
     return {name: name for name in known} | {key: short[key] for key in short if key not in known}
 
 

@@ -479,3 +479,18 @@ def test_arrow_with_nulls_in_some_partitions(tmp_path: Path) -> None:
     found = rootml.open(paths).select(["names", "hit"]).to_arrow()
     assert found.column("names").num_chunks == 2
     assert found.to_pylist() == pa.concat_tables(parts).to_pylist()
+
+
+@pytest.mark.parametrize(
+    ("call", "problem"),
+    [
+        (lambda data: rootml.open("x.root", lable=1), r"rootml.open\(\) has no option 'lable'; nearest: 'label'"),
+        (lambda data: data.split(0.3), r"split\(\) takes its options by name: test="),
+        (lambda data: data.skim("out", fromat="root"), r"skim\(\) has no option 'fromat'; nearest: 'format'"),
+        (lambda data: data.to_awkward(lable=True), r"has no option 'lable'; nearest: 'label'"),
+        (lambda data: data.define(z=lambda x: x), r"z= takes the text of an expression"),
+    ],
+)  # fmt: skip
+def test_misspelt_options(data: rootml.Dataset, call: Callable[[Any], Any], problem: str) -> None:
+    with pytest.raises(UsageError, match=problem):
+        call(data)

@@ -122,6 +122,11 @@ def test_fields_of_an_rntuple_that_uproot_mixes_up(make: Any, tmp_path: Path) ->
         for start, stop in ((0, 60), (20, 40), (10, 50), (29, 31), (39, 60), (40, 41)):
             for name, values in table.read(list(written), start, stop).items():
                 assert values.tolist() == written[name][start:stop], (name, start, stop)
+    data = rootml.open(path).select(["one = pairs.first", "two = 2 * pairs._1"])
+    assert data.to_awkward()["one"].tolist() == written["pairs.0"]
+    assert data.to_awkward()["two"].tolist() == [
+        [2 * x for x in each] for each in written["pairs.1"]
+    ]
 
 
 def test_damage_in_pages_that_uproot_reads_is_found(make: Any, tmp_path: Path) -> None:
