@@ -129,7 +129,7 @@ def test_named_options_keep_the_signature() -> None:
     with pytest.raises(TypeError, match="size"):  # Python's own: nothing is misspelt
         Loader().batches()  # type: ignore[call-arg]
     with pytest.raises(UsageError, match=r"batches\(\) takes its options by name: shuffle="):
-        Loader().batches(3, True)  # type: ignore[misc]
+        Loader().batches(3, True)  # type: ignore[call-arg]
 
 
 def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
