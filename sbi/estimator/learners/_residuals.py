@@ -5,6 +5,7 @@
     for each density:    its own events  <->  events of its denominator, weighted by the ratio
                          (a process and the reference; a variation and its nominal sample)
         chi2 of both histograms in quantile bins, by the member that held the events out
+        fast waves in fine bins of each input, see `_waves`
 
 The noise of a training is no reason for an alarm: the held-out events are a fixed part of all, so
 they see what is far beyond that noise, for small samples and for large ones.
@@ -18,6 +19,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from rootml._internal.types import Array, Float, Float32, Int
+from rootml.sbi.estimator.learners import _waves
+from rootml.sbi.estimator.learners._waves import NO_WAVE, Wave, clearest_wave, middles
 
 BINS, PAIR_BINS = 24, 8
 MAX_INPUTS, MAX_PAIRED = 12, 4
@@ -63,16 +66,22 @@ class Cells:
         paired = range(min(MAX_PAIRED, len(inputs)))
         self.groups: list[tuple[int, ...]] = [(k,) for k in range(len(inputs))]
         self.groups += [(j, k) for k in paired for j in range(k)]
-        self.bins = max(BINS, PAIR_BINS**2)
+        fine = np.linspace(0.0, 1.0, _waves.BINS + 1)[1:-1]
+        cut = np.quantile(rows[:, list(inputs)], fine, axis=0, method="higher")
+        self.fine = [np.unique(column) for column in cut.T.astype(np.float32)]
+        self.bins = max(BINS, PAIR_BINS**2, _waves.BINS)
 
     def of(self, x: Array) -> Int:
-        """Numbers of the bins in each group, `(events, groups)`."""
-        each = np.stack(
-            [
-                np.searchsorted(edges, x[:, column], side="right")
-                for column, edges in zip(self.inputs, self.edges, strict=True)
-            ],
-            axis=1,
+        """Numbers of the bins in each group and in fine bins, `(events, groups + inputs)`."""
+        each, fine = (
+            np.stack(
+                [
+                    np.searchsorted(edges, x[:, column], side="right")
+                    for column, edges in zip(self.inputs, all_edges, strict=True)
+                ],
+                axis=1,
+            )
+            for all_edges in (self.edges, self.fine)
         )
         wide = each * PAIR_BINS // BINS
         found = [
@@ -81,7 +90,7 @@ class Cells:
             else wide[:, group[0]] * PAIR_BINS + wide[:, group[1]]
             for group in self.groups
         ]
-        return np.stack(found, axis=1)
+        return np.concatenate([np.stack(found, axis=1), fine], axis=1)
 
 
 class Residuals:
@@ -89,7 +98,7 @@ class Residuals:
 
     def __init__(self, cells: Cells, comparisons: Sequence[Comparison]) -> None:
         self._cells, self._comparisons = cells, comparisons
-        shape = (len(cells.groups), cells.bins, len(comparisons))
+        shape = (len(cells.groups) + len(cells.inputs), cells.bins, len(comparisons))
         self._own, self._own2, self._other, self._other2 = np.zeros((4, *shape))
 
     def add(self, x: Float32, label: Int, weights: Float | None, log_ratio: Array) -> None:
@@ -140,28 +149,73 @@ class Residuals:
         for number, comparison in enumerate(self._comparisons):
             results = [self._test(group, number) for group in range(len(self._cells.groups))]
             group = max(range(len(results)), key=lambda g: results[g].significance)
-            if results[group].significance > bar and results[group].excess > _EXCESS:
+            k, wave = self._clearest_wave(number)
+            if wave.chi2 > max(results[group].chi2, self._wave_bar()):
+                texts.append(_wave_text(comparison.name, names[self._cells.inputs[k]], wave))
+            elif results[group].significance > bar and results[group].excess > _EXCESS:
                 inputs = [names[self._cells.inputs[k]] for k in self._cells.groups[group]]
                 texts.append(_text(comparison.name, inputs, results[group]))
         return tuple(texts)
 
+    def _clearest_wave(self, number: int) -> tuple[int, Wave]:
+        """Of a comparison, and the number of its input among those that are looked at."""
+        waves = [self._wave(k, number) for k in range(len(self._cells.inputs))]
+        best = max(range(len(waves)), key=lambda k: waves[k].chi2)
+        return best, waves[best]
+
+    def _wave_bar(self) -> float:
+        """chi2 of a wave that is far beyond the noise of a training."""
+        looks = len(self._comparisons) * len(self._cells.inputs) * len(_waves.PERIODS)
+        return float(_EXCESS * 2.0 * np.log(looks / CHANCE))
+
     def _test(self, group: int, number: int) -> _Result:
+        found = self._sides(group, number)
+        if found is None or len(found.apart) < 2:
+            return _Result(0.0, 0.0, 0.0, 0.0)
+        apart, variance = found.apart, found.variance
+        freedom = len(apart) - 1
+        chi2 = float((apart**2 / variance).sum())
+        known = float((apart**2 - variance) @ (1.0 / found.expected))
+        return _Result(_normal(chi2, freedom), chi2, chi2 / freedom, max(known, 0.0) ** 0.5)
+
+    def _wave(self, k: int, number: int) -> Wave:
+        found = self._sides(len(self._cells.groups) + k, number)
+        if found is None:
+            return NO_WAVE
+        places, span = middles(self._cells.fine[k])
+        place = places[found.bins]
+        return clearest_wave(found.apart, found.variance, found.expected, place, span)
+
+    def _sides(self, group: int, number: int) -> _Sides | None:
+        """Both histograms of a comparison in the bins of a group that hold enough events."""
         own, own2, other, other2 = (
             total[group, :, number] for total in (self._own, self._own2, self._other, self._other2)
         )
         if own.sum() <= 0.0 or other.sum() <= 0.0:
-            return _Result(0.0, 0.0, 0.0)
-        apart = own / own.sum() - other / other.sum()
-        variance = own2 / own.sum() ** 2 + other2 / other.sum() ** 2
-        expected = other / other.sum()
+            return None
         used = (own > 0.0) & (other > 0.0)
         used &= (own**2 > _MIN_EVENTS * own2) & (other**2 > _MIN_EVENTS * other2)
-        freedom = int(used.sum()) - 1
-        if freedom < 1:
-            return _Result(0.0, 0.0, 0.0)
-        chi2 = float((apart[used] ** 2 / variance[used]).sum())
-        known = float((apart[used] ** 2 - variance[used]) @ (1.0 / expected[used]))
-        return _Result(_normal(chi2, freedom), chi2 / freedom, max(known, 0.0) ** 0.5)
+        bins = np.flatnonzero(used)
+        apart = own / own.sum() - other / other.sum()
+        variance = own2 / own.sum() ** 2 + other2 / other.sum() ** 2
+        return _Sides(bins, apart[bins], variance[bins], (other / other.sum())[bins])
+
+
+@dataclass(frozen=True)
+class _Sides:
+    """Two histograms, each divided by its sum.
+
+    Attributes:
+        bins: Numbers of the bins.
+        apart: Differences.
+        variance: Their variances.
+        expected: The histogram of the denominator, weighted by the ratio.
+    """
+
+    bins: Int
+    apart: Float
+    variance: Float
+    expected: Float
 
 
 @dataclass(frozen=True)
@@ -170,11 +224,13 @@ class _Result:
 
     Attributes:
         significance: In standard deviations.
+        chi2: Of the bins.
         excess: chi2 per degree of freedom.
         size: RMS of the relative deviation, without the part of statistics.
     """
 
     significance: float
+    chi2: float
     excess: float
     size: float
 
@@ -191,4 +247,13 @@ def _text(name: str, inputs: Sequence[str], result: _Result) -> str:
         f"from it by {100.0 * result.size:.2g} % (RMS, {result.significance:.0f} standard "
         "deviations). Use an input that tells this apart, or more training events; "
         "sbi.diagnose(..., fit=) says what it does to a fit"
+    )
+
+
+def _wave_text(name: str, of: str, wave: Wave) -> str:
+    return (
+        f"the ratio {name} is not learned well in {of}: held-out events differ from it by a wave "
+        f"of {100.0 * wave.size:.2g} % (RMS) with a period of about {wave.length:.3g}, too fast "
+        f"for the networks. Give functions of {of} that follow it as inputs, such as sine and "
+        "cosine of this period; sbi.diagnose(..., fit=) says what it does to a fit"
     )
