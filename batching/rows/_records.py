@@ -8,28 +8,22 @@ without llvmlite there is an array per field. A buffer has the same rows in both
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from rootml._internal.machine_code import has, is_there
+from rootml._internal.machine_code import is_there
 from rootml._internal.types import Array
 from rootml.batching.inputs._layout import Dense, Layout
 from rootml.batching.kernels._gather import gather
-from rootml.batching.kernels._stream import stream
 
 _LINE = 64
 _MAX_PADDING = 1 / 8
 _TILE_BYTES = 1 << 18
-_WRITTEN_BYTES = 1 << 20
-"""Records that are put together in the second-level cache and then written as they are."""
 
 Slots = npt.NDArray[np.int64]
-WriteRows: TypeAlias = Callable[[int, int, Dense, int], None]
-"""As `Unit.fill`: rows of a unit, where they go, and the first row there."""
 
 
 class RowBuffer(Protocol):
@@ -43,9 +37,6 @@ class RowBuffer(Protocol):
 
     def __len__(self) -> int:
         """Number of rows."""
-
-    def fill(self, write: WriteRows, start: int, stop: int, at: int) -> None:
-        """Let ``write(start, stop, dense, at)`` write rows to the fields, from row `at` on."""
 
     def gather(self, slots: Slots, into: Dense, at: int) -> None:
         """Copy the rows at `slots` to `into`, from row `at` on."""
@@ -77,11 +68,6 @@ class RecordLayout:
         lines = _up(at, _LINE)
         return cls(lines if lines * (1 - _MAX_PADDING) <= at else _up(at, widest), fields)
 
-    def is_written_in_lines(self) -> bool:
-        """Whether `transpose` writes whole cache lines of these records itself."""
-        numbers = all(dtype == np.float32 for _, dtype, _ in self.fields.values())
-        return numbers and self.size % _LINE == 0 and has("avx512f")
-
     def allocate(self, rows: int) -> RowBuffer:
         """Uninitialised memory for rows."""
         return Records.allocate(self, rows) if is_there() and self.fields else Fields(self, rows)
@@ -107,17 +93,6 @@ class Records:
 
     def __len__(self) -> int:
         return len(self._memory)
-
-    def fill(self, write: WriteRows, start: int, stop: int, at: int) -> None:
-        if self._layout.is_written_in_lines():
-            write(start, stop, self.dense, at)
-            return
-        step = max(1, _WRITTEN_BYTES // self._layout.size)
-        tile = Records.allocate(self._layout, min(step, stop - start))
-        for first in range(start, stop, step):
-            rows, to = min(step, stop - first), at + first - start
-            write(first, first + rows, tile.dense, 0)
-            stream(tile._memory[:rows].reshape(-1), self._memory[to : to + rows].reshape(-1))
 
     def gather(self, slots: Slots, into: Dense, at: int) -> None:
         out = {key: into[key][at : at + len(slots)] for key in self._layout.fields}
@@ -154,9 +129,6 @@ class Fields:
 
     def __len__(self) -> int:
         return self._rows
-
-    def fill(self, write: WriteRows, start: int, stop: int, at: int) -> None:
-        write(start, stop, self.dense, at)
 
     def gather(self, slots: Slots, into: Dense, at: int) -> None:
         take_rows(self.dense, slots, into, at)

@@ -174,8 +174,7 @@ class Resident:
     def fill(self, number: int, unit: Unit) -> None:
         """Put the rows of unit `number` into their slots."""
         start, stop = int(self._starts[number]), int(self._starts[number + 1])
-        dense = self.dense
-        _fill([(start, stop)], lambda first, last, at: unit.fill(first, last, dense, at))
+        _fill(unit, [(start, stop)], self.dense)
         self._parts[number] = unit.ragged(0, stop - start)
 
     def seal(self) -> None:
@@ -364,8 +363,7 @@ class PoolStore:
             if piece.rows < unit.num_rows:
                 rows = np.sort(order)
                 unit, order = unit.take(rows), np.searchsorted(rows, order)
-            fill = self._records.fill
-            _fill(extents, lambda start, stop, at: fill(unit.fill, start, stop, at))
+            _fill(unit, extents, self._records.dense)
             ragged = unit.ragged(0, unit.num_rows)
             ragged = {key: take_ragged(array, order) for key, array in ragged.items()}
             slots = _slots_of(extents, order)
@@ -424,19 +422,15 @@ class PoolStore:
             self._workspace.give_arena(arena)
 
 
-def _fill(extents: Sequence[Extent], write: Callable[[int, int, int], None]) -> None:
-    """Write the rows of a unit to `extents`, one after the other; idle threads help.
-
-    Args:
-        write: Writes rows ``[start, stop)`` of the unit, from row `at` on.
-    """
+def _fill(unit: Unit, extents: Sequence[Extent], dense: Dense) -> None:
+    """Write the rows of a unit to `extents`, one after the other; idle threads help."""
     parts, at = [], 0
     for start, stop in extents:
         for first in range(start, stop, _SHARED_ROWS):
             rows = min(stop - first, _SHARED_ROWS)
             parts.append((at, at + rows, first))
             at += rows
-    for_each(lambda part: write(*part), parts)
+    for_each(lambda part: unit.fill(part[0], part[1], dense, part[2]), parts)
 
 
 def _slots_of(extents: Sequence[Extent], order: Slots) -> Slots:

@@ -7,7 +7,6 @@ branch, and the next ones only compare. Their columns share one array of offsets
 
 from __future__ import annotations
 
-import itertools
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from typing import Any, TypeAlias
 
 import awkward as ak
 import numpy as np
+import numpy.typing as npt
 
 from rootml._internal.types import Array
 from rootml.storage._source import Source
@@ -28,7 +28,6 @@ from rootml.storage.ttree._baskets import (
     unpacked_size,
 )
 from rootml.storage.ttree._branches import NeedsUproot
-from rootml.storage.ttree._offsets import BIG_ENDIAN, Offsets, counts_of, same
 
 Counts: TypeAlias = Callable[[str, int, int], Int64s]
 Place: TypeAlias = tuple[int, ...]
@@ -49,21 +48,15 @@ class _Extent:
 
 @dataclass(frozen=True, slots=True)
 class _Table:
-    """The byte offsets of all entries of a basket, and what was found in them.
+    """The byte offsets of all entries of a basket, and what was found in them."""
 
-    Attributes:
-        edges: Where entries begin and the last one ends, counted from the beginning of the key.
-        keylen: Bytes of the key.
-    """
-
-    edges: Offsets
-    keylen: int
+    starts: npt.NDArray[np.int32]
+    border: int
     extent: _Extent
 
-    def fits(self, starts: Offsets, keylen: int, border: int) -> bool:
-        """Whether another basket has the same, but for the length of its key."""
-        end = self.edges.item(-1) - self.keylen
-        return end == border and same(starts, self.edges[:-1], keylen - self.keylen)
+    def fits(self, starts: npt.NDArray[np.int32], border: int) -> bool:
+        """Whether another basket has the same."""
+        return self.border == border and np.array_equal(self.starts, starts)
 
 
 @dataclass(slots=True)
@@ -93,39 +86,46 @@ class KnownOffsets:
         return self.offsets[key][1]
 
 
-def _table_of(basket: Basket, number: int) -> Offsets:
-    """Byte positions where the entries of a basket begin, counted from that of its key."""
-    table = np.frombuffer(basket.data, BIG_ENDIAN, offset=basket.border)
+def _table_of(basket: Basket, number: int) -> npt.NDArray[np.int32]:
+    """Byte positions where the entries of a basket begin."""
+    table = np.frombuffer(basket.data, ">i4", offset=basket.border)
     if len(table) != basket.entries + 2:
         message = f"basket {number} has a table of {len(table)} offsets"
         raise NeedsUproot(message)
-    return table[1:-1]  # the last number is not used by ROOT: the values end at the border
+    # the last number of the table is not used by ROOT: the values end at the border
+    starts = table[1:-1].astype(np.int32)
+    starts -= basket.keylen
+    return starts
 
 
-def _edges_of(basket: Basket, starts: Offsets) -> Offsets:
-    """Where entries begin and the last one ends, counted as `starts`."""
-    edges = np.empty(len(starts) + 1, BIG_ENDIAN)
-    edges[:-1], edges[-1] = starts, basket.border + basket.keylen
-    return edges
+def _offsets_in(starts: npt.NDArray[np.int32], border: int, low: int, high: int) -> Int64s:
+    """Byte positions where entries `low` to `high` begin (and the last ends)."""
+    offsets = np.empty(high - low + 1, np.int64)
+    offsets[:-1] = starts[low:high]
+    offsets[-1] = border if high == len(starts) else starts[high]
+    return offsets
 
 
-def _from_counts(counts: Int64s, basket: Basket, itemsize: int) -> Offsets:
-    """`_edges_of` a basket that was written without offsets (ROOT's kGenerateOffsetMap)."""
+def _from_counts(counts: Int64s, basket: Basket, itemsize: int, low: int, high: int) -> Int64s:
+    """Byte positions of a basket that was written without them (ROOT's kGenerateOffsetMap)."""
     ends = np.cumsum(counts) * itemsize
     if len(counts) != basket.entries or (ends[-1] if len(ends) else 0) != basket.border:
         message = "the counter does not agree with the bytes in the basket"
         raise ValueError(message)
-    return (np.concatenate([np.zeros(1, np.int64), ends]) + basket.keylen).astype(BIG_ENDIAN)
+    return np.concatenate([np.zeros(1, np.int64), ends])[low : high + 1]
 
 
-def _extent(basket: Basket, edges: Offsets, storage: Storage, number: int) -> _Extent:
-    """The entries between `edges`."""
-    first, end = edges.item(0) - basket.keylen, edges.item(-1) - basket.keylen
-    counts, elements = counts_of(edges, storage.header, storage.dtype.itemsize)
-    if first < 0 or end > basket.border or elements < 0:
+def _extent(basket: Basket, offsets: Int64s, storage: Storage, number: int) -> _Extent:
+    lengths = np.diff(offsets)
+    if storage.header:
+        lengths -= storage.header
+    size = storage.dtype.itemsize  # 1, 2, 4 or 8: a division takes ten times as long
+    counts, rest = lengths >> (size.bit_length() - 1), lengths & (size - 1)
+    outside = offsets[0] < 0 or offsets[-1] > basket.border
+    if outside or np.any(lengths < 0) or np.any(rest):
         message = f"the offsets of basket {number} do not fit its values"
         raise ValueError(message)
-    return _Extent(first, end - first, counts, elements)
+    return _Extent(int(offsets[0]), int(offsets[-1] - offsets[0]), counts, int(counts.sum()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,14 +142,14 @@ class _Reader:
         first = int(self.plan.bounds[number])
         place = (first, basket.entries, low, high, storage.header, storage.dtype.itemsize)
         if basket.border < len(basket.data):
-            starts, keylen = _table_of(basket, number), basket.keylen
+            starts = _table_of(basket, number)
             known = self.known.tables.setdefault(place, deque(maxlen=_MAX_COUNTERS))
             for table in tuple(known):  # other threads add to it
-                if table.fits(starts, keylen, basket.border):
+                if table.fits(starts, basket.border):
                     return table.extent
-            edges = _edges_of(basket, starts)
-            extent = _extent(basket, edges[low : high + 1], storage, number)
-            known.appendleft(_Table(edges, keylen, extent))
+            offsets = _offsets_in(starts, basket.border, low, high)
+            extent = _extent(basket, offsets, storage, number)
+            known.appendleft(_Table(starts, basket.border, extent))
             return extent
         return self._counted(basket, number, low, high)
 
@@ -157,8 +157,7 @@ class _Reader:
         """Byte offsets of ``TObject::fBits``, whose elements differ in length."""
         if basket.border == len(basket.data):
             raise self._nothing(number)
-        edges = _edges_of(basket, _table_of(basket, number))[low : high + 1]
-        return edges.astype(np.int64) - basket.keylen
+        return _offsets_in(_table_of(basket, number), basket.border, low, high)
 
     def read_counter(self, basket: Basket, number: int) -> bool:
         """Read the counter of a basket without offsets; False if there was nothing to read."""
@@ -180,8 +179,8 @@ class _Reader:
         place = (*key, low, high, storage.dtype.itemsize, basket.border)
         if place not in self.known.extents:
             each = self.known.counted[key]
-            edges = _from_counts(each, basket, storage.dtype.itemsize)[low : high + 1]
-            self.known.extents[place] = _extent(basket, edges, storage, number)
+            offsets = _from_counts(each, basket, storage.dtype.itemsize, low, high)
+            self.known.extents[place] = _extent(basket, offsets, storage, number)
         return self.known.extents[place]
 
     def _nothing(self, number: int) -> NeedsUproot:
@@ -252,9 +251,6 @@ def read_jagged(
 ) -> ak.Array:
     """Entries ``[start, stop)`` of a branch of lists.
 
-    Decompressing to where the values belong would save their copy, but not the time: there the
-    offsets behind them leave the cache too.
-
     Args:
         counts: Reads an entry range of a counter.
         known: Of the same read.
@@ -263,11 +259,11 @@ def read_jagged(
     storage, reader = plan.storage, _Reader(plan, counts, known)
     numbers = plan.overlapping(start, stop)
     extents, at = [], 0
-    bounds = plan.bounds[numbers.start : numbers.stop + 1].tolist()
-    for number, (first, last) in zip(numbers, itertools.pairwise(bounds), strict=True):
+    for number in numbers:
         basket = load(source, plan, number, reuse=True)
         if reader.read_counter(basket, number):  # which took the memory of the basket
             basket = load(source, plan, number, reuse=True)
+        first, last = int(plan.bounds[number]), int(plan.bounds[number + 1])
         low, high = max(start, first) - first, min(stop, last) - first
         if storage.bits:
             offsets = reader.bits(basket, number, low, high)

@@ -17,7 +17,7 @@ from rootml._internal.machine_code import Kernel
 from rootml.batching import Padded
 from rootml.batching.inputs import _layout
 from rootml.batching.inputs._layout import Dense
-from rootml.batching.kernels import _gather, _pad, _permutation, _stream, _transpose
+from rootml.batching.kernels import _gather, _pad, _permutation, _transpose
 from rootml.batching.rows import _records
 from rootml.batching.rows._records import Fields, RecordLayout, Records
 
@@ -31,7 +31,7 @@ def compiled(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for module in (_gather, _pad):
         monkeypatch.setattr(module, "_AFTER", 0)
         module._kernel.cache_clear()
-    for kernel in (*_transpose._KERNELS.values(), _permutation._KERNEL, _stream._KERNEL):
+    for kernel in (*_transpose._KERNELS.values(), _permutation._KERNEL):
         monkeypatch.setattr(kernel, "_left", 0)
     yield
     for module in (_gather, _pad):
@@ -195,36 +195,6 @@ def test_records_give_back_what_fields_give(names: list[str], rows: int) -> None
         assert np.array_equal(expected[name][1:-1], fields.dense[name][slots])
         assert same_bits(compiled[name], expected[name])
         assert same_bits(by_numpy[name], expected[name])
-
-
-@pytest.mark.parametrize("length", [0, 127, 128, 1000, 4096 + 63])
-def test_streaming_is_a_copy(length: int) -> None:
-    source = np.random.default_rng(5).integers(0, 256, length + 100, "u1")
-    for first in (0, 1, 63):
-        room = np.zeros(length + 200, np.uint8)
-        _stream.stream(source[3 : 3 + length], room[first : first + length])
-        assert np.array_equal(room[first : first + length], source[3 : 3 + length])
-        assert not room[:first].any()
-        assert not room[first + length :].any()
-
-
-@pytest.mark.parametrize("names", [["x"], ["x", "mask"], ["id"]])
-def test_records_take_rows_as_fields_do(names: list[str]) -> None:
-    layout = RecordLayout.of(RowsOf({name: FIELDS[name] for name in names}))  # type: ignore[arg-type]
-    assert layout.is_written_in_lines() <= (names == ["x"])
-    rng = np.random.default_rng(7)
-    events = {
-        name: (rng.random((9000, *FIELDS[name][1])) * 9).astype(FIELDS[name][0]) for name in names
-    }
-
-    def write(start: int, stop: int, dense: Dense, at: int) -> None:
-        for name in names:
-            dense[name][at : at + stop - start] = events[name][start:stop]
-
-    for buffer in (Records.allocate(layout, 9500), Fields(layout, 9500)):
-        buffer.fill(write, 100, 8990, 333)
-        for name in names:
-            assert np.array_equal(buffer.dense[name][333 : 333 + 8890], events[name][100:8990])
 
 
 def test_records_begin_at_cache_lines_where_little_is_lost() -> None:
