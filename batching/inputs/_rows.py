@@ -20,7 +20,7 @@ from rootml.batching.kernels._transpose import Columns, takes, transpose
 Strips = tuple[Array, ...]
 """Columns of a matrix, as arrays `(columns, events)` of neighbours in memory."""
 
-TILE_ROWS, _MIN_TILE_ROWS, _TILE_BYTES = 8192, 1024, 1 << 20
+_TILE_ROWS, _MIN_TILE_ROWS, _TILE_BYTES = 8192, 1024, 1 << 20
 """Rows written at a time by NumPy, and their bytes: they stay in the second-level cache."""
 
 
@@ -105,7 +105,7 @@ def _by_numpy(part: Part, first: int) -> bool:
 
 def tile_rows(size: int) -> int:
     """Rows of `size` bytes that NumPy writes at a time."""
-    return max(_MIN_TILE_ROWS, min(TILE_ROWS, _TILE_BYTES // max(1, size)))
+    return max(_MIN_TILE_ROWS, min(_TILE_ROWS, _TILE_BYTES // max(1, size)))
 
 
-__all__ = ["TILE_ROWS", "Part", "Strips", "tile_rows", "write"]
+__all__ = ["Part", "Strips", "tile_rows", "write"]
