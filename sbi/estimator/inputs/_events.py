@@ -80,13 +80,13 @@ def as_matrix(data: Any, inputs: Sequence[str]) -> Float:
             if name not in data:
                 message = f"no column {name!r} in the events; available: {nearest(name, data)}"
                 raise MissingColumnError(message)
-        arrays = [np.asarray(data[name], np.float64) for name in inputs]
+        arrays = [_numbers(data[name], f"the column {name!r}") for name in inputs]
         if len({array.shape for array in arrays}) > 1 or arrays[0].ndim != 1:
             shapes = ", ".join(f"{n} {a.shape}" for n, a in zip(inputs, arrays, strict=True))
             message = f"expected columns of one number per event and equal lengths, not {shapes}"
             raise SchemaError(message)
         data = np.stack(arrays, axis=1)
-    x = np.asarray(data, np.float64)
+    x = _numbers(data, "the array of events")
     if x.ndim == 1 and len(inputs) == 1:
         x = x[:, None]
     if x.ndim != 2 or x.shape[1] != len(inputs):
@@ -106,3 +106,11 @@ def as_matrix(data: Any, inputs: Sequence[str]) -> Float:
         message = f"{count} are not finite as float32: {first}"
         raise NonFiniteError(message)
     return rounded
+
+
+def _numbers(given: Any, what: str) -> Float:
+    try:
+        return np.asarray(given, np.float64)
+    except (TypeError, ValueError) as error:
+        message = f"{what} does not hold one number per event: {error}"
+        raise SchemaError(message) from error

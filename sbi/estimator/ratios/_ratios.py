@@ -12,7 +12,13 @@ import numpy as np
 
 from rootml._internal.reprs import HtmlRepr, Part, facts_text
 from rootml._internal.types import Float
-from rootml.errors import DensityError, MissingColumnError, NonFiniteError, UsageError
+from rootml.errors import (
+    DensityError,
+    EmptySelectionError,
+    MissingColumnError,
+    NonFiniteError,
+    UsageError,
+)
 from rootml.sbi.estimator.graph._assemble import member_output
 from rootml.sbi.estimator.graph._graph import Builder, Graph
 from rootml.sbi.estimator.graph._normalisation import expectation
@@ -132,12 +138,18 @@ class Ratios(HtmlRepr):
                 finite training samples: see `rootml.sbi.training_uncertainty`.
 
         Raises:
+            EmptySelectionError: No events; the message says how to give data without any.
             MissingColumnError: An input that the data do not have.
             NonFiniteError: An input that is NaN or infinite, or a ratio that is.
+            SchemaError: Columns that are not one number per event.
         """
         sample = EventSample() if member is None and self.members > 1 else None
         watch = RangeWatch(self.record, self.names)
-        logs, weights = self._evaluate(data, member, progress, sample, watch)
+        try:
+            logs, weights = self._evaluate(data, member, progress, sample, watch)
+        except EmptySelectionError as error:
+            message = f"{error}; {self._how_to_be_empty()}"
+            raise EmptySelectionError(message) from error
         origin = Origin(
             tuple(
                 DroppedShape(s.process, s.nuisance, s.missed)
@@ -149,6 +161,16 @@ class Ratios(HtmlRepr):
         if sample is not None:
             origin = replace(origin, **self._at_members(sample))
         return RatioColumns(self._as_columns(logs), weights, origin=origin)
+
+    def _how_to_be_empty(self) -> str:
+        texts = [
+            f"{process!r}: "
+            + ("{'nominal': [], " + ", ".join(f"{n!r}: ([], [])" for n in nuisances) + "}"
+               if nuisances else "[]")
+            for process, nuisances in self.tree.items()
+        ]  # fmt: skip
+        columns = "{" + ", ".join(texts) + "}"
+        return f"data without events are sbi.RatioColumns({columns}, may_be_empty=True)"
 
     def _at_members(self, sample: EventSample) -> dict[str, Any]:
         """The columns of each member of the ensemble at some events."""

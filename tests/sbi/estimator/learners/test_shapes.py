@@ -187,6 +187,18 @@ def test_null_is_dropped_and_real_kept(learned: tuple[Shapes, sbi.Ratios]) -> No
         assert np.abs(np.log(found) - expected)[near].max() < 0.15
 
 
+def test_data_without_events(learned: tuple[Shapes, sbi.Ratios]) -> None:
+    """The error says how; what it says works."""
+    problem, ratios = learned
+    with pytest.raises(rootml.errors.EmptySelectionError, match="no events were given") as caught:
+        ratios.columns({name: [] for name in problem.names})
+    recipe = str(caught.value).partition("data without events are ")[2]
+    columns = eval(recipe, {"sbi": sbi})
+    known = ratios.columns(problem.background(np.random.default_rng(9), 2000))
+    fit = sbi.fit(problem.model(100).likelihood(columns, reference=known))
+    assert fit.values["mu"] == 0.0
+
+
 def test_null_nuisance_keeps_its_error(learned: tuple[Shapes, sbi.Ratios]) -> None:
     problem, ratios = learned
     rng = np.random.default_rng(9)

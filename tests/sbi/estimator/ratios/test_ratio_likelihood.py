@@ -133,6 +133,7 @@ def test_what_needs_a_model_says_so(function: str) -> None:
         ({"x": [[1.0]], "y": [[1.0]]}, SchemaError, r"one number per event"),
         ({"x": [1.0, 1e39], "y": [0.0, 0.0]}, NonFiniteError, r"1 of 2 .*x = 1e\+39 in event 1"),
         ({"x": [], "y": []}, EmptySelectionError, "no events"),
+        ({"x": ["one"], "y": [1.0]}, SchemaError, "column 'x' does not hold one number"),
     ],
 )
 def test_events_that_are_refused(
