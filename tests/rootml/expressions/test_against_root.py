@@ -44,6 +44,7 @@ auto make_rootml_expression_file(const char *path) {
 
 @pytest.fixture(scope="module")
 def path(root: Any, tmp_path_factory: pytest.TempPathFactory) -> str:
+    root.gInterpreter.ProcessLine(".O 0")  # most of the time is compiling
     root.gInterpreter.Declare(MAKE)
     path = str(tmp_path_factory.mktemp("expressions") / "t.root")
     root.make_rootml_expression_file(path)
@@ -198,15 +199,25 @@ def test_real_file(root: Any, real_file: Callable[[str], str]) -> None:
         assert cut_mask(parse(text), columns, number).sum() == expected > 0
 
 
+DEVIATIONS = [
+    "i / 4", "i > 1 & n > 2", "-1 < n < 3", "n ^ 2", "std::max(d, double(x))",
+    "std::max(double(x), d)", "u - 5", "u > -1", "x * x", "x == 30.1",
+]  # fmt: skip
+"""What RDataFrame is asked in `TestDeviations`, in one pass."""
+
+
+@pytest.fixture(scope="module")
+def rdf(root: Any, path: str) -> Callable[[str], Any]:
+    """What RDataFrame answers to one of `DEVIATIONS`."""
+    frame = root.RDataFrame("T", path)
+    for number, text in enumerate(DEVIATIONS):
+        frame = frame.Define(f"answer{number}", text)
+    found = frame.AsNumpy([f"answer{number}" for number in range(len(DEVIATIONS))])
+    return lambda text: found[f"answer{DEVIATIONS.index(text)}"]
+
+
 class TestDeviations:
     """Each deviation of ours, with ROOT's answer beside it."""
-
-    @pytest.fixture
-    def rdf(self, root: Any, path: str) -> Callable[[str], Any]:
-        def answer(text: str) -> Any:
-            return root.RDataFrame("T", path).Define("answer", text).AsNumpy(["answer"])["answer"]
-
-        return answer
 
     def test_division_is_true_division(self, rdf: Any, columns: dict[str, Any]) -> None:
         np.testing.assert_array_equal(rdf("i / 4"), np.trunc(columns["i"] / 4))
@@ -298,6 +309,20 @@ class TestDeviations:
         """C++ wraps around."""
         assert rdf("u - 5").max() > 4e9
         assert column_values(parse("u - 5"), columns, NUM).min() == -5
+        assert not rdf("u > -1").any()
+        assert cut_mask(parse("u > -1"), columns, NUM).all()
+
+    def test_tilde_of_a_condition(self, root: Any, columns: dict[str, Any]) -> None:
+        """C++: -1 or -2, which is always true (RDataFrame reads no ``~``); here as in NumPy."""
+        assert root.gInterpreter.ProcessLine("(~int(true)) != 0 && (~int(false)) != 0;") == 1
+        np.testing.assert_array_equal(cut_mask(parse("~f"), columns, NUM), ~columns["f"])
+
+    def test_floats_are_compared_as_doubles(self, rdf: Any, columns: dict[str, Any]) -> None:
+        """As in C++; NumPy rounds 30.1 to float, which ``30.1f`` says."""
+        assert not rdf("x == 30.1").any()
+        assert not cut_mask(parse("x == 30.1"), columns, NUM).any()
+        expected = columns["x"] == np.float32(30.1)
+        np.testing.assert_array_equal(cut_mask(parse("x == 30.1f"), columns, NUM), expected)
 
     def test_float_arithmetic_is_double(self, rdf: Any, columns: dict[str, Any]) -> None:
         """C++ stays in float when both are."""
