@@ -36,6 +36,7 @@ from rootml.expressions._nodes import (
     Text,
     Unary,
 )
+from rootml.expressions._members import is_record, member
 from rootml.expressions._reducers import counts
 from rootml.expressions._values import (
     Data,
@@ -97,6 +98,8 @@ class _Evaluator:
                 return self._index(self.value(operand), index)
             case Call("draw_element", (operand, index)):
                 return self._draw_element(self.value(operand), index)
+            case Call("member", (Index(operand, index), name)) if self._is_split(operand):
+                return self._index(member(self.value(operand), self.value(name)), index)
             case Call("list_of", items):
                 return self._list([self.value(item) for item in items])
             case Call(function, arguments, axis):
@@ -105,6 +108,14 @@ class _Evaluator:
                 return _binary("&", self._mask_of_bits(left), self._mask_of_bits(right))
             case Binary(operator, left, right):
                 return _binary(operator, self.value(left), self.value(right))
+
+    def _is_split(self, node: Node) -> bool:
+        """Whether it is a list of objects that is stored as one list for each member."""
+        if not isinstance(node, Name):
+            return False
+        column = self.columns[node.name]
+        data = column.data if isinstance(column, Value) else column
+        return is_record(data)
 
     def _mask_of_bits(self, node: Node) -> Value:
         """A side of ``&``: the bits of ``~x`` that are left do not depend on the type of x."""

@@ -57,6 +57,9 @@ def check_indexable(value: Value) -> None:
     if is_strings(value.data) or not value.lists:
         message = "an index needs a list; this is one value per event"
         raise ExpressionError(message)
+    if isinstance(value.data, ak.Array) and ak.to_layout(value.data).is_record:
+        message = "an index needs a list; this is a record: write x.member[i], or x[i].member"
+        raise ExpressionError(message)
 
 
 def sliced(value: Value, part: Slice) -> Value:

@@ -35,6 +35,11 @@ def member(value: Value, name: Value) -> Value:
     return Value(found.data, both(value.there, found.there), found.known)
 
 
+def is_record(data: Any) -> bool:
+    """Whether there is one record per event, and not a list of them."""
+    return isinstance(data, ak.Array) and bool(ak.to_layout(data).is_record)
+
+
 def _fields(data: Any) -> dict[str, str]:
     """The fields of a record by the names of its members: of ``fCoordinates.fPt`` also ``fPt``.
 
@@ -51,7 +56,11 @@ def _fields(data: Any) -> dict[str, str]:
 
 
 def _plain_numbers(data: Any) -> Any:
-    return ak.to_numpy(data) if ak.to_layout(data).is_numpy else data
+    """One number per event as NumPy has it, also of records that were picked from lists."""
+    layout: Any = ak.to_layout(data)
+    if layout.is_indexed and not layout.is_option:
+        layout = layout.project()
+    return ak.to_numpy(layout) if layout.is_numpy else data
 
 
 def lorentz(value: Value, name: Value) -> Value:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import awkward as ak
 import numpy as np
 import pytest
 
 import rootml
 from rootml.errors import RootmlError
+from rootml.expressions import column_values, parse
 
 pytestmark = pytest.mark.needs_root
 
@@ -115,3 +117,12 @@ def test_an_object_with_a_header_keeps_its_byte_order(root: Any, path: str) -> N
 def test_letters_beyond_ascii_in_names(path: str) -> None:
     data = rootml.open(path).filter("größe > 0").select(["twice = 2 * größe"])
     assert data.to_awkward()["twice"].tolist() == [6.0, 4.0, 2.0]
+
+
+def test_one_lorentz_vector_of_a_list() -> None:
+    coordinates = ak.zip(
+        {"fPt": [3.0, 4, 5], "fEta": [0.0] * 3, "fPhi": [0.0] * 3, "fM": [1.0] * 3}
+    )
+    vectors = ak.unflatten(ak.zip({"fCoordinates": coordinates}, depth_limit=1), [1, 0, 2])
+    found = parse("jets.size() > 0 && jets[0].Pt() > 3.5 ? jets[0].Pt() : -1")
+    assert column_values(found, {"jets": vectors}, 3).tolist() == [-1.0, -1.0, 4.0]

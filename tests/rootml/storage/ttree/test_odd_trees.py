@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import rootml
-from rootml.errors import RootmlError, UnsupportedTypeError
+from rootml.errors import ExpressionError, RootmlError, UnsupportedTypeError
 from rootml.storage import open_table
 
 pytestmark = pytest.mark.needs_root
@@ -95,6 +95,20 @@ def test_a_split_object_within_a_split_object(make: Any, tmp_path: Path) -> None
     assert rootml.open(path).filter("Sum$(tracks.px) > 20").scan().num_rows == sum(
         sum(k + j for j in range(k % 3)) > 20 for k in range(20)
     )
+
+
+def test_an_element_of_a_split_list_of_objects(make: Any, tmp_path: Path) -> None:
+    """``tracks[i].px`` and ``tracks.px[i]`` are one thing, as in TTree::Draw."""
+    path = f"{tmp_path}/elements.root"
+    make.make_rootml_split_tree(path, 99)
+    file = make.TFile.Open(path)
+    for cut in ("tracks[0].px > 5", "tracks[1].px > 5 && tracks[0].charge == 0"):
+        expected = file.Get("T").Draw("run", cut, "goff")
+        for dialect in ("rootml", "draw"):
+            found = rootml.open(path).filter(cut, dialect=dialect).scan().num_rows
+            assert found == expected > 0, (cut, dialect)
+    with pytest.raises(ExpressionError, match=r"write x.member\[i\]"):
+        rootml.open(path).filter("tracks[0] > 5").scan()
 
 
 def test_what_uproot_cannot_read_is_not_called_damaged(make: Any, tmp_path: Path) -> None:
