@@ -22,6 +22,7 @@ from rootml.expressions._integers import (
     check_shift,
     check_shifted,
 )
+from rootml.expressions._members import is_record, member
 from rootml.expressions._nodes import (
     Binary,
     Boolean,
@@ -36,7 +37,6 @@ from rootml.expressions._nodes import (
     Text,
     Unary,
 )
-from rootml.expressions._members import is_record, member
 from rootml.expressions._reducers import counts
 from rootml.expressions._values import (
     Data,
