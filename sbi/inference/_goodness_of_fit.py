@@ -212,7 +212,7 @@ class _Deviances:
             if source.hessian is None
             else fit_near(like, fixed=self.fixed, start=start, hessian=source.hessian)
         )
-        deviance = _compared(again, self.bins).deviance if again.valid else None
+        deviance = _deviance(again, self.bins)[2] if again.valid else None
         return {"toy": number, "deviance": deviance}
 
 
@@ -227,8 +227,18 @@ def _parts(like: Fittable) -> dict[str, Likelihood]:
 
 
 def _compared(result: FitResult, bins: int) -> GoodnessOfFit:
-    """Counts and expectations of one fit."""
-    result.require_valid()
+    """The test of one fit, without toys."""
+    n, e, deviance = _deviance(result.require_valid(), bins)
+    free = len(result.values) - len(result.fixed)
+    degrees = len(n) + len(result.like.observed) - free
+    if degrees < 1:
+        message = f"{len(n)} bins cannot test {free} fitted parameters; use more bins"
+        raise UsageError(message)
+    return GoodnessOfFit(n, e, deviance, degrees, chi2_tail(deviance, degrees))
+
+
+def _deviance(result: FitResult, bins: int) -> tuple[Float, Float, float]:
+    """Counts and expectations per bin, and the deviance."""
     observed, expected = [np.empty(0)], [np.empty(0)]
     parts = _parts(result.like)
     for name, like in parts.items():
@@ -240,12 +250,7 @@ def _compared(result: FitResult, bins: int) -> GoodnessOfFit:
     full = n > 0.0
     deviance = 2.0 * float((e - n).sum() + (n[full] * np.log(n[full] / e[full])).sum())
     deviance += 2.0 * result.like.constraint_excess(result.theta)  # type: ignore[attr-defined]
-    free = len(result.values) - len(result.fixed)
-    degrees = len(n) + len(result.like.observed) - free
-    if degrees < 1:
-        message = f"{len(n)} bins cannot test {free} fitted parameters; use more bins"
-        raise UsageError(message)
-    return GoodnessOfFit(n, e, deviance, degrees, chi2_tail(deviance, degrees))
+    return n, e, deviance
 
 
 def _counts(

@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
-import numpy.typing as npt
 
 from rootml._internal.statistics import effective_events
 from rootml._internal.types import Float
@@ -217,7 +216,10 @@ class ModelToys:
     def _prepare(self, expected: Likelihood) -> None:
         assert expected.unbinned is not None
         weights = expected.unbinned.events.weights
-        assert weights is not None
+        if weights is None:  # nothing is expected, and nothing will be drawn
+            self._expected = self._most = 0.0
+            self._cumulative = np.zeros(1)
+            return
         self._expected = float(weights.sum())
         if self._source.fresh:
             self._prepare_fresh(weights)
@@ -231,7 +233,7 @@ class ModelToys:
                 "would repeat each other; use more reference events, a generator=, or min_ratio="
             )
             raise UsageError(message)
-        self._cumulative: npt.NDArray[np.float64] = np.cumsum(weights)
+        self._cumulative = np.cumsum(weights)
 
     def _prepare_fresh(self, weights: Float) -> None:
         channel = self._source.channel

@@ -66,6 +66,13 @@ def test_neither_events_nor_background() -> None:
     assert found.expected[2] == pytest.approx(found.observed, rel=1e-4)
 
 
+def test_toys_of_nothing_are_no_events() -> None:
+    model = sbi.Model({"S": "mu * 3"}, {"mu": sbi.Parameter(0.0, lower=0.0)})
+    toys = sbi.toys(model, {"S": np.ones(9)}, number=3, seed=1, progress=False)
+    assert toys.valid.all()
+    assert toys.values.tolist() == [[0.0]] * 3
+
+
 def test_columns_without_events_must_be_said_to_be() -> None:
     with pytest.raises(UsageError, match=r"RatioColumns\(.*may_be_empty=True\)"):
         sbi.Model({"S": "1"}).likelihood({"S": []})
@@ -154,6 +161,19 @@ def test_a_goodness_of_fit_of_three_densities_has_three_bins() -> None:
     assert found.degrees == 2
     with pytest.raises(UsageError, match="1 bins cannot test 1 fitted"):
         sbi.goodness_of_fit(sbi.fit(counted({"S": "mu"}, 3, {"mu": 1.0})))
+
+
+def test_toys_of_a_goodness_of_fit_may_have_one_density() -> None:
+    """Where a toy's signal is fitted to nothing, all events have one density: there is one bin."""
+    model = sbi.Model({"S": "mu * 3", "B": "5"}, {"mu": sbi.Parameter(1.0, lower=0.0)})
+    reference = {"S": np.tile([0.5, 1.5], 300), "B": np.ones(600)}
+    like = model.likelihood(
+        {"S": np.repeat([0.5, 1.5], [3, 6]), "B": np.ones(9)}, reference=reference
+    )
+    found = sbi.goodness_of_fit(sbi.fit(like), toys=20, seed=2, progress=False)
+    assert found.toys is not None
+    assert np.isfinite(found.toys).all()
+    assert found.degrees == 1
 
 
 def test_a_belt_accepts_ties() -> None:
