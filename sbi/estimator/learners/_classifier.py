@@ -16,7 +16,13 @@ from rootml.sbi.estimator.inputs._events import chunks
 from rootml.sbi.estimator.inputs._samples import Samples, check_samples, parse_samples
 from rootml.sbi.estimator.inputs._settings import Calibrate
 from rootml.sbi.estimator.learners._held_out import HeldOut, fit_curves
-from rootml.sbi.estimator.learners._learn import norm_records, normalised, notes_of, output_names
+from rootml.sbi.estimator.learners._learn import (
+    norm_records,
+    normalised,
+    notes_of,
+    output_names,
+    overlap_notes,
+)
 from rootml.sbi.estimator.ratios._ratios import Ratios, Scores, check_scores
 from rootml.sbi.estimator.ratios._record import TrainingRecord
 from rootml.sbi.estimator.training._trainer import scratch_folder
@@ -44,10 +50,10 @@ def learn_scores(
     with scratch_folder() as folder:
         held = HeldOut.of(_log_ratios(samples, columns, names, scores, progress), folder)
         fitted = fit_curves([held], samples.targets, samples.reference, calibration, knots)
-        norm, moments = normalised(held, fitted, samples.reference, normalisation, folder)
+        norm, moments, shared = normalised(held, fitted, samples.reference, normalisation, folder)
     record = TrainingRecord(
         sums, (), norm_records(moments, fitted, samples), time.monotonic() - began,
-        notes_of(sums),
+        (*notes_of(sums), *overlap_notes(shared, samples)),
     )  # fmt: skip
     graph = score_graph(tuple(each.curve for each in fitted), norm)
     return Ratios(

@@ -109,6 +109,23 @@ def log_norms(held: HeldOut, reference: int, how: str) -> Float:
     return -np.delete(bridge(blocks, targets + 1, reference), reference)
 
 
+def shared_events(held: HeldOut, norm: Float, reference: int) -> Float:
+    """Events of the reference where the other density has events too, `(targets,)`.
+
+    Effective events, each counted by r / (1 + r): all of them, by halves, for equal densities,
+    none where the densities have no point in common.
+    """
+    total, squares = 0.0, 0.0
+    shared = np.zeros(len(norm))
+    for values, labels, weights in held.blocks():
+        mine = labels == reference
+        chance = 0.5 * (1.0 + np.tanh(0.5 * (values[mine] - norm)))
+        total += float(weights[mine].sum())
+        squares += float(np.square(weights[mine]).sum())
+        shared += weights[mine] @ chance
+    return np.asarray(shared * total / squares)
+
+
 @dataclass(frozen=True)
 class RatioMoments:
     """Weighted sums of ratios over events of the reference; those of several networks add up.

@@ -63,6 +63,7 @@ from rootml.sbi.estimator.learners._held_out import (
     calibrated,
     fit_curves,
     log_norms,
+    shared_events,
 )
 from rootml.sbi.estimator.learners._inputs import (
     contrasts_of,
@@ -147,12 +148,14 @@ class Nominal:
         matrix: From logits to log ratios; None: there is nothing but the reference.
         fitted: Calibration of each ratio.
         norms: For the record.
+        notes: What is said of them.
     """
 
     members: tuple[Member, ...]
     matrix: Float | None
     fitted: tuple[Fitted, ...]
     norms: Mapping[str, Norm]
+    notes: tuple[str, ...] = ()
 
 
 def learn_classes(
@@ -183,7 +186,9 @@ def learn_classes(
     shapes = tuple(decision for each in learned for decision in each.decisions)
     first = tuple(n.nominal.history for n in networks if n.nominal is not None)
     more = [n.differences[k].history for k in range(len(learned)) for n in networks]
-    alarming: tuple[str, ...] = (*notes_of(sums), *inputs.notes, *training_notes(first))
+    alarming: tuple[str, ...] = (
+        *notes_of(sums), *inputs.notes, *training_notes(first), *nominal.notes,
+    )  # fmt: skip
     if settings.shapes is None:  # events that occur twice, as in a bootstrap, would look like both
         order = np.argsort(-histograms.separation(contrasts), kind="stable")
         cells = Cells(inputs.rows, [int(k) for k in order[:MAX_INPUTS]])
@@ -299,27 +304,35 @@ def assess_nominal(
         list(once.values()), samples.targets, samples.reference, settings.calibration,
         settings.knots,
     )  # fmt: skip
-    members, moments = [], []
+    members, moments, shared = [], [], np.zeros(len(samples.targets))
     for number, layers in enumerate(networks):
         held = once.pop(number) if number in once else held_out(number)
-        norm, found = normalised(held, fitted, samples.reference, settings.normalisation, folder)
+        norm, found, common = normalised(
+            held, fitted, samples.reference, settings.normalisation, folder
+        )
         members.append(Member(layers, norm))
         if number < settings.parts:
             moments.append(found)
+            shared += common
     total = sum(moments[1:], moments[0])
-    return Nominal(tuple(members), matrix, fitted, norm_records(total, fitted, samples))
+    norms, notes = norm_records(total, fitted, samples), overlap_notes(shared, samples)
+    return Nominal(tuple(members), matrix, fitted, norms, notes)
 
 
 def normalised(
     held: HeldOut, fitted: Sequence[Fitted], reference: int, how: str, folder: Path
-) -> tuple[Float, RatioMoments]:
-    """The norms of one network and the moments of its ratios; its held-out values are deleted."""
+) -> tuple[Float, RatioMoments, Float]:
+    """The norms of one network, moments of its ratios, and `shared_events`.
+
+    Its held-out values are deleted.
+    """
     known = calibrated(held, fitted, folder)
     norm = log_norms(known, reference, how)
     moments = RatioMoments.of(known, norm, reference)
+    shared = shared_events(known, norm, reference)
     known.remove()
     held.remove()
-    return norm, moments
+    return norm, moments, shared
 
 
 def _log_ratios(
@@ -402,6 +415,25 @@ def training_notes(histories: Sequence[History]) -> tuple[str, ...]:
         f"thousands are better): use more epochs or a smaller batch_size, or leave both out"
     )
     return (note,)
+
+
+_SHARED = 25.0
+
+
+def overlap_notes(shared: Float, samples: Samples) -> tuple[str, ...]:
+    """Which densities hardly overlap with the reference.
+
+    Args:
+        shared: See `shared_events`.
+    """
+    name = samples.densities[samples.reference].name
+    return tuple(
+        f"{target} and {name} hardly overlap: of the held-out events of {name}, "
+        f"{max(found, 0.0):.2g} lie where both have events. The ratio is known from no more than "
+        f"these: choose a reference nearer to {target}"
+        for target, found in zip(output_names(samples), shared, strict=True)
+        if found < _SHARED
+    )
 
 
 _YIELD = 0.005
