@@ -22,6 +22,7 @@ from rootml.batching.order._epoch_counter import (
     LocalEpochCounter,
     SharedEpochCounter,
     shared_counter,
+    taken_elsewhere,
 )
 from rootml.batching.order._plan import Mode, Segment, Sharding
 from rootml.batching.order._sharding import batch_sizes
@@ -35,7 +36,7 @@ from rootml.batching.order._state import (
 from rootml.batching.rows._epoch_source import EpochSource
 from rootml.batching.rows._pipeline import Pipeline
 from rootml.batching.rows._transform import BatchTransform, Transform
-from rootml.errors import ShardError, StateError, UsageError
+from rootml.errors import ShardError, UsageError
 
 if TYPE_CHECKING:
     from rootml.batching.adapters._predict import Scores
@@ -333,6 +334,14 @@ class BatchLoader(Outputs, HtmlRepr):
             self._latest = progress
         return self._run(progress, worker)
 
+    def share_of_worker(self, worker: int, workers: int, *, epoch: int) -> int:
+        """The share of a worker, if workers that are asked in turn are to go on with a state.
+
+        A DataLoader asks its worker 0 first. After a state in the middle, the next batch may be
+        of another share.
+        """
+        return (worker + self._begin(epoch, workers, self._resume_of(epoch)).start) % workers
+
     def _begin(self, epoch: int, workers: int, resume: ResumePoint | None) -> Progress:
         """Where this iteration begins: at the start, or where a state left off."""
         mode = resume.mode if resume is not None else self._source.policy.mode(workers)
@@ -367,7 +376,7 @@ class BatchLoader(Outputs, HtmlRepr):
             total = plan.batches(sharding, self._rank)
             for mine, batch in enumerate(pipeline.batches(), before):
                 progress.batches = mine * sharding.workers + worker + 1  # workers take turns
-                progress.done = progress.batches == total
+                progress.done = sharding.workers == 1 and progress.batches == total
                 yield batch
         progress.done = True
 
@@ -416,13 +425,8 @@ class BatchLoader(Outputs, HtmlRepr):
         if batches is not None:
             return self._counted_state(batches, max(1, workers))
         if self._counter.elsewhere:
-            message = (
-                f"epoch {self.epoch - 1} was taken by worker processes, and how many of their "
-                "batches were used is not known here: pass what your loop has counted and the "
-                "num_workers of its DataLoader, state_dict(batches=..., workers=...), or choose "
-                "the next epoch by set_epoch(...) first"
-            )
-            raise StateError(message)
+            otherwise = ", or choose the next epoch by set_epoch(...) first"
+            raise taken_elsewhere(self.epoch - 1, otherwise=otherwise)
         return self._write_state(self._latest, self.epoch, self._resume_of(self.epoch))
 
     def _write_state(

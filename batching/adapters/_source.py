@@ -47,6 +47,9 @@ class BatchSource(Protocol):
     ) -> Generator[Batch, None, None]:
         """The batches of one epoch."""
 
+    def share_of_worker(self, worker: int, workers: int, *, epoch: int) -> int:
+        """The share of a worker, if workers that are asked in turn are to go on with a state."""
+
     def share_epochs(self) -> SharedEpochCounter:
         """Count epochs in memory that worker processes share."""
 

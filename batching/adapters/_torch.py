@@ -76,6 +76,7 @@ class _TorchBatches:
         self.loader = loader
         self.device = None if device is None else torch.device(device)
         self._counter = loader.share_epochs()
+        self._in_worker = False  # whether a state was loaded by the worker that took it
 
     def __len__(self) -> int:
         return len(self.loader)
@@ -93,7 +94,10 @@ class _TorchBatches:
             )
             raise UsageError(message)
         epoch = self._counter.join(info.seed - info.id, info.num_workers)
-        batches = self.loader.iterate(epoch=epoch, worker=info.id, workers=info.num_workers)
+        share = info.id
+        if not self._in_worker:
+            share = self.loader.share_of_worker(info.id, info.num_workers, epoch=epoch)
+        batches = self.loader.iterate(epoch=epoch, worker=share, workers=info.num_workers)
         return self._tensors(batches)
 
     def _tensors(self, batches: Generator[Batch, None, None]) -> Generator[Any, None, None]:
@@ -108,7 +112,12 @@ class _TorchBatches:
         return self.loader.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """As `BatchLoader.load_state_dict`."""
+        """As `BatchLoader.load_state_dict`.
+
+        A StatefulDataLoader gives each worker its own state, and asks the right one first.
+        """
+        data = optional_import("torch.utils.data", feature="BatchLoader.torch()", extra="torch")
+        self._in_worker = data.get_worker_info() is not None
         self.loader.load_state_dict(state)
 
     def __repr__(self) -> str:

@@ -9,6 +9,7 @@ from multiprocessing import context
 from typing import Any, Protocol
 
 from rootml._internal.optional import optional_import
+from rootml.errors import StateError
 
 
 class EpochCounter(Protocol):
@@ -27,6 +28,16 @@ class EpochCounter(Protocol):
     @property
     def elsewhere(self) -> bool:
         """Whether the latest epoch was taken by worker processes, and this is none of them."""
+
+
+def taken_elsewhere(epoch: int, *, otherwise: str = "") -> StateError:
+    """The error of a state without `batches`, where workers have taken the epoch."""
+    message = (
+        f"epoch {epoch} was taken by worker processes, and how many of their batches were used is "
+        "not known here: pass what your loop has counted and the num_workers of its DataLoader, "
+        f"state_dict(batches=..., workers=...){otherwise}"
+    )
+    return StateError(message)
 
 
 class LocalEpochCounter:

@@ -209,16 +209,57 @@ def test_splits_states_and_shards(data: rootml.Dataset, tmp_path: Path) -> None:
         saved.shard(0, 3)
 
 
-def test_saved_batches_in_torch_with_workers(data: rootml.Dataset, tmp_path: Path) -> None:
+def test_states_of_saved_batches_with_workers(data: rootml.Dataset, tmp_path: Path) -> None:
+    """A chain of states, each in the turn of the other worker; only the first epoch is short."""
     utils = pytest.importorskip("torch.utils.data")
     loader_of(data).save(tmp_path / "saved", part_bytes="10 kB")
     saved = rootml.batching.open(tmp_path / "saved")
-    batches = utils.DataLoader(
-        saved.torch(), batch_size=None, num_workers=2, multiprocessing_context="fork"
-    )
-    found = [int(beside["id"][0]) for *_, beside in batches]
     expected = [int(b.observers["id"][0]) for b in saved.iterate()]  # type: ignore[index]
+    found, state = [], rootml.batching.open(tmp_path / "saved").state_dict()
+    for batches in (3, 2, 3):
+        saved = rootml.batching.open(tmp_path / "saved")
+        saved.load_state_dict(state)
+        assert saved.state_dict() == state
+        workers = utils.DataLoader(
+            saved.torch(), batch_size=None, num_workers=2, multiprocessing_context="fork"
+        )
+        iterator = iter(workers)
+        found += [int(next(iterator)[-1]["id"][0]) for _ in range(batches)]
+        with pytest.raises(StateError, match="worker processes"):
+            saved.state_dict()
+        state = saved.state_dict(batches=batches, workers=2)
     assert found == expected
+    assert (state["epoch"], state["batches"]) == (1, 0)
+    with pytest.raises(UsageError, match="has 3 batches"):
+        saved.state_dict(batches=4)
+    assert sum(1 for _ in workers) == len(expected)
+
+
+def test_a_state_of_saved_batches_on_other_ranks(data: rootml.Dataset, tmp_path: Path) -> None:
+    loader_of(data).save(tmp_path / "saved")
+    saved = rootml.batching.open(tmp_path / "saved")
+    expected = list(saved.iterate())
+    iterator = saved.iterate()
+    found = [next(iterator) for _ in range(2)]
+    state = saved.state_dict()
+    ranks = [rootml.batching.open(tmp_path / "saved").shard(rank, 2) for rank in range(2)]
+    for rank in ranks:
+        rank.load_state_dict(state)
+        assert rank.batches_left() == 3
+    passes = [rank.iterate() for rank in ranks]
+    found += [next(batches) for batches in passes]
+    whole = rootml.batching.open(tmp_path / "saved")
+    whole.load_state_dict(ranks[0].state_dict())
+    check_equal(found + list(whole.iterate()), expected)
+    whole.load_state_dict(state)
+    shards = [list(whole.shard(rank, 2).iterate()) for rank in range(2)]
+    check_equal([shards[i % 2][i // 2] for i in range(6)], expected[2:])
+    next(iterator)
+    with pytest.raises(ShardError, match="5 saved batches"):
+        ranks[0].load_state_dict(saved.state_dict())
+    for _ in iterator:
+        pass
+    assert (saved.state_dict()["epoch"], saved.state_dict()["batches"]) == (2, 0)
 
 
 def test_bfloat16_is_kept(data: rootml.Dataset, tmp_path: Path) -> None:
