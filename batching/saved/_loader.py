@@ -190,6 +190,7 @@ class SavedLoader(Outputs):
             StateError: Worker processes have taken the epoch, and `batches` is not given.
             UsageError: `batches` is more than the iteration has.
         """
+        check_whole("workers", workers, minimum=0)  # the order is the same for any number
         if batches is not None:
             point = self._counted(check_whole("batches", batches, minimum=0))
         elif self._counter.elsewhere:
