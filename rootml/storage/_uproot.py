@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +24,8 @@ from rootml.storage.remote import Remote, RemoteFile
 
 # No caches: arrays are handed out as writable, and trees of many files would pile up.
 _OPTIONS: dict[str, Any] = {"object_cache": None, "array_cache": None}
+_PACKED: dict[str, Any] = {"TLeafF16": uproot.AsFloat16, "TLeafD32": uproot.AsDouble32}
+_RANGED = re.compile(r"[^/\[]*(?P<sizes>(?:\[[^\]]*\])+)/[df]\[(?P<range>[^\]]*)\]")
 
 
 @contextmanager
@@ -112,13 +115,45 @@ def branch_of(tree: Any, path: str) -> uproot.TBranch:
         raise
 
 
+def interpretation_of(branch: Any) -> Any:
+    """How uproot is to read a branch.
+
+    Of arrays of ``Float16_t`` and ``Double32_t`` with a range, ``x[3]/f[0,10,8]``, uproot 5.7 takes
+    the size for the range, and gives wrong values or fails.
+
+    Raises:
+        ValueError: A range that ROOT may read in another way than uproot.
+    """
+    leaves = branch.member("fLeaves")
+    packed = _PACKED.get(leaves[0].classname) if len(leaves) == 1 else None
+    found = _RANGED.fullmatch(leaves[0].member("fTitle")) if packed is not None else None
+    if packed is None or found is None:
+        return branch.interpretation
+    low, high, bits = _range(found["range"])
+    sizes = re.findall(r"\[(\d+)\]", found["sizes"])
+    kind = packed(low, high, bits, tuple(map(int, sizes)))
+    return uproot.AsJagged(kind) if leaves[0].member("fLeafCount") is not None else kind
+
+
+def _range(text: str) -> tuple[float, float, int]:
+    """Lowest and highest value and the number of bits, as ``TStreamerElement::GetRange``."""
+    parts = [part.strip() for part in text.split(",")]
+    low, high = float(parts[0]), float(parts[1])
+    bits = int(parts[2]) if len(parts) > 2 else 32
+    bits = bits if 2 <= bits <= 32 else 32
+    if not (low < high or (low == high == 0 and bits < 15)):
+        message = f"a range [{text}] without values"
+        raise ValueError(message)
+    return low, high, bits
+
+
 def array_of(branch: Any, start: int, stop: int) -> ak.Array:
     """Entries ``[start, stop)`` of a branch.
 
     A split object is put together from its members here: uproot 5.7 raises KeyError if one of them
     is a split object as well.
     """
-    if not isinstance(branch.interpretation, AsGrouped):
+    if not isinstance(interpretation_of(branch), AsGrouped):
         given = _with_header(branch, start, stop)
         return branch.array(given, entry_start=start, entry_stop=stop, library="ak")
     members = branch.interpretation.subbranches
@@ -132,7 +167,7 @@ def _with_header(branch: Any, start: int, stop: int) -> Any:
     Where uproot 5.7 finds such bytes by itself (a class without a version, not split), it leaves
     the numbers behind them in the byte order of the file, and gives wrong values.
     """
-    kind = branch.interpretation
+    kind = interpretation_of(branch)
     if not isinstance(kind, AsStridedObjects) or start >= stop:
         return kind
     ends = np.asarray(branch.entry_offsets)[1:]
@@ -151,8 +186,11 @@ def type_of_uproot(branch: Any) -> ColumnType:
     except Exception:  # noqa: BLE001 - uproot has no exception class for "no such type"
         text = type(branch).__name__
     try:
-        if hasattr(branch, "interpretation"):
-            form = branch.interpretation.awkward_form(branch.file)
+        if hasattr(type(branch), "interpretation"):
+            kind = interpretation_of(branch)
+            if kind is not branch.__dict__.get("_interpretation"):
+                text = kind.typename
+            form = kind.awkward_form(branch.file)
         else:
             record, path = branch.to_akform()
             array = record.length_zero_array(highlevel=False)
