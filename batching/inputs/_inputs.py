@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rootml._internal.validators import check_flag
+from rootml._internal.validators import check_flag, options_of
 from rootml.errors import UsageError
 
 
@@ -35,6 +35,7 @@ class Padded:
     order_by: str | None
     descending: bool
 
+    @options_of("Padded")
     def __init__(
         self,
         columns: Sequence[str],
@@ -80,6 +81,7 @@ class Ragged:
     order_by: str | None
     descending: bool
 
+    @options_of("Ragged")
     def __init__(
         self, columns: Sequence[str], *, order_by: str | None = None, descending: bool = True
     ) -> None:

@@ -79,6 +79,12 @@ def lorentz(value: Value, name: Value) -> Value:
     return Value(data, value.there)
 
 
+_NO_RECORD = (
+    "values without members; the members of a split TClonesArray are columns of their own, "
+    "which `rootml inspect` lists: compute with those"
+)
+
+
 def _momentum(data: Any) -> Momentum:
     fields = _fields(data)
     if {"fP", "fE"} <= set(fields):
@@ -86,7 +92,7 @@ def _momentum(data: Any) -> Momentum:
     elif "fCoordinates" in fields:
         parts = _from_coordinates(data[fields["fCoordinates"]])
     else:
-        shown = f"a record of {nearest('fP', fields)}" if fields else "no record"
+        shown = f"a record of {nearest('fP', fields)}" if fields else _NO_RECORD
         message = f"this is not a Lorentz vector, but {shown}"
         raise ExpressionError(message)
     x, y, z, t = map(_plain_numbers, parts)

@@ -15,6 +15,10 @@ from rootml.errors import (
 )
 from rootml.storage.remote import Changed, Exhausted, TransportError
 
+WRITE_NUMBERS = (
+    "if ROOT reads it, write what you need as numbers: RDataFrame(...).Define(...).Snapshot(...)"
+)
+_OBJECTS = f"it is damaged, or an unsplit object that uproot does not know; {WRITE_NUMBERS}"
 _UNSUPPORTED = {
     "CannotBeAwkward", "CannotBeStrided", "NotImplementedError", "NotNumerical",
     "UnknownInterpretation",
@@ -86,5 +90,9 @@ class reading:  # a class, as a generator would cost every column a microsecond
             first = detail.partition("\n")[0]  # uproot's further lines say where it stopped
             message = f"{where}: {about or 'this'} cannot be read: {first}"
             raise UnsupportedTypeError(message) from error
+        if type(error).__name__ == "DeserializationError":
+            detail = f"{_OBJECTS} ({' '.join(detail.split())[:200]})"
+            message = f"{where}: {about or 'this'} cannot be read by uproot: {detail}"
+            raise CorruptFileError(message) from error
         message = f"{where}{': ' * bool(about)}{about} is damaged or not readable ({detail})"
         raise CorruptFileError(message) from error

@@ -14,6 +14,7 @@ from rootml.errors import (
     nearest,
 )
 from rootml.storage._base import Fingerprint, LazyColumns, Table
+from rootml.storage._failures import WRITE_NUMBERS
 from rootml.storage._paths import missing_file
 from rootml.storage._source import LocalSource, Source
 from rootml.storage.remote import RemoteFile
@@ -106,7 +107,8 @@ def check_columns(table: Table, columns: Sequence[str]) -> dict[str, str]:
             raise MissingColumnError(message)
         kind = known[name]
         if kind.kind == "unsupported":
-            message = f"{table.where}: column {name!r} cannot be read: {kind.text}"
+            why = f"column {name!r} cannot be read: {kind.text}"
+            message = f"{table.where}: {why}; {WRITE_NUMBERS}"
             raise UnsupportedTypeError(message)
         names[name] = known.canonical(name)
     return names

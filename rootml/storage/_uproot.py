@@ -118,8 +118,8 @@ def branch_of(tree: Any, path: str) -> uproot.TBranch:
 def interpretation_of(branch: Any) -> Any:
     """How uproot is to read a branch.
 
-    Of arrays of ``Float16_t`` and ``Double32_t`` with a range, ``x[3]/f[0,10,8]``, uproot 5.7 takes
-    the size for the range, and gives wrong values or fails.
+    Of arrays of ``Float16_t`` and ``Double32_t`` with a range, ``x[3]/f[0,10,8]``, uproot 5.7
+    takes the size for the range, and gives wrong values or fails.
 
     Raises:
         ValueError: A range that ROOT may read in another way than uproot.

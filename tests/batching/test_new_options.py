@@ -98,6 +98,10 @@ def test_a_loader_is_no_iterator(data: rootml.Dataset) -> None:
 
 
 def test_misspelt_options(data: rootml.Dataset) -> None:
+    with pytest.raises(UsageError, match=r"Padded\(\) has no option 'lenght'; nearest: 'length'"):
+        Padded(["x"], lenght=3)  # type: ignore[call-arg]
+    with pytest.raises(UsageError, match=r"Ragged\(\).*nearest: 'order_by'"):
+        Ragged(["x"], oder_by="x")  # type: ignore[call-arg]
     with pytest.raises(UsageError, match="no option 'shuffel'; nearest: 'shuffle'"):
         BatchLoader(data, 10, shuffel=True)  # type: ignore[call-arg]
 

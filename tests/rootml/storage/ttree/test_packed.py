@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import rootml
+from rootml.errors import CorruptFileError, UnsupportedTypeError
 
 WRITE = """
 void write_packed(const char* path) {
@@ -17,7 +18,9 @@ void write_packed(const char* path) {
   tree.Branch("n", &n); tree.Branch("f", f, "f[3]/f[0,100,12]");
   tree.Branch("g", g, "g[n]/f[-5, 5]"); tree.Branch("h", h, "h[2][2]/f[0,0,10]");
   tree.Branch("d", d, "d[2]/d[0,6.28,16]"); tree.Branch("e", e, "e[n]/d[-3,3,20]");
-  tree.Branch("s", &s, "s/d[0,10,8]"); tree.Branch("p", p, "p[2]/d"); tree.Branch("q", q, "q[2]/d[0,pi,9]");
+  tree.Branch("s", &s, "s/d[0,10,8]"); tree.Branch("p", p, "p[2]/d");
+  tree.Branch("q", q, "q[2]/d[0,pi,9]");
+  auto lv = new ROOT::Math::PtEtaPhiMVector(1, 2, 3, 4); tree.Branch("lv", &lv, 32000, 0);
   TRandom3 random(1);
   for (int i = 0; i < 200; ++i) {
     n = i % 4; s = random.Uniform(0, 10);
@@ -51,5 +54,7 @@ def test_arrays_with_a_range(tmp_path: Path, root: Any) -> None:
         atol = 1e-6 if name == "g" else 1e-8  # uproot adds the lower edge, -5, in float32
         np.testing.assert_allclose(found, expected, rtol=1e-6, atol=atol, err_msg=name)
     file.Close()
-    with pytest.raises(rootml.errors.UnsupportedTypeError, match=r"'q'.*pi"):
+    with pytest.raises(UnsupportedTypeError, match=r"'q'.*pi.*write what you need as numbers"):
         data.select(["q"]).to_awkward()
+    with pytest.raises(CorruptFileError, match=r"'lv'.*an unsplit object that uproot does not"):
+        data.define(pt="lv.Pt()").select(["pt"]).to_awkward()
