@@ -74,7 +74,7 @@ def predict(
 
     Features that are lists, such as Jet_pt, are scored element by element,
     and the scores are lists again. Events that --cut, or the cuts of a TOML
-    file, leave out have NaN and <name>_valid = false.
+    file, leave out have NaN (of lists: no elements) and <name>_valid = false.
     """
     if not model.exists():
         message = f"no such file: {str(model)!r}"
