@@ -407,7 +407,8 @@ class Forest(HtmlRepr):
     def iterations(self, begin: int, end: int) -> Forest:
         """Only the rounds of boosting from `begin` to before `end`, as ``iteration_range`` does.
 
-        An average is then taken over these rounds only.
+        An average is then taken over these rounds only. The base stays, also from a later round
+        on, for which CatBoost's ``ntree_start`` leaves its bias out.
 
         Raises:
             UsageError: Rounds that do not exist, or a sum that is not divided by their number

@@ -16,6 +16,7 @@ import awkward as ak
 import numpy as np
 from numpy.typing import NDArray
 
+from rootml._internal.reprs import shorten
 from rootml.bdt._forest import ZERO, CategoryRule, Forest
 from rootml.errors import (
     CastError,
@@ -29,6 +30,10 @@ from rootml.errors import (
 _MAX_CATEGORY = 2.0**31 - 128
 """The largest float32 below 2**31; no category set has members above."""
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+
+
+_NUMBERS_AS_THEY_ARE = {"catboost": "iu", "sklearn": "iuf"}
+"""The types of the categories that a library tests as they are, not by their positions."""
 
 
 def address(array: NDArray[Any]) -> int:
@@ -156,11 +161,12 @@ def as_input(data: Any, forest: Forest) -> Input:
 
     Raises:
         MissingColumnError: A feature is not among the named columns.
-        UsageError: The number of columns is wrong, the array does not have two dimensions, or a
-            column is a single number.
+        UsageError: The number of columns is wrong, the array does not have two dimensions, a
+            column is a single number, or its numbers may be categories or their positions.
         SchemaError: Columns of different lengths.
         UnsupportedTypeError: The columns do not hold numbers.
-        CastError: An integer cannot be written exactly in the model's input type.
+        CastError: An integer cannot be written exactly in the model's input type, or a category
+            of pandas is none of the model's.
     """
     if type(data) is np.ndarray and data.dtype in _FLOATS and data.ndim == 2:
         return Input(_from_floats(data, forest))
@@ -230,7 +236,7 @@ def _from_columns(data: Sequence[Any], forest: Forest) -> Table:
 
 def _from_named(names: Sequence[Any], get: Callable[[Any], Any], forest: Forest) -> Table:
     wanted = _wanted(names, forest)
-    columns = [_column(get(name), str(name), forest) for name in wanted]
+    columns = [_named_column(get(name), str(name), forest) for name in wanted]
     return _table(columns, [str(name) for name in wanted])
 
 
@@ -292,6 +298,32 @@ def _column(values: Any, name: str, forest: Forest) -> NDArray[Any]:
     return as_float(x, forest, (name,))
 
 
+def _named_column(values: Any, name: str, forest: Forest) -> NDArray[Any]:
+    """A column of numbers that was found by its name.
+
+    Raises:
+        UsageError: Its categories are other numbers than 0, 1, ..., so that it may hold these or
+            their positions; XGBoost refuses it too.
+    """
+    if (names := _odd_numbers(name, forest)) is not None:
+        message = (
+            f"column {name!r} holds numbers, and the model was trained on a category column of "
+            f"{names}: they may be these numbers or their positions. Give a DataFrame with a "
+            "column of the type category; or positions, to "
+            "forest.replace(feature_categories=None)"
+        )
+        raise UsageError(message)
+    return _column(values, name, forest)
+
+
+def _odd_numbers(name: str, forest: Forest) -> str | None:
+    """The categories of a column, shortened, if they are numbers but not 0, 1, ..."""
+    names = _category_names(name, forest) or ()
+    if list(names) == list(range(len(names))) or any(isinstance(n, str) for n in names):
+        return None
+    return shorten([str(n) for n in names])
+
+
 def as_float(x: NDArray[Any], forest: Forest, names: Sequence[str]) -> NDArray[Any]:
     """As float32 or float64 in native byte order: `x` itself if it is, else an exact cast."""
     if x.dtype in _FLOATS and x.flags.aligned:
@@ -332,7 +364,8 @@ def _from_pandas(frame: Any, forest: Forest) -> Table:
         message = f"a pandas {type(frame).__name__}; a DataFrame is needed"
         raise UsageError(message)
     wanted = _wanted(list(frame.columns), forest)
-    if len(wanted) == len(frame.columns) and list(wanted) == list(frame.columns):
+    in_order = len(wanted) == len(frame.columns) and list(wanted) == list(frame.columns)
+    if in_order and forest.feature_categories is None:
         dtypes = set(map(str, frame.dtypes))
         if dtypes in ({"float32"}, {"float64"}):
             return Table(frame.to_numpy())
@@ -368,8 +401,8 @@ def _series(series: Any, name: str, forest: Forest) -> NDArray[Any]:
         return _category_codes(series, name, forest)
     if not isinstance(series.dtype, np.dtype) and series.dtype.kind in "iufb":
         values = series.to_numpy(np.float64, na_value=np.nan) if series.hasnans else series
-        return _column(values, name, forest)
-    return _column(series.to_numpy(), name, forest)
+        return _named_column(values, name, forest)
+    return _named_column(series.to_numpy(), name, forest)
 
 
 def _category_names(name: str, forest: Forest) -> tuple[str | int | float, ...] | None:
@@ -379,13 +412,10 @@ def _category_names(name: str, forest: Forest) -> tuple[str | int | float, ...] 
 
 
 def _category_codes(series: Any, name: str, forest: Forest) -> NDArray[Any]:
-    """Numbers of the model's own categories, for a column of the type category.
-
-    scikit-learn tests categories that are numbers as they are.
-    """
+    """Numbers of the model's own categories, for a column of the type category."""
     known = _category_names(name, forest)
     if known is None:
-        if forest.library == "sklearn" and series.cat.categories.dtype.kind in "iuf":
+        if series.cat.categories.dtype.kind in _NUMBERS_AS_THEY_ARE.get(forest.library, ""):
             return _column(series.to_numpy(np.float64, na_value=np.nan), name, forest)
         message = (
             f"column {name!r} is a pandas category, and the model does not hold the names of its "
@@ -394,9 +424,12 @@ def _category_codes(series: Any, name: str, forest: Forest) -> NDArray[Any]:
         if forest.library == "xgboost":
             message += f" (frame[{name!r}].cat.codes, if the categories are the same)"
         raise UnsupportedTypeError(message)
-    number = {category: i for i, category in enumerate(known)}
-    # CatBoost compares texts: one that the model does not know equals none of those that it does
-    unknown = len(known) if forest.library == "catboost" else -1
+    number: dict[Any, int] = {category: i for i, category in enumerate(known)}
+    # CatBoost compares texts: one that the model does not know equals none of those that it does,
+    # and "nan" is the text of a missing one
+    unknown = -1
+    if forest.library == "catboost":
+        unknown, number["nan"] = len(known), -2
     codes = np.array([number.get(each, unknown) for each in series.cat.categories] + [-2])
     found = codes[series.cat.codes.to_numpy()]
     if (found == -1).any():
@@ -472,7 +505,10 @@ def _from_awkward(data: ak.Array, forest: Forest) -> Input:
         lists.append(_plain(counts, "the list of a row"))
         columns = [ak.flatten(column, axis=1) for column in columns]
     table = _table(
-        [_column(_awkward_values(c, n), n, forest) for c, n in zip(columns, wanted, strict=True)],
+        [
+            _named_column(_awkward_values(column, name), name, forest)
+            for column, name in zip(columns, wanted, strict=True)
+        ],
         wanted,
     )
 

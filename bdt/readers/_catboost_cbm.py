@@ -12,7 +12,7 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from rootml.bdt.readers._catboost_json import loss_of
+from rootml.bdt.readers._catboost_json import check_classes, loss_of
 from rootml.bdt.readers._catboost_parts import MAX_OUTPUTS, Parts, Split, Tree, symmetric_tree
 from rootml.bdt.readers._flatbuffers import Buffer, Table
 from rootml.errors import ModelError, UnsupportedModelError
@@ -59,6 +59,7 @@ def parts_of_cbm(data: bytes) -> Parts:
         )
         raise UnsupportedModelError(message)
     info = {one.text(0): one.text(1) for one in core.tables(_Core.INFO)}
+    check_classes(info.get("class_params"))
     if trees.tables(_Trees.ESTIMATED):
         message = "texts and embeddings of CatBoost are not supported"
         raise UnsupportedModelError(message)

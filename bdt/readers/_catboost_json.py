@@ -54,6 +54,7 @@ def parts_of_json(document: Any) -> Parts:
         raise ModelError(message)
     bias = _floats(scale_and_bias[1], "scale_and_bias")
     info = mapping(document, "model_info")
+    check_classes(info.get("class_params"))
     trees = (
         [_symmetric(tree, reader, len(bias)) for tree in items(document, "oblivious_trees")]
         if "oblivious_trees" in document
@@ -82,6 +83,29 @@ def loss_of(params: Any) -> str:
         return ""
     params = parse_json(params) if isinstance(params, str) else params
     return text(params, "loss_function", "type")
+
+
+def check_classes(params: Any) -> None:
+    """Refuse classes without events, for which CatBoost predicts further columns.
+
+    Args:
+        params: ``class_params`` of the model.
+
+    Raises:
+        UnsupportedModelError: There are some.
+    """
+    if not params:
+        return
+    params = parse_json(params) if isinstance(params, str) else params
+    seen = items(params, "class_to_label") if "class_to_label" in params else []
+    named = items(params, "class_names") if "class_names" in params else []
+    count = whole(params, "classes_count") if "classes_count" in params else 0
+    if seen and max(count, len(named)) > len(seen):
+        message = (
+            f"a CatBoost model of {max(count, len(named))} classes (classes_count, class_names), "
+            f"of which the training saw {len(seen)}: train it with the classes that there are"
+        )
+        raise UnsupportedModelError(message)
 
 
 def _floats(values: Any, name: str) -> NDArray[np.float64]:

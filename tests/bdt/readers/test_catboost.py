@@ -167,6 +167,9 @@ def test_one_hot_categories(catboost: Any, kind: str, policy: str, tmp_path: Pat
         assert forest.has_categories
         assert np.array_equal(forest.compile().predict_margin(frame), expected)
         assert np.array_equal(forest.compile("numpy").predict_margin(frame), expected)
+    if kind == "numbers":
+        same = frame.astype({"kind": "category"})
+        assert np.array_equal(forest.compile().predict_margin(same), expected)
     if kind == "words":
         assert forest.feature_categories is not None
         assert set(forest.feature_categories[1] or ()) <= set(words)  # those of the tests
@@ -178,6 +181,39 @@ def test_one_hot_categories(catboost: Any, kind: str, policy: str, tmp_path: Pat
         given = catboost.Pool(frame, cat_features=["kind"])
         theirs = model.get_feature_importance(given, type="ShapValues")
         np.testing.assert_allclose(forest.compile().contributions(frame), theirs, atol=1e-12)
+
+
+def test_the_text_nan_is_a_category(catboost: Any, tmp_path: Path) -> None:
+    pandas = pytest.importorskip("pandas")
+    code = np.arange(300) % 4
+    words = np.array(["nan", "a", "None", "b"], dtype=object)[code]
+    frame = pandas.DataFrame({"kind": words, "pt": np.arange(300) % 7})
+    pool = catboost.Pool(frame, code * 2, cat_features=["kind"])
+    model = catboost.CatBoostRegressor(**OPTIONS, one_hot_max_size=9).fit(pool)
+    compiled = load(as_json(model, tmp_path, pool=pool)).compile()
+    for given in (frame, frame.astype({"kind": "category"})):
+        assert np.array_equal(compiled.predict(given), model.predict(pool))
+
+
+@pytest.mark.parametrize("loss", ["LambdaMart", "QuerySoftMax", "StochasticRank:metric=NDCG"])
+def test_losses_of_rankers(catboost: Any, loss: str) -> None:
+    x, labels = events()
+    model = catboost.CatBoost({**OPTIONS, "loss_function": loss})
+    model.fit(x, labels["two"], group_id=np.arange(400) // 20)
+    assert np.array_equal(load(model).compile().predict(x), model.predict(x))
+
+
+@pytest.mark.parametrize("options", [{"classes_count": 4}, {"class_names": [0, 1, 2, 3]}])
+def test_classes_without_events_are_refused(
+    catboost: Any, options: dict[str, Any], tmp_path: Path
+) -> None:
+    x, labels = events()
+    model = catboost.CatBoostClassifier(**OPTIONS, loss_function="MultiClass", **options)
+    model.fit(x, labels["three"] + (labels["three"] > 1))  # 0, 1, 3
+    assert model.predict(x, prediction_type="RawFormulaVal").shape == (400, 4)
+    for source in (model, as_json(model, tmp_path)):
+        with pytest.raises(UnsupportedModelError, match="4 classes.*the training saw 3"):
+            load(source)
 
 
 @pytest.mark.parametrize("policy", POLICIES)

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import awkward as ak
 import numpy as np
 import pytest
 from forest_walk import margins
@@ -241,6 +242,35 @@ def test_categories_of_pandas_are_kept(tau: str) -> None:
     codes = np.c_[frame["pt"], frame["kind"].cat.codes].astype(np.float32)
     wanted = booster.predict(xgboost.DMatrix(frame, enable_categorical=True), output_margin=True)
     assert same_bits(margins(forest, codes), wanted)
+
+
+def test_numbers_that_may_be_categories_or_their_positions_are_refused() -> None:
+    xgboost = pytest.importorskip("xgboost", minversion="3.1")
+    pandas, arrow = pytest.importorskip("pandas"), pytest.importorskip("pyarrow")
+    rng = np.random.default_rng(6)
+    kinds = np.array([-11, 11, 13, 22])
+    codes, pt = rng.integers(0, 4, 200), rng.normal(size=200)
+    columns = {"pt": pt, "pdg": kinds[codes]}
+    frame = pandas.DataFrame(columns).astype({"pdg": "category"})
+    data = xgboost.DMatrix(frame, pt + codes % 2 * 3, enable_categorical=True)
+    booster = xgboost.train({"nthread": 1}, data, 4)
+    forest = load(booster)
+    model, wanted = forest.compile(), booster.predict(data)
+    assert same_bits(model.predict(frame)[:, None], wanted)
+    assert same_bits(model.predict(frame.astype({"pdg": object}))[:, None], wanted)
+    assert same_bits(model.predict(np.c_[pt, codes])[:, None], wanted)
+    plain = pandas.DataFrame(columns)
+    with pytest.raises(xgboost.core.XGBoostError, match="numeric or categorical"):
+        booster.inplace_predict(plain)
+    wide = plain.astype(float)
+    tables = arrow.table(columns), ak.Array(columns), wide.to_records()
+    for given in (plain, wide, columns, *tables):
+        with pytest.raises(UsageError, match="'pdg' holds numbers.*column of -11, 11, 13, 22: "):
+            model.predict(given)
+    coded = forest.replace(feature_categories=None).compile()
+    assert same_bits(coded.predict({"pt": pt, "pdg": codes})[:, None], wanted)
+    counted = forest.replace(feature_categories=(None, (0, 1, 2, 3))).compile()
+    assert same_bits(counted.predict({"pt": pt, "pdg": codes})[:, None], wanted)
 
 
 # --- refusals ------------------------------------------------------------------------------------
