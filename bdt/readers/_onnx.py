@@ -276,6 +276,9 @@ def _listed(
         message = f"{prefix}_ids beyond the {outputs} outputs, or weights of inner nodes"
         raise ModelError(message)
     np.add.at(value, (node, ids), _floats(given, f"{prefix}_weights", dtype, len(ids)))
+    bases = _bases(given, dtype, outputs)
+    if outputs > 1:
+        _check_scores(kind, bases, bool(_given_bases(given)), _covered(tree, leaf, node, ids))
     trees = Trees(
         roots=first,
         feature=np.where(leaf, -1, _integers(given, "nodes_featureids", count)),
@@ -287,7 +290,43 @@ def _listed(
         value=value,
         members={},
     )
-    return trees, outputs, _bases(given, dtype, outputs)
+    return trees, outputs, bases
+
+
+def _covered(
+    tree: NDArray[np.int64],
+    leaf: NDArray[np.bool_],
+    node: NDArray[np.int64],
+    ids: NDArray[np.int64],
+) -> NDArray[np.bool_]:
+    """The outputs to which every event adds a weight: those of all leaves of at least one tree."""
+    present = np.zeros((len(tree), int(ids.max(initial=0)) + 1), dtype=bool)
+    present[node, ids] = True
+    _, number = np.unique(tree, return_inverse=True)
+    absent = np.zeros((int(number.max(initial=0)) + 1, present.shape[1]), dtype=np.int64)
+    np.add.at(absent, number[leaf], ~present[leaf])
+    covered: NDArray[np.bool_] = np.any(absent == 0, axis=0)
+    return covered
+
+
+def _check_scores(
+    kind: str, bases: NDArray[Any], has_bases: bool, covered: NDArray[np.bool_]
+) -> None:
+    """Refuse scores of which ONNX says nothing, and which ONNX Runtime gives in a way of its own.
+
+    It leaves out the base of a target that no leaf of the event has, and mixes the two scores of
+    a classifier of two classes if there are bases, or if no leaf has the second class.
+    """
+    missing = np.ones(len(bases), dtype=bool)
+    missing[: len(covered)] = ~covered
+    if kind == "TreeEnsembleRegressor" and np.any(missing & (bases != 0)):
+        message = f"base_values of target {int(np.argmax(missing))}, to which not all leaves add,"
+    elif kind == "TreeEnsembleClassifier" and len(bases) == 2 and (has_bases or missing[1]):
+        message = "two classes with base_values, or with leaves without the second class,"
+    else:
+        return
+    message = f"{message} have no meaning defined by ONNX in a {kind}"
+    raise UnsupportedModelError(message)
 
 
 def _tracks(given: dict[str, Any], count: int) -> NDArray[np.bool_]:
@@ -340,11 +379,12 @@ def _outputs(given: dict[str, Any], kind: str) -> tuple[int, NDArray[np.int64]]:
         return max(1, int(given.get("n_targets", 1))), _integers(given, "target_ids")
     labels = given.get("classlabels_int64s") or given.get("classlabels_strings") or []
     ids = _integers(given, "class_ids")
-    if len(labels) > 10_000 or not labels:
+    if not 2 <= len(labels) <= 10_000:
         message = f"a classifier of {len(labels)} classes"
         raise ModelError(message)
-    if len(labels) <= 2 and len(np.unique(ids)) == 1:
-        bases = given.get("base_values", given.get("base_values_as_tensor", []))
+    if len(labels) == 2 and len(np.unique(ids)) == 1:
+        _check_one_score(int(ids[0]), str(given.get("post_transform", "NONE")))
+        bases = _given_bases(given)
         if len(bases) > 1 or (len(bases) == 1 and ids[0] != 0):
             message = (
                 f"a classifier with one score, that of class {ids[0]}, and {len(bases)} "
@@ -353,6 +393,20 @@ def _outputs(given: dict[str, Any], kind: str) -> tuple[int, NDArray[np.int64]]:
             raise UnsupportedModelError(message)
         return 1, ids * 0  # one score, that of the second class
     return len(labels), ids
+
+
+def _check_one_score(place: int, transform: str) -> None:
+    """Refuse transforms of one score that ONNX Runtime does not apply to both classes alike."""
+    if transform in ({"PROBIT"} if place == 0 else {"SOFTMAX", "SOFTMAX_ZERO"}):
+        message = (
+            f"a classifier with one score, that of class {place}, and the transform {transform}: "
+            "the meaning is not defined by ONNX"
+        )
+        raise UnsupportedModelError(message)
+
+
+def _given_bases(given: dict[str, Any]) -> list[Any]:
+    return list(given.get("base_values", given.get("base_values_as_tensor", [])))
 
 
 def _bases(given: dict[str, Any], dtype: np.dtype[Any], outputs: int) -> NDArray[Any]:
@@ -485,7 +539,7 @@ def _forest(
         comparison="<" if comparison == LT else "<=",
         category_rule="exact",
         num_features=width or last + 1,
-        link="identity" if scalar and transform == "SOFTMAX" else _LINKS[transform],
+        link="identity" if scalar and "SOFTMAX" in transform else _LINKS[transform],
         library="onnx",
         objective=f"{kind}, {transform}",
     )

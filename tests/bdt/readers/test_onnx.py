@@ -57,9 +57,12 @@ def model_of(
 
 def grown(
     rng: np.random.Generator, modes: tuple[str, ...], *, trees: int = 7, outputs: int = 1,
-    prefix: str = "target", equal: bool = False,
+    prefix: str = "target", equal: bool = False, whole: bool = False,
 ) -> dict[str, Any]:  # fmt: skip
-    """Attributes of a regressor or classifier: trees grown by throwing dice, nodes shuffled."""
+    """Attributes of a regressor or classifier: trees grown by throwing dice, nodes shuffled.
+
+    The leaves of the first tree add to all outputs if it is `whole`.
+    """
     nodes: list[tuple[Any, ...]] = []
     leaves: list[tuple[int, int, int, float]] = []
 
@@ -68,7 +71,9 @@ def grown(
         counter[0] += 1
         if depth == 0 or (number and rng.random() < 0.2):
             nodes.append((tree, number, 0, 0.0, "LEAF", 0, 0, 0))
-            targets = rng.permutation(outputs)[: rng.integers(1, outputs + 1)].tolist()
+            targets = rng.permutation(outputs)
+            some = outputs if whole and tree == 0 else rng.integers(1, outputs + 1)
+            targets = targets[:some].tolist()
             weights = rng.normal(size=len(targets)).astype(np.float32).tolist()
             leaves.extend((tree, number, *one) for one in zip(targets, weights, strict=True))
             return number
@@ -109,7 +114,7 @@ def rows(dtype: Any = np.float32) -> NDArray[Any]:
 def test_regressor(onnx: Any, modes: tuple[str, ...], outputs: int) -> None:
     for seed in range(4):
         rng = np.random.default_rng(seed)
-        attributes = grown(rng, modes, outputs=outputs, equal=seed % 2 == 0)
+        attributes = grown(rng, modes, outputs=outputs, equal=seed % 2 == 0, whole=True)
         attributes |= {
             "n_targets": outputs,
             "base_values": np.linspace(-1, 2, outputs).tolist(),
@@ -127,7 +132,7 @@ def test_regressor(onnx: Any, modes: tuple[str, ...], outputs: int) -> None:
 @pytest.mark.parametrize("classes", [2, 3])
 def test_classifier(onnx: Any, transform: str, classes: int) -> None:
     rng = np.random.default_rng(classes)
-    attributes = grown(rng, MODES, outputs=classes, prefix="class")
+    attributes = grown(rng, MODES, outputs=classes, prefix="class", whole=True)
     attributes["classlabels_int64s"] = list(range(classes))
     model = model_of(onnx, "TreeEnsembleClassifier", attributes, outputs=classes)
     x = rows()
@@ -160,6 +165,48 @@ def test_classifier_of_two_classes_with_one_score(
     assert forest.num_outputs == 1
     m = margins(forest, x)[:, 0].astype(np.float64)
     np.testing.assert_allclose(1 / (1 + np.exp(-m)), run(model, x)[0][:, 1], rtol=5e-6)
+
+
+def test_scores_that_the_runtime_gives_in_a_way_of_its_own_are_refused(onnx: Any) -> None:
+    """In all of them ONNX Runtime's second score is not the one that ONNX describes."""
+    rng, x = np.random.default_rng(8), rows()
+    leaves = {"nodes_treeids": [0] * 3, "nodes_nodeids": [0, 1, 2], "nodes_featureids": [0, 0, 0],
+              "nodes_values": [0.0] * 3, "nodes_modes": ["BRANCH_LEQ", "LEAF", "LEAF"],
+              "nodes_truenodeids": [1, 0, 0], "nodes_falsenodeids": [2, 0, 0]}  # fmt: skip
+    target = {"target_treeids": [0, 0], "target_nodeids": [1, 2], "target_ids": [0, 1],
+              "target_weights": [1.0, 2.0]}  # fmt: skip
+    model = model_of(onnx, "TreeEnsembleRegressor", leaves | target | {"n_targets": 2}, outputs=2)
+    assert np.array_equal(margins(load(model), x), run(model, x)[0])  # no bases
+    bases = {"n_targets": 2, "base_values": [10.0, 20.0]}
+    model = model_of(onnx, "TreeEnsembleRegressor", leaves | target | bases, outputs=2)
+    assert (run(model, x)[0] == 0).any()  # the base of the target that no leaf adds to
+    with pytest.raises(UnsupportedModelError, match="target 0, to which not all leaves add"):
+        load(model)
+    refused: list[tuple[int, dict[str, Any]]] = [
+        (2, {"base_values": [0.5, 0.25]}), (1, {"class_ids": 0, "post_transform": "PROBIT"}),
+        (1, {"class_ids": 1, "post_transform": "SOFTMAX"}),
+        (1, {"class_ids": 1, "post_transform": "SOFTMAX_ZERO"}),
+    ]  # fmt: skip
+    for outputs, changes in refused:
+        given = grown(rng, ("BRANCH_LEQ",), outputs=outputs, prefix="class")
+        if "class_ids" in changes:
+            changes["class_ids"] = [changes["class_ids"]] * len(given["class_ids"])
+        given |= {"classlabels_int64s": [0, 1], **changes}
+        with pytest.raises(UnsupportedModelError, match="defined by ONNX"):
+            load(model_of(onnx, "TreeEnsembleClassifier", given, outputs=2))
+    moved = {name.replace("target", "class"): value for name, value in target.items()}
+    moved |= {"classlabels_int64s": [0, 1]}
+    with pytest.raises(UnsupportedModelError, match="leaves without the second class"):
+        load(model_of(onnx, "TreeEnsembleClassifier", leaves | moved, outputs=2))
+
+
+@pytest.mark.parametrize("transform", ["SOFTMAX", "SOFTMAX_ZERO"])
+def test_one_score_has_no_softmax(onnx: Any, transform: str) -> None:
+    x, attributes = rows(), grown(np.random.default_rng(8), ("BRANCH_LEQ",))
+    model = model_of(
+        onnx, "TreeEnsembleRegressor", attributes | {"post_transform": transform, "n_targets": 1}
+    )
+    assert np.array_equal(load(model).compile().predict(x)[:, None], run(model, x)[0])
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -272,7 +319,7 @@ def test_a_sum_of_ensembles(onnx: Any, kind: str) -> None:
     rng = np.random.default_rng(5)
     models = []
     for number, modes in enumerate((("BRANCH_LT",), MODES, ("BRANCH_LEQ",))):
-        attributes = grown(rng, modes, outputs=2, equal=number == 1)
+        attributes = grown(rng, modes, outputs=2, equal=number == 1, whole=True)
         attributes |= {"n_targets": 2, "base_values": [0.5 * number, -1.0]}
         models.append(model_of(onnx, "TreeEnsembleRegressor", attributes, outputs=2))
     graph = models[0].graph
