@@ -498,10 +498,8 @@ def _forest(
     if aggregate not in {"SUM", "AVERAGE"}:
         message = f"the aggregate {aggregate} of {kind} is not supported"
         raise UnsupportedModelError(message)
-    transform = _word(given, "post_transform", "NONE", _TRANSFORMS)
-    if transform not in _LINKS:
-        message = f"the transform {transform!r:.40} of {kind} is not supported"
-        raise UnsupportedModelError(message)
+    scalar = outputs == 1
+    transform = _transform(given, kind, scalar=scalar)
     trees = with_numeric_tests(trees)
     inner = trees.true >= 0
     is_set = inner & (trees.mode >= EQ)
@@ -520,7 +518,6 @@ def _forest(
     if np.any(trees.feature[inner] < 0) or (width and last >= width):
         message = f"a node tests feature {last}; the input has {width or 'not so many'}"
         raise ModelError(message)
-    scalar = outputs == 1
     return Forest(
         tree_offset=offset,
         feature=np.where(inner, trees.feature, -1)[order],
@@ -543,6 +540,20 @@ def _forest(
         library="onnx",
         objective=f"{kind}, {transform}",
     )
+
+
+def _transform(given: dict[str, Any], kind: str, *, scalar: bool) -> str:
+    transform = _word(given, "post_transform", "NONE", _TRANSFORMS)
+    if transform not in _LINKS:
+        message = f"the transform {transform!r:.40} of {kind} is not supported"
+        raise UnsupportedModelError(message)
+    if scalar and transform == "LOGISTIC" and kind != "TreeEnsembleClassifier":
+        message = (
+            f"the transform LOGISTIC of the one target of {kind}: ONNX says that it is a sigmoid, "
+            "ONNX Runtime leaves it out; write NONE, and a Sigmoid behind it if it is wanted"
+        )
+        raise UnsupportedModelError(message)
+    return transform
 
 
 def _word(given: dict[str, Any], name: str, default: str, words: tuple[str, ...]) -> str:

@@ -200,6 +200,22 @@ def test_scores_that_the_runtime_gives_in_a_way_of_its_own_are_refused(onnx: Any
         load(model_of(onnx, "TreeEnsembleClassifier", leaves | moved, outputs=2))
 
 
+def test_one_target_with_a_sigmoid_is_refused(onnx: Any) -> None:
+    """ONNX describes a sigmoid; ONNX Runtime gives the sum."""
+    x, attributes = rows(), grown(np.random.default_rng(8), ("BRANCH_LEQ",))
+    plain, logistic = (
+        model_of(
+            onnx,
+            "TreeEnsembleRegressor",
+            attributes | {"post_transform": transform, "n_targets": 1},
+        )
+        for transform in ("NONE", "LOGISTIC")
+    )
+    assert np.array_equal(run(logistic, x)[0], run(plain, x)[0])
+    with pytest.raises(UnsupportedModelError, match="ONNX Runtime leaves it out"):
+        load(logistic)
+
+
 @pytest.mark.parametrize("transform", ["SOFTMAX", "SOFTMAX_ZERO"])
 def test_one_score_has_no_softmax(onnx: Any, transform: str) -> None:
     x, attributes = rows(), grown(np.random.default_rng(8), ("BRANCH_LEQ",))
