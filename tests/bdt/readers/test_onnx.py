@@ -203,12 +203,9 @@ def test_scores_that_the_runtime_gives_in_a_way_of_its_own_are_refused(onnx: Any
 def test_one_target_with_a_sigmoid_is_refused(onnx: Any) -> None:
     """ONNX describes a sigmoid; ONNX Runtime gives the sum."""
     x, attributes = rows(), grown(np.random.default_rng(8), ("BRANCH_LEQ",))
+    attributes["n_targets"] = 1
     plain, logistic = (
-        model_of(
-            onnx,
-            "TreeEnsembleRegressor",
-            attributes | {"post_transform": transform, "n_targets": 1},
-        )
+        model_of(onnx, "TreeEnsembleRegressor", attributes | {"post_transform": transform})
         for transform in ("NONE", "LOGISTIC")
     )
     assert np.array_equal(run(logistic, x)[0], run(plain, x)[0])
