@@ -16,6 +16,7 @@ import awkward as ak
 import numpy as np
 from numpy.typing import NDArray
 
+from rootml._internal.machine_code import address
 from rootml._internal.reprs import shorten
 from rootml.bdt._forest import ZERO, CategoryRule, Forest
 from rootml.errors import (
@@ -34,12 +35,6 @@ _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 _NUMBERS_AS_THEY_ARE = {"catboost": "iu", "sklearn": "iuf"}
 """The types of the categories that a library tests as they are, not by their positions."""
-
-
-def address(array: NDArray[Any]) -> int:
-    """Where an array begins: ``array.ctypes.data`` in a fourth of its time."""
-    found: int = array.__array_interface__["data"][0]
-    return found
 
 
 # --- columns as engines see them -----------------------------------------------------------------

@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rootml._internal.machine_code import address
 from rootml.bdt._forest import Forest
-from rootml.bdt._inputs import Table, address
+from rootml.bdt._inputs import Table
 from rootml.bdt._links import predictions
 from rootml.bdt._threads import call_helpers
 from rootml.bdt.engine._target import SMALL_BLOCK, Target
