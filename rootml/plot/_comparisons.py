@@ -330,13 +330,16 @@ def toys(
         message = f"pulls of shape {values.shape}: expected one per toy"
         raise SchemaError(message)
     ax = axes_of(ax, style)
-    reach = max(4.0, 1.05 * float(np.abs(values).max()))
-    edges = np.linspace(-reach, reach, int(np.clip(np.sqrt(len(values)), 8, 40)) + 1)
+    width = 0.5 if len(values) < 1000 else 0.25
+    reach = float(np.clip(np.ceil(np.abs(values).max() + width), 4.0, 8.0))
+    edges = np.linspace(-reach, reach, round(2.0 * reach / width) + 1)
     counts, _ = np.histogram(values, edges)
     text = f"{len(values):,} toys: mean {values.mean():+.2f}, width {_width(values)}"
+    if beyond := len(values) - int(counts.sum()):
+        text += f", {beyond:,} beyond"
     ax.stairs(counts, edges, fill=True, alpha=0.35, color=colour(0), label=text)
     grid = np.linspace(-reach, reach, 200)
-    scale = len(values) * (edges[1] - edges[0]) / np.sqrt(2 * np.pi)
+    scale = len(values) * width / np.sqrt(2 * np.pi)
     ax.plot(grid, scale * np.exp(-0.5 * grid**2), color="black", label="normal, width 1")
     written = named(name, labels)
     ax.set(xlabel=f"({written} $-$ true) / error", ylabel=named("toys", labels, units))

@@ -51,8 +51,9 @@ def roc(
     for number, (name, curve) in enumerate(curves.items()):
         x, y, area = _roc_curve(curve)
         ax.plot(x, y, color=colour(number), label=f"{named(name, labels)}{area}", linewidth=1.6)
-    diagonal = np.linspace(0, 1, 101)
-    ax.plot(diagonal, diagonal, color="grey", linestyle=":", linewidth=1)
+    chance = np.concatenate([np.geomspace(1e-9, 0.01, 50), np.linspace(0.01, 1, 100)])
+    chance = chance if log else np.array([0.0, 1.0])
+    ax.plot(chance, chance, color="grey", linestyle=":", linewidth=1)
     ax.set(
         xlabel=named("signal efficiency", labels, units),
         ylabel=named("background efficiency", labels, units),
