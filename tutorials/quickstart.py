@@ -334,6 +334,11 @@ def fit_signal(page: Page, folder: Path, data: rootml.Dataset, put_in: float) ->
     inputs = ["log(mjj)", "log(MET_pt + 5)", "btag", "log(pt1)", "deta"]
     estimator = sbi.RatioEstimator(inputs, ensemble=2, epochs=5, by=IDENTITY, seed=1)
     ratios = estimator.fit(training, reference="B")
+    if any("not learned well" in note for note in ratios.record.notes):
+        page.say(
+            "Held-out events say what a few epochs did not learn (the note above). A result wants "
+            "a longer training and sbi.diagnose, which says what such an error does to the fit."
+        )
 
     model = sbi.Model(
         processes={"S": f"mu * {expected['S']:.6f}", "B": "nB"},

@@ -28,6 +28,8 @@ MAX_INPUTS, MAX_PAIRED = 12, 4
 CHANCE = 1e-3
 _EXCESS = 2.0
 """chi2 per degree of freedom below which there is no alarm, however significant it is."""
+_PRECISE = 0.05
+"""Relative error of the content of a bin that counts as precise."""
 _MIN_EVENTS = 20.0
 """Effective events of a bin, on both sides."""
 
@@ -175,8 +177,7 @@ class Residuals:
         apart, variance = found.apart, found.variance
         freedom = len(apart) - 1
         chi2 = float((apart**2 / variance).sum())
-        known = float((apart**2 - variance) @ (1.0 / found.expected))
-        return _Result(_normal(chi2, freedom), chi2, chi2 / freedom, max(known, 0.0) ** 0.5)
+        return _Result(_normal(chi2, freedom), chi2, chi2 / freedom, _size(found))
 
     def _wave(self, k: int, number: int) -> Wave:
         found = self._sides(len(self._cells.groups) + k, number)
@@ -235,6 +236,17 @@ class _Result:
     size: float
 
 
+def _size(sides: _Sides) -> float:
+    """RMS of the relative deviation; of precise bins where the others hide it in their noise."""
+    square = sides.apart**2 - sides.variance
+    precise = sides.variance < (_PRECISE * sides.expected) ** 2
+    for bins in (np.ones(len(square), np.bool_), precise):
+        known = float((square[bins] / sides.expected[bins]).sum())
+        if known > 0.0:
+            return float((known / sides.expected[bins].sum()) ** 0.5)
+    return 0.0
+
+
 def _normal(chi2: float, freedom: int) -> float:
     """chi2 in standard deviations (E. B. Wilson, M. M. Hilferty, 10.1073/pnas.17.12.684)."""
     part = 2.0 / (9.0 * freedom)
@@ -245,8 +257,8 @@ def _text(name: str, inputs: Sequence[str], result: _Result) -> str:
     return (
         f"the ratio {name} is not learned well in {' and '.join(inputs)}: held-out events differ "
         f"from it by {100.0 * result.size:.2g} % (RMS, {result.significance:.0f} standard "
-        "deviations). Use an input that tells this apart, or more training events; "
-        "sbi.diagnose(..., fit=) says what it does to a fit"
+        "deviations). Use an input that tells this apart, more epochs, wider networks or more "
+        "training events; sbi.diagnose(..., fit=) says what it does to a fit"
     )
 
 

@@ -11,7 +11,7 @@ import pytest
 from sbi_learned import Float, write_matrix
 
 from rootml import sbi
-from rootml.sbi.estimator.learners._residuals import Cells, Comparison, Residuals
+from rootml.sbi.estimator.learners._residuals import Cells, Comparison, Residuals, _Sides, _size
 
 COMPARISONS = [Comparison("S", 1, 0, 0, None), Comparison("B.jes.up", 2, 0, 1, None)]
 SHIFTS = np.array([[0.0, 0.0, 0.0], [1.0, 0.5, 0.0], [0.1, 0.0, 0.0]])
@@ -71,6 +71,17 @@ def test_period_and_size_of_a_fast_wave() -> None:
     size, period = (float(number) for number in found)
     assert size == pytest.approx(100.0 * 0.3 / 2.0**0.5, rel=0.1)
     assert period == pytest.approx(2.0 * np.pi / 20.0, rel=0.04)
+
+
+def test_size_of_a_deviation_beside_a_bin_of_few_events() -> None:
+    """3 % in precise bins; a bin known to a third only is no reason to call it 0 %."""
+    expected = np.array([0.3, 0.3, 0.3, 0.1])
+    apart = expected * [0.03, -0.03, 0.03, 0.0]
+    noise = [0.005, 0.005, 0.005, 0.3]
+    sides = _Sides(np.arange(4), apart, (expected * noise) ** 2, expected)
+    assert _size(sides) == pytest.approx(0.03, rel=0.05)
+    sure = _Sides(np.arange(3), apart[:3], np.zeros(3), expected[:3])
+    assert _size(sure) == pytest.approx(0.03)
 
 
 def test_a_training_says_what_it_does_not_learn(tmp_path: Path) -> None:
