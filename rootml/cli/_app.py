@@ -38,8 +38,9 @@ Begin with:
 
 \b
 Exit codes: 0 done, 1 it could not be done, 2 the command line makes no sense,
-130 interrupted, 141 the output was closed. --debug, anywhere, shows where an
-error was raised; --json, behind a command, prints one JSON document."""
+3 done, but look at the result (run, sbi diagnose), 130 interrupted, 141 the
+output was closed. --debug, anywhere, shows where an error was raised; --json,
+behind a command, prints one JSON document."""
 
 
 class _Commands(TyperGroup):

@@ -34,7 +34,10 @@ bdt = typer.Typer(
 )
 
 ModelFile = Annotated[
-    Path, typer.Argument(help="XGBoost .json or .ubj, LightGBM, ONNX, TMVA XML, .forest.json.")
+    Path,
+    typer.Argument(
+        metavar="MODEL", help="XGBoost .json or .ubj, LightGBM, ONNX, TMVA XML, .forest.json."
+    ),
 ]
 Missing = Annotated[
     float | None,
@@ -65,7 +68,9 @@ def info(
     *,
     importance: Annotated[
         str | None,
-        typer.Option(help="Also weight, gain, cover, total_gain or total_cover by feature."),
+        typer.Option(
+            metavar="KIND", help="Also weight, gain, cover, total_gain or total_cover by feature."
+        ),
     ] = None,
     missing: Missing = None,
     as_json: given.AsJson = False,
@@ -115,7 +120,7 @@ def explain(
         Path | None,
         typer.Option("--output", "-o", metavar="FOLDER", help="Also write friend trees there."),
     ] = None,
-    name: Annotated[str, typer.Option(help="Name of the score.")] = "score",
+    name: Annotated[str, typer.Option(metavar="NAME", help="Name of the score.")] = "score",
     column: Column = None,
     tree: given.Tree = None,
     friends: given.Friends = None,
@@ -161,7 +166,7 @@ def explain(
 @bdt.command("convert")
 def convert(
     model: ModelFile,
-    output: Annotated[Path, typer.Argument(help="File to write.")],
+    output: Annotated[Path, typer.Argument(metavar="OUTPUT", help="File to write.")],
     *,
     to: Annotated[
         str | None,
@@ -216,7 +221,9 @@ def bench(
     rows: Annotated[
         int, typer.Option("--rows", "-n", metavar="N", min=1, help="Random events.")
     ] = 100_000,
-    turns: Annotated[int, typer.Option("--turns", min=1, help="The median of so many.")] = 5,
+    turns: Annotated[
+        int, typer.Option("--turns", min=1, metavar="N", help="The median of so many.")
+    ] = 5,
     threads: Annotated[int, typer.Option("--threads", metavar="N", min=1)] = 1,
     engine: Engine = "llvm",
     isa: Isa = None,

@@ -46,12 +46,14 @@ SimWeight = Annotated[
 DataWeight = Annotated[
     str | None, typer.Option("--data-weight", metavar="VALUE", help="The same of the data.")
 ]
-Model = Annotated[Path, typer.Argument(help="File written by `rootml morph fit`.")]
+Model = Annotated[
+    Path, typer.Argument(metavar="MODEL", help="File written by `rootml morph fit`.")
+]
 
 
 @morph.command("fit")
 def fit(
-    model: Annotated[Path, typer.Argument(help="File to write.")],
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="File to write.")],
     *,
     sim: Sim,
     data: Data,
@@ -81,13 +83,22 @@ def fit(
     data_weight: DataWeight = None,
     steps: Annotated[
         int | None,
-        typer.Option(help="Steps of the training; without: they follow the events.", min=1),
+        typer.Option(
+            metavar="N", help="Steps of the training; without: they follow the events.", min=1
+        ),
     ] = None,
-    ensemble: Annotated[int, typer.Option(help="Bootstraps, for up and down.", min=0)] = 0,
-    reweight: Annotated[str, typer.Option(help="network, boosted, binned or none.")] = "network",
-    seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
+    ensemble: Annotated[
+        int, typer.Option(metavar="N", help="Bootstraps, for up and down.", min=0)
+    ] = 0,
+    reweight: Annotated[
+        str, typer.Option(metavar="HOW", help="network, boosted, binned or none.")
+    ] = "network",
+    seed: Annotated[int, typer.Option(metavar="N", help="Of everything random.")] = 0,
     checkpoint: Annotated[
-        Path | None, typer.Option(help="Folder of checkpoints, to go on after an interruption.")
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", help="Folder of checkpoints, to go on after an interruption."
+        ),
     ] = None,
     quiet: given.Quiet = False,
     as_json: given.AsJson = False,
@@ -127,15 +138,19 @@ def apply(
     *,
     sim: Sim,
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="PATH", help="Folder of the friend trees.")
+        Path, typer.Option("--output", "-o", metavar="FOLDER", help="Folder of the friend trees.")
     ],
-    suffix: Annotated[str, typer.Option(help="Put behind the names of branches.")] = "_corr",
+    suffix: Annotated[
+        str, typer.Option(metavar="TEXT", help="Put behind the names of branches.")
+    ] = "_corr",
     cut: given.Cut = None,
     variations: Annotated[
         bool | None,
         typer.Option("--variations/--no-variations", help="Write up and down of the ensemble."),
     ] = None,
-    tree: Annotated[str, typer.Option(help="Name of the friend trees.")] = "Friends",
+    tree: Annotated[
+        str, typer.Option(metavar="TREE", help="Name of the friend trees.")
+    ] = "Friends",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files.")] = False,
     quiet: given.Quiet = False,
     as_json: given.AsJson = False,
@@ -167,16 +182,23 @@ def validate(
     cut: given.Cut = None,
     sim_weight: SimWeight = None,
     data_weight: DataWeight = None,
-    plots: Annotated[Path | None, typer.Option(help="Folder for pictures.")] = None,
+    plots: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Folder for pictures.")
+    ] = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="PATH", help="File for the whole report as JSON."),
+        typer.Option("--output", "-o", metavar="FILE", help="File for the whole report as JSON."),
     ] = None,
-    max_rows: Annotated[int, typer.Option(help="Rows of each domain to compare.")] = 200_000,
-    classifier: Annotated[str, typer.Option(help="both, network or trees.")] = "both",
-    seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
+    max_rows: Annotated[
+        int, typer.Option(metavar="N", help="Rows of each domain to compare.")
+    ] = 200_000,
+    classifier: Annotated[
+        str, typer.Option(metavar="KIND", help="both, network or trees.")
+    ] = "both",
+    seed: Annotated[int, typer.Option(metavar="N", help="Of everything random.")] = 0,
     pairs: Annotated[
-        str | None, typer.Option(help="event: compare the same events in both samples too.")
+        str | None,
+        typer.Option(metavar="HOW", help="event: compare the same events in both samples too."),
     ] = None,
     quiet: given.Quiet = False,
     as_json: given.AsJson = False,

@@ -32,7 +32,9 @@ Examples:
 
 ModelFile = Annotated[
     Path,
-    typer.Argument(help="A forest (XGBoost, LightGBM, ONNX, TMVA, ...) or an ONNX network."),
+    typer.Argument(
+        metavar="MODEL", help="A forest (XGBoost, LightGBM, ONNX, TMVA, ...) or an ONNX network."
+    ),
 ]
 Column = Annotated[
     list[str] | None,
@@ -51,9 +53,12 @@ def predict(
     files: given.Files = None,
     *,
     output: Annotated[
-        Path, typer.Option("--out", "-o", metavar="FOLDER", help="Folder of the friend trees.")
+        Path,
+        typer.Option(
+            "--output", "--out", "-o", metavar="FOLDER", help="Folder of the friend trees."
+        ),
     ],
-    name: Annotated[str, typer.Option(help="Name of the score.")] = "score",
+    name: Annotated[str, typer.Option(metavar="NAME", help="Name of the score.")] = "score",
     column: Column = None,
     tree: given.Tree = None,
     friends: given.Friends = None,

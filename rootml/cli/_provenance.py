@@ -20,7 +20,10 @@ Examples:
 def provenance(
     paths: Annotated[
         list[Path],
-        typer.Argument(help="Friend trees, skims, ONNX, JSON and PNG files, folders of steps."),
+        typer.Argument(
+            metavar="FILE",
+            help="Friend trees, skims, ONNX, JSON and PNG files, folders of steps.",
+        ),
     ],
     *,
     as_json: given.AsJson = False,

@@ -23,9 +23,15 @@ _NEEDS = ("torch", "xgboost", "llvmlite", "iminuit", "numba", "scipy", "sklearn"
 
 def quickstart(
     *,
-    events: Annotated[int, typer.Option(min=10_000, help="Simulated collisions.")] = 500_000,
-    photons: Annotated[int, typer.Option(min=1_000, help="Events with photons.")] = 20_000,
-    steps: Annotated[int, typer.Option(min=1, help="Of the training of the flow.")] = 800,
+    events: Annotated[
+        int, typer.Option(min=10_000, metavar="N", help="Simulated collisions.")
+    ] = 500_000,
+    photons: Annotated[
+        int, typer.Option(min=1_000, metavar="N", help="Events with photons.")
+    ] = 20_000,
+    steps: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Of the training of the flow.")
+    ] = 800,
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="FOLDER", help="Folder of all files.")
     ] = Path("quickstart-output"),

@@ -25,7 +25,9 @@ Examples:
 
 
 def run(
-    file: Annotated[Path, typer.Argument(help="A TOML file with samples and steps.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A TOML file with samples and steps.")
+    ],
     *,
     dry: Annotated[bool, typer.Option("--dry", help="Print the plan and do nothing.")] = False,
     only: Annotated[

@@ -31,7 +31,9 @@ sbi = typer.Typer(
     rich_markup_mode=None,
 )
 
-ModelFile = Annotated[Path, typer.Argument(help="A model file written by rootml.sbi.save.")]
+ModelFile = Annotated[
+    Path, typer.Argument(metavar="MODEL", help="A model file written by rootml.sbi.save.")
+]
 
 
 @sbi.command("fit")
@@ -110,9 +112,11 @@ def _pictures(result: Any, names: list[str], folder: Path) -> None:
 @sbi.command("limit")
 def limit(
     model: ModelFile,
-    parameter: Annotated[str, typer.Argument(help="The parameter of interest.")],
+    parameter: Annotated[
+        str, typer.Argument(metavar="PARAMETER", help="The parameter of interest.")
+    ],
     *,
-    level: Annotated[float, typer.Option(help="Confidence level.")] = 0.95,
+    level: Annotated[float, typer.Option(metavar="NUMBER", help="Confidence level.")] = 0.95,
     as_json: given.AsJson = False,
 ) -> None:
     """The upper limit on a parameter by CLs, observed and expected (asymptotic)."""
@@ -129,7 +133,9 @@ def limit(
 
 @sbi.command("diagnose")
 def diagnose(
-    ratios: Annotated[Path, typer.Argument(help="The ONNX file of a ratio estimator.")],
+    ratios: Annotated[
+        Path, typer.Argument(metavar="RATIOS", help="The ONNX file of a ratio estimator.")
+    ],
     *,
     sample: Annotated[
         list[str],
