@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,14 @@ import awkward as ak
 import numpy as np
 
 from rootml._internal.optional import optional_import
-from rootml.batching.inputs._batch import BatchSpec, RaggedArray
+from rootml.batching.inputs._batch import BatchSpec, InputSpec, RaggedArray
 from rootml.batching.saved._columns import Columns, column_names, groups
-from rootml.errors import UnsupportedTypeError
+from rootml.errors import SchemaError, UnsupportedTypeError, UsageError
 
 EVENTS = "events"
 """The data set of one row per event in HDF5."""
+VALID = "valid"
+"""The field that says which elements of padded lists are there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +28,13 @@ class Format:
     Attributes:
         suffix: Of the files.
         write, read: Of one part; both are given what a batch looks like.
+        check: Raises the error for batches that the format does not hold, before any are made.
     """
 
     suffix: str
     write: Callable[[Path, BatchSpec, Columns], None]
     read: Callable[[Path, BatchSpec], Columns]
+    check: Callable[[BatchSpec], Any]
 
 
 def _write_npz(path: Path, _: BatchSpec, columns: Columns) -> None:
@@ -149,62 +153,116 @@ def _read_root(path: Path, spec: BatchSpec) -> Columns:
         return {name: _from_awkward(arrays[name], lists=name in lists) for name in names}
 
 
+@dataclass(slots=True)
+class _DataSet:
+    """One structured data set of an HDF5 file.
+
+    Attributes:
+        fields: The column of each field.
+        masks: Columns that are its field "valid": of an input, and of observers of its name.
+    """
+
+    fields: dict[str, str] = field(default_factory=dict)
+    masks: list[str] = field(default_factory=list)
+
+
 def _write_hdf5(path: Path, spec: BatchSpec, columns: Columns) -> None:
     """Structured data sets: one row per event in "events", one per padded input with "valid"."""
     h5py: Any = optional_import("h5py", feature="format='hdf5'", extra="hdf")
-    left = dict(columns)
+    left: dict[str, Any] = dict(columns)
     with h5py.File(path, "w") as file:
-        for dataset, fields in _hdf5_fields(spec).items():
-            values: dict[str, Any] = {field: left[name] for field, name in fields.items()}
-            first = next(iter(values.values()))
-            dtype = [
-                (field, v.dtype, v.shape[len(first.shape) if dataset != EVENTS else 1 :])
-                for field, v in values.items()
-            ]
-            shape = first.shape if dataset != EVENTS else first.shape[:1]
+        for dataset, each in _hdf5_layout(spec).items():
+            values = {name: left[column] for name, column in each.fields.items()}
+            if each.masks:
+                values[VALID] = _common_mask(dataset, [left[column] for column in each.masks])
+            shape = next(iter(values.values())).shape[: 2 if each.masks else 1]
+            dtype = [(name, v.dtype, v.shape[len(shape) :]) for name, v in values.items()]
             rows = np.empty(shape, dtype)
-            for field, v in values.items():
-                rows[field] = v
+            for name, v in values.items():
+                rows[name] = v
             file.create_dataset(dataset, data=rows, chunks=True, compression="lzf")
 
 
-def _hdf5_fields(spec: BatchSpec) -> dict[str, dict[str, str]]:
-    """The column of each field of each data set."""
-    names = column_names(spec)
-    datasets: dict[str, dict[str, str]] = {EVENTS: {}}
+def _common_mask(dataset: str, masks: list[Any]) -> Any:
+    """The mask of all lists of a data set: an element is there in all of them, or in none."""
+    if any(not np.array_equal(masks[0], mask) for mask in masks[1:]):
+        message = (
+            f"inputs, targets and observers called {dataset!r} share a data set of HDF5, but "
+            "their lists have different lengths; rename one"
+        )
+        raise SchemaError(message)
+    return masks[0]
+
+
+def _hdf5_layout(spec: BatchSpec) -> dict[str, _DataSet]:
+    """The data sets and their fields.
+
+    Raises:
+        UnsupportedTypeError: What Salt's layout does not hold.
+        UsageError: Names that mean something else in it.
+    """
+    items: dict[tuple[str, ...], InputSpec] = {}
+    lengths: dict[str, int | None] = {}
     for role, item in groups(spec):
-        if item.kind == "ragged" or item.dtype.name == "bfloat16":
+        _check_hdf5(role, item)
+        items[role, item.name] = item
+        if item.kind == "padded" and lengths.setdefault(item.name, item.length) != item.length:
             message = (
-                f"{role} {item.name!r}: HDF5 in the layout of Salt holds no {item.kind} lists of "
-                f"{item.dtype}; use Padded, a dtype of NumPy, or format='rootml'"
+                f"{role} {item.name!r}: lists of {item.length} and of {lengths[item.name]} share "
+                "a data set of HDF5 by this name; pad both to one length, or rename one"
             )
-            raise UnsupportedTypeError(message)
-        home = datasets.setdefault(EVENTS if item.kind == "flat" else item.name, {})
-        for feature in item.features:
-            name = names[role, item.name, feature]
-            home[name] = name
-        if item.kind == "padded":
-            home["valid"] = names[role, item.name]
-    lists = {names[role, item.name, f] for role, item in groups(spec) for f in item.features}
-    masks = {names[role, item.name] for role, item in groups(spec) if item.kind == "padded"}
-    others = [name for name in names.values() if name not in lists | masks]
-    datasets[EVENTS] |= {name: name for name in others}
-    return {dataset: fields for dataset, fields in datasets.items() if fields}
+            raise UsageError(message)
+    datasets: dict[str, _DataSet] = {EVENTS: _DataSet()}
+    for key, column in column_names(spec).items():
+        owner = items.get(key[:2])
+        padded = owner is not None and owner.kind == "padded"
+        home = datasets.setdefault(key[1] if padded else EVENTS, _DataSet())
+        if padded and len(key) == 2:
+            home.masks.append(column)
+        else:
+            home.fields[column if key[-1] in home.fields else key[-1]] = column
+    return {name: each for name, each in datasets.items() if each.fields}
+
+
+def _check_hdf5(role: str, item: InputSpec) -> None:
+    if item.kind == "ragged" or item.dtype.name == "bfloat16":
+        message = (
+            f"{role} {item.name!r}: HDF5 in the layout of Salt holds no {item.kind} lists of "
+            f"{item.dtype}; use Padded, a dtype of NumPy, or format='rootml'"
+        )
+        raise UnsupportedTypeError(message)
+    if item.kind == "padded" and item.name == EVENTS:
+        message = (
+            f"{role} {EVENTS!r}: in HDF5 that is the data set of one row per event; call the "
+            "lists something else"
+        )
+        raise UsageError(message)
+    if item.kind == "padded" and VALID in item.features:
+        message = (
+            f"{role} {item.name!r}: in HDF5 {VALID!r} is the mask of padded lists; rename the "
+            f"feature: define(is_{VALID}=...)"
+        )
+        raise UsageError(message)
 
 
 def _read_hdf5(path: Path, spec: BatchSpec) -> Columns:
     h5py: Any = optional_import("h5py", feature="format='hdf5'", extra="hdf")
     columns = Columns()
     with h5py.File(path, "r") as file:
-        for dataset, fields in _hdf5_fields(spec).items():
+        for dataset, each in _hdf5_layout(spec).items():
             rows = file[dataset][:]
-            columns |= {name: np.ascontiguousarray(rows[field]) for field, name in fields.items()}
+            fields = {column: name for name, column in each.fields.items()}
+            fields |= dict.fromkeys(each.masks, VALID)
+            columns |= {c: np.ascontiguousarray(rows[name]) for c, name in fields.items()}
     return columns
 
 
+def _anything(_: BatchSpec) -> None: ...
+
+
 FORMATS = {
-    "rootml": Format("npz", _write_npz, _read_npz),
-    "parquet": Format("parquet", _write_parquet, _read_parquet),
-    "root": Format("root", _write_root, _read_root),
-    "hdf5": Format("h5", _write_hdf5, _read_hdf5),
+    "rootml": Format("npz", _write_npz, _read_npz, _anything),
+    "parquet": Format("parquet", _write_parquet, _read_parquet, _anything),
+    "root": Format("root", _write_root, _read_root, _anything),
+    "hdf5": Format("h5", _write_hdf5, _read_hdf5, _hdf5_layout),
 }

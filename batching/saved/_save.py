@@ -41,15 +41,27 @@ def save(
     storage = check_choice("format", format, FORMATS)
     size = parse_bytes(part_bytes, "part_bytes")
     home = Path(folder) if split is None else Path(folder) / split
-    home.mkdir(parents=True, exist_ok=True)
     spec = loader.spec
+    FORMATS[storage].check(spec)
+    home.mkdir(parents=True, exist_ok=True)
     key = {**loader.saving_key(), "epoch": loader.epoch, "spec": _spec_to_json(spec)}
     manifest = Manifest(key, storage, loader.name, spec)
-    if (home / FILE).exists() and not overwrite:
+    if overwrite:
+        _remove(home)
+    if (home / FILE).exists():
         manifest = _begun(home, manifest)
     if not manifest.complete:
         manifest = _write_rest(loader, home, manifest, size, progress)
     return [str(home / part.file) for part in manifest.parts]
+
+
+def _remove(home: Path) -> None:
+    """Remove what was saved, the manifest first: fewer parts may follow, and others may stop."""
+    (home / FILE).unlink(missing_ok=True)
+    suffixes = {f".{each.suffix}" for each in FORMATS.values()}
+    for path in home.glob("part-*"):
+        if path.suffix in suffixes and path.stem.removeprefix("part-").isdecimal():
+            path.unlink()
 
 
 def _begun(home: Path, wanted: Manifest) -> Manifest:

@@ -18,8 +18,13 @@ Scores = dict[str, Any]
 
 _DTYPES = {
     "tensor(float16)": np.float16, "tensor(float)": np.float32, "tensor(double)": np.float64,
-    "tensor(int32)": np.int32, "tensor(int64)": np.int64, "tensor(bool)": np.bool_,
+    "tensor(int8)": np.int8, "tensor(int16)": np.int16, "tensor(int32)": np.int32,
+    "tensor(int64)": np.int64, "tensor(uint8)": np.uint8, "tensor(uint16)": np.uint16,
+    "tensor(uint32)": np.uint32, "tensor(uint64)": np.uint64, "tensor(bool)": np.bool_,
 }  # fmt: skip
+
+_ALONE = 4
+"""Rows that are scored alone too: a score must not depend on the other rows."""
 
 
 def is_forest(path: Path) -> bool:
@@ -40,7 +45,8 @@ def is_forest(path: Path) -> bool:
     for tensor in model.graph.initializer:
         if tensor.external_data or tensor.data_location == onnx.TensorProto.EXTERNAL:
             message = (
-                f"{path}: {tensor.name} is stored in another file; save the model as one file"
+                f"{path}: {tensor.name} is stored in another file; save the model as one file, in "
+                "torch by torch.onnx.export(..., external_data=False)"
             )
             raise UnsupportedModelError(message)
     return any(node.op_type.startswith("TreeEnsemble") for node in model.graph.node)
@@ -82,14 +88,29 @@ class Network:
         self.path = path
         self.inputs = [self._input(each) for each in self._session.get_inputs()]
         self.outputs = [self._output(each) for each in self._session.get_outputs()]
+        self._checked = False  # that rows are scored one by one
 
     def _input(self, node: Any) -> Input:
         shape, dtype = node.shape, _DTYPES.get(node.type)
-        whole = all(isinstance(size, int) and size > 0 for size in shape[1:])
-        if dtype is None or not 1 <= len(shape) <= 2 or not whole or isinstance(shape[0], int):
+        problem = None
+        if dtype is None:
+            problem = "numbers are wanted, of a type that NumPy has"
+        elif not 1 <= len(shape) <= 2:
+            problem = (
+                "rows of numbers are wanted, (rows, columns) or (rows,); score padded lists with "
+                "data.batches(..., inputs={name: Padded(...)}).predict(function) and write_friend"
+            )
+        elif isinstance(shape[0], int):
+            problem = (
+                "any number of rows is wanted: export it with a free first axis, in torch by "
+                "dynamic_shapes= or dynamic_axes="
+            )
+        elif len(shape) == 2 and not (isinstance(shape[1], int) and shape[1] > 0):
+            problem = "the number of columns must be fixed"
+        if dtype is None or problem is not None:
             message = (
                 f"{self.path}: the input {node.name!r} is {node.type} of the shape {shape}; "
-                "rows of numbers are wanted, (rows, columns) or (rows,), and any number of rows"
+                f"{problem}"
             )
             raise UnsupportedModelError(message)
         return Input(node.name, np.dtype(dtype), shape[1] if len(shape) == 2 else 0)
@@ -98,7 +119,8 @@ class Network:
         if node.type not in _DTYPES:
             message = (
                 f"{self.path}: the output {node.name!r} is {node.type}, not numbers; export "
-                "classifiers of scikit-learn with zipmap=False"
+                "classifiers of scikit-learn with zipmap=False, or keep other outputs by "
+                "onnx.utils.extract_model(file, new_file, inputs, outputs)"
             )
             raise UnsupportedModelError(message)
         return str(node.name)
@@ -121,7 +143,9 @@ class Network:
 
         Raises:
             SchemaError: An output that has not one row per row.
-            CastError: An integer that the dtype of an input does not hold.
+            CastError: A number that the dtype of an input does not hold.
+            UnsupportedModelError: Scores of a row depend on other rows.
+            ModelError: onnxruntime stops.
         """
         rows = len(columns[0])
         feed, at = {}, 0
@@ -132,31 +156,83 @@ class Network:
             # some operators refuse empty inputs: then one row is scored, and dropped
             feed[each.name] = stacked if rows else np.zeros((1, *stacked.shape[1:]), each.dtype)
             at += width
-        values = dict(zip(self.outputs, self._session.run(None, feed), strict=True))
-        return self._named({key: value[:rows] for key, value in values.items()}, rows, name)
+        values = self._run(feed, max(rows, 1))
+        if rows > 1 and not self._checked:
+            self._check_alone(feed, values)
+            self._checked = True
+        return self._named({key: value[:rows] for key, value in values.items()}, name)
 
-    def _named(self, values: Mapping[str, Array], rows: int, name: str) -> dict[str, Array]:
-        found: dict[str, Array] = {}
+    def _run(self, feed: Mapping[str, Array], rows: int) -> dict[str, Array]:
+        """The outputs for some rows, one row each."""
+        try:
+            found = self._session.run(None, dict(feed))
+        except Exception as error:  # noqa: BLE001 - it has a class for each code, of no base
+            message = f"{self.path}: onnxruntime stops at {rows:,} rows: {error}"
+            raise ModelError(message) from None
+        values: dict[str, Array] = dict(zip(self.outputs, found, strict=True))
         for output, value in values.items():
             if value.shape[:1] != (rows,) or value.ndim > 2:
                 message = f"{self.path}: the output {output!r} is {value.shape} for {rows} rows"
                 raise SchemaError(message)
+        return values
+
+    def _check_alone(self, feed: Mapping[str, Array], values: Mapping[str, Array]) -> None:
+        """See that rows have the scores that they have alone, but for rounding."""
+        for row in range(min(_ALONE, len(next(iter(feed.values()))))):
+            alone = self._run({name: x[row : row + 1] for name, x in feed.items()}, 1)
+            for output, value in values.items():
+                if value.dtype.kind != "f":
+                    continue
+                size = np.abs(value[:_ALONE], dtype=np.float64)
+                scale = size.max(where=np.isfinite(size), initial=0)
+                if not np.allclose(
+                    alone[output][0], value[row], rtol=0, atol=0.01 * scale, equal_nan=True
+                ):
+                    message = (
+                        f"{self.path}: the output {output!r} of a row is {value[row]} among "
+                        f"{len(value):,} rows and {alone[output][0]} alone; a score must depend "
+                        "on its own row only: export the network in evaluation mode (in torch "
+                        "model.eval()), and take no sums over rows"
+                    )
+                    raise UnsupportedModelError(message)
+
+    def _named(self, values: Mapping[str, Array], name: str) -> dict[str, Array]:
+        found: dict[str, Array] = {}
+        for output, value in values.items():
             full = name if len(values) == 1 else f"{name}_{output}"
-            if value.ndim == 2 and value.shape[1] != 1:
-                found |= {f"{full}_{number}": value[:, number] for number in range(value.shape[1])}
-            else:
-                found[full] = value.reshape(rows)
+            columns = {full: value.reshape(len(value))} if value.size == len(value) else {}
+            if not columns:
+                columns = {f"{full}_{n}": value[:, n] for n in range(value.shape[1])}
+            for column, scores in columns.items():
+                if column in found:
+                    message = f"{self.path}: two outputs give scores called {column!r}"
+                    raise SchemaError(message)
+                half = scores.dtype == np.float16  # which trees do not hold
+                found[column] = scores.astype(np.float32) if half else scores
         return found
 
 
 def _cast(column: Array, to: Input) -> Array:
-    """A column in the dtype of an input; integers have to be exact in it."""
-    cast = column.astype(to.dtype)
-    if column.dtype.kind in "biu" and not np.array_equal(cast, column):
-        message = f"integers for the input {to.name!r} that {to.dtype} does not hold"
-        raise CastError(message)
+    """A column in the dtype of an input; integers have to be exact in it.
+
+    Raises:
+        CastError: They are not, or a number is too large.
+    """
     if column.dtype.kind == "f" and to.dtype.kind != "f":
-        message = f"the input {to.name!r} takes {to.dtype}, not {column.dtype}: write int(...)"
+        how = "compare, as x > 0" if to.dtype.kind == "b" else "write int(...)"
+        message = f"the input {to.name!r} takes {to.dtype}, not {column.dtype}: {how}"
+        raise CastError(message)
+    with np.errstate(over="ignore", invalid="ignore"):
+        cast = column.astype(to.dtype)
+        if column.dtype.kind == "f":
+            lost = np.isfinite(column) & ~np.isfinite(cast)
+        else:
+            lost = cast.astype(column.dtype) != column
+            if to.dtype.kind in "iu":  # of which -1 and 2**64 - 1 have the same bits
+                lost |= cast != column
+    if lost.any():
+        value = column[lost][0].item()
+        message = f"the input {to.name!r} takes {to.dtype}, which does not hold {value!r}"
         raise CastError(message)
     return cast
 

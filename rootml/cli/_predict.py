@@ -79,7 +79,8 @@ def predict(
 
     Features that are lists, such as Jet_pt, are scored element by element,
     and the scores are lists again. Events that --cut, or the cuts of a TOML
-    file, leave out have NaN (of lists: no elements) and <name>_valid = false.
+    file, leave out have NaN (integers 0, lists no elements) and
+    <name>_valid = false.
     """
     if not model.exists():
         message = f"no such file: {str(model)!r}"
@@ -156,16 +157,19 @@ def _features(network: Network, column: list[str]) -> list[str]:
     """
     named = network.features
     if named is not None:
-        texts = dict(given.assignment(text, "--column", "pt=Jet_pt[0]") for text in column)
+        example = f"{named[0]}=Jet_pt[0] (the inputs are {', '.join(named)})"
+        texts = dict(given.assignment(text, "--column", example) for text in column)
         unknown = [name for name in texts if name not in named]
         if unknown:
             message = f"--column {unknown[0]!r}: the inputs are {', '.join(named)}"
             raise typer.BadParameter(message)
         return [f"{name} = {texts[name]}" if name in texts else name for name in named]
     if len(column) != network.num_features:
+        inputs = ", ".join(f"{max(1, each.width)} of {each.name!r}" for each in network.inputs)
         message = (
-            f"the network takes {network.num_features} numbers without names, and --column is "
-            f"given {len(column)} times: give each in order, as -c HT -c 'lead=Jet_pt[0]'"
+            f"the network takes {network.num_features} numbers without names ({inputs}), and "
+            f"--column is given {len(column)} times: give each in order, as -c HT -c "
+            "'lead=Jet_pt[0]'"
         )
         raise typer.BadParameter(message)
     return column

@@ -59,8 +59,17 @@ model:
                 input_name: events
                 label: flavour
                 class_names: [background, signal]
-                loss: {class_path: torch.nn.CrossEntropyLoss}
+                loss: {class_path: torch.nn.CrossEntropyLoss, init_args: {reduction: none}}
                 dense_config: {input_size: 16, output_size: 2, hidden_layers: [16]}
+                sample_weight: weight
+            - class_path: salt.models.ClassificationTask
+              init_args:
+                name: jets_classification
+                input_name: jets
+                label: origin
+                class_names: [background, signal]
+                loss: {class_path: torch.nn.CrossEntropyLoss}
+                dense_config: {input_size: 16, output_size: 2, context_size: 16}
 data:
   global_object: events
   input_map: {events: events, jets: jets}
@@ -101,11 +110,13 @@ def data(tmp_path: Path) -> rootml.Dataset:
         "Jet_eta": rng.normal(size=len(owners)),
     }
     lists = {name: ak.unflatten(v.astype(np.float32), counts) for name, v in columns.items()}
+    lists["Jet_origin"] = ak.unflatten(owners, counts)
     met = (30 + 10 * signal + 10 * rng.normal(size=EVENTS)).astype(np.float32)
     with uproot.recreate(tmp_path / "events.root") as file:
         file["Events"] = {**lists, "met": met, "signal": signal}
-    names = {"pt": "Jet_pt", "eta": "Jet_eta"}
-    return rootml.open(f"{tmp_path / 'events.root'}:Events", label="signal").define(names)
+    names = {"pt": "Jet_pt", "eta": "Jet_eta", "origin": "Jet_origin"}
+    path = f"{tmp_path / 'events.root'}:Events"
+    return rootml.open(path, label="signal", weight="1.0").define(names)
 
 
 def test_salt_trains_on_what_was_saved(data: rootml.Dataset, tmp_path: Path) -> None:
@@ -115,7 +126,8 @@ def test_salt_trains_on_what_was_saved(data: rootml.Dataset, tmp_path: Path) -> 
             shuffle=True,
             seed=1,
             inputs={"jets": Padded(["pt", "eta"], length=6), "event": ["met"]},
-            observers={"flavour": "signal"},  # an integer: Salt's classes
+            # integers: Salt's classes
+            observers={"flavour": "signal", "jets": Padded(["origin"], length=6)},
         )
         files = loader.save(tmp_path / "saved", format="hdf5", split=name, part_bytes=part_bytes)
         assert (len(files) > 1) == (name == "train")

@@ -20,6 +20,7 @@ from rootml.batching.saved._formats import FORMATS as FORMATS_OF
 from rootml.errors import (
     ChangedFileError,
     MissingFileError,
+    SchemaError,
     ShardError,
     StateError,
     UnsupportedTypeError,
@@ -181,6 +182,52 @@ def test_other_batches_are_not_mixed_in(data: rootml.Dataset, tmp_path: Path) ->
         rootml.batching.open(tmp_path)
     with pytest.raises(UnsupportedTypeError, match="ragged"):
         loader_of(data).save(tmp_path / "other", format="hdf5")
+
+
+def test_labels_of_elements_share_the_data_set_of_hdf5(
+    data: rootml.Dataset, tmp_path: Path
+) -> None:
+    """As Salt has them: one data set per kind of object, and fields called as the features."""
+    h5py: Any = pytest.importorskip("h5py")
+    data = data.define(place="10 * eta", valid="pt", few="pt[pt > 0]")
+    inputs = {"jets": Padded(["pt", "eta"], length=3), "lead": Padded(["pt"], length=1)}
+
+    def loader(**observers: Any) -> BatchLoader:
+        return data.batches(50, inputs=inputs, observers=observers)
+
+    made = loader(jets=Padded(["place"], length=3))
+    (path,) = made.save(tmp_path / "saved", format="hdf5")
+    check_equal(list(rootml.batching.open(tmp_path / "saved").iterate()), list(made.iterate()))
+    with h5py.File(path) as file:
+        assert set(file["jets"].dtype.names) == {"pt", "eta", "place", "valid"}
+        assert set(file["lead"].dtype.names) == {"pt", "valid"}
+        np.testing.assert_array_equal(file["lead"]["pt"][:, 0], file["jets"]["pt"][:, 0])
+        there = file["jets"]["valid"]
+        np.testing.assert_allclose(
+            file["jets"]["place"][there], 10 * file["jets"]["eta"][there], rtol=1e-6
+        )
+    for observers, kind, problem in (
+        ({"jets": Padded(["place"], length=2)}, UsageError, "pad both to one length"),
+        ({"jets": Padded(["few"], length=3)}, SchemaError, "lists have different lengths"),
+        ({"o": Padded(["valid"], length=3)}, UsageError, "rename the feature"),
+        ({"events": Padded(["eta"], length=3)}, UsageError, "one row per event"),
+    ):
+        with pytest.raises(kind, match=problem):
+            loader(**observers).save(tmp_path / "other", format="hdf5")
+
+
+@pytest.mark.parametrize("storage", ["rootml", "hdf5"])
+def test_overwriting_leaves_no_older_parts(
+    data: rootml.Dataset, tmp_path: Path, storage: Any
+) -> None:
+    """Others read ``part-*``."""
+    options: dict[str, Any] = {"format": storage}
+    (tmp_path / "part-time.h5").write_text("not ours")
+    many = loader_of(data, ragged=False).save(tmp_path, part_bytes="10 kB", **options)
+    assert len(many) > 1
+    (one,) = loader_of(data, ragged=False).save(tmp_path, overwrite=True, **options)
+    left = {path.name for path in tmp_path.glob("part-*")}
+    assert left == {Path(one).name, "part-time.h5"}
 
 
 def test_splits_states_and_shards(data: rootml.Dataset, tmp_path: Path) -> None:

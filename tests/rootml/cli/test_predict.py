@@ -12,8 +12,9 @@ import pytest
 import uproot
 
 import rootml
-from rootml._internal.onnx_network import ElementScores
+from rootml._internal.onnx_network import ElementScores, Input, _cast
 from rootml.cli import main
+from rootml.errors import CastError
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -205,6 +206,100 @@ def test_what_is_refused(
     )  # fmt: skip
     words[0] = tmp_path / "ext.onnx"
     assert "stored in another file" in fails(capsys, *words, "-c", "MET", "-c", "nMuon")
+
+
+FLOAT, HALF, SHORT = onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.INT16
+
+
+def graph(
+    path: Path, nodes: list[tuple[str, str, list[str], dict[str, Any]]], *,
+    out: dict[str, tuple[int, list[Any]]], kind: int = FLOAT, **constants: Any,
+) -> Path:  # fmt: skip
+    """An ONNX file with the input "x" of two columns."""
+    helper = onnx.helper
+    made = helper.make_graph(
+        [helper.make_node(name, inputs, [to], **more) for name, to, inputs, more in nodes],
+        "graph",
+        [helper.make_tensor_value_info("x", kind, ["rows", 2])],
+        [helper.make_tensor_value_info(name, *each) for name, each in out.items()],
+        [onnx.numpy_helper.from_array(np.asarray(v), name) for name, v in constants.items()],
+    )
+    model = helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, path)
+    return path
+
+
+def test_scores_that_depend_on_other_rows_are_refused(
+    events: tuple[str, ak.Array], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As of networks that were exported in training mode: they change with the partitions."""
+    words = [events[0], "-o", tmp_path / "f", "-c", "MET", "-c", "b = MET"]
+    rows = {"y": (FLOAT, ["rows", 2])}
+    for name, nodes, constants in (
+        ("softmax", [("Softmax", "y", ["x"], {"axis": 0})], {}),
+        (
+            "dropout",
+            [("Dropout", "y", ["x", "half", "on"], {})],
+            {"half": np.float32(0.5), "on": np.array(True)},
+        ),
+    ):
+        path = graph(tmp_path / f"{name}.onnx", nodes, out=rows, **constants)
+        assert "must depend on its own row only" in fails(capsys, path, *words)
+
+
+def test_outputs_that_are_no_rows(
+    events: tuple[str, ak.Array], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [events[0], "-o", tmp_path / "f", "-c", "MET", "-c", "b = MET"]
+    total = [("ReduceSum", "y", ["x"], {"keepdims": 0})]
+    path = graph(tmp_path / "sum.onnx", total, out={"y": (FLOAT, [])})
+    assert "the output 'y' is () for" in fails(capsys, path, *words)
+    fixed = [("Reshape", "y", ["x", "shape"], {})]
+    path = graph(tmp_path / "fixed.onnx", fixed, out={"y": (FLOAT, [3, 2])}, shape=[3, 2])
+    assert "onnxruntime stops at 500 rows" in fails(capsys, path, *words)
+    same = [("Identity", "a", ["x"], {}), ("ReduceSum", "a_0", ["x", "last"], {"keepdims": 0})]
+    two = {"a": (FLOAT, ["rows", 2]), "a_0": (FLOAT, ["rows"])}
+    path = graph(tmp_path / "two.onnx", same, out=two, last=[1])
+    assert "two outputs give scores called 'score_a_0'" in fails(capsys, path, *words)
+
+
+def test_small_types(
+    events: tuple[str, ak.Array], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Half precision comes out as float32; numbers that an input does not hold are refused."""
+    path, columns = events
+    nodes = [("Neg", "y", ["x"], {})]
+    half = graph(tmp_path / "h.onnx", nodes, kind=HALF, out={"y": (HALF, ["rows", 2])})
+    found = friends(capsys, half, path, "-o", tmp_path / "f", "-c", "MET", "-c", "nMuon")
+    assert found["score_0"].type == ak.types.ArrayType(ak.types.NumpyType("float32"), EVENTS)
+    assert found["score_0"].tolist() == (-columns["MET"].to_numpy().astype(np.float16)).tolist()
+    words = [path, "-o", tmp_path / "g", "-c", "nMuon", "-c"]
+    assert "which does not hold" in fails(capsys, half, *words, "b = 1e6 * MET")
+    short = graph(tmp_path / "s.onnx", nodes, kind=SHORT, out={"y": (SHORT, ["rows", 2])})
+    assert "int16, which does not hold 400" in fails(capsys, short, *words, "b = 40000 + nMuon")
+
+
+@pytest.mark.parametrize(
+    ("value", "to", "exact"),
+    [
+        (np.int64(2**53 + 1), np.float64, False),
+        (np.int64(2**53 + 2), np.float64, True),
+        (np.uint64(2**64 - 1), np.int64, False),
+        (np.int64(-1), np.uint64, False),
+        (np.uint64(2**63), np.float32, True),
+        (np.float64(1e300), np.float32, False),
+        (np.float64(0.1), np.float32, True),
+        (np.float64(np.inf), np.float32, True),
+        (np.float64(np.nan), np.float32, True),
+    ],
+)
+def test_what_an_input_holds(value: Any, to: Any, exact: bool) -> None:
+    wanted = Input("x", np.dtype(to), 1)
+    if exact:
+        np.testing.assert_array_equal(_cast(np.array([value]), wanted), [to(value)])
+        return
+    with pytest.raises(CastError, match="which does not hold"):
+        _cast(np.array([value]), wanted)
 
 
 def test_elements_of_nothing() -> None:
