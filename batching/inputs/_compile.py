@@ -203,6 +203,8 @@ def _resolve(dataset: Dataset, request: Request) -> tuple[Dataset, _Names]:
     }
     names = _Names(inputs, single, resolved(targets, "targets"), vector, observed)
     _check_inputs(dataset, names)
+    _check_lists(names.inputs, "inputs")
+    _check_lists(names.observers, "observers")
     return dataset, names
 
 
@@ -232,6 +234,20 @@ def _check_inputs(dataset: Dataset, names: _Names) -> None:
             "be told the answer"
         )
         raise UsageError(message)
+
+
+def _check_lists(named: Mapping[str, Any], what: str) -> None:
+    """Outputs put masks and offsets of lists beside them, under names of their own."""
+    for name, value in named.items():
+        if not isinstance(value, (Padded, Ragged)):
+            continue
+        beside = f"{name}_mask" if isinstance(value, Padded) else f"{name}_offsets"
+        if beside in named:
+            message = (
+                f"{what}: {beside!r} is what belongs to the lists {name!r} in batches; call one "
+                "of the two something else"
+            )
+            raise UsageError(message)
 
 
 def _texts(inputs: Inputs) -> list[str]:

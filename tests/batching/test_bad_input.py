@@ -10,7 +10,7 @@ import pyarrow.parquet
 import pytest
 
 import rootml
-from rootml.batching import Resample
+from rootml.batching import Padded, Ragged, Resample
 from rootml.errors import CastError, StateError, UsageError
 
 
@@ -31,6 +31,14 @@ def data(tmp_path: Path) -> rootml.Dataset:
         ({"inputs": {3: ["x"]}}, "a name is a text"),
         ({"targets": [3]}, "targets: expected a list of names, not 3"),
         ({"observers": "x"}, "observers='x': expected a list"),
+        (
+            {"inputs": {"a": Padded(["x"], length=2), "a_mask": ["big"]}},
+            "'a_mask' is what belongs",
+        ),
+        (
+            {"inputs": ["big"], "observers": {"a": Ragged(["x"]), "a_offsets": "x"}},
+            "observers: 'a_offsets' is what belongs to the lists 'a'",
+        ),
     ],
 )
 def test_options(data: rootml.Dataset, options: dict[str, Any], problem: str) -> None:

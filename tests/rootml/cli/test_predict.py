@@ -212,9 +212,8 @@ FLOAT, HALF, SHORT = onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.Tens
 
 
 def graph(
-    path: Path, nodes: list[tuple[str, str, list[str], dict[str, Any]]], *,
-    out: dict[str, tuple[int, list[Any]]], kind: int = FLOAT, **constants: Any,
-) -> Path:  # fmt: skip
+    path: Path, nodes: Any, *, out: dict[str, Any], kind: Any = FLOAT, **constants: Any
+) -> Path:
     """An ONNX file with the input "x" of two columns."""
     helper = onnx.helper
     made = helper.make_graph(
@@ -234,7 +233,7 @@ def test_scores_that_depend_on_other_rows_are_refused(
 ) -> None:
     """As of networks that were exported in training mode: they change with the partitions."""
     words = [events[0], "-o", tmp_path / "f", "-c", "MET", "-c", "b = MET"]
-    rows = {"y": (FLOAT, ["rows", 2])}
+    rows: Any = {"y": (FLOAT, ["rows", 2])}
     for name, nodes, constants in (
         ("softmax", [("Softmax", "y", ["x"], {"axis": 0})], {}),
         (
@@ -251,13 +250,16 @@ def test_outputs_that_are_no_rows(
     events: tuple[str, ak.Array], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = [events[0], "-o", tmp_path / "f", "-c", "MET", "-c", "b = MET"]
-    total = [("ReduceSum", "y", ["x"], {"keepdims": 0})]
+    total: Any = [("ReduceSum", "y", ["x"], {"keepdims": 0})]
     path = graph(tmp_path / "sum.onnx", total, out={"y": (FLOAT, [])})
     assert "the output 'y' is () for" in fails(capsys, path, *words)
-    fixed = [("Reshape", "y", ["x", "shape"], {})]
+    fixed: Any = [("Reshape", "y", ["x", "shape"], {})]
     path = graph(tmp_path / "fixed.onnx", fixed, out={"y": (FLOAT, [3, 2])}, shape=[3, 2])
     assert "onnxruntime stops at 500 rows" in fails(capsys, path, *words)
-    same = [("Identity", "a", ["x"], {}), ("ReduceSum", "a_0", ["x", "last"], {"keepdims": 0})]
+    same: Any = [
+        ("Identity", "a", ["x"], {}),
+        ("ReduceSum", "a_0", ["x", "last"], {"keepdims": 0}),
+    ]
     two = {"a": (FLOAT, ["rows", 2]), "a_0": (FLOAT, ["rows"])}
     path = graph(tmp_path / "two.onnx", same, out=two, last=[1])
     assert "two outputs give scores called 'score_a_0'" in fails(capsys, path, *words)
@@ -268,7 +270,7 @@ def test_small_types(
 ) -> None:
     """Half precision comes out as float32; numbers that an input does not hold are refused."""
     path, columns = events
-    nodes = [("Neg", "y", ["x"], {})]
+    nodes: Any = [("Neg", "y", ["x"], {})]
     half = graph(tmp_path / "h.onnx", nodes, kind=HALF, out={"y": (HALF, ["rows", 2])})
     found = friends(capsys, half, path, "-o", tmp_path / "f", "-c", "MET", "-c", "nMuon")
     assert found["score_0"].type == ak.types.ArrayType(ak.types.NumpyType("float32"), EVENTS)
