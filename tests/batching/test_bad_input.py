@@ -33,7 +33,7 @@ def data(tmp_path: Path) -> rootml.Dataset:
         ({"observers": "x"}, "observers='x': expected a list"),
         (
             {"inputs": {"a": Padded(["x"], length=2), "a_mask": ["big"]}},
-            "'a_mask' is what belongs",
+            "'a_mask' is what",
         ),
         (
             {"inputs": ["big"], "observers": {"a": Ragged(["x"]), "a_offsets": "x"}},
