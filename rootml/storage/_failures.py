@@ -18,9 +18,8 @@ from rootml.storage.remote import Changed, Exhausted, TransportError
 WRITE_NUMBERS = (
     "if ROOT reads it, write what you need as numbers: RDataFrame(...).Define(...).Snapshot(...)"
 )
-_OBJECTS = f"it is damaged, or an unsplit object that uproot does not know; {WRITE_NUMBERS}"
 _UNSUPPORTED = {
-    "CannotBeAwkward", "CannotBeStrided", "NotImplementedError", "NotNumerical",
+    "CannotBeAwkward", "CannotBeStrided", "NotImplementedError", "NotInterpreted", "NotNumerical",
     "UnknownInterpretation",
 }  # fmt: skip
 
@@ -54,7 +53,8 @@ class reading:  # a class, as a generator would cost every column a microsecond
         MissingFileError: The file is gone.
         RemoteError: Its server is gone, refuses, or keeps failing.
         ChangedFileError: A remote file is no longer the one that was opened.
-        UnsupportedTypeError: uproot says that it has no way to read this type.
+        UnsupportedTypeError: uproot has no way to read this type, or fails at it though its bytes
+            are whole.
     """
 
     __slots__ = ("_columns", "_start", "_stop", "_where")
@@ -88,11 +88,7 @@ class reading:  # a class, as a generator would cost every column a microsecond
         detail = f"{type(error).__name__}: {error}".strip()[:500]
         if type(error).__name__ in _UNSUPPORTED:
             first = detail.partition("\n")[0]  # uproot's further lines say where it stopped
-            message = f"{where}: {about or 'this'} cannot be read: {first}"
+            message = f"{where}: {about or 'this'} cannot be read: {first}; {WRITE_NUMBERS}"
             raise UnsupportedTypeError(message) from error
-        if type(error).__name__ == "DeserializationError":
-            detail = f"{_OBJECTS} ({' '.join(detail.split())[:200]})"
-            message = f"{where}: {about or 'this'} cannot be read by uproot: {detail}"
-            raise CorruptFileError(message) from error
         message = f"{where}{': ' * bool(about)}{about} is damaged or not readable ({detail})"
         raise CorruptFileError(message) from error

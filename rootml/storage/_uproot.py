@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import queue
 import re
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from itertools import pairwise
 from typing import Any
 
 import awkward as ak
@@ -16,12 +16,14 @@ from uproot.interpretation.grouped import AsGrouped
 from uproot.interpretation.objects import AsStridedObjects
 
 from rootml._internal.urls import is_remote
+from rootml.execution import ProcessLock
 from rootml.storage._base import ColumnType
 from rootml.storage._guard import Guard
 from rootml.storage._types import type_of_form
-from rootml.storage._uproot_source import RemoteSource
-from rootml.storage.remote import Remote, RemoteFile
+from rootml.storage._uproot_source import GuardedSource
+from rootml.storage.remote import Remote, RemoteFile, TransportError
 
+_MAX_PARSED_TREES = 16
 # No caches: arrays are handed out as writable, and trees of many files would pile up.
 _OPTIONS: dict[str, Any] = {"object_cache": None, "array_cache": None}
 _PACKED: dict[str, Any] = {"TLeafF16": uproot.AsFloat16, "TLeafD32": uproot.AsDouble32}
@@ -31,70 +33,77 @@ _RANGED = re.compile(r"[^/\[]*(?P<sizes>(?:\[[^\]]*\])+)/[df]\[(?P<range>[^\]]*)
 @contextmanager
 def open_file(path: str, remote: RemoteFile | None = None, **options: Any) -> Iterator[Any]:
     """The uproot file at `path`, or of `remote`; local ones by plain reads, not through a map."""
-    options = {**_OPTIONS, **options}
-    if remote is not None:
-        with _open_remote(remote, **options) as file:
+    opened = RemoteFile(path, Remote()) if remote is None and is_remote(path) else None
+    guard = Guard(path, remote=remote or opened)
+    try:
+        with _open_guarded(guard, **options) as file:
             yield file
-    elif is_remote(path):
-        remote = RemoteFile(path, Remote())
-        try:
-            with _open_remote(remote, **options) as file:
-                yield file
-        finally:
-            remote.close()
-    else:
-        with Path(path).open("rb") as stream, uproot.open(stream, **options) as file:
-            yield file
+    finally:
+        if opened is not None:
+            opened.close()
 
 
-def _open_remote(remote: RemoteFile, **options: Any) -> Any:
-    return uproot.open({remote.name: None}, handler=RemoteSource, remote_file=remote, **options)
+def _open_guarded(guard: Guard, **options: Any) -> Any:
+    name = guard.path if guard.remote is None else guard.remote.name
+    return uproot.open({name: None}, handler=GuardedSource, guard=guard, **{**_OPTIONS, **options})
+
+
+class _ParsedTrees:
+    """Trees that uproot has parsed and nobody uses now, the last few of all tables.
+
+    To parse one of a thousand branches takes half a second and 11 MB.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._lock = ProcessLock()
+        self._trees: list[tuple[weakref.ref[UprootTree], Any]] = []
+
+    def take(self, owner: UprootTree) -> Any:
+        """A tree of this owner; None if none is kept."""
+        with self._lock:
+            for number, (whose, tree) in enumerate(self._trees):
+                if whose() is owner:
+                    del self._trees[number]
+                    return tree
+        return None
+
+    def give(self, owner: UprootTree, tree: Any) -> None:
+        with self._lock:
+            self._trees = [each for each in self._trees if each[0]() is not None]
+            self._trees.append((weakref.ref(owner), tree))
+            del self._trees[: -self._limit]
+
+    def forget(self, owner: UprootTree) -> None:
+        with self._lock:
+            self._trees = [each for each in self._trees if each[0]() not in {None, owner}]
+
+
+_parsed_trees = _ParsedTrees(_MAX_PARSED_TREES)
 
 
 class UprootTree:
-    """One tree, opened with uproot for each use; what it knows of a URL is kept for the next."""
+    """One tree, read with uproot; what that has parsed is kept for the next use."""
 
-    def __init__(self, path: str, name: str, where: str, guard: Guard) -> None:
-        self._path = path
+    def __init__(self, name: str, where: str, guard: Guard) -> None:
         self._name = name
         self._where = where
         self._guard = guard
-        self._idle: queue.SimpleQueue[tuple[Any, Any]] = queue.SimpleQueue()
 
     @contextmanager
     def open(self) -> Iterator[Any]:
         """The uproot tree, for this thread alone."""
         self._guard.check(self._where)
-        if self._guard.remote is None:
-            with open_file(self._path) as file:
-                yield file[self._name]
-            return
-        try:
-            file, tree = self._idle.get_nowait()
-        except queue.Empty:
-            file = _open_remote(self._guard.remote, **_OPTIONS)
-            try:
-                tree = file[self._name]
-            except BaseException:
-                file.close()
-                raise
-        try:
-            yield tree
-        except BaseException:
-            file.close()
-            raise
-        self._idle.put((file, tree))
-        if self._guard.closed:
-            self.close()
+        tree = _parsed_trees.take(self)
+        if tree is None:
+            tree = _open_guarded(self._guard)[self._name]
+        yield tree
+        if not self._guard.closed:
+            _parsed_trees.give(self, tree)
 
     def close(self) -> None:
-        """Close what is kept open."""
-        while True:
-            try:
-                file, _ = self._idle.get_nowait()
-            except queue.Empty:
-                return
-            file.close()
+        """Forget what was parsed."""
+        _parsed_trees.forget(self)
 
 
 def branch_of(tree: Any, path: str) -> uproot.TBranch:
@@ -147,18 +156,52 @@ def _range(text: str) -> tuple[float, float, int]:
     return low, high, bits
 
 
+class NotInterpreted(Exception):
+    """Bytes that are as they were written, but not in a way that uproot understands."""
+
+
 def array_of(branch: Any, start: int, stop: int) -> ak.Array:
     """Entries ``[start, stop)`` of a branch.
 
     A split object is put together from its members here: uproot 5.7 raises KeyError if one of them
     is a split object as well.
+
+    Raises:
+        NotInterpreted: The baskets can be decompressed, but uproot makes no values of them, or
+            fewer than there are entries.
     """
-    if not isinstance(interpretation_of(branch), AsGrouped):
+    if isinstance(interpretation_of(branch), AsGrouped):
+        members = branch.interpretation.subbranches
+        layouts = [ak.to_layout(array_of(branch[name], start, stop)) for name in members]
+        return ak.Array(ak.contents.RecordArray(layouts, list(members), stop - start))
+    try:
         given = _with_header(branch, start, stop)
-        return branch.array(given, entry_start=start, entry_stop=stop, library="ak")
-    members = branch.interpretation.subbranches
-    layouts = [ak.to_layout(array_of(branch[name], start, stop)) for name in members]
-    return ak.Array(ak.contents.RecordArray(layouts, list(members), stop - start))
+        array = branch.array(given, entry_start=start, entry_stop=stop, library="ak")
+    except (OSError, TransportError, MemoryError):  # no matter of the type
+        raise
+    except Exception as error:
+        if not _is_whole(branch, start, stop):
+            raise
+        message = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        raise NotInterpreted(message) from error
+    if len(array) != stop - start:
+        message = f"{branch.name!r} has {branch.num_entries:,} entries, fewer than the tree"
+        raise NotInterpreted(message)
+    return array
+
+
+def _is_whole(branch: Any, start: int, stop: int) -> bool:
+    """Whether the baskets with entries ``[start, stop)`` can be decompressed."""
+    bounds = branch.entry_offsets
+    for number, (first, end) in enumerate(pairwise(bounds)):
+        if first < stop and end > start:
+            try:
+                branch.basket(number)
+            except (OSError, TransportError):
+                raise
+            except Exception:  # noqa: BLE001 - whatever damage makes of uproot and decompressors
+                return False
+    return True
 
 
 def _with_header(branch: Any, start: int, stop: int) -> Any:
@@ -179,6 +222,16 @@ def _with_header(branch: Any, start: int, stop: int) -> Any:
     return AsStridedObjects(kind.model, [header, *kind.members])
 
 
+def _form_of(kind: Any, branch: Any) -> Any:
+    """The form of what `array_of` gives.
+
+    uproot 5.7 knows none for leaf lists with an array among them, ``x/F:y[3]/F``, which it reads.
+    """
+    if isinstance(kind, uproot.AsDtype) and kind.to_dtype.names:
+        return ak.from_numpy(np.empty(0, kind.to_dtype)).layout.form
+    return kind.awkward_form(branch.file)
+
+
 def type_of_uproot(branch: Any) -> ColumnType:
     """`ColumnType` of a branch or field, from the form that uproot says it will have."""
     try:
@@ -190,7 +243,7 @@ def type_of_uproot(branch: Any) -> ColumnType:
             kind = interpretation_of(branch)
             if kind is not branch.__dict__.get("_interpretation"):
                 text = kind.typename
-            form = kind.awkward_form(branch.file)
+            form = _form_of(kind, branch)
         else:
             record, path = branch.to_akform()
             array = record.length_zero_array(highlevel=False)
@@ -199,4 +252,5 @@ def type_of_uproot(branch: Any) -> ColumnType:
             form = array.form
         return type_of_form(form, text)
     except Exception as error:  # noqa: BLE001 - dozens of classes, assertions among them
-        return ColumnType("unsupported", text=f"{text} ({type(error).__name__}: {error})")
+        why = str(error).partition("\n")[0]  # further lines say where in the file
+        return ColumnType("unsupported", text=f"{text} ({type(error).__name__}: {why})")

@@ -180,7 +180,7 @@ class RNTupleTable(Table):
         self.path = path
         self.name = name
         self._guard = guard
-        self._uproot = UprootTree(path, name, self.where, guard)
+        self._uproot = UprootTree(name, self.where, guard)
         self._lock = threading.RLock()
         self._pages: dict[str, FieldPages | None] = {}
         self._bounds: npt.NDArray[np.int64] | None = None

@@ -139,7 +139,7 @@ class TTreeTable(Table):
         self.path = path
         self.name = name
         self._guard = guard
-        self._uproot = UprootTree(path, name, self.where, guard)
+        self._uproot = UprootTree(name, self.where, guard)
         self._lock = threading.RLock()
         self._key: Key | None = None
         self._narrow: Tree | None = None
@@ -504,11 +504,7 @@ class TTreeTable(Table):
 
     def _uproot_array(self, tree: Any, name: str, start: int, stop: int) -> Column:
         branch = branch_of(tree, self._known().path(name))
-        array = array_of(branch, start, stop)
-        if len(array) != stop - start:
-            message = f"{len(array)} entries came out"
-            raise ValueError(message)
-        return uniform(array, self.columns[name])
+        return uniform(array_of(branch, start, stop), self.columns[name])
 
     def close(self) -> None:
         lazy = None if self._lazy is None else self._lazy()

@@ -32,7 +32,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     true = UprootTree.open
 
     def spied(tree: UprootTree) -> Any:
-        paths.append(Path(tree._path).name)
+        paths.append(Path(tree._guard.path).name)
         return true(tree)
 
     monkeypatch.setattr(UprootTree, "open", spied)
