@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import weakref
 from collections.abc import Iterator
@@ -128,12 +129,15 @@ def interpretation_of(branch: Any) -> Any:
     """How uproot is to read a branch.
 
     Of arrays of ``Float16_t`` and ``Double32_t`` with a range, ``x[3]/f[0,10,8]``, uproot 5.7
-    takes the size for the range, and gives wrong values or fails.
+    takes the size for the range, and gives wrong values or fails. Of leaf lists with arrays of
+    one size, ``x[2]/F:y[2]/F``, it takes the size for that of an array of pairs.
 
     Raises:
         ValueError: A range that ROOT may read in another way than uproot.
     """
     leaves = branch.member("fLeaves")
+    if len(leaves) > 1 and isinstance(branch.interpretation, uproot.AsDtype):
+        return _of_leaf_list(leaves, branch.interpretation)
     packed = _PACKED.get(leaves[0].classname) if len(leaves) == 1 else None
     found = _RANGED.fullmatch(leaves[0].member("fTitle")) if packed is not None else None
     if packed is None or found is None:
@@ -142,6 +146,20 @@ def interpretation_of(branch: Any) -> Any:
     sizes = re.findall(r"\[(\d+)\]", found["sizes"])
     kind = packed(low, high, bits, tuple(map(int, sizes)))
     return uproot.AsJagged(kind) if leaves[0].member("fLeafCount") is not None else kind
+
+
+def _of_leaf_list(leaves: Any, given: Any) -> Any:
+    """Leaves of fixed sizes one after the other; uproot knows their kinds of numbers."""
+    record = given.from_dtype.base
+    fields = []
+    for leaf in leaves:
+        name, title = leaf.member("fName"), leaf.member("fTitle")
+        shape = tuple(map(int, re.findall(r"\[(\d+)\]", title)))
+        if math.prod(shape) != leaf.member("fLen"):
+            message = f"a leaf {title!r} of {leaf.member('fLen')} numbers"
+            raise ValueError(message)
+        fields.append((name, record[name].base, shape))
+    return uproot.AsDtype(np.dtype(fields))
 
 
 def _range(text: str) -> tuple[float, float, int]:
