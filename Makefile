@@ -37,6 +37,9 @@ help:
 quickstart: $(STAMPS)/quickstart
 	@$(PY) tutorials/quickstart.py
 
+# Two workers share the machine: threads of OpenMP wait in busy loops for cores that the other has.
+test test-long test-full test-oldest test-newest studies: export OMP_NUM_THREADS ?= 1
+
 # Apart: XRootD's client once ended a process with ROOT, torch and TensorFlow in it.
 APART := tests/rootml/storage/remote
 test: $(STAMPS)/test

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
+from rootml._internal.linear_algebra import openmp_for
 from rootml._internal.optional import optional_import
 from rootml._internal.types import Float
 from rootml.sbi.diagnostics._binned import BINS, one_hot, quantile_edges
@@ -97,8 +98,9 @@ def _area(pair: Pair, seed: int) -> tuple[float, float]:
             max_iter=60, learning_rate=0.1, max_leaf_nodes=15, random_state=seed
         )
         weight = np.abs(mass[train])
-        trees.fit(x[train], y[train], sample_weight=weight / weight.mean())
-        scores = trees.predict_proba(x[test])[:, 1]
+        with openmp_for(len(y), feature="diagnose"):
+            trees.fit(x[train], y[train], sample_weight=weight / weight.mean())
+            scores = trees.predict_proba(x[test])[:, 1]
         area, error = area_under_curve(scores, y[test], mass[test])
         areas.append(area)
         errors.append(error)

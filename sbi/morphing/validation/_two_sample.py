@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rootml._internal.devices import one_thread
+from rootml._internal.linear_algebra import openmp_for
 from rootml._internal.optional import optional_import
 from rootml._internal.statistics import normalised, roc_area
 from rootml._internal.types import Float, Weights
@@ -163,10 +164,13 @@ def _train_trees(x: Float, y: Float, w: Float, seed: int) -> Scorer:
         min_samples_leaf=min(200, max(20, len(x) // 50)),
         early_stopping=False,
         random_state=seed,
-    ).fit(binned(x), y, sample_weight=w)
+    )
+    with openmp_for(len(x), feature="a two-sample test with trees"):
+        model.fit(binned(x), y, sample_weight=w)
 
     def score(values: Float) -> Float:
-        return np.asarray(model.decision_function(binned(values)), np.float64)
+        with openmp_for(len(values), feature="a two-sample test with trees"):
+            return np.asarray(model.decision_function(binned(values)), np.float64)
 
     return score
 

@@ -16,6 +16,7 @@ from scipy import stats
 
 import rootml
 from rootml._internal.event_hash import hash_ids
+from rootml.dataset._splits import fold_sides, split_sides
 from rootml.errors import UsageError
 
 Events = Callable[[str], rootml.Dataset]
@@ -89,6 +90,17 @@ def test_folds_test_each_event_once(events: Events) -> None:
     np.testing.assert_array_equal(np.sort(np.concatenate(tested)), IDS)
     for (train, _), held in zip(folds, tested, strict=True):
         np.testing.assert_array_equal(ids_of(train), np.setdiff1d(IDS, held))
+
+
+def test_an_event_at_the_edge_of_two_sides_is_on_one() -> None:
+    """Hashes at each edge and beside it."""
+    sides = split_sides(0.3, 0.2, by=None, seed=0)
+    folds = [test for _, test in fold_sides(3, by=None, seed=0)]
+    for parts in (sides, folds):
+        edges = {side.start for side in parts}
+        near = [h for edge in edges for h in (edge - 1, edge, edge + 1) if h >= 0]
+        hashes = np.array([*near, MASK], np.uint64)
+        assert (np.sum([side.mask(hashes) for side in parts], axis=0) == 1).all()
 
 
 def test_fractions_are_binomial() -> None:

@@ -354,3 +354,11 @@ def test_dropped_shapes_are_named_with_what_may_be_missed() -> None:
     assert note in repr(result)
     both = sbi.CombinedLikelihood({"one": result.like})
     assert sbi.fit(both, fixed={"tilt": 0.0}).notes == [f"one: {note}"]
+
+
+def test_covariance_of_shifts_is_that_of_a_sample() -> None:
+    """Over n - 1, and about the mean, not about the nominal fit."""
+    shifts = sbi.SampleShifts(
+        ("a", "b"), np.array([[1.0, 5.0], [2.0, 4.0], [6.0, 3.0]]), np.ones(2)
+    )
+    np.testing.assert_allclose(shifts.covariance, [[7.0, -2.5], [-2.5, 1.0]])
