@@ -123,11 +123,8 @@ def path(columns: Columns, tmp_path_factory: pytest.TempPathFactory) -> str:
         })
         for name in ("Jet", "Muon", "Electron")
     }  # fmt: skip
-    types = {name: value.dtype for name, value in plain.items()}
-    types |= {"v3": (np.float64, (3,))}
-    types |= {name: str(ak.type(value)).partition(" * ")[2] for name, value in grouped.items()}
     with uproot.recreate(path) as file:
-        file.mktree("Events", types).extend(plain | grouped)
+        file.mktree("Events", plain | grouped)
     return path
 
 
