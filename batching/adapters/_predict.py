@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -26,31 +26,60 @@ def predict(source: BatchSource, model: Any) -> Scores:
 
     Raises:
         UsageError: `model` is none of these.
-        SchemaError: It does not return one score per row.
+        SchemaError: It does not return one score per row, the same ones in every batch.
     """
     score, restore = _scorer(model)
     parts: list[dict[str, Array]] = []
     named = False
+    batches = source.iterate(epoch=0)
     try:
-        batches = source.iterate(epoch=0)
         for batch in batches:
             found = score(batch)
             named = isinstance(found, dict)
             scores = found if isinstance(found, dict) else {"": found}
-            parts.append({key: _checked(v, batch.num_rows) for key, v in scores.items()})
+            checked = {key: _checked(v, batch.num_rows) for key, v in scores.items()}
+            _check_same(parts[0] if parts else checked, checked)
+            parts.append(checked)
     finally:
+        batches.close()
         restore()
     joined = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
     return joined if named else joined[""]
 
 
 def _checked(values: Any, rows: int) -> Array:
-    """Scores of a batch as an array `(rows, ...)`; a last axis of length 1 goes."""
-    scores: Array = np.asarray(values)
+    """A copy of the scores of a batch, `(rows, ...)`; a last axis of length 1 goes.
+
+    A copy, because a model may give a view of its inputs, or write into one array again and again.
+    """
+    several = isinstance(values, (tuple, list)) and any(np.ndim(each) for each in values)
+    if isinstance(values, tuple) or several:
+        message = (
+            f"the model returned a {type(values).__name__} of {len(values)}: return one array, or "
+            "a dict of named ones"
+        )
+        raise SchemaError(message)
+    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
+        message = "the model returned masked scores; fill them, as by scores.filled(numpy.nan)"
+        raise SchemaError(message)
+    scores: Array = np.array(values)
     if scores.shape[:1] != (rows,):
         message = f"the model returned an array {scores.shape} for {rows} rows"
         raise SchemaError(message)
     return scores[:, 0] if scores.ndim == 2 and scores.shape[1] == 1 else scores
+
+
+def _check_same(first: Mapping[str, Array], now: Mapping[str, Array]) -> None:
+    """See that all batches have the same scores."""
+    shapes = [
+        {name or "scores": array.shape[1:] for name, array in part.items()}
+        for part in (first, now)
+    ]
+    if not shapes[0] or shapes[0] != shapes[1]:
+        message = (
+            f"the model returned scores of an event {shapes[0]} at first, and now {shapes[1]}"
+        )
+        raise SchemaError(message)
 
 
 def _scorer(model: Any) -> tuple[Callable[[Any], Any], Callable[[], None]]:
@@ -86,7 +115,7 @@ def _torch_scorer(torch: Any, model: Any) -> tuple[Callable[[Any], Any], Callabl
             found = model(to_tensors(batch, device))
         if isinstance(found, dict):
             return {name: _to_numpy(torch, value) for name, value in found.items()}
-        return _to_numpy(torch, found)
+        return _to_numpy(torch, found) if isinstance(found, torch.Tensor) else found
 
     return score, lambda: model.train(training)
 

@@ -26,6 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rootml._internal.buffers import Allocate
+from rootml._internal.sizes import format_bytes
 from rootml.batching.inputs._batch import RaggedArray
 from rootml.batching.inputs._layout import Dense, Layout, Ragged, join_ragged
 from rootml.batching.order._rng import Purpose, draw_counts, generator
@@ -191,8 +192,8 @@ def _private_folder(cache: Path, needed: int) -> Path:
         free = shutil.disk_usage(cache).free
         if free < needed:
             message = (
-                f"cache={str(cache)!r}: the shuffled rows need {needed / 1e9:.2f} GB on disk, "
-                f"{free / 1e9:.2f} GB are free"
+                f"cache={str(cache)!r}: the shuffled rows need {format_bytes(needed)} on disk, "
+                f"{format_bytes(free)} are free"
             )
             raise UsageError(message)
         return Path(tempfile.mkdtemp(prefix="rootml-shuffle-", dir=cache))

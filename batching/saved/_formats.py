@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -170,7 +171,8 @@ def _write_hdf5(path: Path, spec: BatchSpec, columns: Columns) -> None:
     """Structured data sets: one row per event in "events", one per padded input with "valid"."""
     h5py: Any = optional_import("h5py", feature="format='hdf5'", extra="hdf")
     left: dict[str, Any] = dict(columns)
-    with h5py.File(path, "w") as file:
+    memory = io.BytesIO()  # a full disk under HDF5 itself ends the process
+    with h5py.File(memory, "w") as file:
         for dataset, each in _hdf5_layout(spec).items():
             values = {name: left[column] for name, column in each.fields.items()}
             if each.masks:
@@ -181,6 +183,7 @@ def _write_hdf5(path: Path, spec: BatchSpec, columns: Columns) -> None:
             for name, v in values.items():
                 rows[name] = v
             file.create_dataset(dataset, data=rows, chunks=True, compression="lzf")
+    path.write_bytes(memory.getbuffer())
 
 
 def _common_mask(dataset: str, masks: list[Any]) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 from collections.abc import Iterator
@@ -33,6 +34,20 @@ def check_target(path: str | os.PathLike[str]) -> Path:
         message = f"cannot write {text!r}: it is a folder"
         raise UsageError(message)
     return final
+
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+@contextlib.contextmanager
+def naming(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Let the error of a full disk say which file was written: libraries leave it out."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL and error.filename is None:
+            error.filename = os.fspath(path)
+        raise
 
 
 class AtomicPath:
@@ -71,7 +86,8 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     target = AtomicPath(path)
     try:
-        yield target.temporary
+        with naming(target.final):
+            yield target.temporary
         target.commit()
     finally:
         target.discard()

@@ -10,7 +10,7 @@ from typing import Any
 import awkward as ak
 import numpy as np
 
-from rootml._internal.atomic import AtomicPath
+from rootml._internal.atomic import AtomicPath, naming
 from rootml.errors import SchemaError, UsageError
 from rootml.storage._base import Column, ColumnType, Writer
 from rootml.storage._types import type_of_form
@@ -101,8 +101,9 @@ class BufferedWriter(Writer):
         # one huge write of the caller's becomes several clusters
         pieces = max(1, round(total / (2 * BATCH_ENTRIES)))
         bounds = np.linspace(0, total, pieces + 1).astype(np.int64)
-        for start, stop in itertools.pairwise(bounds):
-            self._cluster({name: column[start:stop] for name, column in joined.items()})
+        with naming(self.path):
+            for start, stop in itertools.pairwise(bounds):
+                self._cluster({name: column[start:stop] for name, column in joined.items()})
 
     @abc.abstractmethod
     def _cluster(self, columns: Mapping[str, Column]) -> None:
@@ -121,7 +122,8 @@ class BufferedWriter(Writer):
             return
         try:
             self._flush()
-            self._finish()
+            with naming(self.path):
+                self._finish()
             self._atomic.commit()
         except BaseException:
             self.abort()

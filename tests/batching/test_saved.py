@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -167,6 +168,27 @@ def test_an_interrupted_saving_goes_on(
     assert (tmp_path / "saved" / written[0]["file"]).stat().st_mtime_ns == before
     found = list(rootml.batching.open(tmp_path / "saved").iterate())
     check_equal(found, list(loader_of(data, **mode).iterate(epoch=0)))
+
+
+@pytest.mark.parametrize("storage", FORMATS)
+def test_a_full_disk_leaves_whole_parts(
+    data: rootml.Dataset, tmp_path: Path, storage: Any
+) -> None:
+    """And the same call goes on when there is room. HDF5's own files ended the process."""
+    loader = loader_of(data, ragged=False)
+    options: dict[str, Any] = {"format": storage, "part_bytes": "10 kB"}
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (3000, limits[1]))  # no file may be larger
+    try:
+        with pytest.raises(OSError, match="part-00000") as caught:
+            loader.save(tmp_path / "saved", **options)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert Path(caught.value.filename).parent == tmp_path / "saved"
+    assert not list((tmp_path / "saved").iterdir())
+    loader.save(tmp_path / "saved", **options)
+    found = list(rootml.batching.open(tmp_path / "saved").iterate())
+    check_equal(found, list(loader.iterate(epoch=0)))
 
 
 def test_other_batches_are_not_mixed_in(data: rootml.Dataset, tmp_path: Path) -> None:

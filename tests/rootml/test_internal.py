@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import inspect
 import re
 import sys
@@ -151,6 +152,20 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
     assert path.read_text() == "new"
     with pytest.raises(MissingFileError), atomic_path(tmp_path / "absent" / "x.txt"):
         pass
+
+
+def test_a_full_disk_says_which_file(tmp_path: Path) -> None:
+    """pyarrow and uproot leave it out; errors of something else are left alone."""
+    path = tmp_path / "kept.txt"
+    for error, named in (
+        (OSError(errno.ENOSPC, "No space left on device"), True),
+        (OSError(errno.ECONNRESET, "Connection reset"), False),
+        (OSError("the power is gone"), False),
+    ):
+        with pytest.raises(OSError, match=str(error.args[-1])) as caught, atomic_path(path):
+            raise error
+        assert caught.value.filename == (str(path) if named else None)
+    assert not list(tmp_path.iterdir())
 
 
 def test_html_is_escaped() -> None:
