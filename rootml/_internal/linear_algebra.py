@@ -63,14 +63,14 @@ def single_threaded(feature: str) -> Iterator[None]:
 
 
 _FEW_ROWS = 50_000
-"""Rows below which a second thread gains no tenth in scikit-learn's trees."""
+"""Rows below which a second thread gains hardly anything (20,000: nothing; 100,000: a fifth)."""
 
 
 def openmp_for(rows: int, *, feature: str) -> AbstractContextManager[Any]:
     """One OpenMP thread for few rows until the block ends; for many as many as there are.
 
     OpenMP's threads wait for one another in busy loops, at each of thousands of splits of trees:
-    with few rows they gain nothing, and where another process has a core they cost tenfold.
+    with few rows they gain nothing, and where another process has a core they cost eightfold.
 
     Args:
         rows: Events that are worked on.
