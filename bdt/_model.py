@@ -88,7 +88,7 @@ class Model(HtmlRepr):
     ) -> None:
         self.forest = forest
         self.engine: EngineName = engine
-        self.threads = _check_threads(threads)
+        self.threads: int = _check_threads(threads)
         self._isa = isa
         self._engine = _make_engine(forest, engine, isa)
         self._quick = getattr(self._engine, "score_few", None) if _is_plain(forest) else None

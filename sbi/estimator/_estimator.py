@@ -145,7 +145,7 @@ class RatioEstimator:
         check_choice("calibration", calibration, CALIBRATIONS)
         check_choice("normalisation", normalisation, NORMALISATIONS)
         check_choice("base", base, ("quadratic", "none"))
-        self.settings = TrainingSettings(
+        self.settings: TrainingSettings = TrainingSettings(
             inputs=names,
             parameters=parameter_names,
             ensemble=check_whole("ensemble", ensemble, minimum=1),

@@ -49,8 +49,8 @@ class BinnedTerm:
     def __init__(
         self, observed: Mapping[str, Float], samples: Sequence[Sample], names: Sequence[str]
     ) -> None:
-        self.channels = list(observed)
-        self.number = len(names)
+        self.channels: list[str] = list(observed)
+        self.number: int = len(names)
         self.counts = np.concatenate(list(observed.values()))
         self.starts = np.cumsum([0, *map(len, observed.values())])
         self._nominal = np.concatenate([sample.nominal for sample in samples])

@@ -69,7 +69,7 @@ class RatioColumns(HtmlRepr, Mapping[str, Mapping[str, Any]]):
             process: _process(process, given) for process, given in ratios.items()
         }
         first = next(iter(self._store))
-        self.num_events = len(self._store[first][NOMINAL])
+        self.num_events: int = len(self._store[first][NOMINAL])
         self._check_lengths(first)
         if self.num_events == 0 and not may_be_empty:
             message = (
@@ -77,9 +77,11 @@ class RatioColumns(HtmlRepr, Mapping[str, Mapping[str, Any]]):
                 "RatioColumns({'S': [], 'B': []}, may_be_empty=True)"
             )
             raise UsageError(message)
-        self.weights = None if weights is None else _weights(weights, self.num_events)
+        self.weights: Float | None = (
+            None if weights is None else _weights(weights, self.num_events)
+        )
         self.asimov = asimov
-        self.origin = Origin() if origin is None else origin
+        self.origin: Origin = Origin() if origin is None else origin
 
     def _check_lengths(self, first: str) -> None:
         for process, label, array in self._kept():

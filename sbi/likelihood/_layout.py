@@ -112,8 +112,8 @@ class Layout:
     """
 
     def __init__(self, model: Model, columns: RatioColumns, names: Sequence[str]) -> None:
-        self.processes = list(model.processes)
-        self.names = list(names)
+        self.processes: list[str] = list(model.processes)
+        self.names: list[str] = list(names)
         _check_processes(self.processes, columns)
         self.factors: list[Factor] = []
         exponential = polynomial = 0
@@ -131,9 +131,9 @@ class Layout:
                     )
                 )  # fmt: skip
                 exponential, polynomial = ends
-        self.first_exponential = len(self.processes)
-        self.first_polynomial = self.first_exponential + exponential
-        self.num_rows = self.first_polynomial + polynomial
+        self.first_exponential: int = len(self.processes)
+        self.first_polynomial: int = self.first_exponential + exponential
+        self.num_rows: int = self.first_polynomial + polynomial
         self._by_code = _by_code(self.factors)
         self.shapers = np.array(sorted({f.parameter for f in self.factors}), np.int64)
         self._last: Plan | None = None

@@ -67,7 +67,7 @@ class Likelihood(HtmlRepr):
         self._names = list(self._parameters)
         self._limits = [_limits(p) for p in self._parameters.values()]
         nuisances = {k: v for k, v in self._parameters.items() if isinstance(v, Nuisance)}
-        self.observed = _observed(nuisances, observed or {})
+        self.observed: dict[str, float] = _observed(nuisances, observed or {})
         self._constraints = Constraints(nuisances, self._names, self.observed)
         self._binned = None if self.binned is None else self.binned.bind(self._names)
 

@@ -76,16 +76,16 @@ class Unbinned:
         threads: int = 1,
     ) -> None:
         self.model = model
-        self.layout = Layout(model, columns, names)
+        self.layout: Layout = Layout(model, columns, names)
         self.yields = model.yields()
         self.threads = threads
         self._kernels = kernels(engine, threads)
         self._double = engine != "auto"
-        self.events = self._rows(columns, "data")
+        self.events: Events = self._rows(columns, "data")
         self._reference = reference
         self.normaliser: Normaliser | Control | None = None
         self.control: Control | None = None  # where `near` starts from; see `anchored`
-        self.rough = False  # whether second derivatives of log Z are those of `control`
+        self.rough: bool = False  # whether second derivatives of log Z are those of `control`
         self._last: tuple[bytes, float] | None = None  # where it was asked last, and the value
         if reference is None and share is not None:
             self._reference = share._reference

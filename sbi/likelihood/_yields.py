@@ -48,7 +48,7 @@ class Yields:
     ) -> None:
         names = list(names)
         self._given = formulas, nuisances, names
-        self.number = len(names)
+        self.number: int = len(names)
         self._values = [formula.function(names) for formula in formulas.values()]
         self._gradients = [_first_derivatives(formula, names) for formula in formulas.values()]
         self._hessians = [_second_derivatives(formula, names) for formula in formulas.values()]

@@ -62,8 +62,11 @@ class LearnedReference(HtmlRepr):
         *,
         weights: Any = None,
     ) -> None:
-        self.generator, self.columns = generator, columns
-        self.conditions = {name: np.asarray(values) for name, values in conditions.items()}
+        self.generator: Sampler = generator
+        self.columns: Callable[[Mapping[str, Array]], Any] = columns
+        self.conditions: dict[str, Array] = {
+            name: np.asarray(values) for name, values in conditions.items()
+        }
         lengths = {name: len(values) for name, values in self.conditions.items()}
         number = max(lengths.values(), default=0)
         if len(set(lengths.values())) > 1:

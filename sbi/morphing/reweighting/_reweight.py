@@ -126,7 +126,7 @@ class Kinematics:
         closure: Closure | None = None,
     ) -> None:
         self.method = method
-        self.closure = Closure() if closure is None else closure
+        self.closure: Closure = Closure() if closure is None else closure
         self._boosters, self._networks = list(boosters), list(networks)
         self._edges = [np.asarray(each) for each in edges]
         self._ratios = ratios
