@@ -34,6 +34,7 @@ from rootml.expressions import (
     filled_lists,
     parse,
     resolve_names,
+    with_members,
 )
 from rootml.expressions._nodes import Name
 from rootml.expressions._values import Value
@@ -178,6 +179,7 @@ class ResolvedSample:
             about = f"{defines} = {text}" if defines else text
             message = f"{error}" if text in str(error) else f"{about}: {error}"
             raise type(error)(message) from error
+        expression = with_members(expression, self.columns)
         resolve_names(expression, self._known, self.where)
         return expression.rename({name: self._bound(name, level) for name in expression.names})
 

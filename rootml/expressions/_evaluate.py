@@ -56,6 +56,14 @@ from rootml.expressions._values import (
     of_column,
     spread,
 )
+from rootml.expressions._vectors import (
+    arithmetic,
+    as_vectors,
+    holds_records,
+    negative,
+    new_vector,
+)
+from rootml.expressions._vectors import chosen as chosen_vectors
 
 _ARITHMETIC = {"+": np.add, "-": np.subtract, "*": np.multiply}
 _COMPARE = {
@@ -100,6 +108,9 @@ class _Evaluator:
                 return self._draw_element(self.value(operand), index)
             case Call("member", (Index(operand, index), name)) if self._is_split(operand):
                 return self._index(member(self.value(operand), self.value(name)), index)
+            case Call("new_vector", (title, *items)):
+                parts = [self.value(item) for item in items]
+                return new_vector(self.value(title), *parts, num_events=self.num_events)
             case Call("list_of", items):
                 return self._list([self.value(item) for item in items])
             case Call(function, arguments, axis):
@@ -146,6 +157,7 @@ class _Evaluator:
         return result
 
     def _index(self, value: Value, index: Node | Slice) -> Value:
+        value = as_vectors(value)
         check_indexable(value)
         if isinstance(index, Slice):
             return sliced(value, index)
@@ -174,6 +186,8 @@ def _constant(value: Any) -> Any:
 def _unary(operator: str, value: Value) -> Value:
     if operator == "!" or (operator == "~" and leaf_dtype(value.data).kind == "b"):
         return replace(value, data=number_by_number(np.logical_not, as_logical(value.data)))
+    if operator in {"-", "+"} and holds_records(value.data):
+        return negative(value) if operator == "-" else value
     number = as_number(value.data)
     if operator == "~":
         return _complement(value)
@@ -223,6 +237,8 @@ def _binary(operator: str, left: Value, right: Value) -> Value:
         return _logic(operator, left, right)
     if operator in {"&", "|"}:
         return _bits_or_logic(operator, left, right)
+    if holds_records(left.data) or holds_records(right.data):
+        return arithmetic(operator, left, right)
     one, other = align(as_number(left.data), as_number(right.data))
     integers = leaf_dtype(one).kind == leaf_dtype(other).kind == "i"
     match operator:
@@ -369,6 +385,8 @@ def _choice(condition: Value, yes: Value, no: Value) -> Value:
     if is_strings(yes.data) or is_strings(no.data):
         message = "a choice between strings is not supported"
         raise ExpressionError(message)
+    if holds_records(yes.data) or holds_records(no.data):
+        return chosen_vectors(_choice, condition, yes, no)
     chosen = as_logical(condition.data)
     one, other = _same_kind(yes.data, no.data)
     data = _where(chosen, one, other)

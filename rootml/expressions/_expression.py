@@ -14,9 +14,10 @@ import numpy.typing as npt
 from rootml._internal.types import EventValues
 from rootml.errors import ExpressionError, MissingColumnError, MissingElementError, nearest
 from rootml.expressions._evaluate import evaluate
-from rootml.expressions._nodes import Call, Name, Node, map_names, names_in
+from rootml.expressions._nodes import Call, Name, Node, as_written, map_names, names_in
 from rootml.expressions._parse import Dialect, parse_text
 from rootml.expressions._values import Value, filled_lists, has_strings, is_strings, leaf_dtype
+from rootml.expressions._vectors import holds_records
 from rootml.storage import ColumnType
 
 
@@ -72,7 +73,7 @@ class Expression:
             message = "an expression with too many operators; define parts of it by name"
             raise ExpressionError(message) from error
         except ExpressionError as error:
-            message = f"{error.args[0]}, in {self.canonical}"
+            message = f"{error.args[0]}, in {as_written(self.tree)}"
             raise ExpressionError(message) from error
 
     def __str__(self) -> str:
@@ -210,6 +211,8 @@ def expression_type(expression: Expression, types: Mapping[str, ColumnType]) -> 
         return types[expression.column]
     columns = {name: _empty(name, types[name]) for name in expression.names}
     data = column_values(expression, columns, 0)
+    if holds_records(data):
+        return ColumnType("other", text=str(ak.type(data).content), form=ak.to_layout(data).form)
     if is_strings(data):
         return ColumnType("string", text="string")
     dtype = leaf_dtype(data)

@@ -14,6 +14,7 @@ from rootml.expressions import _elementwise as element
 from rootml.expressions import _lists as lists
 from rootml.expressions import _members as members
 from rootml.expressions import _reducers as reducers
+from rootml.expressions import _vectors as vectors
 from rootml.expressions._values import (
     Data,
     Mask,
@@ -198,7 +199,9 @@ FUNCTIONS: Mapping[str, Function] = {
     "ones_like": _special(lists.like(1), 1),
     "list_of": _special(_by_evaluator, 1, _MANY),
     "member": _special(members.member, 2),
-    "lorentz": _special(members.lorentz, 2),
+    "lorentz": _special(vectors.method, 2, 4),
+    "new_vector": _special(_by_evaluator, 3, 5),
+    "stored_vector": _special(vectors.stored_vector, 3, 5),
     "draw_divide": _element(element.draw_divide, 2),
     "draw_modulo": _element(element.draw_modulo, 2),
     "draw_sqrt": _element(element.draw_sqrt, 1),

@@ -146,6 +146,29 @@ Node: TypeAlias = (
 _PARTS = (Number, Boolean, Text, Name, Unary, Binary, Comparison, Choice, Call, Index)
 
 
+def as_written(node: Node) -> str:
+    """The text for messages: members and methods of objects as one writes them.
+
+    >>> as_written(Call("lorentz", (Call("member", (Name("lep"), Text("p4"))), Text("Pt"))))
+    'lep.p4.Pt()'
+    """
+    return str(_written(node))
+
+
+def _written(node: Node) -> Node:
+    node = map_children(node, _written)
+    match node:
+        case Call("lorentz", (operand, Text(name), *others)) if "::" in name:
+            return Name(f"{name}({', '.join(map(str, (operand, *others)))})")
+        case Call("lorentz", (operand, Text(name), *others)):
+            return Name(f"{operand}.{name}({', '.join(map(str, others))})")
+        case Call("member", (operand, Text(name))):
+            return Name(f"{operand}.{name}")
+        case Call("new_vector" | "stored_vector", (Text(name), *parts)):
+            return Name(f"{name}({', '.join(map(str, parts))})")
+    return node
+
+
 def _children(node: Node) -> Iterator[Node]:
     for field in fields(node):
         value = getattr(node, field.name)
@@ -165,11 +188,16 @@ def map_names(node: Node, change: Callable[[str], str]) -> Node:
     """The same tree with every column name changed."""
     if isinstance(node, Name):
         return Name(change(node.name))
+    return map_children(node, lambda child: map_names(child, change))
+
+
+def map_children(node: Node, change: Callable[[Node], Node]) -> Node:
+    """The same node with every node in it changed."""
 
     def mapped(value: object) -> object:
         if isinstance(value, tuple):
             return tuple(mapped(item) for item in value)
-        return map_names(value, change) if isinstance(value, _PARTS) else value
+        return change(value) if isinstance(value, _PARTS) else value
 
     changes = {field.name: mapped(getattr(node, field.name)) for field in fields(node)}
     return replace(node, **changes)  # type: ignore[arg-type]

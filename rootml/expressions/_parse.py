@@ -46,6 +46,7 @@ from rootml.expressions._spellings import (
     BOOLEANS,
     CASTS,
     CONSTANTS,
+    CONSTRUCTORS,
     OPTIONS,
     VECTORS,
     casts_arguments,
@@ -54,6 +55,7 @@ from rootml.expressions._spellings import (
     takes_sequence,
 )
 from rootml.expressions._tokens import Token, error_at, number_of, tokens_of
+from rootml.expressions._vectors import METHODS
 
 Dialect: TypeAlias = Literal["rootml", "draw"]
 """``"draw"``: a text written for TTree::Draw, with its own arithmetic."""
@@ -65,6 +67,7 @@ _DRAW = {
     "<<": "draw_left_shift", ">>": "draw_right_shift",
 }  # fmt: skip
 _VECTOR = {"RVec", "ROOT::RVec", "ROOT::VecOps::RVec", "std::vector"}
+_CONSTRUCT = {"Construct", "VecOps::Construct", "ROOT::VecOps::Construct"}
 _METHODS = {"size", "at", "empty", "front", "back", "length"}
 
 
@@ -314,11 +317,17 @@ class _Parser:
             if called and name.text in _METHODS:
                 node = self._method(name.text, node)
             elif called:
-                self.expect(")")
-                node = Call("lorentz", (node, Text(name.text)))
+                node = self._vector_method(name, node)
             else:
                 node = Call("member", (node, Text(name.text)))
         return node
+
+    def _vector_method(self, name: Token, node: Node) -> Node:
+        """A method of a vector, behind its opening parenthesis."""
+        arguments, options = self._arguments(joined=False)
+        if options or len(arguments) > 2:
+            raise self.error(f"{name.text}() takes at most another vector and a bool", name)
+        return Call("lorentz", (node, Text(name.text), *arguments))
 
     def _method(self, name: str, node: Node) -> Node:
         """A method, the token behind its opening parenthesis."""
@@ -412,10 +421,16 @@ class _Parser:
         if token.text == "static_cast" and self.token.text == "<":
             return self._static_cast()
         name = self._dotted(token)
+        if name in _CONSTRUCT and self.token.text == "<":
+            return self._construct()
         if name in VECTORS or (name in _VECTOR and self.token.text == "<"):
             return self._vector(VECTORS.get(name))
         if name in self.known and self.token.text != "(":  # abs(x), also where there is an "abs"
             return Name(name)
+        if self._is_method(name):
+            operand, _, last = name.rpartition(".")
+            self.expect("(")
+            return self._vector_method(Token("name", last, token.position), Name(operand))
         if self.accept("("):
             return self._call(name, token)
         kind = self._template(name)
@@ -425,6 +440,23 @@ class _Parser:
             return Boolean(BOOLEANS[name])
         self._check_word(name, token)
         return Number(CONSTANTS[name]) if name in CONSTANTS else Name(name)
+
+    def _is_method(self, name: str) -> bool:
+        """Whether ``name(`` is a method of a vector in a column that is not known here."""
+        last = name.rpartition(".")[2]
+        method = self.token.text == "(" and last != name and last in METHODS
+        return method and not is_function(name)
+
+    def _construct(self) -> Node:
+        """``Construct<ROOT::Math::PtEtaPhiMVector>(pt, eta, phi, m)``: a list of vectors."""
+        self.expect("<")
+        token = self.token
+        if token.text not in CONSTRUCTORS:
+            raise self.error("expected a class of vectors, e.g. ROOT::Math::PtEtaPhiMVector")
+        self.at += 1
+        self.expect(">")
+        self.expect("(")
+        return self._call(token.text, token)
 
     def _template(self, name: str) -> str | None:
         """The type of ``f<type>(``, behind the parenthesis; None, and nothing read: no such."""

@@ -14,7 +14,18 @@ from typing import Any
 
 from rootml.errors import ExpressionError, nearest
 from rootml.expressions._functions import FUNCTIONS
-from rootml.expressions._nodes import Binary, Boolean, Call, Comparison, Index, Node, Number, Unary
+from rootml.expressions._nodes import (
+    Binary,
+    Boolean,
+    Call,
+    Comparison,
+    Index,
+    Node,
+    Number,
+    Text,
+    Unary,
+)
+from rootml.expressions._vectors import KINDS, VECTOR_FUNCTIONS
 
 Builder = Callable[..., Node]
 Options = Mapping[str, Any]
@@ -74,6 +85,29 @@ VECTORS: Mapping[str, str] = {
     }.items()
 }  # fmt: skip
 """ROOT's names of vectors, and the type of their elements."""
+
+
+_MATH_VECTORS = {
+    "PtEtaPhiM": "PtEtaPhiM", "PtEtaPhiE": "PtEtaPhiE", "PxPyPzM": "PxPyPzM",
+    "PxPyPzE": "PxPyPzE", "XYZT": "PxPyPzE", "XYZ": "XYZ", "Polar3D": "Polar3D",
+    "RhoEtaPhi": "RhoEtaPhi", "RhoZPhi": "RhoZPhi", "XY": "XY", "Polar2D": "Polar2D",
+}  # fmt: skip
+CONSTRUCTORS: Mapping[str, str] = {
+    **{name: name for name in ("TLorentzVector", "TVector3", "TVector2")},
+    **{
+        f"{space}{name}Vector{letter}": f"ROOT::Math::{kind}Vector"
+        for space in ("ROOT::Math::", "Math::", "")
+        for letter in ("", "D", "F")
+        for name, kind in _MATH_VECTORS.items()
+    },
+}
+"""ROOT's classes of vectors by the names of their constructors."""
+
+
+def _vector_function(name: str) -> str | None:
+    """A function of ``ROOT::Math::VectorUtil`` by the name that `_vectors` has for it."""
+    bare = name.removeprefix("ROOT::Math::").removeprefix("Math::")
+    return bare if bare in VECTOR_FUNCTIONS else None
 
 
 def _binary(operator: str) -> Builder:
@@ -219,15 +253,6 @@ _DRAW = {
 }  # fmt: skip
 """Functions that TTree::Draw computes in another way; those of ``TMath::`` are the real ones."""
 
-_LORENTZ = [
-    "TLorentzVector",
-    *(
-        f"{module}{kind}Vector{precision}"
-        for module in ("ROOT::Math::", "")
-        for kind in ("PtEtaPhiM", "PtEtaPhiE", "PxPyPzM", "PxPyPzE", "XYZT")
-        for precision in ("", "F", "D")
-    ),
-]
 _REFUSED = {
     "deltaR": (
         "deltaR is (eta1, phi1, eta2, phi2) in CMS software, and ROOT's DeltaR (eta1, eta2, phi1, "
@@ -249,14 +274,6 @@ _REFUSED = {
     "Range": "write local_index(x) for the positions 0, 1, 2, ... in a list x",
     "Drop": "write x[condition] with those that stay",
     "Intersect": "write x[(x == 1) || (x == 2)], or define the columns that you compare",
-    **dict.fromkeys(
-        _LORENTZ,
-        (
-            "Lorentz vectors are not made in expressions: write InvariantMasses(pt1, eta1, phi1, "
-            "m1, pt2, eta2, phi2, m2) for the mass of two, InvariantMass(pt, eta, phi, m) for "
-            "that of lists, and DeltaR or DeltaPhi for angles"
-        ),
-    ),
     "ravel": "there is no list over events; flatten(x, axis=2) joins the lists of an event",
 }
 
@@ -343,6 +360,13 @@ def resolve(name: str, arguments: list[Node], options: Options, *, draw: bool = 
     bare = name.removeprefix("ak.").removeprefix("ROOT::VecOps::")
     if bare in _REFUSED:
         raise ExpressionError(_REFUSED[bare])
+    if name in CONSTRUCTORS:
+        _refuse_options(name, options)
+        return _constructed(CONSTRUCTORS[name], arguments)
+    util = _vector_function(name)
+    if util is not None:
+        _refuse_options(name, options)
+        return _of_two_vectors(name, util, arguments)
     function = _find(name)
     if function is None:
         known = _TMATH if name.startswith("TMath::") else _KNOWN
@@ -360,6 +384,21 @@ def resolve(name: str, arguments: list[Node], options: Options, *, draw: bool = 
         _refuse_options(name, {key: value for key, value in options.items() if key != "axis"})
         return _BUILT[function][1](*arguments)
     return _with_options(name, function, arguments, options)
+
+
+def _constructed(title: str, arguments: list[Node]) -> Node:
+    wanted = len(KINDS[title].members)
+    if len(arguments) != wanted:
+        message = f"{title} takes {wanted} numbers, not {len(arguments)}"
+        raise ExpressionError(message)
+    return Call("new_vector", (Text(title), *arguments))
+
+
+def _of_two_vectors(name: str, function: str, arguments: list[Node]) -> Node:
+    if len(arguments) != 2:
+        message = f"{name} takes 2 vectors, not {len(arguments)}"
+        raise ExpressionError(message)
+    return Call("lorentz", (arguments[0], Text(function), arguments[1]))
 
 
 def _positional_axis(
@@ -454,7 +493,9 @@ def _refuse_options(name: str, options: Options) -> None:
         raise ExpressionError(message)
 
 
-_INTERNAL = {"as_list", "list_of", "lorentz", "max_if", "member", "min_if"}
+_INTERNAL = {
+    "as_list", "list_of", "lorentz", "max_if", "member", "min_if", "new_vector", "stored_vector",
+}  # fmt: skip
 _KNOWN = sorted(
     name
     for name in {*FUNCTIONS, *_BUILT, *_SPELLINGS, *_VECOPS} - _INTERNAL

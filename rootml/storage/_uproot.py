@@ -14,6 +14,7 @@ import awkward as ak
 import numpy as np
 import uproot
 from uproot.interpretation.grouped import AsGrouped
+from uproot.interpretation.jagged import AsJagged
 from uproot.interpretation.objects import AsStridedObjects
 
 from rootml._internal.urls import is_remote
@@ -21,6 +22,7 @@ from rootml.execution import ProcessLock
 from rootml.storage._base import ColumnType
 from rootml.storage._guard import Guard
 from rootml.storage._types import type_of_form
+from rootml.storage._unsplit import unsplit_vectors
 from rootml.storage._uproot_source import GuardedSource
 from rootml.storage.remote import Remote, RemoteFile, TransportError
 
@@ -28,6 +30,7 @@ _MAX_PARSED_TREES = 16
 # No caches: arrays are handed out as writable, and trees of many files would pile up.
 _OPTIONS: dict[str, Any] = {"object_cache": None, "array_cache": None}
 _PACKED: dict[str, Any] = {"TLeafF16": uproot.AsFloat16, "TLeafD32": uproot.AsDouble32}
+_BETWEEN = "objects with bytes between their members that uproot does not expect"
 _RANGED = re.compile(r"[^/\[]*(?P<sizes>(?:\[[^\]]*\])+)/[df]\[(?P<range>[^\]]*)\]")
 
 
@@ -188,13 +191,17 @@ def array_of(branch: Any, start: int, stop: int) -> ak.Array:
         NotInterpreted: The baskets can be decompressed, but uproot makes no values of them, or
             fewer than there are entries.
     """
-    if isinstance(interpretation_of(branch), AsGrouped):
+    vectors = unsplit_vectors(branch)
+    if vectors is None and isinstance(interpretation_of(branch), AsGrouped):
         members = branch.interpretation.subbranches
         layouts = [ak.to_layout(array_of(branch[name], start, stop)) for name in members]
         return ak.Array(ak.contents.RecordArray(layouts, list(members), stop - start))
     try:
-        given = _with_header(branch, start, stop)
-        array = branch.array(given, entry_start=start, entry_stop=stop, library="ak")
+        if vectors is not None:
+            array = ak.Array(vectors.read(branch, start, stop))
+        else:
+            given = _with_header(branch, start, stop)
+            array = branch.array(given, entry_start=start, entry_stop=stop, library="ak")
     except (OSError, TransportError, MemoryError):  # no matter of the type
         raise
     except Exception as error:
@@ -226,16 +233,31 @@ def _with_header(branch: Any, start: int, stop: int) -> Any:
     """The interpretation of `branch`; of objects with the bytes before each of them as a member.
 
     Where uproot 5.7 finds such bytes by itself (a class without a version, not split), it leaves
-    the numbers behind them in the byte order of the file, and gives wrong values.
+    the numbers behind them in the byte order of the file, and gives wrong values. Bytes elsewhere
+    in an object (members of such classes) it takes for numbers.
+
+    Raises:
+        NotImplementedError: Objects with bytes that uproot does not expect.
     """
     kind = interpretation_of(branch)
-    if not isinstance(kind, AsStridedObjects) or start >= stop:
+    strided = kind.content if isinstance(kind, AsJagged) else kind
+    if not isinstance(strided, AsStridedObjects) or start >= stop:
         return kind
     ends = np.asarray(branch.entry_offsets)[1:]
-    offsets = branch.basket(int(np.searchsorted(ends, start, side="right"))).byte_offsets
-    excess = 0 if offsets is None else int(offsets[1] - offsets[0]) - kind.from_dtype.itemsize
-    if excess <= 0:
+    basket = branch.basket(int(np.searchsorted(ends, start, side="right")))
+    if basket.byte_offsets is None:
         return kind
+    sizes, size = np.diff(basket.byte_offsets), strided.from_dtype.itemsize
+    if isinstance(kind, AsJagged):
+        if ((sizes - kind.header_bytes) % size).any():
+            raise NotImplementedError(_BETWEEN)
+        return kind
+    excess = int(sizes[0]) - size
+    if excess == 0:
+        return kind
+    stated = int.from_bytes(bytes(basket.data[:4]), "big")
+    if excess not in {6, 10} or stated != 0x40000000 | (int(sizes[0]) - 4):
+        raise NotImplementedError(_BETWEEN)
     header = ("@before", np.dtype(("u1", (excess,))))
     return AsStridedObjects(kind.model, [header, *kind.members])
 
@@ -257,7 +279,10 @@ def type_of_uproot(branch: Any) -> ColumnType:
     except Exception:  # noqa: BLE001 - uproot has no exception class for "no such type"
         text = type(branch).__name__
     try:
-        if hasattr(type(branch), "interpretation"):
+        vectors = unsplit_vectors(branch) if hasattr(type(branch), "interpretation") else None
+        if vectors is not None:
+            form, text = vectors.form(), vectors.classname or text
+        elif hasattr(type(branch), "interpretation"):
             kind = interpretation_of(branch)
             if kind is not branch.__dict__.get("_interpretation"):
                 text = kind.typename

@@ -753,6 +753,19 @@ Take(Jet_pt, {0, 1})
 Sum(Take(Jet_pt, {1, 0}))
 Take(Jet_pt, ROOT::RVecI{2, 0})
 Take(Jet_pt, ROOT::VecOps::RVec<int>{nMuon > 2 ? 1 : 0})
+(ROOT::Math::PtEtaPhiMVector(Muon_pt[0], Muon_eta[0], Muon_phi[0], Muon_mass[0]) + ROOT::Math::PtEtaPhiMVector(Muon_pt[1], Muon_eta[1], Muon_phi[1], Muon_mass[1])).M()
+(ROOT::Math::PtEtaPhiMVector(Jet_pt[0], Jet_eta[0], Jet_phi[0], Jet_mass[0]) + ROOT::Math::PtEtaPhiMVector(Muon_pt[0], Muon_eta[0], Muon_phi[0], 0.105)).Pt()
+ROOT::Math::VectorUtil::DeltaR(ROOT::Math::PtEtaPhiMVector(Jet_pt[0], Jet_eta[0], Jet_phi[0], Jet_mass[0]), ROOT::Math::PtEtaPhiMVector(Muon_pt[0], Muon_eta[0], Muon_phi[0], Muon_mass[0])) < 2
+TLorentzVector(Jet_pt[0] * cos(Jet_phi[0]), Jet_pt[0] * sin(Jet_phi[0]), 20, 300).DeltaR(TLorentzVector(1, 2, 3, 4))
+ROOT::VecOps::Construct<ROOT::Math::PtEtaPhiMVector>(Jet_pt, Jet_eta, Jet_phi, Jet_mass)[1].Rapidity()
+(Construct<ROOT::Math::PtEtaPhiMVector>(Jet_pt, Jet_eta, Jet_phi, Jet_mass)[0] + Construct<ROOT::Math::PtEtaPhiEVector>(Jet_pt, Jet_eta, Jet_phi, Jet_mass)[1]).Eta()
+Construct<ROOT::Math::XYZVector>(Jet_eta, Jet_phi, Jet_btag)[0].Cross(ROOT::Math::XYZVector(1, MET_phi, 3)).R()
+Construct<TVector3>(Jet_eta, Jet_phi, Jet_btag)[2].Angle(TVector3(1, 2, 3))
+ROOT::Math::RhoEtaPhiVector(MET_pt, Jet_eta[0], MET_phi).Dot(ROOT::Math::XYZVector(1, 2, 3))
+(2 * ROOT::Math::PxPyPzEVector(Jet_eta[0], Jet_eta[1], MET_pt, 500) - ROOT::Math::PxPyPzMVector(1, 2, 3, 4)).M()
+(Jet_pt[0] > Muon_pt[0] ? ROOT::Math::PtEtaPhiMVector(Jet_pt[0], Jet_eta[0], Jet_phi[0], 5) : ROOT::Math::PtEtaPhiMVector(Muon_pt[0], Muon_eta[0], Muon_phi[0], 0.1)).E()
+ROOT::Math::PtEtaPhiMVector(MET_pt, 1.5, MET_phi + 7, 0).Phi()
+TVector2(MET_pt, MET_phi).Phi()
 """.strip().splitlines()  # fmt: skip
 
 DRAW = """
@@ -1288,7 +1301,10 @@ REFUSED = {
     "Range(3)": r"local_index",
     "Drop(Jet_pt, {0})": r"x\[condition\]",
     "Intersect(Jet_jetId, Jet_jetId)": r"write x\[",
-    "ROOT::Math::PtEtaPhiMVector(1, 2, 3, 4).M()": r"InvariantMasses\(pt1, eta1",
+    "ROOT::Math::PtEtaPhiMVector(1, 2, 3).M()": r"PtEtaPhiMVector takes 4 numbers, not 3",
+    "ROOT::Math::PtEtaPhiMVector(1, 2, 3, 4).Ptt()": r"no method Ptt\(\); nearest: 'Pt'",
+    "ROOT::Math::PtEtaPhiMVector(1, 2, 3, 4) > 3": r"numbers are needed here",
+    "MET_pt.Pt()": r"there is no function 'MET_pt.Pt'|not a vector",
     "Sum<float>(Jet_pt)": r"write Sum\(...\) without <float>",
     "Jet_pt[]": r"write x",
     "{1, 2}": r"expected a value",

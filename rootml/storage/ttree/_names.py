@@ -20,7 +20,8 @@ def name_columns(paths: Sequence[str]) -> tuple[list[str], dict[str, str]]:
 
     A branch of a split object (path ``"Event/fXvtx"``) is called by its own name when no other
     branch has that name, otherwise by its path. Aliases are the path, the path with dots
-    (``"Event.fXvtx"``, as RDataFrame spells it) and the name with its dimensions.
+    (``"Event.fXvtx"``, as RDataFrame spells it), the name with its dimensions, and without the dot
+    at its end.
 
     >>> name_columns(["pt", "Event/fX", "a/x", "b/x"])
     (['pt', 'fX', 'a/x', 'b/x'], {'Event/fX': 'fX', 'Event.fX': 'fX', 'a.x': 'a/x', 'b.x': 'b/x'})
@@ -34,7 +35,10 @@ def name_columns(paths: Sequence[str]) -> tuple[list[str], dict[str, str]]:
     known = set(names)
     for name, path in zip(names, paths, strict=True):
         own = path.rpartition("/")[2]
-        for spelling in (path, path.replace("/", "."), own if times[bare(path)] == 1 else path):
+        spellings = [path, path.replace("/", "."), own if times[bare(path)] == 1 else path]
+        if name.endswith("."):  # ROOT: members of "lep." are called "lep.id"
+            spellings.append(name[:-1])
+        for spelling in spellings:
             if spelling not in known:
                 aliases.setdefault(spelling, name)
     return names, aliases
