@@ -132,7 +132,7 @@ def resolve_names(expression: Expression, available: Iterable[str], where: str) 
     for name in sorted(expression.names - available):
         message = (
             f"{where} has no column {name!r}"
-            + (f", needed by {expression}" if expression.column is None else "")
+            + ("" if expression.column else f", needed by {as_written(expression.tree)}")
             + f"; nearest: {nearest(name, available)}"
         )
         raise MissingColumnError(message)

@@ -5,6 +5,7 @@ header, and a vector of them member by member. All numbers are big-endian::
 
     header            byte count | 0x40000000 (4), version 0 (2), checksum (4)
     object            header, the numbers of fCoordinates
+    object in a split object: header, object
     vector            byte count (4), version | 0x4000 (2), 0 (2), checksum (4), n (4), n objects
     vector, as of old byte count (4), version (2), n (4), n times: header, object
 
@@ -52,7 +53,7 @@ _CLASS = re.compile(
 _BASES = {"TLorentzVector": 58, "TVector3": 34}
 _HEADER, _OLD_LIST, _LIST = 10, 10, 16
 _COUNTED, _MEMBERWISE = 0x40000000, 0x4000
-_BASE, _TOP = 0, -1
+_BASE, _TOP, _OBJECT, _STL = 0, -1, 62, 300  # TVirtualStreamerInfo::EReadWrite
 _LIST_BRANCHES = {31, 41}
 
 
@@ -81,8 +82,10 @@ class OfMath:
         size = self.stored.itemsize * len(self.members)
         before, width = 0, _HEADER + size
         if self.listed:
-            data, counts, old = _without_list_headers(data, offsets)
-            before = _HEADER if old else 0
+            data, counts, twice = _without_list_headers(data, offsets)
+            before = _HEADER if twice else 0
+        elif len(data) == (len(offsets) - 1) * (_HEADER + width):  # in a split object
+            before = _HEADER
         rows = _rows(data, before + width)
         if before:
             _check_headers(rows, 0, before + width)
@@ -165,15 +168,23 @@ def unsplit_vectors(branch: Any) -> OfMath | Base | None:
     """What the bytes of a branch hold, if it is vectors that uproot does not read."""
     if branch.classname != "TBranchElement" or len(branch.branches):
         return None
-    stream, name = branch.member("fStreamerType"), branch.name.rpartition(".")[2]
-    if stream == _BASE and name in _BASES:
-        return Base(name, branch.member("fType") in _LIST_BRANCHES)
-    found = _CLASS.fullmatch(branch.member("fClassName")) if stream == _TOP else None
+    listed, name = branch.member("fType") in _LIST_BRANCHES, branch.name.rpartition(".")[2]
+    if branch.member("fStreamerType") == _BASE and name in _BASES:
+        return Base(name, listed)
+    found = None if listed else _CLASS.fullmatch(_classname(branch))
     if found is None or found["coordinates"] not in _COORDINATES or found["number"] not in _STORED:
         return None
     stored = np.dtype(_STORED[found["number"]])
     number = np.dtype("f4" if found["number"] == "float" else "f8")
     return OfMath(_COORDINATES[found["coordinates"]], stored, number, bool(found["list"]))
+
+
+def _classname(branch: Any) -> str:
+    """The class of the objects, at the top of a tree or in a split object."""
+    if branch.member("fStreamerType") == _TOP:
+        return str(branch.member("fClassName"))
+    inside = branch.member("fStreamerType") in {_STL, _OBJECT} and branch.streamer is not None
+    return str(branch.streamer.typename) if inside else ""
 
 
 # --- bytes ---------------------------------------------------------------------------------------

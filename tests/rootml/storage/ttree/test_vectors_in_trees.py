@@ -103,6 +103,7 @@ void write(const char *path, int events) {
   auto *hits = new TClonesArray("RootmlHit"); branches(tree, "hits", hits);
   auto *lepton = new RootmlLepton; branches(tree, "lepton", lepton);
   auto *jet = new RootmlFourJet; branches(tree, "jet", jet);
+  tree.Branch("once.", &lepton, 32000, 1);  // its members are not split
   for (int i = 0; i < events; ++i) {
     double x = i - 20, y = 3 - i % 5, z = i % 7 - 2, e = 30 + i;
     lv->SetPxPyPzE(x, y, z, e); v3->SetXYZ(x, y, z); v2->Set(x, y);
@@ -122,6 +123,11 @@ void write(const char *path, int events) {
     tree.Fill();
   }
   tree.Write();
+  TTree few("Few", "Few");
+  branches(few, "lv", lv); branches(few, "v3", v3); branches(few, "c3", c3); branches(few, "ca", ca);
+  few.Branch("s_leptons", &leptons); few.Branch("u_lepton", &lepton, 32000, 0);
+  for (int i = 0; i < 3; ++i) few.Fill();
+  few.Write();
 }
 void by_objects(const char *path, bool members) {
   using namespace ROOT::Math;
@@ -156,6 +162,11 @@ def path(root: Any, tmp_path_factory: pytest.TempPathFactory) -> str:
     name = str(tmp_path_factory.mktemp("trees") / "v.root")
     root.rootml_trees.write(name, EVENTS)
     return name
+
+
+@pytest.fixture(scope="module")
+def data(path: str) -> rootml.Dataset:
+    return rootml.open(f"{path}:Events")
 
 
 @pytest.fixture(scope="module")
@@ -195,13 +206,15 @@ THREE = ("X", "Z", "Phi", "Theta", "Eta")
         ("v2 x2 q2", ("X", "Y", "Phi")),
     ],
 )
-def test_split_or_not(path: str, tree: Any, split: str, names: str, methods: Any) -> None:
+def test_split_or_not(
+    data: rootml.Dataset, tree: Any, split: str, names: str, methods: Any
+) -> None:
     texts = [f"{split}_{name}.{method}()" for name in names.split() for method in methods]
-    assert_as_drawn(tree, rootml.open(path), texts)
+    assert_as_drawn(tree, data, texts)
 
 
 @pytest.mark.parametrize("split", ["s", "d"])
-def test_arrays_of_clones(path: str, tree: Any, split: str) -> None:
+def test_arrays_of_clones(data: rootml.Dataset, tree: Any, split: str) -> None:
     """A split TClonesArray is, in the file, the number of its objects and a list per member."""
     texts = [f"{split}_{name}.{method}()" for name in ("ca", "fourjets") for method in FOUR]
     texts += [f"{split}_hits.{method}()" for method in THREE]
@@ -211,11 +224,25 @@ def test_arrays_of_clones(path: str, tree: Any, split: str) -> None:
     texts += [f"{split}_leptons[0].id", f"{split}_leptons[1].q4.Px()", f"{split}_hits[2].Mag()"]
     texts += [f"{split}_vxye[0].Pt()", f"{split}_lepton.p4.Eta()", f"{split}_lepton.d3.Theta()"]
     texts += [f"Sum$({split}_ca.Pt() > 15 && {split}_ca.Eta() < .1)"]
-    assert_as_drawn(tree, rootml.open(path), texts)
+    assert_as_drawn(tree, data, texts)
 
 
-def test_cuts_definitions_and_batches(path: str, tree: Any) -> None:
-    data = rootml.open(path)
+def test_members_that_are_not_split(data: rootml.Dataset, tree: Any) -> None:
+    texts = [f"once.{member}.Phi()" for member in ("p4", "q4", "d3", "vertex")]
+    assert_as_drawn(tree, data, [*texts, "once.q4.M()", "once.d3.X()"])
+
+
+def test_a_file_that_uproot_does_not_read(root: Any, real_file: Any) -> None:
+    path, name = real_file("uproot-issue475.root"), "Event/Elec/ElecEvent"
+    declare(root)
+    level, root.gErrorIgnoreLevel = root.gErrorIgnoreLevel, root.kFatal  # it lacks classes
+    file = root.TFile(path)
+    assert_as_drawn(file.Get(name), rootml.open(f"{path}:{name}"), ["fmc_tepos.X()"])
+    file.Close()
+    root.gErrorIgnoreLevel = level
+
+
+def test_cuts_definitions_and_batches(data: rootml.Dataset, tree: Any) -> None:
     for cut in (
         "s_ca[0].Pt() > 15",
         "Max$(s_ca.Pt()) > 15",
@@ -236,9 +263,8 @@ def test_cuts_definitions_and_batches(path: str, tree: Any) -> None:
     np.testing.assert_allclose(ak.flatten(near["pt"]), drawn(tree, "s_ca.Pt()", "s_ca.Eta() < .1"))
 
 
-def test_only_the_members_that_are_needed_are_read(path: str) -> None:
+def test_only_the_members_that_are_needed_are_read(data: rootml.Dataset) -> None:
     """The bits of objects may be unreadable, and nobody asked for them."""
-    data = rootml.open(path)
     for cut, names in (
         ("s_ca[0].Pt() > 3", {"s_ca.fP", "s_ca.fE"}),
         ("s_leptons[0].id > 3", {"s_leptons.id"}),
@@ -253,7 +279,7 @@ def test_only_the_members_that_are_needed_are_read(path: str) -> None:
 @pytest.mark.parametrize(
     ("text", "kind", "problem"),
     [
-        ("s_cc.Pt()", MissingColumnError, "no column 's_cc', needed by .*nearest: 's_ca'"),
+        ("s_cc.Pt()", MissingColumnError, r"no column 's_cc', needed by s_cc.Pt\(\); near"),
         ("s_ca.Ptt()", ExpressionError, r"TLorentzVector has no method Ptt\(\); nearest: 'Pt'"),
         ("s_c3.M()", ExpressionError, r"ROOT::Math::XYZVector has no method M\(\)"),
         ("s_ca.Pt(3)", ExpressionError, r"Pt\(\) takes no argument, in .*Pt\(3\)"),
@@ -273,7 +299,7 @@ def test_only_the_members_that_are_needed_are_read(path: str) -> None:
 )
 def test_refused(path: str, text: str, kind: type[Exception], problem: str) -> None:
     with pytest.raises(kind, match=problem):
-        rootml.open(path).select([f"z = {text}"]).to_awkward()
+        rootml.open(f"{path}:Few").select([f"z = {text}"]).to_awkward()
 
 
 @pytest.mark.parametrize("members", [True, False])
@@ -295,7 +321,7 @@ def test_damaged_objects_are_an_error(root: Any, path: str, tmp_path: Path) -> N
     broken = tmp_path / "broken.root"
     broken.write_bytes(data[:at] + b"\x41" + data[at + 1 :])
     with pytest.raises(CorruptFileError, match="does not say that it has 22 bytes"):
-        rootml.open(str(broken)).select(["z = u_ptm.Pt()"]).to_awkward()
+        rootml.open(f"{broken}:Events").select(["z = u_ptm.Pt()"]).to_awkward()
 
 
 @pytest.mark.long
