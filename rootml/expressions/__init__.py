@@ -30,7 +30,8 @@ and ``fmin`` ignore NaN as in C, ``np.maximum`` does not, and ``TMath::Max(a, b)
 
 The rooms: `_parse` (text to tree), `_nodes` (the tree), `_values` (data and the third truth
 value), `_functions` (the table of functions), `_integers` (what 64 bits hold), `_index` (elements
-and slices), `_evaluate` (tree to values), `_staged` (cuts, numbers before lists).
+and slices), `_vectors` and `_coordinates` (methods of vectors), `_split` (members that are
+columns), `_evaluate` (tree to values), `_staged` (cuts, numbers before lists).
 """
 
 from __future__ import annotations

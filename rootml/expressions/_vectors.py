@@ -57,7 +57,7 @@ _OLD: tuple[Kind, ...] = (TLorentzVector, TVector3, TVector2)
 KINDS: Mapping[str, Kind] = {kind.title: kind for kind in (*_OF_MATH, *_OLD)}
 """Classes by their names in ROOT."""
 _COORDINATES = {frozenset(kind.members): kind for kind in _OF_MATH}
-_OF_OBJECTS = {"fUniqueID", "fBits", "TObject", "@fUniqueID", "@fBits", "@before"}
+_OF_OBJECTS = {"fUniqueID", "fBits", "TObject"}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -136,8 +136,12 @@ def _recognised(data: Any) -> tuple[Kind, list[Any]]:
 
 
 def _short(names: Any) -> dict[str, str]:
-    """Names of members by their last part: of ``fCoordinates.fPt`` that is ``fPt``."""
-    return {name.rpartition(".")[2]: name for name in names}
+    """Names of members by their last part: of ``fCoordinates.fPt`` that is ``fPt``.
+
+    Those that begin with @ are uproot's, for bytes between members.
+    """
+    short = {name.rpartition(".")[2]: name for name in names}
+    return {key: name for key, name in short.items() if not key.startswith("@")}
 
 
 def _floats(data: Data) -> Data:

@@ -267,7 +267,7 @@ def _form_of(kind: Any, branch: Any) -> Any:
 
     uproot 5.7 knows none for leaf lists with an array among them, ``x/F:y[3]/F``, which it reads.
     """
-    if isinstance(kind, uproot.AsDtype) and kind.to_dtype.names:
+    if type(kind) is uproot.AsDtype and kind.to_dtype.names:  # objects are another kind of it
         return ak.from_numpy(np.empty(0, kind.to_dtype)).layout.form
     return kind.awkward_form(branch.file)
 

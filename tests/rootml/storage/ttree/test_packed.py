@@ -56,5 +56,6 @@ def test_arrays_with_a_range(tmp_path: Path, root: Any) -> None:
     file.Close()
     with pytest.raises(UnsupportedTypeError, match=r"'q'.*pi.*write what you need as numbers"):
         data.select(["q"]).to_awkward()
-    with pytest.raises(UnsupportedTypeError, match=r"'lv'.*cannot be read.*write what you need"):
-        data.define(pt="lv.Pt()").select(["pt"]).to_awkward()
+    vectors = data.select(["pt = lv.Pt()", "phi = lv.Phi()"]).to_awkward()
+    assert vectors["pt"].tolist() == [1.0] * 200
+    assert vectors["phi"].tolist() == [3.0] * 200
