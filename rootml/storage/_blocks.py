@@ -14,6 +14,7 @@ from __future__ import annotations
 import lzma
 import struct
 import threading
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import cramjam
@@ -191,6 +192,28 @@ def decompress(
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
+def decompress_together(records: Sequence[memoryview], sizes: Sequence[int]) -> Any:
+    """Decompress small records of one zstd block each by one call.
+
+    Between two calls for small records threads mostly wait for one another's interpreter lock.
+
+    Returns a sequence of bytes-like objects; None: these are others, to be taken one by one.
+
+    Raises:
+        As `decompress`.
+    """
+    frames = []
+    for view, size in zip(records, sizes, strict=True):
+        block = _HEADER.unpack_from(view) if len(view) >= HEADER else None
+        if block is None or len(view) == size or _only_block(block, view) != (b"ZS", size):
+            return None
+        frames.append(view[HEADER:])
+    together = getattr(_local.zstd, "multi_decompress_to_buffer", None)
+    if together is None:  # zstandard's other implementation
+        return None
+    return together(frames, decompressed_sizes=np.array(sizes, np.uint64).tobytes())
+
+
 def _one_block_into(view: memoryview, out: memoryview) -> bool:
     """Decompress a record of one block, as most are; False: nothing was done.
 
@@ -198,15 +221,19 @@ def _one_block_into(view: memoryview, out: memoryview) -> bool:
     """
     if len(view) < HEADER:
         return False
-    algorithm, low, high, due_low, due_high = _HEADER.unpack_from(view)
+    algorithm, due = _only_block(_HEADER.unpack_from(view), view)
     into = _INTO.get(algorithm)
-    if into is None or (low | high << 16) != len(view) - HEADER:
-        return False
-    due = due_low | due_high << 16
-    if due != len(out):
+    if into is None or due != len(out):
         return False
     _check_length(into(view[HEADER:], out), due)
     return True
+
+
+def _only_block(block: tuple[bytes, int, int, int, int], view: memoryview) -> tuple[bytes, int]:
+    """Algorithm and decompressed length of a record's block; none, if there are others behind."""
+    algorithm, low, high, due_low, due_high = block
+    whole = (low | high << 16) == len(view) - HEADER
+    return (algorithm, due_low | due_high << 16) if whole else (b"", 0)
 
 
 def _join_into(view: memoryview, blocks: list[Block], out: memoryview) -> memoryview:

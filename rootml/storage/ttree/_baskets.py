@@ -13,7 +13,7 @@ import itertools
 import math
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from rootml._internal.types import Array
 from rootml.errors import UnsupportedTypeError
-from rootml.storage._blocks import decompress
+from rootml.storage._blocks import decompress, decompress_together
 from rootml.storage._source import Source
 from rootml.storage.ttree._branches import Branch, NeedsUproot, Tree
 
@@ -30,6 +30,8 @@ Int64s: TypeAlias = npt.NDArray[np.int64]
 _KEY = struct.Struct(">ihiIhh")
 _BASKET = struct.Struct(">Hiiii")
 _EXTRA = 1 / 8
+_SMALL, _TOGETHER = 1 << 16, 1 << 20
+"""Bytes of a basket that is loaded with those behind it, and of all of them when decompressed."""
 _WITH_OFFSETS, _WITHOUT_OFFSETS = 11, {12, 91, 92}
 _MIN_KEYLEN = _KEY.size + _BASKET.size + 1
 
@@ -67,6 +69,7 @@ class Plan:
     Attributes:
         seeks: Positions in the file, 0 for those in the record of the tree.
         embedded: Those in the record of the tree, which come last.
+        unpacked: Bytes of baskets when they are decompressed, by their numbers, as far as known.
     """
 
     storage: Storage
@@ -74,6 +77,7 @@ class Plan:
     seeks: Int64s
     sizes: Int64s
     embedded: tuple[Basket, ...] = ()
+    unpacked: dict[int, int] = field(default_factory=dict)
 
     def overlapping(self, start: int, stop: int) -> range:
         """Numbers of the baskets with entries in ``[start, stop)``."""
@@ -216,8 +220,16 @@ def load(
         return plan.embedded[number - written]
     size, seek = plan.sizes.item(number), plan.seeks.item(number)
     raw = source.view(size, seek) if reuse else source.read(size, seek)
+    basket, objlen = _packed(raw, plan, number)
+    out = out if out is not None and len(out) == objlen else None
+    basket.data = decompress(basket.data, objlen, reuse=reuse, out=out)
+    return basket
+
+
+def _packed(raw: Any, plan: Plan, number: int) -> tuple[Basket, int]:
+    """A basket that is still to be decompressed, and the length that it has then."""
     nbytes, _, objlen, _, keylen, _ = _KEY.unpack_from(raw)
-    if nbytes != size or not _MIN_KEYLEN <= keylen <= size or objlen < 0:
+    if nbytes != len(raw) or not _MIN_KEYLEN <= keylen <= nbytes or objlen < 0:
         message = f"basket {number} is not where the tree says"
         raise ValueError(message)
     _, _, _, entries, last = _BASKET.unpack_from(raw, keylen - _BASKET.size - 1)
@@ -226,9 +238,49 @@ def load(
     if entries != due or not 0 <= border <= objlen:
         message = f"basket {number} has {entries} entries where {due} are due"
         raise ValueError(message)
-    out = out if out is not None and len(out) == objlen else None
-    data = decompress(memoryview(raw)[keylen:], objlen, reuse=reuse, out=out)
-    return Basket(data, border, keylen, entries)
+    return Basket(memoryview(raw)[keylen:], border, keylen, entries), objlen
+
+
+class Loader:
+    """Loads baskets of a branch that are asked for one after the other.
+
+    Small ones, with which ROOT begins a file, are decompressed together: each call that lets the
+    interpreter's lock go may have to wait for it afterwards, longer than zstd takes. (Numbers,
+    which go from zstd to their column without a step between, gain nothing by it.)
+    """
+
+    def __init__(self, source: Source, plan: Plan, numbers: range) -> None:
+        self._source, self._plan = source, plan
+        self._stop = min(numbers.stop, len(plan.seeks) - len(plan.embedded))
+        self._loaded: dict[int, Basket] = {}
+        self._one_by_one = False
+
+    def load(self, number: int) -> Basket:
+        """As `load`, with `reuse`."""
+        if number not in self._loaded and not self._one_by_one:
+            self._loaded = self._together(number)
+        found = self._loaded.get(number)
+        return found or load(self._source, self._plan, number, reuse=True)
+
+    def _together(self, first: int) -> dict[int, Basket]:
+        """Small baskets from number `first` on; nothing, if it is none or the only one."""
+        plan, packed, total = self._plan, [], 0
+        sizes = plan.sizes[first : self._stop]
+        if len(sizes) < 2 or max(sizes.item(0), sizes.item(1)) > _SMALL:
+            return {}
+        for number, size in enumerate(sizes.tolist(), first):
+            if size > _SMALL or total > _TOGETHER:
+                break
+            packed.append(_packed(self._source.read(size, plan.seeks.item(number)), plan, number))
+            total += packed[-1][1]
+        baskets = [basket for basket, _ in packed]
+        contents = decompress_together([each.data for each in baskets], [n for _, n in packed])
+        if contents is None:
+            self._one_by_one = True
+            return {}
+        for number, basket in enumerate(baskets):
+            basket.data = contents[number]
+        return dict(enumerate(baskets, first))
 
 
 def unpacked_size(source: Source, plan: Plan, number: int) -> int:
@@ -236,7 +288,11 @@ def unpacked_size(source: Source, plan: Plan, number: int) -> int:
     written = len(plan.seeks) - len(plan.embedded)
     if number >= written:
         return len(plan.embedded[number - written].data)
-    return max(0, int(_KEY.unpack(source.read(_KEY.size, int(plan.seeks[number])))[2]))
+    known = plan.unpacked.get(number)
+    if known is None:
+        key = source.read(_KEY.size, plan.seeks.item(number))
+        known = plan.unpacked[number] = max(0, int(_KEY.unpack(key)[2]))
+    return known
 
 
 def _bytes_of(target: Array, storage: Storage) -> memoryview | None:

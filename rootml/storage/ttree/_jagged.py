@@ -21,19 +21,22 @@ from rootml.storage._source import Source
 from rootml.storage.ttree._baskets import (
     Basket,
     Int64s,
+    Loader,
     Plan,
     Storage,
     copy_values,
-    load,
     unpacked_size,
 )
 from rootml.storage.ttree._branches import NeedsUproot
 
 Counts: TypeAlias = Callable[[str, int, int], Int64s]
+Integers: TypeAlias = npt.NDArray[np.integer[Any]]
 Place: TypeAlias = tuple[int, ...]
 _REFERENCED = 1 << 4
 _MAX_COUNTERS = 4
 """Counters whose offsets are kept of a basket's place."""
+_FEW = 1 << 14
+"""Offsets that are compared sooner than another thread would get the interpreter's lock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,21 +45,36 @@ class _Extent:
 
     first: int
     nbytes: int
-    counts: Int64s
+    counts: Integers
     elements: int
 
 
 @dataclass(frozen=True, slots=True)
 class _Table:
-    """The byte offsets of all entries of a basket, and what was found in them."""
+    """The byte offsets of all entries of a basket, and what was found in them.
+
+    Attributes:
+        written: The offsets as they are in a file, by the length of the key before them: tables
+            are compared byte for byte, not turned into numbers first.
+    """
 
     starts: npt.NDArray[np.int32]
     border: int
     extent: _Extent
+    written: dict[int, npt.NDArray[np.int32]] = field(default_factory=dict)
 
-    def fits(self, starts: npt.NDArray[np.int32], border: int) -> bool:
-        """Whether another basket has the same."""
-        return self.border == border and np.array_equal(self.starts, starts)
+    def fits(self, basket: Basket, number: int) -> bool:
+        """Whether another basket of as many entries has the same."""
+        if self.border != basket.border:
+            return False
+        expected = self.written.get(basket.keylen)
+        if expected is None:
+            expected = (self.starts + np.int32(basket.keylen)).astype(">i4").view(np.int32)
+            self.written[basket.keylen] = expected
+        written = _table_of(basket, number)
+        if len(written) < _FEW:
+            return written.tobytes() == expected.tobytes()
+        return bool((written.view(np.int32) == expected).all())
 
 
 @dataclass(slots=True)
@@ -81,26 +99,33 @@ class KnownOffsets:
         if key not in self.offsets:
             offsets = np.zeros(entries + 1, np.int64)
             if extents:
-                np.cumsum(np.concatenate([each.counts for each in extents]), out=offsets[1:])
+                counts = np.concatenate([each.counts for each in extents], dtype=np.int64)
+                np.cumsum(counts, out=offsets[1:])
             self.offsets[key] = extents, offsets
         return self.offsets[key][1]
 
 
-def _table_of(basket: Basket, number: int) -> npt.NDArray[np.int32]:
-    """Byte positions where the entries of a basket begin."""
+def _table_of(basket: Basket, number: int) -> Array:
+    """Byte positions where the entries of a basket begin, from its key on, big-endian."""
     table = np.frombuffer(basket.data, ">i4", offset=basket.border)
     if len(table) != basket.entries + 2:
         message = f"basket {number} has a table of {len(table)} offsets"
         raise NeedsUproot(message)
-    # the last number of the table is not used by ROOT: the values end at the border
-    starts = table[1:-1].astype(np.int32)
+    return table[1:-1]  # ROOT does not use the last one: the values end at the border
+
+
+def _starts_of(basket: Basket, number: int) -> npt.NDArray[np.int32]:
+    """Byte positions where the entries of a basket begin."""
+    starts = _table_of(basket, number).astype(np.int32)
     starts -= basket.keylen
     return starts
 
 
-def _offsets_in(starts: npt.NDArray[np.int32], border: int, low: int, high: int) -> Int64s:
+def _offsets_in(
+    starts: npt.NDArray[np.int32], border: int, low: int, high: int
+) -> npt.NDArray[np.int32]:
     """Byte positions where entries `low` to `high` begin (and the last ends)."""
-    offsets = np.empty(high - low + 1, np.int64)
+    offsets = np.empty(high - low + 1, np.int32)
     offsets[:-1] = starts[low:high]
     offsets[-1] = border if high == len(starts) else starts[high]
     return offsets
@@ -115,17 +140,24 @@ def _from_counts(counts: Int64s, basket: Basket, itemsize: int, low: int, high: 
     return np.concatenate([np.zeros(1, np.int64), ends])[low : high + 1]
 
 
-def _extent(basket: Basket, offsets: Int64s, storage: Storage, number: int) -> _Extent:
+def _extent(basket: Basket, offsets: Integers, storage: Storage, number: int) -> _Extent:
+    first, last = int(offsets[0]), int(offsets[-1])
+    # compared before they are subtracted: differences of 32-bit numbers in order do not overflow
+    if first < 0 or last > basket.border or np.any(offsets[1:] < offsets[:-1]):
+        raise _do_not_fit(number)
     lengths = np.diff(offsets)
     if storage.header:
         lengths -= storage.header
     size = storage.dtype.itemsize  # 1, 2, 4 or 8: a division takes ten times as long
-    counts, rest = lengths >> (size.bit_length() - 1), lengths & (size - 1)
-    outside = offsets[0] < 0 or offsets[-1] > basket.border
-    if outside or np.any(lengths < 0) or np.any(rest):
-        message = f"the offsets of basket {number} do not fit its values"
-        raise ValueError(message)
-    return _Extent(int(offsets[0]), int(offsets[-1] - offsets[0]), counts, int(counts.sum()))
+    if (storage.header and np.any(lengths < 0)) or np.any(lengths & (size - 1)):
+        raise _do_not_fit(number)
+    counts = lengths >> (size.bit_length() - 1)
+    elements = (last - first - storage.header * len(counts)) // size
+    return _Extent(first, last - first, counts, elements)
+
+
+def _do_not_fit(number: int) -> ValueError:
+    return ValueError(f"the offsets of basket {number} do not fit its values")
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,22 +174,22 @@ class _Reader:
         first = int(self.plan.bounds[number])
         place = (first, basket.entries, low, high, storage.header, storage.dtype.itemsize)
         if basket.border < len(basket.data):
-            starts = _table_of(basket, number)
             known = self.known.tables.setdefault(place, deque(maxlen=_MAX_COUNTERS))
             for table in tuple(known):  # other threads add to it
-                if table.fits(starts, basket.border):
+                if table.fits(basket, number):
                     return table.extent
+            starts = _starts_of(basket, number)
             offsets = _offsets_in(starts, basket.border, low, high)
             extent = _extent(basket, offsets, storage, number)
             known.appendleft(_Table(starts, basket.border, extent))
             return extent
         return self._counted(basket, number, low, high)
 
-    def bits(self, basket: Basket, number: int, low: int, high: int) -> Int64s:
+    def bits(self, basket: Basket, number: int, low: int, high: int) -> Integers:
         """Byte offsets of ``TObject::fBits``, whose elements differ in length."""
         if basket.border == len(basket.data):
             raise self._nothing(number)
-        return _offsets_in(_table_of(basket, number), basket.border, low, high)
+        return _offsets_in(_starts_of(basket, number), basket.border, low, high)
 
     def read_counter(self, basket: Basket, number: int) -> bool:
         """Read the counter of a basket without offsets; False if there was nothing to read."""
@@ -208,7 +240,7 @@ def _without_headers(data: Any, extent: _Extent, storage: Storage) -> Any:
     return words[keep]
 
 
-def _bits_of(basket: Basket, offsets: Int64s, number: int) -> tuple[Any, _Extent]:
+def _bits_of(basket: Basket, offsets: Integers, number: int) -> tuple[Any, _Extent]:
     """The elements of four or six bytes, closed up: all first ones, then the second ones, ...
 
     The length of an element is told by a bit of the element itself.
@@ -223,8 +255,7 @@ def _bits_of(basket: Basket, offsets: Int64s, number: int) -> tuple[Any, _Extent
         referenced = (data[at[active] + 3] & _REFERENCED) != 0
         at[active] += 4 + 2 * referenced
     if not np.array_equal(at, ends):
-        message = f"the offsets of basket {number} do not fit its values"
-        raise ValueError(message)
+        raise _do_not_fit(number)
     owner = np.concatenate(owners or [np.zeros(0, np.int64)])
     place = np.concatenate(places or [np.zeros(0, np.int64)])[np.argsort(owner, kind="stable")]
     packed = np.ascontiguousarray(data[place[:, None] + np.arange(4)]).tobytes()
@@ -259,10 +290,11 @@ def read_jagged(
     storage, reader = plan.storage, _Reader(plan, counts, known)
     numbers = plan.overlapping(start, stop)
     extents, at = [], 0
+    loader = Loader(source, plan, numbers)
     for number in numbers:
-        basket = load(source, plan, number, reuse=True)
+        basket = loader.load(number)
         if reader.read_counter(basket, number):  # which took the memory of the basket
-            basket = load(source, plan, number, reuse=True)
+            basket = loader.load(number)
         first, last = int(plan.bounds[number]), int(plan.bounds[number + 1])
         low, high = max(start, first) - first, min(stop, last) - first
         if storage.bits:

@@ -11,6 +11,7 @@ import pytest
 import uproot
 
 from rootml._internal.buffers import Buffers
+from rootml.errors import CorruptFileError
 from rootml.storage import open_table
 
 ROWS = 3000
@@ -87,3 +88,65 @@ def test_raw_columns_have_the_same_values(
         assert plain[name].dtype.isnative
     assert raw["d"].dtype.isnative
     assert not raw["x"].dtype.isnative
+
+
+BASKETS = 60
+
+
+@pytest.fixture(params=["zstd", "lz4", "zlib", "none"])
+def small_baskets(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    """Baskets of a hundred entries, of which many are decompressed by one call."""
+    found = tmp_path / "small.root"
+    rng = np.random.default_rng(5)
+    makers = {"zstd": uproot.ZSTD(5), "lz4": uproot.LZ4(4), "zlib": uproot.ZLIB(1)}
+    with uproot.recreate(found, compression=makers.get(request.param)) as file:
+        types = {"x": "f4", "i": "i8", "pt": "var * float32", "eta": "var * float32"}
+        file.mktree("t", types)
+        for _ in range(BASKETS):
+            counts = rng.poisson(2, 100)
+            file["t"].extend(
+                {
+                    "x": rng.integers(0, 9, 100).astype("f4"),
+                    "i": rng.integers(0, 9, 100),
+                    "pt": jagged(counts, rng, "f4"),
+                    "eta": ak.values_astype(jagged(counts, rng, "i2"), "f4"),
+                }
+            )
+    return found
+
+
+@pytest.mark.parametrize(("start", "stop"), [(0, 6000), (50, 5950), (110, 190), (150, 250)])
+def test_small_baskets_have_the_values_of_uproot(
+    small_baskets: Path, start: int, stop: int
+) -> None:
+    names = ["x", "i", "pt", "eta"]
+    with uproot.open(small_baskets) as file:
+        assert file["t"]["pt"].num_baskets == BASKETS
+        theirs = file["t"].arrays(names, entry_start=start, entry_stop=stop)
+    with open_table(str(small_baskets), "t") as table:
+        for raw in ((), ("x", "i")):
+            found = table.read(names, start, stop, raw=raw)
+            for name in names:
+                assert ak.to_list(found[name]) == ak.to_list(theirs[name])
+
+
+@pytest.mark.parametrize("small_baskets", ["zstd"], indirect=True)
+@pytest.mark.parametrize("name", ["x", "pt"])
+@pytest.mark.parametrize("damage", ["key", "frame", "length"])
+def test_a_damaged_basket_among_small_ones_is_an_error(
+    small_baskets: Path, name: str, damage: str
+) -> None:
+    with uproot.open(small_baskets) as file:
+        branch = file["t"][name]
+        seek, size = (int(branch.member(f"fBasket{what}")[7]) for what in ("Seek", "Bytes"))
+    data = bytearray(small_baskets.read_bytes())
+    key = int.from_bytes(data[seek + 14 : seek + 16], "big")
+    assert data[seek + key : seek + key + 2] == b"ZS"
+    where = {"key": seek + 2, "frame": seek + key + 9, "length": seek + key + 6}[damage]
+    data[where] ^= 0x55
+    small_baskets.write_bytes(data)
+    assert size < len(data)
+    with open_table(str(small_baskets), "t") as table:
+        with pytest.raises(CorruptFileError, match=name):
+            table.read([name], 0, 6000)
+        assert len(table.read([name], 0, 700)[name]) == 700
