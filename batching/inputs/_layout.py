@@ -22,6 +22,8 @@ from rootml.batching.inputs._batch import Batch, BatchSpec, InputSpec, PaddedArr
 from rootml.batching.inputs._cast import NonFinite, all_finite, apply_nonfinite, check_cast
 from rootml.batching.inputs._rows import Part, Strips, tile_rows, write
 from rootml.batching.kernels._pad import pad
+from rootml.batching.kernels._pad_columns import pad_columns
+from rootml.batching.kernels._transpose import Columns
 from rootml.errors import NonFiniteError, SchemaError
 
 if TYPE_CHECKING:
@@ -280,7 +282,15 @@ class Layout:
         Raises:
             NonFiniteError: NaN or infinity in a feature or padded list, policy "error".
         """
-        padded = [field for field in self.lists if field.length is not None]
+        whole = slice(at, at + stop - start)
+        padded = [
+            field
+            for field in self.lists
+            if field.length is not None
+            and not _compiled_padding(
+                field, unit, start, stop, dense[field.key][whole], dense[field.mask_key][whole]
+            )
+        ]
         step = tile_rows(self.row_bytes) if padded else max(1, stop - start)
         for first in range(start, stop, step):
             last = min(stop, first + step)
@@ -453,11 +463,21 @@ def _order_within(offsets: Array, values: Array, *, descending: bool) -> npt.NDA
 
 
 def _offsets_and_content(column: ak.Array) -> tuple[npt.NDArray[np.int64], Array]:
-    layout = column.layout.to_ListOffsetArray64(True)  # True: offsets start at zero
+    layout = column.layout
+    if not _is_plain(layout):
+        layout = layout.to_ListOffsetArray64(True)  # True: offsets start at zero
     numbers = layout.content
     content = numbers.data if numbers.is_numpy else ak.to_numpy(numbers)
     offsets = np.asarray(layout.offsets.data, dtype=np.int64)
     return offsets, content[: offsets[-1]]
+
+
+def _is_plain(layout: Any) -> bool:
+    """Whether it has 64-bit offsets from zero on; awkward would copy them, which others share."""
+    if not isinstance(layout, ak.contents.ListOffsetArray):
+        return False
+    offsets = layout.offsets.data
+    return bool(offsets.dtype == np.int64 and offsets[0] == 0)
 
 
 def _different_counts(one: str, other: str, mine: Array, theirs: Array, where: str) -> SchemaError:
@@ -468,6 +488,18 @@ def _different_counts(one: str, other: str, mine: Array, theirs: Array, where: s
         f"different lengths: {counts[row]} and {others[row]} in row {row}"
     )
     return SchemaError(message)
+
+
+def _compiled_padding(
+    field: ListField, unit: Prepared, first: int, last: int, values: Array, mask: Array
+) -> bool:
+    """Whether one call filled `values` and `mask`, and no number has to be looked at again."""
+    lists = unit.lists[field.key]
+    columns = Columns.of(lists.strips)
+    if columns is None:
+        return False
+    finite = pad_columns(columns, lists.offsets[first : last + 1], field.value, values, mask)
+    return finite is not None and (finite or field.nonfinite == "keep")
 
 
 def _fill_padded(

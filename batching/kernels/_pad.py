@@ -49,6 +49,7 @@ def pad(elements: Array, offsets: npt.NDArray[np.int64], values: Array, mask: Ar
         address(elements),
         len(elements) - 1,
         address(offsets),
+        int(offsets[0]),
         rows,
         address(values),
         values.strides[0],
@@ -61,29 +62,30 @@ def pad(elements: Array, offsets: npt.NDArray[np.int64], values: Array, mask: Ar
 @lru_cache(maxsize=_MAX_KERNELS)
 def _kernel(size: int, length: int) -> Kernel:
     pointer, number = ctypes.c_void_p, ctypes.c_int64
-    arguments = [pointer, number, pointer, number, pointer, number, pointer, number]
+    arguments = [pointer, number, pointer, number, number, pointer, number, pointer, number]
     return Kernel(lambda: pad_ir(size, length), "pad", arguments, None, after=_AFTER)
 
 
 def pad_ir(size: int, length: int) -> str:
-    """The function ``pad(elements, last, offsets, n, values, stride, mask, mask_stride)``.
+    """The function ``pad(elements, last, offsets, begin, n, values, stride, mask, mask_stride)``.
 
-    It is made for elements of `size` bytes and rows of `length` of them.
+    It is made for elements of `size` bytes and rows of `length` of them; the first element is
+    number `begin` of those that the offsets count.
     """
     return f"""
 declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)
 
-define void @pad(ptr noalias %elements, i64 %last, ptr noalias %offsets, i64 %n,
+define void @pad(ptr noalias %elements, i64 %last, ptr noalias %offsets, i64 %begin, i64 %n,
                  ptr noalias %values, i64 %stride, ptr noalias %mask, i64 %mask_stride) nounwind {{
 entry:
   %last_offset = mul i64 %last, {size}
   %nothing = getelementptr i8, ptr %elements, i64 %last_offset
-  %begin = load i64, ptr %offsets, align 8
+  %zeroth = load i64, ptr %offsets, align 8
   br label %next_row
 
 next_row:
   %r = phi i64 [0, %entry], [%r_next, %row_done]
-  %start = phi i64 [%begin, %entry], [%end, %row_done]
+  %start = phi i64 [%zeroth, %entry], [%end, %row_done]
   %r_next = add i64 %r, 1
   %end_at = getelementptr i64, ptr %offsets, i64 %r_next
   %end = load i64, ptr %end_at, align 8

@@ -28,11 +28,11 @@ import numpy.typing as npt
 from rootml._internal.machine_code import Kernel, address, has
 from rootml._internal.types import Array
 
-_ROWS, _COLUMNS = 16, 8
+MIN_ROWS, _COLUMNS = 16, 8
 LINE = 16
 """Numbers in a cache line."""
 _SWAP, _INTEGER = 1, 2
-_INFINITE = 0x7F800000
+INFINITE = 0x7F800000
 _AFTER = 1 << 24
 """Elements after which compiling pays: NumPy takes some 0.02 s for them."""
 
@@ -95,7 +95,7 @@ def transpose(columns: Columns, first: int, rows: Array, *, spare: bool = False)
     """
     count, width = rows.shape
     is_float = rows.dtype.isnative and rows.dtype.kind == "f" and rows.itemsize == 4
-    if not is_float or count < _ROWS or rows.strides[1] != 4:
+    if not is_float or count < MIN_ROWS or rows.strides[1] != 4:
         return None
     whole_lines = 4 * len(columns.addresses) == rows.strides[0] and address(rows) % 64 == 0
     in_lines = whole_lines and (spare or width % LINE == 0) and has("avx512f")
@@ -113,7 +113,7 @@ def transpose(columns: Columns, first: int, rows: Array, *, spare: bool = False)
         address(rows),
         rows.strides[0],
     )
-    return bool(largest < _INFINITE)
+    return bool(largest < INFINITE)
 
 
 def transpose_ir(*, in_lines: bool) -> str:
@@ -134,7 +134,7 @@ declare i64 @llvm.smin.i64(i64, i64)
 define i32 @transpose(ptr noalias %columns, ptr noalias %kinds, i64 %skip, i64 %n_columns,
                       i64 %n_rows, ptr noalias %rows, i64 %stride) nounwind {{
 entry:
-  %last_row = sub i64 %n_rows, {_ROWS}
+  %last_row = sub i64 %n_rows, {MIN_ROWS}
   %last_column = sub i64 %n_columns, {1 if in_lines else _COLUMNS}
   br label %next_rows
 
@@ -162,7 +162,7 @@ next_columns:
   br i1 %more_columns, label %next_columns, label %rows_done
 
 rows_done:
-  %r_next = add i64 %r0, {_ROWS}
+  %r_next = add i64 %r0, {MIN_ROWS}
   %more_rows = icmp slt i64 %r_next, %n_rows
   br i1 %more_rows, label %next_rows, label %end
 
@@ -182,7 +182,7 @@ def _block() -> Iterator[str]:
     yield from _join_four(_COLUMNS)
     # quarter k of q0 ... q3 are four columns of rows 4k ... 4k + 3, of q4 ... q7 the other four
     quarters = [list(range(4 * k, 4 * k + 4)) for k in range(4)]
-    others = [[_ROWS + i for i in quarter] for quarter in quarters]
+    others = [[MIN_ROWS + i for i in quarter] for quarter in quarters]
     for j in range(4):
         for half in (0, 1):
             mask = [k for q in (2 * half, 2 * half + 1) for k in quarters[q] + others[q]]
@@ -203,7 +203,7 @@ def _line_block() -> Iterator[str]:
             high, odd = divmod(quarter, 2)
             one, other = f"s{j}.0.{odd}", f"s{j}.1.{odd}"
             yield _shuffle(f"row{4 * quarter + j}", one, other, _two_quarters(high))
-    for row in range(_ROWS):
+    for row in range(MIN_ROWS):
         if row:
             yield f"%to{row} = getelementptr i8, ptr %to{row - 1}, i64 %stride"
         yield f"store <16 x i32> %row{row}, ptr %to{row}, align 64, !nontemporal !0"
@@ -211,7 +211,7 @@ def _line_block() -> Iterator[str]:
 
 def _two_quarters(odd: int) -> list[int]:
     """Quarters 0 and 2, or 1 and 3, of one register and then of the other."""
-    firsts = [start + 4 * quarter for start in (0, _ROWS) for quarter in (odd, odd + 2)]
+    firsts = [start + 4 * quarter for start in (0, MIN_ROWS) for quarter in (odd, odd + 2)]
     return [first + i for first in firsts for i in range(4)]
 
 
@@ -259,7 +259,7 @@ def _native(j: int) -> Iterator[str]:
 
 def _store() -> Iterator[str]:
     """Row ``4k + j`` is one half of ``s[j][k // 2]``."""
-    for row in range(_ROWS):
+    for row in range(MIN_ROWS):
         quarter, j = divmod(row, 4)
         first = 8 * (quarter % 2)
         name = f"s{j}.{quarter // 2}"
@@ -275,9 +275,9 @@ def _pairs(size: int, high: int) -> list[int]:
     They are taken from the lower or the higher half of the quarter.
     """
     mask = []
-    for quarter in range(0, _ROWS, 4):
+    for quarter in range(0, MIN_ROWS, 4):
         for at in range(quarter + 2 * high, quarter + 2 * high + 2, size):
-            mask += [*range(at, at + size), *range(_ROWS + at, _ROWS + at + size)]
+            mask += [*range(at, at + size), *range(MIN_ROWS + at, MIN_ROWS + at + size)]
     return mask
 
 

@@ -17,7 +17,7 @@ from rootml._internal.machine_code import Kernel
 from rootml.batching import Padded
 from rootml.batching.inputs import _layout
 from rootml.batching.inputs._layout import Dense
-from rootml.batching.kernels import _gather, _pad, _permutation, _transpose
+from rootml.batching.kernels import _gather, _pad, _pad_columns, _permutation, _transpose
 from rootml.batching.rows import _records
 from rootml.batching.rows._records import Fields, RecordLayout, Records
 
@@ -28,13 +28,13 @@ NAN = np.array([0x7FC00001, 0xFF812345], "u4").view("f4")  # a quiet and a signa
 @pytest.fixture(autouse=True)
 def compiled(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """All kernels are compiled when they are first used."""
-    for module in (_gather, _pad):
+    for module in (_gather, _pad, _pad_columns):
         monkeypatch.setattr(module, "_AFTER", 0)
         module._kernel.cache_clear()
     for kernel in (*_transpose._KERNELS.values(), _permutation._KERNEL):
         monkeypatch.setattr(kernel, "_left", 0)
     yield
-    for module in (_gather, _pad):
+    for module in (_gather, _pad, _pad_columns):
         module._kernel.cache_clear()
 
 
@@ -149,6 +149,47 @@ def test_padding_is_that_of_numpy(width: int, length: int) -> None:
     assert (room[:, length * width :] == 0).all()
 
 
+@pytest.mark.parametrize("mean", [0.01, 3, 40])
+@pytest.mark.parametrize(("width", "length"), [(8, 5), (13, 1), (20, 50)])
+def test_columns_are_padded_as_by_numpy(width: int, length: int, mean: float) -> None:
+    rng = np.random.default_rng(7)
+    counts = rng.poisson(mean, 700)
+    counts[[0, 130, -1]] = 0, 300, 0
+    offsets = np.concatenate([[0], np.cumsum(counts)])
+    integers = rng.integers(-(2**20), 2**20, (3, offsets[-1] + 2), dtype="i4")
+    strips = [integers.astype(">i4"), numbers((width - 3, offsets[-1] + 2), ">f4")]
+    columns = _transpose.Columns.of(strips)
+    assert columns is not None
+    elements = np.concatenate([strip.astype("f4") for strip in strips]).T
+    for start, stop in [(0, 700), (3, 4), (571, 700), (128, 256)]:
+        room = np.zeros((stop - start, length * width + 3), np.float32)
+        values = room[:, : length * width].reshape(-1, length, width)
+        mask, part = np.full((stop - start, length), True), offsets[start : stop + 1]
+        assert _pad_columns.pad_columns(columns, part, -9.0, values, mask) is True
+        assert (room[:, length * width :] == 0).all()
+        for row, first in enumerate(part[:-1]):
+            kept = min(part[row + 1] - first, length)
+            assert same_bits(values[row, :kept], elements[first : first + kept])
+            assert (values[row, kept:] == -9).all()
+            assert mask[row].tolist() == [True] * kept + [False] * (length - kept)
+
+
+def test_padding_finds_what_is_not_finite_and_leaves_the_rest_to_numpy() -> None:
+    offsets, mask = np.arange(0, 41, 2), np.empty((20, 2), bool)
+    for value, place in [(np.nan, (2, 7)), (-np.inf, (9, 39)), (NAN[1], (0, 0))]:
+        strip = numbers((10, 40), ">f4")
+        strip[place] = value
+        columns, values = _transpose.Columns.of([strip]), np.empty((20, 2, 10), np.float32)
+        assert columns is not None
+        assert _pad_columns.pad_columns(columns, offsets, 0.0, values, mask) is False
+    few = _transpose.Columns.of([numbers((10, 15), ">f4")])
+    assert few is not None
+    assert _pad_columns.pad_columns(few, offsets[:5], 0.0, values[:4], mask[:4]) is None
+    wide = np.empty((20, 2, 10))
+    assert columns is not None
+    assert _pad_columns.pad_columns(columns, offsets, 0.0, wide, mask) is None
+
+
 FIELDS: dict[str, tuple[np.dtype[Any], tuple[int, ...]]] = {
     "x": (np.dtype("f4"), (28,)),
     "id": (np.dtype("u8"), ()),
@@ -230,6 +271,9 @@ def test_another_numpy_keeps_its_permutations(monkeypatch: pytest.MonkeyPatch) -
     assert np.array_equal(_permutation.permutation(one, 5000), other.permutation(5000))
 
 
+JETS = ("pt", "eta", *(f"z{i}" for i in range(6)))
+
+
 @pytest.fixture(scope="module")
 def events(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import awkward as ak
@@ -240,7 +284,7 @@ def events(tmp_path_factory: pytest.TempPathFactory) -> Path:
     columns: dict[str, Any] = {f"x{i}": rng.standard_normal(6000).astype("f4") for i in range(11)}
     columns["n"] = rng.integers(0, 100, 6000).astype("i4")
     columns["id"] = np.arange(6000)
-    for name in ("pt", "eta"):
+    for name in JETS:
         values = rng.standard_normal(counts.sum()).astype("f4")
         columns[f"Jet_{name}"] = ak.unflatten(values, counts)
     types = {
@@ -264,9 +308,10 @@ def test_epochs_are_the_same_without_llvmlite(
         inputs: dict[str, Any] = {"event": [f"x{i}" for i in range(11)]}
         if length is not None:
             inputs["jets"] = Padded(["Jet_pt", "Jet_eta"], length=length, value=-1)
+            inputs["all"] = Padded([f"Jet_{name}" for name in JETS], length=length)
         batches = data.batches(
-            500, shuffle=shuffle, seed=3, inputs=inputs, observers=["id"], buffer_bytes="500 kB",
-            unit_bytes="50 kB", progress=False,
+            500, shuffle=shuffle, seed=3, inputs=inputs, observers=["id"], unit_bytes="50 kB",
+            buffer_bytes="500 kB" if length is None else "1100 kB", progress=False,
         )  # fmt: skip
         return [batch for _ in range(2) for batch in batches.numpy()]
 
@@ -279,19 +324,26 @@ def test_epochs_are_the_same_without_llvmlite(
         assert np.array_equal(one[3]["id"], other[3]["id"])
         assert same_bits(one[0]["event"], other[0]["event"])
         assert same_bits(one[2], other[2])
-        if length is not None:
-            assert same_bits(one[0]["jets"].values, other[0]["jets"].values)
-            assert np.array_equal(one[0]["jets"].mask, other[0]["jets"].mask)
+        for name in () if length is None else ("jets", "all"):
+            assert same_bits(one[0][name].values, other[0][name].values)
+            assert np.array_equal(one[0][name].mask, other[0][name].mask)
     ids = np.concatenate([batch[3]["id"] for batch in with_kernels[:12]])
     assert np.array_equal(np.sort(ids), np.arange(6000))
 
 
-def test_the_same_error_for_nan(events: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("lists", [False, True])
+def test_the_same_error_for_nan(
+    events: Path, monkeypatch: pytest.MonkeyPatch, *, lists: bool
+) -> None:
     def message() -> str:
-        data = rootml.open(f"{events}:Events").define(bad="x3 / (id != 4321)")
-        names = [*(f"x{i}" for i in range(11)), "bad"]
+        bad = "Jet_eta / (id != 4321)" if lists else "x3 / (id != 4321)"
+        data = rootml.open(f"{events}:Events").define(bad=bad)
+        names = [*(f"Jet_{name}" for name in JETS), "bad"]
+        inputs: Any = {"jets": Padded(names, length=3)}
+        if not lists:
+            inputs = [*(f"x{i}" for i in range(11)), "bad"]
         with pytest.raises(rootml.errors.NonFiniteError) as caught:
-            for _ in data.select(names).batches(1000).numpy():
+            for _ in data.batches(1000, inputs=inputs).numpy():
                 pass
         return str(caught.value)
 
