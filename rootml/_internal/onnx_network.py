@@ -200,8 +200,9 @@ class Network:
         found: dict[str, Array] = {}
         for output, value in values.items():
             full = name if len(values) == 1 else f"{name}_{output}"
-            columns = {full: value.reshape(len(value))} if value.size == len(value) else {}
-            if not columns:
+            if value.ndim == 1 or value.shape[1] == 1:
+                columns = {full: value.reshape(len(value))}
+            else:
                 columns = {f"{full}_{n}": value[:, n] for n in range(value.shape[1])}
             for column, scores in columns.items():
                 if column in found:

@@ -12,7 +12,7 @@ import pytest
 import uproot
 
 import rootml
-from rootml._internal.onnx_network import ElementScores, Input, _cast
+from rootml._internal.onnx_network import ElementScores, Input, Network, _cast
 from rootml.cli import main
 from rootml.errors import CastError
 
@@ -302,6 +302,16 @@ def test_what_an_input_holds(value: Any, to: Any, exact: bool) -> None:
         return
     with pytest.raises(CastError, match="which does not hold"):
         _cast(np.array([value]), wanted)
+
+
+def test_no_rows_have_the_same_scores(tmp_path: Path) -> None:
+    network(tmp_path / "n.onnx", 2, 3)
+    found = Network(tmp_path / "n.onnx")
+    for rows in (0, 1, 5):
+        scores = found.scores([np.zeros(rows, np.float32)] * 2, "s")
+        assert {name: each.shape for name, each in scores.items()} == dict.fromkeys(
+            ("s_0", "s_1", "s_2"), (rows,)
+        )
 
 
 def test_elements_of_nothing() -> None:
