@@ -34,9 +34,9 @@ from rootml.expressions import (
     filled_lists,
     parse,
     resolve_names,
-    with_members,
 )
 from rootml.expressions._nodes import Name
+from rootml.expressions._split import with_members
 from rootml.expressions._values import Value
 from rootml.storage import Column, Columns, ColumnType
 

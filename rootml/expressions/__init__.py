@@ -47,7 +47,6 @@ from rootml.expressions._expression import (
 )
 from rootml.expressions._nodes import Binary, Call, Name, Node, Number, Unary
 from rootml.expressions._parse import Dialect
-from rootml.expressions._split import with_members
 from rootml.expressions._values import filled_lists
 
 __all__ = [
@@ -66,5 +65,4 @@ __all__ = [
     "from_draw",
     "parse",
     "resolve_names",
-    "with_members",
 ]

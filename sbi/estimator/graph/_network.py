@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -42,12 +43,21 @@ def check_activation(name: str, *, parametric: bool) -> str:
     return name
 
 
-def torch_network(torch: Any, widths: Sequence[int], activation: str) -> Sequential:
-    """A ``torch.nn.Sequential`` with layers of these widths, from input to output."""
+def torch_network(torch: Any, widths: Sequence[int], activation: str, seed: int) -> Sequential:
+    """A ``torch.nn.Sequential`` with layers of these widths, from input to output.
+
+    It begins with the numbers that ``torch.nn.Linear`` draws after ``torch.manual_seed(seed)``,
+    from a generator of its own: torch's is shared by all threads of a process, as Dask has them.
+    """
     kind = {"silu": torch.nn.SiLU, "tanh": torch.nn.Tanh, "relu": torch.nn.ReLU}[activation]
+    draws = torch.Generator().manual_seed(seed)
     layers: list[Any] = []
     for rows, columns in pairwise(widths):
-        layers += [torch.nn.Linear(rows, columns), kind()]
+        layer = torch.nn.utils.skip_init(torch.nn.Linear, rows, columns)
+        bound = 1.0 / math.sqrt(rows)
+        torch.nn.init.kaiming_uniform_(layer.weight, a=math.sqrt(5.0), generator=draws)
+        torch.nn.init.uniform_(layer.bias, -bound, bound, generator=draws)
+        layers += [layer, kind()]
     network: Sequential = torch.nn.Sequential(*layers[:-1])
     return network
 

@@ -309,10 +309,8 @@ _STEPS_PER_REPORT = 10
 
 def _start(task: TrainingTask, torch: Any, settings: TrainingSettings, seed: int) -> Any:
     """A network before the first step."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        widths = (task.columns, *settings.hidden, task.outputs)
-        model = torch_network(torch, widths, settings.activation)
+    widths = (task.columns, *settings.hidden, task.outputs)
+    model = torch_network(torch, widths, settings.activation, seed)
     if task.from_zero:
         for values in model[-1].parameters():
             torch.nn.init.zeros_(values)

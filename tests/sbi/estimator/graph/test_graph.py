@@ -35,14 +35,26 @@ BEND = Curve(0.1, (0.5, 1.5, 1.2), (-1.0, 1.0), 2.0)
 
 
 def network(widths: tuple[int, ...], activation: str, seed: int) -> Any:
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        made = torch_network(torch, widths, activation).double()
-        for layer in made:
-            if hasattr(layer, "weight"):  # as a graph keeps them: rounded to float32
-                layer.weight.data = layer.weight.data.float().double()
-                layer.bias.data = layer.bias.data.float().double()
+    made = torch_network(torch, widths, activation, seed).double()
+    for layer in made:
+        if hasattr(layer, "weight"):  # as a graph keeps them: rounded to float32
+            layer.weight.data = layer.weight.data.float().double()
+            layer.bias.data = layer.bias.data.float().double()
     return made
+
+
+def test_networks_begin_as_torch_begins_them() -> None:
+    """But without the generator that all threads share, whose draws two trainings mixed up."""
+    before = torch.random.get_rng_state()
+    made = torch_network(torch, (3, 16, 2), "tanh", 7)
+    assert torch.equal(torch.random.get_rng_state(), before)
+    with torch.random.fork_rng():
+        torch.manual_seed(7)
+        torchs = torch.nn.Sequential(
+            torch.nn.Linear(3, 16), torch.nn.Tanh(), torch.nn.Linear(16, 2)
+        )
+    for mine, theirs in zip(made.parameters(), torchs.parameters(), strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=0, atol=0)
 
 
 def torch_curve(curve: Curve, value: Any) -> Any:
